@@ -1,0 +1,3 @@
+//! millipede: a pipe between two hosts over many TCP connections that does not lose a byte.
+
+pub mod proto;

@@ -1,0 +1,3 @@
+//! Glue: parse, run, exit status.
+
+fn main() {}

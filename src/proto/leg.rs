@@ -1,0 +1,100 @@
+//! The leg: a piece of the stream, the unit that is sent, received, ordered and sent again.
+//!
+//! Holds the sizes that both cores and the buffers are planned with. A leg's payload is a handle: it is
+//! shared between the core that holds the leg and the connection that writes it, and never copied.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The largest leg, in bytes of the stream; a contract with the user and the wire.
+pub const LEG_MAX: usize = 2 << 20;
+
+/// The smallest size legs are cut to while input is plentiful, and the first: about the initial congestion
+/// window of TCP (10 segments of 1460 bytes, RFC 6928), so that the first leg of each of 16 connections
+/// crosses in one round trip, and 16 of them do not hold up the head on a slow link.
+pub const LEG_FIRST: usize = 16 << 10;
+
+/// The most connections of one session, and so of workers.
+pub const CONNECTIONS_MAX: usize = 16;
+
+/// The most links of one session.
+pub const LINKS_MAX: usize = 16;
+
+/// How many legs beyond those delivered the sender may send: bounds the bookkeeping when legs are tiny.
+pub const WINDOW_LEGS: u64 = 4096;
+
+/// A handle on the bytes of a leg.
+pub type Payload = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A piece of the stream, of 1 to [`LEG_MAX`] bytes.
+#[derive(Clone)]
+pub struct Leg {
+    /// Its number, from 0, without gaps.
+    pub sequence: u64,
+    /// Where it begins in the stream, in bytes.
+    pub offset: u64,
+    /// Its bytes.
+    pub payload: Payload,
+}
+
+impl Leg {
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.bytes().len() as u64
+    }
+
+    /// Whether it has no bytes; such a leg is never sent.
+    pub fn is_empty(&self) -> bool {
+        self.bytes().is_empty()
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        (*self.payload).as_ref()
+    }
+
+    /// The bytes of the stream it covers.
+    pub fn range(&self) -> Range<u64> {
+        self.offset..self.offset + self.len()
+    }
+}
+
+impl fmt::Debug for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "leg {} at {:?}", self.sequence, self.range())
+    }
+}
+
+/// The largest leg that two ends with these buffers exchange: a 64th of the smaller one, at most
+/// [`LEG_MAX`], so that even 16 connections in mid-leg hold no more than a quarter of either.
+pub fn leg_max(ours: u64, theirs: u64) -> usize {
+    ((ours.min(theirs) / 64) as usize).clamp(LEG_FIRST, LEG_MAX)
+}
+
+/// How far beyond what is delivered a receiver with this buffer lets its sender go, in bytes: the buffer
+/// less what [`CONNECTIONS_MAX`] connections hold in mid-leg.
+pub fn window(buffer: u64, leg_max: usize) -> u64 {
+    buffer.saturating_sub((CONNECTIONS_MAX * leg_max) as u64).max(leg_max as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_end_decides_the_largest_leg() {
+        assert_eq!(leg_max(128 << 20, 128 << 20), LEG_MAX);
+        assert_eq!(leg_max(128 << 20, 32 << 20), 512 << 10);
+        assert_eq!(leg_max(4 << 20, 1 << 40), 64 << 10);
+    }
+
+    #[test]
+    fn window_and_legs_in_flight_fit_the_buffer() {
+        for buffer in [4 << 20, 32 << 20, 128 << 20, 1 << 30] {
+            let leg = leg_max(buffer, u64::MAX);
+            assert!(window(buffer, leg) + (CONNECTIONS_MAX * leg) as u64 <= buffer);
+            assert!(window(buffer, leg) >= 2 * leg as u64);
+        }
+    }
+}
