@@ -1,3 +1,5 @@
 //! Decides; pure: no clock, socket, thread or file. Time and events come in as arguments.
 
+mod codec;
 pub mod leg;
+pub mod wire;
