@@ -1,0 +1,741 @@
+//! The handshake: the dialling side's hello and the listener's reply, a welcome or a refusal. Big endian.
+//!
+//! Each is in an envelope: magic, version u8, kind u8, length of the body u16, the body, and the CRC-32 of
+//! all before it. The envelope and the body of a refusal stay as they are in every version to come, so that
+//! two versions that cannot work together can still say so to their users.
+//!
+//! Pure: bytes in, values out; [`check`] holds a hello against what this end expects. Ids are chosen by the
+//! caller, and never printed: who knows a session's id can inject into it.
+
+use std::fmt;
+use std::ops::BitOr;
+
+use super::codec::{self, CRC, Reader, SENTENCE_MAX, Shape, Unsound};
+use super::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
+use super::wire::Edge;
+
+/// How every hello and reply begins. The first byte is neither ASCII nor UTF-8, so no text protocol begins
+/// like this; the line ends show a path that translates them.
+pub const MAGIC: [u8; 8] = [0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'];
+
+/// The version of the protocol that this program speaks.
+pub const VERSION: u8 = 1;
+
+/// The largest hello. A listener reads no more than this from a stranger.
+pub const HELLO_MAX: usize = 4096;
+
+/// Magic, version, kind and length of the body.
+const ENVELOPE: usize = 8 + 1 + 1 + 2;
+
+const HELLO: Shape = Shape::with_tail(HELLO_FIXED, OPTIONS_MAX);
+const HELLO_FIXED: usize = 16 + 16 + 1 + 1 + 4 + 1 + 1 + 4 + 8 + 8 + 2;
+const OPTIONS_MAX: usize = HELLO_MAX - ENVELOPE - HELLO_FIXED - CRC;
+const WELCOME: Shape = Shape::exact(16 + 8 + 8 + 8 + 4 + 8 + 8);
+const REFUSAL: Shape = Shape::with_tail(1 + 2, SENTENCE_MAX);
+
+const _: () = {
+    assert!(ENVELOPE == 12);
+    assert!(ENVELOPE + HELLO.fixed + CRC == 78);
+    assert!(ENVELOPE + WELCOME.fixed + CRC == 76);
+    assert!(ENVELOPE + REFUSAL.fixed + CRC == 19);
+    assert!(ENVELOPE + HELLO.fixed + HELLO.tail + CRC == HELLO_MAX);
+    assert!(LINKS_MAX <= 256 && CONNECTIONS_MAX <= 256);
+    assert!(LEG_MAX <= u32::MAX as usize);
+};
+
+/// The kinds of envelope.
+mod kind {
+    pub const HELLO: u8 = 1;
+    pub const WELCOME: u8 = 2;
+    pub const REFUSAL: u8 = 3;
+}
+
+/// The bits of a hello's flags.
+mod flag {
+    pub const BEGUN: u8 = 1;
+    pub const INSTANCE: u8 = 2;
+    pub const CHECKPHRASE: u8 = 4;
+    pub const KNOWN: u8 = BEGUN | INSTANCE | CHECKPHRASE;
+}
+
+/// What the dialling side says first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The session that this connection belongs to.
+    pub session: Id,
+    /// The receiving process, as its first welcome named it; `None` before that.
+    pub instance: Option<Id>,
+    /// What this connection is for.
+    pub direction: Direction,
+    /// Whether any leg of the session has been sent: then only the receiver that has it will do.
+    pub begun: bool,
+    /// What both ends must have in common, if anything.
+    pub checkphrase: Option<[u8; 4]>,
+    /// The place of the link in the sender's list, less than [`LINKS_MAX`].
+    pub link: u8,
+    /// The number of the connection in the session, less than [`CONNECTIONS_MAX`].
+    pub connection: u8,
+    /// Counts the tries of this connection: a higher one replaces a lower one.
+    pub attempt: u32,
+    /// What the sender makes use of.
+    pub features: Features,
+    /// The sender's memory for legs, in bytes.
+    pub buffer: u64,
+    /// What later versions add. All together have at most about 4000 bytes on the wire.
+    pub options: Vec<HelloOption>,
+}
+
+/// Something that a later version asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelloOption {
+    /// What it is.
+    pub id: u16,
+    /// Whether a listener that does not know it must refuse; otherwise it is passed over.
+    pub mandatory: bool,
+    /// What its id says it is.
+    pub value: Vec<u8>,
+}
+
+/// The random name of a session or of a receiving process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Id([u8; 16]);
+
+impl Id {
+    /// The id of these bytes, which should be random.
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Id(..)")
+    }
+}
+
+/// What the dialling side does with the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// It sends a stream.
+    Transmit = 1,
+    /// It sends a stream and receives another.
+    Duplex = 2,
+}
+
+/// A set of features. A bit of the lower half is mandatory: who does not know it refuses. One of the upper
+/// half is an offer, and who does not know it passes over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Features(pub u64);
+
+impl Features {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Every leg and the stream have a CRC-32, which the receiver verifies.
+    pub const CHECKSUM: Self = Self(1 << 0);
+    /// The stream holds connections that the far end opens: they are multiplexed inside it.
+    pub const TUNNEL: Self = Self(1 << 1);
+    /// The session's connections carry a second stream, the other way.
+    pub const DUPLEX: Self = Self(1 << 2);
+
+    const MANDATORY: u64 = u32::MAX as u64;
+    const NAMES: [(Self, &'static str); 3] =
+        [(Self::CHECKSUM, "checksum"), (Self::TUNNEL, "tunnel"), (Self::DUPLEX, "duplex")];
+
+    /// Whether all of `other` are in this set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Those in this set that one who has only `known` must refuse.
+    const fn refused_by(self, known: Self) -> Self {
+        Self(self.0 & !known.0 & Self::MANDATORY)
+    }
+}
+
+impl BitOr for Features {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Display for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        let mut words = Vec::new();
+        for (feature, name) in Self::NAMES {
+            if self.contains(feature) {
+                rest &= !feature.0;
+                words.push(name.to_owned());
+            }
+        }
+        if rest != 0 {
+            words.push(format!("{rest:#x}"));
+        }
+        f.write_str(&words.join(", "))
+    }
+}
+
+/// The listener takes the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// The receiving process.
+    pub instance: Id,
+    /// The first leg it has not received; at most `edge.legs`.
+    pub next: u64,
+    /// How far the sender may go.
+    pub edge: Edge,
+    /// The longest leg it takes, 1 to [`LEG_MAX`].
+    pub leg_max: u32,
+    /// What the receiver makes use of.
+    pub features: Features,
+    /// The receiver's memory for legs, in bytes.
+    pub buffer: u64,
+}
+
+/// The listener does not take the connection, and goes on listening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why, for the program.
+    pub code: RefusalCode,
+    /// Why, for the user; cut to [`SENTENCE_MAX`] bytes on the wire.
+    pub sentence: String,
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RefusalCode {
+    /// The receiver is with another session.
+    Busy = 1,
+    /// The checkphrases differ.
+    Checkphrase = 2,
+    /// The receiver speaks another version; also whatever another version's refusal says that this one has
+    /// no code for.
+    Version = 3,
+    /// The receiver lacks a mandatory feature.
+    Feature = 4,
+    /// The receiver does not know a mandatory option.
+    Option = 5,
+    /// The session has begun, with another receiver.
+    NotThatReceiver = 6,
+    /// The receiver has completed its session and is about to end.
+    Finished = 7,
+    /// A newer attempt of this connection is there already.
+    Stale = 8,
+    /// The session has as many connections as it may have.
+    TooMany = 9,
+    /// The hello makes no sense.
+    Malformed = 10,
+    /// The receiver does not do what the connection is for.
+    Direction = 11,
+}
+
+/// What the listener answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The connection is taken: frames follow.
+    Welcome(Welcome),
+    /// It is not.
+    Refusal(Refusal),
+}
+
+/// Why bytes are no hello, or no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HelloError {
+    /// Something else talks here.
+    #[error("the peer is not millipede")]
+    NotMillipede,
+    /// It is millipede, but speaks another version.
+    #[error("the peer speaks version {0} of the protocol, this end version {VERSION}")]
+    Version(u8),
+    /// It claims to be this version, and is wrong.
+    #[error("the peer's greeting makes no sense: {0}")]
+    Malformed(&'static str),
+}
+
+impl HelloError {
+    /// What to answer to a hello with this error: nothing to one that is not millipede, as it would not
+    /// understand.
+    pub fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::NotMillipede => None,
+            Self::Version(theirs) => Some(Refusal {
+                code: RefusalCode::Version,
+                sentence: format!(
+                    "the receiver speaks version {VERSION} of the protocol and the sender version {theirs}: \
+                     install the same release on both hosts"
+                ),
+            }),
+            Self::Malformed(what) => Some(Refusal {
+                code: RefusalCode::Malformed,
+                sentence: format!("the receiver cannot make sense of the sender's greeting: {what}"),
+            }),
+        }
+    }
+}
+
+impl Hello {
+    /// The hello as it stands on the wire.
+    ///
+    /// # Panics
+    ///
+    /// If the options make it longer than [`HELLO_MAX`], which is a mistake of this program.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = envelope(kind::HELLO);
+        out.extend_from_slice(&self.session.0);
+        out.extend_from_slice(&self.instance.map_or([0; 16], Id::bytes));
+        out.extend_from_slice(&[self.flags(), self.direction as u8]);
+        out.extend_from_slice(&self.checkphrase.unwrap_or_default());
+        out.extend_from_slice(&[self.link, self.connection]);
+        out.extend_from_slice(&self.attempt.to_be_bytes());
+        out.extend_from_slice(&self.features.0.to_be_bytes());
+        out.extend_from_slice(&self.buffer.to_be_bytes());
+        let options: usize = self.options.iter().map(HelloOption::length).sum();
+        assert!(options <= OPTIONS_MAX, "the options of a hello are too long");
+        out.extend_from_slice(&(options as u16).to_be_bytes());
+        self.options.iter().for_each(|option| option.put(&mut out));
+        codec::seal(&mut out, 0, ENVELOPE);
+        out
+    }
+
+    /// The hello at the start of `buf` and its length there; `None` if more bytes are needed. What is not
+    /// millipede is told by its first wrong byte, another version by the version byte.
+    pub fn decode(buf: &[u8]) -> Result<Option<(Self, usize)>, HelloError> {
+        magic(buf)?;
+        match (buf.get(MAGIC.len()), buf.get(MAGIC.len() + 1)) {
+            (Some(&version), _) if version != VERSION => Err(HelloError::Version(version)),
+            (_, Some(&kind)) if kind != kind::HELLO => Err(HelloError::Malformed("not a hello")),
+            _ => match body(buf, HELLO)? {
+                Some((body, length)) => Ok(Some((Self::parse(body)?, length))),
+                None => Ok(None),
+            },
+        }
+    }
+
+    fn flags(&self) -> u8 {
+        let mut flags = 0;
+        for (is, bit) in [
+            (self.begun, flag::BEGUN),
+            (self.instance.is_some(), flag::INSTANCE),
+            (self.checkphrase.is_some(), flag::CHECKPHRASE),
+        ] {
+            flags |= if is { bit } else { 0 };
+        }
+        flags
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, HelloError> {
+        let mut fields = Reader(body);
+        let (mut hello, flags) = Self::take(&mut fields)?;
+        if flags & !flag::KNOWN != 0 {
+            return Err(HelloError::Malformed("unknown flags"));
+        }
+        hello.begun = flags & flag::BEGUN != 0;
+        hello.instance = present(flags & flag::INSTANCE, hello.instance, Id([0; 16]))?;
+        hello.checkphrase = present(flags & flag::CHECKPHRASE, hello.checkphrase, [0; 4])?;
+        if usize::from(hello.link) >= LINKS_MAX {
+            return Err(HelloError::Malformed("link number too high"));
+        }
+        if usize::from(hello.connection) >= CONNECTIONS_MAX {
+            return Err(HelloError::Malformed("connection number too high"));
+        }
+        while !fields.0.is_empty() {
+            hello.options.push(HelloOption::take(&mut fields)?);
+        }
+        Ok(hello)
+    }
+
+    /// The fixed part, every field taken as present, and the flags that tell which really are.
+    fn take(fields: &mut Reader) -> Result<(Self, u8), HelloError> {
+        let session = Id(fields.array().ok_or(SHORT)?);
+        let instance = Some(Id(fields.array().ok_or(SHORT)?));
+        let flags = fields.u8().ok_or(SHORT)?;
+        let direction = match fields.u8().ok_or(SHORT)? {
+            1 => Direction::Transmit,
+            2 => Direction::Duplex,
+            _ => return Err(HelloError::Malformed("unknown direction")),
+        };
+        let hello = Self {
+            session,
+            instance,
+            direction,
+            begun: false,
+            checkphrase: Some(fields.array().ok_or(SHORT)?),
+            link: fields.u8().ok_or(SHORT)?,
+            connection: fields.u8().ok_or(SHORT)?,
+            attempt: fields.u32().ok_or(SHORT)?,
+            features: Features(fields.u64().ok_or(SHORT)?),
+            buffer: fields.u64().ok_or(SHORT)?,
+            options: Vec::new(),
+        };
+        // The length of the options; it has been held against the length of the body already.
+        fields.u16().ok_or(SHORT)?;
+        Ok((hello, flags))
+    }
+}
+
+impl HelloOption {
+    fn length(&self) -> usize {
+        2 + 1 + 2 + self.value.len()
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.id.to_be_bytes());
+        out.push(self.mandatory.into());
+        out.extend_from_slice(&(self.value.len() as u16).to_be_bytes());
+        out.extend_from_slice(&self.value);
+    }
+
+    fn take(fields: &mut Reader) -> Result<Self, HelloError> {
+        let id = fields.u16().ok_or(SHORT)?;
+        let mandatory = match fields.u8().ok_or(SHORT)? {
+            0 => false,
+            1 => true,
+            _ => return Err(HelloError::Malformed("an option is neither mandatory nor not")),
+        };
+        let length = fields.u16().ok_or(SHORT)?;
+        let value = fields.slice(length.into()).ok_or(SHORT)?.to_vec();
+        Ok(Self { id, mandatory, value })
+    }
+}
+
+impl Reply {
+    /// The reply as it stands on the wire.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out;
+        match self {
+            Reply::Welcome(welcome) => {
+                out = envelope(kind::WELCOME);
+                welcome.put(&mut out);
+            }
+            Reply::Refusal(refusal) => {
+                out = envelope(kind::REFUSAL);
+                out.push(refusal.code as u8);
+                codec::put_sentence(&mut out, &refusal.sentence);
+            }
+        }
+        codec::seal(&mut out, 0, ENVELOPE);
+        out
+    }
+
+    /// The reply at the start of `buf` and its length there; `None` if more bytes are needed. A refusal is
+    /// understood whatever its version; frames may follow a welcome.
+    pub fn decode(buf: &[u8]) -> Result<Option<(Self, usize)>, HelloError> {
+        magic(buf)?;
+        let Some(&[version, kind]) = buf.get(MAGIC.len()..MAGIC.len() + 2) else { return Ok(None) };
+        let shape = match kind {
+            kind::REFUSAL => REFUSAL,
+            _ if version != VERSION => return Err(HelloError::Version(version)),
+            kind::WELCOME => WELCOME,
+            _ => return Err(HelloError::Malformed("not a reply")),
+        };
+        let Some((body, length)) = body(buf, shape)? else { return Ok(None) };
+        let reply = match kind {
+            kind::WELCOME => Reply::Welcome(Welcome::parse(body)?),
+            _ => Reply::Refusal(Refusal::parse(body, version)?),
+        };
+        Ok(Some((reply, length)))
+    }
+}
+
+impl Welcome {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.instance.0);
+        out.extend_from_slice(&self.next.to_be_bytes());
+        out.extend_from_slice(&self.edge.bytes.to_be_bytes());
+        out.extend_from_slice(&self.edge.legs.to_be_bytes());
+        out.extend_from_slice(&self.leg_max.to_be_bytes());
+        out.extend_from_slice(&self.features.0.to_be_bytes());
+        out.extend_from_slice(&self.buffer.to_be_bytes());
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, HelloError> {
+        let mut fields = Reader(body);
+        let welcome = Self {
+            instance: Id(fields.array().ok_or(SHORT)?),
+            next: fields.u64().ok_or(SHORT)?,
+            edge: Edge { bytes: fields.u64().ok_or(SHORT)?, legs: fields.u64().ok_or(SHORT)? },
+            leg_max: fields.u32().ok_or(SHORT)?,
+            features: Features(fields.u64().ok_or(SHORT)?),
+            buffer: fields.u64().ok_or(SHORT)?,
+        };
+        if welcome.leg_max == 0 || welcome.leg_max as usize > LEG_MAX {
+            return Err(HelloError::Malformed("a leg size that cannot be"));
+        }
+        Ok(welcome)
+    }
+}
+
+impl Refusal {
+    fn parse(body: &[u8], version: u8) -> Result<Self, HelloError> {
+        let mut fields = Reader(body);
+        let code = match RefusalCode::from_wire(fields.u8().ok_or(SHORT)?) {
+            Some(code) => code,
+            None if version != VERSION => RefusalCode::Version,
+            None => return Err(HelloError::Malformed("unknown refusal")),
+        };
+        let sentence = fields.sentence().ok_or(HelloError::Malformed("the sentence is not valid UTF-8"))?;
+        Ok(Self { code, sentence })
+    }
+}
+
+impl RefusalCode {
+    fn from_wire(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Busy,
+            2 => Self::Checkphrase,
+            3 => Self::Version,
+            4 => Self::Feature,
+            5 => Self::Option,
+            6 => Self::NotThatReceiver,
+            7 => Self::Finished,
+            8 => Self::Stale,
+            9 => Self::TooMany,
+            10 => Self::Malformed,
+            11 => Self::Direction,
+            _ => return None,
+        })
+    }
+}
+
+/// What a listener holds a hello against.
+#[derive(Clone, Copy, Debug)]
+pub struct Expectations {
+    /// What the sender must have too; with `None` it must have none.
+    pub checkphrase: Option<[u8; 4]>,
+    /// What this end can make use of.
+    pub features: Features,
+    /// Whether this end sends a stream as well.
+    pub duplex: bool,
+}
+
+/// Whether this end can work with the one that said hello; if not, what to answer. The sentences tell no
+/// more of our checkphrase than whether there is one.
+pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
+    let refuse = |code, sentence| Err(Refusal { code, sentence });
+    if hello.checkphrase != ours.checkphrase {
+        return refuse(RefusalCode::Checkphrase, phrases(hello.checkphrase, ours.checkphrase).into());
+    }
+    if hello.direction == Direction::Duplex && !ours.duplex {
+        let sentence = "the sender wants to receive as well, and the receiver has nothing to transmit";
+        return refuse(RefusalCode::Direction, sentence.into());
+    }
+    let missing = hello.features.refused_by(ours.features);
+    if missing != Features::NONE {
+        let sentence = format!("the sender needs features that the receiver does not have: {missing}");
+        return refuse(RefusalCode::Feature, sentence);
+    }
+    // No option is known yet.
+    if let Some(option) = hello.options.iter().find(|option| option.mandatory) {
+        let sentence = format!("the sender insists on option {}, unknown to the receiver", option.id);
+        return refuse(RefusalCode::Option, sentence);
+    }
+    Ok(())
+}
+
+/// How the checkphrases differ.
+fn phrases(theirs: Option<[u8; 4]>, ours: Option<[u8; 4]>) -> &'static str {
+    match (theirs, ours) {
+        (None, Some(_)) => "the receiver has a checkphrase and the sender has none",
+        (Some(_), None) => "the sender has a checkphrase and the receiver has none",
+        _ => "the checkphrases of sender and receiver differ",
+    }
+}
+
+const SHORT: HelloError = HelloError::Malformed("a field ends too early");
+
+/// A new envelope of our version, to be filled and sealed.
+fn envelope(kind: u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[VERSION, kind, 0, 0]);
+    out
+}
+
+/// As much of the magic as is there must be right.
+fn magic(buf: &[u8]) -> Result<(), HelloError> {
+    let arrived = buf.len().min(MAGIC.len());
+    if buf[..arrived] == MAGIC[..arrived] { Ok(()) } else { Err(HelloError::NotMillipede) }
+}
+
+/// What is sound in the envelope at the start of `buf`, and the envelope's whole length.
+fn body(buf: &[u8], shape: Shape) -> Result<Option<(&[u8], usize)>, HelloError> {
+    codec::body(buf, ENVELOPE, shape).map_err(|unsound| match unsound {
+        Unsound::Length(_) => HelloError::Malformed("a length that cannot be"),
+        Unsound::Checksum => HelloError::Malformed("damaged on its way (wrong CRC-32)"),
+    })
+}
+
+/// A field with a flag that tells whether it is present; if not, the field is zero.
+fn present<T: PartialEq>(flag: u8, field: Option<T>, zero: T) -> Result<Option<T>, HelloError> {
+    match field {
+        Some(_) if flag != 0 => Ok(field),
+        Some(value) if value != zero => Err(HelloError::Malformed("an absent field is not zero")),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: Expectations =
+        Expectations { checkphrase: Some(*b"OURS"), features: Features::CHECKSUM, duplex: false };
+
+    fn hello() -> Hello {
+        Hello {
+            session: Id([0x5e; 16]),
+            instance: None,
+            direction: Direction::Transmit,
+            begun: false,
+            checkphrase: Some(*b"OURS"),
+            link: 0,
+            connection: 0,
+            attempt: 1,
+            features: Features::CHECKSUM,
+            buffer: 128 << 20,
+            options: Vec::new(),
+        }
+    }
+
+    fn refused(hello: Hello, ours: Expectations) -> (RefusalCode, String) {
+        let refusal = check(&hello, &ours).expect_err("a refusal");
+        assert!(!refusal.sentence.contains("OURS") && !refusal.sentence.contains('\n'));
+        assert!(refusal.sentence.len() <= SENTENCE_MAX);
+        (refusal.code, refusal.sentence)
+    }
+
+    fn option(mandatory: bool, length: usize) -> HelloOption {
+        HelloOption { id: 77, mandatory, value: vec![7; length] }
+    }
+
+    /// A hello with a right CRC-32 and one byte of the body changed.
+    fn forged(at: usize, byte: u8) -> Result<Option<(Hello, usize)>, HelloError> {
+        let mut out = hello().encode();
+        out.truncate(out.len() - CRC);
+        out[ENVELOPE + at] = byte;
+        codec::seal(&mut out, 0, ENVELOPE);
+        Hello::decode(&out)
+    }
+
+    #[test]
+    fn a_fitting_hello_passes() {
+        assert_eq!(check(&hello(), &OURS), Ok(()));
+        let none = Hello { checkphrase: None, ..hello() };
+        assert_eq!(check(&none, &Expectations { checkphrase: None, ..OURS }), Ok(()));
+        let duplex = Hello { direction: Direction::Duplex, ..hello() };
+        assert_eq!(check(&duplex, &Expectations { duplex: true, ..OURS }), Ok(()));
+        assert_eq!(check(&hello(), &Expectations { duplex: true, ..OURS }), Ok(()));
+    }
+
+    #[test]
+    fn checkphrases_must_match_and_absent_matches_only_absent() {
+        for (theirs, ours) in [
+            (Some(*b"ELSE"), Some(*b"OURS")),
+            (None, Some(*b"OURS")),
+            (Some(*b"ELSE"), None),
+            (Some([0; 4]), None),
+        ] {
+            let hello = Hello { checkphrase: theirs, ..hello() };
+            let ours = Expectations { checkphrase: ours, ..OURS };
+            assert_eq!(refused(hello, ours).0, RefusalCode::Checkphrase);
+        }
+    }
+
+    #[test]
+    fn unknown_features_are_refused_if_mandatory() {
+        let features = Features::CHECKSUM | Features::TUNNEL | Features(1 << 31);
+        let (code, sentence) = refused(Hello { features, ..hello() }, OURS);
+        assert_eq!(code, RefusalCode::Feature);
+        assert!(sentence.ends_with(": tunnel, 0x80000000"), "{sentence}");
+        let offer = Hello { features: Features(1 << 32 | 1 << 63), ..hello() };
+        assert_eq!(check(&offer, &OURS), Ok(()));
+    }
+
+    #[test]
+    fn unknown_options_are_refused_if_mandatory() {
+        let passed_over = Hello { options: vec![option(false, 3)], ..hello() };
+        assert_eq!(check(&passed_over, &OURS), Ok(()));
+        let insisted = Hello { options: vec![option(false, 0), option(true, 0)], ..hello() };
+        assert_eq!(refused(insisted, OURS).0, RefusalCode::Option);
+    }
+
+    #[test]
+    fn duplex_is_refused_by_a_mere_receiver() {
+        let duplex = Hello { direction: Direction::Duplex, ..hello() };
+        assert_eq!(refused(duplex, OURS).0, RefusalCode::Direction);
+    }
+
+    #[test]
+    fn ids_are_never_printed() {
+        assert_eq!(format!("{:?}", Id([0x5e; 16])), "Id(..)");
+        let hello = format!("{:?}", hello());
+        assert!(!hello.contains("94, 94") && !hello.contains("5e5e"), "{hello}");
+    }
+
+    #[test]
+    fn fields_out_of_range_are_malformed() {
+        assert!(matches!(forged(38, 15), Ok(Some((Hello { link: 15, .. }, _)))));
+        for (at, byte) in [
+            (16, 1),  // an instance without its flag
+            (32, 8),  // an unknown flag
+            (32, 0),  // a checkphrase without its flag
+            (33, 0),  // no direction
+            (33, 3),  // an unknown direction
+            (38, 16), // link
+            (39, 16), // connection
+        ] {
+            assert!(matches!(forged(at, byte), Err(HelloError::Malformed(_))), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn strangers_and_other_versions_are_told_at_once() {
+        assert_eq!(Hello::decode(b"G"), Err(HelloError::NotMillipede));
+        assert_eq!(Reply::decode(b"HTTP/1.1 400"), Err(HelloError::NotMillipede));
+        assert_eq!(Hello::decode(&MAGIC), Ok(None));
+        let other = [&MAGIC[..], &[2]].concat();
+        assert_eq!(Hello::decode(&other), Err(HelloError::Version(2)));
+        assert_eq!(Reply::decode(&other), Ok(None), "it may be a refusal");
+        let welcome = [&other[..], &[kind::WELCOME]].concat();
+        assert_eq!(Reply::decode(&welcome), Err(HelloError::Version(2)));
+        assert_eq!(Hello::decode(&[&MAGIC[..], &[1, 2]].concat()), Err(HelloError::Malformed("not a hello")));
+        assert_eq!(Reply::decode(&[&MAGIC[..], &[1, 1]].concat()), Err(HelloError::Malformed("not a reply")));
+    }
+
+    #[test]
+    fn a_refusal_of_any_version_is_understood() {
+        for (code, read) in [(1, RefusalCode::Busy), (200, RefusalCode::Version)] {
+            let mut out = [&MAGIC[..], &[9, kind::REFUSAL, 0, 0, code, 0, 2], b"no"].concat();
+            codec::seal(&mut out, 0, ENVELOPE);
+            let refusal = Refusal { code: read, sentence: "no".into() };
+            assert_eq!(Reply::decode(&out), Ok(Some((Reply::Refusal(refusal), out.len()))));
+        }
+    }
+
+    #[test]
+    fn errors_are_answered_in_words_but_not_to_strangers() {
+        assert_eq!(HelloError::NotMillipede.refusal(), None);
+        let version = HelloError::Version(2).refusal().expect("an answer");
+        assert_eq!(version.code, RefusalCode::Version);
+        assert!(version.sentence.contains("version 1 ") && version.sentence.contains("version 2:"));
+        let malformed = HelloError::Malformed("why").refusal().expect("an answer");
+        assert_eq!(malformed.code, RefusalCode::Malformed);
+    }
+
+    #[test]
+    fn the_longest_hello_has_the_length_promised() {
+        let hello = Hello { options: vec![option(true, OPTIONS_MAX - 5)], ..hello() };
+        let out = hello.encode();
+        assert_eq!(out.len(), HELLO_MAX);
+        assert_eq!(Hello::decode(&out), Ok(Some((hello, HELLO_MAX))));
+    }
+}
