@@ -1,0 +1,609 @@
+//! The wire format, pinned byte by byte: who changes one of these breaks every peer in the field.
+//!
+//! Each golden has a comment per field. No truncation and no change of one byte of any of them may be taken
+//! for something else, and no bytes at all may make a decoder panic.
+
+use std::fmt::Debug;
+
+use millipede::proto::hello::*;
+use millipede::proto::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
+use millipede::proto::wire::*;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+/// A decoder of one of the three kinds, and what it says.
+type Decoded<T, E> = Result<Option<(T, usize)>, E>;
+
+/// The golden decodes to the value; every truncation needs more; every change of one byte is an error.
+fn hold<T: PartialEq + Debug, E: PartialEq + Debug>(
+    golden: &[u8],
+    value: T,
+    decode: impl Fn(&[u8]) -> Decoded<T, E>,
+) {
+    assert_eq!(decode(golden), Ok(Some((value, golden.len()))));
+    for end in 0..golden.len() {
+        assert_eq!(decode(&golden[..end]), Ok(None), "the first {end} bytes of {golden:02x?}");
+    }
+    let mut changed = golden.to_vec();
+    for at in 0..golden.len() {
+        for byte in (0..=255).filter(|byte| *byte != golden[at]) {
+            changed[at] = byte;
+            let decoded = decode(&changed);
+            assert!(decoded.is_err(), "byte {at} of {golden:02x?} as {byte:02x}: {decoded:?}");
+        }
+        changed[at] = golden[at];
+    }
+}
+
+fn frame(golden: &[&[u8]], frame: Frame) {
+    let golden = golden.concat();
+    let mut out = Vec::new();
+    frame.encode(&mut out);
+    assert_eq!(out, golden, "{out:02x?}");
+    hold(&golden, frame, decode);
+}
+
+fn reply(golden: &[&[u8]], reply: Reply) {
+    let golden = golden.concat();
+    assert_eq!(reply.encode(), golden, "{:02x?}", reply.encode());
+    hold(&golden, reply, Reply::decode);
+}
+
+fn hello(golden: &[&[u8]], hello: Hello) {
+    let golden = golden.concat();
+    assert_eq!(hello.encode(), golden, "{:02x?}", hello.encode());
+    hold(&golden, hello, Hello::decode);
+}
+
+#[test]
+fn golden_leg() {
+    frame(
+        &[
+            &[0x11],                                           // type: leg
+            &[0x01],                                           // flags: checked
+            &[0x00, 0x1c],                                     // length of the body: 28
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02], // sequence
+            &[0x00, 0x00, 0x00, 0x00, 0x20, 0x40, 0x00, 0x03], // offset in the stream
+            &[0x00, 0x20, 0x00, 0x00],                         // length in the stream: 2 MiB, the most
+            &[0x00, 0x21, 0x00, 0x00],                         // bytes that follow: 64 KiB more, the most
+            &[0xde, 0xad, 0xbe, 0xef],                         // crc of the leg
+            &[0xa5, 0x78, 0x34, 0x83],                         // CRC-32 of the frame
+        ],
+        Frame::Leg(LegHeader {
+            sequence: 0x102,
+            offset: 0x2040_0003,
+            raw: 0x20_0000,
+            encoded: 0x21_0000,
+            flags: LegFlags::CHECKED,
+            crc: 0xdead_beef,
+        }),
+    );
+}
+
+#[test]
+fn golden_leg_unchecked() {
+    frame(
+        &[
+            &[0x11],                                           // type: leg
+            &[0x00],                                           // flags: none
+            &[0x00, 0x1c],                                     // length of the body: 28
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00], // sequence: the first
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00], // offset in the stream
+            &[0x00, 0x00, 0x00, 0x01],                         // length in the stream
+            &[0x00, 0x00, 0x00, 0x01],                         // bytes that follow
+            &[0x00, 0x00, 0x00, 0x00],                         // no crc
+            &[0xa0, 0xe8, 0x29, 0x6b],                         // CRC-32 of the frame
+        ],
+        Frame::Leg(LegHeader { sequence: 0, offset: 0, raw: 1, encoded: 1, flags: 0, crc: 0 }),
+    );
+}
+
+#[test]
+fn golden_fin() {
+    frame(
+        &[
+            &[0x12],                                           // type: fin
+            &[0x01],                                           // flags: checked
+            &[0x00, 0x14],                                     // length of the body: 20
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x03], // legs
+            &[0x00, 0x00, 0x00, 0x00, 0x20, 0x60, 0x00, 0x03], // bytes
+            &[0xca, 0xfe, 0xf0, 0x0d],                         // crc of the stream
+            &[0x1e, 0xfd, 0x91, 0xf2],                         // CRC-32 of the frame
+        ],
+        Frame::Fin(Fin { legs: 0x103, bytes: 0x2060_0003, crc: Some(0xcafe_f00d) }),
+    );
+}
+
+#[test]
+fn golden_fin_unchecked() {
+    frame(
+        &[
+            &[0x12],                                           // type: fin
+            &[0x00],                                           // flags: none
+            &[0x00, 0x14],                                     // length of the body: 20
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00], // legs: an empty stream
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00], // bytes
+            &[0x00, 0x00, 0x00, 0x00],                         // no crc
+            &[0x5c, 0x8c, 0x6f, 0x45],                         // CRC-32 of the frame
+        ],
+        Frame::Fin(Fin { legs: 0, bytes: 0, crc: None }),
+    );
+}
+
+#[test]
+fn golden_ping() {
+    frame(
+        &[
+            &[0x13],                                           // type: ping
+            &[0x00],                                           // flags: none
+            &[0x00, 0x08],                                     // length of the body: 8
+            &[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08], // token
+            &[0xe1, 0x63, 0x0c, 0xd7],                         // CRC-32 of the frame
+        ],
+        Frame::Ping { token: 0x0102_0304_0506_0708 },
+    );
+}
+
+#[test]
+fn golden_bye() {
+    frame(
+        &[
+            &[0x14],                   // type: bye
+            &[0x00],                   // flags: none
+            &[0x00, 0x00],             // length of the body: none
+            &[0xfe, 0x3f, 0x1f, 0xd4], // CRC-32 of the frame
+        ],
+        Frame::Bye,
+    );
+}
+
+#[test]
+fn golden_ack() {
+    frame(
+        &[
+            &[0x21],                                           // type: ack
+            &[0x00],                                           // flags: none
+            &[0x00, 0x2c],                                     // length of the body: 44
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x11], // next leg wanted
+            &[0x00, 0x00, 0x00, 0x00, 0x01, 0xe0, 0x00, 0x00], // bytes delivered
+            &[0x00, 0x00, 0x00, 0x00, 0x07, 0xe0, 0x00, 0x00], // edge: bytes
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x0f], // edge: legs
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05], // legs taken whole on this connection
+            &[0x00, 0x00, 0x05, 0xdc],                         // output blocked for 1500 ms
+            &[0xdb, 0x55, 0x66, 0x06],                         // CRC-32 of the frame
+        ],
+        Frame::Ack(Ack {
+            next: 0x11,
+            delivered: 0x1e0_0000,
+            edge: Edge { bytes: 0x7e0_0000, legs: 0x100f },
+            count: 5,
+            blocked_ms: 1500,
+        }),
+    );
+}
+
+#[test]
+fn golden_nack() {
+    frame(
+        &[
+            &[0x22],                                           // type: nack
+            &[0x00],                                           // flags: none
+            &[0x00, 0x08],                                     // length of the body: 8
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x02], // sequence
+            &[0xc3, 0x12, 0x71, 0x7d],                         // CRC-32 of the frame
+        ],
+        Frame::Nack { sequence: 0x102 },
+    );
+}
+
+#[test]
+fn golden_pong() {
+    frame(
+        &[
+            &[0x23],                                           // type: pong
+            &[0x00],                                           // flags: none
+            &[0x00, 0x08],                                     // length of the body: 8
+            &[0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08], // token
+            &[0xf5, 0x4a, 0x3a, 0xd3],                         // CRC-32 of the frame
+        ],
+        Frame::Pong { token: 0x0102_0304_0506_0708 },
+    );
+}
+
+#[test]
+fn golden_verdict() {
+    frame(
+        &[
+            &[0x24],                                           // type: verdict
+            &[0x01],                                           // flags: checked
+            &[0x00, 0x0f],                                     // length of the body: 15 + 0
+            &[0x00, 0x00, 0x00, 0x00, 0x20, 0x60, 0x00, 0x03], // bytes delivered
+            &[0xca, 0xfe, 0xf0, 0x0d],                         // crc of the stream
+            &[0x00],                                           // outcome: complete
+            &[0x00, 0x00],                                     // length of the sentence: none
+            &[0x50, 0x03, 0xdf, 0x2a],                         // CRC-32 of the frame
+        ],
+        Frame::Verdict(Verdict {
+            bytes: 0x2060_0003,
+            crc: Some(0xcafe_f00d),
+            code: Code::Complete,
+            sentence: String::new(),
+        }),
+    );
+}
+
+#[test]
+fn golden_verdict_of_a_failure() {
+    frame(
+        &[
+            &[0x24],                                           // type: verdict
+            &[0x00],                                           // flags: none
+            &[0x00, 0x18],                                     // length of the body: 15 + 9
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00], // bytes delivered
+            &[0x00, 0x00, 0x00, 0x00],                         // no crc
+            &[0x05],                                           // outcome: the output failed
+            &[0x00, 0x09],                                     // length of the sentence
+            b"disk full",                                      // sentence
+            &[0x06, 0x32, 0x32, 0xc9],                         // CRC-32 of the frame
+        ],
+        Frame::Verdict(Verdict {
+            bytes: 0x1_0000,
+            crc: None,
+            code: Code::Output,
+            sentence: "disk full".into(),
+        }),
+    );
+}
+
+#[test]
+fn golden_abort() {
+    frame(
+        &[
+            &[0x31],                   // type: abort
+            &[0x00],                   // flags: none
+            &[0x00, 0x0f],             // length of the body: 3 + 12
+            &[0x01],                   // outcome: incomplete
+            &[0x00, 0x0c],             // length of the sentence
+            "arrêté là".as_bytes(),    // sentence, UTF-8
+            &[0xed, 0xd7, 0x84, 0xe3], // CRC-32 of the frame
+        ],
+        Frame::Abort(Abort { code: Code::Incomplete, sentence: "arrêté là".into() }),
+    );
+}
+
+const SESSION: [u8; 16] = *b"\x01a session's id\xfe";
+const INSTANCE: [u8; 16] = *b"\x02a receiver's i\xfd";
+
+#[test]
+fn golden_first_hello() {
+    hello(
+        &[
+            &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
+            &[0x01],                                              // version
+            &[0x01],                                              // kind: hello
+            &[0x00, 0x3e],                                        // length of the body: 62 + 0
+            &SESSION,                                             // session
+            &[0x00; 16],                                          // no instance yet
+            &[0x00],                                              // flags: none
+            &[0x01],                                              // direction: transmit
+            &[0x00; 4],                                           // no checkphrase
+            &[0x00],                                              // link
+            &[0x0f],                                              // connection
+            &[0x00, 0x00, 0x00, 0x01],                            // attempt
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00],    // features: none
+            &[0x00, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00],    // buffer: 128 MiB
+            &[0x00, 0x00],                                        // length of the options: none
+            &[0x9b, 0x4a, 0xbd, 0x85],                            // CRC-32 of all before
+        ],
+        Hello {
+            session: Id::new(SESSION),
+            instance: None,
+            direction: Direction::Transmit,
+            begun: false,
+            checkphrase: None,
+            link: 0,
+            connection: 15,
+            attempt: 1,
+            features: Features::NONE,
+            buffer: 128 << 20,
+            options: vec![],
+        },
+    );
+}
+
+#[test]
+fn golden_full_hello() {
+    hello(
+        &[
+            &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
+            &[0x01],                                              // version
+            &[0x01],                                              // kind: hello
+            &[0x00, 0x4b],                                        // length of the body: 62 + 13
+            &SESSION,                                             // session
+            &INSTANCE,                                            // instance
+            &[0x07],                                              // flags: begun, instance, checkphrase
+            &[0x02],                                              // direction: duplex
+            b"BEEF",                                              // checkphrase
+            &[0x01],                                              // link
+            &[0x02],                                              // connection
+            &[0x00, 0x00, 0x01, 0x03],                            // attempt
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x07],    // features: checksum, tunnel, duplex
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x40, 0x00, 0x00],    // buffer: 4 MiB
+            &[0x00, 0x0d],                                        // length of the options: 13
+            &[0x01, 0x02],                                        // first option: id
+            &[0x01],                                              // mandatory
+            &[0x00, 0x03],                                        // length of its value
+            b"abc",                                               // its value
+            &[0x00, 0x03],                                        // second option: id
+            &[0x00],                                              // not mandatory
+            &[0x00, 0x00],                                        // no value
+            &[0xbd, 0x96, 0xaf, 0xf2],                            // CRC-32 of all before
+        ],
+        Hello {
+            session: Id::new(SESSION),
+            instance: Some(Id::new(INSTANCE)),
+            direction: Direction::Duplex,
+            begun: true,
+            checkphrase: Some(*b"BEEF"),
+            link: 1,
+            connection: 2,
+            attempt: 0x103,
+            features: Features::CHECKSUM | Features::TUNNEL | Features::DUPLEX,
+            buffer: 4 << 20,
+            options: vec![
+                HelloOption { id: 0x102, mandatory: true, value: b"abc".to_vec() },
+                HelloOption { id: 3, mandatory: false, value: vec![] },
+            ],
+        },
+    );
+}
+
+#[test]
+fn golden_welcome() {
+    reply(
+        &[
+            &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
+            &[0x01],                                              // version
+            &[0x02],                                              // kind: welcome
+            &[0x00, 0x3c],                                        // length of the body: 60
+            &INSTANCE,                                            // instance
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x11],    // next leg wanted
+            &[0x00, 0x00, 0x00, 0x00, 0x07, 0xe0, 0x00, 0x00],    // edge: bytes
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x0f],    // edge: legs
+            &[0x00, 0x20, 0x00, 0x00],                            // longest leg: 2 MiB
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01],    // features: checksum
+            &[0x00, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00],    // buffer: 128 MiB
+            &[0x5d, 0xc2, 0xf2, 0x0b],                            // CRC-32 of all before
+        ],
+        Reply::Welcome(Welcome {
+            instance: Id::new(INSTANCE),
+            next: 0x11,
+            edge: Edge { bytes: 0x7e0_0000, legs: 0x100f },
+            leg_max: 0x20_0000,
+            features: Features::CHECKSUM,
+            buffer: 128 << 20,
+        }),
+    );
+}
+
+#[test]
+fn golden_refusal() {
+    reply(
+        &[
+            &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
+            &[0x01],                                              // version
+            &[0x03],                                              // kind: refusal
+            &[0x00, 0x07],                                        // length of the body: 3 + 4
+            &[0x01],                                              // code: busy
+            &[0x00, 0x04],                                        // length of the sentence
+            b"busy",                                              // sentence
+            &[0x64, 0x37, 0x74, 0xdc],                            // CRC-32 of all before
+        ],
+        Reply::Refusal(Refusal { code: RefusalCode::Busy, sentence: "busy".into() }),
+    );
+}
+
+/// Sentences as they come out of a decoder: no control characters, within the limit.
+fn sentence() -> impl Strategy<Value = String> {
+    "\\PC{0,100}"
+}
+
+fn leg() -> impl Strategy<Value = Frame> {
+    let raw = 1..=LEG_MAX as u32;
+    let encoded = 1..=(LEG_MAX + ENCODE_SLACK) as u32;
+    (0..u64::MAX, any::<u64>(), raw, encoded, option::of(any::<u32>())).prop_map(
+        |(sequence, offset, raw, encoded, crc)| {
+            let offset = offset.min(u64::MAX - u64::from(raw));
+            let flags = if crc.is_some() { LegFlags::CHECKED } else { 0 };
+            Frame::Leg(LegHeader { sequence, offset, raw, encoded, flags, crc: crc.unwrap_or(0) })
+        },
+    )
+}
+
+fn ack() -> impl Strategy<Value = Frame> {
+    (any::<[u64; 5]>(), any::<u32>()).prop_map(|([next, delivered, bytes, legs, count], blocked_ms)| {
+        Frame::Ack(Ack { next, delivered, edge: Edge { bytes, legs }, count, blocked_ms })
+    })
+}
+
+fn code() -> impl Strategy<Value = Code> {
+    prop::sample::select(vec![
+        Code::Incomplete,
+        Code::Refused,
+        Code::Input,
+        Code::Output,
+        Code::Corrupt,
+        Code::Complete,
+    ])
+}
+
+fn any_frame() -> impl Strategy<Value = Frame> {
+    let crc = || option::of(any::<u32>());
+    prop_oneof![
+        leg(),
+        ack(),
+        Just(Frame::Bye),
+        any::<u64>().prop_map(|token| Frame::Ping { token }),
+        any::<u64>().prop_map(|token| Frame::Pong { token }),
+        any::<u64>().prop_map(|sequence| Frame::Nack { sequence }),
+        (any::<[u64; 2]>(), crc()).prop_map(|([legs, bytes], crc)| Frame::Fin(Fin { legs, bytes, crc })),
+        (any::<u64>(), crc(), code(), sentence())
+            .prop_map(|(bytes, crc, code, sentence)| Frame::Verdict(Verdict { bytes, crc, code, sentence })),
+        (code().prop_filter("an abort fails", |code| *code != Code::Complete), sentence())
+            .prop_map(|(code, sentence)| Frame::Abort(Abort { code, sentence })),
+    ]
+}
+
+fn any_hello() -> impl Strategy<Value = Hello> {
+    let option = (any::<u16>(), any::<bool>(), vec(any::<u8>(), 0..50))
+        .prop_map(|(id, mandatory, value)| HelloOption { id, mandatory, value });
+    let names = (any::<[u8; 16]>(), option::of(any::<[u8; 16]>()), option::of(any::<[u8; 4]>()));
+    let numbers = (0..LINKS_MAX as u8, 0..CONNECTIONS_MAX as u8, any::<u32>(), any::<u64>(), any::<u64>());
+    (names, any::<[bool; 2]>(), numbers, vec(option, 0..10)).prop_map(
+        |((session, instance, checkphrase), [duplex, begun], numbers, options)| Hello {
+            session: Id::new(session),
+            instance: instance.map(Id::new),
+            direction: if duplex { Direction::Duplex } else { Direction::Transmit },
+            begun,
+            checkphrase,
+            link: numbers.0,
+            connection: numbers.1,
+            attempt: numbers.2,
+            features: Features(numbers.3),
+            buffer: numbers.4,
+            options,
+        },
+    )
+}
+
+fn any_reply() -> impl Strategy<Value = Reply> {
+    let code = prop::sample::select(vec![
+        RefusalCode::Busy,
+        RefusalCode::Checkphrase,
+        RefusalCode::Version,
+        RefusalCode::Feature,
+        RefusalCode::Option,
+        RefusalCode::NotThatReceiver,
+        RefusalCode::Finished,
+        RefusalCode::Stale,
+        RefusalCode::TooMany,
+        RefusalCode::Malformed,
+        RefusalCode::Direction,
+    ]);
+    let welcome = (any::<[u8; 16]>(), any::<[u64; 5]>(), 1..=LEG_MAX as u32).prop_map(
+        |(instance, [next, bytes, legs, features, buffer], leg_max)| {
+            Reply::Welcome(Welcome {
+                instance: Id::new(instance),
+                next,
+                edge: Edge { bytes, legs },
+                leg_max,
+                features: Features(features),
+                buffer,
+            })
+        },
+    );
+    prop_oneof![
+        welcome,
+        (code, sentence()).prop_map(|(code, sentence)| Reply::Refusal(Refusal { code, sentence })),
+    ]
+}
+
+/// A head, a body that may be anything, with its right length, and the right CRC-32: what gets past the
+/// first checks to the fields.
+fn sealed(head: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut out = [head, &(body.len() as u16).to_be_bytes(), body].concat();
+    let crc = crc32fast::hash(&out);
+    out.extend_from_slice(&crc.to_be_bytes());
+    out
+}
+
+/// Body lengths around those that exist.
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        vec(any::<u8>(), 0..420),
+        // Mostly zeros, so that lengths inside often fit.
+        (prop::sample::select(vec![3usize, 8, 15, 20, 28, 44, 60, 62]), vec(any::<u8>(), 4), any::<u64>())
+            .prop_map(|(length, values, places)| {
+                let mut body = vec![0; length];
+                for (n, value) in values.into_iter().enumerate() {
+                    body[(places >> (8 * n)) as usize % length] = value;
+                }
+                body
+            }),
+        // An option area of the length that the hello announces.
+        (vec(0u8..3, 60), vec(0u8..6, 0..60)).prop_map(|(mut fixed, options)| {
+            fixed.extend_from_slice(&(options.len() as u16).to_be_bytes());
+            fixed.extend(options);
+            fixed
+        }),
+    ]
+}
+
+fn decode_all(bytes: &[u8]) {
+    let _ = decode(bytes);
+    let _ = Hello::decode(bytes);
+    let _ = Reply::decode(bytes);
+}
+
+proptest! {
+    #[test]
+    fn frames_come_back(frame in any_frame(), before in vec(any::<u8>(), 0..4), after in vec(any::<u8>(), 0..4)) {
+        let mut out = before.clone();
+        frame.encode(&mut out);
+        let length = out.len() - before.len();
+        prop_assert!(length <= FRAME_MAX);
+        out.extend_from_slice(&after);
+        prop_assert_eq!(decode(&out[before.len()..]), Ok(Some((frame, length))));
+    }
+
+    #[test]
+    fn hellos_come_back(hello in any_hello(), after in vec(any::<u8>(), 0..4)) {
+        let mut out = hello.encode();
+        let length = out.len();
+        prop_assert!(length <= HELLO_MAX);
+        out.extend_from_slice(&after);
+        prop_assert_eq!(Hello::decode(&out), Ok(Some((hello, length))));
+    }
+
+    #[test]
+    fn replies_come_back(reply in any_reply(), after in vec(any::<u8>(), 0..4)) {
+        let mut out = reply.encode();
+        let length = out.len();
+        out.extend_from_slice(&after);
+        prop_assert_eq!(Reply::decode(&out), Ok(Some((reply, length))));
+    }
+
+    #[test]
+    fn sentences_arrive_short_and_harmless(text in any::<String>(), times in 1usize..40) {
+        let mut out = Vec::new();
+        Frame::Abort(Abort { code: Code::Input, sentence: text.repeat(times) }).encode(&mut out);
+        prop_assert!(out.len() <= FRAME_MAX);
+        match decode(&out) {
+            Ok(Some((Frame::Abort(abort), _))) => {
+                prop_assert!(abort.sentence.len() <= SENTENCE_MAX);
+                prop_assert!(!abort.sentence.chars().any(char::is_control));
+            }
+            other => prop_assert!(false, "{other:?}"),
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in vec(any::<u8>(), 0..600)) {
+        decode_all(&bytes);
+        decode_all(&[&MAGIC[..], &bytes].concat());
+        decode_all(&[&MAGIC[..], &[VERSION], &bytes].concat());
+    }
+
+    #[test]
+    fn sealed_nonsense_never_panics(
+        kind in prop::sample::select(vec![0x11u8, 0x12, 0x13, 0x14, 0x21, 0x22, 0x23, 0x24, 0x31]),
+        flags in 0u8..3,
+        hello_kind in 1u8..4,
+        version in 1u8..3,
+        body in body(),
+    ) {
+        decode_all(&sealed(&[kind, flags], &body));
+        decode_all(&sealed(&[&MAGIC[..], &[version, hello_kind]].concat(), &body));
+    }
+}
