@@ -1,5 +1,7 @@
 //! millipede: a pipe between two hosts over many TCP connections that does not lose a byte.
 
+pub mod cli;
 pub mod error;
 pub mod message;
+pub mod plan;
 pub mod proto;

@@ -1,0 +1,113 @@
+//! What `help` shows, made from the table of words.
+//!
+//! One screen: at most 24 lines of 80 columns, however many words there come to be: those that are not common are
+//! only named.
+
+use super::{Side, WORDS, Word};
+
+/// The right margin.
+const COLUMNS: usize = 79;
+
+/// Where the explanations begin: beyond the longest common word with its operands.
+const INDENT: usize = 28;
+
+/// One screen: the two commands most people need, then the words.
+pub(super) fn screen() -> String {
+    let common: String = WORDS
+        .iter()
+        .filter(|word| word.common)
+        .map(|word| format!("  {:width$}{}\n", word.shown(), word.short, width = INDENT - 2))
+        .collect();
+    let others: Vec<_> = WORDS.iter().filter(|word| !word.common).map(Word::shown).collect();
+    format!(
+        "millipede: a pipe between two hosts over many TCP connections; loses no byte\n\n\
+         \x20 millipede rx 8834 > FILE         first, on the host that receives\n\
+         \x20 millipede tx HOST 8834 < FILE    then, on the host that sends\n\n\
+         {common}{}\n\
+         Words go in any order. \"millipede help WORD\" explains one.\n",
+        wrapped(&format!("Also: {}.", others.join(", ")), "  ")
+    )
+}
+
+/// One word explained.
+pub(super) fn explain(word: &Word) -> String {
+    let side = match word.side {
+        Side::Tx => "  (with tx)",
+        Side::Both => "  (with rx or tx)",
+        Side::Free => "",
+    };
+    let spellings: String = word.aliases.iter().map(|alias| format!(" Also spelt {alias}.")).collect();
+    format!("{}{side}\n{}", word.shown(), wrapped(&format!("{}{spellings}", word.long), "  "))
+}
+
+/// For the command without a word.
+pub(super) fn alone() -> &'static str {
+    "usage: millipede rx PORT > FILE         on the host that receives\n\
+     usage: millipede tx HOST PORT < FILE    on the host that sends\n\
+     \"millipede help\" shows the other words"
+}
+
+/// The program and its version.
+pub(super) fn version() -> String {
+    format!("millipede {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// The text in lines that fit, each indented.
+fn wrapped(text: &str, indent: &str) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && indent.len() + line.len() + 1 + word.len() > COLUMNS {
+            lines.push_str(&format!("{indent}{line}\n"));
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines + indent + &line + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::word;
+
+    #[test]
+    fn the_screen_fits_and_names_every_word() {
+        let screen = screen();
+        assert!(screen.lines().count() <= 24, "{} lines:\n{screen}", screen.lines().count());
+        for line in screen.lines() {
+            assert!(line.chars().count() <= 80, "too long: {line}");
+        }
+        for word in WORDS {
+            assert!(screen.contains(&word.shown()), "{} is missing:\n{screen}", word.name);
+        }
+    }
+
+    #[test]
+    fn every_common_word_stays_left_of_the_explanations() {
+        for word in WORDS.iter().filter(|word| word.common) {
+            assert!(word.shown().len() < INDENT - 2, "{}", word.shown());
+        }
+    }
+
+    #[test]
+    fn a_word_is_explained_with_its_side_and_spellings() {
+        let checksum = explain(word("checksums").unwrap());
+        assert!(checksum.starts_with("checksum  (with tx)\n  Sends a CRC-32"), "{checksum}");
+        assert!(checksum.contains("Also spelt checksums."), "{checksum}");
+        for word in WORDS {
+            assert!(explain(word).lines().all(|line| line.len() <= COLUMNS), "{}", word.name);
+        }
+    }
+
+    #[test]
+    fn wrapping_keeps_every_word() {
+        let text = "word ".repeat(100);
+        let lines = wrapped(&text, "  ");
+        assert_eq!(lines.split_whitespace().count(), 100);
+        assert!(lines.lines().all(|line| line.len() <= COLUMNS && line.starts_with("  word")));
+    }
+}

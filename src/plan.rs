@@ -1,0 +1,123 @@
+//! What is to be done: a checked plan that cannot be wrong in itself.
+//!
+//! Made by [`crate::cli`] from the words as typed, read by everything that runs. It knows nothing of how it was
+//! typed and nothing of sockets: names are not resolved, nothing is opened. Defaults that depend on how the
+//! session goes stay `None` here.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Memory for legs per direction, unless `buffer` is given: enough for 1 Gbit/s at a second of round trip.
+pub const BUFFER_DEFAULT: u64 = 128 << 20;
+
+/// The least memory for legs: with less, legs get too small to be efficient.
+pub const BUFFER_MIN: u64 = 4 << 20;
+
+/// The most memory for legs that can be asked for: beyond any machine, and sums of it never overflow.
+pub const BUFFER_MAX: u64 = 1 << 40;
+
+/// Everything a process is asked to do. At least one of `receive` and `transmit` is there, unless `common.prbs` is:
+/// then the pseudorandom stream goes to stdout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The receiving direction.
+    pub receive: Option<ReceivePlan>,
+    /// The transmitting direction, independent of the other.
+    pub transmit: Option<TransmitPlan>,
+    /// What holds for both.
+    pub common: Common,
+}
+
+/// What holds for both directions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// Must be equal at both ends; absent matches only absent.
+    pub checkphrase: Option<[u8; 4]>,
+    /// Pass on whatever has been read at once. Always set with [`EdgePlan::Terminate`] and [`EdgePlan::Initiate`].
+    pub charmode: bool,
+    /// Where the stream comes from and goes to.
+    pub edge: EdgePlan,
+    /// Generate (when transmitting) and verify (when receiving) the pseudorandom stream of this seed. When
+    /// transmitting, `edge` is then [`EdgePlan::Stdio`].
+    pub prbs: Option<u16>,
+    /// Break the connection in use at every Nth frame; at least 2.
+    pub chaos: Option<u64>,
+    /// Bytes of memory for legs per direction, [`BUFFER_MIN`] to [`BUFFER_MAX`].
+    pub buffer: u64,
+    /// How long to wait with no working connection; `None`: not given, so that the default of each phase holds.
+    pub patience: Option<Patience>,
+    /// 0 to [`crate::message::LEVEL_MAX`].
+    pub verbose: u8,
+}
+
+/// How long a session waits with no working connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It never gives up.
+    ForEver,
+    /// This long; never zero.
+    For(Duration),
+}
+
+/// Where the stream comes from and goes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EdgePlan {
+    /// Standard input and output.
+    Stdio,
+    /// A TCP connection accepted here.
+    Terminate {
+        /// The address to listen on; loopback unless given.
+        address: IpAddr,
+        /// The port to listen on; 0 takes a free one.
+        port: u16,
+    },
+    /// A TCP connection opened when the far side has one.
+    Initiate {
+        /// The host to connect to: a name or an address, never empty.
+        host: String,
+        /// Its port, never 0.
+        port: u16,
+    },
+    /// A command, run by `sh -c`.
+    Exec {
+        /// The command; never empty.
+        command: String,
+    },
+}
+
+/// The receiving direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceivePlan {
+    /// The one address to listen on; `None`: all, IPv6 and IPv4.
+    pub address: Option<IpAddr>,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
+}
+
+/// The transmitting direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransmitPlan {
+    /// The ordered list of links; 1 to [`crate::proto::leg::LINKS_MAX`].
+    pub links: Vec<LinkPlan>,
+    /// Connections; 1 to [`crate::proto::leg::CONNECTIONS_MAX`].
+    pub threads: usize,
+    /// CRC-32 on every leg and over the stream.
+    pub checksum: bool,
+    /// End the stream after this many times 2 MiB; in bytes, it fits a u64.
+    pub leglimit: Option<u64>,
+    /// Wait this many microseconds before each 2 MiB of the stream.
+    pub delayus: Option<u64>,
+    /// At most this many bytes a second; never 0.
+    pub rate: Option<u64>,
+}
+
+/// A link: one way to the receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkPlan {
+    /// The host to connect to: a name or an address, never empty.
+    pub host: String,
+    /// Its port, never 0.
+    pub port: u16,
+    /// The local address or interface that this link is bound to.
+    pub via: Option<String>,
+}
