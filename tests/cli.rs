@@ -1,0 +1,107 @@
+//! The command line as a shell sees it: exit status, and what goes to stdout and to stderr.
+
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
+
+/// What the program answered: exit status, stdout, stderr.
+fn millipede<S: AsRef<OsStr>>(args: &[S]) -> (Option<i32>, String, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_millipede")).args(args).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// The lines of a usage error.
+fn usage_error(line: &str) -> Vec<String> {
+    let (status, stdout, stderr) = millipede(&line.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(status, Some(2), "{line}: {stderr}");
+    assert_eq!(stdout, "", "{line}");
+    assert!(stderr.ends_with('\n'), "{line}: {stderr}");
+    stderr
+        .lines()
+        .map(|said| said.strip_prefix("millipede: ").unwrap_or_else(|| panic!("{line}: {said}")).to_owned())
+        .collect()
+}
+
+#[test]
+fn a_usage_error_is_one_line_that_names_the_word() {
+    for (line, word) in [
+        ("rx", "rx"),
+        ("rx 99999", "rx"),
+        ("rx localhost 8834", "rx"),
+        ("tx localhost", "tx"),
+        ("tx localhost 0", "tx"),
+        ("rx 8834 threads 8", "threads"),
+        ("tx localhost 8834 threads 17", "threads"),
+        ("rx 8834 rx 8835", "rx"),
+        ("rx 8834 checkphrase long!", "checkphrase"),
+        ("rx 8834 buffer 1M", "buffer"),
+        ("rx 8834 chaos 1", "chaos"),
+        ("rx 8834 exec cat terminate 22", "terminate"),
+        ("rx 8834 8835", "\"8835\""),
+        ("help xyzzy", "\"xyzzy\""),
+        ("verbose 3", "rx or tx"),
+    ] {
+        let lines = usage_error(line);
+        assert_eq!(lines.len(), 1, "{line}: {lines:?}");
+        assert!(lines[0].contains(word), "{line}: {lines:?}");
+    }
+}
+
+#[test]
+fn a_typo_gets_a_suggestion() {
+    let suggestion = "unknown word \"thread\"; did you mean \"threads\"?";
+    assert_eq!(usage_error("tx localhost 8834 thread 8"), [suggestion]);
+}
+
+#[test]
+fn alone_it_says_how_it_is_used() {
+    let lines = usage_error("");
+    assert!(lines[0].starts_with("usage: millipede rx PORT"), "{lines:?}");
+    assert!(lines.len() <= 4, "{lines:?}");
+}
+
+#[test]
+fn help_is_one_screen_on_stdout() {
+    for word in ["help", "--help", "-h"] {
+        let (status, stdout, stderr) = millipede(&[word]);
+        assert_eq!((status, stderr.as_str()), (Some(0), ""), "{word}");
+        assert!(stdout.lines().count() <= 24, "{stdout}");
+        assert!(stdout.lines().all(|line| line.chars().count() <= 80), "{stdout}");
+        let before_the_words = stdout.split("rx [ADDRESS] PORT").next().unwrap();
+        assert!(before_the_words.contains("millipede rx 8834"), "{stdout}");
+        assert!(before_the_words.contains("millipede tx HOST 8834"), "{stdout}");
+    }
+}
+
+#[test]
+fn help_explains_one_word_and_version_says_it() {
+    let (status, stdout, _) = millipede(&["help", "patience"]);
+    assert_eq!(status, Some(0));
+    assert!(stdout.starts_with("patience SECONDS  (with rx or tx)\n"), "{stdout}");
+    let (status, stdout, _) = millipede(&["--version"]);
+    assert_eq!((status, stdout), (Some(0), format!("millipede {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn help_that_cannot_be_written_is_an_output_failure() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_millipede")).arg("help").stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert!(output.stderr.starts_with(b"millipede: cannot write to stdout: "));
+}
+
+#[test]
+fn a_full_stderr_changes_nothing() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_millipede")).arg("xyzzy").stderr(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn control_characters_in_an_argument_do_not_reach_the_terminal() {
+    let (status, _, stderr) = millipede(&["\u{1b}[2J\nmillipede: all is well"]);
+    assert_eq!(status, Some(2));
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(!stderr.contains('\u{1b}'), "{stderr}");
+}
