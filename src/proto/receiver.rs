@@ -1,0 +1,322 @@
+//! The receiver's core: puts legs in order, once each, within the window it has given.
+//!
+//! Knows neither connections nor sockets: a leg is the same leg whichever connection brings it, and the
+//! first copy wins. Nothing is given out before everything below it, and nothing that was acknowledged is
+//! ever dropped. Throughout: held bytes ≤ window, whatever the peer sends, because the ranges of held legs
+//! are disjoint and lie between what is delivered and the edge.
+
+use super::leg::{Leg, WINDOW_LEGS};
+use super::wire::{Edge, Fin};
+use std::collections::{BTreeMap, VecDeque};
+
+/// A leg or end of stream that contradicts what was agreed; the connection that brought it is closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    /// Beyond the window the sender was given.
+    #[error("leg {0} lies beyond the window")]
+    BeyondWindow(u64),
+    /// Overlaps its neighbours, or leaves a gap to them.
+    #[error("leg {0} does not fit its neighbours")]
+    Misfit(u64),
+    /// Beyond the end that was announced, or the end is below what was received or announced before.
+    #[error("leg {0} contradicts the announced end of the stream")]
+    PastEnd(u64),
+    /// Another end than the one announced before.
+    #[error("the end of the stream was announced differently before")]
+    OtherEnd,
+}
+
+/// What became of a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It, and perhaps some after it, can be given to the output.
+    InOrder,
+    /// Kept until the ones before it are there.
+    Ahead,
+    /// It was there already.
+    Duplicate,
+}
+
+/// The reordering and the window of one stream.
+#[derive(Debug)]
+pub struct Receiver {
+    window: u64,
+    /// The leg wanted next, and where it begins.
+    next: u64,
+    next_offset: u64,
+    /// Legs beyond `next`, by sequence; their ranges are disjoint.
+    ahead: BTreeMap<u64, Leg>,
+    ahead_bytes: u64,
+    /// In order, not yet handed to the output.
+    ready: VecDeque<Leg>,
+    /// Taken by the output; ≤ `next`, ≤ `next_offset`.
+    delivered_legs: u64,
+    delivered_bytes: u64,
+    /// Only ever grows; ≤ delivered + window.
+    edge: Edge,
+    fin: Option<Fin>,
+    duplicates: u64,
+}
+
+impl Receiver {
+    /// A receiver that lets the sender go `window` bytes beyond what is delivered.
+    pub fn new(window: u64) -> Self {
+        Receiver {
+            window,
+            next: 0,
+            next_offset: 0,
+            ahead: BTreeMap::new(),
+            ahead_bytes: 0,
+            ready: VecDeque::new(),
+            delivered_legs: 0,
+            delivered_bytes: 0,
+            edge: Edge { bytes: window, legs: WINDOW_LEGS },
+            fin: None,
+            duplicates: 0,
+        }
+    }
+
+    /// A leg has come whole.
+    ///
+    /// # Errors
+    /// The leg was not taken.
+    pub fn leg(&mut self, leg: Leg) -> Result<Arrival, Contradiction> {
+        if leg.sequence < self.next || self.ahead.contains_key(&leg.sequence) {
+            self.duplicates += 1;
+            return Ok(Arrival::Duplicate);
+        }
+        self.admits(leg.sequence, leg.offset, leg.len())?;
+        if leg.sequence > self.next {
+            self.ahead_bytes += leg.len();
+            self.ahead.insert(leg.sequence, leg);
+            return Ok(Arrival::Ahead);
+        }
+        self.append(leg);
+        while let Some(leg) = self.ahead.remove(&self.next) {
+            self.ahead_bytes -= leg.len();
+            self.append(leg);
+        }
+        Ok(Arrival::InOrder)
+    }
+
+    /// Whether a leg with this place in the stream would be taken, were it here.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn admits(&self, sequence: u64, offset: u64, len: u64) -> Result<(), Contradiction> {
+        let end = offset.saturating_add(len);
+        if sequence >= self.edge.legs || end > self.edge.bytes {
+            return Err(Contradiction::BeyondWindow(sequence));
+        }
+        if self.fin.is_some_and(|fin| sequence >= fin.legs || end > fin.bytes) {
+            return Err(Contradiction::PastEnd(sequence));
+        }
+        let before = self.ahead.range(..sequence).next_back();
+        let (before, from) = before
+            .map_or((self.next.checked_sub(1), self.next_offset), |(s, leg)| (Some(*s), leg.range().end));
+        let adjacent = before.map_or(sequence == 0, |b| b + 1 == sequence);
+        let after = self.ahead.range(sequence..).next().map(|(s, leg)| (*s, leg.offset));
+        let fits_before = if adjacent { offset == from } else { offset > from };
+        let fits_after = after.is_none_or(|(s, o)| if s == sequence + 1 { end == o } else { end < o });
+        if fits_before && fits_after { Ok(()) } else { Err(Contradiction::Misfit(sequence)) }
+    }
+
+    /// The next leg for the output, in order.
+    pub fn next_ready(&mut self) -> Option<Leg> {
+        self.ready.pop_front()
+    }
+
+    /// The output has taken so many more legs and bytes. True if that opens a window that was shut.
+    pub fn delivered(&mut self, legs: u64, bytes: u64) -> bool {
+        let shut = self.is_nearly_shut();
+        self.delivered_legs += legs;
+        self.delivered_bytes += bytes;
+        debug_assert!(self.delivered_bytes <= self.next_offset && self.delivered_legs <= self.next);
+        self.edge = Edge {
+            bytes: self.delivered_bytes.saturating_add(self.window),
+            legs: self.delivered_legs.saturating_add(WINDOW_LEGS),
+        };
+        shut && !self.is_nearly_shut()
+    }
+
+    /// The stream's end is announced.
+    ///
+    /// # Errors
+    /// It contradicts what was received or announced before.
+    pub fn fin(&mut self, fin: Fin) -> Result<(), Contradiction> {
+        if self.fin.is_some_and(|known| known != fin) {
+            return Err(Contradiction::OtherEnd);
+        }
+        let last = self.ahead.last_key_value().map(|(s, leg)| (s + 1, leg.range().end));
+        let (legs, bytes) = last.unwrap_or((self.next, self.next_offset));
+        let whole = fin.legs == self.next && fin.bytes != self.next_offset;
+        if fin.legs < legs || fin.bytes < bytes || whole {
+            return Err(Contradiction::PastEnd(legs));
+        }
+        self.fin = Some(fin);
+        Ok(())
+    }
+
+    /// The end that was announced, once every leg before it has been delivered.
+    pub fn complete(&self) -> Option<Fin> {
+        self.fin.filter(|fin| self.delivered_legs == fin.legs && self.delivered_bytes == fin.bytes)
+    }
+
+    /// The end that was announced, once every leg before it has been received.
+    pub fn whole(&self) -> Option<Fin> {
+        self.fin.filter(|fin| self.next == fin.legs && self.next_offset == fin.bytes)
+    }
+
+    /// The leg wanted next.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Bytes received in order.
+    pub fn received_bytes(&self) -> u64 {
+        self.next_offset
+    }
+
+    /// Bytes that the output has taken.
+    pub fn delivered_bytes(&self) -> u64 {
+        self.delivered_bytes
+    }
+
+    /// The end of the window, in bytes of the stream and in legs.
+    pub fn edge(&self) -> Edge {
+        self.edge
+    }
+
+    /// Legs held out of order, and their bytes.
+    pub fn ahead(&self) -> (usize, u64) {
+        (self.ahead.len(), self.ahead_bytes)
+    }
+
+    /// Bytes received and not yet delivered, in order or not.
+    pub fn held_bytes(&self) -> u64 {
+        self.next_offset - self.delivered_bytes + self.ahead_bytes
+    }
+
+    /// Legs that came again.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates
+    }
+
+    fn append(&mut self, leg: Leg) {
+        self.next += 1;
+        self.next_offset += leg.len();
+        self.ready.push_back(leg);
+    }
+
+    /// Whether less than an eighth of the window is left, so that the sender may be waiting for it.
+    fn is_nearly_shut(&self) -> bool {
+        let bytes_left = self.edge.bytes - self.next_offset - self.ahead_bytes;
+        let legs_left = self.edge.legs - self.next - self.ahead.len() as u64;
+        bytes_left < self.window / 8 || legs_left < WINDOW_LEGS / 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn leg(sequence: u64, offset: u64, len: usize) -> Leg {
+        Leg { sequence, offset, payload: Arc::new(vec![sequence as u8; len]) }
+    }
+
+    fn ready(receiver: &mut Receiver) -> Vec<u64> {
+        std::iter::from_fn(|| receiver.next_ready()).map(|leg| leg.sequence).collect()
+    }
+
+    #[test]
+    fn legs_come_out_in_order_and_once() {
+        let mut r = Receiver::new(1000);
+        assert_eq!(r.leg(leg(1, 10, 10)), Ok(Arrival::Ahead));
+        assert_eq!(ready(&mut r), []);
+        assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::InOrder));
+        assert_eq!(ready(&mut r), [0, 1]);
+        assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::Duplicate));
+        assert_eq!(r.leg(leg(1, 10, 10)), Ok(Arrival::Duplicate));
+        assert_eq!((r.next(), r.received_bytes(), r.duplicates()), (2, 20, 2));
+    }
+
+    #[test]
+    fn the_window_ends_where_it_was_said_to_end() {
+        let mut r = Receiver::new(100);
+        assert_eq!(r.leg(leg(0, 0, 101)), Err(Contradiction::BeyondWindow(0)));
+        assert_eq!(r.leg(leg(0, 0, 100)), Ok(Arrival::InOrder));
+        assert_eq!(r.leg(leg(1, 100, 1)), Err(Contradiction::BeyondWindow(1)));
+        assert_eq!(r.leg(leg(WINDOW_LEGS, 1, 1)), Err(Contradiction::BeyondWindow(WINDOW_LEGS)));
+        assert!(r.delivered(1, 100), "it was shut and is open");
+        assert_eq!(r.edge(), Edge { bytes: 200, legs: WINDOW_LEGS + 1 });
+        assert_eq!(r.leg(leg(1, 100, 1)), Ok(Arrival::InOrder));
+    }
+
+    #[test]
+    fn legs_that_lie_about_their_place_are_not_taken() {
+        let mut r = Receiver::new(1000);
+        r.leg(leg(0, 0, 10)).unwrap();
+        r.leg(leg(3, 30, 10)).unwrap();
+        for bad in [leg(1, 11, 5), leg(1, 9, 5), leg(2, 10, 5), leg(2, 25, 4), leg(4, 41, 1), leg(5, 40, 1)] {
+            let sequence = bad.sequence;
+            assert_eq!(r.leg(bad), Err(Contradiction::Misfit(sequence)));
+        }
+        assert_eq!(r.leg(leg(2, 20, 10)), Ok(Arrival::Ahead));
+        assert_eq!(r.leg(leg(1, 10, 10)), Ok(Arrival::InOrder));
+        assert_eq!(ready(&mut r), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn the_end_is_announced_once_and_holds() {
+        let fin = |legs, bytes| Fin { legs, bytes, crc: None };
+        let mut r = Receiver::new(1000);
+        r.leg(leg(1, 10, 10)).unwrap();
+        assert_eq!(r.fin(fin(1, 10)), Err(Contradiction::PastEnd(2)));
+        assert_eq!(r.fin(fin(2, 20)), Ok(()));
+        assert_eq!(r.fin(fin(2, 20)), Ok(()));
+        assert_eq!(r.fin(fin(3, 30)), Err(Contradiction::OtherEnd));
+        assert_eq!(r.leg(leg(2, 20, 1)), Err(Contradiction::PastEnd(2)));
+        r.leg(leg(0, 0, 10)).unwrap();
+        assert_eq!((r.whole().is_some(), r.complete()), (true, None));
+        r.delivered(2, 20);
+        assert_eq!(r.complete(), Some(fin(2, 20)));
+    }
+
+    #[test]
+    fn an_empty_stream_is_complete_at_its_end() {
+        let mut r = Receiver::new(1000);
+        assert_eq!(r.complete(), None);
+        r.fin(Fin { legs: 0, bytes: 0, crc: None }).unwrap();
+        assert!(r.complete().is_some());
+        assert!(Receiver::new(9).fin(Fin { legs: 0, bytes: 5, crc: None }).is_err());
+    }
+
+    proptest! {
+        /// Any order, any repetition, any delivery in between: the output is the input, and the bounds hold.
+        #[test]
+        fn any_arrival_order_gives_the_stream(
+            lens in prop::collection::vec(1usize..50, 1..60),
+            picks in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..400),
+        ) {
+            let window = 200;
+            let mut r = Receiver::new(window);
+            let starts: Vec<u64> = lens.iter().scan(0, |at, l| { let s = *at; *at += *l as u64; Some(s) }).collect();
+            let (mut out, mut waiting) = (Vec::new(), VecDeque::new());
+            let order = picks.iter().map(|(i, d)| (i.index(lens.len()), *d)).chain((0..lens.len()).map(|i| (i, true)));
+            for (index, deliver) in order {
+                let before = r.next();
+                match r.leg(leg(index as u64, starts[index], lens[index])) {
+                    Ok(Arrival::Duplicate) => prop_assert!((index as u64) < before || r.ahead.contains_key(&(index as u64))),
+                    Ok(_) => {}
+                    Err(e) => prop_assert_eq!(e, Contradiction::BeyondWindow(index as u64)),
+                }
+                while let Some(l) = r.next_ready() { waiting.push_back(l.len()); out.push(l.sequence); }
+                if deliver { while let Some(len) = waiting.pop_front() { r.delivered(1, len); } }
+                prop_assert!(r.held_bytes() <= window);
+            }
+            prop_assert!(out.iter().copied().eq(0..lens.len() as u64));
+        }
+    }
+}
