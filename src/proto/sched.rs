@@ -1,0 +1,224 @@
+//! Measures and sizes: how fast bytes are taken, how large the next legs should be, and how long a
+//! connection should need for what it was given.
+//!
+//! Holds no legs and decides nothing about them; [`super::sender`] asks and acts. All rates are bytes per
+//! second of the stream, all times come in as arguments.
+
+use super::leg::{LEG_FIRST, LEG_MAX};
+use std::time::{Duration, Instant};
+
+/// A leg should take about this long on its connection: short enough that a slow link delivers steadily
+/// and that the last legs of a stream end together, long enough that a fast one is not all bookkeeping.
+const LEG_TIME: f64 = 0.1;
+
+/// Leg sizes double no more often than this, so that one lucky acknowledgement does not decide.
+const GROWTH_PAUSE: Duration = Duration::from_millis(2);
+
+/// Leg sizes halve no more often than this: a pause in the input is not a slow network.
+const SHRINK_PAUSE: Duration = Duration::from_millis(500);
+
+const SLOTS: usize = 10;
+const SLOT: Duration = Duration::from_millis(100);
+
+/// Bytes per second over the last second, in slots of 0.1 s.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    origin: Option<Instant>,
+    slots: [u64; SLOTS],
+    /// The slot that `slots[current % SLOTS]` counts; slots since `origin`.
+    current: u64,
+}
+
+impl Meter {
+    /// Counts `bytes` at `now`.
+    pub fn add(&mut self, now: Instant, bytes: u64) {
+        self.advance(now);
+        self.slots[(self.current % SLOTS as u64) as usize] += bytes;
+    }
+
+    /// The rate over the last second, or since the first byte if that is less. None before 1 ms of it.
+    pub fn rate(&mut self, now: Instant) -> Option<f64> {
+        let origin = self.origin?;
+        self.advance(now);
+        let seen = now.saturating_duration_since(origin);
+        let into_slot = seen.saturating_sub(SLOT * self.current as u32);
+        let span = seen.min(SLOT * (SLOTS as u32 - 1) + into_slot);
+        (span >= Duration::from_millis(1)).then(|| self.slots.iter().sum::<u64>() as f64 / span.as_secs_f64())
+    }
+
+    fn advance(&mut self, now: Instant) {
+        let origin = *self.origin.get_or_insert(now);
+        let slot = (now.saturating_duration_since(origin).as_nanos() / SLOT.as_nanos()) as u64;
+        for passed in (self.current + 1..=slot).take(SLOTS) {
+            self.slots[(passed % SLOTS as u64) as usize] = 0;
+        }
+        self.current = self.current.max(slot);
+    }
+}
+
+/// How large the next legs are cut: a power of two from [`LEG_FIRST`] to the agreed maximum.
+#[derive(Clone, Debug)]
+pub struct LegSize {
+    size: usize,
+    /// Always ≤ [`LEG_MAX`].
+    max: usize,
+    changed: Option<Instant>,
+}
+
+impl LegSize {
+    /// Starts small; `agree` may lower the maximum.
+    pub fn new() -> Self {
+        LegSize { size: LEG_FIRST, max: LEG_MAX, changed: None }
+    }
+
+    /// The receiver's word on the largest leg.
+    pub fn agree(&mut self, max: usize) {
+        self.max = max.clamp(1, LEG_MAX);
+        self.size = self.size.min(self.max);
+    }
+
+    /// Bytes of the next leg.
+    pub fn get(&self) -> usize {
+        self.size
+    }
+
+    /// Follows a total of `rate` bytes per second over `lanes` busy connections.
+    pub fn follow(&mut self, now: Instant, rate: f64, lanes: usize) {
+        let target = rate * LEG_TIME / lanes.max(1) as f64;
+        let since = self.changed.map(|at| now.saturating_duration_since(at));
+        let may = |pause| since.is_none_or(|s| s >= pause);
+        if target >= 2.0 * self.size as f64 && self.size < self.max && may(GROWTH_PAUSE) {
+            self.size = (self.size * 2).min(self.max);
+            self.changed = Some(now);
+        } else if target < self.size as f64 / 2.0 && self.size > LEG_FIRST && may(SHRINK_PAUSE) {
+            self.size = (self.size / 2).max(LEG_FIRST.min(self.max));
+            self.changed = Some(now);
+        }
+    }
+}
+
+impl Default for LegSize {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// No leg is called late before this: a loaded machine schedules its threads later than a network delivers.
+const LATE_AT_LEAST: Duration = Duration::from_millis(200);
+
+/// When a leg is late on a connection that nothing is known about yet.
+const LATE_UNMEASURED: Duration = Duration::from_secs(1);
+
+/// What is known about the pace of one connection.
+#[derive(Clone, Debug, Default)]
+pub struct Pace {
+    /// Smoothed round trip of the protocol's own pings; behind a forwarded port the kernel's is a lie.
+    rtt: Option<Duration>,
+    /// Smoothed bytes per second while it had something to carry.
+    rate: Option<f64>,
+    /// Smoothed difference between the time legs took and the time they should have needed, in seconds.
+    deviation: f64,
+    acked_at: Option<Instant>,
+}
+
+impl Pace {
+    /// A measured round trip. Smoothed as TCP does (RFC 6298: a gain of 1/8).
+    pub fn round_trip(&mut self, sample: Duration) {
+        self.rtt = Some(self.rtt.map_or(sample, |old| (old * 7 + sample) / 8));
+    }
+
+    /// The smoothed round trip, if any was measured.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
+    }
+
+    /// The smoothed rate in bytes per second, if any was measured.
+    pub fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
+    /// `bytes` were confirmed at `now`; the first of them had been given at `sent`, when the connection
+    /// should have `needed` so long.
+    pub fn confirmed(&mut self, now: Instant, sent: Instant, bytes: u64, needed: Option<Duration>) {
+        let from = self.acked_at.map_or(sent, |at| at.max(sent));
+        let took = now.saturating_duration_since(from).as_secs_f64().max(1e-5);
+        let sample = bytes as f64 / took;
+        self.rate = Some(self.rate.map_or(sample, |old| old + (sample - old) / 4.0));
+        self.acked_at = Some(now);
+        if let Some(needed) = needed {
+            let off = (now.saturating_duration_since(sent).as_secs_f64() - needed.as_secs_f64()).abs();
+            self.deviation += (off - self.deviation) / 4.0;
+        }
+    }
+
+    /// How long it should need for `bytes`, all that it was given included. None until measured.
+    pub fn need(&self, bytes: u64) -> Option<Duration> {
+        let carrying = bytes as f64 / self.rate?.max(1.0);
+        Some(self.rtt.unwrap_or_default() + Duration::from_secs_f64(carrying.min(3600.0)))
+    }
+
+    /// The age at which a leg that should have `needed` so long is late: max(2 RTT, 1.5 × need), with four
+    /// deviations for a connection that is known to vary.
+    pub fn late_after(&self, needed: Option<Duration>) -> Duration {
+        let Some(needed) = needed else { return LATE_UNMEASURED.max(self.rtt.unwrap_or_default() * 2) };
+        let varied = needed + Duration::from_secs_f64((4.0 * self.deviation).min(3600.0));
+        (needed * 3 / 2).max(varied).max(self.rtt.unwrap_or_default() * 2).max(LATE_AT_LEAST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn a_meter_forgets_after_a_second() {
+        let (mut meter, start) = (Meter::default(), Instant::now());
+        assert_eq!(meter.rate(start), None);
+        for i in 0..20 {
+            meter.add(start + ms(i * 50), 1000);
+        }
+        let rate = meter.rate(start + ms(1000)).unwrap();
+        assert!((18_000.0..22_000.0).contains(&rate), "{rate}");
+        assert_eq!(meter.rate(start + ms(5000)), Some(0.0));
+    }
+
+    #[test]
+    fn a_meter_measures_from_its_first_millisecond() {
+        let (mut meter, start) = (Meter::default(), Instant::now());
+        meter.add(start, 5000);
+        assert_eq!(meter.rate(start), None);
+        let rate = meter.rate(start + ms(10)).unwrap();
+        assert!((rate - 500_000.0).abs() < 1.0, "{rate}");
+    }
+
+    #[test]
+    fn legs_double_to_the_agreed_size_and_shrink_slowly() {
+        let (mut legs, start) = (LegSize::new(), Instant::now());
+        legs.agree(128 << 10);
+        for i in 0..10 {
+            legs.follow(start + ms(i * 2), 1e9, 1);
+        }
+        assert_eq!(legs.get(), 128 << 10);
+        legs.follow(start + ms(30), 1e4, 1);
+        assert_eq!(legs.get(), 128 << 10, "a short pause changes nothing");
+        for i in 0..10 {
+            legs.follow(start + ms(600 * (i + 1)), 1e4, 1);
+        }
+        assert_eq!(legs.get(), LEG_FIRST);
+    }
+
+    #[test]
+    fn a_slow_connection_is_given_its_time() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        assert_eq!(pace.late_after(None), LATE_UNMEASURED);
+        pace.round_trip(ms(400));
+        pace.confirmed(start + ms(1400), start, 16 << 10, None);
+        let need = pace.need(16 << 10).unwrap();
+        assert!(need > ms(1700) && need < ms(1900), "{need:?}");
+        assert!(pace.late_after(Some(need)) >= need * 3 / 2);
+    }
+}

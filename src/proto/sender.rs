@@ -1,0 +1,554 @@
+//! The sender's core: which legs exist, where each one is, and which goes next.
+//!
+//! A leg is held from the moment the input gave it until the receiver has it ("received"); what happens to
+//! connections in between only changes on which of them it travels. Acknowledgements count the legs a
+//! connection has brought, and are mapped to that connection's own send order, never to sequence numbers.
+//! Nothing here knows links, addresses, time-outs of connections or how the input is read.
+//!
+//! ```text
+//!   push        take            ack (count, or next wanted)
+//!  ──────▶ fresh ──────▶ sent ───────────────────────────────▶ received, dropped
+//!                         │ ▲
+//!      connection lost,   ▼ │ take
+//!      overtaken, nack   again
+//! ```
+
+use super::leg::{Leg, Payload};
+use super::sched::Pace;
+use super::wire::{Ack, Edge, Fin};
+use std::collections::{BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// A leg that arrived damaged this often ends the transfer: the fault is not the network's chance.
+pub const FAILURES_MAX: u8 = 4;
+
+/// A peer that broke the rules of the protocol; its connection is closed and nothing it said is believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Breach {
+    /// It counts more legs than this connection carried.
+    #[error("acknowledges {counted} legs where {sent} were sent")]
+    CountBeyondSent {
+        /// What it claims.
+        counted: u64,
+        /// What was sent.
+        sent: u64,
+    },
+    /// It wants a leg, or has delivered bytes, that were never sent.
+    #[error("acknowledges what was never sent")]
+    BeyondSent,
+    /// It complains about a leg that this connection is not carrying.
+    #[error("complains about leg {0}, which is not on the way")]
+    UnknownLeg(u64),
+    /// A message that makes no sense in this direction or state.
+    #[error("sent {0} out of place")]
+    OutOfPlace(&'static str),
+}
+
+/// What an acknowledgement achieved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Legs that are now received and were not before.
+    pub legs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether anything moved: legs, delivered bytes or the window.
+    pub moved: bool,
+}
+
+/// Counters of a direction's sending side, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SenderStats {
+    /// Legs sent again, for whatever reason.
+    pub legs_again: u64,
+    /// Bytes of them.
+    pub bytes_again: u64,
+    /// Overtaken legs that were rescued.
+    pub rescues: u64,
+    /// Legs the receiver found damaged.
+    pub damaged: u64,
+}
+
+struct Held {
+    /// None once received.
+    payload: Option<Payload>,
+    offset: u64,
+    len: u64,
+    /// Workers that carry a copy now, a bit each.
+    carriers: u32,
+    /// When the latest copy was given to a connection; None while fresh.
+    sent: Option<Instant>,
+    /// When the latest copy is late.
+    late: Option<Instant>,
+    /// Copies given to connections so far.
+    copies: u32,
+    /// Times it arrived damaged; < [`FAILURES_MAX`].
+    failures: u8,
+    crc: Option<u32>,
+}
+
+struct Flight {
+    sequence: u64,
+    len: u64,
+    sent: Instant,
+    /// How long the connection should have needed, as known when it was sent.
+    need: Option<Duration>,
+    /// The receiver found it damaged: counting it does not make it received.
+    damaged: bool,
+}
+
+/// One connection as the sender sees it; indexed by worker.
+#[derive(Default)]
+struct Lane {
+    /// What was given to it and not counted yet, in send order.
+    flights: VecDeque<Flight>,
+    bytes_in_flight: u64,
+    /// Legs counted by the receiver on this connection; `counted + flights.len()` were sent.
+    counted: u64,
+    /// Its leg was overtaken: no new legs until it answers.
+    suspect: bool,
+    pace: Pace,
+}
+
+/// The sender's legs, window and connections. Call order: `attach` per connection, then `take` whenever it
+/// can carry a leg and `ack` as they come; `detach` when it is gone. `push` and `end` at any time.
+pub struct Sender {
+    /// Legs from `first` on; the front one is never received.
+    held: VecDeque<Held>,
+    first: u64,
+    /// The first leg never given to a connection; `first` ≤ `fresh` ≤ `first + held.len()`.
+    fresh: u64,
+    /// Stream bytes pushed so far.
+    pushed: u64,
+    /// Bytes the receiver's output has taken; ≤ `pushed`.
+    delivered: u64,
+    ended: bool,
+    /// Sent before, to be sent again; all ≥ `first` and < `fresh`.
+    again: BTreeSet<u64>,
+    lanes: Vec<Option<Lane>>,
+    edge: Edge,
+    /// When the latest-sent of the received legs was sent: whatever is older has been overtaken.
+    newest_received: Option<Instant>,
+    /// CRC-32 of the stream up to leg `crc_next`, where legs are checked.
+    stream_crc: crc32fast::Hasher,
+    crc_next: u64,
+    stats: SenderStats,
+}
+
+impl Sender {
+    /// A sender with places for `workers` connections and nothing to send yet.
+    pub fn new(workers: usize) -> Self {
+        Sender {
+            held: VecDeque::new(),
+            first: 0,
+            fresh: 0,
+            pushed: 0,
+            delivered: 0,
+            ended: false,
+            again: BTreeSet::new(),
+            lanes: (0..workers).map(|_| None).collect(),
+            edge: Edge { bytes: 0, legs: 0 },
+            newest_received: None,
+            stream_crc: crc32fast::Hasher::new(),
+            crc_next: 0,
+            stats: SenderStats::default(),
+        }
+    }
+
+    /// The next piece of the stream; must not be empty, nor follow `end`.
+    pub fn push(&mut self, payload: Payload) {
+        let len = (*payload).as_ref().len() as u64;
+        debug_assert!(len > 0 && !self.ended);
+        self.held.push_back(Held {
+            payload: Some(payload),
+            offset: self.pushed,
+            len,
+            carriers: 0,
+            sent: None,
+            late: None,
+            copies: 0,
+            failures: 0,
+            crc: None,
+        });
+        self.pushed += len;
+    }
+
+    /// The stream ends with what was pushed.
+    pub fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// A connection is up, and the receiver said what it wants next and where the window ends.
+    /// False if it wants a leg that is no longer held: those bytes exist nowhere any more.
+    ///
+    /// # Errors
+    /// A breach attaches nothing.
+    pub fn attach(&mut self, worker: usize, next: u64, edge: Edge) -> Result<bool, Breach> {
+        if next > self.fresh {
+            return Err(Breach::BeyondSent);
+        }
+        if next < self.first {
+            return Ok(false);
+        }
+        self.lanes[worker] = Some(Lane::default());
+        self.receive_below(next);
+        self.widen(edge);
+        Ok(true)
+    }
+
+    /// The connection is gone; what only it carried is to be sent again. Returns how many legs that is.
+    pub fn detach(&mut self, worker: usize) -> usize {
+        let Some(lane) = self.lanes[worker].take() else { return 0 };
+        let mut lost = 0;
+        for flight in lane.flights.iter().filter(|f| !f.damaged) {
+            let Some(held) = self.get_mut(flight.sequence) else { continue };
+            held.carriers &= !(1 << worker);
+            if held.payload.is_some() && held.carriers == 0 {
+                self.again.insert(flight.sequence);
+                lost += 1;
+            }
+        }
+        lost
+    }
+
+    /// The next leg for this connection, if there is one it should carry. It counts as sent from now on.
+    pub fn take(&mut self, now: Instant, worker: usize) -> Option<Leg> {
+        if self.lanes[worker].as_ref().is_none_or(|lane| lane.suspect) {
+            return None;
+        }
+        let sequence = self
+            .next_again(worker)
+            .or_else(|| self.next_fresh())
+            .or_else(|| self.next_straggler(now, worker))?;
+        Some(self.send(now, worker, sequence))
+    }
+
+    /// Whether `take` could give some connection a leg that is overdue or fresh.
+    pub fn has_work(&self) -> bool {
+        !self.again.is_empty() || self.next_fresh().is_some()
+    }
+
+    /// The connections that carry, or carried last, the leg that would be sent again first: another link
+    /// is to be preferred for it.
+    pub fn avoid(&self) -> u32 {
+        self.again.first().and_then(|s| self.get(*s)).map_or(0, |held| held.carriers)
+    }
+
+    /// The receiver's acknowledgement, as it came on this connection.
+    ///
+    /// # Errors
+    /// A breach frees nothing.
+    pub fn ack(&mut self, now: Instant, worker: usize, ack: &Ack) -> Result<Progress, Breach> {
+        let Some(lane) = self.lanes[worker].as_ref() else { return Ok(Progress::default()) };
+        let sent = lane.counted + lane.flights.len() as u64;
+        if ack.count > sent {
+            return Err(Breach::CountBeyondSent { counted: ack.count, sent });
+        }
+        if ack.next > self.fresh || ack.delivered > self.sent_bytes() {
+            return Err(Breach::BeyondSent);
+        }
+        let mut progress = self.count(now, worker, ack.count);
+        let (legs, bytes) = self.receive_below(ack.next);
+        progress.legs += legs;
+        progress.bytes += bytes;
+        let wider = self.widen(ack.edge);
+        let delivered = ack.delivered > self.delivered;
+        self.delivered = self.delivered.max(ack.delivered);
+        progress.moved |= progress.legs > 0 || wider || delivered;
+        Ok(progress)
+    }
+
+    /// The receiver found a leg damaged. False if that leg has now failed too often.
+    pub fn nack(&mut self, worker: usize, sequence: u64) -> Result<bool, Breach> {
+        let unknown = Breach::UnknownLeg(sequence);
+        let lane = self.lanes[worker].as_mut().ok_or(unknown.clone())?;
+        let flight = lane.flights.iter_mut().find(|f| f.sequence == sequence && !f.damaged).ok_or(unknown)?;
+        flight.damaged = true;
+        self.stats.damaged += 1;
+        let Some(held) = self.get_mut(sequence) else { return Ok(true) };
+        held.carriers &= !(1 << worker);
+        held.failures += 1;
+        let bearable = held.failures < FAILURES_MAX;
+        if held.payload.is_some() {
+            self.again.insert(sequence);
+        }
+        Ok(bearable)
+    }
+
+    /// A round trip measured on this connection.
+    pub fn round_trip(&mut self, worker: usize, sample: Duration) {
+        if let Some(lane) = self.lanes[worker].as_mut() {
+            lane.pace.round_trip(sample);
+        }
+    }
+
+    /// Marks the head for sending again if it has been overtaken and is late, with all other legs of the
+    /// connections that hold it. Returns the leg and the connection that was too slow for it.
+    pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
+        self.late_head().filter(|late| *late <= now)?;
+        let head = self.first;
+        let carriers = self.held[0].carriers;
+        let slow = (0..self.lanes.len()).filter(|w| carriers & (1 << w) != 0).collect::<Vec<_>>();
+        for &worker in &slow {
+            self.suspect(worker);
+        }
+        self.again.insert(head);
+        self.stats.rescues += 1;
+        slow.first().map(|worker| (head, *worker))
+    }
+
+    /// When, after `now`, `rescue` or `take` for an idle connection may have something to do unasked.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let stragglers = self.idle_input().then(|| self.stragglers().filter_map(|(_, held)| held.late));
+        self.late_head().into_iter().chain(stragglers.into_iter().flatten()).filter(|at| *at > now).min()
+    }
+
+    /// The CRC-32 of a leg that is about to leave, where legs are checked; so it is known before the leg
+    /// can be received, and legs that are dropped have been combined.
+    pub fn checked(&mut self, sequence: u64, crc: u32) {
+        if let Some(held) = self.get_mut(sequence) {
+            held.crc = Some(crc);
+        }
+        while let Some((crc, len)) = self.get(self.crc_next).and_then(|h| Some((h.crc?, h.len))) {
+            self.stream_crc.combine(&crc32fast::Hasher::new_with_initial_len(crc, len));
+            self.crc_next += 1;
+        }
+    }
+
+    /// What the whole stream was, once it has ended and every leg has gone out at least once.
+    pub fn fin(&self, checked: bool) -> Option<Fin> {
+        let legs = self.first + self.held.len() as u64;
+        let known = self.ended && self.fresh == legs && (!checked || self.crc_next == legs);
+        known.then(|| Fin {
+            legs,
+            bytes: self.pushed,
+            crc: checked.then(|| self.stream_crc.clone().finalize()),
+        })
+    }
+
+    /// Whether the receiver has every leg of the whole stream.
+    pub fn all_received(&self) -> bool {
+        self.ended && self.held.is_empty()
+    }
+
+    /// Whether nothing that was given to this connection is still on the way.
+    pub fn is_idle(&self, worker: usize) -> bool {
+        self.lanes[worker].as_ref().is_none_or(|lane| lane.flights.is_empty())
+    }
+
+    /// Connections that have something on the way.
+    pub fn busy(&self) -> usize {
+        self.lanes.iter().flatten().filter(|lane| !lane.flights.is_empty()).count()
+    }
+
+    /// Whether no leg waits for its first sending.
+    pub fn is_drained(&self) -> bool {
+        self.fresh == self.first + self.held.len() as u64
+    }
+
+    /// Whether a leg waits that the window does not admit.
+    pub fn is_shut(&self) -> bool {
+        !self.is_drained() && self.next_fresh().is_none()
+    }
+
+    /// Stream bytes pushed, sent at least once, and delivered.
+    pub fn bytes(&self) -> (u64, u64, u64) {
+        (self.pushed, self.sent_bytes(), self.delivered)
+    }
+
+    /// Whether any leg has been received, or even sent.
+    pub fn has_received(&self) -> bool {
+        self.first > 0 || self.newest_received.is_some()
+    }
+
+    /// The oldest leg still held.
+    pub fn head(&self) -> u64 {
+        self.first
+    }
+
+    /// What is known of a connection's pace.
+    pub fn pace(&self, worker: usize) -> Option<&Pace> {
+        self.lanes[worker].as_ref().map(|lane| &lane.pace)
+    }
+
+    /// Counters since the start.
+    pub fn stats(&self) -> SenderStats {
+        self.stats
+    }
+
+    // ---- choosing -------------------------------------------------------------------------------------
+
+    fn next_again(&self, worker: usize) -> Option<u64> {
+        self.again.iter().copied().find(|s| self.get(*s).is_some_and(|h| h.carriers & (1 << worker) == 0))
+    }
+
+    fn next_fresh(&self) -> Option<u64> {
+        let held = self.get(self.fresh)?;
+        (self.fresh < self.edge.legs && held.offset + held.len <= self.edge.bytes).then_some(self.fresh)
+    }
+
+    /// With nothing else to send, a leg that one other connection holds too long, or (at the stream's end)
+    /// would hold longer than this one needs.
+    fn next_straggler(&self, now: Instant, worker: usize) -> Option<u64> {
+        if !self.idle_input() {
+            return None;
+        }
+        let pace = &self.lanes[worker].as_ref()?.pace;
+        let carrying = self.lanes[worker].as_ref()?.bytes_in_flight;
+        self.stragglers()
+            .find(|(sequence, held)| {
+                let late = held.late.is_some_and(|at| at <= now);
+                let slower = self.ended
+                    && match (self.expected(*sequence, held), pace.need(carrying + held.len)) {
+                        (Some(there), Some(here)) => there > now + here * 2,
+                        _ => false,
+                    };
+                held.carriers & (1 << worker) == 0 && (late || slower)
+            })
+            .map(|(sequence, _)| sequence)
+    }
+
+    fn idle_input(&self) -> bool {
+        self.again.is_empty() && self.next_fresh().is_none()
+    }
+
+    /// Legs on the way on one connection only.
+    fn stragglers(&self) -> impl Iterator<Item = (u64, &Held)> {
+        let sent = (self.fresh - self.first) as usize;
+        (self.first..)
+            .zip(self.held.iter().take(sent))
+            .filter(|(_, h)| h.payload.is_some() && h.carriers.count_ones() == 1)
+    }
+
+    /// When the only carrier of this leg should have brought it.
+    fn expected(&self, sequence: u64, held: &Held) -> Option<Instant> {
+        let carrier = held.carriers.trailing_zeros() as usize;
+        let lane = self.lanes.get(carrier)?.as_ref()?;
+        let flight = lane.flights.iter().find(|flight| flight.sequence == sequence)?;
+        Some(flight.sent + flight.need?)
+    }
+
+    /// When the head is late, if it has been overtaken and is not already to be sent again.
+    fn late_head(&self) -> Option<Instant> {
+        let head = self.held.front()?;
+        let overtaken = head.carriers != 0 && head.sent? < self.newest_received?;
+        (overtaken && !self.again.contains(&self.first)).then_some(head.late?)
+    }
+
+    // ---- moving ---------------------------------------------------------------------------------------
+
+    fn send(&mut self, now: Instant, worker: usize, sequence: u64) -> Leg {
+        self.again.remove(&sequence);
+        if sequence == self.fresh {
+            self.fresh += 1;
+        }
+        let index = (sequence - self.first) as usize;
+        let held = &mut self.held[index];
+        let lane = self.lanes[worker].get_or_insert_default();
+        lane.bytes_in_flight += held.len;
+        let need = lane.pace.need(lane.bytes_in_flight);
+        // each further copy is given twice the time of the one before, so that a path that slows down for
+        // everybody is not filled with copies
+        let patience = lane.pace.late_after(need) * (1 << held.copies.min(6));
+        lane.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
+        if held.copies > 0 {
+            self.stats.legs_again += 1;
+            self.stats.bytes_again += held.len;
+        }
+        held.copies += 1;
+        held.carriers |= 1 << worker;
+        held.sent = Some(now);
+        held.late = Some(now + patience);
+        let payload = held.payload.clone().unwrap_or_else(|| unreachable!("only unreceived legs are sent"));
+        Leg { sequence, offset: held.offset, payload }
+    }
+
+    fn suspect(&mut self, worker: usize) {
+        let Some(lane) = self.lanes[worker].as_mut() else { return };
+        lane.suspect = true;
+        let carried: Vec<u64> = lane.flights.iter().filter(|f| !f.damaged).map(|f| f.sequence).collect();
+        for sequence in carried {
+            if self.get(sequence).is_some_and(|h| h.payload.is_some() && h.carriers == 1 << worker) {
+                self.again.insert(sequence);
+            }
+        }
+    }
+
+    /// The receiver has taken `count` legs from this connection, in its send order.
+    fn count(&mut self, now: Instant, worker: usize, count: u64) -> Progress {
+        let mut progress = Progress::default();
+        let Some(lane) = self.lanes[worker].as_mut() else { return progress };
+        let taken = count.saturating_sub(lane.counted) as usize;
+        if taken == 0 {
+            return progress;
+        }
+        let flights: Vec<Flight> = lane.flights.drain(..taken).collect();
+        let bytes: u64 = flights.iter().map(|f| f.len).sum();
+        lane.counted = count;
+        lane.bytes_in_flight -= bytes;
+        lane.suspect = false;
+        lane.pace.confirmed(now, flights[0].sent, bytes, flights[flights.len() - 1].need);
+        progress.moved = true;
+        for flight in flights.iter().filter(|f| !f.damaged) {
+            if let Some(held) = self.get_mut(flight.sequence) {
+                held.carriers &= !(1 << worker);
+            }
+            if let Some(len) = self.receive(flight.sequence, Some(flight.sent)) {
+                progress.legs += 1;
+                progress.bytes += len;
+            }
+        }
+        self.drop_received();
+        progress
+    }
+
+    /// The receiver has every leg below `next`.
+    fn receive_below(&mut self, next: u64) -> (u64, u64) {
+        let (mut legs, mut bytes) = (0, 0);
+        for sequence in self.first..next.min(self.fresh) {
+            let sent = self.get(sequence).and_then(|h| h.sent);
+            if let Some(len) = self.receive(sequence, sent) {
+                legs += 1;
+                bytes += len;
+            }
+        }
+        self.drop_received();
+        (legs, bytes)
+    }
+
+    /// Marks a leg received; its length if it was not before.
+    fn receive(&mut self, sequence: u64, sent: Option<Instant>) -> Option<u64> {
+        self.again.remove(&sequence);
+        let held = self.get_mut(sequence)?;
+        held.payload.take()?;
+        let len = held.len;
+        self.newest_received = self.newest_received.max(sent);
+        Some(len)
+    }
+
+    fn drop_received(&mut self) {
+        while self.held.front().is_some_and(|held| held.payload.is_none()) {
+            self.held.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// The window never moves back.
+    fn widen(&mut self, edge: Edge) -> bool {
+        let before = self.edge;
+        self.edge.bytes = self.edge.bytes.max(edge.bytes);
+        self.edge.legs = self.edge.legs.max(edge.legs);
+        self.edge != before
+    }
+
+    fn sent_bytes(&self) -> u64 {
+        self.get(self.fresh).map_or(self.pushed, |held| held.offset)
+    }
+
+    fn get(&self, sequence: u64) -> Option<&Held> {
+        self.held.get(sequence.checked_sub(self.first)? as usize)
+    }
+
+    fn get_mut(&mut self, sequence: u64) -> Option<&mut Held> {
+        self.held.get_mut(sequence.checked_sub(self.first)? as usize)
+    }
+}
