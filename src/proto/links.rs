@@ -1,0 +1,581 @@
+//! Links and workers: who dials what and when, which links are passed over, when a connection is dead.
+//!
+//! Decides about connections, never about legs. Each worker has a home link; it serves others while that
+//! one is dead and is called back when it lives again.
+//!
+//! ```text
+//!            place()              up()          recall
+//!  Resting ──────────▶ Dialling ────────▶ Up ──────────▶ Leaving
+//!     ▲                   │ failed()       │ lost()         │ lost()
+//!     └───────────────────┴────────────────┴────────────────┘
+//! ```
+//!
+//! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is
+//! not usable is dead: one worker at a time probes it, with growing, jittered pauses.
+
+use super::hello::RefusalCode;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::time::{Duration, Instant};
+
+/// Pauses between probes of a dead link, and between attempts of a worker whose connections achieve nothing.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How long one attempt to connect and be welcomed may take, doubling while attempts time out.
+const DIAL_FIRST: Duration = Duration::from_secs(3);
+const DIAL_MAX: Duration = Duration::from_secs(30);
+/// In mid-session a link that returns must be noticed soon: SYNs of one long attempt grow too far apart.
+const DIAL_MAX_BEGUN: Duration = Duration::from_secs(6);
+
+/// All links refused for so long in mid-session: the receiver is gone, not its host restarting a service.
+pub const REFUSED_MAX: Duration = Duration::from_secs(15);
+
+/// Why an attempt to get a connection failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// A reset, or an end before any welcome (forwarded ports end so).
+    Refused,
+    /// No connection, or no welcome, in the time allowed.
+    TimedOut,
+    /// The name has no address.
+    Unresolved(String),
+    /// Anything else the kernel says, or a peer that is no millipede.
+    Unreachable(String),
+}
+
+impl std::fmt::Display for DialError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DialError::Refused => f.write_str("connection refused"),
+            DialError::TimedOut => f.write_str("no answer"),
+            DialError::Unresolved(why) | DialError::Unreachable(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Why a connection ended; decided where it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LossReason {
+    /// The peer closed it.
+    Closed,
+    /// The kernel says so: reset, unreachable and the like.
+    Failed(String),
+    /// No life for too long.
+    Silent,
+    /// The peer broke the rules.
+    Breach(String),
+    /// This side closed it on purpose: to move to another link, or as its own fault plan demands.
+    Left,
+}
+
+impl std::fmt::Display for LossReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LossReason::Closed => f.write_str("closed by the peer"),
+            LossReason::Failed(why) => f.write_str(why),
+            LossReason::Silent => f.write_str("silent"),
+            LossReason::Breach(what) => write!(f, "the peer {what}"),
+            LossReason::Left => f.write_str("left"),
+        }
+    }
+}
+
+/// Where a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerState {
+    /// Has no connection; may be placed from this time on.
+    Resting(Instant),
+    /// Is getting a connection on this link.
+    Dialling(usize),
+    /// Carries legs on this link.
+    Up(usize),
+    /// Finishes what it holds on this link, then goes home.
+    Leaving(usize),
+}
+
+struct Worker {
+    home: usize,
+    state: WorkerState,
+    /// Connections in a row that achieved nothing.
+    misses: u32,
+    /// Its last connection was closed as silent on this link, and nothing was tried since.
+    silent_on: Option<usize>,
+}
+
+struct Link {
+    /// The worker that stays with it and probes it; none if there are more links than workers.
+    keeper: Option<usize>,
+    up: usize,
+    dialling: usize,
+    /// Attempts that failed in a row, one counted per pause; 0 while usable.
+    failures: u32,
+    timeouts: u32,
+    probe_at: Option<Instant>,
+    /// Refused since then, with no other answer.
+    refused: Option<Instant>,
+    unresolved: bool,
+    /// Not to be used again, and why.
+    bad: Option<(RefusalCode, String)>,
+    last: String,
+    /// Multiplies the limit of silence; doubles with each false death.
+    lenience: u32,
+}
+
+impl Link {
+    fn usable(&self) -> bool {
+        self.bad.is_none() && (self.up > 0 || self.failures == 0)
+    }
+}
+
+/// All links and workers of one sending session.
+pub struct Links {
+    links: Vec<Link>,
+    workers: Vec<Worker>,
+    rng: SmallRng,
+}
+
+impl Links {
+    /// Workers spread over links: each link keeps two (one if there are not enough), the rest start on the
+    /// first. `seed` decides the jitter alone.
+    pub fn new(now: Instant, links: usize, workers: usize, seed: u64) -> Self {
+        let homes = homes(links, workers);
+        let link = |index| Link {
+            keeper: homes.iter().position(|home| *home == index),
+            up: 0,
+            dialling: 0,
+            failures: 0,
+            timeouts: 0,
+            probe_at: None,
+            refused: None,
+            unresolved: false,
+            bad: None,
+            last: String::new(),
+            lenience: 1,
+        };
+        Links {
+            links: (0..links).map(link).collect(),
+            workers: homes
+                .iter()
+                .map(|home| Worker {
+                    home: *home,
+                    state: WorkerState::Resting(now),
+                    misses: 0,
+                    silent_on: None,
+                })
+                .collect(),
+            rng: SmallRng::seed_from_u64(seed),
+        }
+    }
+
+    /// Where this resting worker should dial now, and how long it may take. Counts as dialling from then.
+    pub fn place(&mut self, now: Instant, worker: usize, begun: bool) -> Option<(usize, Duration)> {
+        let WorkerState::Resting(at) = self.workers[worker].state else { return None };
+        if at > now {
+            return None;
+        }
+        let link = self.choose(now, worker)?;
+        self.workers[worker].state = WorkerState::Dialling(link);
+        self.links[link].dialling += 1;
+        let max = if begun { DIAL_MAX_BEGUN } else { DIAL_MAX };
+        Some((link, (DIAL_FIRST * (1 << self.links[link].timeouts.min(4))).min(max)))
+    }
+
+    /// When a resting worker may next be placed.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let resting = self.workers.iter().filter_map(|w| match w.state {
+            WorkerState::Resting(at) => Some(at),
+            _ => None,
+        });
+        let probes = self.links.iter().filter(|l| l.bad.is_none()).filter_map(|l| l.probe_at);
+        resting.chain(probes).filter(|at| *at > now).min()
+    }
+
+    /// The worker's attempt succeeded. Returns the workers that shall leave where they are and come home.
+    pub fn up(&mut self, worker: usize) -> Vec<usize> {
+        let WorkerState::Dialling(index) = self.workers[worker].state else { return Vec::new() };
+        self.workers[worker].state = WorkerState::Up(index);
+        let link = &mut self.links[index];
+        link.dialling -= 1;
+        link.up += 1;
+        (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
+        (link.refused, link.unresolved) = (None, false);
+        if self.workers[worker].silent_on.take() == Some(index) {
+            link.lenience = (link.lenience * 2).min(32);
+        }
+        self.recall()
+    }
+
+    /// The worker's attempt failed. True if that makes its link dead.
+    pub fn failed(&mut self, now: Instant, worker: usize, why: &DialError) -> bool {
+        let WorkerState::Dialling(index) = self.workers[worker].state else { return false };
+        self.workers[worker].state = WorkerState::Resting(now);
+        self.workers[worker].silent_on = None;
+        let link = &mut self.links[index];
+        link.dialling -= 1;
+        link.last = why.to_string();
+        link.unresolved = matches!(why, DialError::Unresolved(_));
+        link.refused = (*why == DialError::Refused).then(|| link.refused.unwrap_or(now));
+        if link.up > 0 {
+            self.rest(now, worker);
+            return false;
+        }
+        let died = link.failures == 0;
+        if link.probe_at.is_none_or(|at| at <= now) {
+            link.failures += 1;
+            link.timeouts += (*why == DialError::TimedOut) as u32;
+            link.probe_at = Some(now + pause(&mut self.rng, link.failures));
+        }
+        died
+    }
+
+    /// The receiver at this link's end does not want this session; the link is not used again.
+    pub fn condemn(&mut self, now: Instant, worker: usize, code: RefusalCode, sentence: &str) {
+        if let WorkerState::Dialling(index) = self.workers[worker].state {
+            self.links[index].dialling -= 1;
+            self.links[index].bad = Some((code, sentence.to_owned()));
+            self.workers[worker].state = WorkerState::Resting(now);
+        }
+    }
+
+    /// The worker's connection is gone; `progressed` if it achieved anything. True if its link is dead now.
+    pub fn lost(&mut self, now: Instant, worker: usize, why: &LossReason, progressed: bool) -> bool {
+        let (WorkerState::Up(index) | WorkerState::Leaving(index)) = self.workers[worker].state else {
+            return false;
+        };
+        let link = &mut self.links[index];
+        link.up -= 1;
+        if *why == LossReason::Left {
+            self.workers[worker].state = WorkerState::Resting(now);
+            return false;
+        }
+        link.last = why.to_string();
+        if progressed {
+            self.workers[worker].misses = 0;
+        }
+        let silent = *why == LossReason::Silent;
+        self.workers[worker].silent_on = silent.then_some(index);
+        let died = silent && link.up == 0;
+        if died {
+            (link.failures, link.probe_at) = (link.failures.max(1), Some(now));
+        }
+        self.rest(now, worker);
+        died
+    }
+
+    /// Where a worker is.
+    pub fn state(&self, worker: usize) -> WorkerState {
+        self.workers[worker].state
+    }
+
+    /// The link of a worker that has a connection.
+    pub fn link_of(&self, worker: usize) -> Option<usize> {
+        match self.workers[worker].state {
+            WorkerState::Up(link) | WorkerState::Leaving(link) => Some(link),
+            _ => None,
+        }
+    }
+
+    /// Connections that are up.
+    pub fn connections(&self) -> usize {
+        self.links.iter().map(|link| link.up).sum()
+    }
+
+    /// Connections up on one link.
+    pub fn connections_on(&self, link: usize) -> usize {
+        self.links[link].up
+    }
+
+    /// Attempts under way on links that have never failed: something may still come of them.
+    pub fn hopeful(&self) -> bool {
+        self.links.iter().any(|link| link.bad.is_none() && link.failures == 0 && link.dialling > 0)
+    }
+
+    /// Since when every link that is not bad has been refused, if all are and nothing is up.
+    pub fn refused_since(&self) -> Option<Instant> {
+        let mut good = self.links.iter().filter(|link| link.bad.is_none()).peekable();
+        good.peek()?;
+        good.map(|link| link.refused.filter(|_| link.up == 0))
+            .try_fold(None, |latest: Option<Instant>, at| {
+                at.map(|at| Some(latest.map_or(at, |latest| latest.max(at))))
+            })?
+    }
+
+    /// Whether no link's name has an address.
+    pub fn all_unresolved(&self) -> bool {
+        self.links.iter().all(|link| link.unresolved)
+    }
+
+    /// The first refusal, if every link was refused for good.
+    pub fn all_bad(&self) -> Option<(usize, RefusalCode, &str)> {
+        let all = self.links.iter().all(|link| link.bad.is_some());
+        all.then(|| self.first_bad()).flatten()
+    }
+
+    /// The first link that was refused for good, its code and sentence.
+    pub fn first_bad(&self) -> Option<(usize, RefusalCode, &str)> {
+        self.links
+            .iter()
+            .enumerate()
+            .find_map(|(i, link)| link.bad.as_ref().map(|(c, s)| (i, *c, s.as_str())))
+    }
+
+    /// The last thing that went wrong on a link; empty if nothing has.
+    pub fn trouble(&self, link: usize) -> &str {
+        self.links[link].bad.as_ref().map_or(&self.links[link].last, |(_, sentence)| sentence)
+    }
+
+    /// How many times longer than usual a connection on this link may be silent.
+    pub fn lenience(&self, link: usize) -> u32 {
+        self.links[link].lenience
+    }
+
+    // ---- choosing -------------------------------------------------------------------------------------
+
+    fn choose(&self, now: Instant, worker: usize) -> Option<usize> {
+        let home = self.workers[worker].home;
+        if self.links[home].usable() {
+            return Some(home);
+        }
+        // with more links than workers, some link can be reached only by a worker that gives up its own
+        let needed_elsewhere = self.connections() == 0 && self.links.iter().any(|link| link.keeper.is_none());
+        let home_link = &self.links[home];
+        if home_link.keeper == Some(worker) && home_link.bad.is_none() && !needed_elsewhere {
+            return self.due(now, home).then_some(home);
+        }
+        let all = || 0..self.links.len();
+        all()
+            .find(|link| self.links[*link].usable())
+            .or_else(|| std::iter::once(home).chain(all()).find(|link| self.due(now, *link)))
+    }
+
+    /// Whether a dead link may be probed now.
+    fn due(&self, now: Instant, link: usize) -> bool {
+        let link = &self.links[link];
+        link.bad.is_none() && link.dialling == 0 && link.probe_at.is_none_or(|at| at <= now)
+    }
+
+    /// Workers elsewhere whose home lives again.
+    fn recall(&mut self) -> Vec<usize> {
+        let mut leaving = Vec::new();
+        for index in 0..self.workers.len() {
+            let worker = &mut self.workers[index];
+            if let WorkerState::Up(link) = worker.state
+                && link != worker.home
+                && self.links[worker.home].up > 0
+            {
+                worker.state = WorkerState::Leaving(link);
+                leaving.push(index);
+            }
+        }
+        leaving
+    }
+
+    /// A worker whose connection achieved something goes on at once; others after a growing pause.
+    fn rest(&mut self, now: Instant, worker: usize) {
+        let worker = &mut self.workers[worker];
+        let wait = if worker.misses == 0 { Duration::ZERO } else { pause(&mut self.rng, worker.misses) };
+        worker.misses += 1;
+        worker.state = WorkerState::Resting(now + wait);
+    }
+}
+
+/// 0.1 s, doubling to 5 s, of which a random half to all.
+fn pause(rng: &mut SmallRng, times: u32) -> Duration {
+    let full = (PAUSE_FIRST * (1 << (times.max(1) - 1).min(6))).min(PAUSE_MAX);
+    full.mul_f64(rng.random_range(0.5..=1.0))
+}
+
+/// The home link of each worker: one round over all links, a second, the rest to the first.
+fn homes(links: usize, workers: usize) -> Vec<usize> {
+    (0..links).chain(0..links).chain(std::iter::repeat(0)).take(workers).collect()
+}
+
+/// The limit of silence for a connection without queues: three round trips and this.
+const SILENCE: Duration = Duration::from_secs(3);
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A connection whose kernel still makes progress, but whose peer says nothing for so long, is dead too.
+const PEER_SILENCE: Duration = Duration::from_secs(30);
+/// The receiving side only clears away what nobody uses any more.
+pub const REAP: Duration = Duration::from_secs(60);
+
+/// For how long one connection has shown no life, in either of the two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// Since the last byte from the peer.
+    pub peer: Duration,
+    /// Since the peer's kernel last took bytes of ours.
+    pub kernel: Duration,
+}
+
+impl Silence {
+    /// Whether the sending side calls the connection dead: no life at all for 3 RTT + 3 s (more on a link
+    /// that was wronged before), or no byte from the peer for 30 s whatever its kernel does.
+    pub fn is_death(&self, rtt: Duration, lenience: u32) -> bool {
+        let limit = ((rtt * 3 + SILENCE) * lenience).min(SILENCE_MAX.max(rtt * 3 + SILENCE));
+        self.peer.min(self.kernel) >= limit || self.peer >= PEER_SILENCE.max(limit)
+    }
+}
+
+/// Time as the deadlines see it: without the gaps in which this process was stopped or suspended.
+///
+/// A thread that asked to be woken at a certain time and is woken over a second later was not running, and
+/// neither may its peer be blamed for that time.
+#[derive(Clone, Copy, Debug)]
+pub struct Steady {
+    missed: Duration,
+    planned: Option<Instant>,
+}
+
+/// Lateness up to this is a busy machine and counts.
+const LATENESS_MAX: Duration = Duration::from_secs(1);
+
+impl Steady {
+    /// Nothing missed yet.
+    pub fn new() -> Self {
+        Steady { missed: Duration::ZERO, planned: None }
+    }
+
+    /// The thread is about to wait until `until` (steady time) at most.
+    pub fn wait(&mut self, until: Option<Instant>) {
+        self.planned = until.map(|at| at + self.missed);
+    }
+
+    /// Steady time, given the real one; to be called first after every wait.
+    pub fn now(&mut self, real: Instant) -> Instant {
+        if let Some(planned) = self.planned.take() {
+            let late = real.saturating_duration_since(planned);
+            if late > LATENESS_MAX {
+                self.missed += late;
+            }
+        }
+        real.checked_sub(self.missed).unwrap_or(real)
+    }
+}
+
+impl Default for Steady {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REFUSED: DialError = DialError::Refused;
+
+    fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    /// Places every worker that can be placed; the links they went to.
+    fn place_all(links: &mut Links, now: Instant) -> Vec<(usize, usize)> {
+        let workers = links.workers.len();
+        (0..workers).filter_map(|w| links.place(now, w, true).map(|(link, _)| (w, link))).collect()
+    }
+
+    #[test]
+    fn each_link_keeps_two_and_the_rest_start_on_the_first() {
+        assert_eq!(homes(2, 6), [0, 1, 0, 1, 0, 0]);
+        assert_eq!(homes(3, 3), [0, 1, 2]);
+        assert_eq!(homes(4, 2), [0, 1]);
+        assert_eq!(homes(1, 4), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_dead_link_is_passed_over_and_probed_by_its_keeper() {
+        let start = Instant::now();
+        let mut links = Links::new(start, 2, 6, 1);
+        assert_eq!(place_all(&mut links, start).len(), 6);
+        for worker in [1, 3] {
+            links.up(worker);
+        }
+        for worker in [0, 2, 4, 5] {
+            links.failed(start, worker, &REFUSED);
+        }
+        assert_eq!(place_all(&mut links, start), [(2, 1), (4, 1), (5, 1)], "worker 0 keeps link 0");
+        assert_eq!(place_all(&mut links, start + PAUSE_MAX), [(0, 0)]);
+        for worker in [2, 4, 5] {
+            links.up(worker);
+        }
+        assert_eq!(links.up(0), [2, 4, 5], "called back when it answers");
+        assert_eq!(links.state(2), WorkerState::Leaving(1));
+        links.lost(start, 2, &LossReason::Left, true);
+        assert_eq!(links.place(start, 2, true).map(|(link, _)| link), Some(0));
+    }
+
+    #[test]
+    fn one_worker_finds_the_link_that_works() {
+        let start = Instant::now();
+        let mut links = Links::new(start, 3, 1, 1);
+        let mut now = start;
+        for expected in [0, 1, 2] {
+            assert_eq!(place_all(&mut links, now), [(0, expected)]);
+            links.failed(now, 0, &REFUSED);
+            now += ms(1);
+        }
+        assert_eq!(links.place(now, 0, false), None, "all pause");
+        assert!(links.deadline(now).is_some_and(|at| at < now + PAUSE_FIRST));
+        assert_eq!(place_all(&mut links, now + PAUSE_MAX), [(0, 0)]);
+    }
+
+    #[test]
+    fn killed_connections_are_dialled_again_at_once_and_idle_ones_with_pauses() {
+        let start = Instant::now();
+        let mut links = Links::new(start, 1, 1, 1);
+        let reset = LossReason::Failed("reset".into());
+        for _ in 0..5 {
+            assert_eq!(place_all(&mut links, start).len(), 1);
+            links.up(0);
+            assert!(!links.lost(start, 0, &reset, true));
+        }
+        place_all(&mut links, start);
+        links.up(0);
+        links.lost(start, 0, &reset, false);
+        assert_eq!(place_all(&mut links, start), [], "it achieved nothing");
+        assert_eq!(place_all(&mut links, start + PAUSE_MAX).len(), 1);
+    }
+
+    #[test]
+    fn the_receiver_is_gone_when_every_link_is_refused() {
+        let start = Instant::now();
+        let mut links = Links::new(start, 2, 2, 1);
+        place_all(&mut links, start);
+        links.failed(start, 0, &REFUSED);
+        assert_eq!(links.refused_since(), None);
+        links.failed(start + ms(500), 1, &REFUSED);
+        assert_eq!(links.refused_since(), Some(start + ms(500)));
+        place_all(&mut links, start + PAUSE_MAX);
+        links.failed(start + PAUSE_MAX, 0, &DialError::TimedOut);
+        assert_eq!(links.refused_since(), None, "silence is not a refusal");
+    }
+
+    #[test]
+    fn a_link_that_was_wronged_is_given_more_time() {
+        let start = Instant::now();
+        let mut links = Links::new(start, 1, 1, 1);
+        place_all(&mut links, start);
+        links.up(0);
+        links.lost(start, 0, &LossReason::Silent, true);
+        place_all(&mut links, start);
+        links.up(0);
+        assert_eq!(links.lenience(0), 2);
+        let silence = |s: u64| Silence { peer: ms(s * 1000), kernel: ms(s * 1000) };
+        assert!(silence(4).is_death(ms(100), 1) && !silence(4).is_death(ms(100), 2));
+        assert!(silence(60).is_death(ms(100), 32));
+        assert!(Silence { peer: ms(30_000), kernel: ms(0) }.is_death(ms(100), 1));
+        assert!(!Silence { peer: ms(29_000), kernel: ms(0) }.is_death(ms(100), 1));
+    }
+
+    #[test]
+    fn stopped_time_does_not_count() {
+        let (mut steady, start) = (Steady::new(), Instant::now());
+        steady.wait(Some(start + ms(500)));
+        assert_eq!(steady.now(start + ms(700)), start + ms(700), "a busy machine is no gap");
+        steady.wait(Some(start + ms(1700)));
+        assert_eq!(steady.now(start + ms(61_700)), start + ms(1700));
+        steady.wait(Some(start + ms(2700)));
+        assert_eq!(steady.now(start + ms(62_000)), start + ms(2000));
+    }
+}
