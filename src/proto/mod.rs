@@ -3,4 +3,10 @@
 mod codec;
 pub mod hello;
 pub mod leg;
+pub mod links;
+pub mod receiver;
+pub mod reception;
+pub mod sched;
+pub mod sender;
+pub mod transmission;
 pub mod wire;

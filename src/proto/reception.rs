@@ -1,0 +1,517 @@
+//! One receiving process: which session it serves, its connections, its output and its last word.
+//!
+//! Call order: one of the event methods, each with the time; then drain [`Reception::poll`]; then wait for
+//! the next event, [`Reception::deadline`] at the latest, when `tick` is the event. Legs travel through
+//! [`super::receiver`]; this module knows sessions and connections, and never looks into a leg.
+//!
+//! ```text
+//!             hello                 first leg               all delivered, output closed
+//!  Waiting ──────────▶ Bound ──────────────────▶ Begun ────────────────────────────────▶ Judged ──bye──▶ Over
+//!     ▲                  │ no connection for 5 s   │ abort, output failed, sender gone      │ linger
+//!     └──────────────────┘                         └───────────────▶ Over ◀─────────────────┘
+//! ```
+
+use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
+use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
+use super::receiver::{Arrival, Contradiction, Receiver};
+use super::transmission::{Ending, PATIENCE_BEGUN, QUIET};
+use super::wire::{Abort, Code, Edge, Fin, Frame, Verdict};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// A session that has received nothing and has no connection is forgotten after this.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+/// All connections closed, not silent, and none came again for so long: the sender is gone.
+const SENDER_GONE: Duration = Duration::from_secs(60);
+/// How long the last word is repeated to whoever asks, at most.
+const LINGER: Duration = Duration::from_secs(60);
+/// Waiting is told again this often.
+const REMIND: Duration = Duration::from_secs(60);
+
+/// What the user asked for, as far as this core is concerned.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of this process, in every welcome.
+    pub instance: Id,
+    /// Memory for legs, in bytes.
+    pub buffer: u64,
+    /// How long to wait with no working connection: None is the default, zero is for ever.
+    pub patience: Option<Duration>,
+    /// The features both ends may use.
+    pub features: super::hello::Features,
+}
+
+/// What the owner shall do.
+#[derive(Debug)]
+pub enum Action {
+    /// Give a leg to the output; report `delivered` when it has been taken.
+    Deliver(Leg),
+    /// Everything was delivered: close the output and report `output_closed`.
+    CloseOutput,
+    /// Acknowledge on every connection: now, or within the usual delay.
+    Acknowledge {
+        /// Whether the sender may be waiting for it.
+        now: bool,
+    },
+    /// Write a frame to a connection.
+    Tell(usize, Frame),
+    /// Close a connection at once; why, for the log.
+    Drop(usize, String),
+    /// A line for the user, at this verbosity.
+    Say(u8, String),
+    /// The session is over; the last frames have been told. Nothing follows.
+    End(Ending),
+}
+
+/// A connection that was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Its place, 0 to 15: the sender's worker.
+    pub connection: usize,
+    /// Whether it takes the place of an older one, which is to be dropped without a word.
+    pub replaces: bool,
+    /// What to answer.
+    pub welcome: Welcome,
+}
+
+/// How a connection ended at this side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Closed or reset: the far kernel spoke.
+    Closed,
+    /// Nothing was heard for a long time.
+    Silent,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    up: bool,
+    attempt: u32,
+    link: u8,
+    legs: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: Id,
+    receiver: Receiver,
+    slots: [Slot; CONNECTIONS_MAX],
+    leg_max: usize,
+    peer_buffer: u64,
+    /// Since when it has no connection.
+    alone: Option<Instant>,
+    /// Whether the last connections ended in silence, so that the sender may still be trying.
+    silent: bool,
+    closing: bool,
+    verdict: Option<Verdict>,
+}
+
+impl Session {
+    fn has_begun(&self) -> bool {
+        self.receiver.next() > 0 || self.receiver.ahead().0 > 0 || self.closing
+    }
+
+    fn connections(&self) -> impl Iterator<Item = usize> {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.up).map(|(index, _)| index)
+    }
+}
+
+/// Counters of one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotStats {
+    /// Whether it is up.
+    pub up: bool,
+    /// The sender's link.
+    pub link: u8,
+    /// Legs and bytes it has brought, copies included.
+    pub legs: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// The receiving side's whole state.
+pub struct Reception {
+    settings: Settings,
+    session: Option<Session>,
+    /// When the session's patience started, for the reminder.
+    remind_at: Option<Instant>,
+    reminded: bool,
+    linger_until: Option<Instant>,
+    ending: Option<Ending>,
+    actions: VecDeque<Action>,
+    connections_lost: u64,
+    started: Instant,
+}
+
+impl Reception {
+    /// Waits for a session from now on.
+    pub fn new(now: Instant, settings: Settings) -> Self {
+        Reception {
+            settings,
+            session: None,
+            remind_at: None,
+            reminded: false,
+            linger_until: None,
+            ending: None,
+            actions: VecDeque::new(),
+            connections_lost: 0,
+            started: now,
+        }
+    }
+
+    // ---- events ---------------------------------------------------------------------------------------
+
+    /// A peer has said hello, and what it says was checked by [`super::hello::check`].
+    ///
+    /// # Errors
+    /// The refusal to answer with; nothing has changed.
+    pub fn hello(&mut self, now: Instant, hello: &Hello) -> Result<Admission, Refusal> {
+        self.screen(hello)?;
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => {
+                self.actions.push_back(Action::Say(2, "a session begins".into()));
+                none.insert(new_session(&self.settings, hello))
+            }
+        };
+        let connection = hello.connection as usize;
+        let slot = &mut session.slots[connection];
+        if slot.attempt >= hello.attempt {
+            return Err(refusal(RefusalCode::Stale, "a newer attempt of this connection is known"));
+        }
+        let replaces = slot.up;
+        *slot = Slot { up: true, attempt: hello.attempt, link: hello.link, legs: 0, bytes: 0 };
+        session.alone = None;
+        let welcome = Welcome {
+            instance: self.settings.instance,
+            next: session.receiver.next(),
+            edge: session.receiver.edge(),
+            leg_max: session.leg_max as u32,
+            features: self.settings.features,
+            buffer: self.settings.buffer,
+        };
+        if let Some(verdict) = &session.verdict {
+            self.actions.push_back(Action::Tell(connection, Frame::Verdict(verdict.clone())));
+        }
+        self.actions.push_back(Action::Say(2, format!("connection {connection} is up")));
+        self.step(now);
+        Ok(Admission { connection, replaces, welcome })
+    }
+
+    /// A leg has come whole on this connection.
+    ///
+    /// # Errors
+    /// The connection broke the rules, and is to be dropped.
+    pub fn leg(&mut self, now: Instant, connection: usize, leg: Leg) -> Result<(), Contradiction> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        session.slots[connection].legs += 1;
+        session.slots[connection].bytes += leg.len();
+        if session.receiver.leg(leg)? == Arrival::InOrder {
+            while let Some(leg) = session.receiver.next_ready() {
+                self.actions.push_back(Action::Deliver(leg));
+            }
+        }
+        self.proceed();
+        self.actions.push_back(Action::Acknowledge { now: false });
+        self.step(now);
+        Ok(())
+    }
+
+    /// The sender announced the end of the stream.
+    ///
+    /// # Errors
+    /// The connection broke the rules, and is to be dropped.
+    pub fn fin(&mut self, now: Instant, fin: Fin) -> Result<(), Contradiction> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        session.receiver.fin(fin)?;
+        self.step(now);
+        Ok(())
+    }
+
+    /// The sender has the verdict.
+    pub fn bye(&mut self) {
+        let verdict = self.session.as_ref().and_then(|session| session.verdict.clone());
+        if let Some(verdict) = verdict {
+            self.end(Ending::here(verdict.code, verdict.sentence), None);
+        }
+    }
+
+    /// The sender gives up, and says why.
+    pub fn abort(&mut self, abort: Abort) {
+        match self.session.as_ref().and_then(|session| session.verdict.clone()) {
+            // the stream was judged before: that is this side's truth
+            Some(verdict) => self.end(Ending::here(verdict.code, verdict.sentence), None),
+            None => self.end(Ending::there(abort.code, abort.sentence), None),
+        }
+    }
+
+    /// A connection has ended.
+    pub fn lost(&mut self, now: Instant, connection: usize, loss: Loss, why: &str) {
+        let Some(session) = &mut self.session else { return };
+        if !std::mem::take(&mut session.slots[connection].up) {
+            return;
+        }
+        self.connections_lost += 1;
+        session.silent = loss == Loss::Silent;
+        if session.connections().next().is_none() {
+            session.alone = Some(now);
+            self.remind_at = Some(now + QUIET);
+        }
+        self.actions.push_back(Action::Say(2, format!("connection {connection} lost ({why})")));
+        self.step(now);
+    }
+
+    /// The output has taken so many more legs and bytes.
+    pub fn delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
+        let Some(session) = &mut self.session else { return };
+        let opens = session.receiver.delivered(legs, bytes);
+        self.actions.push_back(Action::Acknowledge { now: opens });
+        self.step(now);
+    }
+
+    /// The output is closed, and whoever reads it has taken everything. With `crc`, that of the stream.
+    pub fn output_closed(&mut self, now: Instant, crc: Option<u32>) {
+        let Some(fin) = self.session.as_ref().and_then(|session| session.receiver.complete()) else { return };
+        let (code, sentence) = match (fin.crc, crc) {
+            (Some(announced), Some(found)) if announced != found => (
+                Code::Corrupt,
+                format!("the stream's checksum is {found:08x} where {announced:08x} was sent"),
+            ),
+            _ => (Code::Complete, String::new()),
+        };
+        self.judge(now, Verdict { bytes: fin.bytes, crc: crc.and(fin.crc), code, sentence });
+    }
+
+    /// The output failed; `code` is [`Code::Output`] or, for a stream that does not verify, `Corrupt`.
+    pub fn output_failed(&mut self, now: Instant, code: Code, sentence: &str) {
+        let bytes = self.session.as_ref().map_or(0, |session| session.receiver.delivered_bytes());
+        if self.session.is_none() {
+            return self.end(Ending::here(code, sentence), None);
+        }
+        self.judge(now, Verdict { bytes, crc: None, code, sentence: sentence.to_owned() });
+    }
+
+    /// This side cannot go on; the peer is told why.
+    pub fn fail(&mut self, ending: Ending) {
+        let abort = Frame::Abort(Abort { code: ending.code, sentence: ending.sentence.clone() });
+        self.end(ending, Some(abort));
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Instant) {
+        self.step(now);
+    }
+
+    // ---- answers --------------------------------------------------------------------------------------
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `tick` is due, if nothing happens before.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        if self.ending.is_some() {
+            return None;
+        }
+        let alone = self.alone_ends().map(|(at, _)| at);
+        [alone, self.remind_at, self.linger_until].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// What an acknowledgement says now: next wanted, delivered bytes, window.
+    pub fn position(&self) -> (u64, u64, Edge) {
+        self.session.as_ref().map_or((0, 0, Edge { bytes: 0, legs: 0 }), |session| {
+            let receiver = &session.receiver;
+            (receiver.next(), receiver.delivered_bytes(), receiver.edge())
+        })
+    }
+
+    /// The legs of the session, if there is one.
+    pub fn receiver(&self) -> Option<&Receiver> {
+        self.session.as_ref().map(|session| &session.receiver)
+    }
+
+    /// The largest leg agreed with this session's sender.
+    pub fn leg_max(&self) -> usize {
+        self.session.as_ref().map_or(0, |session| session.leg_max)
+    }
+
+    /// The sender's buffer, in bytes.
+    pub fn peer_buffer(&self) -> u64 {
+        self.session.as_ref().map_or(0, |session| session.peer_buffer)
+    }
+
+    /// Counters of each connection.
+    pub fn slots(&self) -> [SlotStats; CONNECTIONS_MAX] {
+        let slots = self.session.as_ref().map(|session| session.slots).unwrap_or_default();
+        slots.map(|slot| SlotStats { up: slot.up, link: slot.link, legs: slot.legs, bytes: slot.bytes })
+    }
+
+    /// Connections that ended before the session did.
+    pub fn connections_lost(&self) -> u64 {
+        self.connections_lost
+    }
+
+    /// When this side started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    // ---- rules ----------------------------------------------------------------------------------------
+
+    /// Whether this hello belongs to the session served, or may begin one.
+    fn screen(&self, hello: &Hello) -> Result<(), Refusal> {
+        let foreign = |code, sentence| Err(refusal(code, sentence));
+        if self.ending.is_some() {
+            return foreign(RefusalCode::Finished, "this receiver has finished");
+        }
+        match &self.session {
+            Some(session) if session.id == hello.session => {}
+            Some(session) if session.verdict.is_some() => {
+                return foreign(RefusalCode::Finished, "this receiver has just finished another session");
+            }
+            Some(_) => return foreign(RefusalCode::Busy, "the receiver is busy with another session"),
+            None => {}
+        }
+        let stranger = hello.instance.is_some_and(|instance| instance != self.settings.instance);
+        if stranger || (self.session.is_none() && hello.begun) {
+            let sentence =
+                "not that receiver: the one that has the first part of this stream is another process";
+            return foreign(RefusalCode::NotThatReceiver, sentence);
+        }
+        Ok(())
+    }
+
+    /// When this side gives up waiting for its sender, and what it says then.
+    fn alone_ends(&self) -> Option<(Instant, String)> {
+        let session = self.session.as_ref()?;
+        let alone = session.alone?;
+        if session.verdict.is_some() {
+            return None;
+        }
+        if !session.has_begun() {
+            return Some((alone + FORGOTTEN, String::new()));
+        }
+        let patience = self.settings.patience.unwrap_or(PATIENCE_BEGUN);
+        let gone = self.settings.patience.is_none() && !session.silent;
+        match (gone, patience.is_zero()) {
+            (true, _) => {
+                let why = "the sender is gone: all connections closed, and none came back";
+                Some((alone + SENDER_GONE.min(patience), why.into()))
+            }
+            (false, true) => None,
+            (false, false) => {
+                let why = format!("no connection from the sender for {} s", patience.as_secs());
+                Some((alone + patience, why))
+            }
+        }
+    }
+
+    /// Everything that follows from the state and the time.
+    fn step(&mut self, now: Instant) {
+        if self.ending.is_some() {
+            return;
+        }
+        if self.linger_until.is_some_and(|at| at <= now) {
+            return self.lingered();
+        }
+        if let Some((_, why)) = self.alone_ends().filter(|(at, _)| *at <= now) {
+            if why.is_empty() {
+                self.session = None;
+                self.remind_at = None;
+                self.actions.push_back(Action::Say(2, "the session that never began is forgotten".into()));
+            } else {
+                return self.end(Ending::here(Code::Incomplete, why), None);
+            }
+        }
+        self.close_output();
+        self.remind(now);
+    }
+
+    fn proceed(&mut self) {
+        if std::mem::take(&mut self.reminded) {
+            self.actions.push_back(Action::Say(0, "the transfer goes on".into()));
+        }
+        self.remind_at = None;
+    }
+
+    fn close_output(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        if session.receiver.complete().is_some() && !session.closing {
+            session.closing = true;
+            self.actions.push_back(Action::CloseOutput);
+        }
+    }
+
+    fn judge(&mut self, now: Instant, verdict: Verdict) {
+        let Some(session) = &mut self.session else { return };
+        if self.ending.is_some() || session.verdict.is_some() {
+            return;
+        }
+        for connection in session.connections() {
+            self.actions.push_back(Action::Tell(connection, Frame::Verdict(verdict.clone())));
+        }
+        session.verdict = Some(verdict);
+        let linger = self.settings.patience.filter(|p| !p.is_zero()).unwrap_or(LINGER).min(LINGER);
+        self.linger_until = Some(now + linger);
+        self.step(now);
+    }
+
+    /// Nobody said bye. What was delivered stays delivered, so the verdict is this side's status.
+    fn lingered(&mut self) {
+        let verdict = self.session.as_ref().and_then(|session| session.verdict.clone());
+        if let Some(verdict) = verdict {
+            self.end(Ending::here(verdict.code, verdict.sentence), None);
+        }
+    }
+
+    fn remind(&mut self, now: Instant) {
+        if self.remind_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let Some(session) = &self.session else { return };
+        if session.alone.is_none() || session.verdict.is_some() {
+            self.remind_at = None;
+            return;
+        }
+        self.remind_at = Some(now + REMIND);
+        self.reminded = true;
+        let left = self.alone_ends().map(|(at, _)| at.saturating_duration_since(now).as_secs());
+        let until = left.map_or("until it comes back".into(), |s| format!("for {s} s more"));
+        let line = format!("no connection from the sender; waiting {until}");
+        self.actions.push_back(Action::Say(0, line));
+    }
+
+    fn end(&mut self, ending: Ending, last_word: Option<Frame>) {
+        if self.ending.is_some() {
+            return;
+        }
+        if let (Some(frame), Some(session)) = (&last_word, &self.session) {
+            for connection in session.connections() {
+                self.actions.push_back(Action::Tell(connection, frame.clone()));
+            }
+        }
+        self.ending = Some(ending.clone());
+        self.actions.push_back(Action::End(ending));
+    }
+}
+
+fn new_session(settings: &Settings, hello: &Hello) -> Session {
+    let leg_max = leg_max(settings.buffer, hello.buffer);
+    Session {
+        id: hello.session,
+        receiver: Receiver::new(window(settings.buffer, leg_max)),
+        slots: [Slot::default(); CONNECTIONS_MAX],
+        leg_max,
+        peer_buffer: hello.buffer,
+        alone: None,
+        silent: false,
+        closing: false,
+        verdict: None,
+    }
+}
+
+fn refusal(code: RefusalCode, sentence: &str) -> Refusal {
+    Refusal { code, sentence: sentence.to_owned() }
+}
