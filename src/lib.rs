@@ -7,3 +7,4 @@ pub mod message;
 pub mod plan;
 pub mod prbs;
 pub mod proto;
+pub mod sys;

@@ -1,0 +1,146 @@
+//! Memory straight from the kernel, and straight back to it.
+//!
+//! `malloc` keeps what is freed, so a program that promises to stay within a number of bytes cannot build
+//! on it; an unmapped region is gone at once.
+#![allow(unsafe_code)]
+
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::ptr::{NonNull, null_mut};
+use std::slice;
+
+/// An anonymous private mapping, zero at first. Pages that are never touched cost nothing.
+#[derive(Debug)]
+pub struct Region {
+    /// The start of a mapping of `len` bytes that only this value knows of.
+    start: NonNull<u8>,
+    /// Always ≥ 1 and ≤ `isize::MAX`.
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and is bound to no thread.
+unsafe impl Send for Region {}
+// SAFETY: through a shared reference it can only be read.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Maps `len` bytes, which may be any number from 1; the kernel rounds up to pages.
+    ///
+    /// Errors: `ENOMEM` when the kernel gives no more, `EINVAL` for a length of 0.
+    pub fn new(len: usize) -> io::Result<Region> {
+        if isize::try_from(len).is_err() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: no address is asked for, so no other mapping is touched.
+        let start = unsafe { mmap_anonymous(null_mut(), len, access, MapFlags::PRIVATE) }?;
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Region { start, len })
+    }
+}
+
+impl Deref for Region {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping is `len` readable, initialised bytes for as long as this value lives.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Region {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and writable; `&mut self` excludes any other reference.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no reference outlives it.
+        let result = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+        debug_assert!(result.is_ok(), "munmap of {} bytes: {result:?}", self.len);
+    }
+}
+
+/// Up to this size, in bytes, memory comes from the allocator: below, whole pages would waste too much.
+pub const SMALL_MAX: usize = 16 << 10;
+
+/// Zeroed bytes of either origin, by their number.
+#[derive(Debug)]
+pub enum Memory {
+    /// From the kernel.
+    Mapped(Region),
+    /// From the allocator.
+    Boxed(Box<[u8]>),
+}
+
+impl Memory {
+    /// `len` bytes: mapped above [`SMALL_MAX`]. Where the kernel has no more mappings to give, the allocator
+    /// has the last word, and ends the process if it has no more either.
+    pub fn new(len: usize) -> Memory {
+        let boxed = || Memory::Boxed(vec![0; len].into_boxed_slice());
+        if len <= SMALL_MAX { boxed() } else { Region::new(len).map_or_else(|_| boxed(), Memory::Mapped) }
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Memory::Mapped(region) => region,
+            Memory::Boxed(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Mapped(region) => region,
+            Memory::Boxed(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_at_first_and_writable() {
+        let mut region = Region::new(10_000).unwrap();
+        assert_eq!(region.len(), 10_000);
+        assert!(region.iter().all(|&byte| byte == 0));
+        region.fill(7);
+        assert!(std::thread::spawn(move || region.iter().all(|&byte| byte == 7)).join().unwrap());
+    }
+
+    #[test]
+    fn impossible_lengths_are_errors() {
+        assert!(Region::new(0).is_err());
+        assert!(Region::new(usize::MAX).is_err());
+        assert!(Region::new(1 << 60).is_err());
+    }
+
+    #[test]
+    fn small_memory_is_not_mapped() {
+        assert!(matches!(Memory::new(SMALL_MAX), Memory::Boxed(_)));
+        let mut large = Memory::new(SMALL_MAX + 1);
+        assert!(matches!(large, Memory::Mapped(_)));
+        assert_eq!(large.len(), SMALL_MAX + 1);
+        large[SMALL_MAX] = 1;
+    }
+
+    #[test]
+    fn what_is_dropped_goes_back() {
+        let mappings = || std::fs::read_to_string("/proc/self/maps").map(|maps| maps.lines().count());
+        let before = mappings().unwrap_or(0);
+        for _ in 0..1000 {
+            Region::new(64 << 20).unwrap()[0] = 1;
+        }
+        assert!(mappings().unwrap_or(0) < before + 500);
+    }
+}

@@ -1,0 +1,11 @@
+//! The only home of unsafe or raw kernel calls.
+//!
+//! One topic a file; what is safe to call from anywhere is all that leaves it. Where the kernel's wrapper
+//! crates have a safe function, it is used here as well, so that the rest of the program speaks of links,
+//! pipes and children and not of options and ioctls.
+
+pub mod event;
+pub mod interface;
+pub mod memory;
+pub mod pipe;
+pub mod socket;

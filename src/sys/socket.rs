@@ -1,0 +1,196 @@
+//! What the kernel can be told and asked about a TCP socket.
+//!
+//! Nothing here reads or writes data.
+#![allow(unsafe_code)]
+
+use rustix::net::sockopt;
+use socket2::SockRef;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// Lets the socket be writable only while fewer than `bytes` wait in the kernel that have not been sent
+/// (TCP_NOTSENT_LOWAT), so that "writable" means that the network drains.
+///
+/// Errors: not a TCP socket.
+pub fn set_notsent_lowat(fd: impl AsFd, bytes: u32) -> io::Result<()> {
+    SockRef::from(&fd).set_tcp_notsent_lowat(bytes)
+}
+
+/// Makes the coming close a reset (SO_LINGER of 0): what is unsent is discarded and the peer knows at once.
+///
+/// Errors: not a socket.
+pub fn reset_on_close(fd: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(fd, Some(Duration::ZERO))?)
+}
+
+/// The name of the socket's congestion control, like `cubic`.
+///
+/// Errors: not a TCP socket.
+pub fn congestion(fd: impl AsFd) -> io::Result<String> {
+    Ok(sockopt::tcp_congestion(fd)?)
+}
+
+/// Chooses the congestion control by name.
+///
+/// Errors: `ENOENT` where the kernel has none of that name, `EPERM` where it is not allowed.
+pub fn set_congestion(fd: impl AsFd, name: &str) -> io::Result<()> {
+    Ok(sockopt::set_tcp_congestion(fd, name)?)
+}
+
+/// What the kernel knows about a TCP connection. A field that an older kernel does not have is 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// Its mean deviation.
+    pub rtt_var: Duration,
+    /// The smallest round-trip time seen of late; `Duration::MAX` rounded to 32 bits of µs if none yet.
+    pub min_rtt: Duration,
+    /// How much may be in flight, in segments of `mss`.
+    pub congestion_window: u32,
+    /// The largest segment that is sent, in bytes.
+    pub mss: u32,
+    /// Segments sent and not yet acknowledged.
+    pub unacked: u32,
+    /// Segments now believed lost.
+    pub lost: u32,
+    /// Segments sent again since the connection began.
+    pub retransmits: u32,
+    /// Bytes the peer's kernel has acknowledged since the connection began.
+    pub bytes_acked: u64,
+    /// Bytes received since the connection began.
+    pub bytes_received: u64,
+    /// Bytes that wait in the kernel and have not been sent once.
+    pub notsent: u32,
+    /// The latest measured rate of delivery, in bytes a second.
+    pub delivery_rate: u64,
+}
+
+/// Reads TCP_INFO.
+///
+/// Errors: not a TCP socket; `Unsupported` elsewhere than on Linux.
+#[cfg(target_os = "linux")]
+pub fn tcp_info(fd: impl AsFd) -> io::Result<TcpInfo> {
+    use std::os::fd::AsRawFd;
+    let mut raw = [0u8; INFO_LEN];
+    let mut len = INFO_LEN as libc::socklen_t;
+    // SAFETY: the pointer and the length describe `raw`, and any bytes are valid there.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            raw.as_mut_ptr().cast(),
+            &mut len,
+        )
+    };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(parse(&raw[..(len as usize).min(INFO_LEN)]))
+}
+
+/// Reads TCP_INFO.
+///
+/// Errors: `Unsupported`.
+#[cfg(not(target_os = "linux"))]
+pub fn tcp_info(_: impl AsFd) -> io::Result<TcpInfo> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Where `struct tcp_info` of linux/tcp.h is read up to; the kernel only ever adds fields behind.
+#[cfg(target_os = "linux")]
+const INFO_LEN: usize = 168;
+
+/// The fields by their offsets in linux/tcp.h, from as many bytes as the kernel returned. The C library's
+/// struct is not used, because it ends where the C library's age does.
+#[cfg(target_os = "linux")]
+fn parse(raw: &[u8]) -> TcpInfo {
+    let u32_at = |at: usize| {
+        raw.get(at..at + 4).map_or(0, |bytes| u32::from_ne_bytes(bytes.try_into().expect("4 bytes")))
+    };
+    let u64_at = |at: usize| {
+        raw.get(at..at + 8).map_or(0, |bytes| u64::from_ne_bytes(bytes.try_into().expect("8 bytes")))
+    };
+    let micros_at = |at| Duration::from_micros(u64::from(u32_at(at)));
+    TcpInfo {
+        mss: u32_at(16),
+        unacked: u32_at(24),
+        lost: u32_at(32),
+        rtt: micros_at(68),
+        rtt_var: micros_at(72),
+        congestion_window: u32_at(80),
+        retransmits: u32_at(100),
+        bytes_acked: u64_at(120),
+        bytes_received: u64_at(128),
+        notsent: u32_at(144),
+        min_rtt: micros_at(148),
+        delivery_rate: u64_at(160),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn info_counts_what_crossed() {
+        let (mut near, mut far) = pair();
+        near.write_all(&[1; 1000]).unwrap();
+        far.read_exact(&mut [0; 1000]).unwrap();
+        far.write_all(&[2; 300]).unwrap();
+        near.read_exact(&mut [0; 300]).unwrap();
+        let info = tcp_info(&near).unwrap();
+        // The reply carried the acknowledgement; the SYN counts as a byte in bytes_acked.
+        assert_eq!((info.bytes_acked, info.bytes_received), (1001, 300));
+        assert!(info.congestion_window >= 1 && info.mss >= 500, "{info:?}");
+        assert!(info.rtt > Duration::ZERO && info.rtt < Duration::from_secs(1), "{info:?}");
+        assert_eq!((info.notsent, info.retransmits, info.lost), (0, 0, 0));
+        assert!(tcp_info(std::fs::File::open("/dev/null").unwrap()).is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_shorter_answer_of_an_older_kernel_is_enough() {
+        let mut raw = [0xff; INFO_LEN];
+        raw[68..72].copy_from_slice(&2500u32.to_ne_bytes());
+        let old = parse(&raw[..104]);
+        assert_eq!((old.rtt, old.retransmits), (Duration::from_micros(2500), u32::MAX));
+        assert_eq!((old.bytes_acked, old.notsent, old.delivery_rate), (0, 0, 0));
+        assert_eq!(parse(&raw[..123]).bytes_acked, 0, "half a field is none");
+        assert_eq!(parse(&[]), TcpInfo::default());
+    }
+
+    #[test]
+    fn notsent_lowat_is_set() {
+        let (near, _far) = pair();
+        set_notsent_lowat(&near, 256 << 10).unwrap();
+        assert_eq!(SockRef::from(&near).tcp_notsent_lowat().unwrap(), 256 << 10);
+    }
+
+    #[test]
+    fn a_reset_is_what_the_peer_sees() {
+        let (near, mut far) = pair();
+        reset_on_close(&near).unwrap();
+        drop(near);
+        assert_eq!(far.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn congestion_control_by_name() {
+        let (near, _far) = pair();
+        let name = congestion(&near).unwrap();
+        assert!(!name.is_empty());
+        set_congestion(&near, &name).unwrap();
+        assert!(set_congestion(&near, "no-such-thing").is_err());
+    }
+}
