@@ -4,8 +4,11 @@
 //! crates have a safe function, it is used here as well, so that the rest of the program speaks of links,
 //! pipes and children and not of options and ioctls.
 
+pub mod child;
 pub mod event;
 pub mod interface;
 pub mod memory;
 pub mod pipe;
+pub mod signal;
 pub mod socket;
+pub mod stdio;

@@ -1,0 +1,148 @@
+//! Signals: what they meant when the program was executed, and how to end by one.
+//!
+//! Handling them in the ordinary way is not done here. What is done must come before `main`: functions
+//! listed in the section `.init_array` are called before the runtime begins (which itself has SIGPIPE
+//! ignored before `main`).
+#![allow(unsafe_code)]
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::io;
+use std::mem::zeroed;
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The signals that were ignored when the process was executed: bit `n` for signal `n`. Linux has 1 to 64;
+/// 64 is left out.
+static IGNORED: AtomicU64 = AtomicU64::new(0);
+
+/// Whether whoever started the program had this signal ignored, as `nohup` does with SIGHUP; such a signal
+/// should stay ignored. Elsewhere than on Linux: false.
+pub fn ignored_at_start(signo: i32) -> bool {
+    (1..64).contains(&signo) && IGNORED.load(Ordering::Relaxed) & (1 << signo) != 0
+}
+
+/// Ends the process as if this signal had not been handled, so that whoever waits for it sees which signal
+/// ended it. Where that cannot be (the first process of a namespace, which no default action ends; a signal
+/// that ends nothing), the status is 128 + `signo`, as a shell would say it.
+pub fn end_by(signo: i32) -> ! {
+    // SAFETY: all structs are initialised before use; `raise` and `_exit` touch no memory of ours.
+    unsafe {
+        set_action(signo, libc::SIG_DFL);
+        let mut set: libc::sigset_t = zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signo);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, null_mut());
+        libc::raise(signo);
+        libc::_exit(128 + signo)
+    }
+}
+
+/// Sends a signal to a process.
+///
+/// Errors: `ESRCH` where it has gone, `EPERM`, `EINVAL` for a number that is no signal or process.
+pub fn kill(pid: u32, signo: i32) -> io::Result<()> {
+    let (pid, signal) = checked(pid, signo)?;
+    Ok(kill_process(pid, signal)?)
+}
+
+/// Sends a signal to all processes of the group that `pid` leads; that is, a child which was started with
+/// `process_group(0)`. One that was not leads none.
+///
+/// Errors: `ESRCH` where there is no such group, `EPERM`, `EINVAL` for a number that is no signal or process.
+pub fn kill_group(pid: u32, signo: i32) -> io::Result<()> {
+    let (pid, signal) = checked(pid, signo)?;
+    Ok(kill_process_group(pid, signal)?)
+}
+
+fn checked(pid: u32, signo: i32) -> io::Result<(Pid, Signal)> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    // Process 1 is never a child of ours, and "group 1" would be every process there is.
+    let pid = pid.filter(|pid| *pid != Pid::INIT);
+    pid.zip(Signal::from_named_raw(signo)).ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+#[cfg(target_os = "linux")]
+#[used]
+// SAFETY: the section is an array of pointers to C functions, and this is one.
+#[unsafe(link_section = ".init_array.00099")]
+static EARLY: extern "C" fn() = early;
+
+/// Runs before the runtime: no allocation, no panic, nothing of std but atomics.
+#[cfg(target_os = "linux")]
+extern "C" fn early() {
+    IGNORED
+        .store((1..64).filter(|&signo| is_ignored(signo)).fold(0, |set, n| set | 1 << n), Ordering::Relaxed);
+    ignore_early();
+}
+
+/// Sees to it that SIGUSR1 and SIGUSR2 do not end the process, not even between its start and `main`; the
+/// program's own handlers replace this. By a handler that does nothing, because a child would inherit
+/// "ignored", while handlers are reset to the default when a program is executed. One that was ignored
+/// at the start stays so. Called before `main` on Linux; elsewhere `main` should begin with it.
+pub fn ignore_early() {
+    extern "C" fn nothing(_: libc::c_int) {}
+    for signo in [libc::SIGUSR1, libc::SIGUSR2] {
+        if !is_ignored(signo) {
+            // SAFETY: the handler touches nothing.
+            unsafe { set_action(signo, nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };
+        }
+    }
+}
+
+/// Whether this signal is ignored now.
+fn is_ignored(signo: i32) -> bool {
+    // SAFETY: a zeroed sigaction is a valid one, and the call only writes it.
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        libc::sigaction(signo, null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Sets what a signal does; interrupted calls go on where they can.
+///
+/// # Safety
+///
+/// `handler` is SIG_DFL, SIG_IGN or a function that does only what a signal handler may.
+unsafe fn set_action(signo: i32, handler: libc::sighandler_t) {
+    // SAFETY: a zeroed sigaction is a valid one, with no signal blocked.
+    let mut action: libc::sigaction = unsafe { zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: by the caller's promise. It fails only for numbers that are no signal, and does nothing then.
+    unsafe { libc::sigaction(signo, &action, null_mut()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
+    use std::process::{Command, Stdio};
+
+    // What holds from the start on is held by tests/start.rs, where the library is part of another program.
+
+    #[test]
+    fn a_group_is_ended_with_all_its_children() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 60 | sleep 60"]).stdin(Stdio::null()).process_group(0);
+        let mut child = shell.spawn().unwrap();
+        kill_group(child.id(), libc::SIGTERM).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn one_process_is_ended() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        kill(child.id(), libc::SIGINT).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
+    }
+
+    #[test]
+    fn numbers_that_would_hit_others_are_refused() {
+        for pid in [0, 1, u32::MAX, 1 << 31] {
+            assert_eq!(kill_group(pid, libc::SIGTERM).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(kill(pid, libc::SIGTERM).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        assert!(kill(std::process::id(), 0).is_err());
+        assert!(!ignored_at_start(0) && !ignored_at_start(-1) && !ignored_at_start(64));
+    }
+}
