@@ -7,4 +7,5 @@ pub mod message;
 pub mod plan;
 pub mod prbs;
 pub mod proto;
+pub mod run;
 pub mod sys;

@@ -1,0 +1,3 @@
+//! Threads and sockets: what moves the bytes that `proto` decides about.
+
+pub mod pool;

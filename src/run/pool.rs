@@ -1,0 +1,487 @@
+//! The memory of one direction: buffers for legs, within a budget that is never exceeded.
+//!
+//! A buffer is taken for a leg, shared while the leg is sent or ordered, and comes back by itself when its
+//! last handle goes. What comes back is kept, by size, and the latest to come back is the first to go out
+//! again, because its pages are the warmest. In use and kept together never exceed the capacity: before
+//! they would, kept buffers of the sizes longest not asked for are given back to the kernel.
+
+use crate::sys::memory::{Memory, SMALL_MAX};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The step of small sizes, in bytes: a cache line, so that two legs never share one.
+const SMALL_STEP: usize = 64;
+
+/// The step of large sizes is at least this, in bytes: the kernel maps no less.
+const PAGE: usize = 4096;
+
+/// Sizes in each doubling: at most an eighth of a large buffer is waste, but for the rounding to pages.
+const STEPS: usize = 8;
+
+/// A handle on the memory of one direction. Clones are the same pool.
+#[derive(Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// In bytes.
+    capacity: u64,
+    state: Mutex<State>,
+    /// Told whenever memory comes back, and on closing.
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Bytes out in buffers; `in_use + kept` ≤ capacity, always.
+    in_use: u64,
+    /// Bytes on the shelves.
+    kept: u64,
+    /// The most `in_use` has been.
+    peak: u64,
+    /// What came back, by size.
+    shelves: BTreeMap<usize, Shelf>,
+    /// Counts requests: the clock of the shelves.
+    requests: u64,
+    closed: bool,
+}
+
+/// Kept buffers of one size.
+#[derive(Default)]
+struct Shelf {
+    /// The last is the warmest.
+    buffers: Vec<Memory>,
+    /// The latest request for this size, by the pool's count.
+    asked: u64,
+}
+
+impl Pool {
+    /// A pool of at most `capacity` bytes, of which none are allocated yet.
+    pub fn new(capacity: u64) -> Pool {
+        let state = Mutex::new(State::default());
+        Pool { shared: Arc::new(Shared { capacity, state, returned: Condvar::new() }) }
+    }
+
+    /// A buffer of `size` bytes; waits until there is room for it. None once the pool is closed.
+    ///
+    /// # Panics
+    ///
+    /// If `size` is more than the capacity, for which the wait would have no end.
+    pub fn take(&self, size: usize) -> Option<Buffer> {
+        let class = self.class(size);
+        assert!(class as u64 <= self.capacity(), "{size} bytes from a pool of {}", self.capacity());
+        let mut state = self.shared.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(memory) = state.obtain(class, self.capacity()) {
+                return Some(self.buffer(memory, size));
+            }
+            state = self.shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A buffer of `size` bytes, if there is room for it now and the pool is not closed.
+    pub fn try_take(&self, size: usize) -> Option<Buffer> {
+        let class = self.class(size);
+        let mut state = self.shared.lock();
+        if state.closed {
+            return None;
+        }
+        let memory = state.obtain(class, self.capacity())?;
+        drop(state);
+        Some(self.buffer(memory, size))
+    }
+
+    /// The same buffer with its first `len` bytes filled; moved into a smaller one where that frees at least
+    /// half of its memory, so that the small legs of a slow producer do not hold a large buffer each. It
+    /// stays where it is when the pool has no room for both during the move.
+    ///
+    /// # Panics
+    ///
+    /// If `len` is more than the buffer's size.
+    pub fn shrink(&self, mut buffer: Buffer, len: usize) -> Buffer {
+        buffer.set_len(len);
+        if self.class(len) > buffer.footprint() / 2 {
+            return buffer;
+        }
+        let Some(mut small) = self.try_take(len) else { return buffer };
+        small.space().copy_from_slice(&buffer);
+        small.set_len(len);
+        small
+    }
+
+    /// Ends all waiting, now and later: from now on nothing is given out, and what comes back is freed.
+    pub fn close(&self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.shelves.clear();
+        state.kept = 0;
+        self.shared.returned.notify_all();
+    }
+
+    /// Bytes held by buffers that are out, rounded up as they are.
+    pub fn in_use(&self) -> u64 {
+        self.shared.lock().in_use
+    }
+
+    /// The most [`in_use`](Pool::in_use) has been.
+    pub fn peak(&self) -> u64 {
+        self.shared.lock().peak
+    }
+
+    /// Bytes allocated, in use or kept for use; never more than the capacity.
+    pub fn allocated(&self) -> u64 {
+        let state = self.shared.lock();
+        state.in_use + state.kept
+    }
+
+    /// The budget in bytes.
+    pub fn capacity(&self) -> u64 {
+        self.shared.capacity
+    }
+
+    /// The size that a request is rounded up to, as long as the budget allows it.
+    fn class(&self, size: usize) -> usize {
+        let rounded = class(size);
+        match usize::try_from(self.capacity()) {
+            Ok(capacity) if rounded > capacity => size,
+            _ => rounded,
+        }
+    }
+
+    fn buffer(&self, memory: Memory, size: usize) -> Buffer {
+        Buffer { memory: Some(memory), size, filled: 0, home: Arc::clone(&self.shared) }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pool with {} of {} bytes in use", self.in_use(), self.capacity())
+    }
+}
+
+impl Shared {
+    /// Nothing here panics while it holds the lock half-way, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Memory of exactly this size, kept or new; None if the budget has no room for it.
+    fn obtain(&mut self, class: usize, capacity: u64) -> Option<Memory> {
+        self.requests += 1;
+        let shelf = self.shelves.entry(class).or_default();
+        shelf.asked = self.requests;
+        let size = class as u64;
+        let memory = match shelf.buffers.pop() {
+            Some(kept) => {
+                self.kept -= size;
+                kept
+            }
+            None if self.in_use + size > capacity => return None,
+            None => {
+                self.make_room(capacity - self.in_use - size);
+                Memory::new(class)
+            }
+        };
+        self.in_use += size;
+        self.peak = self.peak.max(self.in_use);
+        Some(memory)
+    }
+
+    /// Gives kept buffers back until at most `bytes` are kept, the sizes longest not asked for first.
+    fn make_room(&mut self, bytes: u64) {
+        while self.kept > bytes {
+            let shelves = self.shelves.iter().filter(|(_, shelf)| !shelf.buffers.is_empty());
+            let Some(class) = shelves.min_by_key(|(_, shelf)| shelf.asked).map(|(&class, _)| class) else {
+                return;
+            };
+            let shelf = self.shelves.get_mut(&class).expect("found just now");
+            while self.kept > bytes && shelf.buffers.pop().is_some() {
+                self.kept -= class as u64;
+            }
+            if shelf.buffers.is_empty() {
+                self.shelves.remove(&class);
+            }
+        }
+    }
+
+    fn give_back(&mut self, memory: Memory) {
+        let class = memory.len();
+        self.in_use -= class as u64;
+        if !self.closed {
+            self.kept += class as u64;
+            self.shelves.entry(class).or_default().buffers.push(memory);
+        }
+    }
+}
+
+/// Memory for one leg; goes back to its pool when dropped. As a slice it is its filled part.
+pub struct Buffer {
+    /// At least `size` bytes; None only while it is dropped.
+    memory: Option<Memory>,
+    /// As asked for.
+    size: usize,
+    /// Always ≤ `size`.
+    filled: usize,
+    home: Arc<Shared>,
+}
+
+impl Buffer {
+    /// All of it, filled or not: exactly as many bytes as were asked for, with leftovers of earlier use.
+    pub fn space(&mut self) -> &mut [u8] {
+        let size = self.size;
+        &mut self.memory.as_mut().expect("there until dropped")[..size]
+    }
+
+    /// Declares the first `len` bytes filled.
+    ///
+    /// # Panics
+    ///
+    /// If `len` is more than the buffer's size.
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= self.size, "{len} bytes filled of {}", self.size);
+        self.filled = len;
+    }
+
+    /// How many bytes were asked for.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// What it takes of the pool's budget, in bytes: its size rounded up.
+    pub fn footprint(&self) -> usize {
+        self.memory().len()
+    }
+
+    fn memory(&self) -> &Memory {
+        self.memory.as_ref().expect("there until dropped")
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory()[..self.filled]
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.as_ref()
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "buffer with {} of {} bytes filled", self.filled, self.size)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.home.lock().give_back(memory);
+            self.home.returned.notify_all();
+        }
+    }
+}
+
+/// The size a request is rounded up to, so that what comes back fits the next request of about that size.
+fn class(size: usize) -> usize {
+    if size <= SMALL_MAX {
+        return size.max(1).next_multiple_of(SMALL_STEP);
+    }
+    let doubling = 1 << size.ilog2();
+    size.next_multiple_of((doubling / STEPS).max(PAGE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::leg::{LEG_MAX, Payload};
+    use proptest::prelude::*;
+    use std::thread;
+    use std::time::Duration;
+
+    const MIB: usize = 1 << 20;
+
+    fn start(buffer: &mut Buffer) -> *const u8 {
+        buffer.space().as_ptr()
+    }
+
+    #[test]
+    fn sizes_waste_little_and_are_their_own_class() {
+        assert_eq!((class(0), class(1), class(64), class(65)), (64, 64, 64, 128));
+        assert_eq!((class(SMALL_MAX), class(SMALL_MAX + 1)), (SMALL_MAX, 20 << 10));
+        assert_eq!((class(LEG_MAX), class(MIB + 1)), (LEG_MAX, MIB + MIB / 8));
+        for size in (1..3 * MIB).step_by(997) {
+            let rounded = class(size);
+            assert_eq!(class(rounded), rounded);
+            assert!(rounded >= size && rounded - size < (size / STEPS).max(PAGE), "{size} to {rounded}");
+        }
+    }
+
+    #[test]
+    fn the_last_to_come_back_is_the_first_to_go_out() {
+        let pool = Pool::new(64 << 20);
+        let (mut first, mut second) = (pool.take(MIB).unwrap(), pool.take(MIB).unwrap());
+        let (at_first, at_second) = (start(&mut first), start(&mut second));
+        drop(first);
+        drop(second);
+        let (mut again, mut then) = (pool.take(MIB).unwrap(), pool.take(MIB - 1).unwrap());
+        assert_eq!((start(&mut again), start(&mut then)), (at_second, at_first));
+        assert_eq!((pool.in_use(), pool.allocated()), (2 << 20, 2 << 20));
+    }
+
+    #[test]
+    fn kept_memory_makes_way_for_other_sizes() {
+        let pool = Pool::new(4 << 20);
+        drop((pool.take(2 * MIB), pool.take(MIB), pool.take(MIB)));
+        assert_eq!((pool.in_use(), pool.allocated(), pool.peak()), (0, 4 << 20, 4 << 20));
+        let small = pool.try_take(100).unwrap();
+        assert_eq!((small.footprint(), pool.in_use()), (128, 128));
+        // The 2 MiB were asked for longest ago.
+        assert_eq!(pool.allocated(), (2 << 20) + 128);
+        assert!(pool.try_take(4 * MIB).is_none());
+        drop(small);
+        assert_eq!(pool.take(4 * MIB).unwrap().footprint(), 4 * MIB);
+    }
+
+    #[test]
+    fn a_request_near_the_capacity_is_not_rounded_beyond_it() {
+        let pool = Pool::new(3 * MIB as u64 + 5);
+        assert_eq!(pool.take(3 * MIB + 1).unwrap().footprint(), 3 * MIB + 1);
+    }
+
+    #[test]
+    fn waiting_ends_when_memory_comes_back() {
+        let pool = Pool::new(4 << 20);
+        let (one, two) = (pool.take(2 * MIB).unwrap(), pool.take(2 * MIB).unwrap());
+        assert!(pool.try_take(1).is_none());
+        let waiter = thread::spawn({
+            let pool = pool.clone();
+            move || pool.take(3 * MIB).map(|buffer| buffer.size())
+        });
+        drop(one);
+        thread::sleep(Duration::from_millis(10));
+        assert!(!waiter.is_finished(), "there is room for 2 MiB only");
+        drop(two);
+        assert_eq!(waiter.join().unwrap(), Some(3 * MIB));
+    }
+
+    #[test]
+    fn waiting_ends_when_the_pool_is_closed() {
+        let pool = Pool::new(4 << 20);
+        let all = pool.take(4 * MIB).unwrap();
+        let waiter = thread::spawn({
+            let pool = pool.clone();
+            move || pool.take(1).is_none()
+        });
+        pool.close();
+        assert!(waiter.join().unwrap());
+        assert!(pool.take(1).is_none() && pool.try_take(1).is_none());
+        drop(all);
+        assert_eq!(pool.allocated(), 0);
+    }
+
+    #[test]
+    fn a_small_leg_leaves_a_large_buffer() {
+        let pool = Pool::new(16 << 20);
+        let mut buffer = pool.take(LEG_MAX).unwrap();
+        buffer.space()[..5].copy_from_slice(b"bytes");
+        let small = pool.shrink(buffer, 5);
+        assert_eq!((&small[..], small.footprint(), pool.in_use()), (&b"bytes"[..], 64, 64));
+        let stays = pool.shrink(pool.take(LEG_MAX).unwrap(), MIB + 1);
+        assert_eq!((stays.len(), stays.footprint()), (MIB + 1, LEG_MAX));
+    }
+
+    #[test]
+    fn a_small_leg_stays_where_there_is_no_room_to_move() {
+        let pool = Pool::new(LEG_MAX as u64);
+        let stays = pool.shrink(pool.take(LEG_MAX).unwrap(), 5);
+        assert_eq!((stays.len(), stays.footprint()), (5, LEG_MAX));
+    }
+
+    #[test]
+    fn a_buffer_is_a_payload() {
+        let pool = Pool::new(4 << 20);
+        let mut buffer = pool.take(3).unwrap();
+        buffer.space().copy_from_slice(b"leg");
+        buffer.set_len(3);
+        let payload: Payload = Arc::new(buffer);
+        let other = Arc::clone(&payload);
+        thread::spawn(move || assert_eq!((*other).as_ref(), b"leg")).join().unwrap();
+        drop(payload);
+        assert_eq!(pool.in_use(), 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "bytes filled of")]
+    fn more_than_there_is_cannot_be_filled() {
+        Pool::new(4096).take(100).unwrap().set_len(101);
+    }
+
+    #[test]
+    #[should_panic(expected = "from a pool of")]
+    fn more_than_there_will_ever_be_is_not_waited_for() {
+        Pool::new(4096).take(4097);
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_is_never_exceeded_and_the_books_are_right(
+            moves in prop::collection::vec((0usize..40, 1usize..300 << 10, 0usize..10), 1..200),
+        ) {
+            let pool = Pool::new(MIB as u64);
+            let mut out: Vec<Buffer> = Vec::new();
+            for (which, size, what) in moves {
+                match what {
+                    0..5 => {
+                        let room = pool.capacity() - pool.in_use();
+                        let taken = pool.try_take(size);
+                        prop_assert_eq!(taken.is_some(), class(size) as u64 <= room);
+                        out.extend(taken);
+                    }
+                    5..7 if which < out.len() => {
+                        let buffer = out.swap_remove(which);
+                        let len = size.min(buffer.size());
+                        let small = pool.shrink(buffer, len);
+                        prop_assert_eq!(small.len(), len);
+                        out.push(small);
+                    }
+                    _ if which < out.len() => drop(out.swap_remove(which)),
+                    _ => {}
+                }
+                let sum: usize = out.iter().map(Buffer::footprint).sum();
+                prop_assert_eq!(pool.in_use(), sum as u64);
+                prop_assert!(pool.in_use() <= pool.peak() && pool.allocated() <= pool.capacity());
+            }
+        }
+    }
+
+    #[test]
+    fn many_threads_share_one_budget() {
+        let pool = Pool::new(MIB as u64);
+        thread::scope(|scope| {
+            for seed in 1..=4usize {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for i in 1..2000 {
+                        let mut buffer = pool.take(seed * i * 7919 % (400 << 10) + 1).unwrap();
+                        buffer.space()[0] = 1;
+                        assert!(pool.allocated() <= pool.capacity());
+                    }
+                });
+            }
+        });
+        assert_eq!(pool.in_use(), 0);
+    }
+}
