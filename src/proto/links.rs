@@ -436,9 +436,10 @@ impl Steady {
         Steady { missed: Duration::ZERO, planned: None }
     }
 
-    /// The thread is about to wait until `until` (steady time) at most.
-    pub fn wait(&mut self, until: Option<Instant>) {
+    /// The thread is about to wait until `until` (steady time) at most: how long that is.
+    pub fn wait(&mut self, real: Instant, until: Option<Instant>) -> Option<Duration> {
         self.planned = until.map(|at| at + self.missed);
+        self.planned.map(|at| at.saturating_duration_since(real))
     }
 
     /// Steady time, given the real one; to be called first after every wait.
@@ -571,11 +572,11 @@ mod tests {
     #[test]
     fn stopped_time_does_not_count() {
         let (mut steady, start) = (Steady::new(), Instant::now());
-        steady.wait(Some(start + ms(500)));
+        assert_eq!(steady.wait(start, Some(start + ms(500))), Some(ms(500)));
         assert_eq!(steady.now(start + ms(700)), start + ms(700), "a busy machine is no gap");
-        steady.wait(Some(start + ms(1700)));
+        steady.wait(start + ms(700), Some(start + ms(1700)));
         assert_eq!(steady.now(start + ms(61_700)), start + ms(1700));
-        steady.wait(Some(start + ms(2700)));
+        assert_eq!(steady.wait(start + ms(61_700), Some(start + ms(2700))), Some(ms(1000)));
         assert_eq!(steady.now(start + ms(62_000)), start + ms(2000));
     }
 }

@@ -1,0 +1,184 @@
+//! One TCP connection under a poll: its socket, its two halves of the pump, and its signs of life.
+//!
+//! Used by both sides' connection threads ([`super::worker`], [`super::carrier`]). Edge-triggered: what is
+//! readable or writable is remembered until the socket said otherwise. Knows no legs' order and no session.
+
+use crate::proto::links::{LossReason, Silence};
+use crate::run::pump::{Fault, Inlet, Intake, Outlet, ReadEnd, Wrote};
+use crate::sys::socket;
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// The token of a thread's one connection.
+pub const SOCKET: Token = Token(0);
+/// The token of a thread's waker.
+pub const WAKER: Token = Token(1);
+
+/// After the last word: how long to wait for the peer to close its side.
+pub const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Unsent bytes the kernel may hold per connection before it counts as full: enough to keep it busy until
+/// the next leg is there, little enough that "draining" means the network and not this buffer.
+const NOTSENT_LOWAT: u32 = 256 << 10;
+
+/// One connection.
+pub struct Connection {
+    stream: TcpStream,
+    inlet: Inlet,
+    /// What is to be written.
+    pub outlet: Outlet,
+    readable: bool,
+    writable: bool,
+    heard: Instant,
+    /// When the peer's kernel was last seen to take bytes, and how many it had taken.
+    moved: (Instant, u64),
+}
+
+/// Options every connection gets, on both sides.
+///
+/// # Errors
+/// The kernel's; a connection without them would break promises about latency.
+pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
+    SockRef::from(stream).set_tcp_nodelay(true)?;
+    // not on every system; without it only the choice of links suffers
+    let _ = socket::set_notsent_lowat(stream, NOTSENT_LOWAT);
+    Ok(())
+}
+
+impl Connection {
+    /// Takes a connected, non-blocking, prepared stream under the poll of `registry`; `early` are bytes that
+    /// were read from it already.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(
+        now: Instant,
+        stream: std::net::TcpStream,
+        early: &[u8],
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        let mut stream = TcpStream::from_std(stream);
+        registry.register(&mut stream, SOCKET, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Connection {
+            stream,
+            inlet: Inlet::with(early),
+            outlet: Outlet::new(),
+            readable: true,
+            writable: true,
+            heard: now,
+            moved: (now, 0),
+        })
+    }
+
+    /// The poll says that something changed. Returns whether the socket now takes more.
+    pub fn event(&mut self, event: &Event) -> bool {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_error();
+        event.is_writable()
+    }
+
+    /// Asks to be told when the path drains, even if it does already: after a leg that was wholly accepted
+    /// no edge would come by itself.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn ask_for_drain(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.reregister(&mut self.stream, SOCKET, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Reads what there is, for one turn.
+    ///
+    /// # Errors
+    /// Why the connection is lost.
+    pub fn read(&mut self, now: Instant, intake: &mut impl Intake) -> Result<ReadEnd, LossReason> {
+        if !self.readable {
+            return Ok(ReadEnd::Blocked);
+        }
+        let before = self.inlet.bytes();
+        let end = self.inlet.read(&mut self.stream, intake);
+        if self.inlet.bytes() > before {
+            self.heard = now;
+        }
+        let end = end.map_err(|fault| match fault {
+            Fault::Io(e) => LossReason::Failed(reason(&e)),
+            Fault::Breach(what) => LossReason::Breach(what),
+        })?;
+        self.readable = end == ReadEnd::More;
+        Ok(end)
+    }
+
+    /// Whether reading would find more without waiting.
+    pub fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Writes what there is until the socket is full.
+    ///
+    /// # Errors
+    /// Why the connection is lost, unless reading it to the end finds a better reason.
+    pub fn write(&mut self) -> Result<Wrote, LossReason> {
+        if self.outlet.is_empty() {
+            return Ok(Wrote::All);
+        }
+        if !self.writable {
+            return Ok(Wrote::Blocked);
+        }
+        let wrote = self.outlet.write(&mut self.stream).map_err(|e| LossReason::Failed(reason(&e)))?;
+        self.writable = wrote == Wrote::All;
+        Ok(wrote)
+    }
+
+    /// How long there has been no life, as of now.
+    pub fn silence(&mut self, now: Instant) -> Silence {
+        if let Ok(info) = socket::tcp_info(&self.stream)
+            && info.bytes_acked > self.moved.1
+        {
+            self.moved = (now, info.bytes_acked);
+        }
+        Silence {
+            peer: now.saturating_duration_since(self.heard),
+            kernel: now.saturating_duration_since(self.moved.0),
+        }
+    }
+
+    /// When the peer was last heard.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Nothing more will be written.
+    pub fn finish_writing(&mut self) {
+        // if it fails the connection is gone, which reading will show
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Closes at once; the peer's kernel is told by a reset, and nothing lingers here.
+    pub fn give_up(self) {
+        // if it fails the kernel tries to deliver what nobody wants any more: harmless
+        let _ = socket::reset_on_close(&self.stream);
+    }
+
+    /// The stream, for its options and addresses.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+/// What the kernel says, without the number.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => "connection reset".into(),
+        io::ErrorKind::ConnectionAborted => "connection aborted".into(),
+        io::ErrorKind::BrokenPipe => "connection closed".into(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_lowercase()
+        }
+    }
+}
