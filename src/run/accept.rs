@@ -1,0 +1,298 @@
+//! The receiver's door: one poll loop for the listening sockets, pending handshakes and farewells.
+//!
+//! Strangers are met here and nowhere else. Each pending handshake holds a fixed amount of memory and time;
+//! there are at most [`PENDING_MAX`], of which the oldest makes room. Only a hello that is whole, right and
+//! allowed by the user's words reaches the hub, and the hub alone decides whose session it is.
+
+use crate::proto::hello::{Expectations, HELLO_MAX, Hello, Refusal, Reply, check};
+use crate::run::conn::{FAREWELL, prepare};
+use crossbeam_channel::{Receiver, Sender};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Handshakes under way at a time.
+const PENDING_MAX: usize = 64;
+/// How long a peer may take to say hello.
+const HELLO_TIME: Duration = Duration::from_secs(5);
+/// How long accepting pauses when the process or the system has no descriptors left.
+const EXHAUSTED: Duration = Duration::from_millis(250);
+const BACKLOG: i32 = 128;
+
+const LISTENER: Token = Token(0);
+const WAKER: Token = Token(1);
+const FIRST_PEER: usize = 2;
+
+/// A peer whose hello is in order.
+pub struct Guest {
+    /// Connected, non-blocking, prepared.
+    pub stream: std::net::TcpStream,
+    /// What it said.
+    pub hello: Hello,
+    /// Where it comes from.
+    pub address: SocketAddr,
+}
+
+/// Opens the listening socket: on `address`, or on all addresses of IPv6 and IPv4.
+///
+/// # Errors
+/// The kernel's: the port is taken, or not allowed.
+pub fn listen(address: Option<IpAddr>, port: u16) -> io::Result<std::net::TcpListener> {
+    match address {
+        Some(address) => listen_on(SocketAddr::new(address, port)),
+        None => match listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
+            // a host without IPv6
+            Err(e) if e.kind() != ErrorKind::AddrInUse && e.kind() != ErrorKind::PermissionDenied => {
+                listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+            }
+            result => result,
+        },
+    }
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // a port whose last connections are still in TIME_WAIT is free again at once
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The hub's handle on the door.
+#[derive(Clone)]
+pub struct Handle {
+    refused: Sender<(std::net::TcpStream, Refusal)>,
+    waker: Arc<Waker>,
+}
+
+impl Handle {
+    /// Sends a guest away, in words.
+    pub fn refuse(&self, stream: std::net::TcpStream, refusal: Refusal) {
+        // both fail only when the door's thread has ended, which ends the process
+        let _ = self.refused.send((stream, refusal));
+        let _ = self.waker.wake();
+    }
+}
+
+enum Peer {
+    /// Has not said hello yet.
+    Pending { stream: TcpStream, heard: Vec<u8>, address: SocketAddr, until: Instant },
+    /// Was told why not, and may read that in peace.
+    Leaving { stream: TcpStream, until: Instant },
+}
+
+impl Peer {
+    fn until(&self) -> Instant {
+        match self {
+            Peer::Pending { until, .. } | Peer::Leaving { until, .. } => *until,
+        }
+    }
+}
+
+/// The thread's state.
+pub struct Door<F: Fn(Guest)> {
+    poll: Poll,
+    listener: TcpListener,
+    refused: Receiver<(std::net::TcpStream, Refusal)>,
+    expectations: Expectations,
+    /// By token: the lowest is the oldest.
+    peers: BTreeMap<usize, Peer>,
+    next_token: usize,
+    /// No descriptors were left: accept again then.
+    paused: Option<Instant>,
+    admit: F,
+}
+
+impl<F: Fn(Guest)> Door<F> {
+    /// A door at this listening socket; guests that meet the expectations are given to `admit`.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left.
+    pub fn new(
+        listener: std::net::TcpListener,
+        expectations: Expectations,
+        admit: F,
+    ) -> io::Result<(Self, Handle)> {
+        let poll = Poll::new()?;
+        let mut listener = TcpListener::from_std(listener);
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (sender, refused) = crossbeam_channel::unbounded();
+        let door = Door {
+            poll,
+            listener,
+            refused,
+            expectations,
+            peers: BTreeMap::new(),
+            next_token: FIRST_PEER,
+            paused: None,
+            admit,
+        };
+        Ok((door, Handle { refused: sender, waker }))
+    }
+
+    /// Keeps the door until the process ends.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(PENDING_MAX);
+        loop {
+            let until = self.peers.values().map(Peer::until).chain(self.paused).min();
+            let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
+            // an interruption is a wake-up like any other
+            let _ = self.poll.poll(&mut events, timeout);
+            let now = Instant::now();
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept(now),
+                    WAKER => {}
+                    Token(token) => self.attend(now, token),
+                }
+            }
+            while let Ok((stream, refusal)) = self.refused.try_recv() {
+                self.see_off(now, TcpStream::from_std(stream), &refusal);
+            }
+            if self.paused.is_some_and(|at| at <= now) {
+                self.accept(now);
+            }
+            self.peers.retain(|_, peer| peer.until() > now);
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        self.paused = None;
+        loop {
+            match self.listener.accept() {
+                Ok((stream, address)) => self.meet(now, stream, address),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if is_exhaustion(&e) => {
+                    self.paused = Some(now + EXHAUSTED);
+                    return;
+                }
+                // one peer that left before it was met
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn meet(&mut self, now: Instant, stream: TcpStream, address: SocketAddr) {
+        if self.peers.len() >= PENDING_MAX {
+            self.peers.pop_first();
+        }
+        let peer = Peer::Pending { stream, heard: Vec::new(), address, until: now + HELLO_TIME };
+        self.keep(now, peer);
+    }
+
+    /// Registers a peer, and looks at what it has said already.
+    fn keep(&mut self, now: Instant, mut peer: Peer) {
+        let token = self.next_token;
+        self.next_token += 1;
+        let (Peer::Pending { stream, .. } | Peer::Leaving { stream, .. }) = &mut peer;
+        if self.poll.registry().register(stream, Token(token), Interest::READABLE).is_ok() {
+            self.peers.insert(token, peer);
+            self.attend(now, token);
+        }
+    }
+
+    fn attend(&mut self, now: Instant, token: usize) {
+        match self.peers.remove(&token) {
+            Some(Peer::Pending { stream, heard, address, until }) => {
+                self.listen_to(now, token, stream, heard, address, until);
+            }
+            Some(Peer::Leaving { mut stream, until }) if discard(&mut stream) => {
+                self.peers.insert(token, Peer::Leaving { stream, until });
+            }
+            Some(Peer::Leaving { .. }) | None => {}
+        }
+    }
+
+    fn listen_to(
+        &mut self,
+        now: Instant,
+        token: usize,
+        mut stream: TcpStream,
+        mut heard: Vec<u8>,
+        address: SocketAddr,
+        until: Instant,
+    ) {
+        let open = hear(&mut stream, &mut heard);
+        match Hello::decode(&heard) {
+            Ok(Some((hello, len))) if len == heard.len() => self.greet(now, stream, hello, address),
+            Ok(None) if open => {
+                self.peers.insert(token, Peer::Pending { stream, heard, address, until });
+            }
+            // more than a hello before the answer, or an end before the hello
+            Ok(_) => {}
+            Err(error) => {
+                if let Some(refusal) = error.refusal() {
+                    self.see_off(now, stream, &refusal);
+                }
+            }
+        }
+    }
+
+    fn greet(&mut self, now: Instant, mut stream: TcpStream, hello: Hello, address: SocketAddr) {
+        if let Err(refusal) = check(&hello, &self.expectations) {
+            return self.see_off(now, stream, &refusal);
+        }
+        let prepared = self.poll.registry().deregister(&mut stream).and_then(|()| prepare(&stream));
+        if prepared.is_ok() {
+            (self.admit)(Guest { stream: stream.into(), hello, address });
+        }
+    }
+
+    /// Says why not, and lets the peer read it before the connection goes.
+    fn see_off(&mut self, now: Instant, mut stream: TcpStream, refusal: &Refusal) {
+        let _ = self.poll.registry().deregister(&mut stream);
+        let answer = Reply::Refusal(refusal.clone()).encode();
+        // an answer is smaller than any socket's buffer; a peer that is gone needs none
+        if stream.write_all(&answer).and_then(|()| stream.shutdown(Shutdown::Write)).is_ok() {
+            self.keep(now, Peer::Leaving { stream, until: now + FAREWELL });
+        }
+    }
+}
+
+/// Reads what there is, up to a hello's size; false at the end.
+fn hear(stream: &mut TcpStream, heard: &mut Vec<u8>) -> bool {
+    let mut chunk = [0; HELLO_MAX];
+    while heard.len() <= HELLO_MAX {
+        match stream.read(&mut chunk) {
+            Ok(0) => return false,
+            Ok(n) => heard.extend_from_slice(&chunk[..n]),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return e.kind() == ErrorKind::WouldBlock,
+        }
+    }
+    // nothing that long is a hello
+    false
+}
+
+/// Reads to nowhere; false at the end.
+fn discard(stream: &mut TcpStream) -> bool {
+    let mut chunk = [0; HELLO_MAX];
+    // a turn's worth: whoever floods is forgotten when its time is over
+    for _ in 0..64 {
+        match stream.read(&mut chunk) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return e.kind() == ErrorKind::WouldBlock,
+        }
+    }
+    true
+}
+
+fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+        .iter()
+        .any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+}
