@@ -5,6 +5,9 @@
 //! the section `.init_array` are called before the runtime begins.
 #![allow(unsafe_code)]
 
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, IntoRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STDIN_CLOSED: AtomicBool = AtomicBool::new(false);
@@ -18,6 +21,36 @@ pub fn stdin_was_closed() -> bool {
 /// Whether descriptor 1 was closed when the process was executed. Elsewhere than on Linux: false.
 pub fn stdout_was_closed() -> bool {
     STDOUT_CLOSED.load(Ordering::Relaxed)
+}
+
+/// Takes standard input away from everyone else in this process: descriptor 0 reads nothing from now on.
+///
+/// Errors: no descriptor left, or no /dev/null.
+pub fn take_stdin() -> io::Result<File> {
+    let taken = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    Ok(taken)
+}
+
+/// Takes standard output away from everyone else in this process, so that closing what is returned ends it
+/// for its reader: what goes to descriptor 1 from now on goes nowhere.
+///
+/// Errors: no descriptor left, or no /dev/null.
+pub fn take_stdout() -> io::Result<File> {
+    let taken = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+    Ok(taken)
+}
+
+/// Closes a file and says what the kernel says to it: on some file systems that is where a write fails.
+///
+/// Errors: the kernel's; the descriptor is gone all the same.
+pub fn close(file: File) -> io::Result<()> {
+    // SAFETY: the descriptor was owned, and nobody uses it after this.
+    match unsafe { libc::close(file.into_raw_fd()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(target_os = "linux")]

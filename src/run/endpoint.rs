@@ -1,0 +1,263 @@
+//! Where the stream comes from and goes to: standard input and output.
+//!
+//! A sink tells what became of the bytes, not only that the kernel took them; a source tells an end from a
+//! failure. Both wait only in their own direction's thread.
+
+use crate::proto::wire::Code;
+use crate::sys::event::Bell;
+use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
+use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// A reader that has gone after taking everything may have known the stream's length (`head -c`); the end
+/// must follow within this, or bytes are lost that it did not take.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// No event tells that a pipe has been drained, so it is looked at, with pauses from the first to the last.
+const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// Why a sink takes no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkError {
+    /// [`Code::Output`], or [`Code::Corrupt`] for a stream that does not verify.
+    pub code: Code,
+    /// What happened, for the user.
+    pub sentence: String,
+}
+
+impl SinkError {
+    fn output(sentence: impl Into<String>) -> Self {
+        SinkError { code: Code::Output, sentence: sentence.into() }
+    }
+}
+
+/// Where the stream goes.
+pub struct Sink {
+    file: Option<File>,
+    kind: Kind,
+    name: String,
+    /// Since when the reader is gone, although everything was taken so far.
+    orphaned: Option<Instant>,
+}
+
+impl Sink {
+    /// Standard output; it is this sink's alone from now on.
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn stdout() -> Result<Self, SinkError> {
+        if stdout_was_closed() {
+            return Err(SinkError::output("stdout is closed; redirect it to where the stream shall go"));
+        }
+        let file = take_stdout().map_err(|e| SinkError::output(format!("cannot use stdout: {e}")))?;
+        Ok(Self::new(file, "stdout"))
+    }
+
+    /// Any file, under this name in messages.
+    pub fn new(file: File, name: &str) -> Self {
+        let kind = kind(&file);
+        grow(&file);
+        Sink { file: Some(file), kind, name: name.to_owned(), orphaned: None }
+    }
+
+    /// Writes as much as the sink takes in one go, and waits until it takes some; how many bytes that were.
+    ///
+    /// # Errors
+    /// The sink takes no more.
+    pub fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        if self.orphaned.is_some() {
+            return Err(self.reader_gone());
+        }
+        loop {
+            let Some(mut file) = self.file.as_ref() else { return Err(self.reader_gone()) };
+            match file.write_vectored(slices) {
+                Ok(0) => return Err(SinkError::output(format!("{} takes nothing more", self.name))),
+                Ok(n) => return Ok(n),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // somebody else has made it non-blocking
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    wait(&[Interest::write(&file)], None).map_err(|e| self.failed(&e))?;
+                }
+                Err(e) => return Err(self.failed(&e)),
+            }
+        }
+    }
+
+    /// Waits for the bell, watching whether somebody still reads.
+    ///
+    /// # Errors
+    /// Nobody does, and bytes are lost.
+    pub fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
+        loop {
+            let Some(file) = self.file.as_ref().filter(|_| self.is_watched()) else {
+                wait(&[Interest::read(bell)], None).map_err(|e| self.failed(&e))?;
+                return Ok(());
+            };
+            if let Some(since) = self.orphaned {
+                let left = GRACE.saturating_sub(since.elapsed());
+                let [rung] = wait(&[Interest::read(bell)], Some(left)).map_err(|e| self.failed(&e))?;
+                return if rung.any() { Ok(()) } else { Err(self.reader_gone()) };
+            }
+            let [rung, sink] =
+                wait(&[Interest::read(bell), Interest::end(file)], None).map_err(|e| self.failed(&e))?;
+            if sink.error || sink.hung_up {
+                if self.backlog(file)? > 0 {
+                    return Err(self.reader_gone());
+                }
+                self.orphaned = Some(Instant::now());
+            }
+            if rung.any() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Closes the sink, once everything written was taken: read from a pipe, acknowledged on a socket,
+    /// on the disk for a regular file.
+    ///
+    /// # Errors
+    /// It was not.
+    pub fn finish(&mut self) -> Result<(), SinkError> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        match self.kind {
+            Kind::Pipe | Kind::Socket => self.drained(&file)?,
+            Kind::File => file.sync_all().map_err(|e| self.failed(&e))?,
+            Kind::Terminal | Kind::Other => {}
+        }
+        close(file).map_err(|e| self.failed(&e))
+    }
+
+    fn drained(&self, file: &File) -> Result<(), SinkError> {
+        let (mut pause, last) = DRAIN_PAUSES;
+        while self.backlog(file)? > 0 {
+            let [sink] = wait(&[Interest::end(file)], Some(pause)).map_err(|e| self.failed(&e))?;
+            if sink.error && self.backlog(file)? > 0 {
+                return Err(self.reader_gone());
+            }
+            pause = (pause * 2).min(last);
+        }
+        Ok(())
+    }
+
+    /// Bytes written that nobody has taken yet.
+    fn backlog(&self, file: &File) -> Result<usize, SinkError> {
+        let backlog = if self.kind == Kind::Socket { unsent(file) } else { unread(file) };
+        backlog.map_err(|e| self.failed(&e))
+    }
+
+    fn is_watched(&self) -> bool {
+        matches!(self.kind, Kind::Pipe | Kind::Socket)
+    }
+
+    fn reader_gone(&self) -> SinkError {
+        SinkError::output(format!("whoever read {} has gone before the end of the stream", self.name))
+    }
+
+    fn failed(&self, error: &io::Error) -> SinkError {
+        match error.kind() {
+            ErrorKind::BrokenPipe => self.reader_gone(),
+            _ => SinkError::output(format!("cannot write to {}: {}", self.name, super::conn::reason(error))),
+        }
+    }
+}
+
+/// Where the stream comes from.
+pub struct Source {
+    file: File,
+    kind: Kind,
+    name: String,
+}
+
+impl Source {
+    /// Standard input.
+    ///
+    /// # Errors
+    /// It is closed.
+    pub fn stdin() -> Result<Self, String> {
+        if stdin_was_closed() {
+            return Err("stdin is closed; there is nothing to send".into());
+        }
+        let file = take_stdin().map_err(|e| format!("cannot use stdin: {e}"))?;
+        Ok(Self::new(file, "stdin"))
+    }
+
+    /// Any file, under this name in messages.
+    pub fn new(file: File, name: &str) -> Self {
+        let kind = kind(&file);
+        grow(&file);
+        Source { file, kind, name: name.to_owned() }
+    }
+
+    /// Reads what there is, and waits until there is some; 0 at the end.
+    ///
+    /// # Errors
+    /// Why not, for the user.
+    pub fn read(&mut self, space: &mut [u8]) -> Result<usize, String> {
+        loop {
+            match self.file.read(space) {
+                Ok(n) => return Ok(n),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    wait(&[Interest::read(&self.file)], None).map_err(|e| self.failed(&e))?;
+                }
+                Err(e) => return Err(self.failed(&e)),
+            }
+        }
+    }
+
+    /// Waits until there is something to read, the bell rings or the time is up.
+    ///
+    /// # Errors
+    /// The kernel's, for the user.
+    pub fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
+        let input = Interest::read(&self.file);
+        let ready = match bell {
+            Some(bell) => wait(&[input, Interest::read(bell)], timeout),
+            None => wait(&[input], timeout).map(|[input]| [input, Default::default()]),
+        };
+        let [input, rung] = ready.map_err(|e| self.failed(&e))?;
+        Ok(if input.any() {
+            Waited::Input
+        } else if rung.any() {
+            Waited::Rung
+        } else {
+            Waited::Nothing
+        })
+    }
+
+    /// Whether its end may be the death of whoever wrote it.
+    pub fn is_pipe(&self) -> bool {
+        matches!(self.kind, Kind::Pipe | Kind::Socket)
+    }
+
+    /// Its size in bytes, where it has one.
+    pub fn size(&self) -> Option<u64> {
+        let metadata = self.file.metadata().ok()?;
+        (self.kind == Kind::File && metadata.is_file()).then_some(metadata.len())
+    }
+
+    fn failed(&self, error: &io::Error) -> String {
+        format!("cannot read {}: {}", self.name, super::conn::reason(error))
+    }
+}
+
+/// What ended a wait for input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// There is input, or its end.
+    Input,
+    /// The bell rang.
+    Rung,
+    /// The time is up.
+    Nothing,
+}
+
+/// The descriptor of a source's file, for those who look at it from outside.
+impl AsFd for Source {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
