@@ -8,4 +8,5 @@ pub mod plan;
 pub mod prbs;
 pub mod proto;
 pub mod run;
+pub mod stage;
 pub mod sys;

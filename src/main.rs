@@ -7,12 +7,15 @@ use std::process::ExitCode;
 use millipede::cli::{self, Stop};
 use millipede::error::Status;
 use millipede::message;
+use millipede::plan::Plan;
+use millipede::run::{self, signals};
+use millipede::sys::signal::end_by;
 
 fn main() -> ExitCode {
     let status = match cli::parse(env::args_os().skip(1)) {
         Ok(plan) => {
             message::set_level(plan.common.verbose);
-            Status::Complete
+            carry_out(&plan)
         }
         Err(Stop::Print(text)) => print(&text),
         Err(Stop::Usage(lines)) => {
@@ -21,6 +24,21 @@ fn main() -> ExitCode {
         }
     };
     status.into()
+}
+
+/// Runs the plan to its end. A process that was asked to end by a signal ends by it, so that a shell knows.
+fn carry_out(plan: &Plan) -> Status {
+    let status = match run::run(plan) {
+        Ok(()) => Status::Complete,
+        Err(failure) => {
+            message::say(&failure);
+            failure.status()
+        }
+    };
+    match signals::ending() {
+        Some(signal) => end_by(signal),
+        None => status,
+    }
 }
 
 /// Prints what was asked for; unlike `print!`, without a panic where stdout is closed.

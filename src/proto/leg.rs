@@ -73,9 +73,10 @@ pub fn leg_max(ours: u64, theirs: u64) -> usize {
 }
 
 /// How far beyond what is delivered a receiver with this buffer lets its sender go, in bytes: the buffer
-/// less what [`CONNECTIONS_MAX`] connections hold in mid-leg.
+/// less what [`CONNECTIONS_MAX`] connections hold in mid-leg, and less an eighth for rounding sizes up.
 pub fn window(buffer: u64, leg_max: usize) -> u64 {
-    buffer.saturating_sub((CONNECTIONS_MAX * leg_max) as u64).max(leg_max as u64)
+    let held = buffer.saturating_sub((CONNECTIONS_MAX * leg_max) as u64);
+    (held / 9 * 8).max(leg_max as u64)
 }
 
 #[cfg(test)]

@@ -1,3 +1,176 @@
 //! Threads and sockets: what moves the bytes that `proto` decides about.
+//!
+//! ```text
+//!  ingest ─▶ hub::tx ─▶ worker × N ═══ TCP ═══ carrier × N ─▶ hub::rx ─▶ egress
+//!    1          2         3, 4                    5              6          7
+//! ```
+//!
+//! Step 1 cuts the input into legs (one thread), 2 keeps window and schedule (the owner of the sending
+//! state), 3 checks and 4 writes legs (in parallel), 5 reads and checks them (in parallel), 6 reorders and
+//! acknowledges (the owner of the receiving state), 7 writes in order (one thread). Acknowledgements come
+//! back on the same connections.
 
+pub mod accept;
+pub mod carrier;
+pub mod conn;
+pub mod dial;
+pub mod egress;
+pub mod endpoint;
+pub mod hub;
+pub mod ingest;
 pub mod pool;
+pub mod pump;
+pub mod signals;
+pub mod worker;
+
+use crate::error::{Failure, Fault, Status};
+use crate::message;
+use crate::plan::{Common, Patience, Plan, ReceivePlan, TransmitPlan};
+use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
+use crate::proto::transmission::Ending;
+use crate::proto::wire::Code;
+use crate::proto::{reception, transmission};
+use crossbeam_channel::Sender;
+pub use endpoint::{Sink, Source};
+use hub::{Order, rx, tx};
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+/// Where the orders of each direction go.
+#[derive(Clone, Default)]
+pub struct Directions {
+    receive: Option<Sender<rx::Event>>,
+    transmit: Option<Sender<tx::Event>>,
+}
+
+impl Directions {
+    /// Ends every direction, telling the peers.
+    pub fn stop(&self, ending: &Ending) {
+        // a direction that is over listens no more
+        if let Some(receive) = &self.receive {
+            let _ = receive.send(rx::Event::Order(Order::Stop(ending.clone())));
+        }
+        if let Some(transmit) = &self.transmit {
+            let _ = transmit.send(tx::Event::Order(Order::Stop(ending.clone())));
+        }
+    }
+}
+
+/// Does what the plan says; returns when every direction has ended.
+///
+/// # Errors
+/// The first direction that failed, in the order they ended.
+pub fn run(plan: &Plan) -> Result<(), Failure> {
+    let mut directions = Directions::default();
+    let mut starts: Vec<Box<dyn FnOnce() -> io::Result<Ending> + Send>> = Vec::new();
+    if let Some(receive) = &plan.receive {
+        let (start, orders) = prepare_receive(receive, &plan.common)?;
+        directions.receive = Some(orders);
+        starts.push(Box::new(move || start.run()));
+    }
+    if let Some(transmit) = &plan.transmit {
+        let (start, orders) = prepare_transmit(transmit, &plan.common)?;
+        directions.transmit = Some(orders);
+        starts.push(Box::new(move || start.run()));
+    }
+    signals::watch(directions).map_err(|e| Failure::network(format!("cannot watch signals: {e}")))?;
+    let (sender, endings) = crossbeam_channel::unbounded();
+    for start in starts {
+        let sender = sender.clone();
+        let ended = move || drop(sender.send(start()));
+        spawn("hub", ended).map_err(|e| Failure::network(format!("cannot start a thread: {e}")))?;
+    }
+    drop(sender);
+    let mut result = Ok(());
+    for ending in endings {
+        let ended =
+            ending.map_err(|e| Failure::network(format!("cannot start a thread: {e}"))).and_then(judge);
+        if result.is_ok() {
+            result = ended;
+        } else if let Err(second) = ended {
+            message::say(second.sentence);
+        }
+    }
+    result
+}
+
+fn judge(ending: Ending) -> Result<(), Failure> {
+    let fault = match (ending.code, ending.by_peer) {
+        (Code::Complete, _) => return Ok(()),
+        (code, true) => Fault::Peer(Status::from_code(code as u8).unwrap_or(Status::Incomplete)),
+        (Code::Incomplete, false) => Fault::Network,
+        (Code::Refused, false) => Fault::Refused,
+        (Code::Input, false) => Fault::Input,
+        (Code::Output, false) => Fault::Output,
+        (Code::Corrupt, false) => Fault::Data,
+    };
+    Err(Failure { fault, sentence: ending.sentence })
+}
+
+fn prepare_receive(plan: &ReceivePlan, common: &Common) -> Result<(rx::Start, Sender<rx::Event>), Failure> {
+    let sink = Sink::stdout().map_err(|e| Failure::output(e.sentence))?;
+    let place =
+        plan.address.map_or_else(|| format!("port {}", plan.port), |a| format!("{a} port {}", plan.port));
+    let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", conn::reason(&e)));
+    let listener = accept::listen(plan.address, plan.port).map_err(cannot)?;
+    let port = listener.local_addr().map_err(cannot)?.port();
+    if plan.port == 0 || rustix::termios::isatty(io::stderr()) {
+        message::say(format_args!("listening on port {port}"));
+    }
+    let settings = reception::Settings {
+        instance: random_id(),
+        buffer: common.buffer,
+        patience: patience(common),
+        features: Features::CHECKSUM,
+    };
+    let expectations =
+        Expectations { checkphrase: common.checkphrase, features: Features::CHECKSUM, duplex: false };
+    rx::Start::new(settings, expectations, listener, sink).map_err(cannot)
+}
+
+fn prepare_transmit(plan: &TransmitPlan, common: &Common) -> Result<(tx::Start, Sender<tx::Event>), Failure> {
+    let source = Source::stdin().map_err(Failure::input)?;
+    let hello = Hello {
+        session: random_id(),
+        instance: None,
+        direction: Direction::Transmit,
+        begun: false,
+        checkphrase: common.checkphrase,
+        link: 0,
+        connection: 0,
+        attempt: 0,
+        features: if plan.checksum { Features::CHECKSUM } else { Features::NONE },
+        buffer: common.buffer,
+        options: Vec::new(),
+    };
+    let settings = transmission::Settings {
+        hello,
+        links: plan.links.iter().map(|link| dial::Target::new(link.clone()).name()).collect(),
+        workers: plan.threads,
+        patience: patience(common),
+        checked: plan.checksum,
+        seed: rand::random(),
+    };
+    tx::Start::new(plan, settings, common.charmode, common.buffer, source)
+        .map_err(|e| Failure::network(format!("cannot start: {e}")))
+}
+
+fn patience(common: &Common) -> Option<Duration> {
+    common.patience.map(|patience| match patience {
+        Patience::ForEver => Duration::ZERO,
+        Patience::For(time) => time,
+    })
+}
+
+fn random_id() -> Id {
+    Id::new(rand::random())
+}
+
+/// A thread of this process. One that panics ends the process, with a message: never a hang.
+///
+/// # Errors
+/// The kernel has no threads left.
+pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
+}

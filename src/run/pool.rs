@@ -9,6 +9,7 @@ use crate::sys::memory::{Memory, SMALL_MAX};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// The step of small sizes, in bytes: a cache line, so that two legs never share one.
@@ -27,8 +28,8 @@ pub struct Pool {
 }
 
 struct Shared {
-    /// In bytes.
-    capacity: u64,
+    /// In bytes; only grows.
+    capacity: AtomicU64,
     state: Mutex<State>,
     /// Told whenever memory comes back, and on closing.
     returned: Condvar,
@@ -62,7 +63,9 @@ impl Pool {
     /// A pool of at most `capacity` bytes, of which none are allocated yet.
     pub fn new(capacity: u64) -> Pool {
         let state = Mutex::new(State::default());
-        Pool { shared: Arc::new(Shared { capacity, state, returned: Condvar::new() }) }
+        Pool {
+            shared: Arc::new(Shared { capacity: AtomicU64::new(capacity), state, returned: Condvar::new() }),
+        }
     }
 
     /// A buffer of `size` bytes; waits until there is room for it. None once the pool is closed.
@@ -142,7 +145,16 @@ impl Pool {
 
     /// The budget in bytes.
     pub fn capacity(&self) -> u64 {
-        self.shared.capacity
+        self.shared.capacity.load(Ordering::Relaxed)
+    }
+
+    /// Raises the budget to `capacity` bytes, if it was less.
+    pub fn widen(&self, capacity: u64) {
+        if capacity > self.capacity() {
+            let _state = self.shared.lock();
+            self.shared.capacity.fetch_max(capacity, Ordering::Relaxed);
+            self.shared.returned.notify_all();
+        }
     }
 
     /// The size that a request is rounded up to, as long as the budget allows it.

@@ -1,0 +1,275 @@
+//! The receiving hub: owns the [`Reception`], lets guests in, commands carriers and output.
+
+use super::{Order, next_events};
+use crate::message;
+use crate::proto::hello::{Expectations, Reply};
+use crate::proto::leg::CONNECTIONS_MAX;
+use crate::proto::links::Steady;
+use crate::proto::reception::{Action, Reception, Settings};
+use crate::proto::transmission::Ending;
+use crate::proto::wire::Code;
+use crate::run::accept::{self, Door, Guest};
+use crate::run::carrier::{self, Carrier, Command, Position, Shared};
+use crate::run::conn::FAREWELL;
+use crate::run::egress::{self, Blocked, Egress};
+use crate::run::pool::Pool;
+use crate::run::{Sink, spawn};
+use crossbeam_channel::{Receiver, Sender};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Connections that did not bring the latest leg hear of it within this.
+const ACK_DELAY: Duration = Duration::from_millis(100);
+
+/// Everything that happens to a receiving process.
+pub enum Event {
+    /// A peer whose hello is in order.
+    Guest(Box<Guest>),
+    /// From a connection: its place, and which of those that had it (they are numbered).
+    Carrier(usize, u64, carrier::Report),
+    /// From the output.
+    Output(egress::Report),
+    /// From outside.
+    Order(Order),
+}
+
+/// One connection's thread.
+struct Place {
+    handle: carrier::Handle,
+    number: u64,
+}
+
+/// The hub's state.
+pub struct Hub {
+    core: Reception,
+    events: Receiver<Event>,
+    ear: Sender<Event>,
+    door: accept::Handle,
+    places: [Option<Place>; CONNECTIONS_MAX],
+    /// Connections let in so far.
+    admitted: u64,
+    shared: Shared,
+    output: egress::Handle,
+    ack_due: Option<Instant>,
+    steady: Steady,
+    stream_crc: crc32fast::Hasher,
+    ending: Option<Ending>,
+}
+
+/// A receiving direction that is ready to start, and where its orders go.
+pub struct Start {
+    hub: Hub,
+    door: Box<dyn FnOnce() + Send>,
+    egress: Box<dyn FnOnce() + Send>,
+}
+
+impl Start {
+    /// Builds everything around a listening socket, starts nothing.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left.
+    pub fn new(
+        settings: Settings,
+        expectations: Expectations,
+        listener: std::net::TcpListener,
+        sink: Sink,
+    ) -> io::Result<(Self, Sender<Event>)> {
+        let (ear, events) = crossbeam_channel::unbounded();
+        let pool = Pool::new(settings.buffer);
+        let shared =
+            Shared { position: Arc::new(Position::default()), blocked: Arc::new(Blocked::default()), pool };
+        let guests = ear.clone();
+        let admit = move |guest| drop(guests.send(Event::Guest(Box::new(guest))));
+        let (door, door_handle) = Door::new(listener, expectations, admit)?;
+        let reports = ear.clone();
+        let report = move |report| drop(reports.send(Event::Output(report)));
+        let (egress, output) = Egress::new(sink, shared.blocked.clone(), report)?;
+        let hub = Hub {
+            core: Reception::new(Instant::now(), settings),
+            events,
+            ear: ear.clone(),
+            door: door_handle,
+            places: Default::default(),
+            admitted: 0,
+            shared,
+            output,
+            ack_due: None,
+            steady: Steady::new(),
+            stream_crc: crc32fast::Hasher::new(),
+            ending: None,
+        };
+        Ok((Start { hub, door: Box::new(move || door.run()), egress: Box::new(move || egress.run()) }, ear))
+    }
+
+    /// Starts every thread and works until the session is over; how it ended.
+    ///
+    /// # Errors
+    /// The kernel has no threads left.
+    pub fn run(self) -> io::Result<Ending> {
+        spawn("door", self.door)?;
+        spawn("egress", self.egress)?;
+        Ok(self.hub.run())
+    }
+}
+
+impl Hub {
+    fn run(mut self) -> Ending {
+        let mut burst = Vec::new();
+        while self.ending.is_none() {
+            let now = self.steady.now(Instant::now());
+            let until = self.core.deadline(now).into_iter().chain(self.ack_due).min();
+            let Some(now) = next_events(&self.events, &mut self.steady, until, &mut burst) else { break };
+            if burst.is_empty() {
+                self.core.tick(now);
+            }
+            for event in burst.drain(..) {
+                self.hear(now, event);
+                self.act(now);
+            }
+            self.act(now);
+            if self.ack_due.is_some_and(|at| at <= now) {
+                self.acknowledge(false);
+            }
+        }
+        self.farewell();
+        self.ending
+            .unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the receiver have ended"))
+    }
+
+    fn hear(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Guest(guest) => self.receive_guest(now, *guest),
+            Event::Carrier(place, number, report) => self.hear_carrier(now, place, number, report),
+            Event::Output(egress::Report::Delivered(legs, bytes)) => {
+                self.core.delivered(now, legs, bytes);
+                self.publish();
+            }
+            Event::Output(egress::Report::Closed) => {
+                let crc = self.stream_crc.clone().finalize();
+                self.core.output_closed(now, Some(crc));
+            }
+            Event::Output(egress::Report::Failed(error)) => {
+                self.core.output_failed(now, error.code, &error.sentence);
+            }
+            Event::Order(Order::Stop(ending)) => self.core.fail(ending),
+        }
+    }
+
+    fn receive_guest(&mut self, now: Instant, guest: Guest) {
+        let Guest { stream, hello, address } = guest;
+        let admission = match self.core.hello(now, &hello) {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                message::note(2, || format!("{address}: refused: {}", refusal.sentence));
+                return self.door.refuse(stream, refusal);
+            }
+        };
+        self.publish();
+        self.admitted += 1;
+        let (place, number, ear) = (admission.connection, self.admitted, self.ear.clone());
+        let report = move |report| drop(ear.send(Event::Carrier(place, number, report)));
+        let welcome = Reply::Welcome(admission.welcome).encode();
+        let started =
+            Carrier::new(stream, &welcome, self.shared.clone(), report).and_then(|(carrier, handle)| {
+                spawn(&format!("connection {place}"), move || carrier.run())?;
+                Ok(handle)
+            });
+        match started {
+            Ok(handle) => {
+                if let Some(old) = self.places[place].replace(Place { handle, number }) {
+                    old.handle.command(Command::Drop);
+                }
+            }
+            Err(error) => {
+                self.core.lost(now, place, crate::proto::reception::Loss::Closed, &error.to_string())
+            }
+        }
+    }
+
+    fn hear_carrier(&mut self, now: Instant, place: usize, number: u64, report: carrier::Report) {
+        use carrier::Report;
+        let current = self.places[place].as_ref().is_some_and(|p| p.number == number);
+        let obeyed = match report {
+            // a leg is the same leg whoever brought it
+            Report::Leg(leg, crc) => {
+                self.combine(&leg, crc);
+                let taken = self.core.leg(now, place, leg);
+                self.publish();
+                taken
+            }
+            Report::Fin(fin) => self.core.fin(now, fin),
+            Report::Bye => {
+                self.core.bye();
+                Ok(())
+            }
+            Report::Abort(abort) => {
+                self.core.abort(abort);
+                Ok(())
+            }
+            Report::Lost(loss, why) if current => {
+                self.places[place] = None;
+                self.core.lost(now, place, loss, &why);
+                Ok(())
+            }
+            Report::Lost(..) | Report::Closed => Ok(()),
+        };
+        if let (Err(contradiction), true) = (obeyed, current) {
+            self.command(place, Command::Drop);
+            self.places[place] = None;
+            self.core.lost(now, place, crate::proto::reception::Loss::Closed, &contradiction.to_string());
+        }
+    }
+
+    fn combine(&mut self, _leg: &crate::proto::leg::Leg, _crc: Option<u32>) {}
+
+    fn publish(&self) {
+        let (next, delivered, edge) = self.core.position();
+        self.shared.position.publish(next, delivered, edge);
+    }
+
+    fn act(&mut self, now: Instant) {
+        while let Some(action) = self.core.poll() {
+            match action {
+                Action::Deliver(leg) => self.output.command(egress::Command::Write(leg)),
+                Action::CloseOutput => self.output.command(egress::Command::Close),
+                Action::Acknowledge { now: true } => self.acknowledge(true),
+                Action::Acknowledge { now: false } => {
+                    self.ack_due.get_or_insert(now + ACK_DELAY);
+                }
+                Action::Tell(place, frame) => self.command(place, Command::Tell(frame)),
+                Action::Drop(place, _) => self.command(place, Command::Drop),
+                Action::Say(level, line) => message::note(level, || line),
+                Action::End(ending) => self.ending = Some(ending),
+            }
+        }
+    }
+
+    fn command(&self, place: usize, command: Command) {
+        if let Some(place) = &self.places[place] {
+            place.handle.command(command);
+        }
+    }
+
+    fn acknowledge(&mut self, always: bool) {
+        self.ack_due = None;
+        for place in self.places.iter().flatten() {
+            place.handle.command(Command::Acknowledge { always });
+        }
+    }
+
+    /// Lets every connection write its last words and close in order, for a short while.
+    fn farewell(&mut self) {
+        let mut closing: Vec<u64> = self.places.iter().flatten().map(|place| place.number).collect();
+        for place in self.places.iter().flatten() {
+            place.handle.command(Command::Finish);
+        }
+        let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
+        while !closing.is_empty() {
+            let Ok(event) = self.events.recv_deadline(deadline) else { break };
+            if let Event::Carrier(_, number, carrier::Report::Closed | carrier::Report::Lost(..)) = event {
+                closing.retain(|n| *n != number);
+            }
+        }
+    }
+}

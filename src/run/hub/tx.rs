@@ -1,0 +1,196 @@
+//! The sending hub: owns the [`Transmission`], commands the workers, feeds on the input.
+
+use super::{Order, next_events};
+use crate::message;
+use crate::plan::TransmitPlan;
+use crate::proto::links::Steady;
+use crate::proto::transmission::{Action, Ending, Settings, Transmission};
+use crate::proto::wire::Code;
+use crate::run::conn::FAREWELL;
+use crate::run::dial::Target;
+use crate::run::ingest::{self, Appetite, Ingest};
+use crate::run::pool::Pool;
+use crate::run::worker::{self, Command, Worker};
+use crate::run::{Source, spawn};
+use crossbeam_channel::{Receiver, Sender};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Memory the input may fill before any receiver was met: legs cut then are small, because nothing is known.
+const BEFORE_MEETING: u64 = 2 << 20;
+
+/// Everything that happens to a sending session.
+pub enum Event {
+    /// From the input.
+    Input(ingest::Report),
+    /// From a worker.
+    Worker(usize, worker::Report),
+    /// From outside.
+    Order(Order),
+}
+
+/// The hub's state.
+pub struct Hub {
+    core: Transmission,
+    events: Receiver<Event>,
+    workers: Vec<worker::Handle>,
+    targets: Vec<Arc<Target>>,
+    pool: Pool,
+    buffer: u64,
+    appetite: Appetite,
+    steady: Steady,
+    ending: Option<Ending>,
+    /// Workers whose connection has not closed yet, once the session is over.
+    closing: Vec<usize>,
+}
+
+/// A sending direction that is ready to start, and where its orders go.
+pub struct Start {
+    hub: Hub,
+    workers: Vec<Box<dyn FnOnce() + Send>>,
+    ingest: Box<dyn FnOnce() + Send>,
+}
+
+impl Start {
+    /// Builds everything, starts nothing.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left.
+    pub fn new(
+        plan: &TransmitPlan,
+        settings: Settings,
+        charmode: bool,
+        buffer: u64,
+        source: Source,
+    ) -> io::Result<(Self, Sender<Event>)> {
+        let (sender, events) = crossbeam_channel::unbounded();
+        let core = Transmission::new(Instant::now(), settings.clone());
+        let pool = Pool::new(buffer.min(BEFORE_MEETING));
+        let appetite = Appetite::new(core.leg_size())?;
+        let mut handles = Vec::new();
+        let mut workers: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        for index in 0..settings.workers {
+            let ear = sender.clone();
+            let report = move |report| drop(ear.send(Event::Worker(index, report)));
+            let (worker, handle) = Worker::new(index, settings.checked, report)?;
+            workers.push(Box::new(move || worker.run()));
+            handles.push(handle);
+        }
+        let ear = sender.clone();
+        let report = move |report| drop(ear.send(Event::Input(report)));
+        let ingest = Ingest { source, pool: pool.clone(), appetite: appetite.clone(), charmode, report };
+        let hub = Hub {
+            core,
+            events,
+            workers: handles,
+            targets: plan.links.iter().map(|link| Arc::new(Target::new(link.clone()))).collect(),
+            pool,
+            buffer,
+            appetite,
+            steady: Steady::new(),
+            ending: None,
+            closing: Vec::new(),
+        };
+        Ok((Start { hub, workers, ingest: Box::new(move || ingest.run()) }, sender))
+    }
+
+    /// Starts every thread and works until the session is over; how it ended.
+    ///
+    /// # Errors
+    /// The kernel has no threads left.
+    pub fn run(self) -> io::Result<Ending> {
+        for (index, worker) in self.workers.into_iter().enumerate() {
+            spawn(&format!("worker {index}"), worker)?;
+        }
+        spawn("ingest", self.ingest)?;
+        Ok(self.hub.run())
+    }
+}
+
+impl Hub {
+    fn run(mut self) -> Ending {
+        let mut burst = Vec::new();
+        self.core.tick(Instant::now());
+        self.act();
+        while self.ending.is_none() {
+            let until = self.core.deadline(self.steady.now(Instant::now()));
+            let Some(now) = next_events(&self.events, &mut self.steady, until, &mut burst) else { break };
+            if burst.is_empty() {
+                self.core.tick(now);
+            }
+            for event in burst.drain(..) {
+                self.hear(now, event);
+            }
+            self.act();
+            self.appetite.set_size(self.core.leg_size());
+            if self.core.is_hungry() {
+                self.appetite.set_hungry();
+            }
+        }
+        self.farewell();
+        self.ending.unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the sender have ended"))
+    }
+
+    fn hear(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Input(ingest::Report::Leg(payload)) => self.core.input(now, payload),
+            Event::Input(ingest::Report::End) => self.core.input_ended(now),
+            Event::Input(ingest::Report::Failed(why)) => self.core.fail(now, Ending::here(Code::Input, why)),
+            Event::Order(Order::Stop(ending)) => self.core.fail(now, ending),
+            Event::Worker(worker, report) => self.hear_worker(now, worker, report),
+        }
+    }
+
+    fn hear_worker(&mut self, now: Instant, worker: usize, report: worker::Report) {
+        use worker::Report;
+        match report {
+            Report::Welcomed(welcome, round_trip) => {
+                self.core.welcomed(now, worker, &welcome, round_trip);
+                self.pool.widen(self.buffer);
+            }
+            Report::Refused(refusal) => self.core.refused(now, worker, &refusal),
+            Report::DialFailed(error) => self.core.dial_failed(now, worker, &error),
+            Report::Ready => self.core.ready(now, worker),
+            Report::Checked(sequence, crc) => self.core.checked(sequence, crc),
+            Report::Frame(frame) => self.core.frame(now, worker, frame),
+            Report::Quiet(silence) => self.core.quiet(now, worker, silence),
+            Report::Lost(why) => self.core.lost(now, worker, &why),
+            Report::Closed => self.closing.retain(|w| *w != worker),
+        }
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.core.poll() {
+            match action {
+                Action::Dial { worker, link, hello, timeout } => {
+                    let target = self.targets[link].clone();
+                    self.workers[worker].command(Command::Dial { target, hello, timeout });
+                }
+                Action::Send(worker, leg) => self.workers[worker].command(Command::Send(leg)),
+                Action::Tell(worker, frame) => self.workers[worker].command(Command::Tell(frame)),
+                Action::Drop(worker, _) => self.workers[worker].command(Command::Drop),
+                Action::Leave(worker) => self.workers[worker].command(Command::Leave),
+                Action::Say(level, line) => message::note(level, || line),
+                Action::End(ending) => self.ending = Some(ending),
+            }
+        }
+    }
+
+    /// Lets every connection write its last words and close in order, for a short while.
+    fn farewell(&mut self) {
+        self.pool.close();
+        self.closing =
+            (0..self.workers.len()).filter(|worker| self.core.links().link_of(*worker).is_some()).collect();
+        for worker in &self.closing {
+            self.workers[*worker].command(Command::Finish);
+        }
+        let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
+        while !self.closing.is_empty() {
+            let Ok(event) = self.events.recv_deadline(deadline) else { break };
+            if let Event::Worker(worker, worker::Report::Closed | worker::Report::Lost(_)) = event {
+                self.closing.retain(|w| *w != worker);
+            }
+        }
+    }
+}
