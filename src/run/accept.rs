@@ -207,10 +207,11 @@ impl<F: Fn(Guest)> Door<F> {
             Some(Peer::Pending { stream, heard, address, until }) => {
                 self.listen_to(now, token, stream, heard, address, until);
             }
-            Some(Peer::Leaving { mut stream, until }) if discard(&mut stream) => {
-                self.peers.insert(token, Peer::Leaving { stream, until });
+            Some(Peer::Leaving { stream, until }) => {
+                let open = discard(stream).map(|stream| (token, Peer::Leaving { stream, until }));
+                self.peers.extend(open);
             }
-            Some(Peer::Leaving { .. }) | None => {}
+            None => {}
         }
     }
 
@@ -275,19 +276,19 @@ fn hear(stream: &mut TcpStream, heard: &mut Vec<u8>) -> bool {
     false
 }
 
-/// Reads to nowhere; false at the end.
-fn discard(stream: &mut TcpStream) -> bool {
+/// Reads to nowhere; the stream, unless it has ended.
+fn discard(mut stream: TcpStream) -> Option<TcpStream> {
     let mut chunk = [0; HELLO_MAX];
     // a turn's worth: whoever floods is forgotten when its time is over
     for _ in 0..64 {
         match stream.read(&mut chunk) {
-            Ok(0) => return false,
+            Ok(0) => return None,
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return e.kind() == ErrorKind::WouldBlock,
+            Err(e) => return (e.kind() == ErrorKind::WouldBlock).then_some(stream),
         }
     }
-    true
+    Some(stream)
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {

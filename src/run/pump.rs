@@ -352,7 +352,11 @@ mod tests {
     impl Wire {
         fn next(&mut self) -> io::Result<usize> {
             self.step += 1;
-            if self.step.is_multiple_of(5) { Err(ErrorKind::WouldBlock.into()) } else { Ok(1 + self.step * 7 % 50) }
+            if self.step.is_multiple_of(5) {
+                Err(ErrorKind::WouldBlock.into())
+            } else {
+                Ok(1 + self.step * 7 % 50)
+            }
         }
     }
 
