@@ -2,7 +2,8 @@
 
 use std::env;
 use std::io::{self, Write as _};
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
 
 use millipede::cli::{self, Stop};
 use millipede::error::Status;
@@ -12,6 +13,10 @@ use millipede::run::{self, signals};
 use millipede::sys::signal::end_by;
 
 fn main() -> ExitCode {
+    panic::set_hook(Box::new(|panic| {
+        message::say(format_args!("internal error, please report it: {panic}"));
+        process::exit(Status::Incomplete.code().into());
+    }));
     let status = match cli::parse(env::args_os().skip(1)) {
         Ok(plan) => {
             message::set_level(plan.common.verbose);

@@ -97,7 +97,7 @@ impl Handle {
 
 /// The thread's state.
 pub struct Egress<F: Fn(Report)> {
-    sink: Sink,
+    sink: Box<dyn Sink>,
     commands: Receiver<Command>,
     bell: Bell,
     asleep: Arc<AtomicBool>,
@@ -110,7 +110,7 @@ impl<F: Fn(Report)> Egress<F> {
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(sink: Sink, blocked: Arc<Blocked>, report: F) -> std::io::Result<(Self, Handle)> {
+    pub fn new(sink: Box<dyn Sink>, blocked: Arc<Blocked>, report: F) -> std::io::Result<(Self, Handle)> {
         let (sender, commands) = crossbeam_channel::unbounded();
         let (bell, asleep) = (Bell::new()?, Arc::new(AtomicBool::new(false)));
         let handle = Handle { commands: sender, bell: bell.clone(), asleep: asleep.clone() };

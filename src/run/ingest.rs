@@ -14,9 +14,6 @@ use std::time::Duration;
 /// Input that pauses for so long sends what it has.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// After the end of a pipe: whoever wrote it may have been killed by the signal that is on its way to us.
-const SIGNAL_GRACE: Duration = Duration::from_millis(50);
-
 /// What the input reports.
 pub enum Report {
     /// The next leg's bytes; never empty.
@@ -74,7 +71,7 @@ impl Appetite {
 /// The thread's state.
 pub struct Ingest<F: Fn(Report)> {
     /// Where the stream comes from.
-    pub source: Source,
+    pub source: Box<dyn Source>,
     /// Where legs live until they are received.
     pub pool: Pool,
     /// What the hub wants.
@@ -107,9 +104,7 @@ impl<F: Fn(Report)> Ingest<F> {
                 (self.report)(Report::Leg(Arc::new(leg)));
             }
             if ended {
-                if self.source.is_pipe() {
-                    std::thread::park_timeout(SIGNAL_GRACE);
-                }
+                self.source.finish()?;
                 return Ok(true);
             }
         }

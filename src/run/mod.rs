@@ -31,7 +31,7 @@ use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
 use crate::proto::{reception, transmission};
 use crossbeam_channel::Sender;
-pub use endpoint::{Sink, Source};
+use endpoint::file::{FileSink, FileSource};
 use hub::{Order, rx, tx};
 use std::io;
 use std::thread;
@@ -109,7 +109,7 @@ fn judge(ending: Ending) -> Result<(), Failure> {
 }
 
 fn prepare_receive(plan: &ReceivePlan, common: &Common) -> Result<(rx::Start, Sender<rx::Event>), Failure> {
-    let sink = Sink::stdout().map_err(|e| Failure::output(e.sentence))?;
+    let sink = FileSink::stdout().map_err(|e| Failure::output(e.sentence))?;
     let place =
         plan.address.map_or_else(|| format!("port {}", plan.port), |a| format!("{a} port {}", plan.port));
     let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", conn::reason(&e)));
@@ -126,11 +126,11 @@ fn prepare_receive(plan: &ReceivePlan, common: &Common) -> Result<(rx::Start, Se
     };
     let expectations =
         Expectations { checkphrase: common.checkphrase, features: Features::CHECKSUM, duplex: false };
-    rx::Start::new(settings, expectations, listener, sink).map_err(cannot)
+    rx::Start::new(settings, expectations, listener, Box::new(sink)).map_err(cannot)
 }
 
 fn prepare_transmit(plan: &TransmitPlan, common: &Common) -> Result<(tx::Start, Sender<tx::Event>), Failure> {
-    let source = Source::stdin().map_err(Failure::input)?;
+    let source = FileSource::stdin().map_err(Failure::input)?;
     let hello = Hello {
         session: random_id(),
         instance: None,
@@ -152,7 +152,7 @@ fn prepare_transmit(plan: &TransmitPlan, common: &Common) -> Result<(tx::Start, 
         checked: plan.checksum,
         seed: rand::random(),
     };
-    tx::Start::new(plan, settings, common.charmode, common.buffer, source)
+    tx::Start::new(plan, settings, common.charmode, common.buffer, Box::new(source))
         .map_err(|e| Failure::network(format!("cannot start: {e}")))
 }
 

@@ -12,8 +12,9 @@ use crate::run::accept::{self, Door, Guest};
 use crate::run::carrier::{self, Carrier, Command, Position, Shared};
 use crate::run::conn::FAREWELL;
 use crate::run::egress::{self, Blocked, Egress};
+use crate::run::endpoint::Sink;
 use crate::run::pool::Pool;
-use crate::run::{Sink, spawn};
+use crate::run::spawn;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::sync::Arc;
@@ -73,7 +74,7 @@ impl Start {
         settings: Settings,
         expectations: Expectations,
         listener: std::net::TcpListener,
-        sink: Sink,
+        sink: Box<dyn Sink>,
     ) -> io::Result<(Self, Sender<Event>)> {
         let (ear, events) = crossbeam_channel::unbounded();
         let pool = Pool::new(settings.buffer);

@@ -8,10 +8,11 @@ use crate::proto::transmission::{Action, Ending, Settings, Transmission};
 use crate::proto::wire::Code;
 use crate::run::conn::FAREWELL;
 use crate::run::dial::Target;
+use crate::run::endpoint::Source;
 use crate::run::ingest::{self, Appetite, Ingest};
 use crate::run::pool::Pool;
+use crate::run::spawn;
 use crate::run::worker::{self, Command, Worker};
-use crate::run::{Source, spawn};
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::sync::Arc;
@@ -62,7 +63,7 @@ impl Start {
         settings: Settings,
         charmode: bool,
         buffer: u64,
-        source: Source,
+        source: Box<dyn Source>,
     ) -> io::Result<(Self, Sender<Event>)> {
         let (sender, events) = crossbeam_channel::unbounded();
         let core = Transmission::new(Instant::now(), settings.clone());

@@ -1,15 +1,15 @@
-//! Where the stream comes from and goes to: standard input and output.
+//! Files as ends of the stream: standard input and output, pipes, sockets, terminals, files on a disk.
 //!
-//! A sink tells what became of the bytes, not only that the kernel took them; a source tells an end from a
-//! failure. Both wait only in their own direction's thread.
+//! What is written to a pipe or a socket counts when it has been read or acknowledged, what is written to a
+//! file when it is on the disk.
 
-use crate::proto::wire::Code;
+use super::{Sink, SinkError, Source, Waited};
+use crate::run::conn::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// A reader that has gone after taking everything may have known the stream's length (`head -c`); the end
@@ -19,23 +19,11 @@ const GRACE: Duration = Duration::from_secs(3);
 /// No event tells that a pipe has been drained, so it is looked at, with pauses from the first to the last.
 const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Why a sink takes no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SinkError {
-    /// [`Code::Output`], or [`Code::Corrupt`] for a stream that does not verify.
-    pub code: Code,
-    /// What happened, for the user.
-    pub sentence: String,
-}
+/// After the end of a pipe: whoever wrote it may have been killed by the signal that is on its way to us.
+const SIGNAL_GRACE: Duration = Duration::from_millis(50);
 
-impl SinkError {
-    fn output(sentence: impl Into<String>) -> Self {
-        SinkError { code: Code::Output, sentence: sentence.into() }
-    }
-}
-
-/// Where the stream goes.
-pub struct Sink {
+/// The stream goes to a file.
+pub struct FileSink {
     file: Option<File>,
     kind: Kind,
     name: String,
@@ -43,7 +31,7 @@ pub struct Sink {
     orphaned: Option<Instant>,
 }
 
-impl Sink {
+impl FileSink {
     /// Standard output; it is this sink's alone from now on.
     ///
     /// # Errors
@@ -60,74 +48,7 @@ impl Sink {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        Sink { file: Some(file), kind, name: name.to_owned(), orphaned: None }
-    }
-
-    /// Writes as much as the sink takes in one go, and waits until it takes some; how many bytes that were.
-    ///
-    /// # Errors
-    /// The sink takes no more.
-    pub fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        if self.orphaned.is_some() {
-            return Err(self.reader_gone());
-        }
-        loop {
-            let Some(mut file) = self.file.as_ref() else { return Err(self.reader_gone()) };
-            match file.write_vectored(slices) {
-                Ok(0) => return Err(SinkError::output(format!("{} takes nothing more", self.name))),
-                Ok(n) => return Ok(n),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                // somebody else has made it non-blocking
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    wait(&[Interest::write(&file)], None).map_err(|e| self.failed(&e))?;
-                }
-                Err(e) => return Err(self.failed(&e)),
-            }
-        }
-    }
-
-    /// Waits for the bell, watching whether somebody still reads.
-    ///
-    /// # Errors
-    /// Nobody does, and bytes are lost.
-    pub fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
-        loop {
-            let Some(file) = self.file.as_ref().filter(|_| self.is_watched()) else {
-                wait(&[Interest::read(bell)], None).map_err(|e| self.failed(&e))?;
-                return Ok(());
-            };
-            if let Some(since) = self.orphaned {
-                let left = GRACE.saturating_sub(since.elapsed());
-                let [rung] = wait(&[Interest::read(bell)], Some(left)).map_err(|e| self.failed(&e))?;
-                return if rung.any() { Ok(()) } else { Err(self.reader_gone()) };
-            }
-            let [rung, sink] =
-                wait(&[Interest::read(bell), Interest::end(file)], None).map_err(|e| self.failed(&e))?;
-            if sink.error || sink.hung_up {
-                if self.backlog(file)? > 0 {
-                    return Err(self.reader_gone());
-                }
-                self.orphaned = Some(Instant::now());
-            }
-            if rung.any() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Closes the sink, once everything written was taken: read from a pipe, acknowledged on a socket,
-    /// on the disk for a regular file.
-    ///
-    /// # Errors
-    /// It was not.
-    pub fn finish(&mut self) -> Result<(), SinkError> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        match self.kind {
-            Kind::Pipe | Kind::Socket => self.drained(&file)?,
-            Kind::File => file.sync_all().map_err(|e| self.failed(&e))?,
-            Kind::Terminal | Kind::Other => {}
-        }
-        close(file).map_err(|e| self.failed(&e))
+        FileSink { file: Some(file), kind, name: name.to_owned(), orphaned: None }
     }
 
     fn drained(&self, file: &File) -> Result<(), SinkError> {
@@ -159,19 +80,75 @@ impl Sink {
     fn failed(&self, error: &io::Error) -> SinkError {
         match error.kind() {
             ErrorKind::BrokenPipe => self.reader_gone(),
-            _ => SinkError::output(format!("cannot write to {}: {}", self.name, super::conn::reason(error))),
+            _ => SinkError::output(format!("cannot write to {}: {}", self.name, reason(error))),
         }
     }
 }
 
-/// Where the stream comes from.
-pub struct Source {
+impl Sink for FileSink {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        if self.orphaned.is_some() {
+            return Err(self.reader_gone());
+        }
+        loop {
+            let Some(mut file) = self.file.as_ref() else { return Err(self.reader_gone()) };
+            match file.write_vectored(slices) {
+                Ok(0) => return Err(SinkError::output(format!("{} takes nothing more", self.name))),
+                Ok(n) => return Ok(n),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                // somebody else has made it non-blocking
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    wait(&[Interest::write(&file)], None).map_err(|e| self.failed(&e))?;
+                }
+                Err(e) => return Err(self.failed(&e)),
+            }
+        }
+    }
+
+    fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
+        loop {
+            let Some(file) = self.file.as_ref().filter(|_| self.is_watched()) else {
+                wait(&[Interest::read(bell)], None).map_err(|e| self.failed(&e))?;
+                return Ok(());
+            };
+            if let Some(since) = self.orphaned {
+                let left = GRACE.saturating_sub(since.elapsed());
+                let [rung] = wait(&[Interest::read(bell)], Some(left)).map_err(|e| self.failed(&e))?;
+                return if rung.any() { Ok(()) } else { Err(self.reader_gone()) };
+            }
+            let [rung, sink] =
+                wait(&[Interest::read(bell), Interest::end(file)], None).map_err(|e| self.failed(&e))?;
+            if sink.error || sink.hung_up {
+                if self.backlog(file)? > 0 {
+                    return Err(self.reader_gone());
+                }
+                self.orphaned = Some(Instant::now());
+            }
+            if rung.any() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        let Some(file) = self.file.take() else { return Ok(()) };
+        match self.kind {
+            Kind::Pipe | Kind::Socket => self.drained(&file)?,
+            Kind::File => file.sync_all().map_err(|e| self.failed(&e))?,
+            Kind::Terminal | Kind::Other => {}
+        }
+        close(file).map_err(|e| self.failed(&e))
+    }
+}
+
+/// The stream comes from a file.
+pub struct FileSource {
     file: File,
     kind: Kind,
     name: String,
 }
 
-impl Source {
+impl FileSource {
     /// Standard input.
     ///
     /// # Errors
@@ -188,14 +165,16 @@ impl Source {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        Source { file, kind, name: name.to_owned() }
+        FileSource { file, kind, name: name.to_owned() }
     }
 
-    /// Reads what there is, and waits until there is some; 0 at the end.
-    ///
-    /// # Errors
-    /// Why not, for the user.
-    pub fn read(&mut self, space: &mut [u8]) -> Result<usize, String> {
+    fn failed(&self, error: &io::Error) -> String {
+        format!("cannot read {}: {}", self.name, reason(error))
+    }
+}
+
+impl Source for FileSource {
+    fn read(&mut self, space: &mut [u8]) -> Result<usize, String> {
         loop {
             match self.file.read(space) {
                 Ok(n) => return Ok(n),
@@ -208,11 +187,7 @@ impl Source {
         }
     }
 
-    /// Waits until there is something to read, the bell rings or the time is up.
-    ///
-    /// # Errors
-    /// The kernel's, for the user.
-    pub fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
+    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
         let input = Interest::read(&self.file);
         let ready = match bell {
             Some(bell) => wait(&[input, Interest::read(bell)], timeout),
@@ -228,36 +203,15 @@ impl Source {
         })
     }
 
-    /// Whether its end may be the death of whoever wrote it.
-    pub fn is_pipe(&self) -> bool {
-        matches!(self.kind, Kind::Pipe | Kind::Socket)
+    fn finish(&mut self) -> Result<(), String> {
+        if matches!(self.kind, Kind::Pipe | Kind::Socket) {
+            std::thread::park_timeout(SIGNAL_GRACE);
+        }
+        Ok(())
     }
 
-    /// Its size in bytes, where it has one.
-    pub fn size(&self) -> Option<u64> {
+    fn size(&self) -> Option<u64> {
         let metadata = self.file.metadata().ok()?;
         (self.kind == Kind::File && metadata.is_file()).then_some(metadata.len())
-    }
-
-    fn failed(&self, error: &io::Error) -> String {
-        format!("cannot read {}: {}", self.name, super::conn::reason(error))
-    }
-}
-
-/// What ended a wait for input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
-    /// There is input, or its end.
-    Input,
-    /// The bell rang.
-    Rung,
-    /// The time is up.
-    Nothing,
-}
-
-/// The descriptor of a source's file, for those who look at it from outside.
-impl AsFd for Source {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }

@@ -1,0 +1,86 @@
+//! Where the stream comes from and goes to.
+//!
+//! A sink tells what became of the bytes, not only that the kernel took them; a source tells an end from a
+//! failure. Both wait only in their own direction's thread, and neither knows legs.
+
+pub mod file;
+
+use crate::proto::wire::Code;
+use crate::sys::event::Bell;
+use std::io::IoSlice;
+use std::time::Duration;
+
+/// Why a sink takes no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinkError {
+    /// [`Code::Output`], or [`Code::Corrupt`] for a stream that does not verify.
+    pub code: Code,
+    /// What happened, for the user.
+    pub sentence: String,
+}
+
+impl SinkError {
+    /// The output failed.
+    pub fn output(sentence: impl Into<String>) -> Self {
+        SinkError { code: Code::Output, sentence: sentence.into() }
+    }
+}
+
+/// Where the stream goes. Call order: `write` and `watch` as they come, `finish` once, after the last byte;
+/// dropped without `finish` if the stream was not completed.
+pub trait Sink: Send {
+    /// Writes as much as the sink takes in one go, and waits until it takes some; how many bytes that were.
+    ///
+    /// # Errors
+    /// The sink takes no more.
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError>;
+
+    /// Waits for the bell, watching whether somebody still takes what is written.
+    ///
+    /// # Errors
+    /// Nobody does, and bytes are lost.
+    fn watch(&mut self, bell: &Bell) -> Result<(), SinkError>;
+
+    /// Closes the sink, once everything written was taken.
+    ///
+    /// # Errors
+    /// It was not.
+    fn finish(&mut self) -> Result<(), SinkError>;
+}
+
+/// Where the stream comes from. Call order: `read` and `wait` as they come, `finish` once after `read` gave 0.
+pub trait Source: Send {
+    /// Reads what there is, and waits until there is some; 0 at the end.
+    ///
+    /// # Errors
+    /// Why not, for the user.
+    fn read(&mut self, space: &mut [u8]) -> Result<usize, String>;
+
+    /// Waits until there is something to read, the bell (if any) rings or the time is up.
+    ///
+    /// # Errors
+    /// The kernel's, for the user.
+    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String>;
+
+    /// The end was read: whether that was all there was to come.
+    ///
+    /// # Errors
+    /// Whoever produced the stream failed; why, for the user.
+    fn finish(&mut self) -> Result<(), String>;
+
+    /// Its size in bytes, where that is known beforehand.
+    fn size(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What ended a wait for input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// There is input, or its end.
+    Input,
+    /// The bell rang.
+    Rung,
+    /// The time is up.
+    Nothing,
+}
