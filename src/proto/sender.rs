@@ -177,16 +177,17 @@ impl Sender {
         self.ended = true;
     }
 
-    /// A connection is up, and the receiver said what it wants next and where the window ends.
-    /// False if it wants a leg that is no longer held: those bytes exist nowhere any more.
+    /// A connection is up, and the receiver said what it wants next and where the window ends. The head was
+    /// `known` when the receiver was asked; what it said may be older than what other connections brought
+    /// since, but never older than the question. False if it is: those bytes exist nowhere any more.
     ///
     /// # Errors
     /// A breach attaches nothing.
-    pub fn attach(&mut self, worker: usize, next: u64, edge: Edge) -> Result<bool, Breach> {
+    pub fn attach(&mut self, worker: usize, known: u64, next: u64, edge: Edge) -> Result<bool, Breach> {
         if next > self.fresh {
             return Err(Breach::BeyondSent);
         }
-        if next < self.first {
+        if next < known {
             return Ok(false);
         }
         self.lanes[worker] = Some(Lane::default());

@@ -100,6 +100,8 @@ impl Ending {
 #[derive(Clone, Debug, Default)]
 struct Line {
     attempt: u32,
+    /// The head when the latest hello was made; no welcome to it may want less.
+    known: u64,
     /// Whether it can take a leg: its path drains.
     ready: bool,
     /// Whether it has achieved anything.
@@ -221,7 +223,7 @@ impl Transmission {
             self.links.condemn(now, worker, RefusalCode::NotThatReceiver, sentence);
             return self.step(now);
         }
-        match self.sender.attach(worker, welcome.next, welcome.edge) {
+        match self.sender.attach(worker, self.lines[worker].known, welcome.next, welcome.edge) {
             Ok(true) => self.line_up(now, worker, link, welcome, rtt),
             Ok(false) => {
                 let why = format!(
@@ -436,8 +438,8 @@ impl Transmission {
     fn line_up(&mut self, now: Instant, worker: usize, link: usize, welcome: &Welcome, rtt: Duration) {
         self.leg_size.agree(welcome.leg_max as usize);
         self.sender.round_trip(worker, rtt);
-        let attempt = self.lines[worker].attempt;
-        self.lines[worker] = Line { attempt, ping_at: Some(now + PING), ..Line::default() };
+        let Line { attempt, known, .. } = self.lines[worker];
+        self.lines[worker] = Line { attempt, known, ping_at: Some(now + PING), ..Line::default() };
         let leaving = self.links.up(worker);
         if let Some(worker) = leaving.iter().find(|w| **w != worker) {
             self.say_link(3, link, &format!("answers again; connection {worker} and others come back to it"));
@@ -547,6 +549,7 @@ impl Transmission {
         for worker in 0..self.lines.len() {
             let Some((link, timeout)) = self.links.place(now, worker, self.begun()) else { continue };
             self.lines[worker].attempt += 1;
+            self.lines[worker].known = self.sender.head();
             let hello = Hello {
                 instance: self.instance.filter(|_| self.begun() || self.links.connections() > 0),
                 begun: self.begun(),
