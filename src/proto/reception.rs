@@ -252,6 +252,9 @@ impl Reception {
         if !std::mem::take(&mut session.slots[connection].up) {
             return;
         }
+        if session.verdict.is_some() {
+            return;
+        }
         self.connections_lost += 1;
         session.silent = loss == Loss::Silent;
         if session.connections().next().is_none() {

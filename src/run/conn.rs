@@ -12,6 +12,7 @@ use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
+use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -23,9 +24,14 @@ pub const WAKER: Token = Token(1);
 /// After the last word: how long to wait for the peer to close its side.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Unsent bytes the kernel may hold per connection before it counts as full: enough to keep it busy until
-/// the next leg is there, little enough that "draining" means the network and not this buffer.
-const NOTSENT_LOWAT: u32 = 256 << 10;
+/// Unsent bytes the kernel may hold before a connection counts as full, so that "draining" means the network
+/// and not a buffer: what the connection carries in this time, long enough to bring the next leg.
+const UNSENT_TIME: Duration = Duration::from_millis(20);
+/// Bounds of that, in bytes. The least is about a first leg: sixteen connections on a link of 2 Mbit/s that
+/// held 256 KiB each would queue for 16 s.
+const UNSENT: RangeInclusive<u32> = 16 << 10..=256 << 10;
+/// A connection's rate is measured over no less than this.
+const RATE_TIME: Duration = Duration::from_millis(100);
 
 /// One connection.
 pub struct Connection {
@@ -38,6 +44,10 @@ pub struct Connection {
     heard: Instant,
     /// When the peer's kernel was last seen to take bytes, and how many it had taken.
     moved: (Instant, u64),
+    /// Since when, and from how many bytes written on, the rate is measured.
+    paced: (Instant, u64),
+    /// What the kernel was last told that it may hold unsent.
+    unsent: u32,
 }
 
 /// Options every connection gets, on both sides.
@@ -47,7 +57,7 @@ pub struct Connection {
 pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
     SockRef::from(stream).set_tcp_nodelay(true)?;
     // not on every system; without it only the choice of links suffers
-    let _ = socket::set_notsent_lowat(stream, NOTSENT_LOWAT);
+    let _ = socket::set_notsent_lowat(stream, *UNSENT.start());
     Ok(())
 }
 
@@ -73,6 +83,8 @@ impl Connection {
             writable: true,
             heard: now,
             moved: (now, 0),
+            paced: (now, 0),
+            unsent: *UNSENT.start(),
         })
     }
 
@@ -90,6 +102,23 @@ impl Connection {
     /// The kernel's.
     pub fn ask_for_drain(&mut self, registry: &Registry) -> io::Result<()> {
         registry.reregister(&mut self.stream, SOCKET, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Fits what the kernel may hold unsent to the rate at which it was written lately.
+    pub fn pace(&mut self, now: Instant) {
+        let (since, from) = self.paced;
+        let time = now.saturating_duration_since(since);
+        if time < RATE_TIME {
+            return;
+        }
+        let written = self.outlet.bytes();
+        self.paced = (now, written);
+        let held = (written - from) as f64 * UNSENT_TIME.as_secs_f64() / time.as_secs_f64();
+        let unsent = (held as u32).clamp(*UNSENT.start(), *UNSENT.end());
+        if unsent.abs_diff(self.unsent) > self.unsent / 4 {
+            self.unsent = unsent;
+            let _ = socket::set_notsent_lowat(&self.stream, unsent);
+        }
     }
 
     /// Reads what there is, for one turn.

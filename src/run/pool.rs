@@ -30,6 +30,8 @@ pub struct Pool {
 struct Shared {
     /// In bytes; only grows.
     capacity: AtomicU64,
+    /// Bytes beyond the capacity that `try_take` may use, for sizes that were rounded up.
+    rounding: u64,
     state: Mutex<State>,
     /// Told whenever memory comes back, and on closing.
     returned: Condvar,
@@ -37,7 +39,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Bytes out in buffers; `in_use + kept` ≤ capacity, always.
+    /// Bytes out in buffers; `in_use + kept` ≤ capacity, and what is over for rounding.
     in_use: u64,
     /// Bytes on the shelves.
     kept: u64,
@@ -62,10 +64,14 @@ struct Shelf {
 impl Pool {
     /// A pool of at most `capacity` bytes, of which none are allocated yet.
     pub fn new(capacity: u64) -> Pool {
-        let state = Mutex::new(State::default());
-        Pool {
-            shared: Arc::new(Shared { capacity: AtomicU64::new(capacity), state, returned: Condvar::new() }),
-        }
+        Self::with_rounding(capacity, 0)
+    }
+
+    /// A pool of at most `capacity` bytes as they were asked for; sizes that had to be rounded up may use
+    /// `rounding` bytes more, in [`try_take`](Pool::try_take) only.
+    pub fn with_rounding(capacity: u64, rounding: u64) -> Pool {
+        let (capacity, state) = (AtomicU64::new(capacity), Mutex::new(State::default()));
+        Pool { shared: Arc::new(Shared { capacity, rounding, state, returned: Condvar::new() }) }
     }
 
     /// A buffer of `size` bytes; waits until there is room for it. None once the pool is closed.
@@ -81,7 +87,7 @@ impl Pool {
             if state.closed {
                 return None;
             }
-            if let Some(memory) = state.obtain(class, self.capacity()) {
+            if let Some(memory) = state.obtain(class, self.capacity(), 0) {
                 return Some(self.buffer(memory, size));
             }
             state = self.shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +101,7 @@ impl Pool {
         if state.closed {
             return None;
         }
-        let memory = state.obtain(class, self.capacity())?;
+        let memory = state.obtain(class, self.capacity(), self.shared.rounding)?;
         drop(state);
         Some(self.buffer(memory, size))
     }
@@ -137,7 +143,7 @@ impl Pool {
         self.shared.lock().peak
     }
 
-    /// Bytes allocated, in use or kept for use; never more than the capacity.
+    /// Bytes allocated, in use or kept for use; never more than the capacity, and what is over for rounding.
     pub fn allocated(&self) -> u64 {
         let state = self.shared.lock();
         state.in_use + state.kept
@@ -185,8 +191,8 @@ impl Shared {
 }
 
 impl State {
-    /// Memory of exactly this size, kept or new; None if the budget has no room for it.
-    fn obtain(&mut self, class: usize, capacity: u64) -> Option<Memory> {
+    /// Memory of exactly this size, kept or new; None if the budget, with that much over, has no room for it.
+    fn obtain(&mut self, class: usize, capacity: u64, over: u64) -> Option<Memory> {
         self.requests += 1;
         let shelf = self.shelves.entry(class).or_default();
         shelf.asked = self.requests;
@@ -196,9 +202,9 @@ impl State {
                 self.kept -= size;
                 kept
             }
-            None if self.in_use + size > capacity => return None,
+            None if self.in_use + size > capacity + over => return None,
             None => {
-                self.make_room(capacity - self.in_use - size);
+                self.make_room(capacity.saturating_sub(self.in_use + size));
                 Memory::new(class)
             }
         };
@@ -332,7 +338,7 @@ mod tests {
     #[test]
     fn sizes_waste_little_and_are_their_own_class() {
         assert_eq!((class(0), class(1), class(64), class(65)), (64, 64, 64, 128));
-        assert_eq!((class(SMALL_MAX), class(SMALL_MAX + 1)), (SMALL_MAX, 20 << 10));
+        assert_eq!((class(SMALL_MAX), class(SMALL_MAX + 1)), (SMALL_MAX, 2 * PAGE));
         assert_eq!((class(LEG_MAX), class(MIB + 1)), (LEG_MAX, MIB + MIB / 8));
         for size in (1..3 * MIB).step_by(997) {
             let rounded = class(size);

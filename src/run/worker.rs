@@ -213,6 +213,7 @@ impl<F: Fn(Report)> Worker<F> {
         match connection.write() {
             Ok(Wrote::All) if self.finishing.is_some() => connection.finish_writing(),
             Ok(Wrote::All) if had && self.draining => {
+                connection.pace(now);
                 connection.ask_for_drain(self.poll.registry()).map_err(|e| LossReason::Failed(reason(&e)))?;
             }
             Ok(_) => {}

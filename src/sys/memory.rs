@@ -65,7 +65,7 @@ impl Drop for Region {
 }
 
 /// Up to this size, in bytes, memory comes from the allocator: below, whole pages would waste too much.
-pub const SMALL_MAX: usize = 16 << 10;
+pub const SMALL_MAX: usize = 4 << 10;
 
 /// Zeroed bytes of either origin, by their number.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::{Order, next_events};
 use crate::message;
 use crate::proto::hello::{Expectations, Reply};
-use crate::proto::leg::CONNECTIONS_MAX;
+use crate::proto::leg::{CONNECTIONS_MAX, WINDOW_LEGS};
 use crate::proto::links::Steady;
 use crate::proto::reception::{Action, Reception, Settings};
 use crate::proto::transmission::Ending;
@@ -22,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// Connections that did not bring the latest leg hear of it within this.
 const ACK_DELAY: Duration = Duration::from_millis(100);
+
+/// Sizes of legs are rounded up to this, at most.
+const PAGE: u64 = 4096;
 
 /// Everything that happens to a receiving process.
 pub enum Event {
@@ -77,7 +80,9 @@ impl Start {
         sink: Box<dyn Sink>,
     ) -> io::Result<(Self, Sender<Event>)> {
         let (ear, events) = crossbeam_channel::unbounded();
-        let pool = Pool::new(settings.buffer);
+        // a leg inside the window has a place, even if all of them are tiny and rounded up to pages
+        let rounding = (WINDOW_LEGS * PAGE).min(settings.buffer);
+        let pool = Pool::with_rounding(settings.buffer, rounding);
         let shared =
             Shared { position: Arc::new(Position::default()), blocked: Arc::new(Blocked::default()), pool };
         let guests = ear.clone();
