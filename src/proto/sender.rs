@@ -553,3 +553,6 @@ impl Sender {
         self.held.get_mut(sequence.checked_sub(self.first)? as usize)
     }
 }
+
+#[cfg(test)]
+mod tests;

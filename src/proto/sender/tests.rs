@@ -1,0 +1,727 @@
+use super::super::receiver::{Arrival, Receiver};
+use super::*;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+const LEN: u64 = 1000;
+const OPEN: Edge = Edge { bytes: 1 << 40, legs: 1 << 20 };
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn edge(bytes: u64) -> Edge {
+    Edge { bytes, legs: 1 << 20 }
+}
+
+/// An ack of `count` legs on its connection, with the head `next`.
+fn ack(next: u64, count: u64) -> Ack {
+    Ack { next, delivered: 0, edge: OPEN, count, blocked_ms: 0 }
+}
+
+fn push(sender: &mut Sender, legs: u64) {
+    for _ in 0..legs {
+        sender.push(Arc::new(vec![7u8; LEN as usize]));
+    }
+}
+
+/// One with places for these connections.
+fn new_sender(workers: usize) -> Sender {
+    Sender::new(workers)
+}
+
+/// A connection is up, and its welcome is the latest word.
+fn attach(sender: &mut Sender, worker: usize, next: u64, edge: Edge) -> Result<bool, Breach> {
+    sender.attach(worker, sender.head(), next, edge)
+}
+
+/// Connections that are all up, with an open window, and `legs` waiting.
+fn sender(workers: usize, legs: u64) -> (Sender, Instant) {
+    let mut sender = new_sender(workers);
+    for worker in 0..workers {
+        assert_eq!(attach(&mut sender, worker, 0, OPEN), Ok(true));
+    }
+    push(&mut sender, legs);
+    (sender, Instant::now())
+}
+
+/// The next leg for this connection.
+fn take_leg(sender: &mut Sender, now: Instant, worker: usize) -> Option<Leg> {
+    sender.take(now, worker)
+}
+
+fn take(sender: &mut Sender, now: Instant, worker: usize) -> Option<u64> {
+    take_leg(sender, now, worker).map(|leg| leg.sequence)
+}
+
+/// All that this connection is given now.
+fn take_all(sender: &mut Sender, now: Instant, worker: usize) -> Vec<u64> {
+    std::iter::from_fn(|| take(sender, now, worker)).collect()
+}
+
+fn take_some(sender: &mut Sender, now: Instant, worker: usize, legs: usize) -> Vec<u64> {
+    (0..legs).filter_map(|_| take(sender, now, worker)).collect()
+}
+
+// ---- the window ---------------------------------------------------------------------------------------
+
+#[test]
+fn nothing_is_sent_at_or_beyond_the_edge() {
+    let (mut s, now) = (new_sender(1), Instant::now());
+    push(&mut s, 5);
+    assert_eq!(take(&mut s, now, 0), None, "no connection");
+    attach(&mut s, 0, 0, edge(3 * LEN - 1)).unwrap();
+    assert_eq!(take_all(&mut s, now, 0), [0, 1]);
+    assert!(s.is_shut() && !s.has_work());
+    s.ack(now, 0, &Ack { edge: edge(3 * LEN), ..ack(0, 0) }).unwrap();
+    assert_eq!(take_all(&mut s, now, 0), [2]);
+    assert_eq!(s.bytes(), (5 * LEN, 3 * LEN, 0));
+}
+
+#[test]
+fn the_window_counts_legs_too() {
+    let (mut s, now) = (new_sender(1), Instant::now());
+    push(&mut s, 5);
+    let few = |legs| Edge { bytes: 1 << 40, legs };
+    attach(&mut s, 0, 0, few(2)).unwrap();
+    assert_eq!(take_all(&mut s, now, 0), [0, 1]);
+    s.ack(now, 0, &Ack { edge: few(4), ..ack(0, 0) }).unwrap();
+    assert_eq!(take_all(&mut s, now, 0), [2, 3]);
+}
+
+#[test]
+fn the_window_never_moves_back() {
+    let (mut s, now) = (new_sender(2), Instant::now());
+    push(&mut s, 3);
+    attach(&mut s, 0, 0, edge(2 * LEN)).unwrap();
+    attach(&mut s, 1, 0, edge(LEN)).unwrap();
+    s.ack(now, 0, &Ack { edge: edge(0), ..ack(0, 0) }).unwrap();
+    assert_eq!(take_all(&mut s, now, 0), [0, 1]);
+}
+
+#[test]
+fn a_leg_sent_again_needs_no_window() {
+    let (mut s, now) = (new_sender(2), Instant::now());
+    push(&mut s, 3);
+    attach(&mut s, 0, 0, edge(2 * LEN)).unwrap();
+    attach(&mut s, 1, 0, edge(2 * LEN)).unwrap();
+    assert_eq!(take_all(&mut s, now, 0), [0, 1]);
+    assert!(s.is_shut());
+    assert_eq!(s.detach(0), 2);
+    assert_eq!(take_all(&mut s, now, 1), [0, 1]);
+}
+
+// ---- acknowledgements ---------------------------------------------------------------------------------
+
+#[test]
+fn counts_follow_the_send_order_of_their_connection() {
+    let (mut s, now) = sender(2, 13);
+    assert_eq!(take_some(&mut s, now, 0, 6), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(take_some(&mut s, now, 1, 7), [6, 7, 8, 9, 10, 11, 12]);
+    s.ack(now, 0, &ack(5, 5)).unwrap();
+    s.detach(0);
+    assert_eq!(take_all(&mut s, now, 1), [5], "the copy of leg 5 follows leg 12");
+    let progress = s.ack(now, 1, &ack(5, 7)).unwrap();
+    assert_eq!((progress.legs, progress.bytes, s.head()), (7, 7 * LEN, 5), "seven counted, and 5 is not one");
+    assert!(!s.is_idle(1));
+    let progress = s.ack(now, 1, &ack(5, 8)).unwrap();
+    assert_eq!((progress.legs, s.head()), (1, 13));
+    assert!(s.is_idle(1));
+}
+
+#[test]
+fn every_leg_is_received_once_however_often_it_is_confirmed() {
+    let (mut s, now) = sender(2, 2);
+    take_some(&mut s, now, 0, 2);
+    s.detach(0);
+    attach(&mut s, 0, 0, OPEN).unwrap();
+    take_some(&mut s, now, 0, 1);
+    take_some(&mut s, now, 1, 1);
+    let by_count = s.ack(now, 1, &ack(0, 1)).unwrap();
+    assert_eq!((by_count.legs, by_count.bytes), (1, LEN));
+    let by_head = s.ack(now, 0, &ack(2, 1)).unwrap();
+    assert_eq!((by_head.legs, by_head.bytes), (1, LEN), "leg 0 by its count, and not again by the head");
+    assert_eq!(s.ack(now, 1, &ack(2, 1)), Ok(Progress::default()));
+}
+
+#[test]
+fn an_ack_beyond_what_was_sent_is_a_breach_and_frees_nothing() {
+    let (mut s, now) = (new_sender(2), Instant::now());
+    push(&mut s, 4);
+    attach(&mut s, 0, 0, edge(2 * LEN)).unwrap();
+    attach(&mut s, 1, 0, edge(2 * LEN)).unwrap();
+    take_some(&mut s, now, 0, 1);
+    take_some(&mut s, now, 1, 1);
+    let count = Breach::CountBeyondSent { counted: 2, sent: 1 };
+    assert_eq!(s.ack(now, 0, &ack(0, 2)), Err(count), "what others carry does not count here");
+    assert_eq!(s.ack(now, 0, &ack(3, 1)), Err(Breach::BeyondSent), "wants what follows an unsent leg");
+    let delivered = Ack { delivered: 2 * LEN + 1, ..ack(2, 1) };
+    assert_eq!(s.ack(now, 0, &delivered), Err(Breach::BeyondSent));
+    assert!(s.ack(now, 0, &ack(0, u64::MAX)).is_err());
+    assert_eq!((s.head(), s.bytes(), s.has_received()), (0, (4 * LEN, 2 * LEN, 0), false));
+    assert!(!s.is_idle(0) && s.is_shut(), "the edge in a lying ack is not believed either");
+    assert_eq!(s.detach(0), 1);
+}
+
+#[test]
+fn old_acks_are_normal() {
+    let (mut s, now) = sender(2, 4);
+    take_some(&mut s, now, 0, 2);
+    take_some(&mut s, now, 1, 2);
+    s.ack(now, 0, &Ack { delivered: LEN, ..ack(2, 2) }).unwrap();
+    let old = Ack { next: 0, delivered: 0, edge: edge(5), count: 1, blocked_ms: 0 };
+    assert_eq!(s.ack(now, 0, &old), Ok(Progress::default()));
+    assert_eq!((s.head(), s.bytes().2), (2, LEN));
+    assert_eq!(s.ack(now, 1, &Ack { count: 0, ..old }), Ok(Progress::default()));
+}
+
+#[test]
+fn an_ack_after_the_connection_is_gone_means_nothing() {
+    let (mut s, now) = sender(1, 1);
+    take_some(&mut s, now, 0, 1);
+    s.detach(0);
+    assert_eq!(s.ack(now, 0, &ack(1, 1)), Ok(Progress::default()));
+    assert_eq!(s.head(), 0);
+}
+
+#[test]
+fn an_opening_window_and_a_delivery_are_movement_without_legs() {
+    let (mut s, now) = (new_sender(1), Instant::now());
+    push(&mut s, 1);
+    attach(&mut s, 0, 0, edge(LEN)).unwrap();
+    take_some(&mut s, now, 0, 1);
+    assert!(s.ack(now, 0, &Ack { edge: edge(LEN), ..ack(1, 1) }).unwrap().moved);
+    let taken = Ack { delivered: LEN, edge: edge(LEN), ..ack(1, 1) };
+    assert_eq!(s.ack(now, 0, &taken), Ok(Progress { legs: 0, bytes: 0, moved: true }));
+    assert_eq!(s.ack(now, 0, &taken), Ok(Progress::default()));
+    assert!(s.ack(now, 0, &Ack { edge: edge(2 * LEN), ..taken }).unwrap().moved);
+}
+
+// ---- connections come and go --------------------------------------------------------------------------
+
+#[test]
+fn what_a_lost_connection_carried_goes_again_in_order_before_fresh_legs() {
+    let (mut s, now) = sender(3, 8);
+    for (worker, expected) in [(0, 0), (1, 1), (0, 2), (1, 3), (0, 4)] {
+        assert_eq!(take(&mut s, now, worker), Some(expected));
+    }
+    s.ack(now, 0, &ack(1, 1)).unwrap();
+    assert_eq!(s.detach(0), 2, "legs 2 and 4; leg 0 is received");
+    assert_eq!(s.detach(0), 0);
+    assert_eq!(take_all(&mut s, now, 2), [2, 4, 5, 6, 7]);
+    assert_eq!((s.stats().legs_again, s.stats().bytes_again), (2, 2 * LEN));
+}
+
+#[test]
+fn a_leg_that_another_connection_carries_too_is_not_sent_a_third_time() {
+    let (mut s, now) = sender(3, 2);
+    take_some(&mut s, now, 0, 1);
+    take_some(&mut s, now + ms(1), 1, 1);
+    s.ack(now + ms(2), 1, &ack(0, 1)).unwrap();
+    assert!(s.rescue(now + ms(1000)).is_some());
+    assert_eq!(take(&mut s, now + ms(1000), 1), Some(0));
+    assert_eq!(s.detach(0), 0, "connection 1 still carries it");
+    assert_eq!(s.detach(1), 1);
+    assert_eq!(take_all(&mut s, now, 2), [0]);
+}
+
+#[test]
+fn a_welcome_tells_what_was_received_while_nothing_was_heard() {
+    let (mut s, now) = sender(1, 4);
+    take_some(&mut s, now, 0, 3);
+    assert_eq!(s.detach(0), 3);
+    assert_eq!(attach(&mut s, 0, 2, OPEN), Ok(true));
+    assert_eq!((s.head(), take_all(&mut s, now, 0)), (2, vec![2, 3]));
+}
+
+#[test]
+fn a_receiver_that_lost_what_it_confirmed_cannot_be_served() {
+    let (mut s, now) = sender(2, 3);
+    take_some(&mut s, now, 0, 3);
+    s.ack(now, 0, &ack(2, 2)).unwrap();
+    s.detach(1);
+    assert_eq!(attach(&mut s, 1, 1, OPEN), Ok(false));
+    assert_eq!(take(&mut s, now, 1), None, "nothing is attached");
+    assert_eq!(attach(&mut s, 1, 4, OPEN), Err(Breach::BeyondSent));
+    assert_eq!(attach(&mut s, 1, 2, OPEN), Ok(true));
+}
+
+#[test]
+fn a_welcome_may_be_older_than_what_others_brought_but_not_than_its_hello() {
+    let (mut s, now) = sender(2, 3);
+    take_some(&mut s, now, 0, 3);
+    s.ack(now, 0, &ack(1, 1)).unwrap();
+    s.detach(1);
+    let known = s.head();
+    s.ack(now, 0, &ack(3, 3)).unwrap();
+    assert_eq!(s.attach(1, known, 0, OPEN), Ok(false), "it had confirmed leg 0 before it was asked");
+    assert_eq!(s.attach(1, known, 1, OPEN), Ok(true), "it had not when it answered");
+    assert_eq!(s.head(), 3);
+}
+
+#[test]
+fn counts_start_anew_on_a_new_connection() {
+    let (mut s, now) = sender(1, 3);
+    take_some(&mut s, now, 0, 2);
+    s.ack(now, 0, &ack(1, 1)).unwrap();
+    s.detach(0);
+    attach(&mut s, 0, 1, OPEN).unwrap();
+    assert_eq!(take_some(&mut s, now, 0, 1), [1]);
+    assert!(s.ack(now, 0, &ack(1, 2)).is_err(), "one was sent on this connection");
+    s.ack(now, 0, &ack(2, 1)).unwrap();
+    assert_eq!(s.head(), 2);
+}
+
+// ---- rescue -------------------------------------------------------------------------------------------
+
+/// Connection 0 holds legs 0 to 2; connection 1 was given leg 3 later and has brought it.
+fn overtaken() -> (Sender, Instant) {
+    let (mut s, now) = sender(3, 6);
+    take_some(&mut s, now, 0, 3);
+    assert_eq!(take(&mut s, now + ms(1), 1), Some(3));
+    s.ack(now + ms(20), 1, &ack(0, 1)).unwrap();
+    (s, now)
+}
+
+#[test]
+fn the_overtaken_head_is_rescued_when_it_is_late() {
+    let (mut s, now) = overtaken();
+    assert_eq!(s.rescue(now + ms(999)), None, "nothing is known of its connection: a second");
+    assert_eq!(s.deadline(now + ms(20)), Some(now + ms(1000)));
+    assert_eq!(s.rescue(now + ms(1000)), Some((0, 0)));
+    assert_eq!(s.rescue(now + ms(1000)), None, "once");
+    assert_eq!(s.avoid(), 0b1, "the connection that holds it");
+    assert_eq!(take_all(&mut s, now + ms(1000), 1), [0, 1, 2, 4, 5], "all that the slow one holds, in order");
+    assert_eq!((s.stats().rescues, s.stats().legs_again), (1, 3));
+}
+
+#[test]
+fn the_slow_connection_gets_nothing_until_it_answers() {
+    let (mut s, now) = overtaken();
+    s.rescue(now + ms(1000)).unwrap();
+    assert_eq!(take(&mut s, now + ms(1000), 0), None);
+    s.ack(now + ms(1000), 0, &ack(0, 0)).unwrap();
+    assert_eq!(take(&mut s, now + ms(1000), 0), None, "an ack that counts nothing new is no answer");
+    s.ack(now + ms(1001), 0, &ack(1, 1)).unwrap();
+    assert_eq!(take(&mut s, now + ms(1001), 1), Some(1));
+    assert_eq!(take(&mut s, now + ms(1001), 0), Some(4), "never a second copy of what it carries itself");
+}
+
+#[test]
+fn the_first_copy_of_a_rescued_leg_wins() {
+    let (mut s, now) = overtaken();
+    s.rescue(now + ms(1000)).unwrap();
+    assert_eq!(take(&mut s, now + ms(1000), 1), Some(0));
+    s.ack(now + ms(1001), 0, &ack(3, 3)).unwrap();
+    assert_eq!((s.head(), take(&mut s, now + ms(1001), 2)), (4, Some(4)), "1 and 2 need no copies any more");
+    let copy = s.ack(now + ms(1002), 1, &ack(4, 2)).unwrap();
+    assert_eq!((copy.legs, copy.moved, s.is_idle(1)), (0, true, true));
+}
+
+#[test]
+fn a_shut_window_does_not_stop_the_rescue() {
+    let (mut s, now) = (new_sender(2), Instant::now());
+    push(&mut s, 3);
+    attach(&mut s, 0, 0, edge(2 * LEN)).unwrap();
+    attach(&mut s, 1, 0, edge(2 * LEN)).unwrap();
+    take_some(&mut s, now, 0, 1);
+    take_some(&mut s, now + ms(1), 1, 1);
+    s.ack(now + ms(2), 1, &Ack { edge: edge(2 * LEN), ..ack(0, 1) }).unwrap();
+    assert!(s.is_shut());
+    assert_eq!(s.rescue(now + ms(1000)), Some((0, 0)));
+    assert_eq!(take_all(&mut s, now + ms(1000), 1), [0]);
+}
+
+#[test]
+fn a_late_head_that_nothing_overtook_is_left_alone() {
+    let (mut s, now) = sender(2, 2);
+    take_some(&mut s, now, 1, 1);
+    take_some(&mut s, now + ms(1), 0, 1);
+    assert_eq!(s.rescue(now + ms(60_000)), None);
+    s.ack(now + ms(60_000), 1, &ack(1, 1)).unwrap();
+    assert_eq!(s.rescue(now + ms(60_000)), None, "what was received had been sent before it");
+}
+
+#[test]
+fn each_further_copy_is_given_twice_the_time() {
+    let (mut s, now) = overtaken();
+    s.rescue(now + ms(1000)).unwrap();
+    take_some(&mut s, now + ms(1000), 2, 1);
+    take_some(&mut s, now + ms(1001), 1, 3);
+    s.ack(now + ms(1002), 1, &ack(0, 4)).unwrap();
+    assert_eq!(s.rescue(now + ms(2999)), None);
+    assert_eq!(s.rescue(now + ms(3000)).map(|(head, _)| head), Some(0));
+}
+
+#[test]
+fn a_measured_connection_is_late_by_its_own_measure() {
+    let (mut s, now) = sender(2, 1);
+    s.round_trip(0, ms(400));
+    take_some(&mut s, now, 0, 1);
+    s.ack(now + ms(500), 0, &ack(1, 1)).unwrap();
+    push(&mut s, 2);
+    assert_eq!(take(&mut s, now + ms(500), 0), Some(1));
+    assert_eq!(take(&mut s, now + ms(501), 1), Some(2));
+    s.ack(now + ms(510), 1, &ack(1, 1)).unwrap();
+    // 400 ms of round trip and 500 ms for the bytes, half as much again
+    assert_eq!(s.rescue(now + ms(500 + 1349)), None);
+    assert_eq!(s.rescue(now + ms(500 + 1351)), Some((1, 0)));
+}
+
+// ---- the last legs ------------------------------------------------------------------------------------
+
+#[test]
+fn idle_connections_take_what_one_holds_too_long() {
+    let (mut s, now) = sender(3, 2);
+    take_some(&mut s, now, 0, 1);
+    take_some(&mut s, now, 1, 1);
+    s.end();
+    s.ack(now, 1, &ack(0, 1)).unwrap();
+    assert_eq!(take(&mut s, now + ms(999), 1), None);
+    assert_eq!(s.deadline(now), Some(now + ms(1000)));
+    assert_eq!(take(&mut s, now + ms(1000), 0), None, "not the one that holds it");
+    assert_eq!(take(&mut s, now + ms(1000), 1), Some(0));
+    assert_eq!(take(&mut s, now + ms(60_000), 2), None, "two copies are enough");
+}
+
+#[test]
+fn at_the_end_a_fast_connection_takes_over_before_the_slow_one_is_late() {
+    let (mut s, now) = sender(2, 2);
+    take_some(&mut s, now, 0, 1);
+    take_some(&mut s, now, 1, 1);
+    s.ack(now + ms(10), 1, &ack(0, 1)).unwrap();
+    s.ack(now + ms(10_000), 0, &ack(2, 1)).unwrap();
+    push(&mut s, 1);
+    let now = now + ms(10_000);
+    assert_eq!(take(&mut s, now, 0), Some(2), "ten seconds, as is known of it");
+    assert_eq!(take(&mut s, now, 1), None, "more input may come, and be better use of this one");
+    s.end();
+    assert_eq!(take(&mut s, now, 1), Some(2));
+}
+
+#[test]
+fn stragglers_wait_for_legs_that_must_go_again() {
+    let (mut s, now) = sender(3, 3);
+    for worker in 0..3 {
+        take_some(&mut s, now, worker, 1);
+    }
+    s.end();
+    s.detach(2);
+    assert_eq!(take_some(&mut s, now + ms(5000), 1, 2), [2, 0]);
+}
+
+// ---- damage -------------------------------------------------------------------------------------------
+
+#[test]
+fn a_damaged_leg_is_not_received_when_it_is_counted() {
+    let (mut s, now) = sender(2, 2);
+    take_some(&mut s, now, 0, 2);
+    assert_eq!(s.nack(0, 0), Ok(true));
+    let progress = s.ack(now, 0, &ack(0, 2)).unwrap();
+    assert_eq!((progress.legs, s.head(), s.is_idle(0)), (1, 0, true), "leg 1 alone");
+    assert_eq!(take_all(&mut s, now, 0), [0], "the same connection may carry it again");
+    s.ack(now, 0, &ack(0, 3)).unwrap();
+    assert_eq!((s.head(), s.stats().damaged), (2, 1));
+}
+
+#[test]
+fn the_fourth_failure_of_a_leg_is_the_last() {
+    let (mut s, now) = sender(2, 1);
+    for turn in 0..4 {
+        let worker = turn % 2;
+        assert_eq!(take(&mut s, now, worker), Some(0));
+        assert_eq!(s.nack(worker, 0), Ok(turn < 3), "failure {}", turn + 1);
+    }
+}
+
+#[test]
+fn failures_of_different_legs_do_not_add_up() {
+    let (mut s, now) = sender(1, 6);
+    take_some(&mut s, now, 0, 6);
+    for sequence in 0..6 {
+        assert_eq!(s.nack(0, sequence), Ok(true));
+    }
+    assert_eq!(take_all(&mut s, now, 0), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_complaint_about_a_leg_that_is_not_on_the_way_is_a_breach() {
+    let (mut s, now) = sender(2, 3);
+    take_some(&mut s, now, 0, 2);
+    assert_eq!(s.nack(1, 0), Err(Breach::UnknownLeg(0)), "another connection carries it");
+    assert_eq!(s.nack(0, 2), Err(Breach::UnknownLeg(2)), "not sent yet");
+    s.ack(now, 0, &ack(1, 1)).unwrap();
+    assert_eq!(s.nack(0, 0), Err(Breach::UnknownLeg(0)), "counted, so the nack came too late");
+    assert_eq!(s.nack(0, 1), Ok(true));
+    assert_eq!(s.nack(0, 1), Err(Breach::UnknownLeg(1)), "one copy fails once");
+    s.detach(0);
+    assert_eq!(s.nack(0, 1), Err(Breach::UnknownLeg(1)));
+}
+
+#[test]
+fn a_damaged_copy_of_what_another_brought_is_forgotten() {
+    let (mut s, now) = overtaken();
+    s.rescue(now + ms(1000)).unwrap();
+    assert_eq!(take(&mut s, now + ms(1000), 1), Some(0));
+    s.ack(now + ms(1001), 0, &ack(3, 3)).unwrap();
+    assert_eq!(s.nack(1, 0), Ok(true));
+    assert_eq!(take(&mut s, now + ms(1001), 2), Some(4));
+}
+
+// ---- the end ------------------------------------------------------------------------------------------
+
+#[test]
+fn fin_is_known_when_the_input_has_ended_and_all_has_been_sent() {
+    let (mut s, now) = sender(1, 2);
+    take_some(&mut s, now, 0, 1);
+    assert_eq!(s.fin(false), None);
+    s.end();
+    assert_eq!(s.fin(false), None, "leg 1 waits");
+    take_some(&mut s, now, 0, 1);
+    let fin = Fin { legs: 2, bytes: 2 * LEN, crc: None };
+    assert_eq!((s.fin(false), s.all_received()), (Some(fin), false));
+    s.ack(now, 0, &ack(2, 2)).unwrap();
+    assert_eq!((s.fin(false), s.all_received()), (Some(fin), true), "it stays known until it is answered");
+}
+
+#[test]
+fn an_empty_stream_has_an_end_too() {
+    let mut s = new_sender(1);
+    s.end();
+    assert_eq!(s.fin(false), Some(Fin { legs: 0, bytes: 0, crc: None }));
+    assert_eq!(s.fin(true), Some(Fin { legs: 0, bytes: 0, crc: Some(0) }));
+    assert!(s.all_received() && !s.has_received());
+}
+
+#[test]
+fn the_crc_of_the_stream_is_made_of_its_legs_in_any_order() {
+    let (mut s, now) = (new_sender(1), Instant::now());
+    attach(&mut s, 0, 0, OPEN).unwrap();
+    let pieces = [b"many feet ".as_slice(), b"carry ", b"one worm"];
+    for piece in pieces {
+        s.push(Arc::new(piece));
+    }
+    s.end();
+    take_all(&mut s, now, 0);
+    for sequence in [2, 0, 0] {
+        s.checked(sequence, crc32fast::hash(pieces[sequence as usize]));
+    }
+    s.ack(now, 0, &Ack { delivered: 10, ..ack(1, 1) }).unwrap();
+    assert_eq!(s.fin(true), None, "leg 1 is not checked yet");
+    s.checked(1, crc32fast::hash(pieces[1]));
+    let crc = Some(crc32fast::hash(b"many feet carry one worm"));
+    assert_eq!(s.fin(true), Some(Fin { legs: 3, bytes: 24, crc }));
+}
+
+// ---- the model ----------------------------------------------------------------------------------------
+
+/// What may happen to a connection or to the stream, in any order.
+#[derive(Clone, Debug)]
+enum Step {
+    Push(usize),
+    Take(usize),
+    Arrive(usize),
+    Damage(usize),
+    Deliver,
+    Ack(usize),
+    OldAck(usize, prop::sample::Index),
+    Kill(usize),
+    Connect(usize),
+    Wait(u64),
+}
+
+const WORKERS: usize = 3;
+const WINDOW: u64 = 300;
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let worker = || 0..WORKERS;
+    let step = prop_oneof![
+        3 => (1usize..80).prop_map(Step::Push),
+        6 => worker().prop_map(Step::Take),
+        6 => worker().prop_map(Step::Arrive),
+        1 => worker().prop_map(Step::Damage),
+        2 => Just(Step::Deliver),
+        4 => worker().prop_map(Step::Ack),
+        1 => (worker(), any::<prop::sample::Index>()).prop_map(|(w, i)| Step::OldAck(w, i)),
+        1 => worker().prop_map(Step::Kill),
+        2 => worker().prop_map(Step::Connect),
+        1 => (1u64..3000).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 0..300)
+}
+
+/// The sender, a receiver, and between them connections that keep their order and nothing else.
+struct Model {
+    sender: Sender,
+    receiver: Receiver,
+    now: Instant,
+    /// Legs on the way, per connection that is up.
+    wires: [Option<VecDeque<Leg>>; WORKERS],
+    counts: [u64; WORKERS],
+    /// Acks that this connection has sent.
+    acks: [Vec<Ack>; WORKERS],
+    /// The furthest edge that any ack or welcome has told.
+    told: Edge,
+    pushed: Vec<u8>,
+    output: Vec<u8>,
+    waiting: VecDeque<u64>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Model {
+            sender: new_sender(WORKERS),
+            receiver: Receiver::new(WINDOW),
+            now: Instant::now(),
+            wires: Default::default(),
+            counts: [0; WORKERS],
+            acks: Default::default(),
+            told: edge(0),
+            pushed: Vec::new(),
+            output: Vec::new(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Push(len) => {
+                let at = self.pushed.len();
+                let piece: Vec<u8> = (at..at + len).map(|i| (i * 31 % 251) as u8).collect();
+                self.pushed.extend(&piece);
+                self.sender.push(Arc::new(piece));
+            }
+            Step::Take(worker) => self.take(worker)?,
+            Step::Arrive(worker) => self.arrive(worker)?,
+            Step::Damage(worker) => self.damage(worker)?,
+            Step::Deliver => {
+                if let Some(len) = self.waiting.pop_front() {
+                    self.receiver.delivered(1, len);
+                }
+            }
+            Step::Ack(worker) => self.ack(worker)?,
+            Step::OldAck(worker, index) => {
+                if self.wires[worker].is_some() && !self.acks[worker].is_empty() {
+                    let old = *index.get(&self.acks[worker]);
+                    prop_assert!(self.sender.ack(self.now, worker, &old).is_ok());
+                }
+            }
+            Step::Kill(worker) => {
+                self.wires[worker] = None;
+                self.sender.detach(worker);
+            }
+            Step::Connect(worker) => {
+                if self.wires[worker].is_none() {
+                    self.connect(worker)?;
+                }
+            }
+            Step::Wait(millis) => {
+                self.now += ms(millis);
+                self.sender.rescue(self.now);
+            }
+        }
+        self.holds()
+    }
+
+    fn connect(&mut self, worker: usize) -> Result<(), TestCaseError> {
+        let told = self.receiver.edge();
+        prop_assert_eq!(attach(&mut self.sender, worker, self.receiver.next(), told), Ok(true));
+        self.wires[worker] = Some(VecDeque::new());
+        self.counts[worker] = 0;
+        self.acks[worker].clear();
+        self.told = told;
+        Ok(())
+    }
+
+    fn take(&mut self, worker: usize) -> Result<(), TestCaseError> {
+        let Some(leg) = take_leg(&mut self.sender, self.now, worker) else { return Ok(()) };
+        prop_assert!(
+            leg.range().end <= self.told.bytes && leg.sequence < self.told.legs,
+            "beyond the window"
+        );
+        let range = leg.offset as usize..leg.range().end as usize;
+        prop_assert_eq!(leg.bytes(), &self.pushed[range]);
+        match self.wires[worker].as_mut() {
+            Some(wire) => wire.push_back(leg),
+            None => prop_assert!(false, "given to a connection that is gone"),
+        }
+        Ok(())
+    }
+
+    fn arrive(&mut self, worker: usize) -> Result<(), TestCaseError> {
+        let Some(leg) = self.wires[worker].as_mut().and_then(VecDeque::pop_front) else { return Ok(()) };
+        self.counts[worker] += 1;
+        if self.receiver.leg(leg).map_err(|e| TestCaseError::fail(e.to_string()))? == Arrival::InOrder {
+            while let Some(leg) = self.receiver.next_ready() {
+                self.waiting.push_back(leg.len());
+                self.output.extend(leg.bytes());
+            }
+        }
+        Ok(())
+    }
+
+    /// The leg arrives, but damaged: a nack, and only then an ack that counts it.
+    fn damage(&mut self, worker: usize) -> Result<(), TestCaseError> {
+        let Some(leg) = self.wires[worker].as_mut().and_then(VecDeque::pop_front) else { return Ok(()) };
+        prop_assert!(self.sender.nack(worker, leg.sequence).is_ok());
+        self.counts[worker] += 1;
+        self.ack(worker)
+    }
+
+    fn ack(&mut self, worker: usize) -> Result<(), TestCaseError> {
+        if self.wires[worker].is_none() {
+            return Ok(());
+        }
+        let ack = Ack {
+            next: self.receiver.next(),
+            delivered: self.receiver.delivered_bytes(),
+            edge: self.receiver.edge(),
+            count: self.counts[worker],
+            blocked_ms: 0,
+        };
+        self.acks[worker].push(ack);
+        self.told = ack.edge;
+        prop_assert!(self.sender.ack(self.now, worker, &ack).is_ok());
+        Ok(())
+    }
+
+    fn holds(&self) -> Result<(), TestCaseError> {
+        prop_assert!(self.output == self.pushed[..self.output.len()], "the output is no prefix of the input");
+        prop_assert!(self.sender.head() <= self.receiver.next(), "a leg was dropped before it was received");
+        let (pushed, sent, delivered) = self.sender.bytes();
+        prop_assert!(delivered <= sent && sent <= pushed && sent <= self.told.bytes);
+        Ok(())
+    }
+
+    /// All heals: whatever went before, the rest arrives in as many rounds as there are legs, at most.
+    fn finish(&mut self) -> Result<(), TestCaseError> {
+        self.sender.end();
+        let rounds = self.pushed.len() * 2 + 10;
+        for _ in 0..rounds {
+            for worker in 0..WORKERS {
+                self.step(Step::Connect(worker))?;
+                for step in [Step::Take(worker), Step::Arrive(worker), Step::Deliver, Step::Ack(worker)] {
+                    self.step(step)?;
+                }
+            }
+            self.step(Step::Wait(100))?;
+        }
+        prop_assert!(self.output == self.pushed, "{} of {} bytes", self.output.len(), self.pushed.len());
+        prop_assert!(self.sender.all_received());
+        prop_assert_eq!(self.sender.fin(false).map(|fin| fin.bytes), Some(self.pushed.len() as u64));
+        Ok(())
+    }
+}
+
+proptest! {
+    /// Whatever happens to connections and acks, the window holds, no leg is dropped before it is received,
+    /// and once all heals everything arrives.
+    #[test]
+    fn whatever_happens_the_window_holds_and_nothing_is_lost(steps in steps()) {
+        let mut model = Model::new();
+        for step in steps {
+            model.step(step)?;
+        }
+        model.finish()?;
+    }
+}
