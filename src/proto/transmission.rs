@@ -737,3 +737,6 @@ impl Transmission {
         self.actions.push_back(Action::Say(level, format!("{}: {what}", self.settings.links[link])));
     }
 }
+
+#[cfg(test)]
+mod tests;
