@@ -518,3 +518,6 @@ fn new_session(settings: &Settings, hello: &Hello) -> Session {
 fn refusal(code: RefusalCode, sentence: &str) -> Refusal {
     Refusal { code, sentence: sentence.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;
