@@ -1,4 +1,70 @@
 //! millipede: a pipe between two hosts over many TCP connections that does not lose a byte.
+//!
+//! This page is the map. The words below are the same in code, messages and documents.
+//!
+//! # Words
+//!
+//! - **stream**: the bytes from start to end. **leg**: a piece of it, at most 2 MiB, with a sequence number
+//!   from 0.
+//! - **link**: one `tx HOST PORT` of the ordered list. **connection**: one TCP connection on a link; a
+//!   **worker** owns it.
+//! - **session**: one stream's transfer, named by a random 128-bit id. **instance**: the receiving process,
+//!   named by another.
+//! - **window**: how far beyond what is delivered the sender may go. **head**: the leg that the receiver wants
+//!   next.
+//! - **received**: whole in the receiver's memory. **delivered**: taken by the receiver's output.
+//! - **rescue**: sending an overtaken leg again on another connection.
+//! - **verdict**: the receiver's last word on the whole stream. **patience**: how long a session waits with no
+//!   working connection.
+//!
+//! # The way of the data
+//!
+//! ```text
+//!  stdin │ tunnel │ prbs                                                    stdout │ tunnel │ prbs check
+//!    ▼                                                                        ▲
+//!  ingest   1 cut and number legs     (one thread)              egress   7 write in order      (one thread)
+//!    ▼                                                                        ▲
+//!  hub      2 window, schedule        (owns the sender's core)  hub      6 reorder, ack        (owns the receiver's)
+//!    ▼                                                                        ▲
+//!  conn × N 3 stages  4 pump          (parallel)                conn × N 5 pump, stages        (parallel)
+//!    ╰──────────── TCP connections on ordered links; acks come back on the same ones ────────────╯
+//! ```
+//!
+//! Payload moves by handle from one thread to the next and is never copied between them. Each side's state has
+//! one owner, the hub: everyone else sends it events, and it never blocks on a channel.
+//!
+//! # Who calls whom
+//!
+//! `main` has [`cli`] make a [`plan`] of the words, and `run` carries it out: it starts the threads and
+//! drives one core per direction, [`proto::transmission`] or [`proto::reception`]. A core is given events and
+//! the time, `handle(now, event)`, and answers with actions until `poll()` has no more; it never looks at a
+//! clock and never waits. So the simulator drives the same cores as the threads do, on a clock and a network
+//! of its own.
+//!
+//! ```text
+//!  main ─▶ cli ─▶ plan
+//!    │
+//!    ╰──▶ run ─▶ proto::transmission ─▶ sender   which leg goes next, and where each one is
+//!          │                        ├─▶ links    who dials what and when, and who is dead
+//!          │                        ╰─▶ sched    rates, leg sizes, when a leg is late
+//!          ├───▶ proto::reception ────▶ receiver order, once each, within the window
+//!          ├───▶ proto::{hello, wire}            bytes to and from the wire
+//!          ├───▶ stage                           rewrites a leg on its way
+//!          ╰───▶ sys                             the kernel
+//! ```
+//!
+//! # Where things live
+//!
+//! - [`proto`] decides; pure: no clock, socket, thread or file.
+//! - [`stage`] rewrites one leg; pure too.
+//! - [`run`] has the threads and sockets.
+//! - [`sys`] is the kernel's side: the only home of `unsafe`.
+//! - [`error`] names errors by who is at fault, which decides retry and exit status; [`message`] has every line
+//!   that a user reads.
+//! - [`chaos`] is the fault plan, [`prbs`] the data that knows its own position; tests and the real thing share
+//!   both.
+//!
+//! `tests/layers.rs` holds which part may see which.
 
 pub mod chaos;
 pub mod cli;
