@@ -158,6 +158,7 @@ pub const WORDS: &[Word] = &[
     },
     Word {
         name: "charmode",
+        common: false,
         short: "pass on whatever has been read, at once",
         long: "Passes on whatever has been read at once, for interactive streams. Terminate and initiate imply it.",
         ..WORD
@@ -213,6 +214,18 @@ pub const WORDS: &[Word] = &[
         common: false,
         short: "wait N microseconds before each 2 MiB",
         long: "Waits N microseconds before each 2 MiB of the stream.",
+        ..WORD
+    },
+    Word {
+        name: "congestion",
+        operands: Operands::Text("NAME"),
+        side: Side::Tx,
+        common: false,
+        short: "congestion control of the connections, e.g. bbr",
+        long: "Uses the kernel's congestion control NAME for the connections of this sender. On a long path that \
+               loses packets at random, bbr carries many times what the usual cubic does; the kernel must have \
+               it in net.ipv4.tcp_available_congestion_control and, for other users than root, in \
+               net.ipv4.tcp_allowed_congestion_control.",
         ..WORD
     },
     Word {

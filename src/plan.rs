@@ -4,6 +4,7 @@
 //! typed and nothing of sockets: names are not resolved, nothing is opened. Defaults that depend on how the
 //! session goes stay `None` here.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -109,9 +110,11 @@ pub struct TransmitPlan {
     pub delayus: Option<u64>,
     /// At most this many bytes a second; never 0.
     pub rate: Option<u64>,
+    /// The kernel's congestion control for the connections; never empty. `None`: the kernel's default.
+    pub congestion: Option<String>,
 }
 
-/// A link: one way to the receiver.
+/// A link: one way to the receiver. Displayed as the user typed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkPlan {
     /// The host to connect to: a name or an address, never empty.
@@ -120,4 +123,14 @@ pub struct LinkPlan {
     pub port: u16,
     /// The local address or interface that this link is bound to.
     pub via: Option<String>,
+}
+
+impl fmt::Display for LinkPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port)?,
+            false => write!(f, "{}:{}", self.host, self.port)?,
+        }
+        self.via.as_ref().map_or(Ok(()), |via| write!(f, " via {via}"))
+    }
 }

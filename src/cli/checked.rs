@@ -78,6 +78,7 @@ fn transmit(typed: &Typed) -> Result<Option<TransmitPlan>, String> {
         leglimit: number("leglimit", 0..=u64::MAX / LEG_MAX as u64)?,
         delayus: number("delayus", 0..=TIME_MAX)?,
         rate: one(typed, "rate", |text| value::size(text, 1, 1..=u64::MAX))?,
+        congestion: one(typed, "congestion", congestion)?,
     }))
 }
 
@@ -149,6 +150,15 @@ fn checkphrase(text: &str) -> Result<[u8; 4], String> {
     text.as_bytes()
         .try_into()
         .map_err(|_| format!("{text:?} has {} bytes: it must have exactly 4", text.len()))
+}
+
+/// A name as the kernel has them: TCP_CA_NAME_MAX is 16, the end included.
+fn congestion(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match text.len() {
+        1..=15 if text.chars().all(plain) => Ok(text.to_owned()),
+        _ => Err(format!("{text:?} is no name of a congestion control, such as cubic or bbr")),
+    }
 }
 
 fn command(text: &str) -> Result<String, String> {

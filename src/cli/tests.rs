@@ -59,6 +59,7 @@ fn the_main_job() {
         leglimit: None,
         delayus: None,
         rate: None,
+        congestion: None,
     };
     assert_eq!(tx.transmit, Some(expected));
 }
@@ -238,6 +239,10 @@ fn an_operand_that_is_wrong_is_quoted_after_its_word() {
         ("rx 1 verbose 21", "verbose: \"21\" is not a number from 0 to 20"),
         ("rx 1 buffer 3", "buffer: \"3\" is too small: at least 4M"),
         ("rx 1 patience 1.5", "patience: \"1.5\" is not a number from 0 to 4294967295"),
+        (
+            "tx a 1 congestion b/r",
+            "congestion: \"b/r\" is no name of a congestion control, such as cubic or bbr",
+        ),
         ("tx a 1 rate 0", "rate: \"0\" is too small: at least 1"),
         (
             "tx a 1 leglimit 8796093022208",

@@ -9,6 +9,7 @@ use crate::proto::links::DialError;
 use crate::run::conn::{prepare, reason};
 use crate::sys::interface::bind_to;
 use crate::sys::pipe::{Interest, wait};
+use crate::sys::socket::set_congestion;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -40,6 +41,8 @@ pub struct Welcomed {
 /// One link's far end, shared by the workers that dial it.
 pub struct Target {
     plan: LinkPlan,
+    /// The kernel's congestion control, where the user chose one.
+    congestion: Option<String>,
     known: Mutex<Known>,
 }
 
@@ -53,19 +56,8 @@ struct Known {
 
 impl Target {
     /// Nothing is resolved yet.
-    pub fn new(plan: LinkPlan) -> Self {
-        Target { plan, known: Mutex::default() }
-    }
-
-    /// As the user typed it: `host:port`, and the way if one was given.
-    pub fn name(&self) -> String {
-        let host = &self.plan.host;
-        let via = self.plan.via.as_ref().map(|via| format!(" via {via}")).unwrap_or_default();
-        if host.contains(':') {
-            format!("[{host}]:{}{via}", self.plan.port)
-        } else {
-            format!("{host}:{}{via}", self.plan.port)
-        }
+    pub fn new(plan: LinkPlan, congestion: Option<String>) -> Self {
+        Target { plan, congestion, known: Mutex::default() }
     }
 
     /// One attempt: each address of the name in turn, each for `timeout` at most. Workers begin with
@@ -78,8 +70,7 @@ impl Target {
         let mut failed = DialError::Refused;
         for address in addresses {
             let deadline = Instant::now() + timeout;
-            let answer = connect(address, self.plan.via.as_deref(), deadline)
-                .and_then(|stream| greet(stream, hello, deadline));
+            let answer = self.connect(address, deadline).and_then(|stream| greet(stream, hello, deadline));
             match answer {
                 Ok(answer) => {
                     self.known.lock().unwrap_or_else(PoisonError::into_inner).good = Some(address);
@@ -91,6 +82,31 @@ impl Target {
             }
         }
         Dialled::Failed(failed)
+    }
+
+    fn connect(&self, address: SocketAddr, deadline: Instant) -> Result<TcpStream, DialError> {
+        let unreachable = |error: io::Error| DialError::Unreachable(reason(&error));
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
+            .map_err(unreachable)?;
+        if let Some(via) = &self.plan.via {
+            let bound = bind_to(&socket, via, Domain::for_address(address));
+            bound.map_err(|error| DialError::Unreachable(error.to_string()))?;
+        }
+        socket.set_nonblocking(true).map_err(unreachable)?;
+        prepare(&socket).map_err(unreachable)?;
+        if let Some(name) = &self.congestion {
+            choose_congestion(&socket, name).map_err(DialError::Unreachable)?;
+        }
+        match socket.connect(&SockAddr::from(address)) {
+            Ok(()) => return Ok(socket.into()),
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            Err(e) => return Err(failure(&e)),
+        }
+        await_socket(&[Interest::write(&socket)], deadline)?;
+        match socket.take_error() {
+            Ok(None) => Ok(socket.into()),
+            Ok(Some(error)) | Err(error) => Err(failure(&error)),
+        }
     }
 
     /// The addresses to try, in order. A name that cannot be resolved any more keeps its last addresses.
@@ -117,26 +133,27 @@ impl Target {
     }
 }
 
-fn connect(address: SocketAddr, via: Option<&str>, deadline: Instant) -> Result<TcpStream, DialError> {
-    let unreachable = |error: io::Error| DialError::Unreachable(reason(&error));
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(unreachable)?;
-    if let Some(via) = via {
-        let bound = bind_to(&socket, via, Domain::for_address(address));
-        bound.map_err(|error| DialError::Unreachable(error.to_string()))?;
-    }
-    socket.set_nonblocking(true).map_err(unreachable)?;
-    prepare(&socket).map_err(unreachable)?;
-    match socket.connect(&SockAddr::from(address)) {
-        Ok(()) => return Ok(socket.into()),
-        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
-        Err(e) => return Err(failure(&e)),
-    }
-    await_socket(&[Interest::write(&socket)], deadline)?;
-    match socket.take_error() {
-        Ok(None) => Ok(socket.into()),
-        Ok(Some(error)) | Err(error) => Err(failure(&error)),
-    }
+/// Checks that this kernel gives this user the congestion control of that name.
+///
+/// # Errors
+/// Why not, and what to do about it.
+pub fn check_congestion(name: &str) -> Result<(), String> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP));
+    choose_congestion(&socket.map_err(|e| reason(&e))?, name)
+}
+
+fn choose_congestion(socket: &Socket, name: &str) -> Result<(), String> {
+    set_congestion(socket, name).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!(
+            "this kernel has no congestion control {name:?}; sysctl net.ipv4.tcp_available_congestion_control \
+             lists those it has, modprobe tcp_{name} may add it"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "only root may use congestion control {name:?} here; add it to sysctl \
+             net.ipv4.tcp_allowed_congestion_control"
+        ),
+        _ => format!("cannot use congestion control {name:?}: {}", reason(&error)),
+    })
 }
 
 /// Says hello and waits for the answer.

@@ -130,6 +130,9 @@ fn prepare_receive(plan: &ReceivePlan, common: &Common) -> Result<(rx::Start, Se
 }
 
 fn prepare_transmit(plan: &TransmitPlan, common: &Common) -> Result<(tx::Start, Sender<tx::Event>), Failure> {
+    if let Some(name) = &plan.congestion {
+        dial::check_congestion(name).map_err(Failure::network)?;
+    }
     let source = FileSource::stdin().map_err(Failure::input)?;
     let hello = Hello {
         session: random_id(),
@@ -146,7 +149,7 @@ fn prepare_transmit(plan: &TransmitPlan, common: &Common) -> Result<(tx::Start, 
     };
     let settings = transmission::Settings {
         hello,
-        links: plan.links.iter().map(|link| dial::Target::new(link.clone()).name()).collect(),
+        links: plan.links.iter().map(ToString::to_string).collect(),
         workers: plan.threads,
         patience: patience(common),
         checked: plan.checksum,

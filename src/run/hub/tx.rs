@@ -2,7 +2,7 @@
 
 use super::{Order, next_events};
 use crate::message;
-use crate::plan::TransmitPlan;
+use crate::plan::{LinkPlan, TransmitPlan};
 use crate::proto::links::Steady;
 use crate::proto::transmission::{Action, Ending, Settings, Transmission};
 use crate::proto::wire::Code;
@@ -80,12 +80,13 @@ impl Start {
         }
         let ear = sender.clone();
         let report = move |report| drop(ear.send(Event::Input(report)));
+        let target = |link: &LinkPlan| Arc::new(Target::new(link.clone(), plan.congestion.clone()));
         let ingest = Ingest { source, pool: pool.clone(), appetite: appetite.clone(), charmode, report };
         let hub = Hub {
             core,
             events,
             workers: handles,
-            targets: plan.links.iter().map(|link| Arc::new(Target::new(link.clone()))).collect(),
+            targets: plan.links.iter().map(target).collect(),
             pool,
             buffer,
             appetite,
