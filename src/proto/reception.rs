@@ -168,6 +168,11 @@ impl Reception {
     /// The refusal to answer with; nothing has changed.
     pub fn hello(&mut self, now: Instant, hello: &Hello) -> Result<Admission, Refusal> {
         self.screen(hello)?;
+        let connection = hello.connection as usize;
+        let known = self.session.as_ref().map_or(0, |session| session.slots[connection].attempt);
+        if hello.attempt <= known {
+            return Err(refusal(RefusalCode::Stale, "a newer attempt of this connection is known"));
+        }
         let session = match &mut self.session {
             Some(session) => session,
             none => {
@@ -175,11 +180,7 @@ impl Reception {
                 none.insert(new_session(&self.settings, hello))
             }
         };
-        let connection = hello.connection as usize;
         let slot = &mut session.slots[connection];
-        if slot.attempt >= hello.attempt {
-            return Err(refusal(RefusalCode::Stale, "a newer attempt of this connection is known"));
-        }
         let replaces = slot.up;
         *slot = Slot { up: true, attempt: hello.attempt, link: hello.link, legs: 0, bytes: 0 };
         session.alone = None;
@@ -225,6 +226,7 @@ impl Reception {
     pub fn fin(&mut self, now: Instant, fin: Fin) -> Result<(), Contradiction> {
         let Some(session) = &mut self.session else { return Ok(()) };
         session.receiver.fin(fin)?;
+        self.proceed();
         self.step(now);
         Ok(())
     }
