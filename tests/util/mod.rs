@@ -30,6 +30,8 @@ use std::time::{Duration, Instant};
 
 pub use rustix::process::Signal;
 
+pub mod proxy;
+
 /// For everything that must happen, where no other time is promised.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
