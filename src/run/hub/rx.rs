@@ -122,11 +122,13 @@ impl Start {
 impl Hub {
     fn run(mut self) -> Ending {
         let mut burst = Vec::new();
+        let mut now = Instant::now();
         while self.ending.is_none() {
-            let now = self.steady.now(Instant::now());
+            // as of the last step: what has fallen due since then is due at once, not forgotten
             let until = self.core.deadline(now).into_iter().chain(self.ack_due).min();
-            let Some(now) = next_events(&self.events, &mut self.steady, until, &mut burst) else { break };
-            if burst.is_empty() {
+            let Some(later) = next_events(&self.events, &mut self.steady, until, &mut burst) else { break };
+            now = later;
+            if until.is_some_and(|at| at <= now) {
                 self.core.tick(now);
             }
             for event in burst.drain(..) {

@@ -113,12 +113,15 @@ impl Start {
 impl Hub {
     fn run(mut self) -> Ending {
         let mut burst = Vec::new();
-        self.core.tick(Instant::now());
+        let mut now = Instant::now();
+        self.core.tick(now);
         self.act();
         while self.ending.is_none() {
-            let until = self.core.deadline(self.steady.now(Instant::now()));
-            let Some(now) = next_events(&self.events, &mut self.steady, until, &mut burst) else { break };
-            if burst.is_empty() {
+            // as of the last step: what has fallen due since then is due at once, not forgotten
+            let until = self.core.deadline(now);
+            let Some(later) = next_events(&self.events, &mut self.steady, until, &mut burst) else { break };
+            now = later;
+            if until.is_some_and(|at| at <= now) {
                 self.core.tick(now);
             }
             for event in burst.drain(..) {
