@@ -135,9 +135,9 @@ impl Process {
         (code, self.said())
     }
 
-    /// Whether it still runs.
-    pub fn is_running(&self) -> bool {
-        lock(&self.child).try_wait().unwrap().is_none()
+    /// Whether it ends within this time.
+    pub fn ends_within(&self, time: Duration) -> bool {
+        eventually(time, || lock(&self.child).try_wait().unwrap().is_some())
     }
 
     /// Waits for a line on stderr that has `part` in it; the whole line.
