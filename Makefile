@@ -36,8 +36,11 @@ check:
 sim:
 	SEEDS=$(SEEDS) $(CARGO) test --release --locked --test sim
 
+# The parts one by one, then the race against other programs. ROUNDS=5 MEGABYTES=4000 for the race.
 bench:
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --benches
+	$(CARGO) build --release --locked --bins --example ends
+	benches/peers $(ROUNDS) $(MEGABYTES)
 
 install: all
 	install -d $(DESTDIR)$(BINDIR)
