@@ -132,6 +132,8 @@ pub struct Sender {
     stream_crc: crc32fast::Hasher,
     crc_next: u64,
     stats: SenderStats,
+    /// Only ever false in the simulator's proof that rescue is needed.
+    rescues: bool,
 }
 
 impl Sender {
@@ -151,7 +153,13 @@ impl Sender {
             stream_crc: crc32fast::Hasher::new(),
             crc_next: 0,
             stats: SenderStats::default(),
+            rescues: true,
         }
+    }
+
+    /// See [`super::transmission::Transmission::forgo_rescue`].
+    pub(super) fn forgo_rescue(&mut self) {
+        self.rescues = false;
     }
 
     /// The next piece of the stream; must not be empty, nor follow `end`.
@@ -409,7 +417,7 @@ impl Sender {
     }
 
     fn idle_input(&self) -> bool {
-        self.again.is_empty() && self.next_fresh().is_none()
+        self.rescues && self.again.is_empty() && self.next_fresh().is_none()
     }
 
     /// Legs on the way on one connection only.
@@ -431,7 +439,7 @@ impl Sender {
     /// When the head is late, if it has been overtaken and is not already to be sent again.
     fn late_head(&self) -> Option<Instant> {
         let head = self.held.front()?;
-        let overtaken = head.carriers != 0 && head.sent? < self.newest_received?;
+        let overtaken = self.rescues && head.carriers != 0 && head.sent? < self.newest_received?;
         (overtaken && !self.again.contains(&self.first)).then_some(head.late?)
     }
 

@@ -1,0 +1,97 @@
+//! Harm, one kind a line, and how it is done to the world.
+
+use super::net::{Door, RX, TX};
+use super::world::World;
+use std::time::Duration;
+
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A connection ends in mid-byte; only the ends marked learn of it.
+    Cut {
+        pick: usize,
+        informed: [bool; 2],
+    },
+    /// What these ends of a connection send vanishes, and no kernel knows.
+    Forget {
+        pick: usize,
+        ends: [bool; 2],
+    },
+    /// A byte on its way is changed: of a leg where legs are checked, of a message anywhere.
+    Flip {
+        pick: usize,
+    },
+    /// A link lets nothing through, in these directions.
+    Silence {
+        link: usize,
+        ends: [bool; 2],
+    },
+    Speak {
+        link: usize,
+    },
+    /// New connections are turned away, or no longer.
+    Door {
+        link: usize,
+        door: Door,
+    },
+    /// Every connection of a link is reset.
+    Kill {
+        link: usize,
+    },
+    Rate {
+        link: usize,
+        rate: f64,
+    },
+    Delay {
+        link: usize,
+        delay: Duration,
+    },
+    /// The output takes so many bytes a second; 0 is asleep.
+    Sink {
+        rate: f64,
+    },
+    Input {
+        rate: f64,
+    },
+}
+
+impl Fault {
+    pub fn strike(self, world: &mut World) {
+        let net = &mut world.net;
+        match self {
+            Fault::Cut { pick, informed } => {
+                if let Some(conn) = choose(world, pick) {
+                    world.net.cut(conn, informed);
+                }
+            }
+            Fault::Forget { pick, ends } => {
+                if let Some(conn) = choose(world, pick) {
+                    (0..2).filter(|end| ends[*end]).for_each(|end| world.net.forget(conn, end));
+                }
+            }
+            Fault::Flip { pick } => {
+                if let Some(conn) = choose(world, pick).filter(|_| world.config.checked) {
+                    world.flips += 1;
+                    world.net.flip(conn, TX);
+                }
+            }
+            Fault::Silence { link, ends } => {
+                (0..2).filter(|end| ends[*end]).for_each(|end| net.silence(link, end));
+            }
+            Fault::Speak { link } => [TX, RX].into_iter().for_each(|end| net.unsilence(link, end)),
+            Fault::Door { link, door } => net.links[link].door = door,
+            Fault::Kill { link } => {
+                net.open_on(link).into_iter().for_each(|conn| net.cut(conn, [true; 2]));
+            }
+            Fault::Rate { link, rate } => net.links[link].ways.iter_mut().for_each(|way| way.rate = rate),
+            Fault::Delay { link, delay } => net.links[link].ways.iter_mut().for_each(|way| way.delay = delay),
+            Fault::Sink { rate } => world.rx.sink.set_rate(&mut net.clock, rate),
+            Fault::Input { rate } => world.tx.source.flow.rate = rate,
+        }
+    }
+}
+
+/// One of the connections that are open.
+fn choose(world: &World, pick: usize) -> Option<usize> {
+    let open: Vec<usize> = (0..world.net.links.len()).flat_map(|link| world.net.open_on(link)).collect();
+    (!open.is_empty()).then(|| open[pick % open.len()])
+}

@@ -1,0 +1,79 @@
+//! Both cores in one process, on a fake network and a fake clock.
+//!
+//! ```text
+//!  source ─▶ tx (owner of a Transmission) ─▶ net: links, connections, harm ─▶ rx (of a Reception) ─▶ sink
+//!                              └───────────── one clock, one queue of events ────────────┘
+//! ```
+//!
+//! Everything follows from a seed. `SEEDS=n` plays that many (a few thousand otherwise), `SEED=n` one alone.
+//! Nothing here sleeps, and nothing depends on the machine.
+
+mod acts;
+mod clock;
+mod data;
+mod faults;
+mod net;
+mod rx;
+mod sink;
+mod source;
+mod tx;
+mod world;
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use world::Mutation;
+
+/// Seeds of an ordinary test run.
+const SEEDS: u64 = 3000;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+/// One seed; what went wrong in it, panics of the cores included.
+fn play(seed: u64, mutation: Mutation) -> Result<u64, String> {
+    catch_unwind(AssertUnwindSafe(|| acts::play(seed, mutation))).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
+    })
+}
+
+/// Plays seeds on all processors; the failures, and how many events there were.
+fn play_all(seeds: Range<u64>, mutation: Mutation) -> (Vec<(u64, String)>, u64) {
+    let (next, events) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut failed = Vec::new();
+        while let Some(seed) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|s| *s < seeds.end) {
+            match play(seed, mutation) {
+                Ok(count) => _ = events.fetch_add(count, Ordering::Relaxed),
+                Err(why) => failed.push((seed, why)),
+            }
+        }
+        failed
+    };
+    let mut failed = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("no panic gets this far"))
+            .collect::<Vec<_>>()
+    });
+    failed.sort();
+    (failed, events.into_inner())
+}
+
+#[test]
+fn whatever_happens_the_stream_arrives_once_in_order_and_soon() {
+    let first = number("SEED").unwrap_or(0);
+    let count = if number("SEED").is_some() { 1 } else { number("SEEDS").unwrap_or(SEEDS) };
+    let began = Instant::now();
+    let (failed, events) = play_all(first..first + count, Mutation::None);
+    println!("{count} seeds, {events} events in {:.1?}", began.elapsed());
+    for (seed, why) in failed.iter().take(20) {
+        println!("seed {seed}: {why}\n    replay: SEED={seed} cargo test --test sim whatever");
+    }
+    assert!(failed.is_empty(), "{} of {count} seeds failed", failed.len());
+}

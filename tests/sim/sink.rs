@@ -1,0 +1,97 @@
+//! The output: takes legs at some rate, or sleeps, and knows whether what it takes is the stream.
+
+use super::clock::{Clock, Event};
+use super::data;
+use millipede::proto::leg::Leg;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+pub struct Sink {
+    /// Bytes a second; 0 while it sleeps.
+    rate: f64,
+    queue: VecDeque<Leg>,
+    /// Whether `Taken` is planned for the first of the queue.
+    busy: bool,
+    pub taken: u64,
+    pub closed: bool,
+    crc: Option<crc32fast::Hasher>,
+    taken_at: Instant,
+    /// The longest time in which nothing was taken, up to a taking, and when it ended.
+    pub gap: (Duration, Instant),
+    pub first_at: Option<Instant>,
+}
+
+impl Sink {
+    pub fn new(clock: &Clock, rate: f64, checked: bool) -> Self {
+        Sink {
+            rate,
+            queue: VecDeque::new(),
+            busy: false,
+            taken: 0,
+            closed: false,
+            crc: checked.then(crc32fast::Hasher::new),
+            taken_at: clock.now,
+            gap: (Duration::ZERO, clock.now),
+            first_at: None,
+        }
+    }
+
+    pub fn give(&mut self, clock: &mut Clock, leg: Leg) {
+        self.queue.push_back(leg);
+        self.start(clock);
+    }
+
+    /// From now on it takes so many bytes a second; 0 is asleep.
+    pub fn set_rate(&mut self, clock: &mut Clock, rate: f64) {
+        self.rate = rate;
+        self.start(clock);
+    }
+
+    /// The leg that was taken now.
+    pub fn took(&mut self, clock: &mut Clock) -> Option<Leg> {
+        self.busy = false;
+        let leg = self.queue.pop_front()?;
+        let gap = clock.now - self.taken_at;
+        if gap > self.gap.0 && self.taken > 0 {
+            self.gap = (gap, clock.now);
+        }
+        self.taken_at = clock.now;
+        self.first_at.get_or_insert(clock.now);
+        self.start(clock);
+        Some(leg)
+    }
+
+    /// What is wrong with a leg that was taken.
+    pub fn check(&mut self, leg: &Leg) -> Option<String> {
+        if leg.offset != self.taken {
+            return Some(format!("{leg:?} was delivered where byte {} is wanted", self.taken));
+        }
+        if let Some(at) = data::first_wrong(leg.offset, leg.bytes()) {
+            return Some(format!("byte {at} of the stream is wrong"));
+        }
+        if let Some(crc) = &mut self.crc {
+            crc.update(leg.bytes());
+        }
+        self.taken += leg.len();
+        None
+    }
+
+    pub fn crc(&self) -> u32 {
+        self.crc.clone().map_or(0, crc32fast::Hasher::finalize)
+    }
+
+    /// For how long it has taken nothing of what it was given.
+    pub fn blocked(&self, now: Instant) -> Duration {
+        if self.queue.is_empty() { Duration::ZERO } else { now - self.taken_at }
+    }
+
+    fn start(&mut self, clock: &mut Clock) {
+        if let Some(leg) = self.queue.front()
+            && !self.busy
+            && self.rate > 0.0
+        {
+            self.busy = true;
+            clock.after(Duration::from_secs_f64(leg.len() as f64 / self.rate), Event::Taken);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The input: how fast it comes, and into which legs it is cut on its way to the core.
+
+use super::clock::{Clock, Event};
+use super::data::Piece;
+use millipede::proto::transmission::Transmission;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A leg goes short when the input has paused for this long.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What the input is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    /// All that will ever come.
+    pub total: u64,
+    /// Bytes a second.
+    pub rate: f64,
+    /// Of each period, the part in which nothing comes.
+    pub pause: Duration,
+    pub period: Duration,
+    /// Legs are never longer than this, however fast it comes.
+    pub leg_max: usize,
+    /// What there is goes at once to a connection that waits.
+    pub charmode: bool,
+}
+
+pub struct Source {
+    pub flow: Flow,
+    /// Bytes that have come, and that were given to the core.
+    come: f64,
+    pub pushed: u64,
+    seen: Option<Instant>,
+    pushed_at: Option<Instant>,
+    ended: bool,
+    /// The sender's memory: in use, and all of it.
+    pub memory: Arc<AtomicU64>,
+    pub budget: u64,
+    /// When `Input` is planned.
+    pub due: Option<Instant>,
+}
+
+impl Source {
+    pub fn new(flow: Flow, budget: u64) -> Self {
+        Source {
+            flow,
+            come: 0.0,
+            pushed: 0,
+            seen: None,
+            pushed_at: None,
+            ended: false,
+            memory: Arc::default(),
+            budget,
+            due: None,
+        }
+    }
+
+    /// Gives the core at most one leg. False if there is nothing for it now; `Input` comes when there is.
+    pub fn feed(&mut self, clock: &mut Clock, core: &mut Transmission) -> bool {
+        if self.ended {
+            return false;
+        }
+        self.flow_until(clock);
+        if self.pushed == self.flow.total {
+            self.ended = true;
+            core.input_ended(clock.now);
+            return true;
+        }
+        let here = (self.come as u64).min(self.flow.total) - self.pushed;
+        let whole = (core.leg_size().min(self.flow.leg_max) as u64).min(self.flow.total - self.pushed);
+        let used = self.memory.load(Ordering::Relaxed);
+        if used > 0 && used + whole > self.budget {
+            return false; // memory comes back with an acknowledgement, which asks again
+        }
+        let paused = self.pushed_at.is_none_or(|at| clock.now >= at + PAUSE);
+        let hurried = here > 0 && (paused || (self.flow.charmode && core.is_hungry()));
+        if here < whole && !hurried {
+            self.wait(clock, whole - here);
+            return false;
+        }
+        let len = here.min(whole);
+        let piece = Piece::new(self.pushed, len as usize, &self.memory);
+        self.pushed += len;
+        self.pushed_at = Some(clock.now);
+        core.input(clock.now, Arc::new(piece));
+        true
+    }
+
+    fn flow_until(&mut self, clock: &Clock) {
+        let seen = self.seen.replace(clock.now).unwrap_or(clock.now);
+        let into = clock.elapsed().as_nanos() % self.flow.period.as_nanos().max(1);
+        if into >= self.flow.pause.as_nanos() {
+            self.come += self.flow.rate * (clock.now - seen).as_secs_f64();
+        }
+    }
+
+    /// Looks again when a leg should be full, at least every 100 ms.
+    fn wait(&mut self, clock: &mut Clock, missing: u64) {
+        let full = Duration::from_secs_f64((missing as f64 / self.flow.rate).clamp(1e-4, 0.1));
+        let at = clock.now + full.max(Duration::from_millis(1));
+        if self.due.is_none_or(|due| due > at) {
+            self.due = Some(at);
+            clock.at(at, Event::Input);
+        }
+    }
+}
