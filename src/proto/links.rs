@@ -410,10 +410,12 @@ pub struct Silence {
 
 impl Silence {
     /// Whether the sending side calls the connection dead: no life at all for 3 RTT + 3 s (more on a link
-    /// that was wronged before), or no byte from the peer for 30 s whatever its kernel does.
-    pub fn is_death(&self, rtt: Duration, lenience: u32) -> bool {
+    /// that was wronged before), or no byte from the peer for 30 s whatever its kernel does. Nor is it life
+    /// that the peer speaks unasked, if its kernel takes nothing and a ping was `asked` that long ago: then
+    /// nothing gets there.
+    pub fn is_death(&self, asked: Duration, rtt: Duration, lenience: u32) -> bool {
         let limit = ((rtt * 3 + SILENCE) * lenience).min(SILENCE_MAX.max(rtt * 3 + SILENCE));
-        self.peer.min(self.kernel) >= limit || self.peer >= PEER_SILENCE.max(limit)
+        self.peer.max(asked).min(self.kernel) >= limit || self.peer >= PEER_SILENCE.max(limit)
     }
 }
 
@@ -563,10 +565,12 @@ mod tests {
         links.up(0);
         assert_eq!(links.lenience(0), 2);
         let silence = |s: u64| Silence { peer: ms(s * 1000), kernel: ms(s * 1000) };
-        assert!(silence(4).is_death(ms(100), 1) && !silence(4).is_death(ms(100), 2));
-        assert!(silence(60).is_death(ms(100), 32));
-        assert!(Silence { peer: ms(30_000), kernel: ms(0) }.is_death(ms(100), 1));
-        assert!(!Silence { peer: ms(29_000), kernel: ms(0) }.is_death(ms(100), 1));
+        assert!(silence(4).is_death(ms(0), ms(100), 1) && !silence(4).is_death(ms(0), ms(100), 2));
+        assert!(silence(60).is_death(ms(0), ms(100), 32));
+        assert!(Silence { peer: ms(30_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
+        let deaf = Silence { peer: ms(0), kernel: ms(4000) };
+        assert!(deaf.is_death(ms(4000), ms(100), 1) && !deaf.is_death(ms(3000), ms(100), 1));
+        assert!(!Silence { peer: ms(29_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
     }
 
     #[test]

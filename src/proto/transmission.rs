@@ -341,11 +341,13 @@ impl Transmission {
         self.step(now);
     }
 
-    /// This worker's connection has nothing to read and has shown no life for so long.
+    /// This worker's connection has nothing to read now, and has shown no life for so long; to be reported
+    /// every second or so for every connection, as what comes in is no proof that anything gets out.
     pub fn quiet(&mut self, now: Instant, worker: usize, silence: Silence) {
         let Some(link) = self.links.link_of(worker) else { return };
         let rtt = self.sender.pace(worker).and_then(|pace| pace.rtt()).unwrap_or_default();
-        if silence.is_death(rtt, self.links.lenience(link)) {
+        let asked = self.lines[worker].ping.map(|(_, sent)| now.saturating_duration_since(sent));
+        if silence.is_death(asked.unwrap_or_default(), rtt, self.links.lenience(link)) {
             self.actions.push_back(Action::Drop(worker, LossReason::Silent));
             self.lost(now, worker, &LossReason::Silent);
         }
