@@ -22,6 +22,10 @@ use std::time::{Duration, Instant};
 /// A leg that arrived damaged this often ends the transfer: the fault is not the network's chance.
 pub const FAILURES_MAX: u8 = 4;
 
+/// A further copy of a late leg waits this long for a connection on another link: what is slow or broken is
+/// more often a link than one of its connections.
+const OTHER_LINK_FIRST: Duration = Duration::from_millis(200);
+
 /// A peer that broke the rules of the protocol; its connection is closed and nothing it said is believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
@@ -77,8 +81,10 @@ struct Held {
     carriers: u32,
     /// When the latest copy was given to a connection; None while fresh.
     sent: Option<Instant>,
-    /// When the latest copy is late.
+    /// When the latest copy is late, as another link sees it.
     late: Option<Instant>,
+    /// When it is late for its own link; ≥ `late`.
+    late_here: Option<Instant>,
     /// Copies given to connections so far.
     copies: u32,
     /// Times it arrived damaged; < [`FAILURES_MAX`].
@@ -124,6 +130,8 @@ pub struct Sender {
     ended: bool,
     /// Sent before, to be sent again; all ≥ `first` and < `fresh`.
     again: BTreeSet<u64>,
+    /// Sent and not received, by when the latest copy is late; exactly the legs whose `late` is set.
+    lates: BTreeSet<(Instant, u64)>,
     lanes: Vec<Option<Lane>>,
     edge: Edge,
     /// When the latest-sent of the received legs was sent: whatever is older has been overtaken.
@@ -147,6 +155,7 @@ impl Sender {
             delivered: 0,
             ended: false,
             again: BTreeSet::new(),
+            lates: BTreeSet::new(),
             lanes: (0..workers).map(|_| None).collect(),
             edge: Edge { bytes: 0, legs: 0 },
             newest_received: None,
@@ -173,6 +182,7 @@ impl Sender {
             carriers: 0,
             sent: None,
             late: None,
+            late_here: None,
             copies: 0,
             failures: 0,
             crc: None,
@@ -220,14 +230,15 @@ impl Sender {
     }
 
     /// The next leg for this connection, if there is one it should carry. It counts as sent from now on.
-    pub fn take(&mut self, now: Instant, worker: usize) -> Option<Leg> {
+    /// `mates` are the connections on its link, itself included, a bit each.
+    pub fn take(&mut self, now: Instant, worker: usize, mates: u32) -> Option<Leg> {
         if self.lanes[worker].as_ref().is_none_or(|lane| lane.suspect) {
             return None;
         }
         let sequence = self
-            .next_again(worker)
+            .next_again(now, worker, mates)
             .or_else(|| self.next_fresh())
-            .or_else(|| self.next_straggler(now, worker))?;
+            .or_else(|| self.next_straggler(now, worker, mates))?;
         Some(self.send(now, worker, sequence))
     }
 
@@ -307,8 +318,13 @@ impl Sender {
 
     /// When, after `now`, `rescue` or `take` for an idle connection may have something to do unasked.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let stragglers = self.idle_input().then(|| self.stragglers().filter_map(|(_, held)| held.late));
-        self.late_head().into_iter().chain(stragglers.into_iter().flatten()).filter(|at| *at > now).min()
+        let mut copies = self.lates.range((now, u64::MAX)..).map(|(at, _)| *at).next();
+        if self.lates.first().is_some_and(|(at, _)| *at <= now) {
+            // late already: some connection may become the right one for it by the mere passing of time
+            copies = Some(copies.map_or(now + OTHER_LINK_FIRST, |at| at.min(now + OTHER_LINK_FIRST)));
+        }
+        let copies = copies.filter(|_| self.rescues && self.next_fresh().is_none());
+        self.late_head().into_iter().chain(copies).filter(|at| *at > now).min()
     }
 
     /// The CRC-32 of a leg that is about to leave, where legs are checked; so it is known before the leg
@@ -386,8 +402,25 @@ impl Sender {
 
     // ---- choosing -------------------------------------------------------------------------------------
 
-    fn next_again(&self, worker: usize) -> Option<u64> {
-        self.again.iter().copied().find(|s| self.get(*s).is_some_and(|h| h.carriers & (1 << worker) == 0))
+    fn next_again(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
+        let suits = |s: &u64| self.get(*s).is_some_and(|held| self.suits(now, worker, mates, held));
+        self.again.iter().copied().find(suits)
+    }
+
+    /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
+    /// unless no other link offered itself in good time.
+    fn suits(&self, now: Instant, worker: usize, mates: u32, held: &Held) -> bool {
+        let elsewhere = self.willing() & !mates & !held.carriers;
+        let waited = held.late_here.is_none_or(|at| at + OTHER_LINK_FIRST <= now);
+        held.carriers & (1 << worker) == 0 && (held.carriers & mates == 0 || elsewhere == 0 || waited)
+    }
+
+    /// Connections that may be given legs.
+    fn willing(&self) -> u32 {
+        let lanes = self.lanes.iter().enumerate();
+        lanes
+            .filter(|(_, lane)| lane.as_ref().is_some_and(|l| !l.suspect))
+            .fold(0, |all, (w, _)| all | 1 << w)
     }
 
     fn next_fresh(&self) -> Option<u64> {
@@ -395,52 +428,57 @@ impl Sender {
         (self.fresh < self.edge.legs && held.offset + held.len <= self.edge.bytes).then_some(self.fresh)
     }
 
-    /// With nothing else to send, a leg that one other connection holds too long, or (at the stream's end)
-    /// would hold longer than this one needs.
-    fn next_straggler(&self, now: Instant, worker: usize) -> Option<u64> {
+    /// With nothing else to send, a leg that other connections hold too long, or (when all else has been
+    /// delivered, or the stream ends) one other would hold longer than this one needs.
+    fn next_straggler(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
         if !self.idle_input() {
             return None;
         }
-        let pace = &self.lanes[worker].as_ref()?.pace;
-        let carrying = self.lanes[worker].as_ref()?.bytes_in_flight;
-        self.stragglers()
-            .find(|(sequence, held)| {
-                let late = held.late.is_some_and(|at| at <= now);
-                let slower = self.ended
-                    && match (self.expected(*sequence, held), pace.need(carrying + held.len)) {
-                        (Some(there), Some(here)) => there > now + here * 2,
-                        _ => false,
-                    };
-                held.carriers & (1 << worker) == 0 && (late || slower)
+        let late = self.lates.iter().take_while(|(at, _)| *at <= now).map(|(_, sequence)| *sequence);
+        let late = late.filter(|s| {
+            self.get(*s).is_some_and(|held| {
+                let late = held.carriers & mates == 0 || held.late_here.is_some_and(|at| at <= now);
+                held.carriers != 0 && late && self.suits(now, worker, mates, held)
             })
-            .map(|(sequence, _)| sequence)
+        });
+        let slower =
+            (self.ended || self.is_starving()).then(|| self.next_slower(now, worker, mates)).flatten();
+        late.min().into_iter().chain(slower).min()
+    }
+
+    /// A leg that the only connection which has it would hold for over twice as long as this one needs.
+    fn next_slower(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
+        let own = self.lanes[worker].as_ref()?;
+        let slower = |flight: &&Flight| {
+            let here = own.pace.need(own.bytes_in_flight + flight.len);
+            flight.need.zip(here).is_some_and(|(need, here)| flight.sent + need > now + here * 2)
+        };
+        let alone = |flight: &&Flight| {
+            self.get(flight.sequence).is_some_and(|held| {
+                held.payload.is_some()
+                    && held.carriers.is_power_of_two()
+                    && self.suits(now, worker, mates, held)
+            })
+        };
+        let lanes =
+            self.lanes.iter().flatten().filter(|lane| lane.flights.back().is_some_and(|f| slower(&f)));
+        lanes.filter_map(|l| l.flights.iter().find(|f| slower(f) && alone(f))).map(|f| f.sequence).min()
+    }
+
+    /// Whether the window is shut and the output has nothing, because the head is missing.
+    fn is_starving(&self) -> bool {
+        self.is_shut() && self.held.front().is_some_and(|head| head.offset <= self.delivered)
     }
 
     fn idle_input(&self) -> bool {
         self.rescues && self.again.is_empty() && self.next_fresh().is_none()
     }
 
-    /// Legs on the way on one connection only.
-    fn stragglers(&self) -> impl Iterator<Item = (u64, &Held)> {
-        let sent = (self.fresh - self.first) as usize;
-        (self.first..)
-            .zip(self.held.iter().take(sent))
-            .filter(|(_, h)| h.payload.is_some() && h.carriers.count_ones() == 1)
-    }
-
-    /// When the only carrier of this leg should have brought it.
-    fn expected(&self, sequence: u64, held: &Held) -> Option<Instant> {
-        let carrier = held.carriers.trailing_zeros() as usize;
-        let lane = self.lanes.get(carrier)?.as_ref()?;
-        let flight = lane.flights.iter().find(|flight| flight.sequence == sequence)?;
-        Some(flight.sent + flight.need?)
-    }
-
     /// When the head is late, if it has been overtaken and is not already to be sent again.
     fn late_head(&self) -> Option<Instant> {
         let head = self.held.front()?;
         let overtaken = self.rescues && head.carriers != 0 && head.sent? < self.newest_received?;
-        (overtaken && !self.again.contains(&self.first)).then_some(head.late?)
+        (overtaken && !self.again.contains(&self.first)).then_some(head.late_here?)
     }
 
     // ---- moving ---------------------------------------------------------------------------------------
@@ -455,9 +493,10 @@ impl Sender {
         let lane = self.lanes[worker].get_or_insert_default();
         lane.bytes_in_flight += held.len;
         let need = lane.pace.need(lane.bytes_in_flight);
-        // each further copy is given twice the time of the one before, so that a path that slows down for
-        // everybody is not filled with copies
-        let patience = lane.pace.late_after(need) * (1 << held.copies.min(6));
+        // on its own link, each further copy is given twice the time of the one before, so that a path that
+        // slows down for everybody is not filled with copies
+        let patience = lane.pace.late_after(need);
+        held.late_here = Some(now + patience * (1 << held.copies.min(6)));
         lane.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
         if held.copies > 0 {
             self.stats.legs_again += 1;
@@ -466,7 +505,10 @@ impl Sender {
         held.copies += 1;
         held.carriers |= 1 << worker;
         held.sent = Some(now);
-        held.late = Some(now + patience);
+        if let Some(was_late) = held.late.replace(now + patience) {
+            self.lates.remove(&(was_late, sequence));
+        }
+        self.lates.insert((now + patience, sequence));
         let payload = held.payload.clone().unwrap_or_else(|| unreachable!("only unreceived legs are sent"));
         Leg { sequence, offset: held.offset, payload }
     }
@@ -529,7 +571,10 @@ impl Sender {
         self.again.remove(&sequence);
         let held = self.get_mut(sequence)?;
         held.payload.take()?;
-        let len = held.len;
+        let (len, late) = (held.len, held.late);
+        if let Some(late) = late {
+            self.lates.remove(&(late, sequence));
+        }
         self.newest_received = self.newest_received.max(sent);
         Some(len)
     }

@@ -575,7 +575,8 @@ impl Transmission {
         let mut passed = 0u32;
         while let Some(worker) = self.choose(passed) {
             passed |= 1 << worker;
-            let Some(leg) = self.sender.take(now, worker) else { continue };
+            let mates = self.mates(worker);
+            let Some(leg) = self.sender.take(now, worker, mates) else { continue };
             passed = 0;
             let line = &mut self.lines[worker];
             line.ready = false;
@@ -585,6 +586,12 @@ impl Transmission {
             self.ready.retain(|w| *w != worker);
             self.actions.push_back(Action::Send(worker, leg));
         }
+    }
+
+    /// The connections on the link of this one, a bit each.
+    fn mates(&self, worker: usize) -> u32 {
+        let link = self.links.link_of(worker);
+        (0..self.lines.len()).filter(|w| self.links.link_of(*w) == link).fold(0, |mates, w| mates | 1 << w)
     }
 
     /// The ready connection that takes the next leg: the first link's first, and of a link's the one that
