@@ -28,9 +28,11 @@ pub fn play(seed: u64, mutation: Mutation) -> Result<u64, String> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let lasts = Duration::from_secs_f64(spread(&mut rng, 0.05, 20.0));
     let mut world = World::new(config(&mut rng, seed, mutation, lasts));
+    world.tell(&format!("{:#?}", world.config));
     harm(&mut rng, &mut world, lasts);
     world.run(lasts, World::both_ended)?;
     world.war = false;
+    world.tell("act two");
     let begun = world.tx.ending.is_none();
     let time = heal(&mut rng, &mut world);
     world.run(time, |world| world.tx.ending.is_some()).and_then(|_| judge(&world, time, begun))?;
@@ -155,6 +157,7 @@ fn heal(rng: &mut SmallRng, world: &mut World) -> Duration {
         Fault::Sink { rate: sink },
         Fault::Input { rate: 1e9 },
     ] {
+        world.tell(&format!("{fault:?}"));
         fault.strike(world);
     }
     world.tx.source.flow.pause = Duration::ZERO;

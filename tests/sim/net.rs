@@ -105,6 +105,8 @@ struct End {
     forgotten: bool,
     /// The process has closed it, or was told that it is dead.
     closed: bool,
+    /// The kernel has cut it: nothing more leaves.
+    severed: bool,
     owes_drained: bool,
 }
 
@@ -173,6 +175,7 @@ impl Net {
             silent: false,
             forgotten: false,
             closed: false,
+            severed: false,
             owes_drained: false,
         };
         let in_flight = self.links[link].ways[TX].rate * self.round_trip(link).as_secs_f64() * 1.5;
@@ -186,7 +189,7 @@ impl Net {
 
     pub fn write(&mut self, conn: usize, end: usize, bytes: &[u8]) {
         let from = &mut self.conns[conn].ends[end];
-        if !from.closed {
+        if !from.closed && !from.severed {
             from.backlog.extend(bytes);
             self.enqueue(conn, end);
         }
@@ -229,6 +232,7 @@ impl Net {
             let mut keep = self.rng.random_range(0..=flying);
             let from = &mut self.conns[conn].ends[end];
             from.backlog.clear();
+            from.severed = true;
             for parcel in &mut from.flying {
                 keep -= parcel.truncate(keep);
             }
@@ -440,13 +444,18 @@ impl Net {
     }
 
     fn resume(&mut self, conn: usize, end: usize) {
-        if self.links[self.conns[conn].link].ways[end].silent.is_some() {
+        let way = &self.links[self.conns[conn].link].ways[end];
+        if way.silent.is_some() {
             return;
         }
         let from = &mut self.conns[conn].ends[end];
-        from.silent = false;
-        for parcel in std::mem::take(&mut from.stuck) {
-            self.launch(conn, end, parcel);
+        if !std::mem::take(&mut from.silent) {
+            return;
+        }
+        // what is stuck left before what flies
+        while let Some(parcel) = from.stuck.pop_back() {
+            from.flying.push_front(parcel);
+            self.clock.after(way.delay, Event::Net(Happening::Arrive { conn, end }));
         }
         if end == RX {
             let bytes = std::mem::take(&mut self.conns[conn].stuck_ack);

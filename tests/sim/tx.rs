@@ -114,15 +114,9 @@ impl Tx {
         let now = net.clock.now;
         for worker in 0..self.lines.len() {
             let Some(line) = self.lines[worker].as_ref().filter(|line| line.welcomed) else { continue };
-            let (peer, kernel) = (now - line.heard_at, now - net.conns[line.conn].kernel_at);
-            if peer >= PATROL {
-                self.core.quiet(
-                    now,
-                    worker,
-                    Silence { peer, kernel: kernel.min(now - net.conns[line.conn].dialled) },
-                );
-                self.settle(net);
-            }
+            let silence = Silence { peer: now - line.heard_at, kernel: now - net.conns[line.conn].kernel_at };
+            self.core.quiet(now, worker, silence);
+            self.settle(net);
         }
     }
 
@@ -295,6 +289,7 @@ impl Tx {
     }
 
     fn send(&mut self, net: &mut Net, worker: usize, leg: &Leg) {
+        self.said.push(format!("{leg:?} to connection {worker}"));
         if leg.sequence >= self.edge.legs || leg.range().end > self.edge.bytes {
             self.failure = Some(format!("{leg:?} was sent beyond the window, {:?}", self.edge));
         }

@@ -88,6 +88,8 @@ pub struct World {
     pub flips: u32,
     at_once: (Instant, u32),
     pub events: u64,
+    /// Whether to print what happens: `TRACE=1`, of use with `SEED`.
+    trace: bool,
 }
 
 impl World {
@@ -102,7 +104,8 @@ impl World {
         let tx = Tx::new(&mut net, core, source, config.checked, config.mutation);
         let rx = receiver(&mut net, &config, 1);
         let at_once = (net.clock.now, 0);
-        World { net, tx, rx, config, war: true, flips: 0, at_once, events: 0 }
+        let trace = std::env::var_os("TRACE").is_some();
+        World { net, tx, rx, config, war: true, flips: 0, at_once, events: 0, trace }
     }
 
     /// Another receiving process takes the place of the one that was there, which is killed.
@@ -119,10 +122,27 @@ impl World {
         let until = self.net.clock.now + time;
         while !done(self) {
             let Some(event) = self.net.clock.next(until) else { return Ok(done(self)) };
+            if self.trace && matches!(event, Event::Fault(_)) {
+                self.tell(&format!("{event:?}"));
+            }
             self.happen(event);
             self.check()?;
+            self.tell_said();
         }
         Ok(true)
+    }
+
+    /// A line of the trace.
+    pub fn tell(&self, what: &str) {
+        if self.trace {
+            println!("{:10.4} {what}", self.net.clock.elapsed().as_secs_f64());
+        }
+    }
+
+    fn tell_said(&mut self) {
+        for (who, said) in [("tx", self.tx.said.split_off(0)), ("rx", self.rx.said.split_off(0))] {
+            said.iter().for_each(|line| self.tell(&format!("{who}: {line}")));
+        }
     }
 
     pub fn both_ended(&self) -> bool {
