@@ -83,6 +83,8 @@ struct Held {
     sent: Option<Instant>,
     /// When the latest copy is late, as another link sees it.
     late: Option<Instant>,
+    /// When the first of its copies should be there, as far as is known.
+    expected: Option<Instant>,
     /// When it is late for its own link; ≥ `late`.
     late_here: Option<Instant>,
     /// Copies given to connections so far.
@@ -183,6 +185,7 @@ impl Sender {
             sent: None,
             late: None,
             late_here: None,
+            expected: None,
             copies: 0,
             failures: 0,
             crc: None,
@@ -446,23 +449,26 @@ impl Sender {
         late.min().into_iter().chain(slower).min()
     }
 
-    /// A leg that the only connection which has it would hold for over twice as long as this one needs.
+    /// A leg that is expected from those who have it in over twice the time that this one needs.
     fn next_slower(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
         let own = self.lanes[worker].as_ref()?;
-        let slower = |flight: &&Flight| {
+        let slower = |flight: &Flight, expected: Option<Instant>| {
             let here = own.pace.need(own.bytes_in_flight + flight.len);
-            flight.need.zip(here).is_some_and(|(need, here)| flight.sent + need > now + here * 2)
+            expected.zip(here).is_some_and(|(there, here)| there > now + here * 2)
         };
-        let alone = |flight: &&Flight| {
+        let wanted = |flight: &Flight| {
             self.get(flight.sequence).is_some_and(|held| {
                 held.payload.is_some()
-                    && held.carriers.is_power_of_two()
+                    && held.carriers != 0
+                    && slower(flight, held.expected)
                     && self.suits(now, worker, mates, held)
             })
         };
-        let lanes =
-            self.lanes.iter().flatten().filter(|lane| lane.flights.back().is_some_and(|f| slower(&f)));
-        lanes.filter_map(|l| l.flights.iter().find(|f| slower(f) && alone(f))).map(|f| f.sequence).min()
+        let is_slow = |lane: &&Lane| {
+            lane.flights.back().is_some_and(|last| slower(last, last.need.map(|need| last.sent + need)))
+        };
+        let lanes = self.lanes.iter().flatten().filter(is_slow);
+        lanes.filter_map(|l| l.flights.iter().find(|f| wanted(f))).map(|f| f.sequence).min()
     }
 
     /// Whether the window is shut and the output has nothing, because the head is missing.
@@ -505,6 +511,8 @@ impl Sender {
         held.copies += 1;
         held.carriers |= 1 << worker;
         held.sent = Some(now);
+        let before = held.expected.filter(|at| *at > now && held.carriers != 0);
+        held.expected = before.into_iter().chain(need.map(|need| now + need)).min();
         if let Some(was_late) = held.late.replace(now + patience) {
             self.lates.remove(&(was_late, sequence));
         }
