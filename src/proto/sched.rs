@@ -107,7 +107,7 @@ impl Default for LegSize {
 const LATE_AT_LEAST: Duration = Duration::from_millis(200);
 
 /// When a leg is late on a connection that nothing is known about yet.
-const LATE_UNMEASURED: Duration = Duration::from_secs(1);
+pub const LATE_UNMEASURED: Duration = Duration::from_secs(1);
 
 /// What is known about the pace of one connection.
 #[derive(Clone, Debug, Default)]

@@ -14,7 +14,7 @@
 //! ```
 
 use super::leg::{Leg, Payload};
-use super::sched::Pace;
+use super::sched::{LATE_UNMEASURED, Pace};
 use super::wire::{Ack, Edge, Fin};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -120,6 +120,9 @@ struct Lane {
 /// The sender's legs, window and connections. Call order: `attach` per connection, then `take` whenever it
 /// can carry a leg and `ack` as they come; `detach` when it is gone. `push` and `end` at any time.
 pub struct Sender {
+    /// Bytes that may be held, and that are: those of legs not received.
+    memory: u64,
+    held_bytes: u64,
     /// Legs from `first` on; the front one is never received.
     held: VecDeque<Held>,
     first: u64,
@@ -147,9 +150,12 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender with places for `workers` connections and nothing to send yet.
-    pub fn new(workers: usize) -> Self {
+    /// A sender with places for `workers` connections and nothing to send yet, whose owner stops pushing
+    /// when it holds `memory` bytes.
+    pub fn new(workers: usize, memory: u64) -> Self {
         Sender {
+            memory,
+            held_bytes: 0,
             held: VecDeque::new(),
             first: 0,
             fresh: 0,
@@ -191,6 +197,7 @@ impl Sender {
             crc: None,
         });
         self.pushed += len;
+        self.held_bytes += len;
     }
 
     /// The stream ends with what was pushed.
@@ -452,9 +459,14 @@ impl Sender {
     /// A leg that is expected from those who have it in over twice the time that this one needs.
     fn next_slower(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
         let own = self.lanes[worker].as_ref()?;
+        // while the output starves, an idle connection of unknown pace is tried, and one that should have
+        // shown its pace is not waited for
+        let starving = self.is_starving();
+        let guess = (starving && own.flights.is_empty()).then(|| own.pace.rtt().unwrap_or_default() * 2);
         let slower = |flight: &Flight, expected: Option<Instant>| {
-            let here = own.pace.need(own.bytes_in_flight + flight.len);
-            expected.zip(here).is_some_and(|(there, here)| there > now + here * 2)
+            let here = own.pace.need(own.bytes_in_flight + flight.len).or(guess);
+            let there = expected.or(starving.then(|| flight.sent + LATE_UNMEASURED));
+            there.zip(here).is_some_and(|(there, here)| there > now + here * 2)
         };
         let wanted = |flight: &Flight| {
             self.get(flight.sequence).is_some_and(|held| {
@@ -471,9 +483,10 @@ impl Sender {
         lanes.filter_map(|l| l.flights.iter().find(|f| wanted(f))).map(|f| f.sequence).min()
     }
 
-    /// Whether the window is shut and the output has nothing, because the head is missing.
+    /// Whether nothing more can be sent or even read, and the output has nothing, because the head is missing.
     fn is_starving(&self) -> bool {
-        self.is_shut() && self.held.front().is_some_and(|head| head.offset <= self.delivered)
+        let full = self.held_bytes >= self.memory / 8 * 7;
+        (self.is_shut() || full) && self.held.front().is_some_and(|head| head.offset <= self.delivered)
     }
 
     fn idle_input(&self) -> bool {
@@ -580,6 +593,7 @@ impl Sender {
         let held = self.get_mut(sequence)?;
         held.payload.take()?;
         let (len, late) = (held.len, held.late);
+        self.held_bytes -= len;
         if let Some(late) = late {
             self.lates.remove(&(late, sequence));
         }

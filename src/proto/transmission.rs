@@ -163,7 +163,7 @@ impl Transmission {
     pub fn new(now: Instant, settings: Settings) -> Self {
         let workers = settings.workers;
         Transmission {
-            sender: Sender::new(workers),
+            sender: Sender::new(workers, settings.hello.buffer),
             links: Links::new(now, settings.links.len(), workers, settings.seed),
             lines: vec![Line::default(); workers],
             ready: Vec::new(),
