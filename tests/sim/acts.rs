@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// What the healed link is allowed beyond twice the time its rate needs.
 const GRACE: Duration = Duration::from_secs(10);
+/// Before anything has been received, attempts to connect may take 30 s, and TCP's own pauses grow.
+const GRACE_UNBEGUN: Duration = Duration::from_secs(40);
 /// The receiver repeats its last word for as long as this if the sender's "bye" is lost.
 const LINGER: Duration = Duration::from_secs(62);
 /// Patience that is over in some runs.
@@ -169,7 +171,7 @@ fn heal(rng: &mut SmallRng, world: &mut World) -> Duration {
     let wasted = 1.0 + 100.0 / flow.leg_max as f64;
     let remaining = (flow.total - world.rx.sink.taken) as f64;
     let seconds = 2.0 * remaining * wasted / rate.min(by_window) + remaining / sink;
-    Duration::from_secs_f64(seconds) + GRACE
+    Duration::from_secs_f64(seconds) + if world.tx.core.begun() { GRACE } else { GRACE_UNBEGUN }
 }
 
 /// After act two: the sender has ended, and as it should.

@@ -14,6 +14,7 @@ mod data;
 mod faults;
 mod net;
 mod rx;
+mod scenarios;
 mod sink;
 mod source;
 mod tx;
@@ -76,4 +77,37 @@ fn whatever_happens_the_stream_arrives_once_in_order_and_soon() {
         println!("seed {seed}: {why}\n    replay: SEED={seed} cargo test --test sim whatever");
     }
     assert!(failed.is_empty(), "{} of {count} seeds failed", failed.len());
+}
+
+/// Every mistake on purpose is noticed, within so many seeds.
+fn noticed(mutation: Mutation) {
+    let found = (0..1000).find_map(|seed| play(seed, mutation).err().map(|why| (seed, why)));
+    let (seed, why) = found.unwrap_or_else(|| panic!("{mutation:?} goes unnoticed"));
+    println!("{mutation:?}: seed {seed}: {why}");
+    assert_eq!(play(seed, Mutation::None).err(), None, "seed {seed} must blame the mutation alone");
+}
+
+#[test]
+fn counts_read_as_sequence_numbers_are_noticed() {
+    noticed(Mutation::CountsAreSequences);
+}
+
+#[test]
+fn a_leg_dropped_after_its_ack_is_noticed() {
+    noticed(Mutation::DropAfterAck);
+}
+
+#[test]
+fn an_early_verdict_is_noticed() {
+    noticed(Mutation::EarlyVerdict);
+}
+
+#[test]
+fn a_window_off_by_one_leg_is_noticed() {
+    noticed(Mutation::WindowOffByOne);
+}
+
+#[test]
+fn the_lack_of_rescue_is_noticed() {
+    noticed(Mutation::NoRescue);
 }

@@ -117,7 +117,6 @@ pub struct Conn {
     stuck_ack: usize,
     /// When the receiver's kernel last confirmed anything.
     pub kernel_at: Instant,
-    pub dialled: Instant,
 }
 
 pub struct Net {
@@ -181,7 +180,7 @@ impl Net {
         let in_flight = self.links[link].ways[TX].rate * self.round_trip(link).as_secs_f64() * 1.5;
         let tcp_window = (in_flight as usize).clamp(32 << 10, 8 << 20);
         let ends = [end(), end()];
-        self.conns.push(Conn { link, ends, tcp_window, stuck_ack: 0, kernel_at: now, dialled: now });
+        self.conns.push(Conn { link, ends, tcp_window, stuck_ack: 0, kernel_at: now });
         let conn = self.conns.len() - 1;
         self.clock.at(now, Event::Net(Happening::Syn { conn, tries: 0 }));
         conn

@@ -41,6 +41,9 @@ pub struct Tx {
     pub drops: Vec<LossReason>,
     pub failure: Option<String>,
     pub said: Vec<String>,
+    /// Every leg whose turn it is leaves damaged; 0 is none.
+    pub damage_every: u64,
+    sent: u64,
 }
 
 impl Tx {
@@ -62,6 +65,8 @@ impl Tx {
             drops: Vec::new(),
             failure: None,
             said: Vec::new(),
+            damage_every: 0,
+            sent: 0,
         }
     }
 
@@ -312,7 +317,14 @@ impl Tx {
             crc,
         };
         self.tell(net, worker, &Frame::Leg(header));
-        net.write(conn, TX, leg.bytes());
+        self.sent += 1;
+        if self.damage_every > 0 && self.sent.is_multiple_of(self.damage_every) {
+            let mut bytes = leg.bytes().to_vec();
+            bytes[0] ^= 1;
+            net.write(conn, TX, &bytes);
+        } else {
+            net.write(conn, TX, leg.bytes());
+        }
         net.want_drained(conn);
     }
 

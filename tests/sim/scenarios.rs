@@ -1,0 +1,268 @@
+//! Directed runs: one fault each, as users meet it, and what must come of it.
+
+use super::clock::Event;
+use super::faults::Fault;
+use super::net::{Door, RX, TX};
+use super::world::{Config, World};
+use millipede::proto::hello::RefusalCode;
+use millipede::proto::links::LossReason;
+use millipede::proto::reception::Loss;
+use millipede::proto::wire::Code;
+use std::time::Duration;
+
+/// The longest pause at the output that a single fault may cause.
+const GAP: Duration = Duration::from_millis(2500);
+
+fn s(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+/// A world with these links (rate, delay in seconds), connections and bytes.
+fn world(links: &[(f64, f64)], workers: usize, total: u64) -> World {
+    let mut config = Config::plain(1);
+    config.links = links.iter().map(|(rate, delay)| (*rate, s(*delay))).collect();
+    config.workers = workers;
+    config.flow.total = total;
+    World::new(config)
+}
+
+fn after(world: &mut World, seconds: f64, fault: Fault) {
+    world.net.clock.after(s(seconds), Event::Fault(fault));
+}
+
+/// Runs until both have ended, with success.
+fn completes(world: &mut World, within: f64) {
+    run(world, within, World::both_ended);
+    assert!(world.both_ended(), "not complete in {within} s: {} bytes delivered", world.rx.sink.taken);
+    assert_eq!((code(world, TX), code(world, RX)), (Some(Code::Complete), Some(Code::Complete)));
+    assert!(world.is_whole());
+}
+
+fn run(world: &mut World, seconds: f64, done: impl Fn(&World) -> bool) {
+    world.run(s(seconds), done).unwrap();
+}
+
+fn code(world: &World, end: usize) -> Option<Code> {
+    let ending = if end == TX { &world.tx.ending } else { &world.rx.ending };
+    ending.as_ref().map(|(_, ending)| ending.code)
+}
+
+fn no_gap(world: &World) {
+    assert!(world.rx.sink.gap.0 < GAP, "a gap of {:?} at the output", world.rx.sink.gap.0);
+}
+
+#[test]
+fn a_healthy_run_uses_its_links_and_loses_no_connection() {
+    let mut world = world(&[(2e6, 0.01); 2], 4, 8 << 20);
+    completes(&mut world, 6.0);
+    assert_eq!((&world.tx.drops[..], world.rx.losses.len()), (&[][..], 0));
+    assert!(world.tx.core.stats().sender.bytes_again < 1 << 18);
+}
+
+#[test]
+fn an_empty_stream_completes() {
+    completes(&mut world(&[(1e6, 0.01)], 2, 0), 2.0);
+}
+
+#[test]
+fn a_lost_fin_is_told_again() {
+    let mut world = world(&[(1e6, 0.01)], 1, 1 << 20);
+    run(&mut world, 10.0, |world| world.tx.core.awaits_verdict());
+    Fault::Cut { pick: 0, informed: [true; 2] }.strike(&mut world);
+    completes(&mut world, 5.0);
+}
+
+#[test]
+fn a_lost_verdict_is_told_again() {
+    let mut world = world(&[(1e6, 0.05)], 2, 1 << 20);
+    run(&mut world, 10.0, World::is_whole);
+    Fault::Kill { link: 0 }.strike(&mut world);
+    completes(&mut world, 5.0);
+}
+
+#[test]
+fn without_a_verdict_tx_says_that_it_does_not_know() {
+    let mut world = world(&[(1e6, 0.01)], 2, 1 << 20);
+    world.rx.mute_verdict = true;
+    run(&mut world, 10.0, World::is_whole);
+    after(&mut world, 1.0, Fault::Door { link: 0, door: Door::Refuses });
+    after(&mut world, 1.0, Fault::Kill { link: 0 });
+    run(&mut world, 100.0, World::both_ended);
+    assert_eq!((code(&world, TX), code(&world, RX)), (Some(Code::Incomplete), Some(Code::Complete)));
+    let (_, ending) = world.tx.ending.as_ref().unwrap();
+    assert!(ending.sentence.contains("not known"), "{}", ending.sentence);
+}
+
+#[test]
+fn another_receiving_process_is_not_the_one() {
+    let mut world = world(&[(1e6, 0.01)], 2, 8 << 20);
+    run(&mut world, 2.0, |_| false);
+    world.replace_receiver();
+    run(&mut world, 20.0, |world| world.tx.ending.is_some());
+    assert_eq!(code(&world, TX), Some(Code::Incomplete));
+    assert_eq!(code(&world, RX), None, "the new one waits for a stream of its own");
+    assert!(world.rx.refused.iter().all(|refusal| refusal.code == RefusalCode::NotThatReceiver));
+    assert!(!world.rx.refused.is_empty());
+}
+
+#[test]
+fn refused_everywhere_for_15_s_the_receiver_is_gone() {
+    let mut world = world(&[(1e6, 0.01); 2], 4, 64 << 20);
+    run(&mut world, 2.0, |_| false);
+    for link in [0, 1] {
+        Fault::Door { link, door: [Door::Refuses, Door::Forwards][link] }.strike(&mut world);
+        Fault::Kill { link }.strike(&mut world);
+    }
+    run(&mut world, 14.0, |_| false);
+    assert_eq!(code(&world, TX), None);
+    run(&mut world, 6.0, |world| world.tx.ending.is_some());
+    assert_eq!(code(&world, TX), Some(Code::Incomplete));
+}
+
+#[test]
+fn a_sender_that_is_gone_is_given_up_after_60_s() {
+    let mut world = world(&[(1e6, 0.01)], 4, 64 << 20);
+    run(&mut world, 2.0, |_| false);
+    world.tx.exit(&mut world.net);
+    run(&mut world, 59.0, |_| false);
+    assert_eq!(code(&world, RX), None);
+    run(&mut world, 5.0, |world| world.rx.ending.is_some());
+    assert_eq!(code(&world, RX), Some(Code::Incomplete));
+}
+
+#[test]
+fn patience_that_was_given_is_kept_and_over_at_both_ends() {
+    let mut config = Config::plain(1);
+    config.patience = [Some(s(30.0)), Some(s(90.0))];
+    config.flow.total = 64 << 20;
+    let mut world = World::new(config);
+    run(&mut world, 2.0, |_| false);
+    for link in [0, 1] {
+        Fault::Silence { link, ends: [true; 2] }.strike(&mut world);
+    }
+    run(&mut world, 30.0, |_| false);
+    assert_eq!(code(&world, TX), None);
+    run(&mut world, 6.0, |world| world.tx.ending.is_some());
+    assert_eq!(code(&world, TX), Some(Code::Incomplete));
+    // rx notices nothing for 60 s, and then has patience
+    run(&mut world, 110.0, |_| false);
+    assert_eq!(code(&world, RX), None);
+    run(&mut world, 10.0, |world| world.rx.ending.is_some());
+    assert_eq!(code(&world, RX), Some(Code::Incomplete));
+}
+
+#[test]
+fn one_connection_of_eight_is_forgotten() {
+    for pick in 0..8 {
+        let mut world = world(&[(2e6, 0.01)], 8, 20 << 20);
+        after(&mut world, 3.0, Fault::Forget { pick, ends: [true; 2] });
+        completes(&mut world, 20.0);
+        no_gap(&world);
+    }
+}
+
+#[test]
+fn one_of_two_links_goes_silent() {
+    for ends in [[true, true], [true, false], [false, true]] {
+        for link in [0, 1] {
+            let mut world = world(&[(2e6, 0.01); 2], 4, 32 << 20);
+            after(&mut world, 3.0, Fault::Silence { link, ends });
+            completes(&mut world, 25.0);
+            no_gap(&world);
+        }
+    }
+}
+
+#[test]
+fn all_links_dead_for_15_s() {
+    for fault in [Door::Open, Door::Refuses] {
+        let mut config = Config::plain(1);
+        config.flow.total = 16 << 20;
+        config.patience[TX] = Some(s(60.0));
+        let mut world = World::new(config);
+        for link in [0, 1] {
+            if fault == Door::Open {
+                after(&mut world, 2.0, Fault::Silence { link, ends: [true; 2] });
+                after(&mut world, 17.0, Fault::Speak { link });
+            } else {
+                after(&mut world, 2.0, Fault::Door { link, door: fault });
+                after(&mut world, 2.0, Fault::Kill { link });
+                after(&mut world, 17.0, Fault::Door { link, door: Door::Open });
+            }
+        }
+        completes(&mut world, 40.0);
+        assert!(world.rx.sink.gap.0 < s(21.0), "moves again {:?} after it stopped", world.rx.sink.gap.0);
+    }
+}
+
+#[test]
+fn the_first_link_dead_from_the_start_is_passed_over() {
+    for fault in [
+        Fault::Silence { link: 0, ends: [true; 2] },
+        Fault::Door { link: 0, door: Door::Refuses },
+        Fault::Door { link: 0, door: Door::Forwards },
+    ] {
+        let mut world = world(&[(2e6, 0.01); 2], 4, 4 << 20);
+        fault.strike(&mut world);
+        run(&mut world, 2.0, |world| world.rx.sink.first_at.is_some());
+        assert!(world.rx.sink.first_at.is_some());
+        completes(&mut world, 10.0);
+    }
+}
+
+#[test]
+fn a_slow_input_leaves_the_second_link_alone() {
+    let mut config = Config::plain(1);
+    config.links = vec![(50e6, s(0.01)); 2];
+    config.flow.rate = 8e6;
+    config.flow.total = 64 << 20;
+    config.low_water = 256 << 10;
+    let mut world = World::new(config);
+    completes(&mut world, 20.0);
+    let carried: Vec<u64> = world.net.links.iter().map(|link| link.carried).collect();
+    assert!(carried[1] * 100 <= carried[0] + carried[1], "{carried:?}");
+}
+
+#[test]
+fn a_window_shut_for_25_s_closes_nothing() {
+    let mut world = world(&[(2e6, 0.01); 2], 4, 16 << 20);
+    after(&mut world, 2.0, Fault::Sink { rate: 0.0 });
+    after(&mut world, 27.0, Fault::Sink { rate: 1e8 });
+    completes(&mut world, 45.0);
+    assert_eq!((&world.tx.drops[..], world.rx.losses.len()), (&[][..], 0));
+}
+
+/// A world where legs are checked, and that damages every nth leg.
+fn damaged(every: u64) -> World {
+    let mut config = Config::plain(1);
+    config.checked = true;
+    config.flow.total = 2 << 20;
+    let mut world = World::new(config);
+    world.tx.damage_every = every;
+    world
+}
+
+#[test]
+fn a_damaged_leg_is_sent_again() {
+    let mut world = damaged(10);
+    completes(&mut world, 10.0);
+    let stats = world.tx.core.stats();
+    assert!(stats.sender.damaged >= 5 && stats.sender.legs_again >= 5, "{stats:?}");
+    assert!(world.tx.drops.is_empty());
+}
+
+#[test]
+fn a_path_that_corrupts_ends_both_sides() {
+    let mut world = damaged(1);
+    run(&mut world, 10.0, World::both_ended);
+    assert_eq!((code(&world, TX), code(&world, RX)), (Some(Code::Corrupt), Some(Code::Corrupt)));
+}
+
+#[test]
+fn a_way_there_that_is_dead_is_noticed_though_the_peer_speaks() {
+    let mut world = world(&[(1e6, 0.01)], 1, 4 << 20);
+    after(&mut world, 1.0, Fault::Forget { pick: 0, ends: [true, false] });
+    completes(&mut world, 15.0);
+    assert_eq!(world.tx.drops, [LossReason::Silent]);
+    assert!(world.rx.losses.iter().all(|(loss, _)| *loss == Loss::Closed));
+}
