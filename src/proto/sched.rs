@@ -104,7 +104,7 @@ impl Default for LegSize {
 }
 
 /// No leg is called late before this: a loaded machine schedules its threads later than a network delivers.
-const LATE_AT_LEAST: Duration = Duration::from_millis(200);
+pub const LATE_AT_LEAST: Duration = Duration::from_millis(200);
 
 /// When a leg is late on a connection that nothing is known about yet.
 pub const LATE_UNMEASURED: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@
 //! ```
 
 use super::leg::{Leg, Payload};
-use super::sched::{LATE_UNMEASURED, Pace};
+use super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
 use super::wire::{Ack, Edge, Fin};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -329,7 +329,7 @@ impl Sender {
     /// When, after `now`, `rescue` or `take` for an idle connection may have something to do unasked.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let mut copies = self.lates.range((now, u64::MAX)..).map(|(at, _)| *at).next();
-        if self.lates.first().is_some_and(|(at, _)| *at <= now) {
+        if self.lates.first().is_some_and(|(at, _)| *at <= now) || self.is_starving() {
             // late already: some connection may become the right one for it by the mere passing of time
             copies = Some(copies.map_or(now + OTHER_LINK_FIRST, |at| at.min(now + OTHER_LINK_FIRST)));
         }
@@ -441,7 +441,7 @@ impl Sender {
     /// With nothing else to send, a leg that other connections hold too long, or (when all else has been
     /// delivered, or the stream ends) one other would hold longer than this one needs.
     fn next_straggler(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
-        if !self.idle_input() {
+        if !self.rescues {
             return None;
         }
         let late = self.lates.iter().take_while(|(at, _)| *at <= now).map(|(_, sequence)| *sequence);
@@ -468,16 +468,22 @@ impl Sender {
             let there = expected.or(starving.then(|| flight.sent + LATE_UNMEASURED));
             there.zip(here).is_some_and(|(there, here)| there > now + here * 2)
         };
+        let overdue =
+            |flight: &Flight| starving && flight.need.is_some_and(|n| flight.sent + n + LATE_AT_LEAST <= now);
         let wanted = |flight: &Flight| {
             self.get(flight.sequence).is_some_and(|held| {
+                let overdue = overdue(flight)
+                    && held.carriers & mates == 0
+                    && held.expected.is_none_or(|at| at + LATE_AT_LEAST <= now);
                 held.payload.is_some()
                     && held.carriers != 0
-                    && slower(flight, held.expected)
+                    && (overdue || slower(flight, held.expected))
                     && self.suits(now, worker, mates, held)
             })
         };
         let is_slow = |lane: &&Lane| {
-            lane.flights.back().is_some_and(|last| slower(last, last.need.map(|need| last.sent + need)))
+            let last = lane.flights.back().map(|f| slower(f, f.need.map(|need| f.sent + need)));
+            last.unwrap_or(false) || lane.flights.front().is_some_and(overdue)
         };
         let lanes = self.lanes.iter().flatten().filter(is_slow);
         lanes.filter_map(|l| l.flights.iter().find(|f| wanted(f))).map(|f| f.sequence).min()
@@ -487,10 +493,6 @@ impl Sender {
     fn is_starving(&self) -> bool {
         let full = self.held_bytes >= self.memory / 8 * 7;
         (self.is_shut() || full) && self.held.front().is_some_and(|head| head.offset <= self.delivered)
-    }
-
-    fn idle_input(&self) -> bool {
-        self.rescues && self.again.is_empty() && self.next_fresh().is_none()
     }
 
     /// When the head is late, if it has been overtaken and is not already to be sent again.
