@@ -31,6 +31,9 @@ const DIAL_MAX_BEGUN: Duration = Duration::from_secs(6);
 /// All links refused for so long in mid-session: the receiver is gone, not its host restarting a service.
 pub const REFUSED_MAX: Duration = Duration::from_secs(15);
 
+/// So long after a false death, a link has the ordinary limit of silence again.
+const FORGIVEN: Duration = Duration::from_secs(300);
+
 /// Why an attempt to get a connection failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialError {
@@ -99,8 +102,8 @@ struct Worker {
     state: WorkerState,
     /// Connections in a row that achieved nothing.
     misses: u32,
-    /// Its last connection was closed as silent on this link, and nothing was tried since.
-    silent_on: Option<usize>,
+    /// Its last connection was closed as silent on this link, about since then, and nothing was tried after.
+    silent_on: Option<(usize, Instant)>,
 }
 
 struct Link {
@@ -120,6 +123,8 @@ struct Link {
     last: String,
     /// Multiplies the limit of silence; doubles with each false death.
     lenience: u32,
+    /// When `lenience` last grew.
+    wronged_at: Option<Instant>,
 }
 
 impl Link {
@@ -152,6 +157,7 @@ impl Links {
             bad: None,
             last: String::new(),
             lenience: 1,
+            wronged_at: None,
         };
         Links {
             links: (0..links).map(link).collect(),
@@ -192,7 +198,7 @@ impl Links {
     }
 
     /// The worker's attempt succeeded. Returns the workers that shall leave where they are and come home.
-    pub fn up(&mut self, worker: usize) -> Vec<usize> {
+    pub fn up(&mut self, now: Instant, worker: usize) -> Vec<usize> {
         let WorkerState::Dialling(index) = self.workers[worker].state else { return Vec::new() };
         self.workers[worker].state = WorkerState::Up(index);
         let link = &mut self.links[index];
@@ -200,8 +206,12 @@ impl Links {
         link.up += 1;
         (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
         (link.refused, link.unresolved) = (None, false);
-        if self.workers[worker].silent_on.take() == Some(index) {
+        // whatever fell silent before the limit was raised was under the old one
+        if let Some((_, since)) = self.workers[worker].silent_on.take().filter(|(link, _)| *link == index)
+            && link.wronged_at.is_none_or(|at| since > at)
+        {
             link.lenience = (link.lenience * 2).min(32);
+            link.wronged_at = Some(now);
         }
         self.recall()
     }
@@ -254,7 +264,11 @@ impl Links {
             self.workers[worker].misses = 0;
         }
         let silent = *why == LossReason::Silent;
-        self.workers[worker].silent_on = silent.then_some(index);
+        if link.wronged_at.is_some_and(|at| now.saturating_duration_since(at) > FORGIVEN) {
+            (link.lenience, link.wronged_at) = (1, None);
+        }
+        let since = now.checked_sub(SILENCE * link.lenience).unwrap_or(now);
+        self.workers[worker].silent_on = silent.then_some((index, since));
         let died = silent && link.up == 0;
         if died {
             (link.failures, link.probe_at) = (link.failures.max(1), Some(now));
@@ -492,7 +506,7 @@ mod tests {
         let mut links = Links::new(start, 2, 6, 1);
         assert_eq!(place_all(&mut links, start).len(), 6);
         for worker in [1, 3] {
-            links.up(worker);
+            links.up(start, worker);
         }
         for worker in [0, 2, 4, 5] {
             links.failed(start, worker, &REFUSED);
@@ -500,9 +514,9 @@ mod tests {
         assert_eq!(place_all(&mut links, start), [(2, 1), (4, 1), (5, 1)], "worker 0 keeps link 0");
         assert_eq!(place_all(&mut links, start + PAUSE_MAX), [(0, 0)]);
         for worker in [2, 4, 5] {
-            links.up(worker);
+            links.up(start, worker);
         }
-        assert_eq!(links.up(0), [2, 4, 5], "called back when it answers");
+        assert_eq!(links.up(start, 0), [2, 4, 5], "called back when it answers");
         assert_eq!(links.state(2), WorkerState::Leaving(1));
         links.lost(start, 2, &LossReason::Left, true);
         assert_eq!(links.place(start, 2, true).map(|(link, _)| link), Some(0));
@@ -530,11 +544,11 @@ mod tests {
         let reset = LossReason::Failed("reset".into());
         for _ in 0..5 {
             assert_eq!(place_all(&mut links, start).len(), 1);
-            links.up(0);
+            links.up(start, 0);
             assert!(!links.lost(start, 0, &reset, true));
         }
         place_all(&mut links, start);
-        links.up(0);
+        links.up(start, 0);
         links.lost(start, 0, &reset, false);
         assert_eq!(place_all(&mut links, start), [], "it achieved nothing");
         assert_eq!(place_all(&mut links, start + PAUSE_MAX).len(), 1);
@@ -559,10 +573,10 @@ mod tests {
         let start = Instant::now();
         let mut links = Links::new(start, 1, 1, 1);
         place_all(&mut links, start);
-        links.up(0);
+        links.up(start, 0);
         links.lost(start, 0, &LossReason::Silent, true);
         place_all(&mut links, start);
-        links.up(0);
+        links.up(start, 0);
         assert_eq!(links.lenience(0), 2);
         let silence = |s: u64| Silence { peer: ms(s * 1000), kernel: ms(s * 1000) };
         assert!(silence(4).is_death(ms(0), ms(100), 1) && !silence(4).is_death(ms(0), ms(100), 2));
@@ -571,6 +585,22 @@ mod tests {
         let deaf = Silence { peer: ms(0), kernel: ms(4000) };
         assert!(deaf.is_death(ms(4000), ms(100), 1) && !deaf.is_death(ms(3000), ms(100), 1));
         assert!(!Silence { peer: ms(29_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
+        links.lost(start + FORGIVEN * 2, 0, &LossReason::Silent, true);
+        assert_eq!(links.lenience(0), 1, "long ago");
+    }
+
+    #[test]
+    fn one_silence_of_many_connections_is_one_wrong() {
+        let start = Instant::now();
+        let mut links = Links::new(start, 1, 4, 1);
+        place_all(&mut links, start);
+        (0..4).for_each(|worker| _ = links.up(start, worker));
+        (0..4).for_each(|worker| _ = links.lost(start, worker, &LossReason::Silent, true));
+        place_all(&mut links, start);
+        links.up(start + ms(50), 0);
+        place_all(&mut links, start);
+        (1..4).for_each(|worker| _ = links.up(start, worker));
+        assert_eq!(links.lenience(0), 2);
     }
 
     #[test]

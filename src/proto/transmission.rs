@@ -448,7 +448,7 @@ impl Transmission {
         self.sender.round_trip(worker, rtt);
         let Line { attempt, known, .. } = self.lines[worker];
         self.lines[worker] = Line { attempt, known, ping_at: Some(now + PING), ..Line::default() };
-        let leaving = self.links.up(worker);
+        let leaving = self.links.up(now, worker);
         if let Some(worker) = leaving.iter().find(|w| **w != worker) {
             self.say_link(3, link, &format!("answers again; connection {worker} and others come back to it"));
         }
