@@ -663,17 +663,17 @@ impl Transmission {
     /// The reason to end now, if there is one.
     fn given_up(&self, now: Instant) -> Option<Ending> {
         let begun = self.begun();
-        if let Some((link, code, sentence)) = self.links.all_bad() {
-            return Some(self.unwanted(link, code, sentence));
+        if let Some((link, _, sentence)) = self.links.all_bad() {
+            return Some(self.unwanted(link, sentence));
         }
         if self.links.connections() > 0 {
             return None;
         }
-        if let Some((link, code, sentence)) = self.links.first_bad()
+        if let Some((link, _, sentence)) = self.links.first_bad()
             && !begun
             && !self.links.hopeful()
         {
-            return Some(self.unwanted(link, code, sentence));
+            return Some(self.unwanted(link, sentence));
         }
         if !begun && self.links.all_unresolved() {
             return Some(Ending::here(Code::Incomplete, self.troubles()));
@@ -688,11 +688,9 @@ impl Transmission {
         over.then(|| self.with_doubt(format!("no connection for {waited} s: {}", self.troubles())))
     }
 
-    fn unwanted(&self, link: usize, code: RefusalCode, sentence: &str) -> Ending {
-        let status = match code {
-            RefusalCode::NotThatReceiver if self.begun() => Code::Incomplete,
-            _ => Code::Refused,
-        };
+    fn unwanted(&self, link: usize, sentence: &str) -> Ending {
+        // once it has begun, being refused is only how the receiver's loss shows
+        let status = if self.begun() { Code::Incomplete } else { Code::Refused };
         self.ended_without(Ending::there(
             status,
             format!("{}: refused: {sentence}", self.settings.links[link]),
