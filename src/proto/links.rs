@@ -102,7 +102,7 @@ struct Worker {
     state: WorkerState,
     /// Connections in a row that achieved nothing.
     misses: u32,
-    /// Its last connection was closed as silent on this link, about since then, and nothing was tried after.
+    /// Its connection was called silent on this link, since then, and nothing was tried after.
     silent_on: Option<(usize, Instant)>,
 }
 
@@ -248,6 +248,13 @@ impl Links {
         }
     }
 
+    /// The worker's connection has been silent since then, and will be `lost` for it.
+    pub fn fell_silent(&mut self, worker: usize, since: Instant) {
+        if let Some(link) = self.link_of(worker) {
+            self.workers[worker].silent_on = Some((link, since));
+        }
+    }
+
     /// The worker's connection is gone; `progressed` if it achieved anything. True if its link is dead now.
     pub fn lost(&mut self, now: Instant, worker: usize, why: &LossReason, progressed: bool) -> bool {
         let (WorkerState::Up(index) | WorkerState::Leaving(index)) = self.workers[worker].state else {
@@ -267,7 +274,7 @@ impl Links {
         if link.wronged_at.is_some_and(|at| now.saturating_duration_since(at) > FORGIVEN) {
             (link.lenience, link.wronged_at) = (1, None);
         }
-        let since = now.checked_sub(SILENCE * link.lenience).unwrap_or(now);
+        let since = self.workers[worker].silent_on.map_or(now, |(_, since)| since);
         self.workers[worker].silent_on = silent.then_some((index, since));
         let died = silent && link.up == 0;
         if died {
@@ -423,13 +430,17 @@ pub struct Silence {
 }
 
 impl Silence {
+    /// For how long there has been no life. Nor is it life that the peer speaks unasked, if its kernel takes
+    /// nothing and a ping was `asked` that long ago: then nothing gets there.
+    pub fn lasts(&self, asked: Duration) -> Duration {
+        self.peer.max(asked).min(self.kernel)
+    }
+
     /// Whether the sending side calls the connection dead: no life at all for 3 RTT + 3 s (more on a link
-    /// that was wronged before), or no byte from the peer for 30 s whatever its kernel does. Nor is it life
-    /// that the peer speaks unasked, if its kernel takes nothing and a ping was `asked` that long ago: then
-    /// nothing gets there.
+    /// that was wronged before), or no byte from the peer for 30 s whatever its kernel does.
     pub fn is_death(&self, asked: Duration, rtt: Duration, lenience: u32) -> bool {
         let limit = ((rtt * 3 + SILENCE) * lenience).min(SILENCE_MAX.max(rtt * 3 + SILENCE));
-        self.peer.max(asked).min(self.kernel) >= limit || self.peer >= PEER_SILENCE.max(limit)
+        self.lasts(asked) >= limit || self.peer >= PEER_SILENCE.max(limit)
     }
 }
 
@@ -578,6 +589,11 @@ mod tests {
         place_all(&mut links, start);
         links.up(start, 0);
         assert_eq!(links.lenience(0), 2);
+        links.fell_silent(0, start - ms(1));
+        links.lost(start + ms(6000), 0, &LossReason::Silent, true);
+        place_all(&mut links, start + ms(6000));
+        links.up(start + ms(6000), 0);
+        assert_eq!(links.lenience(0), 2, "silent since before that");
         let silence = |s: u64| Silence { peer: ms(s * 1000), kernel: ms(s * 1000) };
         assert!(silence(4).is_death(ms(0), ms(100), 1) && !silence(4).is_death(ms(0), ms(100), 2));
         assert!(silence(60).is_death(ms(0), ms(100), 32));

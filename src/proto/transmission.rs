@@ -347,7 +347,11 @@ impl Transmission {
         let Some(link) = self.links.link_of(worker) else { return };
         let rtt = self.sender.pace(worker).and_then(|pace| pace.rtt()).unwrap_or_default();
         let asked = self.lines[worker].ping.map(|(_, sent)| now.saturating_duration_since(sent));
-        if silence.is_death(asked.unwrap_or_default(), rtt, self.links.lenience(link)) {
+        let asked = asked.unwrap_or_default();
+        if silence.is_death(asked, rtt, self.links.lenience(link)) {
+            if let Some(since) = now.checked_sub(silence.lasts(asked)) {
+                self.links.fell_silent(worker, since);
+            }
             self.actions.push_back(Action::Drop(worker, LossReason::Silent));
             self.lost(now, worker, &LossReason::Silent);
         }
