@@ -26,6 +26,9 @@ pub const FAILURES_MAX: u8 = 4;
 /// more often a link than one of its connections.
 const OTHER_LINK_FIRST: Duration = Duration::from_millis(200);
 
+/// What a connection is taken to need at least when it is to help another on its own link.
+const MATE_NEED: Duration = Duration::from_millis(500);
+
 /// A peer that broke the rules of the protocol; its connection is closed and nothing it said is believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
@@ -459,31 +462,36 @@ impl Sender {
     /// A leg that is expected from those who have it in over twice the time that this one needs.
     fn next_slower(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
         let own = self.lanes[worker].as_ref()?;
-        // while the output starves, an idle connection of unknown pace is tried, and one that should have
+        // an idle connection of unknown pace is tried, and while the output starves, one that should have
         // shown its pace is not waited for
         let starving = self.is_starving();
-        let guess = (starving && own.flights.is_empty()).then(|| own.pace.rtt().unwrap_or_default() * 2);
-        let slower = |flight: &Flight, expected: Option<Instant>| {
+        let guess = own.flights.is_empty().then(|| own.pace.rtt().unwrap_or_default() * 2);
+        let slower = |flight: &Flight, expected: Option<Instant>, mate: bool| {
             let here = own.pace.need(own.bytes_in_flight + flight.len).or(guess);
+            // of two connections on one link, each may be only as slow as the other makes it
+            let here = here.map(|here| if mate { here.max(MATE_NEED) } else { here });
             let there = expected.or(starving.then(|| flight.sent + LATE_UNMEASURED));
             there.zip(here).is_some_and(|(there, here)| there > now + here * 2)
         };
-        let overdue =
-            |flight: &Flight| starving && flight.need.is_some_and(|n| flight.sent + n + LATE_AT_LEAST <= now);
+        let own_need = |flight: &Flight| flight.need.map(|need| flight.sent + need);
+        let grace = |mate| if mate { LATE_UNMEASURED } else { LATE_AT_LEAST };
+        let overdue = |flight: &Flight, mate: bool| {
+            own_need(flight).unwrap_or(flight.sent + LATE_UNMEASURED) + grace(mate) <= now
+        };
         let wanted = |flight: &Flight| {
             self.get(flight.sequence).is_some_and(|held| {
-                let overdue = overdue(flight)
-                    && held.carriers & mates == 0
-                    && held.expected.is_none_or(|at| at + LATE_AT_LEAST <= now);
+                let mate = held.carriers & mates != 0;
+                let expected = held.expected.filter(|at| *at > now).or(own_need(flight));
+                let overdue = overdue(flight, mate) && held.expected.is_none_or(|at| at + grace(mate) <= now);
                 held.payload.is_some()
                     && held.carriers != 0
-                    && (overdue || slower(flight, held.expected))
+                    && (overdue || slower(flight, expected, mate))
                     && self.suits(now, worker, mates, held)
             })
         };
         let is_slow = |lane: &&Lane| {
-            let last = lane.flights.back().map(|f| slower(f, f.need.map(|need| f.sent + need)));
-            last.unwrap_or(false) || lane.flights.front().is_some_and(overdue)
+            let last = lane.flights.back().map(|f| slower(f, own_need(f), false));
+            last.unwrap_or(false) || lane.flights.front().is_some_and(|first| overdue(first, false))
         };
         let lanes = self.lanes.iter().flatten().filter(is_slow);
         lanes.filter_map(|l| l.flights.iter().find(|f| wanted(f))).map(|f| f.sequence).min()
@@ -514,19 +522,19 @@ impl Sender {
         let lane = self.lanes[worker].get_or_insert_default();
         lane.bytes_in_flight += held.len;
         let need = lane.pace.need(lane.bytes_in_flight);
-        // on its own link, each further copy is given twice the time of the one before, so that a path that
-        // slows down for everybody is not filled with copies
+        // on its own link, each further copy under way is given twice the time of the one before, so that
+        // a path that slows down for everybody is not filled with copies
         let patience = lane.pace.late_after(need);
-        held.late_here = Some(now + patience * (1 << held.copies.min(6)));
+        held.late_here = Some(now + patience * (1 << held.carriers.count_ones().min(6)));
         lane.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
         if held.copies > 0 {
             self.stats.legs_again += 1;
             self.stats.bytes_again += held.len;
         }
         held.copies += 1;
+        let before = held.expected.filter(|at| *at > now && held.carriers != 0);
         held.carriers |= 1 << worker;
         held.sent = Some(now);
-        let before = held.expected.filter(|at| *at > now && held.carriers != 0);
         held.expected = before.into_iter().chain(need.map(|need| now + need)).min();
         if let Some(was_late) = held.late.replace(now + patience) {
             self.lates.remove(&(was_late, sequence));
