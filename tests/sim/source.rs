@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// A leg goes short when the input has paused for this long.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The source does not fill its pipe byte by byte: what can be read at once comes this often.
+const READ: Duration = Duration::from_millis(2);
+
 /// What the input is like.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow {
@@ -73,8 +76,9 @@ impl Source {
         if used > 0 && used + whole > self.budget {
             return false; // memory comes back with an acknowledgement, which asks again
         }
-        let paused = self.pushed_at.is_none_or(|at| clock.now >= at + PAUSE);
-        let hurried = here > 0 && (paused || (self.flow.charmode && core.is_hungry()));
+        let paused = |pause| self.pushed_at.is_none_or(|at| clock.now >= at + pause);
+        let hasty = self.flow.charmode && core.is_hungry() && paused(READ);
+        let hurried = here > 0 && (paused(PAUSE) || hasty);
         if here < whole && !hurried {
             self.wait(clock, whole - here);
             return false;
