@@ -227,6 +227,17 @@ impl Sender {
         Ok(true)
     }
 
+    /// Nothing was received, and no connection is left: another receiver may have it all, in its own window.
+    pub fn start_again(&mut self) {
+        debug_assert!(!self.has_received() && self.lanes.iter().all(Option::is_none));
+        (self.fresh, self.delivered, self.edge) = (self.first, 0, Edge { bytes: 0, legs: 0 });
+        self.again.clear();
+        self.lates.clear();
+        for held in &mut self.held {
+            (held.sent, held.late, held.late_here, held.expected) = (None, None, None, None);
+        }
+    }
+
     /// The connection is gone; what only it carried is to be sent again. Returns how many legs that is.
     pub fn detach(&mut self, worker: usize) -> usize {
         let Some(lane) = self.lanes[worker].take() else { return 0 };

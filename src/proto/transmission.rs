@@ -217,14 +217,17 @@ impl Transmission {
             return self.actions.push_back(Action::Drop(worker, LossReason::Left));
         }
         let begun = self.begun();
-        if !begun && self.links.connections() == 0 {
-            // nothing was received and no connection is left: any receiver will do
-            self.instance = None;
-        }
         let WorkerState::Dialling(link) = self.links.state(worker) else { return };
+        if !begun && self.links.connections() == 0 && self.instance.is_some_and(|i| i != welcome.instance) {
+            // nothing was received and no connection is left: any receiver will do, with a window of its own
+            self.instance = None;
+            self.sender.start_again();
+        }
         if *self.instance.get_or_insert(welcome.instance) != welcome.instance {
             let sentence = "another receiver answers there; all links must lead to one";
-            self.say_link(0, link, sentence);
+            if !self.links.is_bad(link) {
+                self.say_link(0, link, sentence);
+            }
             self.actions.push_back(Action::Drop(worker, LossReason::Left));
             self.links.condemn(now, worker, RefusalCode::NotThatReceiver, sentence);
             return self.step(now);
@@ -256,7 +259,7 @@ impl Transmission {
             }
             code => {
                 if let WorkerState::Dialling(link) = self.links.state(worker)
-                    && self.links.first_bad().is_none_or(|(bad, ..)| bad != link)
+                    && !self.links.is_bad(link)
                 {
                     self.say_link(
                         if self.begun() { 0 } else { 2 },
@@ -667,11 +670,11 @@ impl Transmission {
     /// The reason to end now, if there is one.
     fn given_up(&self, now: Instant) -> Option<Ending> {
         let begun = self.begun();
-        if let Some((link, _, sentence)) = self.links.all_bad() {
-            return Some(self.unwanted(link, sentence));
-        }
         if self.links.connections() > 0 {
             return None;
+        }
+        if let Some((link, _, sentence)) = self.links.all_bad() {
+            return Some(self.unwanted(link, sentence));
         }
         if let Some((link, _, sentence)) = self.links.first_bad()
             && !begun

@@ -55,7 +55,7 @@ pub enum Report {
     Checked(u64, u32),
     /// A frame came.
     Frame(Frame),
-    /// Nothing came for a while.
+    /// Nothing is to be read now, and there has been no life for so long.
     Quiet(Silence),
     /// The connection is gone.
     Lost(LossReason),
@@ -63,7 +63,7 @@ pub enum Report {
     Closed,
 }
 
-/// How long a connection may say nothing before that is reported, and how often it is repeated.
+/// How often a connection's signs of life are reported, and how often while there are none.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 const QUIET_AGAIN: Duration = Duration::from_millis(500);
 
@@ -230,19 +230,14 @@ impl<F: Fn(Report)> Worker<F> {
         Ok(())
     }
 
-    /// Silence is judged only right after a read that found nothing.
+    /// Silence is judged only right after a read that found nothing; and asked about even while the peer
+    /// speaks, because that does not prove that anything gets there.
     fn look_for_life(&mut self, now: Instant, end: ReadEnd) {
         let Some(connection) = &mut self.connection else { return };
-        if self.quiet_at > now {
-            return;
-        }
-        let since = now.saturating_duration_since(connection.heard());
-        if since >= QUIET_AFTER && end == ReadEnd::Blocked {
+        if self.quiet_at <= now && end == ReadEnd::Blocked {
             let silence = connection.silence(now);
-            self.quiet_at = now + QUIET_AGAIN;
+            self.quiet_at = now + if silence.peer < QUIET_AFTER { QUIET_AFTER } else { QUIET_AGAIN };
             (self.report)(Report::Quiet(silence));
-        } else {
-            self.quiet_at = now + QUIET_AFTER.saturating_sub(since);
         }
     }
 

@@ -27,7 +27,7 @@ fn push(sender: &mut Sender, legs: u64) {
 
 /// One with places for these connections.
 fn new_sender(workers: usize) -> Sender {
-    Sender::new(workers)
+    Sender::new(workers, u64::MAX)
 }
 
 /// A connection is up, and its welcome is the latest word.
@@ -47,7 +47,7 @@ fn sender(workers: usize, legs: u64) -> (Sender, Instant) {
 
 /// The next leg for this connection.
 fn take_leg(sender: &mut Sender, now: Instant, worker: usize) -> Option<Leg> {
-    sender.take(now, worker)
+    sender.take(now, worker, 1 << worker)
 }
 
 fn take(sender: &mut Sender, now: Instant, worker: usize) -> Option<u64> {
@@ -381,7 +381,8 @@ fn idle_connections_take_what_one_holds_too_long() {
     assert_eq!(s.deadline(now), Some(now + ms(1000)));
     assert_eq!(take(&mut s, now + ms(1000), 0), None, "not the one that holds it");
     assert_eq!(take(&mut s, now + ms(1000), 1), Some(0));
-    assert_eq!(take(&mut s, now + ms(60_000), 2), None, "two copies are enough");
+    assert_eq!(take(&mut s, now + ms(1001), 2), None, "that copy has its time");
+    assert_eq!(take(&mut s, now + ms(60_000), 2), Some(0), "but not for ever");
 }
 
 #[test]

@@ -292,7 +292,6 @@ fn until_something_is_received_any_receiver_will_do() {
 }
 
 #[test]
-#[ignore = "known fault: the window of the receiver that is gone is believed"]
 fn another_receiver_before_anything_was_received_gives_its_own_window() {
     let mut rig = Rig::up(1, 1);
     rig.lost(0, LossReason::Closed);
@@ -436,7 +435,6 @@ fn another_receiver_on_one_link_condemns_the_link_and_not_the_session() {
 }
 
 #[test]
-#[ignore = "known fault: said once by every connection that was on its way there"]
 fn another_receiver_on_one_link_is_told_once() {
     let mut rig = Rig::new(2, 4);
     rig.welcomed(0, 7, 0);
@@ -488,7 +486,6 @@ fn a_refusal_on_one_link_does_not_end_a_session_on_another() {
 }
 
 #[test]
-#[ignore = "known fault: the only link's refusal ends a session that has a connection on it"]
 fn a_refusal_does_not_end_a_session_that_has_a_connection() {
     let mut rig = Rig::begun(1, 2);
     rig.lost(1, LossReason::Closed);
@@ -532,7 +529,6 @@ fn a_begun_session_that_the_receiver_does_not_know_is_status_1() {
 }
 
 #[test]
-#[ignore = "known fault: status 3 where the stream is lost; or is that wanted?"]
 fn a_begun_session_whose_receiver_serves_another_is_status_1() {
     for code in [RefusalCode::Finished, RefusalCode::Busy] {
         let mut rig = Rig::begun(1, 1);
