@@ -370,9 +370,11 @@ impl Links {
             return self.due(now, home).then_some(home);
         }
         let all = || 0..self.links.len();
+        // of the dead ones that which has waited longest, or those that time out would starve the others
+        let due = || std::iter::once(home).chain(all()).filter(|link| self.due(now, *link));
         all()
             .find(|link| self.links[*link].usable())
-            .or_else(|| std::iter::once(home).chain(all()).find(|link| self.due(now, *link)))
+            .or_else(|| due().min_by_key(|link| self.links[*link].probe_at))
     }
 
     /// Whether a dead link may be probed now.
@@ -551,7 +553,27 @@ mod tests {
         }
         assert_eq!(links.place(now, 0, false), None, "all pause");
         assert!(links.deadline(now).is_some_and(|at| at < now + PAUSE_FIRST));
-        assert_eq!(place_all(&mut links, now + PAUSE_MAX), [(0, 0)]);
+        assert_eq!(place_all(&mut links, now + PAUSE_MAX).len(), 1);
+    }
+
+    #[test]
+    fn links_that_time_out_do_not_starve_the_others() {
+        let mut now = Instant::now();
+        let mut links = Links::new(now, 3, 1, 1);
+        let mut tried = Vec::new();
+        while tried.len() < 12 {
+            if let Some((link, timeout)) = links.place(now, 0, true) {
+                tried.push(link);
+                let silent = link < 2;
+                now += if silent { timeout } else { ms(1) };
+                links.failed(now, 0, if silent { &DialError::TimedOut } else { &REFUSED });
+            } else {
+                now = links.deadline(now).unwrap();
+            }
+        }
+        for link in 0..3 {
+            assert!(tried.iter().filter(|l| **l == link).count() >= 3, "{tried:?}");
+        }
     }
 
     #[test]
