@@ -2,6 +2,9 @@
 
 mod util;
 
+use millipede::sys::signal::ignored_at_start;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::Command;
@@ -30,11 +33,10 @@ fn one_connection_after_the_other_is_killed() {
     let tx = tx_over(&[proxy.port], &["threads", "8"]);
     let (output, bytes) = (rx.collect(), 300 * MIB);
     tx.feed(bytes);
-    let mut random = 12_345usize;
+    let mut random = SmallRng::seed_from_u64(1);
     for at in (0..bytes - 20 * MIB).step_by(6 * MIB as usize) {
         output.await_bytes(at);
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        proxy.kill(random >> 33);
+        proxy.kill(random.random_range(0..8));
     }
     assert_complete(&rx, &tx, output, bytes);
     assert!(proxy.killed() > 20, "{}", proxy.killed());
@@ -164,8 +166,7 @@ fn the_only_link_falls_silent_and_comes_back() {
 
 #[test]
 fn a_link_that_is_dead_from_the_start_is_passed_over() {
-    let rx = Rx::start(&[]);
-    let silent = Proxy::to(rx.port);
+    let silent = Proxy::to(free_port());
     silent.hold(true, true);
     for dead in [silent.port, free_port()] {
         let rx = Rx::start(&[]);
@@ -192,6 +193,139 @@ fn a_link_that_is_refused_for_a_while_is_used_again() {
     proxy.refuse(false);
     drop(input);
     assert_complete(&rx, &tx, output, 6 * MIB);
+}
+
+/// A path that changes bytes is no path: the connection is given up, and nothing it said is believed.
+#[test]
+fn acknowledgements_are_garbled() {
+    let rx = Rx::start(&[]);
+    let proxy = Proxy::to(rx.port);
+    let tx = tx_over(&[proxy.port], &["threads", "4"]);
+    let (output, bytes) = (rx.collect(), 100 * MIB);
+    tx.feed(bytes);
+    for at in (0..80 * MIB).step_by(8 * MIB as usize) {
+        output.await_bytes(at);
+        proxy.garble_acks();
+    }
+    assert_complete(&rx, &tx, output, bytes);
+    assert!(proxy.accepted() > 4, "{}", proxy.accepted());
+}
+
+/// Everything at once, in an order that the seed decides, on three links; then one link is healed.
+#[test]
+fn storms_pass() {
+    let seeds = std::env::var("STORMS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);
+    (1..=seeds).for_each(storm);
+}
+
+fn storm(seed: u64) {
+    let mut random = SmallRng::seed_from_u64(seed);
+    let mut choose = |from: u64| random.random_range(0..from);
+    let rx = Rx::start(&["buffer", "16M"]);
+    let links = [(); 3].map(|()| Proxy::to(rx.port));
+    let threads = (1 + choose(16)).to_string();
+    let tx = tx_over(&links.each_ref().map(|link| link.port), &["threads", &threads, "buffer", "16M"]);
+    let (output, bytes) = (rx.collect(), 150 * MIB);
+    tx.feed(bytes);
+    for _ in 0..40 {
+        let link = &links[choose(3) as usize];
+        match choose(7) {
+            0 => link.kill_all(),
+            1 | 2 => link.kill(choose(16) as usize),
+            3 => link.hold(choose(2) == 0, choose(2) == 0),
+            4 => link.hold(false, false),
+            5 => link.refuse(choose(2) == 0),
+            _ => {}
+        }
+        let goal = output.bytes() + choose(5 * MIB);
+        eventually(Duration::from_millis(200), || output.bytes() >= goal);
+    }
+    let healed = &links[choose(3) as usize];
+    healed.hold(false, false);
+    healed.refuse(false);
+    let (before, healing) = (output.bytes(), Instant::now());
+    assert_complete(&rx, &tx, output, bytes);
+    let (threads, time) = (&threads, healing.elapsed());
+    println!("storm {seed}, {threads} threads: {before} bytes, then healed, then {time:?}");
+}
+
+// ---- the last words are lost --------------------------------------------------------------------------
+
+#[test]
+fn the_end_of_the_stream_is_lost_on_the_way() {
+    let rx = Rx::start(&[]);
+    let proxy = Proxy::to(rx.port);
+    let tx = tx_over(&[proxy.port], &["threads", "3"]);
+    let (mut input, output) = (tx.stdin(), rx.collect());
+    feed(&mut input, 0, MIB).unwrap();
+    output.await_bytes(MIB);
+    proxy.hold(true, false);
+    feed(&mut input, MIB, 100).unwrap();
+    drop(input);
+    let sent = proxy.passed();
+    proxy.kill_all();
+    assert_eq!(proxy.passed()[0], sent[0]);
+    proxy.hold(false, false);
+    assert_complete(&rx, &tx, output, MIB + 100);
+}
+
+/// A stream that is delivered, with a verdict that the proxy holds.
+fn judged(rx: &Rx) -> (Proxy, Process) {
+    let proxy = Proxy::to(rx.port);
+    let tx = tx_over(&[proxy.port], &["threads", "3"]);
+    let (mut input, output) = (tx.stdin(), rx.collect());
+    feed(&mut input, 0, MIB).unwrap();
+    output.await_bytes(MIB);
+    proxy.hold(false, true);
+    drop(input);
+    // the output is closed just before the verdict
+    assert_eq!(output.join(), MIB);
+    (proxy, tx)
+}
+
+#[test]
+fn the_verdict_is_lost_on_the_way() {
+    let rx = Rx::start(&[]);
+    let (proxy, tx) = judged(&rx);
+    proxy.kill_all();
+    proxy.hold(false, false);
+    assert_eq!((tx.wait().code(), rx.wait().code()), (Some(0), Some(0)), "{tx}\n{rx}");
+}
+
+/// The receiver does not know that the sender knows; it waits a while, keeps its word, and takes no other.
+#[test]
+fn the_bye_is_lost_on_the_way() {
+    let rx = Rx::start(&["patience", "3"]);
+    let (proxy, tx) = judged(&rx);
+    proxy.hold(true, false);
+    assert_eq!(tx.wait().code(), Some(0), "{tx}");
+    proxy.refuse(true);
+    proxy.kill_all();
+    let next = util::tx(rx.port, &[]);
+    assert_eq!(rx.wait().code(), Some(0), "{rx}");
+    let second = Process::start(&["rx", &rx.port.to_string()]);
+    util::carry(&second, &next, MIB);
+}
+
+/// Every byte arrived, but whether the output took them was never said: the sender does not claim to know.
+#[test]
+fn the_verdict_never_comes() {
+    let rx = Rx::start(&["patience", "1"]);
+    let proxy = Proxy::to(rx.port);
+    let tx = tx_over(&[proxy.port], &["threads", "3", "patience", "1"]);
+    let mut input = tx.stdin();
+    feed(&mut input, 0, 1000).unwrap();
+    drop(input);
+    let mut output = rx.stdout();
+    output.read_exact(&mut [0; 1000]).unwrap();
+    // the output is open still, and the sender knows that all was received
+    proxy.refuse(true);
+    proxy.kill_all();
+    let (code, said) = tx.end();
+    assert!(code == Some(1) || said.is_empty(), "{said}");
+    if code == Some(1) {
+        assert!(said.contains("is not known"), "{said}");
+    }
 }
 
 // ---- ends sleep, stop, die ----------------------------------------------------------------------------
@@ -287,6 +421,10 @@ fn nobody_listens_and_patience_ends() {
 fn the_sender_is_ended_by_a_signal() {
     use std::os::unix::process::ExitStatusExt;
     for (signal, number) in [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)] {
+        if ignored_at_start(number) {
+            eprintln!("skipped: the_sender_is_ended_by_a_signal, {signal:?} (ignored here from the start)");
+            continue;
+        }
         let rx = Rx::start(&[]);
         let tx = tx(rx.port, &["threads", "4"]);
         let (mut input, output) = (tx.stdin(), rx.collect());

@@ -32,6 +32,8 @@ struct Control {
     /// Reset all connections, or that of this number modulo how many there are.
     kill_all: bool,
     kill: Vec<usize>,
+    /// Change the next byte that passes each way.
+    garble: [bool; 2],
     over: bool,
     /// What has happened: connections now, killed ever, accepted ever, bytes passed on each way.
     open: usize,
@@ -69,6 +71,12 @@ impl Proxy {
     /// From now on nothing passes from the sender to the receiver (`data`), or back (`acks`).
     pub fn hold(&self, data: bool, acks: bool) {
         self.order(|control| control.hold = [data, acks]);
+    }
+
+    /// Changes the next byte that passes from the receiver to the sender, on whichever connection.
+    pub fn garble_acks(&self) {
+        self.order(|control| control.garble[1] = true);
+        self.control.wait(super::DEADLINE, |control| !control.garble[1]);
     }
 
     /// Whether new connections are reset at once.
@@ -143,12 +151,18 @@ impl Relay {
                 return;
             }
             self.accept();
-            let hold = self.control.lock().hold;
+            let (hold, mut garble) = {
+                let control = self.control.lock();
+                (control.hold, control.garble)
+            };
             let mut passed = [0; 2];
-            self.pairs.retain_mut(|pair| (0..2).all(|way| hold[way] || pair.pass(way, &mut passed[way])));
+            self.pairs.retain_mut(|pair| {
+                (0..2).all(|way| hold[way] || pair.pass(way, &mut passed[way], &mut garble[way]))
+            });
             let open = self.pairs.len();
             self.control.change(|control| {
                 control.open = open;
+                control.garble.iter_mut().zip(garble).for_each(|(garble, still)| *garble &= still);
                 control.passed.iter_mut().zip(passed).for_each(|(all, new)| *all += new);
             });
         }
@@ -223,13 +237,16 @@ impl Way {
 
 impl Pair {
     /// Moves what can be moved in one direction; false if the connection is over.
-    fn pass(&mut self, index: usize, passed: &mut u64) -> bool {
+    fn pass(&mut self, index: usize, passed: &mut u64, garble: &mut bool) -> bool {
         let (from, to, way) = (&self.sides[index], &self.sides[1 - index], &mut self.ways[index]);
         let mut chunk = [0; CHUNK];
         if way.wants_input() {
             match (&mut &*from).read(&mut chunk) {
                 Ok(0) => way.ended = true,
-                Ok(n) => way.waiting.extend_from_slice(&chunk[..n]),
+                Ok(n) => {
+                    chunk[n - 1] ^= u8::from(std::mem::take(garble));
+                    way.waiting.extend_from_slice(&chunk[..n]);
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => return false,
             }
