@@ -314,13 +314,20 @@ pub fn check(offset: u64, bytes: &[u8]) {
 /// Reads an output to its end in the background, and checks it against the pattern.
 pub struct Collector {
     thread: JoinHandle<u64>,
-    came: Arc<Shared<u64>>,
+    came: Arc<Shared<Came>>,
+}
+
+#[derive(Default)]
+struct Came {
+    bytes: u64,
+    last: Option<Instant>,
+    longest_gap: Duration,
 }
 
 impl Collector {
     /// Of this output.
     pub fn of(mut output: impl Read + Send + 'static) -> Collector {
-        let came = Arc::new(Shared::<u64>::default());
+        let came = Arc::new(Shared::<Came>::default());
         let counter = came.clone();
         let thread = thread::spawn(move || {
             let (mut at, mut chunk) = (0, vec![0; 16 * UNIT]);
@@ -331,7 +338,11 @@ impl Collector {
                 }
                 check(at, &chunk[..n]);
                 at += n as u64;
-                counter.change(|came| *came = at);
+                counter.change(|came| {
+                    let now = Instant::now();
+                    let gap = came.last.map_or(Duration::ZERO, |last| now - last);
+                    *came = Came { bytes: at, last: Some(now), longest_gap: came.longest_gap.max(gap) };
+                });
             }
         });
         Collector { thread, came }
@@ -339,14 +350,19 @@ impl Collector {
 
     /// Waits until so many bytes have come.
     pub fn await_bytes(&self, bytes: u64) {
-        self.came.wait(DEADLINE, |came| *came >= bytes || self.thread.is_finished());
+        self.came.wait(DEADLINE, |came| came.bytes >= bytes || self.thread.is_finished());
         let came = self.bytes();
         assert!(came >= bytes, "{came} of {bytes} bytes have come");
     }
 
     /// Bytes that have come so far.
     pub fn bytes(&self) -> u64 {
-        *self.came.lock()
+        self.came.lock().bytes
+    }
+
+    /// The longest time between two pieces that came.
+    pub fn longest_gap(&self) -> Duration {
+        self.came.lock().longest_gap
     }
 
     /// Waits for the end of the output; how many bytes came. Panics if one was wrong.
