@@ -6,6 +6,7 @@
 use crate::proto::leg::Payload;
 use crate::run::endpoint::{Source, Waited};
 use crate::run::pool::{Buffer, Pool};
+use crate::run::signals;
 use crate::sys::event::Bell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -93,7 +94,7 @@ impl<F: Fn(Report)> Ingest<F> {
         (self.report)(report);
     }
 
-    /// True at the end of the input; false if the pool was closed.
+    /// True at the end of the input; false if the pool was closed or this process is asked to end.
     fn read_all(&mut self) -> Result<bool, String> {
         loop {
             let size = self.appetite.size.load(Ordering::Relaxed);
@@ -105,7 +106,8 @@ impl<F: Fn(Report)> Ingest<F> {
             }
             if ended {
                 self.source.finish()?;
-                return Ok(true);
+                // whoever asks us to end may have ended the producer too, and then this is no end
+                return Ok(!signals::is_asked_to_end());
             }
         }
     }

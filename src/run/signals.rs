@@ -7,11 +7,17 @@ use crate::message;
 use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
 use crate::run::{Directions, spawn};
-use crate::sys::signal::{end_by, ignored_at_start};
+use crate::sys::signal::{any_pending, end_by, ignored_at_start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
 use std::io;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// The signals that end this process.
+const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 /// The signal that ends this process; 0 while there is none.
 static ENDING: AtomicI32 = AtomicI32::new(0);
@@ -24,13 +30,32 @@ pub fn ending() -> Option<i32> {
     }
 }
 
+/// Set by the handlers themselves: one of [`ENDS`] has come, whether or not the thread knows of it already.
+static HEARD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// Whether this process has been asked to end, be it that the signal is still on its way to the thread that
+/// acts on it. False until signals are watched.
+pub fn is_asked_to_end() -> bool {
+    // in this order: what is no longer pending has been heard
+    HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst))
+}
+
+/// Those of [`ENDS`] that were not ignored when the process started.
+fn heeded() -> Vec<i32> {
+    ENDS.into_iter().filter(|signal| !ignored_at_start(*signal)).collect()
+}
+
 /// Hears signals from now on. Those that were ignored when the process started stay ignored.
 ///
 /// # Errors
 /// The kernel's.
 pub fn watch(directions: Directions) -> io::Result<()> {
-    let ends = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored_at_start(*signal));
-    let mut signals = Signals::new(ends.chain([SIGUSR1, SIGUSR2]))?;
+    let ends = heeded();
+    let heard = HEARD.get_or_init(Arc::default);
+    for end in &ends {
+        flag::register(*end, heard.clone())?;
+    }
+    let mut signals = Signals::new(ends.into_iter().chain([SIGUSR1, SIGUSR2]))?;
     spawn("signals", move || {
         for signal in signals.forever() {
             match signal {
@@ -46,13 +71,6 @@ fn stop(directions: &Directions, signal: i32) {
     if ENDING.swap(signal, Ordering::SeqCst) != 0 {
         end_by(signal);
     }
-    directions.stop(&Ending::here(Code::Incomplete, format!("ended by {}", name(signal))));
-}
-
-fn name(signal: i32) -> &'static str {
-    match signal {
-        SIGINT => "SIGINT",
-        SIGTERM => "SIGTERM",
-        _ => "SIGHUP",
-    }
+    let name = signal_name(signal).unwrap_or("a signal");
+    directions.stop(&Ending::here(Code::Incomplete, format!("ended by {name}")));
 }

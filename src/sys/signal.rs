@@ -54,6 +54,25 @@ pub fn kill_group(pid: u32, signo: i32) -> io::Result<()> {
     Ok(kill_process_group(pid, signal)?)
 }
 
+/// Whether one of these signals has been sent to this process and not been taken by any of its threads yet.
+pub fn any_pending(signos: &[i32]) -> bool {
+    // The kernel tells a thread only of those that it blocks.
+    // SAFETY: the sets are initialised before use; the mask is put back.
+    unsafe {
+        let (mut asked, mut before, mut pending): (libc::sigset_t, libc::sigset_t, libc::sigset_t) =
+            (zeroed(), zeroed(), zeroed());
+        libc::sigemptyset(&mut asked);
+        libc::sigemptyset(&mut pending);
+        for signo in signos {
+            libc::sigaddset(&mut asked, *signo);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &asked, &mut before);
+        libc::sigpending(&mut pending);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
+        signos.iter().any(|signo| libc::sigismember(&pending, *signo) == 1)
+    }
+}
+
 fn checked(pid: u32, signo: i32) -> io::Result<(Pid, Signal)> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     // Process 1 is never a child of ours, and "group 1" would be every process there is.

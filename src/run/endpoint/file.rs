@@ -10,6 +10,7 @@ use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A reader that has gone after taking everything may have known the stream's length (`head -c`); the end
@@ -21,6 +22,10 @@ const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::
 
 /// After the end of a pipe: whoever wrote it may have been killed by the signal that is on its way to us.
 const SIGNAL_GRACE: Duration = Duration::from_millis(50);
+
+/// On a busy machine whoever sends it waits for a processor: so often it is their turn before ours. With
+/// processors to spare this takes no time.
+const SIGNAL_TURNS: usize = 32;
 
 /// The stream goes to a file.
 pub struct FileSink {
@@ -205,7 +210,10 @@ impl Source for FileSource {
 
     fn finish(&mut self) -> Result<(), String> {
         if matches!(self.kind, Kind::Pipe | Kind::Socket) {
-            std::thread::park_timeout(SIGNAL_GRACE);
+            thread::sleep(SIGNAL_GRACE);
+            for _ in 0..SIGNAL_TURNS {
+                thread::yield_now();
+            }
         }
         Ok(())
     }
