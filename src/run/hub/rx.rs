@@ -2,7 +2,7 @@
 
 use super::{Order, next_events};
 use crate::message;
-use crate::proto::hello::{Expectations, Reply};
+use crate::proto::hello::{Expectations, Id, RefusalCode, Reply};
 use crate::proto::leg::{CONNECTIONS_MAX, WINDOW_LEGS};
 use crate::proto::links::Steady;
 use crate::proto::reception::{Action, Reception, Settings};
@@ -53,6 +53,8 @@ pub struct Hub {
     places: [Option<Place>; CONNECTIONS_MAX],
     /// Connections let in so far.
     admitted: u64,
+    /// The last session that was refused because another receiver has its beginning.
+    stranded: Option<Id>,
     shared: Shared,
     output: egress::Handle,
     ack_due: Option<Instant>,
@@ -98,6 +100,7 @@ impl Start {
             door: door_handle,
             places: Default::default(),
             admitted: 0,
+            stranded: None,
             shared,
             output,
             ack_due: None,
@@ -169,7 +172,11 @@ impl Hub {
         let admission = match self.core.hello(now, &hello) {
             Ok(admission) => admission,
             Err(refusal) => {
-                message::note(2, || format!("{address}: refused: {}", refusal.sentence));
+                // one sender asks for the rest of its stream again and again
+                let stranded = refusal.code == RefusalCode::NotThatReceiver
+                    && self.stranded.replace(hello.session) != Some(hello.session);
+                let level = if stranded { 0 } else { 2 };
+                message::note(level, || format!("{address}: refused: {}", refusal.sentence));
                 return self.door.refuse(stream, refusal);
             }
         };
