@@ -9,12 +9,15 @@ use millipede::cli::{self, Stop};
 use millipede::error::Status;
 use millipede::message;
 use millipede::plan::Plan;
+use millipede::run::endpoint::exec;
 use millipede::run::{self, signals};
 use millipede::sys::signal::end_by;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
         message::say(format_args!("internal error, please report it: {panic}"));
+        // before its stdin closes: it must not take that for the end of the stream
+        exec::kill();
         process::exit(Status::Incomplete.code().into());
     }));
     let status = match cli::parse(env::args_os().skip(1)) {

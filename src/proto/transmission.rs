@@ -698,7 +698,7 @@ impl Transmission {
     fn unwanted(&self, link: usize, sentence: &str) -> Ending {
         // once it has begun, being refused is only how the receiver's loss shows
         let status = if self.begun() { Code::Incomplete } else { Code::Refused };
-        self.ended_without(Ending::there(
+        self.ended_without(Ending::here(
             status,
             format!("{}: refused: {sentence}", self.settings.links[link]),
         ))

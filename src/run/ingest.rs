@@ -8,6 +8,7 @@ use crate::run::endpoint::{Source, Waited};
 use crate::run::pool::{Buffer, Pool};
 use crate::run::signals;
 use crate::sys::event::Bell;
+use crate::sys::pipe::{Interest, wait};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub struct Appetite {
     size: Arc<AtomicUsize>,
     hungry: Arc<AtomicBool>,
     bell: Bell,
+    /// Rung once a receiver has welcomed the session, and never cleared.
+    met: Bell,
 }
 
 impl Appetite {
@@ -43,7 +46,13 @@ impl Appetite {
             size: Arc::new(AtomicUsize::new(size)),
             hungry: Arc::new(AtomicBool::new(false)),
             bell: Bell::new()?,
+            met: Bell::new()?,
         })
+    }
+
+    /// A receiver has welcomed the session.
+    pub fn meet(&self) {
+        self.met.ring();
     }
 
     /// The size of the next legs, in bytes.
@@ -96,6 +105,9 @@ impl<F: Fn(Report)> Ingest<F> {
 
     /// True at the end of the input; false if the pool was closed or this process is asked to end.
     fn read_all(&mut self) -> Result<bool, String> {
+        if self.source.follows_a_welcome() {
+            wait(&[Interest::read(&self.appetite.met)], None).map_err(|e| format!("cannot wait: {e}"))?;
+        }
         loop {
             let size = self.appetite.size.load(Ordering::Relaxed);
             let Some(mut buffer) = self.pool.take(size) else { return Ok(false) };

@@ -25,17 +25,23 @@ pub mod worker;
 
 use crate::error::{Failure, Fault, Status};
 use crate::message;
-use crate::plan::{Common, Patience, Plan, ReceivePlan, TransmitPlan};
+use crate::plan::{Common, EdgePlan, Patience, Plan, ReceivePlan, TransmitPlan};
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
 use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
 use crate::proto::{reception, transmission};
 use crossbeam_channel::Sender;
+use endpoint::exec::{CommandSink, CommandSource, Exec};
 use endpoint::file::{FileSink, FileSource};
+use endpoint::{Sink, Source};
 use hub::{Order, rx, tx};
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+
+/// A direction that is ready to start: works until it is over.
+type Start = Box<dyn FnOnce() -> io::Result<Ending> + Send>;
 
 /// Where the orders of each direction go.
 #[derive(Clone, Default)]
@@ -63,29 +69,39 @@ impl Directions {
 /// The first direction that failed, in the order they ended.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
     let mut directions = Directions::default();
-    let mut starts: Vec<Box<dyn FnOnce() -> io::Result<Ending> + Send>> = Vec::new();
+    let mut starts: Vec<(&'static str, Start)> = Vec::new();
+    let exec = match &plan.common.edge {
+        EdgePlan::Exec { command } => {
+            Some(Exec::new(command, plan.receive.is_some(), plan.transmit.is_some()))
+        }
+        _ => None,
+    };
     if let Some(receive) = &plan.receive {
-        let (start, orders) = prepare_receive(receive, &plan.common)?;
+        let (start, orders) = prepare_receive(receive, &plan.common, exec.as_ref())?;
         directions.receive = Some(orders);
-        starts.push(Box::new(move || start.run()));
+        starts.push(("the sender", Box::new(move || start.run())));
     }
     if let Some(transmit) = &plan.transmit {
-        let (start, orders) = prepare_transmit(transmit, &plan.common)?;
+        let (start, orders) = prepare_transmit(transmit, &plan.common, exec.as_ref())?;
         directions.transmit = Some(orders);
-        starts.push(Box::new(move || start.run()));
+        starts.push(("the receiver", Box::new(move || start.run())));
     }
     signals::watch(directions).map_err(|e| Failure::network(format!("cannot watch signals: {e}")))?;
     let (sender, endings) = crossbeam_channel::unbounded();
-    for start in starts {
+    for (peer, start) in starts {
         let sender = sender.clone();
-        let ended = move || drop(sender.send(start()));
+        let ended = move || drop(sender.send((peer, start())));
         spawn("hub", ended).map_err(|e| Failure::network(format!("cannot start a thread: {e}")))?;
     }
     drop(sender);
     let mut result = Ok(());
-    for ending in endings {
-        let ended =
-            ending.map_err(|e| Failure::network(format!("cannot start a thread: {e}"))).and_then(judge);
+    for (peer, ending) in endings {
+        let ended = ending
+            .map_err(|e| Failure::network(format!("cannot start a thread: {e}")))
+            .and_then(|ending| judge(ending, peer));
+        if ended.is_err() {
+            exec.iter().for_each(|exec| exec.end());
+        }
         if result.is_ok() {
             result = ended;
         } else if let Err(second) = ended {
@@ -95,7 +111,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     result
 }
 
-fn judge(ending: Ending) -> Result<(), Failure> {
+fn judge(ending: Ending, peer: &str) -> Result<(), Failure> {
     let fault = match (ending.code, ending.by_peer) {
         (Code::Complete, _) => return Ok(()),
         (code, true) => Fault::Peer(Status::from_code(code as u8).unwrap_or(Status::Incomplete)),
@@ -105,11 +121,19 @@ fn judge(ending: Ending) -> Result<(), Failure> {
         (Code::Output, false) => Fault::Output,
         (Code::Corrupt, false) => Fault::Data,
     };
-    Err(Failure { fault, sentence: ending.sentence })
+    let sentence = if ending.by_peer { format!("{peer}: {}", ending.sentence) } else { ending.sentence };
+    Err(Failure { fault, sentence })
 }
 
-fn prepare_receive(plan: &ReceivePlan, common: &Common) -> Result<(rx::Start, Sender<rx::Event>), Failure> {
-    let sink = FileSink::stdout().map_err(|e| Failure::output(e.sentence))?;
+fn prepare_receive(
+    plan: &ReceivePlan,
+    common: &Common,
+    exec: Option<&Arc<Exec>>,
+) -> Result<(rx::Start, Sender<rx::Event>), Failure> {
+    let sink: Box<dyn Sink> = match exec {
+        Some(exec) => Box::new(CommandSink::new(exec.clone())),
+        None => Box::new(FileSink::stdout().map_err(|e| Failure::output(e.sentence))?),
+    };
     let place =
         plan.address.map_or_else(|| format!("port {}", plan.port), |a| format!("{a} port {}", plan.port));
     let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", conn::reason(&e)));
@@ -126,14 +150,21 @@ fn prepare_receive(plan: &ReceivePlan, common: &Common) -> Result<(rx::Start, Se
     };
     let expectations =
         Expectations { checkphrase: common.checkphrase, features: Features::CHECKSUM, duplex: false };
-    rx::Start::new(settings, expectations, listener, Box::new(sink)).map_err(cannot)
+    rx::Start::new(settings, expectations, listener, sink).map_err(cannot)
 }
 
-fn prepare_transmit(plan: &TransmitPlan, common: &Common) -> Result<(tx::Start, Sender<tx::Event>), Failure> {
+fn prepare_transmit(
+    plan: &TransmitPlan,
+    common: &Common,
+    exec: Option<&Arc<Exec>>,
+) -> Result<(tx::Start, Sender<tx::Event>), Failure> {
     if let Some(name) = &plan.congestion {
         dial::check_congestion(name).map_err(Failure::network)?;
     }
-    let source = FileSource::stdin().map_err(Failure::input)?;
+    let source: Box<dyn Source> = match exec {
+        Some(exec) => Box::new(CommandSource::new(exec.clone())),
+        None => Box::new(FileSource::stdin().map_err(Failure::input)?),
+    };
     let hello = Hello {
         session: random_id(),
         instance: None,
@@ -155,7 +186,7 @@ fn prepare_transmit(plan: &TransmitPlan, common: &Common) -> Result<(tx::Start, 
         checked: plan.checksum,
         seed: rand::random(),
     };
-    tx::Start::new(plan, settings, common.charmode, common.buffer, Box::new(source))
+    tx::Start::new(plan, settings, common.charmode, common.buffer, source)
         .map_err(|e| Failure::network(format!("cannot start: {e}")))
 }
 

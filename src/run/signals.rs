@@ -6,6 +6,7 @@
 use crate::message;
 use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
+use crate::run::endpoint::exec;
 use crate::run::{Directions, spawn};
 use crate::sys::signal::{any_pending, end_by, ignored_at_start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -69,6 +70,7 @@ pub fn watch(directions: Directions) -> io::Result<()> {
 
 fn stop(directions: &Directions, signal: i32) {
     if ENDING.swap(signal, Ordering::SeqCst) != 0 {
+        exec::kill();
         end_by(signal);
     }
     let name = signal_name(signal).unwrap_or("a signal");

@@ -1,10 +1,45 @@
-//! Commands that do not outlive us.
+//! Commands that do not outlive us, and how they ended.
 #![allow(unsafe_code)]
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use std::io;
 use std::process::Command;
 
-/// Has the kernel send SIGTERM to the command when we die, however that comes about. It stays in our process
-/// group, so that a terminal's ^C reaches it and it may read from the terminal.
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// Undoes what whoever started us may have done: where SIGCHLD is ignored, no child's exit status is kept.
+pub fn heed_children() {
+    // SAFETY: the default action runs no code of ours, and nothing here handles this signal.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Waits until a child has ended, and leaves it to be reaped: until that, its number and its group's are
+/// nobody else's, and signals to them hit nobody else.
+///
+/// Errors: it is no child of ours, or was reaped already (`ECHILD`); `EINVAL` for a number that is no process.
+pub fn await_exit(pid: u32) -> io::Result<Exit> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    loop {
+        match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            Ok(Some(status)) => {
+                let by_itself = status.exit_status().map(Exit::Status);
+                let end = by_itself.or(status.terminating_signal().map(Exit::Signal));
+                return end.ok_or_else(|| io::ErrorKind::InvalidData.into());
+            }
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Has the kernel send SIGTERM to the command when we die, however that comes about.
 ///
 /// The kernel takes the death of the _thread_ that spawns the command for ours, so that one has to live as
 /// long as the command may. Only the command itself gets the signal, not what it starts; setuid programs
@@ -44,6 +79,21 @@ mod tests {
         };
         let mut child = std::thread::spawn(spawn).join().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+    }
+
+    #[test]
+    fn an_exit_is_told_and_the_child_left_to_be_reaped() {
+        let ends = |script: &str| {
+            let mut child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+            let exit = await_exit(child.id()).unwrap();
+            assert_eq!(await_exit(child.id()).unwrap(), exit);
+            child.wait().unwrap();
+            assert!(await_exit(child.id()).is_err());
+            exit
+        };
+        assert_eq!(ends("exit 7"), Exit::Status(7));
+        assert_eq!(ends("kill -KILL $$"), Exit::Signal(9));
+        assert!(await_exit(0).is_err());
     }
 
     #[test]

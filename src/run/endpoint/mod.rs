@@ -3,6 +3,7 @@
 //! A sink tells what became of the bytes, not only that the kernel took them; a source tells an end from a
 //! failure. Both wait only in their own direction's thread, and neither knows legs.
 
+pub mod exec;
 pub mod file;
 
 use crate::proto::wire::Code;
@@ -67,6 +68,11 @@ pub trait Source: Send {
     /// # Errors
     /// Whoever produced the stream failed; why, for the user.
     fn finish(&mut self) -> Result<(), String>;
+
+    /// Whether nothing should be read before a receiver has welcomed the session.
+    fn follows_a_welcome(&self) -> bool {
+        false
+    }
 
     /// Its size in bytes, where that is known beforehand.
     fn size(&self) -> Option<u64> {

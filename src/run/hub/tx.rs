@@ -153,6 +153,7 @@ impl Hub {
             Report::Welcomed(welcome, round_trip) => {
                 self.core.welcomed(now, worker, &welcome, round_trip);
                 self.pool.widen(self.buffer);
+                self.appetite.meet();
             }
             Report::Refused(refusal) => self.core.refused(now, worker, &refusal),
             Report::DialFailed(error) => self.core.dial_failed(now, worker, &error),
