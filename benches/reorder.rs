@@ -11,7 +11,7 @@ const LEN: u64 = 1000;
 
 fn legs(order: impl Iterator<Item = u64>) -> Vec<Leg> {
     let payload: millipede::proto::leg::Payload = Arc::new(vec![0; LEN as usize]);
-    order.map(|sequence| Leg { sequence, offset: sequence * LEN, payload: payload.clone() }).collect()
+    order.map(|sequence| Leg::new(sequence, sequence * LEN, payload.clone())).collect()
 }
 
 fn receive(legs: Vec<Leg>) -> u64 {

@@ -36,9 +36,18 @@ pub struct Leg {
     pub offset: u64,
     /// Its bytes.
     pub payload: Payload,
+    /// CRC-32 of its bytes, where legs are checked.
+    pub crc: Option<u32>,
+    /// The connection that brought it, for messages; None at the sender.
+    pub origin: Option<Arc<str>>,
 }
 
 impl Leg {
+    /// A leg of which no more is known.
+    pub fn new(sequence: u64, offset: u64, payload: Payload) -> Self {
+        Leg { sequence, offset, payload, crc: None, origin: None }
+    }
+
     /// Its length in bytes.
     pub fn len(&self) -> u64 {
         self.bytes().len() as u64

@@ -223,7 +223,7 @@ mod tests {
     use std::sync::Arc;
 
     fn leg(sequence: u64, offset: u64, len: usize) -> Leg {
-        Leg { sequence, offset, payload: Arc::new(vec![sequence as u8; len]) }
+        Leg::new(sequence, offset, Arc::new(vec![sequence as u8; len]))
     }
 
     fn ready(receiver: &mut Receiver) -> Vec<u64> {

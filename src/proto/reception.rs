@@ -275,13 +275,18 @@ impl Reception {
         self.step(now);
     }
 
-    /// The output is closed, and whoever reads it has taken everything. With `crc`, that of the stream.
+    /// The output is closed, and whoever reads it has taken everything. With `crc`, that of the stream if
+    /// every leg was checked.
     pub fn output_closed(&mut self, now: Instant, crc: Option<u32>) {
         let Some(fin) = self.session.as_ref().and_then(|session| session.receiver.complete()) else { return };
         let (code, sentence) = match (fin.crc, crc) {
             (Some(announced), Some(found)) if announced != found => (
                 Code::Corrupt,
                 format!("the stream's checksum is {found:08x} where {announced:08x} was sent"),
+            ),
+            (Some(_), None) => (
+                Code::Corrupt,
+                "the stream was sent with a checksum, but not every leg of it came with one".into(),
             ),
             _ => (Code::Complete, String::new()),
         };

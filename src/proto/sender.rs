@@ -94,6 +94,8 @@ struct Held {
     copies: u32,
     /// Times it arrived damaged; < [`FAILURES_MAX`].
     failures: u8,
+    /// Workers on whose connections it did, a bit each.
+    damaged_on: u32,
     crc: Option<u32>,
 }
 
@@ -197,6 +199,7 @@ impl Sender {
             expected: None,
             copies: 0,
             failures: 0,
+            damaged_on: 0,
             crc: None,
         });
         self.pushed += len;
@@ -311,6 +314,7 @@ impl Sender {
         let Some(held) = self.get_mut(sequence) else { return Ok(true) };
         held.carriers &= !(1 << worker);
         held.failures += 1;
+        held.damaged_on |= 1 << worker;
         let bearable = held.failures < FAILURES_MAX;
         if held.payload.is_some() {
             self.again.insert(sequence);
@@ -432,8 +436,12 @@ impl Sender {
     }
 
     /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
-    /// unless no other link offered itself in good time.
+    /// unless no other link offered itself in good time; and it has not damaged the leg before, unless all have.
     fn suits(&self, now: Instant, worker: usize, mates: u32, held: &Held) -> bool {
+        let sound = self.willing() & !held.damaged_on;
+        if held.damaged_on & (1 << worker) != 0 && sound != 0 {
+            return false;
+        }
         let elsewhere = self.willing() & !mates & !held.carriers;
         let waited = held.late_here.is_none_or(|at| at + OTHER_LINK_FIRST <= now);
         held.carriers & (1 << worker) == 0 && (held.carriers & mates == 0 || elsewhere == 0 || waited)
@@ -552,7 +560,7 @@ impl Sender {
         }
         self.lates.insert((now + patience, sequence));
         let payload = held.payload.clone().unwrap_or_else(|| unreachable!("only unreceived legs are sent"));
-        Leg { sequence, offset: held.offset, payload }
+        Leg { crc: held.crc, ..Leg::new(sequence, held.offset, payload) }
     }
 
     fn suspect(&mut self, worker: usize) {

@@ -36,8 +36,8 @@ pub enum Command {
 
 /// What a carrier reports.
 pub enum Report {
-    /// A leg has come whole; with its CRC-32 if it is checked.
-    Leg(Leg, Option<u32>),
+    /// A leg has come whole, and is what was sent if it is checked.
+    Leg(Leg),
     /// The sender announced the stream's end.
     Fin(Fin),
     /// The sender has the verdict.
@@ -124,13 +124,15 @@ impl Handle {
 }
 
 impl<F: Fn(Report)> Carrier<F> {
-    /// Takes over a connection whose hello was accepted; `welcome` is the answer, not yet written.
+    /// Takes over a connection whose hello was accepted; `welcome` is the answer, not yet written,
+    /// `origin` what messages call it.
     ///
     /// # Errors
     /// The kernel has no descriptors left, or the connection is gone.
     pub fn new(
         stream: std::net::TcpStream,
         welcome: &[u8],
+        origin: Arc<str>,
         shared: Shared,
         report: F,
     ) -> io::Result<(Self, Handle)> {
@@ -146,6 +148,7 @@ impl<F: Fn(Report)> Carrier<F> {
             connection: Some(connection),
             inbox: Inbox {
                 report,
+                origin,
                 shared: shared.clone(),
                 count: 0,
                 brought: false,
@@ -287,6 +290,8 @@ impl<F: Fn(Report)> Carrier<F> {
 /// What a receiver's connection may bring, and where it goes.
 struct Inbox<F: Fn(Report)> {
     report: F,
+    /// This connection and its peer, as messages name them.
+    origin: Arc<str>,
     shared: Shared,
     /// Legs taken whole on this connection, in the order they came: duplicates and damaged ones too.
     count: u64,
@@ -321,8 +326,9 @@ impl<F: Fn(Report)> Intake for Inbox<F> {
         match stage::verify(&header, &buffer) {
             Ok(crc) => {
                 let payload: Payload = Arc::new(buffer);
-                let leg = Leg { sequence: header.sequence, offset: header.offset, payload };
-                (self.report)(Report::Leg(leg, crc));
+                let origin = Some(self.origin.clone());
+                let leg = Leg { crc, origin, ..Leg::new(header.sequence, header.offset, payload) };
+                (self.report)(Report::Leg(leg));
             }
             Err(stage::Damaged) => self.answers.push(Frame::Nack { sequence: header.sequence }),
         }

@@ -408,7 +408,7 @@ mod tests {
         let bytes: Vec<u8> = (0..len).map(|i| (i as u64 * 31 + sequence) as u8).collect();
         let header =
             LegHeader { sequence, offset: 0, raw: len as u32, encoded: len as u32, flags: 0, crc: 0 };
-        (header, Leg { sequence, offset: 0, payload: Arc::new(bytes) })
+        (header, Leg::new(sequence, 0, Arc::new(bytes)))
     }
 
     #[test]

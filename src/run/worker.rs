@@ -166,7 +166,7 @@ impl<F: Fn(Report)> Worker<F> {
             }
             (_, None) => {}
             (Command::Send(leg), Some(connection)) => {
-                let crc = self.checked.then(|| stage::checksum(leg.bytes()));
+                let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
                 if let Some(crc) = crc {
                     (self.report)(Report::Checked(leg.sequence, crc));
                 }

@@ -2,6 +2,7 @@
 //!
 //! Checksum now; compression and encryption have their place here, and their fields in the leg's header.
 
+use crate::proto::leg::Leg;
 use crate::proto::wire::{LegFlags, LegHeader};
 
 /// The header flag of a leg whose bytes are checked.
@@ -24,6 +25,37 @@ pub fn verify(header: &LegHeader, bytes: &[u8]) -> Result<Option<u32>, Damaged> 
     if found == header.crc { Ok(Some(found)) } else { Err(Damaged) }
 }
 
+/// The CRC-32 of a stream, from its legs in order; none as soon as one leg had none.
+#[derive(Clone, Debug)]
+pub struct StreamCrc(Option<crc32fast::Hasher>);
+
+impl StreamCrc {
+    /// Of the empty stream.
+    pub fn new() -> Self {
+        StreamCrc(Some(crc32fast::Hasher::new()))
+    }
+
+    /// The next leg of the stream.
+    pub fn append(&mut self, leg: &Leg) {
+        let sum = self.0.take().zip(leg.crc);
+        self.0 = sum.map(|(mut sum, crc)| {
+            sum.combine(&crc32fast::Hasher::new_with_initial_len(crc, leg.len()));
+            sum
+        });
+    }
+
+    /// Of all legs so far, if every one was checked.
+    pub fn value(&self) -> Option<u32> {
+        self.0.clone().map(crc32fast::Hasher::finalize)
+    }
+}
+
+impl Default for StreamCrc {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A leg whose bytes are not those that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
@@ -31,6 +63,7 @@ pub struct Damaged;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn damage_is_found_where_legs_are_checked() {
@@ -41,5 +74,21 @@ mod tests {
         assert_eq!(verify(&header, bytes), Err(Damaged));
         header.crc = checksum(bytes);
         assert_eq!(verify(&header, bytes), Ok(Some(header.crc)));
+    }
+
+    #[test]
+    fn the_legs_of_a_stream_add_up_unless_one_is_not_checked() {
+        let leg = |bytes: &[u8], checked: bool| Leg {
+            crc: checked.then(|| checksum(bytes)),
+            ..Leg::new(0, 0, Arc::new(bytes.to_vec()))
+        };
+        let mut sum = StreamCrc::new();
+        assert_eq!(sum.value(), Some(0));
+        sum.append(&leg(b"12345", true));
+        sum.append(&leg(b"6789", true));
+        assert_eq!(sum.value(), Some(0xcbf4_3926), "the check value of CRC-32");
+        sum.append(&leg(b"x", false));
+        sum.append(&leg(b"y", true));
+        assert_eq!(sum.value(), None);
     }
 }

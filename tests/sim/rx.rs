@@ -224,7 +224,7 @@ impl Rx {
         if header.flags & LegFlags::CHECKED != 0 && crc32fast::hash(&bytes) != header.crc {
             self.write(net, conn, &Frame::Nack { sequence: header.sequence });
         } else if !dropped {
-            let leg = Leg { sequence: header.sequence, offset: header.offset, payload: Arc::new(bytes) };
+            let leg = Leg::new(header.sequence, header.offset, Arc::new(bytes));
             self.core.leg(net.clock.now, slot, leg).map_err(|wrong| wrong.to_string())?;
         }
         self.acknowledge(net, conn);

@@ -42,7 +42,7 @@ fn begun(connection: u8, attempt: u32) -> Hello {
 }
 
 fn leg(sequence: u64) -> Leg {
-    Leg { sequence, offset: sequence * LEN, payload: Arc::new(vec![sequence as u8; LEN as usize]) }
+    Leg::new(sequence, sequence * LEN, Arc::new(vec![sequence as u8; LEN as usize]))
 }
 
 fn fin(legs: u64) -> Fin {
@@ -302,7 +302,7 @@ fn legs_reach_the_output_in_order_and_once() {
 #[test]
 fn a_leg_against_the_rules_is_an_error_of_its_connection_alone() {
     let mut rig = Rig::begun();
-    let beyond = Leg { sequence: 1, offset: 1 << 40, payload: Arc::new([1u8]) };
+    let beyond = Leg::new(1, 1 << 40, Arc::new([1u8]));
     assert!(rig.does(|s, now| s.leg(now, 0, beyond)).is_err());
     rig.does(|s, now| s.fin(now, fin(3))).unwrap();
     assert!(rig.does(|s, now| s.fin(now, fin(4))).is_err());
@@ -314,11 +314,7 @@ fn a_leg_against_the_rules_is_an_error_of_its_connection_alone() {
 fn a_window_that_opens_is_told_at_once() {
     let mut rig = Rig::new();
     let edge = rig.hello(&hello(0, 1)).unwrap().welcome.edge.bytes;
-    let half = |sequence| Leg {
-        sequence,
-        offset: sequence * (edge / 2),
-        payload: Arc::new(vec![0u8; edge as usize / 2]),
-    };
+    let half = |sequence| Leg::new(sequence, sequence * (edge / 2), Arc::new(vec![0u8; edge as usize / 2]));
     rig.does(|s, now| s.leg(now, 0, half(0))).unwrap();
     rig.does(|s, now| s.leg(now, 0, half(1))).unwrap();
     rig.acks.clear();

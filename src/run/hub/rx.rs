@@ -15,6 +15,7 @@ use crate::run::egress::{self, Blocked, Egress};
 use crate::run::endpoint::Sink;
 use crate::run::pool::Pool;
 use crate::run::spawn;
+use crate::stage::StreamCrc;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub struct Hub {
     output: egress::Handle,
     ack_due: Option<Instant>,
     steady: Steady,
-    stream_crc: crc32fast::Hasher,
+    stream_crc: StreamCrc,
     ending: Option<Ending>,
 }
 
@@ -105,7 +106,7 @@ impl Start {
             output,
             ack_due: None,
             steady: Steady::new(),
-            stream_crc: crc32fast::Hasher::new(),
+            stream_crc: StreamCrc::new(),
             ending: None,
         };
         Ok((Start { hub, door: Box::new(move || door.run()), egress: Box::new(move || egress.run()) }, ear))
@@ -157,8 +158,7 @@ impl Hub {
                 self.publish();
             }
             Event::Output(egress::Report::Closed) => {
-                let crc = self.stream_crc.clone().finalize();
-                self.core.output_closed(now, Some(crc));
+                self.core.output_closed(now, self.stream_crc.value());
             }
             Event::Output(egress::Report::Failed(error)) => {
                 self.core.output_failed(now, error.code, &error.sentence);
@@ -183,13 +183,15 @@ impl Hub {
         self.publish();
         self.admitted += 1;
         let (place, number, ear) = (admission.connection, self.admitted, self.ear.clone());
+        let origin: Arc<str> = format!("connection {place} from {address}").into();
         let report = move |report| drop(ear.send(Event::Carrier(place, number, report)));
         let welcome = Reply::Welcome(admission.welcome).encode();
-        let started =
-            Carrier::new(stream, &welcome, self.shared.clone(), report).and_then(|(carrier, handle)| {
+        let started = Carrier::new(stream, &welcome, origin, self.shared.clone(), report).and_then(
+            |(carrier, handle)| {
                 spawn(&format!("connection {place}"), move || carrier.run())?;
                 Ok(handle)
-            });
+            },
+        );
         match started {
             Ok(handle) => {
                 if let Some(old) = self.places[place].replace(Place { handle, number }) {
@@ -207,8 +209,7 @@ impl Hub {
         let current = self.places[place].as_ref().is_some_and(|p| p.number == number);
         let obeyed = match report {
             // a leg is the same leg whoever brought it
-            Report::Leg(leg, crc) => {
-                self.combine(&leg, crc);
+            Report::Leg(leg) => {
                 let taken = self.core.leg(now, place, leg);
                 self.publish();
                 taken
@@ -236,8 +237,6 @@ impl Hub {
         }
     }
 
-    fn combine(&mut self, _leg: &crate::proto::leg::Leg, _crc: Option<u32>) {}
-
     fn publish(&self) {
         let (next, delivered, edge) = self.core.position();
         self.shared.position.publish(next, delivered, edge);
@@ -246,7 +245,10 @@ impl Hub {
     fn act(&mut self, now: Instant) {
         while let Some(action) = self.core.poll() {
             match action {
-                Action::Deliver(leg) => self.output.command(egress::Command::Write(leg)),
+                Action::Deliver(leg) => {
+                    self.stream_crc.append(&leg);
+                    self.output.command(egress::Command::Write(leg));
+                }
                 Action::CloseOutput => self.output.command(egress::Command::Close),
                 Action::Acknowledge { now: true } => self.acknowledge(true),
                 Action::Acknowledge { now: false } => {
