@@ -13,10 +13,6 @@ use std::fmt;
 /// The odd constant nearest 2^64 divided by the golden ratio: the step of splitmix64's counter.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// How many words are made and compared at a time: large enough for the compiler to unroll, small enough
-/// to stay in the first-level cache.
-const BLOCK: usize = 64;
-
 /// Bytes of a word.
 const WORD: usize = size_of::<u64>();
 
@@ -51,44 +47,53 @@ impl Prbs {
 
     /// Writes the bytes of the stream from `offset` (in bytes) on over the whole of `out`.
     pub fn fill(&self, offset: u64, out: &mut [u8]) {
-        let mut index = offset / WORD as u64;
+        let index = offset / WORD as u64;
         let skip = (offset % WORD as u64) as usize;
         let lead = if skip == 0 { 0 } else { (WORD - skip).min(out.len()) };
         let (head, body) = out.split_at_mut(lead);
+        let mut state = self.state(index);
         if lead > 0 {
-            head.copy_from_slice(&self.word(index)[skip..skip + lead]);
-            index += 1;
+            head.copy_from_slice(&mix(state).to_le_bytes()[skip..skip + lead]);
+            state = state.wrapping_add(STEP);
         }
         let (words, tail) = body.as_chunks_mut::<WORD>();
-        for (i, word) in words.iter_mut().enumerate() {
-            *word = self.word(index.wrapping_add(i as u64));
+        for word in words {
+            *word = mix(state).to_le_bytes();
+            state = state.wrapping_add(STEP);
         }
-        let last = self.word(index.wrapping_add(words.len() as u64));
-        tail.copy_from_slice(&last[..tail.len()]);
+        tail.copy_from_slice(&mix(state).to_le_bytes()[..tail.len()]);
     }
 
     /// Compares `data` with the stream from `offset` (in bytes) on; the error is the first wrong byte.
     pub fn check(&self, offset: u64, data: &[u8]) -> Result<(), Mismatch> {
-        let mut block = [0; BLOCK * WORD];
-        let mut at = offset;
-        // The first piece ends on a word's edge, so that all others are made of whole words.
         let lead = (offset.wrapping_neg() % WORD as u64).min(data.len() as u64) as usize;
         let (head, body) = data.split_at(lead);
-        for piece in std::iter::once(head).chain(body.chunks(block.len())) {
-            let right = &mut block[..piece.len()];
-            self.fill(at, right);
-            if right != piece {
-                return Err(first_difference(at, right, piece));
-            }
-            at += piece.len() as u64;
-        }
-        Ok(())
+        self.check_part(offset, head)?;
+        let (words, tail) = body.as_chunks::<WORD>();
+        let at = offset + lead as u64;
+        let mut state = self.state(at / WORD as u64);
+        let wrong = words.iter().position(|word| {
+            let right = mix(state);
+            state = state.wrapping_add(STEP);
+            right != u64::from_le_bytes(*word)
+        });
+        let rest = wrong.unwrap_or(words.len()) * WORD;
+        self.check_part(at + rest as u64, wrong.map_or(tail, |i| &words[i]))
     }
 
-    /// The bytes of word `index`.
-    #[inline(always)]
-    fn word(&self, index: u64) -> [u8; WORD] {
-        mix(self.key.wrapping_add(index.wrapping_mul(STEP))).to_le_bytes()
+    /// The same for at most one word.
+    fn check_part(&self, offset: u64, part: &[u8]) -> Result<(), Mismatch> {
+        let mut right = [0; WORD];
+        self.fill(offset, &mut right[..part.len()]);
+        match right.iter().zip(part).position(|(a, b)| a != b) {
+            None => Ok(()),
+            Some(i) => Err(Mismatch { offset: offset + i as u64, expected: right[i], found: part[i] }),
+        }
+    }
+
+    /// The state of which word `index` is made.
+    fn state(&self, index: u64) -> u64 {
+        self.key.wrapping_add(index.wrapping_mul(STEP))
     }
 }
 
@@ -100,13 +105,6 @@ fn mix(state: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-/// The first place in which two slices of equal length, that begin at stream offset `at`, differ.
-#[cold]
-fn first_difference(at: u64, right: &[u8], data: &[u8]) -> Mismatch {
-    let i = right.iter().zip(data).position(|(a, b)| a != b).expect("called because they differ");
-    Mismatch { offset: at + i as u64, expected: right[i], found: data[i] }
 }
 
 #[cfg(test)]
