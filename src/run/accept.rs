@@ -171,7 +171,11 @@ impl<F: Fn(Guest)> Door<F> {
         self.paused = None;
         loop {
             match self.listener.accept() {
-                Ok((stream, address)) => self.meet(now, stream, address),
+                Ok((stream, address)) => {
+                    // IPv4 that came to an IPv6 socket is still IPv4 to the user
+                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                    self.meet(now, stream, address);
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 Err(e) if is_exhaustion(&e) => {
                     self.paused = Some(now + EXHAUSTED);
