@@ -195,7 +195,6 @@ impl Reception {
         if let Some(verdict) = &session.verdict {
             self.actions.push_back(Action::Tell(connection, Frame::Verdict(verdict.clone())));
         }
-        self.actions.push_back(Action::Say(2, format!("connection {connection} is up")));
         self.step(now);
         Ok(Admission { connection, replaces, welcome })
     }
@@ -251,7 +250,7 @@ impl Reception {
     /// A connection has ended.
     pub fn lost(&mut self, now: Instant, connection: usize, loss: Loss, why: &str) {
         let Some(session) = &mut self.session else { return };
-        if !std::mem::take(&mut session.slots[connection].up) {
+        if self.ending.is_some() || !std::mem::take(&mut session.slots[connection].up) {
             return;
         }
         if session.verdict.is_some() {
