@@ -4,6 +4,7 @@ mod codec;
 pub mod hello;
 pub mod leg;
 pub mod links;
+pub mod pacing;
 pub mod receiver;
 pub mod reception;
 pub mod sched;
