@@ -1,12 +1,16 @@
 //! The fault plan: which frame breaks its connection, and how. Pure, and the same each run.
 //!
 //! Frames are counted over the session, across all its connections, so that a harm strikes the connection
-//! that is in use, and a run that is repeated with the same input is harmed at the same frames.
+//! that is in use, and every run is harmed at the same frames, in the same ways. The last words of
+//! a session (bye, abort) are not counted: harm to them changes nothing but how long the other end lingers.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is done to the connection that sends or receives a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
-    /// Closed in order (FIN), between two frames, with no farewell of the protocol.
+    /// Closed in order (FIN), with no farewell of the protocol.
     Close,
     /// Reset (RST): what is still in the kernel's buffers is lost.
     Reset,
@@ -14,6 +18,17 @@ pub enum Harm {
     Cut,
     /// Left open, but nothing more is sent or read.
     Silence,
+}
+
+impl fmt::Display for Harm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Harm::Close => "closed by chaos",
+            Harm::Reset => "reset by chaos",
+            Harm::Cut => "cut by chaos",
+            Harm::Silence => "silenced by chaos",
+        })
+    }
 }
 
 /// The harms take turns in this order: from the mildest to the one that takes longest to notice.
@@ -49,6 +64,23 @@ impl Chaos {
     }
 }
 
+/// One plan for all connections of a process; by default there is none, and nothing is harmed. Clones are the
+/// same plan.
+#[derive(Debug, Clone, Default)]
+pub struct Hazard(Option<Arc<Mutex<Chaos>>>);
+
+impl Hazard {
+    /// Harm at every `n`th frame, if `n` is given.
+    pub fn new(n: Option<u64>) -> Self {
+        Hazard(n.map(|n| Arc::new(Mutex::new(Chaos::new(n)))))
+    }
+
+    /// Counts one frame, sent or received on any connection; what shall happen to its connection.
+    pub fn frame(&self) -> Option<Harm> {
+        self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).frame()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +104,14 @@ mod tests {
         };
         assert_eq!(run(), run());
         assert_eq!(run().iter().flatten().count(), 1000 / 7);
+    }
+
+    #[test]
+    fn connections_share_one_plan() {
+        let (one, other) = (Hazard::default(), Hazard::new(Some(2)));
+        assert_eq!((one.frame(), one.frame()), (None, None));
+        let same = other.clone();
+        assert_eq!((other.frame(), same.frame(), same.frame()), (None, Some(Harm::Close), None));
     }
 
     #[test]
