@@ -3,6 +3,7 @@
 //! Used by both sides' connection threads ([`super::worker`], [`super::carrier`]). Edge-triggered: what is
 //! readable or writable is remembered until the socket said otherwise. Knows no legs' order and no session.
 
+use crate::chaos::Harm;
 use crate::proto::links::{LossReason, Silence};
 use crate::run::pump::{Fault, Inlet, Intake, Outlet, ReadEnd, Wrote};
 use crate::sys::socket;
@@ -41,6 +42,10 @@ pub struct Connection {
     pub outlet: Outlet,
     readable: bool,
     writable: bool,
+    /// Nothing is read or written any more, but the socket stays open.
+    mute: bool,
+    /// While mute: the peer has ended it.
+    ended: bool,
     heard: Instant,
     /// When the peer's kernel was last seen to take bytes, and how many it had taken.
     moved: (Instant, u64),
@@ -81,6 +86,8 @@ impl Connection {
             outlet: Outlet::new(),
             readable: true,
             writable: true,
+            mute: false,
+            ended: false,
             heard: now,
             moved: (now, 0),
             paced: (now, 0),
@@ -92,6 +99,7 @@ impl Connection {
     pub fn event(&mut self, event: &Event) -> bool {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_error();
+        self.ended |= self.mute && (event.is_read_closed() || event.is_error());
         event.is_writable()
     }
 
@@ -126,6 +134,9 @@ impl Connection {
     /// # Errors
     /// Why the connection is lost.
     pub fn read(&mut self, now: Instant, intake: &mut impl Intake) -> Result<ReadEnd, LossReason> {
+        if self.mute {
+            return Ok(if self.ended { ReadEnd::Eof } else { ReadEnd::Blocked });
+        }
         if !self.readable {
             return Ok(ReadEnd::Blocked);
         }
@@ -137,6 +148,7 @@ impl Connection {
         let end = end.map_err(|fault| match fault {
             Fault::Io(e) => LossReason::Failed(reason(&e)),
             Fault::Breach(what) => LossReason::Breach(what),
+            Fault::Harmed => LossReason::Left,
         })?;
         self.readable = end == ReadEnd::More;
         Ok(end)
@@ -144,7 +156,7 @@ impl Connection {
 
     /// Whether reading would find more without waiting.
     pub fn is_readable(&self) -> bool {
-        self.readable
+        self.readable && !self.mute
     }
 
     /// Writes what there is until the socket is full.
@@ -152,10 +164,10 @@ impl Connection {
     /// # Errors
     /// Why the connection is lost, unless reading it to the end finds a better reason.
     pub fn write(&mut self) -> Result<Wrote, LossReason> {
-        if self.outlet.is_empty() {
+        if self.outlet.is_empty() && !self.mute {
             return Ok(Wrote::All);
         }
-        if !self.writable {
+        if !self.writable || self.mute {
             return Ok(Wrote::Blocked);
         }
         let wrote = self.outlet.write(&mut self.stream).map_err(|e| LossReason::Failed(reason(&e)))?;
@@ -179,6 +191,34 @@ impl Connection {
     /// When the peer was last heard.
     pub fn heard(&self) -> Instant {
         self.heard
+    }
+
+    /// Neither reads nor writes from now on, and leaves the socket open: as a path that fell silent does.
+    pub fn fall_silent(&mut self) {
+        self.mute = true;
+    }
+
+    /// Whether it fell silent.
+    pub fn is_silent(&self) -> bool {
+        self.mute
+    }
+
+    /// Does to the connection what the fault plan demands; the connection, if that is to stay open.
+    pub fn suffer(mut self, harm: Harm) -> Option<Self> {
+        match harm {
+            Harm::Silence => {
+                self.fall_silent();
+                return Some(self);
+            }
+            Harm::Cut => self.outlet.cut(),
+            Harm::Close | Harm::Reset => {}
+        }
+        // as much as the kernel takes
+        let _ = self.write();
+        if harm == Harm::Reset {
+            self.give_up();
+        }
+        None
     }
 
     /// Nothing more will be written.

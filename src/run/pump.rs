@@ -26,6 +26,8 @@ pub enum Fault {
     Io(io::Error),
     /// The peer broke the rules.
     Breach(String),
+    /// This side's fault plan strikes here.
+    Harmed,
 }
 
 impl From<WireError> for Fault {
@@ -272,9 +274,21 @@ impl Outlet {
         self.leg = Some(Outgoing { header: encoded, leg, sent: 0 });
     }
 
-    /// Leaves out whatever has not left yet: a cut in mid-leg.
-    pub fn clear(&mut self) {
-        *self = Outlet { bytes: self.bytes, ..Outlet::default() };
+    /// Leaves out the end of what waits: a cut in mid-leg or, without one, in mid-frame.
+    pub fn cut(&mut self) {
+        match self.leg.take() {
+            Some(leg) if leg.sent > 0 => self.frames.clear(),
+            Some(leg) => {
+                self.frames.extend_from_slice(&leg.header);
+                self.frames.extend_from_slice(&leg.leg.bytes()[..leg.leg.bytes().len() / 2]);
+            }
+            None => drop(self.frames.pop()),
+        }
+        self.sent = self.sent.min(self.frames.len());
+        if self.sent == self.frames.len() {
+            self.frames.clear();
+            self.sent = 0;
+        }
     }
 
     /// Writes until everything has left or the socket is full.
@@ -433,6 +447,27 @@ mod tests {
             assert!(bytes.as_ref().is_none_or(|b| b == leg.bytes()), "leg {sequence}");
         }
         assert_eq!((log.seen.len(), log.frames.len()), (6, 12));
+    }
+
+    #[test]
+    fn a_cut_leaves_a_part() {
+        let mut wire = Vec::new();
+        let mut outlet = Outlet::new();
+        outlet.frame(&Frame::Ping { token: 1 });
+        let (header, leg) = leg(0, 1000);
+        outlet.leg(header, leg);
+        outlet.cut();
+        outlet.write(&mut wire).unwrap();
+        let mut log = Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new() };
+        let read = Inlet::new().read(&mut wire.as_slice(), &mut log);
+        assert!(matches!(read, Ok(ReadEnd::Eof)));
+        assert_eq!((log.seen.len(), log.frames.len(), wire.len()), (0, 1, 16 + 36 + 500));
+        outlet.frame(&Frame::Ping { token: 1 });
+        outlet.cut();
+        outlet.write(&mut wire).unwrap();
+        assert_eq!(wire.len(), 16 + 36 + 500 + 15);
+        outlet.cut();
+        assert!(outlet.is_empty());
     }
 
     #[test]
