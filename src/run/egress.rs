@@ -133,10 +133,13 @@ impl<F: Fn(Report)> Egress<F> {
     fn deliver(&mut self) -> Result<bool, SinkError> {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let mut closing = false;
-            while batch.len() < BATCH {
+            let (mut closing, mut verified) = (false, Ok(()));
+            while batch.len() < BATCH && verified.is_ok() {
                 match self.commands.try_recv() {
-                    Ok(Command::Write(leg)) => batch.push(leg),
+                    Ok(Command::Write(leg)) => {
+                        verified = self.sink.verify(&leg);
+                        batch.extend(verified.is_ok().then_some(leg));
+                    }
                     Ok(Command::Close) => {
                         closing = true;
                         break;
@@ -146,6 +149,7 @@ impl<F: Fn(Report)> Egress<F> {
                 }
             }
             self.write(&mut batch)?;
+            verified?;
             if closing {
                 return Ok(true);
             }

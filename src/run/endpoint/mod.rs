@@ -1,13 +1,16 @@
 //! Where the stream comes from and goes to.
 //!
 //! A sink tells what became of the bytes, not only that the kernel took them; a source tells an end from a
-//! failure. Both wait only in their own direction's thread, and neither knows legs.
+//! failure. Both wait only in their own direction's thread. Neither cuts or orders legs.
 
 pub mod exec;
 pub mod file;
+pub mod prbs;
 
+use crate::proto::leg::Leg;
 use crate::proto::wire::Code;
 use crate::sys::event::Bell;
+use crate::sys::pipe::{Interest, wait};
 use std::io::IoSlice;
 use std::time::Duration;
 
@@ -27,9 +30,17 @@ impl SinkError {
     }
 }
 
-/// Where the stream goes. Call order: `write` and `watch` as they come, `finish` once, after the last byte;
-/// dropped without `finish` if the stream was not completed.
+/// Where the stream goes. Call order: `verify` for each leg before any of it is written, `write` and `watch`
+/// as they come, `finish` once, after the last byte; dropped without `finish` if the stream was not completed.
 pub trait Sink: Send {
+    /// Looks at the next leg: whether it may be written.
+    ///
+    /// # Errors
+    /// It is not what belongs there.
+    fn verify(&mut self, _leg: &Leg) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Writes as much as the sink takes in one go, and waits until it takes some; how many bytes that were.
     ///
     /// # Errors
@@ -47,6 +58,24 @@ pub trait Sink: Send {
     /// # Errors
     /// It was not.
     fn finish(&mut self) -> Result<(), SinkError>;
+}
+
+/// The stream goes nowhere.
+pub struct Discard;
+
+impl Sink for Discard {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
+        let waited = wait(&[Interest::read(bell)], None);
+        waited.map(drop).map_err(|e| SinkError::output(format!("cannot wait: {e}")))
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 /// Where the stream comes from. Call order: `read` and `wait` as they come, `finish` once after `read` gave 0.
