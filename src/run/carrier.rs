@@ -4,6 +4,7 @@
 //! known already is read to nowhere. It acknowledges what it brought by itself, from the hub's published
 //! position and its own count, so that an acknowledgement never waits for the hub.
 
+use crate::chaos::{Harm, Hazard};
 use crate::proto::leg::{Leg, Payload};
 use crate::proto::links::{REAP, Steady};
 use crate::proto::reception::Loss;
@@ -89,8 +90,12 @@ pub struct Shared {
     pub position: Arc<Position>,
     /// For how long the output has been blocked.
     pub blocked: Arc<crate::run::egress::Blocked>,
+    /// Legs that came although they were there, or came damaged.
+    pub again: Arc<AtomicU64>,
     /// Where legs live.
     pub pool: Pool,
+    /// What is done to connections on purpose.
+    pub hazard: Hazard,
 }
 
 /// The thread's state.
@@ -154,6 +159,8 @@ impl<F: Fn(Report)> Carrier<F> {
                 brought: false,
                 deaf: false,
                 answers: Vec::new(),
+                due: None,
+                harm: None,
             },
             shared,
             told: None,
@@ -206,7 +213,12 @@ impl<F: Fn(Report)> Carrier<F> {
                 let news = self.told.is_none_or(|told| told != self.current(told.count, told.blocked_ms));
                 self.ack_due |= always || news;
             }
-            Command::Tell(frame) => connection.outlet.frame(&frame),
+            Command::Tell(frame) => {
+                connection.outlet.frame(&frame);
+                if !matches!(frame, Frame::Abort(_)) {
+                    self.inbox.count_frame();
+                }
+            }
             Command::Drop => self.connection.take().into_iter().for_each(Connection::give_up),
             Command::Finish => {
                 self.finishing = Some(now + FAREWELL);
@@ -219,8 +231,20 @@ impl<F: Fn(Report)> Carrier<F> {
     fn serve(&mut self, now: Instant) -> Result<(), (Loss, String)> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let closed = |why: String| (Loss::Closed, why);
+        if self.finishing.is_some() && connection.is_silent() {
+            return Err(closed("silent".into()));
+        }
+        if let Some(harm) = self.inbox.harm.take() {
+            self.suffer(harm);
+            return Ok(());
+        }
         let first = connection.write();
-        let end = connection.read(now, &mut self.inbox).map_err(|why| closed(why.to_string()))?;
+        let read = connection.read(now, &mut self.inbox);
+        if let Some(harm) = self.inbox.harm.take() {
+            self.suffer(harm);
+            return Ok(());
+        }
+        let end = read.map_err(|why| closed(why.to_string()))?;
         self.ack_due |= std::mem::take(&mut self.inbox.brought);
         if self.unasked_at <= now {
             (self.ack_due, self.unasked_at) = (true, now + UNASKED);
@@ -228,6 +252,9 @@ impl<F: Fn(Report)> Carrier<F> {
         // while the socket is full, what is not written yet would only grow old in a queue
         if first == Ok(Wrote::All) {
             self.answer(now);
+        }
+        if let Some(harm) = self.inbox.harm.take() {
+            self.suffer(harm);
         }
         let Some(connection) = &mut self.connection else { return Ok(()) };
         match first.and_then(|_| connection.write()) {
@@ -258,6 +285,7 @@ impl<F: Fn(Report)> Carrier<F> {
         let Some(connection) = &mut self.connection else { return };
         for frame in self.inbox.answers.drain(..).chain(ack.map(Frame::Ack)) {
             connection.outlet.frame(&frame);
+            self.inbox.harm = self.inbox.harm.or(self.shared.hazard.frame());
         }
         if ack.is_some() {
             (self.told, self.ack_due) = (ack, false);
@@ -273,6 +301,19 @@ impl<F: Fn(Report)> Carrier<F> {
             edge: position.edge(),
             count,
             blocked_ms,
+        }
+    }
+
+    fn suffer(&mut self, harm: Harm) {
+        let had = self.connection.is_some();
+        self.connection = self.connection.take().and_then(|connection| connection.suffer(harm));
+        if had && self.connection.is_none() {
+            let closed = if self.finishing.is_some() {
+                Report::Closed
+            } else {
+                Report::Lost(Loss::Closed, harm.to_string())
+            };
+            (self.inbox.report)(closed);
         }
     }
 
@@ -300,10 +341,54 @@ struct Inbox<F: Fn(Report)> {
     /// The session is over: whatever still comes is discarded.
     deaf: bool,
     answers: Vec<Frame>,
+    /// What is done to the connection when the leg under way is whole.
+    due: Option<Harm>,
+    /// What is done to it now.
+    harm: Option<Harm>,
+}
+
+impl<F: Fn(Report)> Inbox<F> {
+    /// A frame has come or goes; what that does to the connection is done when this turn is over.
+    fn count_frame(&mut self) {
+        if !self.deaf {
+            self.harm = self.harm.or(self.shared.hazard.frame());
+        }
+    }
+
+    fn harmed(&self) -> Result<(), Fault> {
+        self.harm.map_or(Ok(()), |_| Err(Fault::Harmed))
+    }
+
+    fn take_leg(&mut self, header: &LegHeader, buffer: Option<Buffer>) {
+        self.count += 1;
+        self.brought = true;
+        let Some(buffer) = buffer else { return self.came_again() };
+        match stage::verify(header, &buffer) {
+            Ok(crc) => {
+                let payload: Payload = Arc::new(buffer);
+                let origin = Some(self.origin.clone());
+                let leg = Leg { crc, origin, ..Leg::new(header.sequence, header.offset, payload) };
+                (self.report)(Report::Leg(leg));
+            }
+            Err(stage::Damaged) => {
+                self.answers.push(Frame::Nack { sequence: header.sequence });
+                self.came_again();
+            }
+        }
+    }
+
+    fn came_again(&self) {
+        self.shared.again.fetch_add(1, Relaxed);
+    }
 }
 
 impl<F: Fn(Report)> Intake for Inbox<F> {
     fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Fault> {
+        self.due = if self.deaf { None } else { self.shared.hazard.frame() };
+        if self.due == Some(Harm::Cut) {
+            self.harm = self.due.take();
+            self.harmed()?;
+        }
         let (position, edge) = (&self.shared.position, self.shared.position.edge());
         if self.deaf || header.sequence < position.next() {
             return Ok(None);
@@ -320,22 +405,13 @@ impl<F: Fn(Report)> Intake for Inbox<F> {
     }
 
     fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Fault> {
-        self.count += 1;
-        self.brought = true;
-        let Some(buffer) = buffer else { return Ok(()) };
-        match stage::verify(&header, &buffer) {
-            Ok(crc) => {
-                let payload: Payload = Arc::new(buffer);
-                let origin = Some(self.origin.clone());
-                let leg = Leg { crc, origin, ..Leg::new(header.sequence, header.offset, payload) };
-                (self.report)(Report::Leg(leg));
-            }
-            Err(stage::Damaged) => self.answers.push(Frame::Nack { sequence: header.sequence }),
-        }
-        Ok(())
+        self.take_leg(&header, buffer);
+        self.harm = self.harm.or(self.due.take());
+        self.harmed()
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Fault> {
+        let last = matches!(frame, Frame::Bye | Frame::Abort(_));
         match frame {
             _ if self.deaf => {}
             Frame::Ping { token } => self.answers.push(Frame::Pong { token }),
@@ -346,6 +422,9 @@ impl<F: Fn(Report)> Intake for Inbox<F> {
                 return Err(Fault::Breach("sent a receiver's message to the receiver".into()));
             }
         }
-        Ok(())
+        if !last {
+            self.count_frame();
+        }
+        self.harmed()
     }
 }

@@ -21,8 +21,10 @@ pub mod ingest;
 pub mod pool;
 pub mod pump;
 pub mod signals;
+pub mod summary;
 pub mod worker;
 
+use crate::chaos::Hazard;
 use crate::error::{Failure, Fault, Status};
 use crate::message;
 use crate::plan::{Common, EdgePlan, Patience, Plan, ReceivePlan, TransmitPlan};
@@ -33,7 +35,8 @@ use crate::proto::{reception, transmission};
 use crossbeam_channel::Sender;
 use endpoint::exec::{CommandSink, CommandSource, Exec};
 use endpoint::file::{FileSink, FileSource};
-use endpoint::{Sink, Source};
+use endpoint::prbs::{PrbsSink, PrbsSource, generate};
+use endpoint::{Discard, Sink, Source};
 use hub::{Order, rx, tx};
 use std::io;
 use std::sync::Arc;
@@ -68,6 +71,10 @@ impl Directions {
 /// # Errors
 /// The first direction that failed, in the order they ended.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
+    if let (None, None, Some(seed)) = (&plan.receive, &plan.transmit, plan.common.prbs) {
+        return write_prbs(seed);
+    }
+    let hazard = Hazard::new(plan.common.chaos);
     let mut directions = Directions::default();
     let mut starts: Vec<(&'static str, Start)> = Vec::new();
     let exec = match &plan.common.edge {
@@ -77,12 +84,12 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         _ => None,
     };
     if let Some(receive) = &plan.receive {
-        let (start, orders) = prepare_receive(receive, &plan.common, exec.as_ref())?;
+        let (start, orders) = prepare_receive(receive, &plan.common, exec.as_ref(), hazard.clone())?;
         directions.receive = Some(orders);
         starts.push(("the sender", Box::new(move || start.run())));
     }
     if let Some(transmit) = &plan.transmit {
-        let (start, orders) = prepare_transmit(transmit, &plan.common, exec.as_ref())?;
+        let (start, orders) = prepare_transmit(transmit, &plan.common, exec.as_ref(), &hazard)?;
         directions.transmit = Some(orders);
         starts.push(("the receiver", Box::new(move || start.run())));
     }
@@ -125,15 +132,49 @@ fn judge(ending: Ending, peer: &str) -> Result<(), Failure> {
     Err(Failure { fault, sentence })
 }
 
+/// The stream of a seed on stdout, for other programs: it ends when nobody takes it any more.
+fn write_prbs(seed: u16) -> Result<(), Failure> {
+    if rustix::termios::isatty(io::stdout()) {
+        return Err(Failure::usage(
+            "prbs alone writes binary data to stdout, which is a terminal: redirect it",
+        ));
+    }
+    let mut sink = FileSink::stdout().map_err(|e| Failure::output(e.sentence))?;
+    Err(Failure::output(generate(seed, &mut sink).sentence))
+}
+
+/// Where the received stream goes.
+fn sink(common: &Common, exec: Option<&Arc<Exec>>) -> Result<Box<dyn Sink>, Failure> {
+    // nobody wants to see that on a terminal: it is only verified
+    let unseen =
+        common.prbs.is_some() && common.edge == EdgePlan::Stdio && rustix::termios::isatty(io::stdout());
+    let sink: Box<dyn Sink> = match exec {
+        Some(exec) => Box::new(CommandSink::new(exec.clone())),
+        None if unseen => Box::new(Discard),
+        None => Box::new(FileSink::stdout().map_err(|e| Failure::output(e.sentence))?),
+    };
+    Ok(match common.prbs {
+        Some(seed) => Box::new(PrbsSink::new(seed, sink)),
+        None => sink,
+    })
+}
+
+/// Where the stream to send comes from.
+fn source(common: &Common, exec: Option<&Arc<Exec>>) -> Result<Box<dyn Source>, Failure> {
+    Ok(match (common.prbs, exec) {
+        (Some(seed), _) => Box::new(PrbsSource::new(seed)),
+        (None, Some(exec)) => Box::new(CommandSource::new(exec.clone())),
+        (None, None) => Box::new(FileSource::stdin().map_err(Failure::input)?),
+    })
+}
+
 fn prepare_receive(
     plan: &ReceivePlan,
     common: &Common,
     exec: Option<&Arc<Exec>>,
+    hazard: Hazard,
 ) -> Result<(rx::Start, Sender<rx::Event>), Failure> {
-    let sink: Box<dyn Sink> = match exec {
-        Some(exec) => Box::new(CommandSink::new(exec.clone())),
-        None => Box::new(FileSink::stdout().map_err(|e| Failure::output(e.sentence))?),
-    };
+    let sink = sink(common, exec)?;
     let place =
         plan.address.map_or_else(|| format!("port {}", plan.port), |a| format!("{a} port {}", plan.port));
     let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", conn::reason(&e)));
@@ -150,21 +191,19 @@ fn prepare_receive(
     };
     let expectations =
         Expectations { checkphrase: common.checkphrase, features: Features::CHECKSUM, duplex: false };
-    rx::Start::new(settings, expectations, listener, sink).map_err(cannot)
+    rx::Start::new(settings, expectations, listener, sink, hazard).map_err(cannot)
 }
 
 fn prepare_transmit(
     plan: &TransmitPlan,
     common: &Common,
     exec: Option<&Arc<Exec>>,
+    hazard: &Hazard,
 ) -> Result<(tx::Start, Sender<tx::Event>), Failure> {
     if let Some(name) = &plan.congestion {
         dial::check_congestion(name).map_err(Failure::network)?;
     }
-    let source: Box<dyn Source> = match exec {
-        Some(exec) => Box::new(CommandSource::new(exec.clone())),
-        None => Box::new(FileSource::stdin().map_err(Failure::input)?),
-    };
+    let source = source(common, exec)?;
     let hello = Hello {
         session: random_id(),
         instance: None,
@@ -186,7 +225,7 @@ fn prepare_transmit(
         checked: plan.checksum,
         seed: rand::random(),
     };
-    tx::Start::new(plan, settings, common.charmode, common.buffer, source)
+    tx::Start::new(plan, settings, common.charmode, common.buffer, source, hazard)
         .map_err(|e| Failure::network(format!("cannot start: {e}")))
 }
 

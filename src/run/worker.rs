@@ -3,6 +3,7 @@
 //! Carries out what its hub commands, reports what happens, and decides nothing. Commands for a connection
 //! that is gone already are ignored: the hub learns of the loss from the event that is on its way.
 
+use crate::chaos::{Harm, Hazard};
 use crate::proto::hello::{Hello, Refusal, Welcome};
 use crate::proto::leg::Leg;
 use crate::proto::links::{DialError, LossReason, Silence, Steady};
@@ -74,6 +75,7 @@ pub struct Worker<F: Fn(Report)> {
     commands: Receiver<Command>,
     report: F,
     checked: bool,
+    hazard: Hazard,
     connection: Option<Connection>,
     /// A leg has left, or the connection is new: report when the path drains.
     draining: bool,
@@ -98,11 +100,12 @@ impl Handle {
 }
 
 impl<F: Fn(Report)> Worker<F> {
-    /// A worker and the handle on it; `report` gives its reports to the hub, legs are `checked` by CRC-32.
+    /// A worker and the handle on it; `report` gives its reports to the hub, legs are `checked` by CRC-32,
+    /// connections harmed as `hazard` demands.
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(index: usize, checked: bool, report: F) -> io::Result<(Self, Handle)> {
+    pub fn new(index: usize, checked: bool, hazard: Hazard, report: F) -> io::Result<(Self, Handle)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (sender, commands) = crossbeam_channel::unbounded();
@@ -112,6 +115,7 @@ impl<F: Fn(Report)> Worker<F> {
             commands,
             report,
             checked,
+            hazard,
             connection: None,
             draining: false,
             finishing: None,
@@ -172,12 +176,33 @@ impl<F: Fn(Report)> Worker<F> {
                 }
                 connection.outlet.leg(header(&leg, crc), leg);
                 self.draining = true;
+                self.count_sent();
             }
-            (Command::Tell(frame), Some(connection)) => connection.outlet.frame(&frame),
+            (Command::Tell(frame), Some(connection)) => {
+                connection.outlet.frame(&frame);
+                if !matches!(frame, Frame::Bye | Frame::Abort(_)) {
+                    self.count_sent();
+                }
+            }
             (Command::Drop, connection) => {
                 connection.take().into_iter().for_each(Connection::give_up);
             }
             (Command::Leave, Some(_)) => self.lose(LossReason::Left),
+        }
+    }
+
+    /// A frame is about to leave, or would be.
+    fn count_sent(&mut self) {
+        if let Some(harm) = self.hazard.frame() {
+            self.suffer(harm);
+        }
+    }
+
+    fn suffer(&mut self, harm: Harm) {
+        let had = self.connection.is_some();
+        self.connection = self.connection.take().and_then(|connection| connection.suffer(harm));
+        if had && self.connection.is_none() && self.finishing.is_none() {
+            (self.report)(Report::Lost(LossReason::Failed(harm.to_string())));
         }
     }
 
@@ -207,9 +232,18 @@ impl<F: Fn(Report)> Worker<F> {
     /// Everything that can be done without waiting.
     fn serve(&mut self, now: Instant) -> Result<(), LossReason> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        let mut inbox = Inbox { report: &self.report, deaf: self.finishing.is_some() };
+        let deaf = self.finishing.is_some();
+        if deaf && connection.is_silent() {
+            return Err(LossReason::Closed);
+        }
+        let mut inbox = Inbox { report: &self.report, deaf, hazard: &self.hazard, harm: None };
         let had = connection.outlet.has_leg();
-        let end = connection.read(now, &mut inbox)?;
+        let read = connection.read(now, &mut inbox);
+        if let Some(harm) = inbox.harm {
+            self.suffer(harm);
+            return Ok(());
+        }
+        let end = read?;
         match connection.write() {
             Ok(Wrote::All) if self.finishing.is_some() => connection.finish_writing(),
             Ok(Wrote::All) if had && self.draining => {
@@ -259,6 +293,9 @@ struct Inbox<'a, F: Fn(Report)> {
     report: &'a F,
     /// The session is over: whatever still comes is discarded.
     deaf: bool,
+    hazard: &'a Hazard,
+    /// What the frame just read does to its connection.
+    harm: Option<Harm>,
 }
 
 impl<F: Fn(Report)> Intake for Inbox<'_, F> {
@@ -271,10 +308,13 @@ impl<F: Fn(Report)> Intake for Inbox<'_, F> {
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Fault> {
-        if !self.deaf {
-            (self.report)(Report::Frame(frame));
+        if self.deaf {
+            return Ok(());
         }
-        Ok(())
+        let last = matches!(frame, Frame::Abort(_));
+        (self.report)(Report::Frame(frame));
+        self.harm = if last { None } else { self.hazard.frame() };
+        self.harm.map_or(Ok(()), |_| Err(Fault::Harmed))
     }
 }
 

@@ -11,6 +11,10 @@ use crate::proto::transmission::Ending;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+/// The verbosities at which each leg, and each other frame, is told.
+const LEGS: u8 = 4;
+const FRAMES: u8 = 5;
+
 /// Events handled before the actions they caused are carried out: a burst of acknowledgements is one step.
 const BURST: usize = 64;
 

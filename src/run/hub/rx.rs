@@ -1,6 +1,7 @@
 //! The receiving hub: owns the [`Reception`], lets guests in, commands carriers and output.
 
-use super::{Order, next_events};
+use super::{FRAMES, LEGS, Order, next_events};
+use crate::chaos::Hazard;
 use crate::message;
 use crate::proto::hello::{Expectations, Id, RefusalCode, Reply};
 use crate::proto::leg::{CONNECTIONS_MAX, WINDOW_LEGS};
@@ -15,10 +16,12 @@ use crate::run::egress::{self, Blocked, Egress};
 use crate::run::endpoint::Sink;
 use crate::run::pool::Pool;
 use crate::run::spawn;
+use crate::run::summary::Summary;
 use crate::stage::StreamCrc;
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// Connections that did not bring the latest leg hear of it within this.
@@ -61,6 +64,8 @@ pub struct Hub {
     ack_due: Option<Instant>,
     steady: Steady,
     stream_crc: StreamCrc,
+    /// When the session's first connection was up.
+    met: Option<Instant>,
     ending: Option<Ending>,
 }
 
@@ -81,13 +86,19 @@ impl Start {
         expectations: Expectations,
         listener: std::net::TcpListener,
         sink: Box<dyn Sink>,
+        hazard: Hazard,
     ) -> io::Result<(Self, Sender<Event>)> {
         let (ear, events) = crossbeam_channel::unbounded();
         // a leg inside the window has a place, even if all of them are tiny and rounded up to pages
         let rounding = (WINDOW_LEGS * PAGE).min(settings.buffer);
         let pool = Pool::with_rounding(settings.buffer, rounding);
-        let shared =
-            Shared { position: Arc::new(Position::default()), blocked: Arc::new(Blocked::default()), pool };
+        let shared = Shared {
+            position: Arc::new(Position::default()),
+            blocked: Arc::new(Blocked::default()),
+            again: Arc::new(AtomicU64::new(0)),
+            pool,
+            hazard,
+        };
         let guests = ear.clone();
         let admit = move |guest| drop(guests.send(Event::Guest(Box::new(guest))));
         let (door, door_handle) = Door::new(listener, expectations, admit)?;
@@ -107,6 +118,7 @@ impl Start {
             ack_due: None,
             steady: Steady::new(),
             stream_crc: StreamCrc::new(),
+            met: None,
             ending: None,
         };
         Ok((Start { hub, door: Box::new(move || door.run()), egress: Box::new(move || egress.run()) }, ear))
@@ -144,9 +156,21 @@ impl Hub {
                 self.acknowledge(false);
             }
         }
+        message::note(1, || self.summary().to_string());
         self.farewell();
         self.ending
             .unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the receiver have ended"))
+    }
+
+    fn summary(&self) -> Summary {
+        let again = self.shared.again.load(Relaxed);
+        Summary {
+            sent: false,
+            bytes: self.core.receiver().map_or(0, |receiver| receiver.delivered_bytes()),
+            time: self.met.map(|met| met.elapsed()).unwrap_or_default(),
+            legs_again: again + self.core.receiver().map_or(0, |receiver| receiver.duplicates()),
+            connections_lost: self.core.connections_lost(),
+        }
     }
 
     fn hear(&mut self, now: Instant, event: Event) {
@@ -186,6 +210,7 @@ impl Hub {
         let origin: Arc<str> = format!("connection {place} from {address}").into();
         let report = move |report| drop(ear.send(Event::Carrier(place, number, report)));
         let welcome = Reply::Welcome(admission.welcome).encode();
+        message::note(2, || format!("{origin} is up"));
         let started = Carrier::new(stream, &welcome, origin, self.shared.clone(), report).and_then(
             |(carrier, handle)| {
                 spawn(&format!("connection {place}"), move || carrier.run())?;
@@ -194,6 +219,7 @@ impl Hub {
         );
         match started {
             Ok(handle) => {
+                self.met.get_or_insert(Instant::now());
                 if let Some(old) = self.places[place].replace(Place { handle, number }) {
                     old.handle.command(Command::Drop);
                 }
@@ -210,6 +236,9 @@ impl Hub {
         let obeyed = match report {
             // a leg is the same leg whoever brought it
             Report::Leg(leg) => {
+                message::note(LEGS, || {
+                    format!("{}: {leg:?} came", leg.origin.as_deref().unwrap_or_default())
+                });
                 let taken = self.core.leg(now, place, leg);
                 self.publish();
                 taken
@@ -254,7 +283,10 @@ impl Hub {
                 Action::Acknowledge { now: false } => {
                     self.ack_due.get_or_insert(now + ACK_DELAY);
                 }
-                Action::Tell(place, frame) => self.command(place, Command::Tell(frame)),
+                Action::Tell(place, frame) => {
+                    message::note(FRAMES, || format!("connection {place}: {frame:?} goes out"));
+                    self.command(place, Command::Tell(frame));
+                }
                 Action::Drop(place, _) => self.command(place, Command::Drop),
                 Action::Say(level, line) => message::note(level, || line),
                 Action::End(ending) => self.ending = Some(ending),

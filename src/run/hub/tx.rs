@@ -1,17 +1,20 @@
 //! The sending hub: owns the [`Transmission`], commands the workers, feeds on the input.
 
-use super::{Order, next_events};
+use super::{FRAMES, LEGS, Order, next_events};
+use crate::chaos::Hazard;
 use crate::message;
 use crate::plan::{LinkPlan, TransmitPlan};
 use crate::proto::links::Steady;
+use crate::proto::pacing::Pacing;
 use crate::proto::transmission::{Action, Ending, Settings, Transmission};
 use crate::proto::wire::Code;
 use crate::run::conn::FAREWELL;
 use crate::run::dial::Target;
 use crate::run::endpoint::Source;
-use crate::run::ingest::{self, Appetite, Ingest};
+use crate::run::ingest::{self, Appetite, Hunger, Ingest};
 use crate::run::pool::Pool;
 use crate::run::spawn;
+use crate::run::summary::Summary;
 use crate::run::worker::{self, Command, Worker};
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
@@ -40,6 +43,12 @@ pub struct Hub {
     pool: Pool,
     buffer: u64,
     appetite: Appetite,
+    /// Whether the input asks how hungry the connections are.
+    selective: bool,
+    /// Legs that the input has given.
+    inputs: u64,
+    /// When the first connection was up.
+    met: Option<Instant>,
     steady: Steady,
     ending: Option<Ending>,
     /// Workers whose connection has not closed yet, once the session is over.
@@ -64,6 +73,7 @@ impl Start {
         charmode: bool,
         buffer: u64,
         source: Box<dyn Source>,
+        hazard: &Hazard,
     ) -> io::Result<(Self, Sender<Event>)> {
         let (sender, events) = crossbeam_channel::unbounded();
         let core = Transmission::new(Instant::now(), settings.clone());
@@ -74,14 +84,17 @@ impl Start {
         for index in 0..settings.workers {
             let ear = sender.clone();
             let report = move |report| drop(ear.send(Event::Worker(index, report)));
-            let (worker, handle) = Worker::new(index, settings.checked, report)?;
+            let (worker, handle) = Worker::new(index, settings.checked, hazard.clone(), report)?;
             workers.push(Box::new(move || worker.run()));
             handles.push(handle);
         }
         let ear = sender.clone();
         let report = move |report| drop(ear.send(Event::Input(report)));
         let target = |link: &LinkPlan| Arc::new(Target::new(link.clone(), plan.congestion.clone()));
-        let ingest = Ingest { source, pool: pool.clone(), appetite: appetite.clone(), charmode, report };
+        let delay = Duration::from_micros(plan.delayus.unwrap_or(0));
+        let pacing = Pacing::new(plan.leglimit, delay, plan.rate);
+        let selective = charmode || pacing.has_rate();
+        let ingest = Ingest::new(source, pool.clone(), appetite.clone(), pacing, charmode, report);
         let hub = Hub {
             core,
             events,
@@ -90,6 +103,9 @@ impl Start {
             pool,
             buffer,
             appetite,
+            selective,
+            inputs: 0,
+            met: None,
             steady: Steady::new(),
             ending: None,
             closing: Vec::new(),
@@ -129,17 +145,42 @@ impl Hub {
             }
             self.act();
             self.appetite.set_size(self.core.leg_size());
-            if self.core.is_hungry() {
-                self.appetite.set_hungry();
+            if self.selective {
+                self.appetite.set_hunger(self.inputs, self.hunger());
             }
         }
+        message::note(1, || self.summary().to_string());
         self.farewell();
         self.ending.unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the sender have ended"))
     }
 
+    fn hunger(&self) -> Hunger {
+        match (self.core.is_hungry(), self.core.sender().busy()) {
+            (false, _) => Hunger::None,
+            (true, 0) => Hunger::Idle,
+            (true, _) => Hunger::Free,
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        let (pushed, _, delivered) = self.core.sender().bytes();
+        let complete = self.ending.as_ref().is_some_and(|ending| ending.code == Code::Complete);
+        let stats = self.core.stats();
+        Summary {
+            sent: true,
+            bytes: if complete { pushed } else { delivered },
+            time: self.met.map(|met| met.elapsed()).unwrap_or_default(),
+            legs_again: stats.sender.legs_again,
+            connections_lost: stats.connections_lost,
+        }
+    }
+
     fn hear(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Input(ingest::Report::Leg(payload)) => self.core.input(now, payload),
+            Event::Input(ingest::Report::Leg(payload)) => {
+                self.inputs += 1;
+                self.core.input(now, payload);
+            }
             Event::Input(ingest::Report::End) => self.core.input_ended(now),
             Event::Input(ingest::Report::Failed(why)) => self.core.fail(now, Ending::here(Code::Input, why)),
             Event::Order(Order::Stop(ending)) => self.core.fail(now, ending),
@@ -154,12 +195,16 @@ impl Hub {
                 self.core.welcomed(now, worker, &welcome, round_trip);
                 self.pool.widen(self.buffer);
                 self.appetite.meet();
+                self.met.get_or_insert(Instant::now());
             }
             Report::Refused(refusal) => self.core.refused(now, worker, &refusal),
             Report::DialFailed(error) => self.core.dial_failed(now, worker, &error),
             Report::Ready => self.core.ready(now, worker),
             Report::Checked(sequence, crc) => self.core.checked(sequence, crc),
-            Report::Frame(frame) => self.core.frame(now, worker, frame),
+            Report::Frame(frame) => {
+                message::note(FRAMES, || format!("connection {worker}: {frame:?} came"));
+                self.core.frame(now, worker, frame);
+            }
             Report::Quiet(silence) => self.core.quiet(now, worker, silence),
             Report::Lost(why) => self.core.lost(now, worker, &why),
             Report::Closed => self.closing.retain(|w| *w != worker),
@@ -173,8 +218,14 @@ impl Hub {
                     let target = self.targets[link].clone();
                     self.workers[worker].command(Command::Dial { target, hello, timeout });
                 }
-                Action::Send(worker, leg) => self.workers[worker].command(Command::Send(leg)),
-                Action::Tell(worker, frame) => self.workers[worker].command(Command::Tell(frame)),
+                Action::Send(worker, leg) => {
+                    message::note(LEGS, || format!("connection {worker}: {leg:?} goes out"));
+                    self.workers[worker].command(Command::Send(leg));
+                }
+                Action::Tell(worker, frame) => {
+                    message::note(FRAMES, || format!("connection {worker}: {frame:?} goes out"));
+                    self.workers[worker].command(Command::Tell(frame));
+                }
                 Action::Drop(worker, _) => self.workers[worker].command(Command::Drop),
                 Action::Leave(worker) => self.workers[worker].command(Command::Leave),
                 Action::Say(level, line) => message::note(level, || line),
