@@ -262,6 +262,31 @@ pub const WORDS: &[Word] = &[
         ..WORD
     },
     Word {
+        name: "progress",
+        common: false,
+        short: "a live line on stderr",
+        long: "Shows a live line on stderr: bytes delivered, rate, time, buffer in use and, where the size is known, \
+               a bar and the time left. On a terminal it is there by itself, unless stdin or stdout is the \
+               terminal too; this word shows it then as well, and elsewhere as a plain line every 10 seconds.",
+        ..WORD
+    },
+    Word {
+        name: "quiet",
+        common: false,
+        short: "no live line",
+        long: "Shows no live line, on a terminal either. Messages about trouble are not affected.",
+        ..WORD
+    },
+    Word {
+        name: "size",
+        operands: Operands::Number("SIZE"),
+        common: false,
+        short: "the stream's size, for the time left",
+        long: "The size of the stream, as far as it is known beforehand: for the bar and the time left, nothing \
+               else. Where stdin is a file it is known. SIZE is in bytes and takes K, M, G and T.",
+        ..WORD
+    },
+    Word {
         name: "verbose",
         operands: Operands::Number("N"),
         side: Side::Free,

@@ -73,6 +73,7 @@ pub mod message;
 pub mod plan;
 pub mod prbs;
 pub mod proto;
+pub mod report;
 pub mod run;
 pub mod stage;
 pub mod sys;

@@ -15,7 +15,7 @@ use millipede::sys::signal::end_by;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
-        message::say(format_args!("internal error, please report it: {panic}"));
+        message::say_at_last(format_args!("internal error, please report it: {panic}"));
         // before its stdin closes: it must not take that for the end of the stream
         exec::kill();
         process::exit(Status::Incomplete.code().into());

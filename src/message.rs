@@ -8,6 +8,7 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 /// What every line begins with.
 const PREFIX: &str = "millipede: ";
@@ -25,6 +26,16 @@ pub fn say(line: impl Display) {
 /// Says several lines, each with the program's name before it, and nothing between them.
 pub fn say_block(lines: &str) {
     write(lines.lines().map(one_line).collect::<String>().as_bytes());
+}
+
+/// Says a text that has the program's name where it belongs: a report.
+pub fn say_text(text: &str) {
+    write(text.lines().map(|line| cleaned(line) + "\n").collect::<String>().as_bytes());
+}
+
+/// Says one line although nothing else works any more, and passes by whatever keeps the terminal in order.
+pub fn say_at_last(line: impl Display) {
+    write_now(one_line(&line.to_string()).as_bytes());
 }
 
 /// Says a line at this verbosity and above; below, the line is not even made.
@@ -80,16 +91,33 @@ impl Verbosity {
 
 /// The line as it is written: the program's name, no control characters, a newline.
 fn one_line(line: &str) -> String {
-    let mut whole = String::with_capacity(PREFIX.len() + line.len() + 1);
-    whole.push_str(PREFIX);
-    whole.extend(line.trim_end_matches(['\n', '\r']).chars().map(|c| if c.is_control() { '?' } else { c }));
-    whole.push('\n');
-    whole
+    format!("{PREFIX}{}\n", cleaned(line.trim_end_matches(['\n', '\r'])))
+}
+
+fn cleaned(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// What is done with a write by whoever draws on the same terminal.
+pub type Around = Box<dyn Fn(&dyn Fn()) + Send + Sync>;
+
+static AROUND: RwLock<Option<Around>> = RwLock::new(None);
+
+/// From now on every write is left to this, or to nobody.
+pub fn write_around(around: Option<Around>) {
+    *AROUND.write().unwrap_or_else(PoisonError::into_inner) = around;
+}
+
+fn write(bytes: &[u8]) {
+    match &*AROUND.read().unwrap_or_else(PoisonError::into_inner) {
+        Some(around) => around(&|| write_now(bytes)),
+        None => write_now(bytes),
+    }
 }
 
 /// One write to stderr, which std does not buffer. A rest that does not fit is dropped rather than written later
 /// between other lines; only an interrupted call, which wrote nothing, is made again.
-fn write(bytes: &[u8]) {
+fn write_now(bytes: &[u8]) {
     let mut stderr = io::stderr().lock();
     while let Err(error) = stderr.write(bytes)
         && error.kind() == ErrorKind::Interrupted

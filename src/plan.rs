@@ -49,6 +49,22 @@ pub struct Common {
     pub patience: Option<Patience>,
     /// 0 to [`crate::message::LEVEL_MAX`].
     pub verbose: u8,
+    /// Whether there is a live line.
+    pub progress: Progress,
+    /// What the user says that the stream's size is, in bytes; never 0.
+    pub size: Option<u64>,
+}
+
+/// Whether there is a live line on stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// If stderr is a terminal that this process has for itself.
+    #[default]
+    Automatic,
+    /// Yes; where stderr is no terminal, as plain lines.
+    Always,
+    /// No.
+    Never,
 }
 
 /// How long a session waits with no working connection.

@@ -10,8 +10,8 @@ use super::typed::Typed;
 use super::{Side, WORDS, value};
 use crate::message::LEVEL_MAX;
 use crate::plan::{
-    BUFFER_DEFAULT, BUFFER_MAX, BUFFER_MIN, Common, EdgePlan, LinkPlan, Patience, Plan, ReceivePlan,
-    TransmitPlan,
+    BUFFER_DEFAULT, BUFFER_MAX, BUFFER_MIN, Common, EdgePlan, LinkPlan, Patience, Plan, Progress,
+    ReceivePlan, TransmitPlan,
 };
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
 
@@ -47,8 +47,11 @@ fn sides(typed: &Typed) -> Result<(), String> {
     Err("rx or tx is missing: \"rx PORT\" receives, \"tx HOST PORT\" transmits".to_owned())
 }
 
-/// No two words want to be the same end of the stream.
+/// No two words want to be the same end of the stream, or opposites.
 fn conflicts(typed: &Typed) -> Result<(), String> {
+    if typed.given("progress") && typed.given("quiet") {
+        return Err("progress and quiet exclude each other".to_owned());
+    }
     let generated = typed.given("tx").then_some("prbs");
     let ends: Vec<_> = EDGES.into_iter().chain(generated).filter(|name| typed.given(name)).collect();
     match ends[..] {
@@ -121,6 +124,12 @@ fn common(typed: &Typed) -> Result<Common, String> {
             .unwrap_or(BUFFER_DEFAULT),
         patience: number("patience", 0..=TIME_MAX)?.map(patience),
         verbose: number("verbose", 0..=LEVEL_MAX.into())?.unwrap_or(0) as u8,
+        progress: match (typed.given("progress"), typed.given("quiet")) {
+            (true, _) => Progress::Always,
+            (_, true) => Progress::Never,
+            _ => Progress::Automatic,
+        },
+        size: one(typed, "size", |text| value::size(text, 1, 1..=u64::MAX))?,
     })
 }
 

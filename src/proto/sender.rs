@@ -383,6 +383,11 @@ impl Sender {
         self.ended && self.held.is_empty()
     }
 
+    /// Whether the input has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Whether nothing that was given to this connection is still on the way.
     pub fn is_idle(&self, worker: usize) -> bool {
         self.lanes[worker].as_ref().is_none_or(|lane| lane.flights.is_empty())

@@ -9,7 +9,7 @@ use crate::proto::leg::{Leg, Payload};
 use crate::proto::links::{REAP, Steady};
 use crate::proto::reception::Loss;
 use crate::proto::wire::{Abort, Ack, Edge, Fin, Frame, LegHeader};
-use crate::run::conn::{Connection, FAREWELL, WAKER};
+use crate::run::conn::{Connection, FAREWELL, Informer, WAKER};
 use crate::run::pool::{Buffer, Pool};
 use crate::run::pump::{Fault, Intake, ReadEnd, Wrote};
 use crate::stage;
@@ -33,6 +33,8 @@ pub enum Command {
     Drop,
     /// The session is over: write what there is, close in order, and report `Closed`.
     Finish,
+    /// Tell what the kernel knows about the connection.
+    Inform(Informer),
 }
 
 /// What a carrier reports.
@@ -217,6 +219,11 @@ impl<F: Fn(Report)> Carrier<F> {
                 connection.outlet.frame(&frame);
                 if !matches!(frame, Frame::Abort(_)) {
                     self.inbox.count_frame();
+                }
+            }
+            Command::Inform(inform) => {
+                if let Some(kernel) = connection.kernel() {
+                    inform(kernel);
                 }
             }
             Command::Drop => self.connection.take().into_iter().for_each(Connection::give_up),

@@ -5,6 +5,7 @@
 
 use crate::chaos::Harm;
 use crate::proto::links::{LossReason, Silence};
+use crate::report::Kernel;
 use crate::run::pump::{Fault, Inlet, Intake, Outlet, ReadEnd, Wrote};
 use crate::sys::socket;
 use mio::event::Event;
@@ -33,6 +34,9 @@ const UNSENT_TIME: Duration = Duration::from_millis(20);
 const UNSENT: RangeInclusive<u32> = 16 << 10..=256 << 10;
 /// A connection's rate is measured over no less than this.
 const RATE_TIME: Duration = Duration::from_millis(100);
+
+/// Takes what the kernel knows about a connection to whoever asked.
+pub type Informer = Box<dyn FnOnce(Kernel) + Send>;
 
 /// One connection.
 pub struct Connection {
@@ -231,6 +235,17 @@ impl Connection {
     pub fn give_up(self) {
         // if it fails the kernel tries to deliver what nobody wants any more: harmless
         let _ = socket::reset_on_close(&self.stream);
+    }
+
+    /// What the kernel knows about it, for a report.
+    pub fn kernel(&self) -> Option<Kernel> {
+        let info = socket::tcp_info(&self.stream).ok()?;
+        Some(Kernel {
+            rtt: info.rtt,
+            window: info.congestion_window,
+            retransmits: info.retransmits,
+            control: socket::congestion(&self.stream).unwrap_or_default(),
+        })
     }
 
     /// The stream, for its options and addresses.

@@ -60,6 +60,11 @@ impl Target {
         Target { plan, congestion, known: Mutex::default() }
     }
 
+    /// As the user typed it.
+    pub fn name(&self) -> String {
+        self.plan.to_string()
+    }
+
     /// One attempt: each address of the name in turn, each for `timeout` at most. Workers begin with
     /// different addresses until one is known to answer.
     pub fn dial(&self, worker: usize, hello: &Hello, timeout: Duration) -> Dialled {

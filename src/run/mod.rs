@@ -18,6 +18,7 @@ pub mod egress;
 pub mod endpoint;
 pub mod hub;
 pub mod ingest;
+pub mod monitor;
 pub mod pool;
 pub mod pump;
 pub mod signals;
@@ -38,6 +39,7 @@ use endpoint::file::{FileSink, FileSource};
 use endpoint::prbs::{PrbsSink, PrbsSource, generate};
 use endpoint::{Discard, Sink, Source};
 use hub::{Order, rx, tx};
+use monitor::{Ask, Monitor, Style, Subject};
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -54,6 +56,19 @@ pub struct Directions {
 }
 
 impl Directions {
+    /// How each direction is asked how it goes, with the stream's size where it is known.
+    fn subjects(&self, receive_size: Option<u64>, transmit_size: Option<u64>) -> Vec<Subject> {
+        let receive = self.receive.clone().map(|events| {
+            let ask: Ask = Box::new(move |asker| events.send(rx::Event::Order(Order::Report(asker))).is_ok());
+            Subject { ask, expected: receive_size }
+        });
+        let transmit = self.transmit.clone().map(|events| {
+            let ask: Ask = Box::new(move |asker| events.send(tx::Event::Order(Order::Report(asker))).is_ok());
+            Subject { ask, expected: transmit_size }
+        });
+        receive.into_iter().chain(transmit).collect()
+    }
+
     /// Ends every direction, telling the peers.
     pub fn stop(&self, ending: &Ending) {
         // a direction that is over listens no more
@@ -74,8 +89,10 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     if let (None, None, Some(seed)) = (&plan.receive, &plan.transmit, plan.common.prbs) {
         return write_prbs(seed);
     }
+    let style = Style::of(plan);
     let hazard = Hazard::new(plan.common.chaos);
     let mut directions = Directions::default();
+    let mut size = None;
     let mut starts: Vec<(&'static str, Start)> = Vec::new();
     let exec = match &plan.common.edge {
         EdgePlan::Exec { command } => {
@@ -89,23 +106,26 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         starts.push(("the sender", Box::new(move || start.run())));
     }
     if let Some(transmit) = &plan.transmit {
-        let (start, orders) = prepare_transmit(transmit, &plan.common, exec.as_ref(), &hazard)?;
+        let (start, orders, known) = prepare_transmit(transmit, &plan.common, exec.as_ref(), &hazard)?;
+        size = known;
         directions.transmit = Some(orders);
         starts.push(("the receiver", Box::new(move || start.run())));
     }
-    signals::watch(directions).map_err(|e| Failure::network(format!("cannot watch signals: {e}")))?;
+    let cannot = |e| Failure::network(format!("cannot start a thread: {e}"));
+    let subjects = directions.subjects(plan.common.size, plan.common.size.or(size));
+    let monitor = Monitor::start(subjects, style).map_err(cannot)?;
+    signals::watch(directions, monitor.clone())
+        .map_err(|e| Failure::network(format!("cannot watch signals: {e}")))?;
     let (sender, endings) = crossbeam_channel::unbounded();
     for (peer, start) in starts {
         let sender = sender.clone();
         let ended = move || drop(sender.send((peer, start())));
-        spawn("hub", ended).map_err(|e| Failure::network(format!("cannot start a thread: {e}")))?;
+        spawn("hub", ended).map_err(cannot)?;
     }
     drop(sender);
     let mut result = Ok(());
     for (peer, ending) in endings {
-        let ended = ending
-            .map_err(|e| Failure::network(format!("cannot start a thread: {e}")))
-            .and_then(|ending| judge(ending, peer));
+        let ended = ending.map_err(cannot).and_then(|ending| judge(ending, peer));
         if ended.is_err() {
             exec.iter().for_each(|exec| exec.end());
         }
@@ -115,6 +135,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
             message::say(second.sentence);
         }
     }
+    monitor.end();
     result
 }
 
@@ -194,16 +215,18 @@ fn prepare_receive(
     rx::Start::new(settings, expectations, listener, sink, hazard).map_err(cannot)
 }
 
+/// A sending direction that is ready to start, where its orders go, and the stream's size where it is known.
 fn prepare_transmit(
     plan: &TransmitPlan,
     common: &Common,
     exec: Option<&Arc<Exec>>,
     hazard: &Hazard,
-) -> Result<(tx::Start, Sender<tx::Event>), Failure> {
+) -> Result<(tx::Start, Sender<tx::Event>, Option<u64>), Failure> {
     if let Some(name) = &plan.congestion {
         dial::check_congestion(name).map_err(Failure::network)?;
     }
     let source = source(common, exec)?;
+    let size = source.size();
     let hello = Hello {
         session: random_id(),
         instance: None,
@@ -225,8 +248,9 @@ fn prepare_transmit(
         checked: plan.checksum,
         seed: rand::random(),
     };
-    tx::Start::new(plan, settings, common.charmode, common.buffer, source, hazard)
-        .map_err(|e| Failure::network(format!("cannot start: {e}")))
+    let (start, orders) = tx::Start::new(plan, settings, common.charmode, common.buffer, source, hazard)
+        .map_err(|e| Failure::network(format!("cannot start: {e}")))?;
+    Ok((start, orders, size))
 }
 
 fn patience(common: &Common) -> Option<Duration> {

@@ -1,4 +1,4 @@
-//! Signals: ends that tell the peer first, and the verbosity.
+//! Signals: ends that tell the peer first, reports, and the verbosity.
 //!
 //! A thread of its own hears them; handlers do nothing. The first signal to end aborts every direction and
 //! is remembered, so that the process can end by it; the second one ends at once.
@@ -7,6 +7,7 @@ use crate::message;
 use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
 use crate::run::endpoint::exec;
+use crate::run::monitor::Monitor;
 use crate::run::{Directions, spawn};
 use crate::sys::signal::{any_pending, end_by, ignored_at_start};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -19,6 +20,12 @@ use std::sync::{Arc, OnceLock};
 
 /// The signals that end this process.
 const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+
+/// What asks for a report; SIGINFO is a key of the terminal where it exists.
+#[cfg(not(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd")))]
+const REPORT: &[i32] = &[SIGUSR1];
+#[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+const REPORT: &[i32] = &[SIGUSR1, signal_hook::consts::SIGINFO];
 
 /// The signal that ends this process; 0 while there is none.
 static ENDING: AtomicI32 = AtomicI32::new(0);
@@ -50,18 +57,18 @@ fn heeded() -> Vec<i32> {
 ///
 /// # Errors
 /// The kernel's.
-pub fn watch(directions: Directions) -> io::Result<()> {
+pub fn watch(directions: Directions, monitor: Monitor) -> io::Result<()> {
     let ends = heeded();
     let heard = HEARD.get_or_init(Arc::default);
     for end in &ends {
         flag::register(*end, heard.clone())?;
     }
-    let mut signals = Signals::new(ends.into_iter().chain([SIGUSR1, SIGUSR2]))?;
+    let mut signals = Signals::new(ends.into_iter().chain(REPORT.iter().copied()).chain([SIGUSR2]))?;
     spawn("signals", move || {
         for signal in signals.forever() {
             match signal {
-                SIGUSR1 => {}
                 SIGUSR2 => message::raise(),
+                report if REPORT.contains(&report) => monitor.report(),
                 end => stop(&directions, end),
             }
         }

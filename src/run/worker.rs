@@ -8,7 +8,7 @@ use crate::proto::hello::{Hello, Refusal, Welcome};
 use crate::proto::leg::Leg;
 use crate::proto::links::{DialError, LossReason, Silence, Steady};
 use crate::proto::wire::{Frame, LegHeader};
-use crate::run::conn::{Connection, FAREWELL, SOCKET, WAKER, reason};
+use crate::run::conn::{Connection, FAREWELL, Informer, SOCKET, WAKER, reason};
 use crate::run::dial::{Dialled, Target, Welcomed};
 use crate::run::pool::Buffer;
 use crate::run::pump::{Fault, Intake, ReadEnd, Wrote};
@@ -40,6 +40,8 @@ pub enum Command {
     Leave,
     /// The session is over: write what there is, close in order, and report `Closed`.
     Finish,
+    /// Tell what the kernel knows about the connection, if there is one.
+    Inform(Informer),
 }
 
 /// What a worker reports.
@@ -188,6 +190,11 @@ impl<F: Fn(Report)> Worker<F> {
                 connection.take().into_iter().for_each(Connection::give_up);
             }
             (Command::Leave, Some(_)) => self.lose(LossReason::Left),
+            (Command::Inform(inform), Some(connection)) => {
+                if let Some(kernel) = connection.kernel() {
+                    inform(kernel);
+                }
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Seek, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -220,6 +220,7 @@ impl Source for FileSource {
 
     fn size(&self) -> Option<u64> {
         let metadata = self.file.metadata().ok()?;
-        (self.kind == Kind::File && metadata.is_file()).then_some(metadata.len())
+        let read = (&self.file).stream_position().ok()?;
+        (self.kind == Kind::File && metadata.is_file()).then(|| metadata.len().saturating_sub(read))
     }
 }

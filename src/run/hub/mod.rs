@@ -4,11 +4,15 @@
 //! Everything is decided in [`crate::proto`].
 
 pub mod rx;
+mod tally;
 pub mod tx;
 
 use crate::proto::links::Steady;
 use crate::proto::transmission::Ending;
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crate::proto::wire::Code;
+use crate::report::{Kernel, Phase, Snapshot};
+use crate::run::conn::Informer;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 /// The verbosities at which each leg, and each other frame, is told.
@@ -22,6 +26,36 @@ const BURST: usize = 64;
 pub enum Order {
     /// End now, and tell the peer this.
     Stop(Ending),
+    /// Say how it goes.
+    Report(Asker),
+}
+
+/// Who wants to know how it goes. Answers go past the hub's events and never wait.
+pub struct Asker {
+    /// Where the answer goes; once more, unasked, when the direction ends.
+    pub snapshots: Sender<Snapshot>,
+    /// Where each connection says what its kernel knows, by its number. Closed when all have.
+    pub kernels: Option<Sender<(usize, Kernel)>>,
+}
+
+impl Asker {
+    /// What a connection shall do to tell what its kernel knows.
+    fn informer(&self, connection: usize) -> Option<Informer> {
+        let kernels = self.kernels.clone()?;
+        // nobody listens any more: it came too late
+        Some(Box::new(move |kernel| drop(kernels.send((connection, kernel)))))
+    }
+}
+
+/// The phase of a direction that has ended, or has not.
+fn phase(ending: Option<&Ending>, met: bool, closing: bool) -> Phase {
+    match ending {
+        Some(Ending { code: Code::Complete, .. }) => Phase::Over(Ok(())),
+        Some(ending) => Phase::Over(Err(ending.sentence.clone())),
+        None if closing => Phase::Closing,
+        None if met => Phase::Moving,
+        None => Phase::Waiting,
+    }
 }
 
 /// Waits for events until `until` at the latest, and takes the burst that is there.

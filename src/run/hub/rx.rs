@@ -1,14 +1,16 @@
 //! The receiving hub: owns the [`Reception`], lets guests in, commands carriers and output.
 
-use super::{FRAMES, LEGS, Order, next_events};
+use super::tally::{Cause, Tally};
+use super::{Asker, FRAMES, LEGS, Order, next_events, phase};
 use crate::chaos::Hazard;
 use crate::message;
 use crate::proto::hello::{Expectations, Id, RefusalCode, Reply};
 use crate::proto::leg::{CONNECTIONS_MAX, WINDOW_LEGS};
 use crate::proto::links::Steady;
-use crate::proto::reception::{Action, Reception, Settings};
+use crate::proto::reception::{Action, Reception, Settings, SlotStats};
 use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
+use crate::report::{Connection, Detail, Link, Side, Snapshot, State, Waited};
 use crate::run::accept::{self, Door, Guest};
 use crate::run::carrier::{self, Carrier, Command, Position, Shared};
 use crate::run::conn::FAREWELL;
@@ -19,7 +21,9 @@ use crate::run::spawn;
 use crate::run::summary::Summary;
 use crate::stage::StreamCrc;
 use crossbeam_channel::{Receiver, Sender};
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -67,6 +71,11 @@ pub struct Hub {
     /// When the session's first connection was up.
     met: Option<Instant>,
     ending: Option<Ending>,
+    tally: Tally,
+    /// Where each link comes from, and the leg each connection brought last.
+    sources: BTreeMap<usize, IpAddr>,
+    brought: [Option<u64>; CONNECTIONS_MAX],
+    last_loss: Option<String>,
 }
 
 /// A receiving direction that is ready to start, and where its orders go.
@@ -120,6 +129,10 @@ impl Start {
             stream_crc: StreamCrc::new(),
             met: None,
             ending: None,
+            tally: Tally::new(Instant::now()),
+            sources: BTreeMap::new(),
+            brought: [None; CONNECTIONS_MAX],
+            last_loss: None,
         };
         Ok((Start { hub, door: Box::new(move || door.run()), egress: Box::new(move || egress.run()) }, ear))
     }
@@ -155,9 +168,12 @@ impl Hub {
             if self.ack_due.is_some_and(|at| at <= now) {
                 self.acknowledge(false);
             }
+            self.tally.delivered(now, self.core.position().1);
         }
         message::note(1, || self.summary().to_string());
         self.farewell();
+        let last = self.snapshot();
+        self.tally.last(|_| last);
         self.ending
             .unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the receiver have ended"))
     }
@@ -188,6 +204,7 @@ impl Hub {
                 self.core.output_failed(now, error.code, &error.sentence);
             }
             Event::Order(Order::Stop(ending)) => self.core.fail(ending),
+            Event::Order(Order::Report(asker)) => self.report(asker),
         }
     }
 
@@ -205,6 +222,9 @@ impl Hub {
             }
         };
         self.publish();
+        self.tally.meet(now);
+        self.tally.wait_for(now, Cause::Network);
+        self.sources.insert(usize::from(hello.link), address.ip());
         self.admitted += 1;
         let (place, number, ear) = (admission.connection, self.admitted, self.ear.clone());
         let origin: Arc<str> = format!("connection {place} from {address}").into();
@@ -239,6 +259,9 @@ impl Hub {
                 message::note(LEGS, || {
                     format!("{}: {leg:?} came", leg.origin.as_deref().unwrap_or_default())
                 });
+                let link = usize::from(self.core.slots()[place].link);
+                self.tally.leg(now, place, Some(link), leg.len());
+                self.brought[place] = Some(leg.sequence);
                 let taken = self.core.leg(now, place, leg);
                 self.publish();
                 taken
@@ -255,6 +278,7 @@ impl Hub {
             Report::Lost(loss, why) if current => {
                 self.places[place] = None;
                 self.core.lost(now, place, loss, &why);
+                self.last_loss = Some(format!("connection {place}: {why}"));
                 Ok(())
             }
             Report::Lost(..) | Report::Closed => Ok(()),
@@ -315,10 +339,86 @@ impl Hub {
         }
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !closing.is_empty() {
-            let Ok(event) = self.events.recv_deadline(deadline) else { break };
-            if let Event::Carrier(_, number, carrier::Report::Closed | carrier::Report::Lost(..)) = event {
-                closing.retain(|n| *n != number);
+            match self.events.recv_deadline(deadline) {
+                Ok(Event::Carrier(_, number, carrier::Report::Closed | carrier::Report::Lost(..))) => {
+                    closing.retain(|n| *n != number);
+                }
+                Ok(Event::Order(Order::Report(asker))) => self.report(asker),
+                Ok(_) => {}
+                Err(_) => break,
             }
         }
+    }
+
+    // ---- reports --------------------------------------------------------------------------------------
+
+    fn report(&mut self, asker: Asker) {
+        for (index, place) in self.places.iter().enumerate() {
+            if let (Some(place), Some(informer)) = (place, asker.informer(index)) {
+                place.handle.command(Command::Inform(informer));
+            }
+        }
+        let snapshot = self.snapshot();
+        self.tally.answer(asker, snapshot);
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let now = Instant::now();
+        let (next, delivered, _) = self.core.position();
+        let slots = self.core.slots();
+        let receiver = self.core.receiver();
+        let (ahead, ahead_bytes) = receiver.map_or((0, 0), |r| r.ahead());
+        let connection = |(number, slot): (usize, &SlotStats)| Connection {
+            number,
+            link: Some(slot.link.into()),
+            state: if slot.up { State::Up } else { State::Down },
+            leg: self.brought[number],
+            bytes: slot.bytes,
+            rate: self.tally.connection_rate(now, number),
+            kernel: None,
+        };
+        let known = slots.iter().enumerate().filter(|(_, slot)| slot.up || slot.legs > 0);
+        let connections = known.map(connection).collect();
+        let link = |(&index, address): (&usize, &IpAddr)| Link {
+            name: format!("from {}", address.to_canonical()),
+            index,
+            up: slots.iter().filter(|slot| slot.up && usize::from(slot.link) == index).count(),
+            rate: self.tally.link_rate(now, index),
+            trouble: String::new(),
+        };
+        let links = self.sources.iter().map(link).collect();
+        Snapshot {
+            side: Side::Rx,
+            phase: phase(
+                self.ending.as_ref(),
+                self.tally.has_met(),
+                receiver.is_some_and(|r| r.whole().is_some()),
+            ),
+            elapsed: self.tally.elapsed(now),
+            expected: None,
+            delivered,
+            rate: self.tally.rate(now),
+            held: self.shared.pool.in_use(),
+            buffer: self.shared.pool.capacity(),
+            detail: Detail::Rx {
+                received: receiver.map_or(0, |r| r.received_bytes()),
+                next,
+                ahead: (ahead as u64, ahead_bytes),
+                copies: receiver.map_or(0, |r| r.duplicates()),
+                blocked: self.shared.blocked.for_how_long(now),
+            },
+            waited: self.waited(now),
+            lost: self.core.connections_lost(),
+            last_loss: self.last_loss.clone(),
+            links,
+            connections,
+        }
+    }
+
+    /// The output's waiting is measured where it happens; all other time is the network's, or the input's.
+    fn waited(&mut self, now: Instant) -> Waited {
+        let all = self.tally.waited(now).network;
+        let output = self.shared.blocked.total(now).min(all);
+        Waited { network: all - output, output, ..Waited::default() }
     }
 }

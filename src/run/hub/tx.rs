@@ -1,13 +1,15 @@
 //! The sending hub: owns the [`Transmission`], commands the workers, feeds on the input.
 
-use super::{FRAMES, LEGS, Order, next_events};
+use super::tally::{Cause, Tally};
+use super::{Asker, FRAMES, LEGS, Order, next_events, phase};
 use crate::chaos::Hazard;
 use crate::message;
 use crate::plan::{LinkPlan, TransmitPlan};
-use crate::proto::links::Steady;
+use crate::proto::links::{Steady, WorkerState};
 use crate::proto::pacing::Pacing;
 use crate::proto::transmission::{Action, Ending, Settings, Transmission};
 use crate::proto::wire::Code;
+use crate::report::{Connection, Detail, Link, Side, Snapshot, State};
 use crate::run::conn::FAREWELL;
 use crate::run::dial::Target;
 use crate::run::endpoint::Source;
@@ -53,6 +55,7 @@ pub struct Hub {
     ending: Option<Ending>,
     /// Workers whose connection has not closed yet, once the session is over.
     closing: Vec<usize>,
+    tally: Tally,
 }
 
 /// A sending direction that is ready to start, and where its orders go.
@@ -109,6 +112,7 @@ impl Start {
             steady: Steady::new(),
             ending: None,
             closing: Vec::new(),
+            tally: Tally::new(Instant::now()),
         };
         Ok((Start { hub, workers, ingest: Box::new(move || ingest.run()) }, sender))
     }
@@ -148,9 +152,12 @@ impl Hub {
             if self.selective {
                 self.appetite.set_hunger(self.inputs, self.hunger());
             }
+            self.account(now);
         }
         message::note(1, || self.summary().to_string());
         self.farewell();
+        let last = self.snapshot();
+        self.tally.last(|_| last);
         self.ending.unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the sender have ended"))
     }
 
@@ -184,6 +191,7 @@ impl Hub {
             Event::Input(ingest::Report::End) => self.core.input_ended(now),
             Event::Input(ingest::Report::Failed(why)) => self.core.fail(now, Ending::here(Code::Input, why)),
             Event::Order(Order::Stop(ending)) => self.core.fail(now, ending),
+            Event::Order(Order::Report(asker)) => self.report(asker),
             Event::Worker(worker, report) => self.hear_worker(now, worker, report),
         }
     }
@@ -196,6 +204,7 @@ impl Hub {
                 self.pool.widen(self.buffer);
                 self.appetite.meet();
                 self.met.get_or_insert(Instant::now());
+                self.tally.meet(now);
             }
             Report::Refused(refusal) => self.core.refused(now, worker, &refusal),
             Report::DialFailed(error) => self.core.dial_failed(now, worker, &error),
@@ -220,6 +229,7 @@ impl Hub {
                 }
                 Action::Send(worker, leg) => {
                     message::note(LEGS, || format!("connection {worker}: {leg:?} goes out"));
+                    self.tally.leg(Instant::now(), worker, self.core.links().link_of(worker), leg.len());
                     self.workers[worker].command(Command::Send(leg));
                 }
                 Action::Tell(worker, frame) => {
@@ -244,10 +254,105 @@ impl Hub {
         }
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !self.closing.is_empty() {
-            let Ok(event) = self.events.recv_deadline(deadline) else { break };
-            if let Event::Worker(worker, worker::Report::Closed | worker::Report::Lost(_)) = event {
-                self.closing.retain(|w| *w != worker);
+            match self.events.recv_deadline(deadline) {
+                Ok(Event::Worker(worker, worker::Report::Closed | worker::Report::Lost(_))) => {
+                    self.closing.retain(|w| *w != worker);
+                }
+                Ok(Event::Order(Order::Report(asker))) => self.report(asker),
+                Ok(_) => {}
+                Err(_) => break,
             }
+        }
+    }
+
+    // ---- reports --------------------------------------------------------------------------------------
+
+    fn account(&mut self, now: Instant) {
+        self.tally.delivered(now, self.core.sender().bytes().2);
+        self.tally.wait_for(now, self.cause());
+    }
+
+    /// What keeps the stream from going faster. A full buffer means that the network takes long to confirm
+    /// what is on its way, not that the input is slow.
+    fn cause(&self) -> Cause {
+        let sender = self.core.sender();
+        let hungry = self.core.is_hungry() && !sender.has_ended();
+        let room = || self.pool.in_use() + self.core.leg_size() as u64 <= self.pool.capacity();
+        if !self.tally.has_met() {
+            Cause::Nobody
+        } else if hungry && room() {
+            Cause::Input
+        } else if self.core.awaits_verdict()
+            || (!self.core.blocked_at_peer().is_zero() && (hungry || sender.is_shut()))
+        {
+            Cause::Output
+        } else {
+            Cause::Network
+        }
+    }
+
+    fn report(&mut self, asker: Asker) {
+        for (index, worker) in self.workers.iter().enumerate() {
+            if self.core.links().link_of(index).is_some()
+                && let Some(informer) = asker.informer(index)
+            {
+                worker.command(Command::Inform(informer));
+            }
+        }
+        let snapshot = self.snapshot();
+        self.tally.answer(asker, snapshot);
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let now = Instant::now();
+        let (stats, links) = (self.core.stats(), self.core.links());
+        let (read, sent, delivered) = self.core.sender().bytes();
+        let name = |link: usize| self.targets[link].name();
+        let link = |index| Link {
+            name: name(index),
+            index,
+            up: links.connections_on(index),
+            rate: self.tally.link_rate(now, index),
+            trouble: if links.connections_on(index) > 0 {
+                String::new()
+            } else {
+                links.trouble(index).into()
+            },
+        };
+        let all_links = (0..self.targets.len()).map(link).collect();
+        let connection = |number| {
+            let (state, link) = match links.state(number) {
+                WorkerState::Resting(_) => (State::Down, None),
+                WorkerState::Dialling(link) => (State::Dialling, Some(link)),
+                WorkerState::Up(link) => (State::Up, Some(link)),
+                WorkerState::Leaving(link) => (State::Leaving, Some(link)),
+            };
+            let line = self.core.line_stats(number);
+            let rate = self.tally.connection_rate(now, number);
+            Connection { number, link, state, leg: line.leg, bytes: line.bytes, rate, kernel: None }
+        };
+        let connections = (0..self.workers.len()).map(connection).collect();
+        Snapshot {
+            side: Side::Tx,
+            phase: phase(self.ending.as_ref(), self.tally.has_met(), self.core.awaits_verdict()),
+            elapsed: self.tally.elapsed(now),
+            expected: None,
+            delivered,
+            connections,
+            links: all_links,
+            rate: self.tally.rate(now),
+            held: self.pool.in_use(),
+            buffer: self.buffer,
+            detail: Detail::Tx {
+                read,
+                sent,
+                again: (stats.sender.legs_again, stats.sender.bytes_again),
+                rescues: stats.sender.rescues,
+                damaged: stats.sender.damaged,
+            },
+            waited: self.tally.waited(now),
+            lost: stats.connections_lost,
+            last_loss: stats.last_loss.map(|(link, why)| format!("{}: {why}", name(link))),
         }
     }
 }
