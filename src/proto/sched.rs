@@ -20,35 +20,48 @@ const SHRINK_PAUSE: Duration = Duration::from_millis(500);
 const SLOTS: usize = 10;
 const SLOT: Duration = Duration::from_millis(100);
 
-/// Bytes per second over the last second, in slots of 0.1 s.
-#[derive(Clone, Debug, Default)]
+/// Bytes per second over the last second, or another span, in slots of a tenth of it.
+#[derive(Clone, Debug)]
 pub struct Meter {
+    /// Never zero.
+    slot: Duration,
     origin: Option<Instant>,
     slots: [u64; SLOTS],
     /// The slot that `slots[current % SLOTS]` counts; slots since `origin`.
     current: u64,
 }
 
+impl Default for Meter {
+    fn default() -> Self {
+        Meter { slot: SLOT, origin: None, slots: [0; SLOTS], current: 0 }
+    }
+}
+
 impl Meter {
+    /// Looks back as far as `span`, which is not zero.
+    pub fn over(span: Duration) -> Self {
+        Meter { slot: span / SLOTS as u32, ..Meter::default() }
+    }
+
     /// Counts `bytes` at `now`.
     pub fn add(&mut self, now: Instant, bytes: u64) {
         self.advance(now);
         self.slots[(self.current % SLOTS as u64) as usize] += bytes;
     }
 
-    /// The rate over the last second, or since the first byte if that is less. None before 1 ms of it.
+    /// The rate over the last second (or what span it has), or since the first byte if that is less. None before 1 ms of it.
     pub fn rate(&mut self, now: Instant) -> Option<f64> {
         let origin = self.origin?;
         self.advance(now);
         let seen = now.saturating_duration_since(origin);
-        let into_slot = seen.saturating_sub(SLOT * self.current as u32);
-        let span = seen.min(SLOT * (SLOTS as u32 - 1) + into_slot);
+        let into_slot = seen.saturating_sub(self.slot * self.current as u32);
+        let span = seen.min(self.slot * (SLOTS as u32 - 1) + into_slot);
         (span >= Duration::from_millis(1)).then(|| self.slots.iter().sum::<u64>() as f64 / span.as_secs_f64())
     }
 
     fn advance(&mut self, now: Instant) {
         let origin = *self.origin.get_or_insert(now);
-        let slot = (now.saturating_duration_since(origin).as_nanos() / SLOT.as_nanos()) as u64;
+        let slot = (now.saturating_duration_since(origin).as_nanos() / self.slot.as_nanos()) as u64;
         for passed in (self.current + 1..=slot).take(SLOTS) {
             self.slots[(passed % SLOTS as u64) as usize] = 0;
         }

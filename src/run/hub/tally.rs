@@ -9,6 +9,9 @@ use crate::report::{Snapshot, Waited};
 use crossbeam_channel::Sender;
 use std::time::{Duration, Instant};
 
+/// How far back a rate looks that is shown: long enough not to jump when the output takes bytes in bursts.
+const SPAN: Duration = Duration::from_secs(4);
+
 /// What a direction waits for at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cause {
@@ -44,9 +47,9 @@ impl Tally {
             started: now,
             met: None,
             delivered: 0,
-            total: Meter::default(),
-            links: vec![Meter::default(); LINKS_MAX],
-            connections: vec![Meter::default(); CONNECTIONS_MAX],
+            total: Meter::over(SPAN),
+            links: vec![Meter::over(SPAN); LINKS_MAX],
+            connections: vec![Meter::over(SPAN); CONNECTIONS_MAX],
             waited: Waited::default(),
             cause: (Cause::default(), now),
             asker: None,
