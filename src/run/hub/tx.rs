@@ -42,6 +42,8 @@ pub struct Hub {
     events: Receiver<Event>,
     workers: Vec<worker::Handle>,
     targets: Vec<Arc<Target>>,
+    /// As the user typed the links.
+    names: Vec<String>,
     pool: Pool,
     buffer: u64,
     appetite: Appetite,
@@ -103,6 +105,7 @@ impl Start {
             events,
             workers: handles,
             targets: plan.links.iter().map(target).collect(),
+            names: settings.links,
             pool,
             buffer,
             appetite,
@@ -307,7 +310,7 @@ impl Hub {
         let now = Instant::now();
         let (stats, links) = (self.core.stats(), self.core.links());
         let (read, sent, delivered) = self.core.sender().bytes();
-        let name = |link: usize| self.targets[link].name();
+        let name = |link: usize| self.names[link].clone();
         let link = |index| Link {
             name: name(index),
             index,
