@@ -90,6 +90,8 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         return write_prbs(seed);
     }
     let style = Style::of(plan);
+    let signals = signals::hear()
+        .map_err(|e| Failure::network(format!("cannot hear signals: {}", conn::reason(&e))))?;
     let hazard = Hazard::new(plan.common.chaos);
     let mut directions = Directions::default();
     let mut size = None;
@@ -114,8 +116,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     let cannot = |e| Failure::network(format!("cannot start a thread: {e}"));
     let subjects = directions.subjects(plan.common.size, plan.common.size.or(size));
     let monitor = Monitor::start(subjects, style).map_err(cannot)?;
-    signals::watch(directions, monitor.clone())
-        .map_err(|e| Failure::network(format!("cannot watch signals: {e}")))?;
+    signals.watch(directions, monitor.clone()).map_err(cannot)?;
     let (sender, endings) = crossbeam_channel::unbounded();
     for (peer, start) in starts {
         let sender = sender.clone();

@@ -53,26 +53,38 @@ fn heeded() -> Vec<i32> {
     ENDS.into_iter().filter(|signal| !ignored_at_start(*signal)).collect()
 }
 
+/// Signals are heard, and nobody acts on them yet.
+pub struct Heard(Signals);
+
 /// Hears signals from now on. Those that were ignored when the process started stay ignored.
 ///
 /// # Errors
 /// The kernel's.
-pub fn watch(directions: Directions, monitor: Monitor) -> io::Result<()> {
+pub fn hear() -> io::Result<Heard> {
     let ends = heeded();
     let heard = HEARD.get_or_init(Arc::default);
     for end in &ends {
         flag::register(*end, heard.clone())?;
     }
-    let mut signals = Signals::new(ends.into_iter().chain(REPORT.iter().copied()).chain([SIGUSR2]))?;
-    spawn("signals", move || {
-        for signal in signals.forever() {
-            match signal {
-                SIGUSR2 => message::raise(),
-                report if REPORT.contains(&report) => monitor.report(),
-                end => stop(&directions, end),
+    Signals::new(ends.into_iter().chain(REPORT.iter().copied()).chain([SIGUSR2])).map(Heard)
+}
+
+impl Heard {
+    /// Acts on every signal from the first one that was heard.
+    ///
+    /// # Errors
+    /// The kernel has no threads left.
+    pub fn watch(mut self, directions: Directions, monitor: Monitor) -> io::Result<()> {
+        spawn("signals", move || {
+            for signal in self.0.forever() {
+                match signal {
+                    SIGUSR2 => message::raise(),
+                    report if REPORT.contains(&report) => monitor.report(),
+                    end => stop(&directions, end),
+                }
             }
-        }
-    })
+        })
+    }
 }
 
 fn stop(directions: &Directions, signal: i32) {

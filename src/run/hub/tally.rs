@@ -108,7 +108,10 @@ impl Tally {
 
     /// Bytes a second that the output takes, of late.
     pub fn rate(&mut self, now: Instant) -> f64 {
-        self.total.rate(now).unwrap_or_default()
+        match self.elapsed(now) {
+            young if young < SPAN => self.delivered as f64 / young.as_secs_f64().max(0.001),
+            _ => self.total.rate(now).unwrap_or_default(),
+        }
     }
 
     /// The same over a link.
@@ -174,5 +177,6 @@ mod tests {
         tally.delivered(now, 50);
         tally.delivered(now, 150);
         assert_eq!(tally.rate(now + Duration::from_millis(500)), 300.0);
+        assert_eq!(tally.rate(now + SPAN + SPAN), 0.0);
     }
 }

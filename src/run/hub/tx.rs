@@ -310,6 +310,9 @@ impl Hub {
         let now = Instant::now();
         let (stats, links) = (self.core.stats(), self.core.links());
         let (read, sent, delivered) = self.core.sender().bytes();
+        // the verdict may overtake the last acknowledgement
+        let complete = self.ending.as_ref().is_some_and(|ending| ending.code == Code::Complete);
+        let delivered = if complete { read } else { delivered };
         let name = |link: usize| self.names[link].clone();
         let link = |index| Link {
             name: name(index),

@@ -1,0 +1,148 @@
+//! What SIGUSR1 shows, and what the live line shows where there is no terminal. With a terminal: `terminal.rs`.
+
+mod util;
+
+use std::io::{Read, Write};
+use util::{DEADLINE, Process, Rx, Signal, carry, eventually, pattern, tx};
+
+const MIB: usize = 1 << 20;
+
+/// Asks for one report after the other until one has all of these; that one's lines.
+fn report(process: &Process, parts: &[&str]) -> Vec<String> {
+    let mut asked = 0;
+    let mut found = Vec::new();
+    let there = eventually(DEADLINE, || {
+        let said = process.said();
+        let (reports, whole) = reports(&said);
+        if asked <= reports.len() {
+            asked = reports.len() + 1;
+            process.signal(Signal::USR1);
+        }
+        let whole = &reports[..reports.len() - usize::from(!whole)];
+        let fits = |report: &&Vec<String>| parts.iter().all(|part| report.join("\n").contains(part));
+        found = whole.iter().rev().find(fits).cloned().unwrap_or_default();
+        !found.is_empty()
+    });
+    assert!(there, "no report has {parts:?}: {process}");
+    found
+}
+
+/// Every report in what was said, and whether the last one is whole: it ends with its table.
+fn reports(said: &str) -> (Vec<Vec<String>>, bool) {
+    let mut reports: Vec<Vec<String>> = Vec::new();
+    for line in said.lines() {
+        if line.starts_with("millipede: tx: ") || line.starts_with("millipede: rx: ") {
+            reports.push(vec![line.to_owned()]);
+        } else if let (true, Some(report)) = (line.starts_with("  "), reports.last_mut()) {
+            report.push(line.to_owned());
+        }
+    }
+    let whole =
+        reports.last().is_none_or(|report| report.iter().any(|line| line.contains("connections lost")));
+    (reports, whole)
+}
+
+#[test]
+fn before_the_first_connection_both_ends_say_that_there_is_none() {
+    let rx = Rx::start(&[]);
+    let lines = report(&rx, &["no sender yet"]);
+    assert!(lines.contains(&"  connections lost: 0".to_owned()), "{lines:?}");
+    let nobody = util::free_port();
+    let alone = tx(nobody, &["threads", "2", "verbose", "2"]);
+    alone.expect("passed over");
+    let lines = report(&alone, &["no connection yet", &format!("127.0.0.1:{nobody}: connection refused")]);
+    assert!(lines[0].starts_with("millipede: tx: no connection yet, after 0:00:"), "{lines:?}");
+    let sender = tx(rx.port, &[]);
+    carry(&rx, &sender, 1 << 20);
+}
+
+#[test]
+fn in_the_middle_both_ends_show_every_connection() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &["threads", "4"]);
+    let (mut input, mut output) = (tx.stdin(), rx.stdout());
+    input.write_all(&pattern(0, MIB)).unwrap();
+    let mut first = vec![0; MIB];
+    output.read_exact(&mut first).unwrap();
+    util::check(0, &first);
+    let sender = report(&tx, &["1.00 MiB delivered", "\n     3     1  up ", "held back by: network "]);
+    let receiver = report(&rx, &["1.00 MiB delivered", "\n     3     1  up ", "held back by: output "]);
+    for lines in [&sender, &receiver] {
+        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{lines:#?}");
+        let up = lines.iter().filter(|line| line.contains("  1  up  ")).count();
+        assert_eq!(up, 4, "{lines:#?}");
+        if cfg!(target_os = "linux") {
+            let known =
+                lines.iter().filter(|line| line.contains("  1  up  ") && line.contains(" ms ")).count();
+            assert_eq!(known, 4, "the kernel's figures: {lines:#?}");
+        }
+    }
+    assert!(sender.iter().any(|line| line.ends_with(&format!("  127.0.0.1:{}", rx.port))), "{sender:#?}");
+    assert!(receiver.iter().any(|line| line.ends_with("  from 127.0.0.1")), "{receiver:#?}");
+    drop((input, output));
+    assert_eq!((tx.wait().code(), rx.wait().code()), (Some(0), Some(0)), "{tx}\n{rx}");
+}
+
+#[test]
+fn an_input_that_keeps_it_waiting_is_named() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &["threads", "2"]);
+    let mut input = tx.stdin();
+    input.write_all(b"first").unwrap();
+    rx.stdout().read_exact(&mut [0; 5]).unwrap();
+    // whatever it took to begin, an input that gives nothing more comes to outweigh it
+    let mostly = |lines: &[String]| {
+        let line = lines.iter().find(|line| line.contains("held back by")).unwrap();
+        let share = line.split("input ").nth(1).unwrap().split(' ').next().unwrap();
+        share.parse::<u64>().unwrap() > 60
+    };
+    let outweighs = eventually(DEADLINE, || mostly(&report(&tx, &["5 B delivered"])));
+    assert!(outweighs, "{tx}");
+}
+
+#[test]
+fn reports_disturb_nothing() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &[]);
+    let output = rx.collect();
+    // before it has begun to run, no program can help being ended by a signal
+    tx.feed(64 << 20);
+    report(&rx, &["delivered in"]);
+    for _ in 0..200 {
+        if tx.ends_within(std::time::Duration::ZERO) {
+            break;
+        }
+        tx.signal(Signal::USR1);
+        rx.signal(Signal::USR1);
+    }
+    util::assert_complete(&rx, &tx, output, 64 << 20);
+}
+
+#[test]
+fn a_process_with_both_directions_reports_both() {
+    let far = Rx::start(&[]);
+    let both = Rx::start_as(&["rx", "0", "tx", "127.0.0.1", &far.port.to_string(), "threads", "1"]);
+    report(&both, &["millipede: rx: no sender yet"]);
+    report(&both, &["millipede: tx: "]);
+}
+
+#[test]
+fn the_live_line_on_no_terminal_is_lines() {
+    let rx = Rx::start(&["progress"]);
+    let tx = tx(rx.port, &["progress", "size", "1M"]);
+    carry(&rx, &tx, 1 << 20);
+    for (process, side) in [(&tx, "tx"), (&*rx, "rx")] {
+        let (_, said) = process.end();
+        assert!(said.contains(&format!("millipede: {side}: 1.00 MiB delivered in 0:0")), "{said}");
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+    }
+}
+
+#[test]
+fn without_being_asked_it_is_silent_where_no_terminal_is() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &["size", "1M"]);
+    carry(&rx, &tx, 1 << 20);
+    assert_eq!(tx.end().1, "");
+    assert_eq!(rx.end().1, format!("millipede: listening on port {}", rx.port));
+}
