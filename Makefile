@@ -3,6 +3,11 @@
 PREFIX  ?= /usr/local
 BINDIR  ?= $(PREFIX)/bin
 MANDIR  ?= $(PREFIX)/share/man
+SHARE   := $(DESTDIR)$(PREFIX)/share
+# Where each shell looks, below share; the files are named as they must be there.
+BASH    := bash-completion/completions
+ZSH     := zsh/site-functions
+FISH    := fish/vendor_completions.d
 DESTDIR ?=
 CARGO   ?= cargo
 SEEDS   ?= 100000
@@ -10,9 +15,8 @@ SEEDS   ?= 100000
 CARGO_TARGET_DIR ?= target
 BINARY  := $(CARGO_TARGET_DIR)/release/millipede
 SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
-MAN     := $(wildcard man/millipede.1)
 
-.PHONY: all demo test check sim bench install uninstall clean
+.PHONY: all demo test check sim bench install uninstall deb clean
 
 all: $(BINARY)
 
@@ -43,15 +47,20 @@ bench:
 	benches/peers $(ROUNDS) $(MEGABYTES)
 
 install: all
-	install -d $(DESTDIR)$(BINDIR)
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(SHARE)/$(BASH) $(SHARE)/$(ZSH) $(SHARE)/$(FISH)
 	install -m 755 $(BINARY) $(DESTDIR)$(BINDIR)/millipede
-ifneq ($(MAN),)
-	install -d $(DESTDIR)$(MANDIR)/man1
-	install -m 644 $(MAN) $(DESTDIR)$(MANDIR)/man1/millipede.1
-endif
+	install -m 644 man/millipede.1 $(DESTDIR)$(MANDIR)/man1/millipede.1
+	install -m 644 completions/millipede.bash $(SHARE)/$(BASH)/millipede
+	install -m 644 completions/_millipede $(SHARE)/$(ZSH)/_millipede
+	install -m 644 completions/millipede.fish $(SHARE)/$(FISH)/millipede.fish
 
 uninstall:
 	rm -f $(DESTDIR)$(BINDIR)/millipede $(DESTDIR)$(MANDIR)/man1/millipede.1
+	rm -f $(SHARE)/$(BASH)/millipede $(SHARE)/$(ZSH)/_millipede $(SHARE)/$(FISH)/millipede.fish
+
+# A Debian package, below target/debian. Needs cargo-deb: cargo install cargo-deb
+deb:
+	$(CARGO) deb --locked
 
 clean:
 	$(CARGO) clean

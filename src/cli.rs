@@ -281,7 +281,7 @@ pub const WORDS: &[Word] = &[
         name: "size",
         operands: Operands::Number("SIZE"),
         common: false,
-        short: "the stream's size, for the time left",
+        short: "how large the stream is, for the time left",
         long: "The size of the stream, as far as it is known beforehand: for the bar and the time left, nothing \
                else. Where stdin is a file it is known. SIZE is in bytes and takes K, M, G and T.",
         ..WORD

@@ -1,0 +1,143 @@
+//! The manual, the help and the parser have the same words; the manual is well formed, and quotes what is said.
+
+use millipede::cli::WORDS;
+use millipede::error::Status;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn manual() -> String {
+    fs::read_to_string(root().join("man/millipede.1")).unwrap()
+}
+
+/// The heads of the items in a section.
+fn items(manual: &str, section: &str) -> Vec<String> {
+    let text = manual.split("\n.Sh ").find(|text| text.starts_with(section)).expect(section);
+    text.lines().filter_map(|line| line.strip_prefix(".It ")).map(str::to_owned).collect()
+}
+
+/// A word and its operands without macros, as the help shows them.
+fn plain(item: &str) -> String {
+    let (mut text, mut open) = (String::new(), false);
+    for part in item.split_whitespace() {
+        match part {
+            "Cm" | "Ar" => {}
+            "Oo" | "Op" => {
+                text.push_str(" [");
+                open = part == "Op";
+            }
+            "Oc" => text.push(']'),
+            part => {
+                let glued = text.is_empty() || text.ends_with('[');
+                text.push_str(if glued { "" } else { " " });
+                text.push_str(part);
+            }
+        }
+    }
+    text + if open { "]" } else { "" }
+}
+
+#[test]
+fn manual_help_and_parser_have_the_same_words_in_the_same_form() {
+    let mut in_manual: Vec<String> = items(&manual(), "WORDS\n").iter().map(|item| plain(item)).collect();
+    let mut known: Vec<String> = WORDS.iter().map(|word| word.shown()).collect();
+    in_manual.sort();
+    known.sort();
+    assert_eq!(in_manual, known);
+    let help = Command::new(env!("CARGO_BIN_EXE_millipede")).arg("help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for word in WORDS {
+        assert!(
+            help.split_whitespace().collect::<Vec<_>>().join(" ").contains(&word.shown()),
+            "{}",
+            word.name
+        );
+        let explained =
+            Command::new(env!("CARGO_BIN_EXE_millipede")).args(["help", word.name]).output().unwrap();
+        assert!(explained.stdout.starts_with(word.shown().as_bytes()), "{}", word.name);
+    }
+}
+
+#[test]
+fn the_manual_names_every_spelling_and_every_status() {
+    let manual = manual();
+    for alias in WORDS.iter().flat_map(|word| word.aliases) {
+        assert!(manual.contains(&format!(".Cm {alias}")), "{alias}");
+    }
+    let known: Vec<String> = Status::ALL.iter().map(|status| status.code().to_string()).collect();
+    assert_eq!(items(&manual, "EXIT STATUS\n"), known);
+}
+
+/// What is said, as far as it does not depend on names and numbers.
+fn fragments(message: &str) -> Vec<String> {
+    let text = message.trim_matches('"');
+    let mut fragments = vec![String::new()];
+    for word in text.split(' ') {
+        let stands_for_more = word.contains("...")
+            || ["LINK", "HOST", "NAME", "SIGTERM", "stdout", "stdin", "reason", "N", "X", "Y"]
+                .contains(&word.trim_matches(|c: char| !c.is_alphanumeric()));
+        if stands_for_more {
+            fragments.push(String::new());
+        } else {
+            let last = fragments.last_mut().unwrap();
+            last.push_str(if last.is_empty() { "" } else { " " });
+            last.push_str(word);
+            if word.ends_with(':') {
+                // what follows may come from elsewhere
+                fragments.push(String::new());
+            }
+        }
+    }
+    fragments.retain(|fragment| fragment.len() >= 8);
+    fragments
+}
+
+/// What the kernel says is not ours to hold.
+const KERNELS: [&str; 3] = ["address already in use", "no space left on device", "connection refused"];
+
+#[test]
+fn every_message_of_the_manual_is_said_somewhere() {
+    let said = sources(&root().join("src"));
+    for item in items(&manual(), "DIAGNOSTICS\n") {
+        for fragment in fragments(&item) {
+            let ours = KERNELS.iter().fold(fragment, |text, kernels| text.replace(kernels, ""));
+            let ours = ours.trim_matches([' ', ':', ';', '(', ')', ',']);
+            assert!(said.contains(ours), "nobody says {ours:?}");
+        }
+    }
+}
+
+/// All sources in one, strings that go over several lines in one line.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all += &sources(&path);
+        } else {
+            let text = fs::read_to_string(&path).unwrap();
+            let mut pieces = text.split("\\\n");
+            all += pieces.next().unwrap();
+            pieces.for_each(|piece| all += piece.trim_start());
+        }
+    }
+    all
+}
+
+#[test]
+fn the_manual_is_well_formed() {
+    let Ok(lint) = Command::new("mandoc").args(["-Tlint"]).arg(root().join("man/millipede.1")).output()
+    else {
+        eprintln!("skipped: the_manual_is_well_formed (no mandoc here)");
+        return;
+    };
+    let said = String::from_utf8_lossy(&lint.stdout).into_owned();
+    // that depends on what else is installed
+    let faults: Vec<&str> =
+        said.lines().filter(|line| !line.contains("referenced manual not found")).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
