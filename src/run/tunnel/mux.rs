@@ -1,0 +1,396 @@
+//! Many connections in one stream: who may send how much, and what has ended.
+//!
+//! Pure: bytes of the stream and of the connections go in and out through arguments. Call order: one method,
+//! then drain [`Mux::poll`]. What arrives never has to wait for a connection to take it: the far end sends no
+//! more than it was given credit for, and so much is kept here.
+//!
+//! ```text
+//!            finish          finished by the far end and drained
+//!  Open ───────────▶ Finished here ─────────────────────────────▶ Closed
+//!    │ finished by the far end and drained: Shut        finish ▲
+//!    └─────────────────────────────────────▶ Finished there ───┘        reset, from anywhere: gone
+//! ```
+
+use super::record::{Breach, DATA_MAX, HEADER, Record};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+/// What a connection may send at first: as much as a request or a terminal needs, and little enough that a
+/// thousand idle connections cost little.
+pub const WINDOW_FIRST: u32 = 64 << 10;
+
+/// What a connection may send at most without credit, once it has shown that it is used: 400 Mbit/s at a
+/// round trip of 80 ms.
+const WINDOW_MAX: u32 = 4 << 20;
+
+/// Less space than this for a record of data is not worth a call; it is made beside and copied.
+const SPACE_MIN: usize = HEADER + 1024;
+
+/// What the owner of the local sockets shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The far end has a new connection: open its half here.
+    Opened(u32),
+    /// The far end has given credit: more can be sent.
+    Credit(u32),
+    /// Everything was written and nothing more comes: shut down writing.
+    Shut(u32),
+    /// Both directions have ended in order: close it.
+    Closed(u32),
+    /// The far end has broken it off: close it at once.
+    Reset(u32),
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Bytes that may still be sent.
+    credit: u64,
+    /// Always `granted` + `waiting` + `taken`: what the far end may have under way and here together.
+    window: u32,
+    /// Bytes that the far end may still send.
+    granted: u32,
+    /// Bytes the connection took since credit was last given; at most half of `window`.
+    taken: u32,
+    /// Bytes it has not taken yet.
+    waiting: VecDeque<u8>,
+    finished_here: bool,
+    finished_there: bool,
+}
+
+impl Stream {
+    fn new() -> Self {
+        Stream {
+            credit: WINDOW_FIRST.into(),
+            window: WINDOW_FIRST,
+            granted: WINDOW_FIRST,
+            taken: 0,
+            waiting: VecDeque::new(),
+            finished_here: false,
+            finished_there: false,
+        }
+    }
+}
+
+/// A record that has begun to arrive.
+#[derive(Debug)]
+enum Arriving {
+    /// So many bytes of its header are here.
+    Header([u8; HEADER], usize),
+    /// So many bytes of data are missing.
+    Data(u32, usize),
+}
+
+/// One end of the tunnel.
+#[derive(Debug)]
+pub struct Mux {
+    streams: BTreeMap<u32, Stream>,
+    last_id: u32,
+    /// Whether the far end may open connections.
+    accepts: bool,
+    /// The sum of all windows that grew is at most this.
+    budget: u64,
+    windows: u64,
+    /// Records that wait to be sent; of data only what found no space.
+    out: VecDeque<u8>,
+    arriving: Arriving,
+    events: VecDeque<Event>,
+}
+
+impl Mux {
+    /// An end that lets windows grow while their sum is within `budget` bytes; `accepts`: whether the far end may
+    /// open connections here.
+    pub fn new(accepts: bool, budget: u64) -> Self {
+        Mux {
+            streams: BTreeMap::new(),
+            last_id: 0,
+            accepts,
+            budget,
+            windows: 0,
+            out: VecDeque::new(),
+            arriving: Arriving::Header([0; HEADER], 0),
+            events: VecDeque::new(),
+        }
+    }
+
+    // ---- from here to the far end -----------------------------------------------------------------------
+
+    /// A connection was accepted here: its number.
+    pub fn open(&mut self) -> u32 {
+        loop {
+            self.last_id = self.last_id.wrapping_add(1);
+            if !self.streams.contains_key(&self.last_id) {
+                break;
+            }
+        }
+        self.insert(self.last_id);
+        self.tell(Record::Open(self.last_id));
+        self.last_id
+    }
+
+    /// Whether bytes of this connection may be sent now.
+    pub fn may_send(&self, id: u32) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.credit > 0 && !stream.finished_here)
+    }
+
+    /// Whether records wait that [`Mux::records`] would give.
+    pub fn has_records(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Moves waiting records into `space`; how many bytes. They may be cut anywhere.
+    pub fn records(&mut self, space: &mut [u8]) -> usize {
+        // reading from a VecDeque never fails
+        io::Read::read(&mut self.out, space).unwrap_or(0)
+    }
+
+    /// Lets `read` fill a record of this connection's data in place; how many bytes of `space` are used. The end of
+    /// the data is the end of this direction. Nothing is done while records wait, or without credit.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub fn send(
+        &mut self,
+        id: u32,
+        space: &mut [u8],
+        mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.finished_here) else {
+            return Ok(0);
+        };
+        if !self.out.is_empty() || stream.credit == 0 {
+            return Ok(0);
+        }
+        let credit = usize::try_from(stream.credit).unwrap_or(usize::MAX);
+        let mut aside = [0; SPACE_MIN];
+        let small = space.len() < SPACE_MIN;
+        let place = if small { &mut aside[..] } else { &mut *space };
+        let room = (place.len() - HEADER).min(DATA_MAX).min(credit);
+        let length = read(&mut place[HEADER..HEADER + room])?;
+        if length == 0 {
+            self.finish(id);
+            return Ok(self.records(space));
+        }
+        stream.credit -= length as u64;
+        place[..HEADER].copy_from_slice(&Record::Data(id, length as u32).encode());
+        if small {
+            self.out.extend(&aside[..HEADER + length]);
+            return Ok(self.records(space));
+        }
+        Ok(HEADER + length)
+    }
+
+    /// This connection sends nothing more.
+    pub fn finish(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if !std::mem::replace(&mut stream.finished_here, true) {
+            self.tell(Record::Finish(id));
+            self.close_if_over(id);
+        }
+    }
+
+    /// The connection broke, or could not be opened.
+    pub fn reset(&mut self, id: u32) {
+        if self.remove(id) {
+            self.tell(Record::Reset(id));
+        }
+    }
+
+    // ---- from the far end to here -----------------------------------------------------------------------
+
+    /// Bytes of the stream have come. Data is offered to `write` first, if nothing of its connection waits; what
+    /// that does not take is kept.
+    ///
+    /// # Errors
+    /// The far end broke the rules; the tunnel cannot go on.
+    pub fn receive(
+        &mut self,
+        mut bytes: &[u8],
+        write: &mut impl FnMut(u32, &[u8]) -> usize,
+    ) -> Result<(), Breach> {
+        while !bytes.is_empty() {
+            match &mut self.arriving {
+                Arriving::Header(header, have) => {
+                    let part = bytes.len().min(HEADER - *have);
+                    header[*have..*have + part].copy_from_slice(&bytes[..part]);
+                    *have += part;
+                    bytes = &bytes[part..];
+                    if *have == HEADER {
+                        let record = Record::decode(header)?;
+                        self.arriving = Arriving::Header([0; HEADER], 0);
+                        self.obey(record)?;
+                    }
+                }
+                Arriving::Data(id, missing) => {
+                    let (id, part) = (*id, bytes.len().min(*missing));
+                    *missing -= part;
+                    if *missing == 0 {
+                        self.arriving = Arriving::Header([0; HEADER], 0);
+                    }
+                    let (data, rest) = bytes.split_at(part);
+                    self.keep(id, data, write);
+                    bytes = rest;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Offers `write` what waits for this connection, until it takes no more.
+    ///
+    /// # Errors
+    /// Those of `write`; `WouldBlock` is none.
+    pub fn drain(&mut self, id: u32, mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
+        let mut taken = 0;
+        let mut result = Ok(());
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if stream.waiting.is_empty() {
+            return Ok(());
+        }
+        while !stream.waiting.is_empty() {
+            match write(stream.waiting.as_slices().0) {
+                Ok(n) => taken += stream.waiting.drain(..n).count(),
+                Err(e) => {
+                    result = if e.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(e) };
+                    break;
+                }
+            }
+        }
+        self.took(id, taken);
+        result
+    }
+
+    /// Whether the far end sends nothing more on this connection, and all it sent was taken.
+    pub fn is_shut(&self, id: u32) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.finished_there && stream.waiting.is_empty())
+    }
+
+    // ---- answers ----------------------------------------------------------------------------------------
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Connections that have not ended.
+    pub fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether no connection is left.
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// The stream from the far end is over: connections that it did not finish are broken off.
+    pub fn stream_ended(&mut self) {
+        for id in self.streams.keys().copied().collect::<Vec<_>>() {
+            let stream = &self.streams[&id];
+            if !stream.finished_there || stream.waiting.is_empty() {
+                self.remove(id);
+                self.events.push_back(Event::Reset(id));
+            }
+        }
+    }
+
+    // ---- rules ------------------------------------------------------------------------------------------
+
+    fn obey(&mut self, record: Record) -> Result<(), Breach> {
+        match record {
+            Record::Open(_) if !self.accepts => {
+                return Err(Breach("opens connections, and so does this one: one of them must initiate"));
+            }
+            Record::Open(id) if self.streams.contains_key(&id) => {
+                return Err(Breach("opened a connection twice"));
+            }
+            Record::Open(id) => {
+                self.insert(id);
+                self.events.push_back(Event::Opened(id));
+            }
+            Record::Data(id, length) => {
+                self.arriving = Arriving::Data(id, length as usize);
+                // one that was broken off here is not known any more, and its data is passed over
+                let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+                if stream.finished_there {
+                    return Err(Breach("sent data after its end"));
+                }
+                stream.granted = stream.granted.checked_sub(length).ok_or(Breach("sent more than it may"))?;
+            }
+            Record::Credit(id, more) => {
+                let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+                stream.credit = stream.credit.saturating_add(more.into());
+                self.events.push_back(Event::Credit(id));
+            }
+            Record::Finish(id) => {
+                let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+                stream.finished_there = true;
+                self.shut_if_drained(id);
+            }
+            Record::Reset(id) => {
+                if self.remove(id) {
+                    self.events.push_back(Event::Reset(id));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, id: u32, data: &[u8], write: &mut impl FnMut(u32, &[u8]) -> usize) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let taken = if stream.waiting.is_empty() { write(id, data) } else { 0 };
+        stream.waiting.extend(&data[taken..]);
+        self.took(id, taken);
+    }
+
+    /// The connection has taken so many bytes: gives credit for them when that is worth a record.
+    fn took(&mut self, id: u32, taken: usize) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.taken += taken as u32;
+        if stream.finished_there {
+            return self.shut_if_drained(id);
+        }
+        if stream.taken < stream.window / 2 {
+            return;
+        }
+        let mut more = std::mem::take(&mut stream.taken);
+        if stream.window < WINDOW_MAX && self.windows + u64::from(stream.window) <= self.budget {
+            self.windows += u64::from(stream.window);
+            more += stream.window;
+            stream.window *= 2;
+        }
+        stream.granted += more;
+        self.tell(Record::Credit(id, more));
+    }
+
+    fn shut_if_drained(&mut self, id: u32) {
+        if self.is_shut(id) {
+            self.events.push_back(Event::Shut(id));
+            self.close_if_over(id);
+        }
+    }
+
+    fn close_if_over(&mut self, id: u32) {
+        let over =
+            |stream: &Stream| stream.finished_here && stream.finished_there && stream.waiting.is_empty();
+        if self.streams.get(&id).is_some_and(over) {
+            self.remove(id);
+            self.events.push_back(Event::Closed(id));
+        }
+    }
+
+    fn insert(&mut self, id: u32) {
+        self.streams.insert(id, Stream::new());
+    }
+
+    fn remove(&mut self, id: u32) -> bool {
+        let Some(stream) = self.streams.remove(&id) else { return false };
+        self.windows -= u64::from(stream.window - WINDOW_FIRST);
+        true
+    }
+
+    fn tell(&mut self, record: Record) {
+        self.out.extend(record.encode());
+    }
+}
+
+#[cfg(test)]
+mod tests;
