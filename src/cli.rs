@@ -175,16 +175,24 @@ pub const WORDS: &[Word] = &[
         name: "terminate",
         operands: Operands::AddressPort,
         short: "tunnel from TCP connections accepted here",
-        long: "The stream comes from and goes to a TCP connection accepted here, in place of stdin and stdout. \
-               Listens on loopback unless ADDRESS, an IP address of this host, is given. Implies charmode.",
+        long: "The stream comes from and goes to TCP connections accepted here, in place of stdin and stdout: with \
+               initiate at the far side any number of them, otherwise one. Listens on loopback unless ADDRESS, an \
+               IP address of this host, is given. Implies charmode.",
         ..WORD
     },
     Word {
         name: "initiate",
         operands: Operands::HostPort,
         short: "tunnel to TCP connections opened from here",
-        long: "The stream comes from and goes to a TCP connection to HOST, PORT, in place of stdin and stdout, \
-               opened when the far side has one. Implies charmode.",
+        long: "The stream comes from and goes to TCP connections to HOST, PORT, in place of stdin and stdout: with \
+               terminate at the far side one for each that it accepts, otherwise one. Implies charmode.",
+        ..WORD
+    },
+    Word {
+        name: "oneshot",
+        common: false,
+        short: "end the tunnel after its first connection",
+        long: "With terminate or initiate, ends the tunnel in order after the first connection that it carried.",
         ..WORD
     },
     Word {

@@ -38,6 +38,8 @@ pub struct Common {
     pub charmode: bool,
     /// Where the stream comes from and goes to.
     pub edge: EdgePlan,
+    /// End after the first connection; only with [`EdgePlan::Terminate`] and [`EdgePlan::Initiate`].
+    pub oneshot: bool,
     /// Generate (when transmitting) and verify (when receiving) the pseudorandom stream of this seed. When
     /// transmitting, `edge` is then [`EdgePlan::Stdio`].
     pub prbs: Option<u16>,
@@ -81,14 +83,14 @@ pub enum Patience {
 pub enum EdgePlan {
     /// Standard input and output.
     Stdio,
-    /// A TCP connection accepted here.
+    /// TCP connections accepted here.
     Terminate {
         /// The address to listen on; loopback unless given.
         address: IpAddr,
         /// The port to listen on; 0 takes a free one.
         port: u16,
     },
-    /// A TCP connection opened when the far side has one.
+    /// TCP connections opened when the far side has one.
     Initiate {
         /// The host to connect to: a name or an address, never empty.
         host: String,

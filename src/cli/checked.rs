@@ -54,6 +54,9 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
     }
     let generated = typed.given("tx").then_some("prbs");
     let ends: Vec<_> = EDGES.into_iter().chain(generated).filter(|name| typed.given(name)).collect();
+    if typed.given("oneshot") && !typed.given("terminate") && !typed.given("initiate") {
+        return Err("oneshot goes with terminate or initiate, and there is neither".to_owned());
+    }
     match ends[..] {
         [first, second, ..] => {
             Err(format!("{first} and {second} exclude each other: each is the stream's source"))
@@ -117,6 +120,7 @@ fn common(typed: &Typed) -> Result<Common, String> {
     Ok(Common {
         checkphrase: one(typed, "checkphrase", checkphrase)?,
         charmode: typed.given("charmode") || tunnel,
+        oneshot: typed.given("oneshot"),
         edge,
         prbs: one(typed, "prbs", seed)?,
         chaos: number("chaos", 2..=u64::MAX)?,

@@ -7,6 +7,7 @@ pub mod rx;
 mod tally;
 pub mod tx;
 
+use crate::proto::hello::Features;
 use crate::proto::links::Steady;
 use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
@@ -21,6 +22,9 @@ const FRAMES: u8 = 5;
 
 /// Events handled before the actions they caused are carried out: a burst of acknowledgements is one step.
 const BURST: usize = 64;
+
+/// Hears of the far end's features.
+pub type Announce = Box<dyn Fn(Features) + Send>;
 
 /// What a direction needs from outside, whichever way it goes.
 pub enum Order {

@@ -76,6 +76,8 @@ pub struct Hub {
     sources: BTreeMap<usize, IpAddr>,
     brought: [Option<u64>; CONNECTIONS_MAX],
     last_loss: Option<String>,
+    /// Told of what each peer can do.
+    announce: super::Announce,
 }
 
 /// A receiving direction that is ready to start, and where its orders go.
@@ -133,8 +135,14 @@ impl Start {
             sources: BTreeMap::new(),
             brought: [None; CONNECTIONS_MAX],
             last_loss: None,
+            announce: Box::new(|_| {}),
         };
         Ok((Start { hub, door: Box::new(move || door.run()), egress: Box::new(move || egress.run()) }, ear))
+    }
+
+    /// Tells `met` what the sender makes use of, whenever one is let in.
+    pub fn on_meeting(&mut self, announce: super::Announce) {
+        self.hub.announce = announce;
     }
 
     /// Starts every thread and works until the session is over; how it ended.
@@ -222,6 +230,7 @@ impl Hub {
             }
         };
         self.publish();
+        (self.announce)(hello.features);
         self.tally.meet(now);
         self.tally.wait_for(now, Cause::Network);
         self.sources.insert(usize::from(hello.link), address.ip());

@@ -58,6 +58,8 @@ pub struct Hub {
     /// Workers whose connection has not closed yet, once the session is over.
     closing: Vec<usize>,
     tally: Tally,
+    /// Told of what the peer can do.
+    announce: super::Announce,
 }
 
 /// A sending direction that is ready to start, and where its orders go.
@@ -116,8 +118,14 @@ impl Start {
             ending: None,
             closing: Vec::new(),
             tally: Tally::new(Instant::now()),
+            announce: Box::new(|_| {}),
         };
         Ok((Start { hub, workers, ingest: Box::new(move || ingest.run()) }, sender))
+    }
+
+    /// Tells `met` what the receiver makes use of, whenever it welcomes a connection.
+    pub fn on_meeting(&mut self, announce: super::Announce) {
+        self.hub.announce = announce;
     }
 
     /// Starts every thread and works until the session is over; how it ended.
@@ -204,6 +212,7 @@ impl Hub {
         match report {
             Report::Welcomed(welcome, round_trip) => {
                 self.core.welcomed(now, worker, &welcome, round_trip);
+                (self.announce)(welcome.features);
                 self.pool.widen(self.buffer);
                 self.appetite.meet();
                 self.met.get_or_insert(Instant::now());

@@ -1,0 +1,100 @@
+//! Getting a connection for the tunnel: the name is resolved by a thread, addresses are tried in turn.
+//!
+//! All connections of a tunnel go to the same name, so one thread that resolves is enough: when it has to wait,
+//! they all have to.
+
+use crate::run::spawn;
+use crossbeam_channel::Sender;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+/// How long one address may take to answer.
+const TIME: Duration = Duration::from_secs(10);
+
+/// Resolves one name, again for every connection.
+pub struct Resolver {
+    name: String,
+    requests: Sender<u32>,
+}
+
+impl Resolver {
+    /// Starts the thread; `answer` hears of every result.
+    ///
+    /// # Errors
+    /// The kernel has no threads left.
+    pub fn start(
+        host: String,
+        port: u16,
+        answer: impl Fn(u32, Result<Vec<SocketAddr>, String>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let (requests, asked) = crossbeam_channel::unbounded();
+        spawn("resolver", move || {
+            for id in asked {
+                answer(id, resolve(&host, port));
+            }
+        })?;
+        Ok(Resolver { name, requests })
+    }
+
+    /// The host and its port, for the user.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Resolves the name for this connection.
+    pub fn resolve(&self, id: u32) {
+        // fails only when the thread has ended, which ends the process
+        let _ = self.requests.send(id);
+    }
+}
+
+/// The addresses of a host, or why there are none.
+pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let addresses = (host, port).to_socket_addrs().map_err(|e| crate::run::conn::reason(&e))?;
+    Ok(addresses.collect())
+}
+
+/// The addresses that have not been tried, and the one that is.
+pub struct Attempt {
+    addresses: VecDeque<SocketAddr>,
+    stream: Option<TcpStream>,
+    /// The address under way is given up then.
+    pub until: Instant,
+}
+
+impl Attempt {
+    /// None is under way.
+    pub fn new(now: Instant, addresses: Vec<SocketAddr>) -> Self {
+        Attempt { addresses: addresses.into(), stream: None, until: now + TIME }
+    }
+
+    /// Tries the next address; `None` if there is none.
+    pub fn next(&mut self, now: Instant, registry: &Registry, token: Token) -> Option<io::Result<()>> {
+        self.until = now + TIME;
+        let address = self.addresses.pop_front()?;
+        Some(TcpStream::connect(address).and_then(|mut stream| {
+            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.stream = Some(stream);
+            Ok(())
+        }))
+    }
+
+    /// After an event: the connection, or why it failed; `None` if neither is known.
+    pub fn outcome(&mut self) -> Option<io::Result<TcpStream>> {
+        let stream = self.stream.as_ref()?;
+        match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
+            Err(e) => return Some(Err(e)),
+            Ok(()) => match stream.peer_addr() {
+                Err(e) if e.kind() == ErrorKind::NotConnected => return None,
+                Err(e) => return Some(Err(e)),
+                Ok(_) => {}
+            },
+        }
+        self.stream.take().map(Ok)
+    }
+}

@@ -1,0 +1,451 @@
+//! The local side of the tunnel: TCP connections accepted or opened here, and the [`Mux`] that they belong to.
+//!
+//! Whoever holds it (the poll's thread, the stream's source or its sink) does what can be done without waiting,
+//! so that a byte never waits for a third thread. Edge-triggered: what is readable or writable is remembered
+//! until the socket said otherwise. Data goes from a socket straight into the stream's memory, and from there
+//! straight into a socket while that takes it.
+
+use super::dial::{Attempt, Resolver};
+use super::mux::{Event, Mux};
+use super::record::Breach;
+use crate::message;
+use crate::run::conn::reason;
+use crate::sys::pipe::unread;
+use crate::sys::socket::reset_on_close;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token, Waker};
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// The listening socket. Connections have their numbers, which begin with 1, after these two.
+pub const LISTENER: Token = Token(0);
+/// The poll's waker.
+pub const WAKER: Token = Token(1);
+const FIRST: usize = 2;
+
+/// Connections at a time; more wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 1024;
+
+/// How long accepting pauses when the process or the system has no descriptors left.
+const EXHAUSTED: Duration = Duration::from_millis(250);
+
+/// What this end does for a new connection.
+pub enum Role {
+    /// Accepts them, and has the far end open them.
+    Terminate(TcpListener),
+    /// Opens them, when the far end has accepted one.
+    Initiate(Resolver),
+}
+
+enum Socket {
+    /// The addresses are not known yet.
+    Resolving,
+    /// No address has answered yet.
+    Connecting(Attempt),
+    Open(Open),
+}
+
+struct Open {
+    stream: TcpStream,
+    readable: bool,
+    /// The end of its data is here or behind what is here.
+    ended: bool,
+    writable: bool,
+    /// It has a place in the turn.
+    queued: bool,
+}
+
+/// The local side.
+pub struct Local {
+    mux: Mux,
+    registry: Registry,
+    waker: Waker,
+    role: Role,
+    sockets: HashMap<u32, Socket>,
+    /// Connections that may have data to send, in turn.
+    turn: VecDeque<u32>,
+    /// More may wait to be accepted.
+    accepting: bool,
+    /// No descriptors were left: accept again then.
+    paused: Option<Instant>,
+    oneshot: bool,
+    /// Connections there have been.
+    served: u64,
+    /// No more connections, and the stream ends.
+    ended: bool,
+}
+
+impl Local {
+    /// Nothing is accepted yet; `budget` bytes may wait here beyond every connection's first window.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(registry: Registry, mut role: Role, oneshot: bool, budget: u64) -> io::Result<Self> {
+        if let Role::Terminate(listener) = &mut role {
+            registry.register(listener, LISTENER, Interest::READABLE)?;
+        }
+        let accepting = matches!(role, Role::Terminate(_));
+        let waker = Waker::new(&registry, WAKER)?;
+        Ok(Local {
+            waker,
+            mux: Mux::new(matches!(role, Role::Initiate(_)), budget),
+            registry,
+            role,
+            sockets: HashMap::new(),
+            turn: VecDeque::new(),
+            accepting,
+            paused: None,
+            oneshot,
+            served: 0,
+            ended: false,
+        })
+    }
+
+    // ---- the poll ---------------------------------------------------------------------------------------
+
+    /// What the poll says.
+    pub fn event(&mut self, now: Instant, event: &mio::event::Event) {
+        match event.token() {
+            WAKER => {}
+            LISTENER => self.accepting = true,
+            Token(token) => {
+                let id = (token - FIRST) as u32;
+                match self.sockets.get_mut(&id) {
+                    Some(Socket::Open(open)) => {
+                        open.ended |= event.is_read_closed();
+                        open.readable |= event.is_readable() || open.ended;
+                        open.writable |= event.is_writable();
+                        if event.is_error() && matches!(open.stream.take_error(), Ok(Some(_)) | Err(_)) {
+                            return self.break_off(id);
+                        }
+                        self.queue(id);
+                        self.flush(id);
+                    }
+                    Some(Socket::Connecting(_)) => self.look_at_attempt(now, id),
+                    Some(Socket::Resolving) | None => {}
+                }
+            }
+        }
+    }
+
+    /// After the events: accepts, and gives up what took too long.
+    pub fn tick(&mut self, now: Instant) {
+        let late: Vec<u32> = self.attempts().filter(|(_, until)| *until <= now).map(|(id, _)| id).collect();
+        for id in late {
+            self.attempt_failed(now, id, &ErrorKind::TimedOut.into());
+        }
+        self.accept(now);
+        self.settle();
+    }
+
+    /// When `tick` is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.attempts().map(|(_, until)| until).chain(self.paused).min()
+    }
+
+    fn attempts(&self) -> impl Iterator<Item = (u32, Instant)> {
+        self.sockets.iter().filter_map(|(id, socket)| match socket {
+            Socket::Connecting(attempt) => Some((*id, attempt.until)),
+            _ => None,
+        })
+    }
+
+    // ---- the stream -------------------------------------------------------------------------------------
+
+    /// Whether [`Local::pull`] has something to give: looked at, not believed.
+    pub fn has_output(&mut self) -> bool {
+        if self.mux.has_records() {
+            return true;
+        }
+        while let Some(id) = self.turn.front() {
+            if let Some(Socket::Open(open)) = self.sockets.get_mut(id) {
+                if self.mux.may_send(*id) && (open.ended || unread(&open.stream).is_ok_and(|n| n > 0)) {
+                    return true;
+                }
+                open.readable &= !self.mux.may_send(*id);
+                open.queued = false;
+            }
+            self.turn.pop_front();
+        }
+        false
+    }
+
+    /// Whether the tunnel has ended, and all was given.
+    pub fn is_over(&self) -> bool {
+        self.ended && !self.mux.has_records()
+    }
+
+    /// Fills `space` with what is to be sent, without waiting; how much that was.
+    pub fn pull(&mut self, space: &mut [u8]) -> usize {
+        loop {
+            let records = self.mux.records(space);
+            if records > 0 {
+                return records;
+            }
+            let Some(id) = self.turn.pop_front() else { return 0 };
+            let Some(Socket::Open(open)) = self.sockets.get_mut(&id) else { continue };
+            open.queued = false;
+            let mut short = false;
+            let sent = self.mux.send(id, space, |room| {
+                let n = retry(|| open.stream.read(room))?;
+                short = n < room.len();
+                Ok(n)
+            });
+            match sent {
+                Ok(sent) => {
+                    // a short read emptied the socket; an end behind it is announced, or will be
+                    open.readable &= !short || (open.ended && self.mux.may_send(id));
+                    self.queue(id);
+                    self.settle();
+                    if sent > 0 {
+                        return sent;
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => open.readable = false,
+                Err(_) => self.break_off(id),
+            }
+        }
+    }
+
+    /// Takes bytes of the stream.
+    ///
+    /// # Errors
+    /// The far end broke the rules.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+        let mut broken = Vec::new();
+        let sockets = &mut self.sockets;
+        let result = self.mux.receive(bytes, &mut |id, data| {
+            let Some(Socket::Open(open)) = sockets.get_mut(&id) else { return 0 };
+            open.write(data).unwrap_or_else(|_| {
+                broken.push(id);
+                0
+            })
+        });
+        broken.into_iter().for_each(|id| self.break_off(id));
+        self.settle();
+        result
+    }
+
+    /// The stream from the far end is over.
+    pub fn stream_ended(&mut self) {
+        self.ended = true;
+        self.mux.stream_ended();
+        self.settle();
+    }
+
+    /// Whether the tunnel has ended, and everything that came was taken.
+    pub fn is_drained(&self) -> bool {
+        self.ended && self.mux.is_empty()
+    }
+
+    // ---- connections ------------------------------------------------------------------------------------
+
+    fn obey(&mut self, event: Event) {
+        match event {
+            Event::Opened(id) => self.open(id),
+            Event::Credit(id) => self.queue(id),
+            Event::Shut(id) => {
+                if let Some(Socket::Open(open)) = self.sockets.get(&id) {
+                    // if it fails the connection is gone, which reading will show
+                    let _ = open.stream.shutdown(Shutdown::Write);
+                }
+            }
+            Event::Closed(id) => drop(self.sockets.remove(&id)),
+            Event::Reset(id) => self.discard(id),
+        }
+    }
+
+    /// What has followed from what was done here.
+    fn settle(&mut self) {
+        while let Some(event) = self.mux.poll() {
+            self.obey(event);
+        }
+        if self.accepting && self.paused.is_none() && !self.is_full() {
+            self.wake();
+        }
+        if self.oneshot && self.served > 0 && self.mux.is_empty() {
+            self.ended = true;
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        if self.paused.is_some_and(|until| until > now) {
+            return;
+        }
+        self.paused = None;
+        while self.accepting && !self.is_full() {
+            let Role::Terminate(listener) = &self.role else { return };
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let id = self.mux.open();
+                    self.served += 1;
+                    self.admit(id, stream);
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.accepting = false,
+                Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(_) => {
+                    self.paused = Some(now + EXHAUSTED);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.ended || self.sockets.len() >= CONNECTIONS_MAX || (self.oneshot && self.served > 0)
+    }
+
+    fn open(&mut self, id: u32) {
+        let full = self.is_full();
+        self.served += 1;
+        match &self.role {
+            Role::Initiate(resolver) if !full => {
+                resolver.resolve(id);
+                self.sockets.insert(id, Socket::Resolving);
+            }
+            _ => self.break_off(id),
+        }
+    }
+
+    /// The addresses for a connection are known, or not.
+    pub fn resolved(&mut self, now: Instant, id: u32, addresses: Result<Vec<SocketAddr>, String>) {
+        if !matches!(self.sockets.get(&id), Some(Socket::Resolving)) {
+            return;
+        }
+        match addresses {
+            Ok(addresses) => {
+                self.sockets.insert(id, Socket::Connecting(Attempt::new(now, addresses)));
+                self.next_attempt(now, id, "it has no address".into());
+            }
+            Err(why) => self.refuse(id, &why),
+        }
+        self.settle();
+        // there may be a deadline that the poll does not know
+        self.wake();
+    }
+
+    fn wake(&self) {
+        // fails only where the poll is gone, and then the process ends
+        let _ = self.waker.wake();
+    }
+
+    fn next_attempt(&mut self, now: Instant, id: u32, mut why: String) {
+        let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
+        loop {
+            match attempt.next(now, &self.registry, Token(FIRST + id as usize)) {
+                None => return self.refuse(id, &why),
+                Some(Ok(())) => return,
+                Some(Err(e)) => why = reason(&e),
+            }
+        }
+    }
+
+    fn look_at_attempt(&mut self, now: Instant, id: u32) {
+        let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
+        match attempt.outcome() {
+            None => {}
+            Some(Ok(stream)) => self.admit_registered(id, stream),
+            Some(Err(e)) => self.attempt_failed(now, id, &e),
+        }
+    }
+
+    fn attempt_failed(&mut self, now: Instant, id: u32, error: &io::Error) {
+        self.next_attempt(now, id, reason(error));
+    }
+
+    fn refuse(&mut self, id: u32, why: &str) {
+        if let Role::Initiate(resolver) = &self.role {
+            message::say(format_args!(
+                "cannot connect to {}: {why}; that connection is closed",
+                resolver.name()
+            ));
+        }
+        self.break_off(id);
+    }
+
+    fn admit(&mut self, id: u32, mut stream: TcpStream) {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match self.registry.register(&mut stream, Token(FIRST + id as usize), interest) {
+            Ok(()) => self.admit_registered(id, stream),
+            Err(_) => self.break_off(id),
+        }
+    }
+
+    fn admit_registered(&mut self, id: u32, stream: TcpStream) {
+        // without it only the latency suffers
+        let _ = stream.set_nodelay(true);
+        let open = Open { stream, readable: true, ended: false, writable: true, queued: false };
+        self.sockets.insert(id, Socket::Open(open));
+        self.queue(id);
+        self.flush(id);
+        if let Some(Socket::Open(open)) = self.sockets.get(&id)
+            && self.mux.is_shut(id)
+        {
+            let _ = open.stream.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Writes what waits for the connection.
+    fn flush(&mut self, id: u32) {
+        let Some(Socket::Open(open)) = self.sockets.get_mut(&id) else { return };
+        let written = self.mux.drain(id, |bytes| match open.write(bytes)? {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            n => Ok(n),
+        });
+        if written.is_err() {
+            self.break_off(id);
+        }
+    }
+
+    /// Gives it a place in the turn, if it may have something to send.
+    fn queue(&mut self, id: u32) {
+        if let Some(Socket::Open(open)) = self.sockets.get_mut(&id)
+            && open.readable
+            && !open.queued
+            && self.mux.may_send(id)
+        {
+            open.queued = true;
+            self.turn.push_back(id);
+        }
+    }
+
+    /// The connection broke here: tells the far end.
+    fn break_off(&mut self, id: u32) {
+        self.mux.reset(id);
+        self.discard(id);
+    }
+
+    fn discard(&mut self, id: u32) {
+        if let Some(Socket::Open(open)) = self.sockets.remove(&id) {
+            // if it fails the peer sees an end in place of a break
+            let _ = reset_on_close(&open.stream);
+        }
+    }
+}
+
+impl Open {
+    /// Writes as much as the socket takes.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        while self.writable && written < bytes.len() {
+            match retry(|| self.stream.write(&bytes[written..])) {
+                Ok(n) => written += n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(written)
+    }
+}
+
+/// Makes an interrupted call again.
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
