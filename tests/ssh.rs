@@ -148,6 +148,30 @@ fn files_go_through_scp_and_rsync() {
 }
 
 #[test]
+fn a_repository_is_cloned() {
+    let Some(ssh) = Ssh::start("a_repository_is_cloned") else { return };
+    let git = |args: &[&str]| {
+        Command::new("git")
+            .args(args)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_SSH_COMMAND", format!("ssh {}", ssh.options().join(" ")))
+            .output()
+    };
+    let (from, to) = (ssh.path("repository"), ssh.path("clone"));
+    if git(&["init", "-q", &from]).is_err() {
+        return eprintln!("SKIPPED a_repository_is_cloned: there is no git");
+    }
+    std::fs::write(format!("{from}/file"), pattern(0, 3_000_000)).unwrap();
+    git(&["-C", &from, "add", "file"]).unwrap();
+    let author = ["-c", "user.name=t", "-c", "user.email=t@example.org"];
+    git(&[&["-C", &from], &author[..], &["commit", "-qm", "file"]].concat()).unwrap();
+    let tunnel = Pair::tunnel(ssh.port, &[]);
+    let cloned = git(&["clone", "-q", &format!("ssh://127.0.0.1:{}{from}", tunnel.entrance), &to]).unwrap();
+    assert!(cloned.status.success(), "{}", String::from_utf8_lossy(&cloned.stderr));
+    check(0, &std::fs::read(format!("{to}/file")).unwrap());
+}
+
+#[test]
 fn ssh_survives_the_death_of_every_carrier_six_times() {
     let Some(ssh) = Ssh::start("ssh_survives_the_death_of_every_carrier_six_times") else { return };
     let tunnel = Pair::tunnel(ssh.port, &[]);

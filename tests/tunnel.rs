@@ -78,6 +78,22 @@ fn connections_come_after_and_beside_each_other() {
 }
 
 #[test]
+fn hundreds_at_once_take_turns() {
+    let tunnel = Pair::tunnel(server(echo), &[]);
+    let mut open: Vec<TcpStream> = (0..300).map(|_| tunnel.connect()).collect();
+    for round in 0..3 {
+        for stream in &mut open {
+            stream.write_all(&[round; 1000]).unwrap();
+        }
+        for stream in &mut open {
+            let mut back = [0; 1000];
+            stream.read_exact(&mut back).unwrap();
+            assert_eq!(back, [round; 1000]);
+        }
+    }
+}
+
+#[test]
 fn a_server_that_speaks_first_is_heard() {
     let greet = |mut stream: TcpStream| {
         stream.write_all(b"220 hello\r\n").unwrap();

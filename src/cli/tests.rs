@@ -163,6 +163,17 @@ fn a_tunnel_implies_charmode_and_loopback() {
 }
 
 #[test]
+fn oneshot_needs_a_tunnel() {
+    assert!(plan("rx 1 terminate 0 oneshot").common.oneshot);
+    assert!(plan("rx 1 --oneshot initiate localhost 22").common.oneshot);
+    assert!(!plan("rx 1 terminate 0").common.oneshot);
+    for line in ["rx 1 oneshot", "tx h 1 exec true oneshot"] {
+        let sentence = wrong(line);
+        assert!(sentence.starts_with("oneshot goes with terminate or initiate"), "{line}: {sentence}");
+    }
+}
+
+#[test]
 fn a_command_is_any_text() {
     for command in ["zfs recv -s a/b", "--rx 8834", "-h", "--", "a=b; c"] {
         let edge = EdgePlan::Exec { command: command.to_owned() };

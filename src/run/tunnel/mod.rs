@@ -159,6 +159,7 @@ impl Tunnel {
             raw::start(edge, ready).map_err(cannot)?;
             return Ok(Phase::Raw(Raw::default()));
         }
+        allow_descriptors();
         let poll = Poll::new().map_err(cannot)?;
         let role = self.role(edge).map_err(cannot)?;
         let registry = poll.registry().try_clone().map_err(cannot)?;
@@ -234,6 +235,18 @@ impl Tunnel {
     /// Nothing panics half-way while it holds the lock without ending the process.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Descriptors that a process may have are often 1024 at first, though it may ask for more.
+fn allow_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = (2 * local::CONNECTIONS_MAX) as u64;
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        // with fewer, connections wait to be accepted
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
 }
 
