@@ -142,6 +142,8 @@ pub struct Reception {
     actions: VecDeque<Action>,
     connections_lost: u64,
     started: Instant,
+    /// Until when all that was due has been done.
+    stepped: Instant,
 }
 
 impl Reception {
@@ -157,6 +159,7 @@ impl Reception {
             actions: VecDeque::new(),
             connections_lost: 0,
             started: now,
+            stepped: now,
         }
     }
 
@@ -319,11 +322,12 @@ impl Reception {
         self.actions.pop_front()
     }
 
-    /// When `tick` is due, if nothing happens before.
+    /// When `tick` is due, if nothing happens before; in the past if time has gone on since the last event.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.ending.is_some() {
             return None;
         }
+        let now = self.stepped.min(now);
         let alone = self.alone_ends().map(|(at, _)| at);
         [alone, self.remind_at, self.linger_until].into_iter().flatten().filter(|at| *at > now).min()
     }
@@ -419,6 +423,7 @@ impl Reception {
 
     /// Everything that follows from the state and the time.
     fn step(&mut self, now: Instant) {
+        self.stepped = now;
         if self.ending.is_some() {
             return;
         }

@@ -147,6 +147,8 @@ pub struct Transmission {
     instance: Option<Id>,
     ending: Option<Ending>,
     actions: VecDeque<Action>,
+    /// Until when all that was due has been done.
+    stepped: Instant,
     /// Since when no connection achieves anything: set when the last one goes, cleared by progress.
     alone: Option<Instant>,
     /// When the user is told so (again), and whether that has begun.
@@ -172,6 +174,7 @@ impl Transmission {
             instance: None,
             ending: None,
             actions: VecDeque::new(),
+            stepped: now,
             alone: Some(now),
             remind_at: Some(now + QUIET),
             reminded: false,
@@ -372,11 +375,12 @@ impl Transmission {
         self.actions.pop_front()
     }
 
-    /// When `tick` is due, if nothing happens before.
+    /// When `tick` is due, if nothing happens before; in the past if time has gone on since the last event.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.ending.is_some() {
             return None;
         }
+        let now = self.stepped.min(now);
         let pings = self.lines.iter().filter_map(|line| line.ping_at);
         let sender = self.sender.deadline(now);
         let gone = self.links.refused_since().filter(|_| self.gives_up_early()).map(|at| at + REFUSED_MAX);
@@ -522,6 +526,7 @@ impl Transmission {
 
     /// Everything that follows from the state, in an order that never gives a leg to a doomed connection.
     fn step(&mut self, now: Instant) {
+        self.stepped = now;
         if self.ending.is_some() {
             return;
         }

@@ -251,7 +251,9 @@ impl Tx {
         if self.ending.is_some() {
             return;
         }
-        let Some(at) = self.core.deadline(net.clock.now) else { return };
+        // asked a little later, as by a thread that was busy in between
+        let later = net.clock.now + Duration::from_millis(1);
+        let Some(at) = self.core.deadline(later) else { return };
         if self.wake_at.is_none_or(|planned| at < planned) {
             self.wake_at = Some(at);
             net.clock.at(at, Event::WakeTx);
