@@ -438,10 +438,10 @@ pub struct Silence {
 
 impl Silence {
     /// For how long there has been no life. Nor is it life that the peer speaks unasked, if its kernel takes
-    /// nothing and a ping was `asked` a long time ago: then nothing gets there. That takes three times as
+    /// nothing and a ping was `asked` a long time ago: then nothing gets there. That takes twice as
     /// long to believe, as on a crowded slow link a connection's kernel may pause for several seconds.
     pub fn lasts(&self, asked: Duration) -> Duration {
-        self.peer.max(asked / 3).min(self.kernel)
+        self.peer.max(asked / 2).min(self.kernel)
     }
 
     /// Whether the sending side calls the connection dead: no life at all for 3 RTT + 3 s (more on a link
@@ -626,8 +626,8 @@ mod tests {
         assert!(silence(4).is_death(ms(0), ms(100), 1) && !silence(4).is_death(ms(0), ms(100), 2));
         assert!(silence(60).is_death(ms(0), ms(100), 32));
         assert!(Silence { peer: ms(30_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
-        let deaf = Silence { peer: ms(0), kernel: ms(10_000) };
-        assert!(deaf.is_death(ms(10_000), ms(100), 1) && !deaf.is_death(ms(9000), ms(100), 1));
+        let deaf = Silence { peer: ms(0), kernel: ms(7000) };
+        assert!(deaf.is_death(ms(7000), ms(100), 1) && !deaf.is_death(ms(6000), ms(100), 1));
         assert!(!Silence { peer: ms(29_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
         links.lost(start + FORGIVEN * 2, 0, &LossReason::Silent, true);
         assert_eq!(links.lenience(0), 1, "long ago");
