@@ -9,6 +9,7 @@ use crate::error::Failure;
 use crate::message;
 use crate::plan::{Common, Patience, ReceivePlan, TransmitPlan};
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
+use crate::proto::leg::LEG_MAX;
 use crate::proto::{reception, transmission};
 use crossbeam_channel::Sender;
 use std::io;
@@ -64,7 +65,12 @@ pub fn transmit(
         dial::check_congestion(name).map_err(Failure::network)?;
     }
     let source = ends.source()?;
-    let size = source.size();
+    let limit = plan.leglimit.map(|units| units.saturating_mul(LEG_MAX as u64));
+    // an endless input has no size, a limited one has at most its limit
+    let size = match common.prbs {
+        Some(_) => limit,
+        None => source.size().map(|size| limit.map_or(size, |limit| size.min(limit))),
+    };
     let checksum = if plan.checksum { Features::CHECKSUM } else { Features::NONE };
     let hello = Hello {
         session: random_id(),
