@@ -28,6 +28,7 @@ complete -c millipede -n __millipede_wants_word -a charmode -d 'pass on whatever
 complete -c millipede -n __millipede_wants_word -a exec -d 'pipe into (rx) or from (tx) a command'
 complete -c millipede -n __millipede_wants_word -a terminate -d 'tunnel from TCP connections accepted here'
 complete -c millipede -n __millipede_wants_word -a initiate -d 'tunnel to TCP connections opened from here'
+complete -c millipede -n __millipede_wants_word -a oneshot -d 'end the tunnel after its first connection'
 complete -c millipede -n __millipede_wants_word -a prbs -d 'send and verify a pseudorandom stream'
 complete -c millipede -n __millipede_wants_word -a leglimit -d 'end the stream after N times 2 MiB'
 complete -c millipede -n __millipede_wants_word -a delayus -d 'wait N microseconds before each 2 MiB'

@@ -97,7 +97,13 @@ fn fragments(message: &str) -> Vec<String> {
 }
 
 /// What the kernel says is not ours to hold.
-const KERNELS: [&str; 3] = ["address already in use", "no space left on device", "connection refused"];
+const KERNELS: [&str; 5] = [
+    "the sender:",
+    "the receiver:",
+    "address already in use",
+    "no space left on device",
+    "connection refused",
+];
 
 #[test]
 fn every_message_of_the_manual_is_said_somewhere() {

@@ -318,7 +318,9 @@ impl Live {
             self.multi.set_draw_target(ProgressDrawTarget::hidden());
             message::write_around(None);
         }
-        if self.shown || matches!(self.style, Style::Plain | Style::Terminal { asked: true }) {
+        // from verbosity 1 on the hubs sum up themselves
+        let asked = matches!(self.style, Style::Plain | Style::Terminal { asked: true });
+        if (self.shown || asked) && message::level() == 0 {
             let last = views.iter().filter_map(|view| view.last.as_ref());
             for snapshot in last.filter(|snapshot| snapshot.phase == Phase::Over(Ok(()))) {
                 message::say(report::summary(snapshot));

@@ -65,12 +65,7 @@ pub fn transmit(
         dial::check_congestion(name).map_err(Failure::network)?;
     }
     let source = ends.source()?;
-    let limit = plan.leglimit.map(|units| units.saturating_mul(LEG_MAX as u64));
-    // an endless input has no size, a limited one has at most its limit
-    let size = match common.prbs {
-        Some(_) => limit,
-        None => source.size().map(|size| limit.map_or(size, |limit| size.min(limit))),
-    };
+    let size = size(plan, common, source.size());
     let checksum = if plan.checksum { Features::CHECKSUM } else { Features::NONE };
     let hello = Hello {
         session: random_id(),
@@ -110,4 +105,14 @@ fn patience(common: &Common) -> Option<Duration> {
 
 fn random_id() -> Id {
     Id::new(rand::random())
+}
+
+/// The stream's size, where it is known: that of the file, up to the limit; prbs ends at the limit alone.
+fn size(plan: &TransmitPlan, common: &Common, source: Option<u64>) -> Option<u64> {
+    let limit = plan.leglimit.map(|legs| legs * LEG_MAX as u64);
+    match (source, limit) {
+        (Some(size), Some(limit)) => Some(size.min(limit)),
+        (None, limit) if common.prbs.is_some() => limit,
+        (size, _) => size,
+    }
 }
