@@ -80,7 +80,7 @@ pub struct Ending {
     pub code: Code,
     /// Why, for the user; empty if all is well.
     pub sentence: String,
-    /// Whether the peer said so.
+    /// Whether the sentence is the peer's own: it told of itself. A refusal is told in this side's words.
     pub by_peer: bool,
 }
 

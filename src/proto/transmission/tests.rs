@@ -459,7 +459,7 @@ fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
         let mut rig = Rig::new(1, 4);
         rig.refused(2, code);
         let (status, why, by_peer) = rig.ended();
-        assert_eq!((status, by_peer), (Code::Refused, true), "{code:?}");
+        assert_eq!((status, by_peer), (Code::Refused, false), "{code:?}");
         assert!(why.contains("host0") && why.contains(&refusal(code).sentence), "{why}");
     }
 }
@@ -525,7 +525,7 @@ fn a_begun_session_that_the_receiver_does_not_know_is_status_1() {
     rig.lost(0, LossReason::Closed);
     rig.refused(0, RefusalCode::NotThatReceiver);
     let (code, why, by_peer) = rig.ended();
-    assert_eq!((code, by_peer), (Code::Incomplete, true), "{why}");
+    assert_eq!((code, by_peer), (Code::Incomplete, false), "{why}");
 }
 
 #[test]
