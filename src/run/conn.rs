@@ -57,6 +57,8 @@ pub struct Connection {
     paced: (Instant, u64),
     /// What the kernel was last told that it may hold unsent.
     unsent: u32,
+    /// The peer was told that nothing more comes.
+    finished: bool,
 }
 
 /// Options every connection gets, on both sides.
@@ -96,6 +98,7 @@ impl Connection {
             moved: (now, 0),
             paced: (now, 0),
             unsent: *UNSENT.start(),
+            finished: false,
         })
     }
 
@@ -225,8 +228,11 @@ impl Connection {
         None
     }
 
-    /// Nothing more will be written.
+    /// Nothing more will be written. Said once: to say it again would make the poll report it again.
     pub fn finish_writing(&mut self) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
         // if it fails the connection is gone, which reading will show
         let _ = self.stream.shutdown(Shutdown::Write);
     }

@@ -26,6 +26,10 @@ use std::time::{Duration, Instant};
 /// Memory the input may fill before any receiver was met: legs cut then are small, because nothing is known.
 const BEFORE_MEETING: u64 = 2 << 20;
 
+/// How long after that the input reads ahead only as far as the size of legs suits: a buffer full of small
+/// legs would be sent as such, at a multiple of the work.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// Everything that happens to a sending session.
 pub enum Event {
     /// From the input.
@@ -160,6 +164,7 @@ impl Hub {
             }
             self.act();
             self.appetite.set_size(self.core.leg_size());
+            self.read_ahead();
             if self.selective {
                 self.appetite.set_hunger(self.inputs, self.hunger());
             }
@@ -170,6 +175,18 @@ impl Hub {
         let last = self.snapshot();
         self.tally.last(|_| last);
         self.ending.unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the sender have ended"))
+    }
+
+    /// Lets the input read ahead as far as it should by now.
+    fn read_ahead(&self) {
+        let Some(met) = self.met else { return };
+        if self.pool.capacity() >= self.buffer {
+            return;
+        }
+        let (_, sent, delivered) = self.core.sender().bytes();
+        let suits = (64 * self.core.leg_size() as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
+        let settled = met.elapsed() >= SETTLING;
+        self.pool.widen(if settled { self.buffer } else { suits.min(self.buffer) });
     }
 
     fn hunger(&self) -> Hunger {
@@ -213,7 +230,6 @@ impl Hub {
             Report::Welcomed(welcome, round_trip) => {
                 self.core.welcomed(now, worker, &welcome, round_trip);
                 (self.announce)(welcome.features);
-                self.pool.widen(self.buffer);
                 self.appetite.meet();
                 self.met.get_or_insert(Instant::now());
                 self.tally.meet(now);
