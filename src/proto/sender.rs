@@ -441,15 +441,13 @@ impl Sender {
     }
 
     /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
-    /// unless no other link offered itself in good time; and it has not damaged the leg before, unless all have.
+    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time.
     fn suits(&self, now: Instant, worker: usize, mates: u32, held: &Held) -> bool {
-        let sound = self.willing() & !held.damaged_on;
-        if held.damaged_on & (1 << worker) != 0 && sound != 0 {
-            return false;
-        }
-        let elsewhere = self.willing() & !mates & !held.carriers;
+        let (own, willing) = (1 << worker, self.willing());
+        let sounder = held.damaged_on & own != 0 && willing & !held.damaged_on != 0;
+        let elsewhere = held.carriers & mates != 0 && willing & !mates & !held.carriers != 0;
         let waited = held.late_here.is_none_or(|at| at + OTHER_LINK_FIRST <= now);
-        held.carriers & (1 << worker) == 0 && (held.carriers & mates == 0 || elsewhere == 0 || waited)
+        held.carriers & own == 0 && (waited || !sounder && !elsewhere)
     }
 
     /// Connections that may be given legs.
