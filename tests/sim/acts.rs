@@ -171,7 +171,16 @@ fn heal(rng: &mut SmallRng, world: &mut World) -> Duration {
     let wasted = 1.0 + 100.0 / flow.leg_max as f64;
     let remaining = (flow.total - world.rx.sink.taken) as f64;
     let seconds = 2.0 * remaining * wasted / rate.min(by_window) + remaining / sink;
-    Duration::from_secs_f64(seconds) + if world.tx.core.begun() { GRACE } else { GRACE_UNBEGUN }
+    Duration::from_secs_f64(seconds) + grace(world)
+}
+
+/// The time to notice what is dead grows with the round trips that were measured while the network was
+/// hurt: 3 of them, twice that on a link that was wronged before.
+fn grace(world: &World) -> Duration {
+    let core = &world.tx.core;
+    let known = (0..world.config.workers).filter_map(|worker| core.sender().pace(worker)?.rtt());
+    let begun = if core.begun() { GRACE } else { GRACE_UNBEGUN };
+    begun + known.max().unwrap_or_default() * 6
 }
 
 /// After act two: the sender has ended, and as it should.
