@@ -139,6 +139,8 @@ pub struct Reception {
     reminded: bool,
     linger_until: Option<Instant>,
     ending: Option<Ending>,
+    /// The sender has said its last word: it waits for nothing from here.
+    dismissed: bool,
     actions: VecDeque<Action>,
     connections_lost: u64,
     started: Instant,
@@ -156,6 +158,7 @@ impl Reception {
             reminded: false,
             linger_until: None,
             ending: None,
+            dismissed: false,
             actions: VecDeque::new(),
             connections_lost: 0,
             started: now,
@@ -235,6 +238,7 @@ impl Reception {
 
     /// The sender has the verdict.
     pub fn bye(&mut self) {
+        self.dismissed = true;
         let verdict = self.session.as_ref().and_then(|session| session.verdict.clone());
         if let Some(verdict) = verdict {
             self.end(Ending::here(verdict.code, verdict.sentence), None);
@@ -243,6 +247,7 @@ impl Reception {
 
     /// The sender gives up, and says why.
     pub fn abort(&mut self, abort: Abort) {
+        self.dismissed = true;
         match self.session.as_ref().and_then(|session| session.verdict.clone()) {
             // the stream was judged before: that is this side's truth
             Some(verdict) => self.end(Ending::here(verdict.code, verdict.sentence), None),
@@ -364,6 +369,11 @@ impl Reception {
     /// Connections that ended before the session did.
     pub fn connections_lost(&self) -> u64 {
         self.connections_lost
+    }
+
+    /// Whether the sender has said its last word, and waits for nothing more from here.
+    pub fn is_dismissed(&self) -> bool {
+        self.dismissed
     }
 
     /// When this side started.

@@ -346,6 +346,9 @@ impl Hub {
         for place in self.places.iter().flatten() {
             place.handle.command(Command::Finish);
         }
+        if self.core.is_dismissed() {
+            return;
+        }
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !closing.is_empty() {
             match self.events.recv_deadline(deadline) {

@@ -285,6 +285,11 @@ impl Hub {
             match self.events.recv_deadline(deadline) {
                 Ok(Event::Worker(worker, worker::Report::Closed | worker::Report::Lost(_))) => {
                     self.closing.retain(|w| *w != worker);
+                    if self.ending.as_ref().is_some_and(|ending| ending.by_peer) {
+                        // it has said its last word and closed: it waits for nothing from here, and a dead
+                        // link's connections never close
+                        return;
+                    }
                 }
                 Ok(Event::Order(Order::Report(asker))) => self.report(asker),
                 Ok(_) => {}
