@@ -1,4 +1,4 @@
-//! Links and workers: who dials what and when, which links are passed over, when a connection is dead.
+//! Links and workers: who dials what and when, which links are passed over.
 //!
 //! Decides about connections, never about legs. Each worker has a home link; it serves others while that
 //! one is dead and is called back when it lives again.
@@ -419,82 +419,6 @@ fn homes(links: usize, workers: usize) -> Vec<usize> {
     (0..links).chain(0..links).chain(std::iter::repeat(0)).take(workers).collect()
 }
 
-/// The limit of silence for a connection without queues: three round trips and this.
-const SILENCE: Duration = Duration::from_secs(3);
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// A connection whose kernel still makes progress, but whose peer says nothing for so long, is dead too.
-const PEER_SILENCE: Duration = Duration::from_secs(30);
-/// The receiving side only clears away what nobody uses any more.
-pub const REAP: Duration = Duration::from_secs(60);
-
-/// For how long one connection has shown no life, in either of the two ways.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Silence {
-    /// Since the last byte from the peer.
-    pub peer: Duration,
-    /// Since the peer's kernel last took bytes of ours.
-    pub kernel: Duration,
-}
-
-impl Silence {
-    /// For how long there has been no life. Nor is it life that the peer speaks unasked, if its kernel takes
-    /// nothing and a ping was `asked` a long time ago: then nothing gets there. That takes twice as
-    /// long to believe, as on a crowded slow link a connection's kernel may pause for several seconds.
-    pub fn lasts(&self, asked: Duration) -> Duration {
-        self.peer.max(asked / 2).min(self.kernel)
-    }
-
-    /// Whether the sending side calls the connection dead: no life at all for 3 RTT + 3 s (more on a link
-    /// that was wronged before), or no byte from the peer for 30 s whatever its kernel does.
-    pub fn is_death(&self, asked: Duration, rtt: Duration, lenience: u32) -> bool {
-        let limit = ((rtt * 3 + SILENCE) * lenience).min(SILENCE_MAX.max(rtt * 3 + SILENCE));
-        self.lasts(asked) >= limit || self.peer >= PEER_SILENCE.max(limit)
-    }
-}
-
-/// Time as the deadlines see it: without the gaps in which this process was stopped or suspended.
-///
-/// A thread that asked to be woken at a certain time and is woken over a second later was not running, and
-/// neither may its peer be blamed for that time.
-#[derive(Clone, Copy, Debug)]
-pub struct Steady {
-    missed: Duration,
-    planned: Option<Instant>,
-}
-
-/// Lateness up to this is a busy machine and counts.
-const LATENESS_MAX: Duration = Duration::from_secs(1);
-
-impl Steady {
-    /// Nothing missed yet.
-    pub fn new() -> Self {
-        Steady { missed: Duration::ZERO, planned: None }
-    }
-
-    /// The thread is about to wait until `until` (steady time) at most: how long that is.
-    pub fn wait(&mut self, real: Instant, until: Option<Instant>) -> Option<Duration> {
-        self.planned = until.map(|at| at + self.missed);
-        self.planned.map(|at| at.saturating_duration_since(real))
-    }
-
-    /// Steady time, given the real one; to be called first after every wait.
-    pub fn now(&mut self, real: Instant) -> Instant {
-        if let Some(planned) = self.planned.take() {
-            let late = real.saturating_duration_since(planned);
-            if late > LATENESS_MAX {
-                self.missed += late;
-            }
-        }
-        real.checked_sub(self.missed).unwrap_or(real)
-    }
-}
-
-impl Default for Steady {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -622,13 +546,6 @@ mod tests {
         place_all(&mut links, start + ms(6000));
         links.up(start + ms(6000), 0);
         assert_eq!(links.lenience(0), 2, "silent since before that");
-        let silence = |s: u64| Silence { peer: ms(s * 1000), kernel: ms(s * 1000) };
-        assert!(silence(4).is_death(ms(0), ms(100), 1) && !silence(4).is_death(ms(0), ms(100), 2));
-        assert!(silence(60).is_death(ms(0), ms(100), 32));
-        assert!(Silence { peer: ms(30_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
-        let deaf = Silence { peer: ms(0), kernel: ms(7000) };
-        assert!(deaf.is_death(ms(7000), ms(100), 1) && !deaf.is_death(ms(6000), ms(100), 1));
-        assert!(!Silence { peer: ms(29_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
         links.lost(start + FORGIVEN * 2, 0, &LossReason::Silent, true);
         assert_eq!(links.lenience(0), 1, "long ago");
     }
@@ -645,16 +562,5 @@ mod tests {
         place_all(&mut links, start);
         (1..4).for_each(|worker| _ = links.up(start, worker));
         assert_eq!(links.lenience(0), 2);
-    }
-
-    #[test]
-    fn stopped_time_does_not_count() {
-        let (mut steady, start) = (Steady::new(), Instant::now());
-        assert_eq!(steady.wait(start, Some(start + ms(500))), Some(ms(500)));
-        assert_eq!(steady.now(start + ms(700)), start + ms(700), "a busy machine is no gap");
-        steady.wait(start + ms(700), Some(start + ms(1700)));
-        assert_eq!(steady.now(start + ms(61_700)), start + ms(1700));
-        assert_eq!(steady.wait(start + ms(61_700), Some(start + ms(2700))), Some(ms(1000)));
-        assert_eq!(steady.now(start + ms(62_000)), start + ms(2000));
     }
 }

@@ -3,6 +3,7 @@
 mod codec;
 pub mod hello;
 pub mod leg;
+pub mod life;
 pub mod links;
 pub mod pacing;
 pub mod receiver;

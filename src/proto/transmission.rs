@@ -10,7 +10,8 @@
 
 use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{Leg, Payload};
-use super::links::{DialError, Links, LossReason, REFUSED_MAX, Silence, WorkerState};
+use super::life::Silence;
+use super::links::{DialError, Links, LossReason, REFUSED_MAX, WorkerState};
 use super::sched::{LegSize, Meter};
 use super::sender::{Breach, Sender, SenderStats};
 use super::wire::{Abort, Ack, Code, Fin, Frame, Verdict};

@@ -6,7 +6,7 @@
 
 use crate::chaos::{Harm, Hazard};
 use crate::proto::leg::{Leg, Payload};
-use crate::proto::links::{REAP, Steady};
+use crate::proto::life::{REAP, Steady};
 use crate::proto::reception::Loss;
 use crate::proto::wire::{Abort, Ack, Edge, Fin, Frame, LegHeader};
 use crate::run::conn::{Connection, FAREWELL, Informer, WAKER};

@@ -4,7 +4,8 @@
 //! readable or writable is remembered until the socket said otherwise. Knows no legs' order and no session.
 
 use crate::chaos::Harm;
-use crate::proto::links::{LossReason, Silence};
+use crate::proto::life::Silence;
+use crate::proto::links::LossReason;
 use crate::report::Kernel;
 use crate::run::pump::{Fault, Inlet, Intake, Outlet, ReadEnd, Wrote};
 use crate::sys::socket;

@@ -6,7 +6,8 @@
 use crate::chaos::{Harm, Hazard};
 use crate::proto::hello::{Hello, Refusal, Welcome};
 use crate::proto::leg::Leg;
-use crate::proto::links::{DialError, LossReason, Silence, Steady};
+use crate::proto::life::{Silence, Steady};
+use crate::proto::links::{DialError, LossReason};
 use crate::proto::wire::{Frame, LegHeader};
 use crate::run::conn::{Connection, FAREWELL, Informer, SOCKET, WAKER, reason};
 use crate::run::dial::{Dialled, Target, Welcomed};

@@ -9,7 +9,7 @@ use super::sink::Sink;
 use super::world::Mutation;
 use millipede::proto::hello::{self, Expectations, Features, Hello, Refusal, Reply};
 use millipede::proto::leg::Leg;
-use millipede::proto::links::REAP;
+use millipede::proto::life::REAP;
 use millipede::proto::reception::{Action, Loss, Reception};
 use millipede::proto::transmission::Ending;
 use millipede::proto::wire::{self, Ack, Code, Frame, LegFlags, LegHeader, Verdict};

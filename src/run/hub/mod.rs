@@ -8,7 +8,7 @@ mod tally;
 pub mod tx;
 
 use crate::proto::hello::Features;
-use crate::proto::links::Steady;
+use crate::proto::life::Steady;
 use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
 use crate::report::{Kernel, Phase, Snapshot};

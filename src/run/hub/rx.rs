@@ -6,7 +6,7 @@ use crate::chaos::Hazard;
 use crate::message;
 use crate::proto::hello::{Expectations, Id, RefusalCode, Reply};
 use crate::proto::leg::{CONNECTIONS_MAX, WINDOW_LEGS};
-use crate::proto::links::Steady;
+use crate::proto::life::Steady;
 use crate::proto::reception::{Action, Reception, Settings, SlotStats};
 use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
