@@ -3,7 +3,8 @@
 //! A leg is held from the moment the input gave it until the receiver has it ("received"); what happens to
 //! connections in between only changes on which of them it travels. Acknowledgements count the legs a
 //! connection has brought, and are mapped to that connection's own send order, never to sequence numbers.
-//! Nothing here knows links, addresses, time-outs of connections or how the input is read.
+//! Which leg deserves a further copy, and on which connection, is said in `sender/rescue.rs`. Nothing here knows
+//! links, addresses, time-outs of connections or how the input is read.
 //!
 //! ```text
 //!   push        take            ack (count, or next wanted)
@@ -14,20 +15,15 @@
 //! ```
 
 use super::leg::{Leg, Payload};
-use super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
+use super::sched::Pace;
 use super::wire::{Ack, Edge, Fin};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+mod rescue;
+
 /// A leg that arrived damaged this often ends the transfer: the fault is not the network's chance.
 pub const FAILURES_MAX: u8 = 4;
-
-/// A further copy of a late leg waits this long for a connection on another link: what is slow or broken is
-/// more often a link than one of its connections.
-const OTHER_LINK_FIRST: Duration = Duration::from_millis(200);
-
-/// What a connection is taken to need at least when it is to help another on its own link.
-const MATE_NEED: Duration = Duration::from_millis(500);
 
 /// A peer that broke the rules of the protocol; its connection is closed and nothing it said is believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -269,17 +265,6 @@ impl Sender {
         Some(self.send(now, worker, sequence))
     }
 
-    /// Whether `take` could give some connection a leg that is overdue or fresh.
-    pub fn has_work(&self) -> bool {
-        !self.again.is_empty() || self.next_fresh().is_some()
-    }
-
-    /// The connections that carry, or carried last, the leg that would be sent again first: another link
-    /// is to be preferred for it.
-    pub fn avoid(&self) -> u32 {
-        self.again.first().and_then(|s| self.get(*s)).map_or(0, |held| held.carriers)
-    }
-
     /// The receiver's acknowledgement, as it came on this connection.
     ///
     /// # Errors
@@ -327,32 +312,6 @@ impl Sender {
         if let Some(lane) = self.lanes[worker].as_mut() {
             lane.pace.round_trip(sample);
         }
-    }
-
-    /// Marks the head for sending again if it has been overtaken and is late, with all other legs of the
-    /// connections that hold it. Returns the leg and the connection that was too slow for it.
-    pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
-        self.late_head().filter(|late| *late <= now)?;
-        let head = self.first;
-        let carriers = self.held[0].carriers;
-        let slow = (0..self.lanes.len()).filter(|w| carriers & (1 << w) != 0).collect::<Vec<_>>();
-        for &worker in &slow {
-            self.suspect(worker);
-        }
-        self.again.insert(head);
-        self.stats.rescues += 1;
-        slow.first().map(|worker| (head, *worker))
-    }
-
-    /// When, after `now`, `rescue` or `take` for an idle connection may have something to do unasked.
-    pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let mut copies = self.lates.range((now, u64::MAX)..).map(|(at, _)| *at).next();
-        if self.lates.first().is_some_and(|(at, _)| *at <= now) || self.is_starving() {
-            // late already: some connection may become the right one for it by the mere passing of time
-            copies = Some(copies.map_or(now + OTHER_LINK_FIRST, |at| at.min(now + OTHER_LINK_FIRST)));
-        }
-        let copies = copies.filter(|_| self.rescues && self.next_fresh().is_none());
-        self.late_head().into_iter().chain(copies).filter(|at| *at > now).min()
     }
 
     /// The CRC-32 of a leg that is about to leave, where legs are checked; so it is known before the leg
@@ -433,105 +392,6 @@ impl Sender {
         self.stats
     }
 
-    // ---- choosing -------------------------------------------------------------------------------------
-
-    fn next_again(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
-        let suits = |s: &u64| self.get(*s).is_some_and(|held| self.suits(now, worker, mates, held));
-        self.again.iter().copied().find(suits)
-    }
-
-    /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
-    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time.
-    fn suits(&self, now: Instant, worker: usize, mates: u32, held: &Held) -> bool {
-        let (own, willing) = (1 << worker, self.willing());
-        let sounder = held.damaged_on & own != 0 && willing & !held.damaged_on != 0;
-        let elsewhere = held.carriers & mates != 0 && willing & !mates & !held.carriers != 0;
-        let waited = held.late_here.is_none_or(|at| at + OTHER_LINK_FIRST <= now);
-        held.carriers & own == 0 && (waited || !sounder && !elsewhere)
-    }
-
-    /// Connections that may be given legs.
-    fn willing(&self) -> u32 {
-        let lanes = self.lanes.iter().enumerate();
-        lanes
-            .filter(|(_, lane)| lane.as_ref().is_some_and(|l| !l.suspect))
-            .fold(0, |all, (w, _)| all | 1 << w)
-    }
-
-    fn next_fresh(&self) -> Option<u64> {
-        let held = self.get(self.fresh)?;
-        (self.fresh < self.edge.legs && held.offset + held.len <= self.edge.bytes).then_some(self.fresh)
-    }
-
-    /// With nothing else to send, a leg that other connections hold too long, or (when all else has been
-    /// delivered, or the stream ends) one other would hold longer than this one needs.
-    fn next_straggler(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
-        if !self.rescues {
-            return None;
-        }
-        let late = self.lates.iter().take_while(|(at, _)| *at <= now).map(|(_, sequence)| *sequence);
-        let late = late.filter(|s| {
-            self.get(*s).is_some_and(|held| {
-                let late = held.carriers & mates == 0 || held.late_here.is_some_and(|at| at <= now);
-                held.carriers != 0 && late && self.suits(now, worker, mates, held)
-            })
-        });
-        let slower =
-            (self.ended || self.is_starving()).then(|| self.next_slower(now, worker, mates)).flatten();
-        late.min().into_iter().chain(slower).min()
-    }
-
-    /// A leg that is expected from those who have it in over twice the time that this one needs.
-    fn next_slower(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
-        let own = self.lanes[worker].as_ref()?;
-        // an idle connection of unknown pace is tried, and while the output starves, one that should have
-        // shown its pace is not waited for
-        let starving = self.is_starving();
-        let guess = own.flights.is_empty().then(|| own.pace.rtt().unwrap_or_default() * 2);
-        let slower = |flight: &Flight, expected: Option<Instant>, mate: bool| {
-            let here = own.pace.need(own.bytes_in_flight + flight.len).or(guess);
-            // of two connections on one link, each may be only as slow as the other makes it
-            let here = here.map(|here| if mate { here.max(MATE_NEED) } else { here });
-            let there = expected.or(starving.then(|| flight.sent + LATE_UNMEASURED));
-            there.zip(here).is_some_and(|(there, here)| there > now + here * 2)
-        };
-        let own_need = |flight: &Flight| flight.need.map(|need| flight.sent + need);
-        let grace = |mate| if mate { LATE_UNMEASURED } else { LATE_AT_LEAST };
-        let overdue = |flight: &Flight, mate: bool| {
-            own_need(flight).unwrap_or(flight.sent + LATE_UNMEASURED) + grace(mate) <= now
-        };
-        let wanted = |flight: &Flight| {
-            self.get(flight.sequence).is_some_and(|held| {
-                let mate = held.carriers & mates != 0;
-                let expected = held.expected.filter(|at| *at > now).or(own_need(flight));
-                let overdue = overdue(flight, mate) && held.expected.is_none_or(|at| at + grace(mate) <= now);
-                held.payload.is_some()
-                    && held.carriers != 0
-                    && (overdue || slower(flight, expected, mate))
-                    && self.suits(now, worker, mates, held)
-            })
-        };
-        let is_slow = |lane: &&Lane| {
-            let last = lane.flights.back().map(|f| slower(f, own_need(f), false));
-            last.unwrap_or(false) || lane.flights.front().is_some_and(|first| overdue(first, false))
-        };
-        let lanes = self.lanes.iter().flatten().filter(is_slow);
-        lanes.filter_map(|l| l.flights.iter().find(|f| wanted(f))).map(|f| f.sequence).min()
-    }
-
-    /// Whether nothing more can be sent or even read, and the output has nothing, because the head is missing.
-    fn is_starving(&self) -> bool {
-        let full = self.held_bytes >= self.memory / 8 * 7;
-        (self.is_shut() || full) && self.held.front().is_some_and(|head| head.offset <= self.delivered)
-    }
-
-    /// When the head is late, if it has been overtaken and is not already to be sent again.
-    fn late_head(&self) -> Option<Instant> {
-        let head = self.held.front()?;
-        let overtaken = self.rescues && head.carriers != 0 && head.sent? < self.newest_received?;
-        (overtaken && !self.again.contains(&self.first)).then_some(head.late_here?)
-    }
-
     // ---- moving ---------------------------------------------------------------------------------------
 
     fn send(&mut self, now: Instant, worker: usize, sequence: u64) -> Leg {
@@ -564,17 +424,6 @@ impl Sender {
         self.lates.insert((now + patience, sequence));
         let payload = held.payload.clone().unwrap_or_else(|| unreachable!("only unreceived legs are sent"));
         Leg { crc: held.crc, ..Leg::new(sequence, held.offset, payload) }
-    }
-
-    fn suspect(&mut self, worker: usize) {
-        let Some(lane) = self.lanes[worker].as_mut() else { return };
-        lane.suspect = true;
-        let carried: Vec<u64> = lane.flights.iter().filter(|f| !f.damaged).map(|f| f.sequence).collect();
-        for sequence in carried {
-            if self.get(sequence).is_some_and(|h| h.payload.is_some() && h.carriers == 1 << worker) {
-                self.again.insert(sequence);
-            }
-        }
     }
 
     /// The receiver has taken `count` legs from this connection, in its send order.
@@ -646,6 +495,12 @@ impl Sender {
         self.edge.bytes = self.edge.bytes.max(edge.bytes);
         self.edge.legs = self.edge.legs.max(edge.legs);
         self.edge != before
+    }
+
+    /// The first leg never sent, if the window admits it.
+    fn next_fresh(&self) -> Option<u64> {
+        let held = self.get(self.fresh)?;
+        (self.fresh < self.edge.legs && held.offset + held.len <= self.edge.bytes).then_some(self.fresh)
     }
 
     fn sent_bytes(&self) -> u64 {

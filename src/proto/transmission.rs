@@ -409,11 +409,6 @@ impl Transmission {
         self.sender.has_received()
     }
 
-    /// Whether a receiver has welcomed the session.
-    pub fn is_met(&self) -> bool {
-        self.instance.is_some()
-    }
-
     /// Whether all has been received, so that only the verdict is missing.
     pub fn awaits_verdict(&self) -> bool {
         self.sender.all_received()

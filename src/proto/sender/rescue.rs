@@ -1,0 +1,207 @@
+//! Which leg is sent again, when, and on which connection.
+//!
+//! A connection that can take a leg is offered, in this order:
+//!
+//! 1. A leg to be *sent again*: its connection was lost, or it arrived damaged, or rule 2 says so.
+//! 2. The *overtaken head*. When the leg that the receiver wants next is late, and one that was sent later has
+//!    been received, it is to be sent again, whether or not the window is shut; so is everything else that only
+//!    its connections hold, and these are *suspect*: no new legs until they answer.
+//! 3. A leg never sent, if the window admits it; that is the ordinary case, and not decided here.
+//! 4. A *late copy*: a leg whose latest copy is late. Links other than those that carry it may take it at once,
+//!    its own only after a longer time, which doubles with each copy under way.
+//! 5. When the output is *starving* for the head, or *the input has ended*: a leg of a slow connection, if this
+//!    one needs less than half the time, or the leg is overdue.
+//!
+//! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds: a connection
+//! never gets a second copy of a leg it carries; nor one that it damaged, while another might do better; and other links
+//! come first, for a moment. The first copy wins, the receiver drops the rest.
+
+use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED};
+use super::{Flight, Held, Lane, Sender};
+use std::time::{Duration, Instant};
+
+/// A further copy of a late leg waits this long for a connection on another link: what is slow or broken is
+/// more often a link than one of its connections.
+const OTHER_LINK_FIRST: Duration = Duration::from_millis(200);
+
+/// What a connection is taken to need at least when it is to help another on its own link.
+const MATE_NEED: Duration = Duration::from_millis(500);
+
+impl Sender {
+    /// Marks the head for sending again if it has been overtaken and is late, with all other legs of the
+    /// connections that hold it. Returns the leg and the connection that was too slow for it.
+    pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
+        self.late_head().filter(|late| *late <= now)?;
+        let head = self.first;
+        let carriers = self.held[0].carriers;
+        let slow = (0..self.lanes.len()).filter(|w| carriers & (1 << w) != 0).collect::<Vec<_>>();
+        for &worker in &slow {
+            self.suspect(worker);
+        }
+        self.again.insert(head);
+        self.stats.rescues += 1;
+        slow.first().map(|worker| (head, *worker))
+    }
+
+    /// No new legs for this connection until it answers; what only it holds is to be sent again.
+    fn suspect(&mut self, worker: usize) {
+        let Some(lane) = self.lanes[worker].as_mut() else { return };
+        lane.suspect = true;
+        let carried: Vec<u64> = lane.flights.iter().filter(|f| !f.damaged).map(|f| f.sequence).collect();
+        for sequence in carried {
+            if self.get(sequence).is_some_and(|h| h.payload.is_some() && h.carriers == 1 << worker) {
+                self.again.insert(sequence);
+            }
+        }
+    }
+
+    /// When the head is late, if it has been overtaken and is not already to be sent again.
+    fn late_head(&self) -> Option<Instant> {
+        let head = self.held.front()?;
+        let overtaken = self.rescues && head.carriers != 0 && head.sent? < self.newest_received?;
+        (overtaken && !self.again.contains(&self.first)).then_some(head.late_here?)
+    }
+
+    /// When, after `now`, `rescue` or `take` for an idle connection may have something to do unasked.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let mut copies = self.lates.range((now, u64::MAX)..).map(|(at, _)| *at).next();
+        if self.lates.first().is_some_and(|(at, _)| *at <= now) || self.is_starving() {
+            // late already: some connection may become the right one for it by the mere passing of time
+            copies = Some(copies.map_or(now + OTHER_LINK_FIRST, |at| at.min(now + OTHER_LINK_FIRST)));
+        }
+        let copies = copies.filter(|_| self.rescues && self.next_fresh().is_none());
+        self.late_head().into_iter().chain(copies).filter(|at| *at > now).min()
+    }
+
+    /// The connections that carry the leg that would be sent again first, a bit each: another link is to be
+    /// preferred for it.
+    pub fn avoid(&self) -> u32 {
+        self.again.first().and_then(|s| self.get(*s)).map_or(0, |held| held.carriers)
+    }
+
+    /// Rules 1 and 2: the oldest leg to be sent again that this connection suits.
+    pub(super) fn next_again(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
+        let suits = |s: &u64| self.get(*s).is_some_and(|held| self.suits(now, worker, mates, held));
+        self.again.iter().copied().find(suits)
+    }
+
+    /// Rules 4 and 5, with nothing else to send: the oldest leg of which this connection should carry a copy.
+    pub(super) fn next_straggler(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
+        if !self.rescues {
+            return None;
+        }
+        let late = self.next_late(now, worker, mates);
+        let may_help = self.ended || self.is_starving();
+        let slower = may_help.then(|| self.next_slower(now, worker, mates)).flatten();
+        late.into_iter().chain(slower).min()
+    }
+
+    /// Rule 4: a leg that other connections hold too long.
+    fn next_late(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
+        let late = self.lates.iter().take_while(|(at, _)| *at <= now).map(|(_, sequence)| *sequence);
+        let wanted = |held: &Held| {
+            let late = held.carriers & mates == 0 || held.late_here.is_some_and(|at| at <= now);
+            held.carriers != 0 && late && self.suits(now, worker, mates, held)
+        };
+        late.filter(|sequence| self.get(*sequence).is_some_and(wanted)).min()
+    }
+
+    /// Rule 5: of each slow connection the first leg that needs this one's help, and of those the oldest.
+    fn next_slower(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
+        let own = self.lanes[worker].as_ref()?;
+        let helper = Helper { own, now, starving: self.is_starving() };
+        let wanted = |flight: &Flight| {
+            self.get(flight.sequence).is_some_and(|held| {
+                held.payload.is_some()
+                    && held.carriers != 0
+                    && helper.is_needed(flight, held, held.carriers & mates != 0)
+                    && self.suits(now, worker, mates, held)
+            })
+        };
+        let slow = self.lanes.iter().flatten().filter(|lane| helper.finds_slow(lane));
+        slow.filter_map(|lane| lane.flights.iter().find(|f| wanted(f))).map(|f| f.sequence).min()
+    }
+
+    /// Whether nothing more can be sent or even read, and the output has nothing, because the head is missing.
+    fn is_starving(&self) -> bool {
+        let full = self.held_bytes >= self.memory / 8 * 7;
+        (self.is_shut() || full) && self.held.front().is_some_and(|head| head.offset <= self.delivered)
+    }
+
+    /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
+    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time.
+    fn suits(&self, now: Instant, worker: usize, mates: u32, held: &Held) -> bool {
+        let (own, willing) = (1 << worker, self.willing());
+        let sounder = held.damaged_on & own != 0 && willing & !held.damaged_on != 0;
+        let elsewhere = held.carriers & mates != 0 && willing & !mates & !held.carriers != 0;
+        let waited = held.late_here.is_none_or(|at| at + OTHER_LINK_FIRST <= now);
+        held.carriers & own == 0 && (waited || !sounder && !elsewhere)
+    }
+
+    /// Connections that may be given legs.
+    fn willing(&self) -> u32 {
+        let lanes = self.lanes.iter().enumerate();
+        lanes
+            .filter(|(_, lane)| lane.as_ref().is_some_and(|l| !l.suspect))
+            .fold(0, |all, (w, _)| all | 1 << w)
+    }
+}
+
+/// A connection that offers its help to the slow ones, as rule 5 sees it.
+struct Helper<'a> {
+    own: &'a Lane,
+    now: Instant,
+    starving: bool,
+}
+
+impl Helper<'_> {
+    /// Whether another connection would hold the last of its legs too long, or has held the first.
+    fn finds_slow(&self, lane: &Lane) -> bool {
+        let last = lane.flights.back().is_some_and(|last| self.is_faster(last, last.due(), false));
+        last || lane.flights.front().is_some_and(|first| first.is_overdue(self.now, grace(false)))
+    }
+
+    /// Whether a leg that others have is overdue, or would be here much sooner; `mate` if a connection on this
+    /// one's own link has it.
+    fn is_needed(&self, flight: &Flight, held: &Held, mate: bool) -> bool {
+        let grace = grace(mate);
+        let overdue = flight.is_overdue(self.now, grace)
+            && held.expected.is_none_or(|expected| expected + grace <= self.now);
+        let expected = held.expected.filter(|at| *at > self.now).or(flight.due());
+        overdue || self.is_faster(flight, expected, mate)
+    }
+
+    /// Whether the leg is expected from those who have it in over twice the time that this one needs.
+    fn is_faster(&self, flight: &Flight, expected: Option<Instant>, mate: bool) -> bool {
+        // while the output starves, a connection that should have shown its pace is not waited for
+        let there = expected.or(self.starving.then(|| flight.sent + LATE_UNMEASURED));
+        there.zip(self.need(flight, mate)).is_some_and(|(there, here)| there > self.now + here * 2)
+    }
+
+    /// How long this connection needs for the leg.
+    fn need(&self, flight: &Flight, mate: bool) -> Option<Duration> {
+        let pace = &self.own.pace;
+        // an idle connection of unknown pace is tried
+        let guess = self.own.flights.is_empty().then(|| pace.rtt().unwrap_or_default() * 2);
+        let need = pace.need(self.own.bytes_in_flight + flight.len).or(guess)?;
+        // of two connections on one link, each may be only as slow as the other makes it
+        Some(if mate { need.max(MATE_NEED) } else { need })
+    }
+}
+
+impl Flight {
+    /// When it should be there, if its connection's pace was known when it was sent.
+    fn due(&self) -> Option<Instant> {
+        self.need.map(|need| self.sent + need)
+    }
+
+    /// Whether it should have been there so long ago.
+    fn is_overdue(&self, now: Instant, grace: Duration) -> bool {
+        self.due().unwrap_or(self.sent + LATE_UNMEASURED) + grace <= now
+    }
+}
+
+/// How long after its time a leg is overdue; a link's other connections share its troubles, and wait longer.
+fn grace(mate: bool) -> Duration {
+    if mate { LATE_UNMEASURED } else { LATE_AT_LEAST }
+}
