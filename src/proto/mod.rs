@@ -1,6 +1,7 @@
 //! Decides; pure: no clock, socket, thread or file. Time and events come in as arguments.
 
 mod codec;
+pub mod ending;
 pub mod hello;
 pub mod leg;
 pub mod life;
@@ -11,4 +12,5 @@ pub mod reception;
 pub mod sched;
 pub mod sender;
 pub mod transmission;
+pub mod waiting;
 pub mod wire;

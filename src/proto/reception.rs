@@ -11,13 +11,18 @@
 //!     └──────────────────┘                         └───────────────▶ Over ◀─────────────────┘
 //! ```
 
+use super::ending::Ending;
 use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
 use super::receiver::{Arrival, Contradiction, Receiver};
-use super::transmission::{Ending, PATIENCE_BEGUN, QUIET};
+use super::waiting::{PATIENCE_BEGUN, Reminder};
 use super::wire::{Abort, Code, Edge, Fin, Frame, Verdict};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+
+mod terms;
+
+pub use terms::{Action, Admission, Loss, Settings, SlotStats};
 
 /// A session that has received nothing and has no connection is forgotten after this.
 const FORGOTTEN: Duration = Duration::from_secs(5);
@@ -25,64 +30,6 @@ const FORGOTTEN: Duration = Duration::from_secs(5);
 const SENDER_GONE: Duration = Duration::from_secs(60);
 /// How long the last word is repeated to whoever asks, at most.
 const LINGER: Duration = Duration::from_secs(60);
-/// Waiting is told again this often.
-const REMIND: Duration = Duration::from_secs(60);
-
-/// What the user asked for, as far as this core is concerned.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The name of this process, in every welcome.
-    pub instance: Id,
-    /// Memory for legs, in bytes.
-    pub buffer: u64,
-    /// How long to wait with no working connection: None is the default, zero is for ever.
-    pub patience: Option<Duration>,
-    /// The features both ends may use.
-    pub features: super::hello::Features,
-}
-
-/// What the owner shall do.
-#[derive(Debug)]
-pub enum Action {
-    /// Give a leg to the output; report `delivered` when it has been taken.
-    Deliver(Leg),
-    /// Everything was delivered: close the output and report `output_closed`.
-    CloseOutput,
-    /// Acknowledge on every connection: now, or within the usual delay.
-    Acknowledge {
-        /// Whether the sender may be waiting for it.
-        now: bool,
-    },
-    /// Write a frame to a connection.
-    Tell(usize, Frame),
-    /// Close a connection at once; why, for the log.
-    Drop(usize, String),
-    /// A line for the user, at this verbosity.
-    Say(u8, String),
-    /// The session is over; the last frames have been told. Nothing follows.
-    End(Ending),
-}
-
-/// A connection that was let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admission {
-    /// Its place, 0 to 15: the sender's worker.
-    pub connection: usize,
-    /// Whether it takes the place of an older one, which is to be dropped without a word.
-    pub replaces: bool,
-    /// What to answer.
-    pub welcome: Welcome,
-}
-
-/// How a connection ended at this side.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// Closed or reset: the far kernel spoke.
-    Closed,
-    /// Nothing was heard for a long time.
-    Silent,
-}
-
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     up: bool,
@@ -117,26 +64,12 @@ impl Session {
     }
 }
 
-/// Counters of one connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SlotStats {
-    /// Whether it is up.
-    pub up: bool,
-    /// The sender's link.
-    pub link: u8,
-    /// Legs and bytes it has brought, copies included.
-    pub legs: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-}
-
 /// The receiving side's whole state.
 pub struct Reception {
     settings: Settings,
     session: Option<Session>,
-    /// When the session's patience started, for the reminder.
-    remind_at: Option<Instant>,
-    reminded: bool,
+    /// When the user is told (again) that the session has no connection.
+    reminder: Reminder,
     linger_until: Option<Instant>,
     ending: Option<Ending>,
     /// The sender has said its last word: it waits for nothing from here.
@@ -154,8 +87,7 @@ impl Reception {
         Reception {
             settings,
             session: None,
-            remind_at: None,
-            reminded: false,
+            reminder: Reminder::default(),
             linger_until: None,
             ending: None,
             dismissed: false,
@@ -268,7 +200,7 @@ impl Reception {
         session.silent = loss == Loss::Silent;
         if session.connections().next().is_none() {
             session.alone = Some(now);
-            self.remind_at = Some(now + QUIET);
+            self.reminder.restart(now);
         }
         self.actions.push_back(Action::Say(2, format!("connection {connection} lost ({why})")));
         self.step(now);
@@ -334,7 +266,7 @@ impl Reception {
         }
         let now = self.stepped.min(now);
         let alone = self.alone_ends().map(|(at, _)| at);
-        [alone, self.remind_at, self.linger_until].into_iter().flatten().filter(|at| *at > now).min()
+        [alone, self.reminder.at(), self.linger_until].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// What an acknowledgement says now: next wanted, delivered bytes, window.
@@ -443,7 +375,7 @@ impl Reception {
         if let Some((_, why)) = self.alone_ends().filter(|(at, _)| *at <= now) {
             if why.is_empty() {
                 self.session = None;
-                self.remind_at = None;
+                self.reminder.stop();
                 self.actions.push_back(Action::Say(2, "the session that never began is forgotten".into()));
             } else {
                 return self.end(Ending::here(Code::Incomplete, why), None);
@@ -454,10 +386,8 @@ impl Reception {
     }
 
     fn proceed(&mut self) {
-        if std::mem::take(&mut self.reminded) {
-            self.actions.push_back(Action::Say(0, "the transfer goes on".into()));
-        }
-        self.remind_at = None;
+        let told = self.reminder.over().map(|line| Action::Say(0, line.into()));
+        self.actions.extend(told);
     }
 
     fn close_output(&mut self) {
@@ -491,20 +421,16 @@ impl Reception {
     }
 
     fn remind(&mut self, now: Instant) {
-        if self.remind_at.is_none_or(|at| at > now) {
+        if !self.reminder.is_due(now) {
             return;
         }
-        let Some(session) = &self.session else { return };
-        if session.alone.is_none() || session.verdict.is_some() {
-            self.remind_at = None;
-            return;
+        let waits = |session: &Session| session.alone.is_some() && session.verdict.is_none();
+        if !self.session.as_ref().is_some_and(waits) {
+            return self.reminder.stop();
         }
-        self.remind_at = Some(now + REMIND);
-        self.reminded = true;
-        let left = self.alone_ends().map(|(at, _)| at.saturating_duration_since(now).as_secs());
-        let until = left.map_or("until it comes back".into(), |s| format!("for {s} s more"));
-        let line = format!("no connection from the sender; waiting {until}");
-        self.actions.push_back(Action::Say(0, line));
+        let ends = self.alone_ends().map(|(at, _)| at);
+        let until = self.reminder.tell(now, ends, "until it comes back");
+        self.actions.push_back(Action::Say(0, format!("no connection from the sender; waiting {until}")));
     }
 
     fn end(&mut self, ending: Ending, last_word: Option<Frame>) {

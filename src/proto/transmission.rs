@@ -4,98 +4,33 @@
 //! for the next event, [`Transmission::deadline`] at the latest, when `tick` is the event. The owner (a
 //! thread, or the simulator) carries out the actions and never decides anything itself.
 //!
+//! Here are the events and what follows from each. In files of their own: `terms`, what the owner gives and gets;
+//! `placing`, who dials and which connection takes the next leg; `finish`, how and when it is over.
+//!
 //! ```text
 //!  Beginning ──first leg received──▶ Begun ──verdict, abort, nothing left to try──▶ Over
 //! ```
 
-use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
-use super::leg::{Leg, Payload};
+use super::ending::Ending;
+use super::hello::{Id, Refusal, RefusalCode, Welcome};
+use super::leg::Payload;
 use super::life::Silence;
 use super::links::{DialError, Links, LossReason, REFUSED_MAX, WorkerState};
 use super::sched::{LegSize, Meter};
-use super::sender::{Breach, Sender, SenderStats};
-use super::wire::{Abort, Ack, Code, Fin, Frame, Verdict};
+use super::sender::{Breach, Sender};
+use super::waiting::Reminder;
+use super::wire::{Abort, Ack, Code, Frame};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long tx waits for a first connection, unless told otherwise.
-pub const PATIENCE_BEFORE: Duration = Duration::from_secs(60);
-/// How long a begun session waits with no working connection, unless told otherwise.
-pub const PATIENCE_BEGUN: Duration = Duration::from_secs(3600);
-/// Trouble shorter than this is healed, not told.
-pub const QUIET: Duration = Duration::from_secs(5);
-/// Waiting is told again this often.
-const REMIND: Duration = Duration::from_secs(60);
+mod finish;
+mod placing;
+mod terms;
+
+pub use terms::{Action, LineStats, Settings, TransmissionStats};
+
 /// A ping to every connection this often: life for the receiver, a round trip for the sender.
 const PING: Duration = Duration::from_secs(1);
-
-/// What the user asked for, as far as this core is concerned.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What every hello says; its instance, link, connection, attempt and begun fields are filled in here.
-    pub hello: Hello,
-    /// Names of the links, as the user typed them.
-    pub links: Vec<String>,
-    /// Connections.
-    pub workers: usize,
-    /// How long to wait with no working connection: None is the default, zero is for ever.
-    pub patience: Option<Duration>,
-    /// Whether legs and stream are checked by CRC-32.
-    pub checked: bool,
-    /// Decides jitter alone.
-    pub seed: u64,
-}
-
-/// What the owner shall do.
-#[derive(Debug)]
-pub enum Action {
-    /// Get a connection, say hello, and report `welcomed`, `refused` or `dial_failed`.
-    Dial {
-        /// Which worker.
-        worker: usize,
-        /// On which link.
-        link: usize,
-        /// What to say.
-        hello: Box<Hello>,
-        /// How long it may take in all.
-        timeout: Duration,
-    },
-    /// Write a leg; report `ready` when its last byte has left and the path drains again.
-    Send(usize, Leg),
-    /// Write a frame as soon as the leg under way is written.
-    Tell(usize, Frame),
-    /// Give the connection up at once, without waiting for anything.
-    Drop(usize, LossReason),
-    /// Close the connection in order: it has nothing on the way.
-    Leave(usize),
-    /// A line for the user, at this verbosity.
-    Say(u8, String),
-    /// The session is over; the last frames have been told. Nothing follows.
-    End(Ending),
-}
-
-/// How a direction ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ending {
-    /// The exit status.
-    pub code: Code,
-    /// Why, for the user; empty if all is well.
-    pub sentence: String,
-    /// Whether the sentence is the peer's own: it told of itself. A refusal is told in this side's words.
-    pub by_peer: bool,
-}
-
-impl Ending {
-    /// Decided on this side.
-    pub fn here(code: Code, sentence: impl Into<String>) -> Self {
-        Ending { code, sentence: sentence.into(), by_peer: false }
-    }
-
-    /// As the peer said.
-    pub fn there(code: Code, sentence: impl Into<String>) -> Self {
-        Ending { code, sentence: sentence.into(), by_peer: true }
-    }
-}
 
 /// What the session knows of a worker's connection, beyond its legs.
 #[derive(Clone, Debug, Default)]
@@ -111,28 +46,6 @@ struct Line {
     ping: Option<(u64, Instant)>,
     ping_at: Option<Instant>,
     stats: LineStats,
-}
-
-/// Counters of one connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LineStats {
-    /// Stream bytes given to it.
-    pub bytes: u64,
-    /// Legs given to it.
-    pub legs: u64,
-    /// The leg it was given last.
-    pub leg: Option<u64>,
-}
-
-/// Counters of a sending session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TransmissionStats {
-    /// Of its legs.
-    pub sender: SenderStats,
-    /// Connections that were up and ended before the session did.
-    pub connections_lost: u64,
-    /// The link and reason of the last one.
-    pub last_loss: Option<(usize, LossReason)>,
 }
 
 /// One sending session.
@@ -152,9 +65,8 @@ pub struct Transmission {
     stepped: Instant,
     /// Since when no connection achieves anything: set when the last one goes, cleared by progress.
     alone: Option<Instant>,
-    /// When the user is told so (again), and whether that has begun.
-    remind_at: Option<Instant>,
-    reminded: bool,
+    /// When the user is told so (again).
+    reminder: Reminder,
     pings: u64,
     blocked_at_peer: Duration,
     connections_lost: u64,
@@ -177,8 +89,7 @@ impl Transmission {
             actions: VecDeque::new(),
             stepped: now,
             alone: Some(now),
-            remind_at: Some(now + QUIET),
-            reminded: false,
+            reminder: Reminder::starting(now),
             pings: 0,
             blocked_at_peer: Duration::ZERO,
             connections_lost: 0,
@@ -343,7 +254,7 @@ impl Transmission {
         }
         if self.links.connections() == 0 && self.alone.is_none() {
             self.alone = Some(now);
-            self.remind_at.get_or_insert(now + QUIET);
+            self.reminder.start(now);
         }
         self.step(now);
     }
@@ -386,7 +297,7 @@ impl Transmission {
         let sender = self.sender.deadline(now);
         let gone = self.links.refused_since().filter(|_| self.gives_up_early()).map(|at| at + REFUSED_MAX);
         let patience = self.patience_ends();
-        [self.links.deadline(now), sender, self.remind_at, gone, patience]
+        [self.links.deadline(now), sender, self.reminder.at(), gone, patience]
             .into_iter()
             .flatten()
             .chain(pings)
@@ -502,10 +413,8 @@ impl Transmission {
     fn progress(&mut self, _now: Instant, worker: usize) {
         self.lines[worker].progressed = true;
         self.alone = None;
-        self.remind_at = None;
-        if std::mem::take(&mut self.reminded) {
-            self.actions.push_back(Action::Say(0, "the transfer goes on".into()));
-        }
+        let told = self.reminder.over().map(|line| Action::Say(0, line.into()));
+        self.actions.extend(told);
     }
 
     fn ping(&mut self, now: Instant, worker: usize) {
@@ -547,211 +456,6 @@ impl Transmission {
             }
         }
         self.remind(now);
-    }
-
-    /// Connections that were called back and have nothing on the way any more.
-    fn leave(&mut self) {
-        for worker in 0..self.lines.len() {
-            let leaving = matches!(self.links.state(worker), WorkerState::Leaving(_));
-            if leaving && self.lines[worker].ready && self.sender.is_idle(worker) {
-                self.lines[worker].ready = false;
-                self.ready.retain(|w| *w != worker);
-                self.actions.push_back(Action::Leave(worker));
-            }
-        }
-    }
-
-    fn dial(&mut self, now: Instant) {
-        for worker in 0..self.lines.len() {
-            let Some((link, timeout)) = self.links.place(now, worker, self.begun()) else { continue };
-            self.lines[worker].attempt += 1;
-            self.lines[worker].known = self.sender.head();
-            let hello = Hello {
-                instance: self.instance.filter(|_| self.begun() || self.links.connections() > 0),
-                begun: self.begun(),
-                link: link as u8,
-                connection: worker as u8,
-                attempt: self.lines[worker].attempt,
-                ..self.settings.hello.clone()
-            };
-            self.actions.push_back(Action::Dial { worker, link, hello: Box::new(hello), timeout });
-        }
-    }
-
-    /// Legs to connections, until either runs out.
-    fn assign(&mut self, now: Instant) {
-        let mut passed = 0u32;
-        while let Some(worker) = self.choose(passed) {
-            passed |= 1 << worker;
-            let mates = self.mates(worker);
-            let Some(leg) = self.sender.take(now, worker, mates) else { continue };
-            passed = 0;
-            let line = &mut self.lines[worker];
-            line.ready = false;
-            line.stats.bytes += leg.len();
-            line.stats.legs += 1;
-            line.stats.leg = Some(leg.sequence);
-            self.ready.retain(|w| *w != worker);
-            self.actions.push_back(Action::Send(worker, leg));
-        }
-    }
-
-    /// The connections on the link of this one, a bit each.
-    fn mates(&self, worker: usize) -> u32 {
-        let link = self.links.link_of(worker);
-        (0..self.lines.len()).filter(|w| self.links.link_of(*w) == link).fold(0, |mates, w| mates | 1 << w)
-    }
-
-    /// The ready connection that takes the next leg: the first link's first, and of a link's the one that
-    /// drained last, whose path and caches are warm. For a leg sent again, another link than before first.
-    fn choose(&self, passed: u32) -> Option<usize> {
-        let avoid: u32 = (0..self.lines.len())
-            .filter(|w| self.sender.avoid() & (1 << w) != 0)
-            .filter_map(|w| self.links.link_of(w))
-            .fold(0, |links, link| links | 1 << link);
-        self.ready
-            .iter()
-            .rev()
-            .filter(|w| passed & (1 << **w) == 0)
-            .filter_map(|w| match self.links.state(*w) {
-                WorkerState::Up(link) => Some((avoid & (1 << link) != 0, link, *w)),
-                _ => None,
-            })
-            .min_by_key(|(avoided, link, _)| (*avoided, *link))
-            .map(|(.., worker)| worker)
-    }
-
-    fn tell_fin(&mut self) {
-        let Some(fin) = self.fin() else { return };
-        for worker in 0..self.lines.len() {
-            if self.links.link_of(worker).is_some() && !self.lines[worker].fin_told {
-                self.lines[worker].fin_told = true;
-                self.actions.push_back(Action::Tell(worker, Frame::Fin(fin)));
-            }
-        }
-    }
-
-    fn fin(&self) -> Option<Fin> {
-        self.sender.fin(self.settings.checked)
-    }
-
-    /// The receiver's last word. It ends the session, and must fit what was sent.
-    fn judged(&mut self, verdict: Verdict) {
-        let ending = match (verdict.code, self.fin()) {
-            (Code::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
-                Ending::there(Code::Complete, "")
-            }
-            (Code::Complete, Some(fin)) => {
-                let why = format!("the receiver confirms {} bytes of {}", verdict.bytes, fin.bytes);
-                Ending::here(Code::Corrupt, why)
-            }
-            (Code::Complete, None) => {
-                Ending::here(Code::Incomplete, "the receiver confirms a stream that has not ended")
-            }
-            (code, _) => Ending::there(code, verdict.sentence),
-        };
-        self.end(ending, Some(Frame::Bye));
-    }
-
-    fn end(&mut self, ending: Ending, last_word: Option<Frame>) {
-        if self.ending.is_some() {
-            return;
-        }
-        for worker in 0..self.lines.len() {
-            if let (Some(frame), Some(_)) = (&last_word, self.links.link_of(worker)) {
-                self.actions.push_back(Action::Tell(worker, frame.clone()));
-            }
-        }
-        self.ending = Some(ending.clone());
-        self.actions.push_back(Action::End(ending));
-    }
-
-    // ---- giving up ------------------------------------------------------------------------------------
-
-    /// The reason to end now, if there is one.
-    fn given_up(&self, now: Instant) -> Option<Ending> {
-        let begun = self.begun();
-        if self.links.connections() > 0 {
-            return None;
-        }
-        if let Some((link, _, sentence)) = self.links.all_bad() {
-            return Some(self.unwanted(link, sentence));
-        }
-        if let Some((link, _, sentence)) = self.links.first_bad()
-            && !begun
-            && !self.links.hopeful()
-        {
-            return Some(self.unwanted(link, sentence));
-        }
-        if !begun && self.links.all_unresolved() {
-            return Some(Ending::here(Code::Incomplete, self.troubles()));
-        }
-        let refused = self.links.refused_since().filter(|_| self.gives_up_early());
-        if refused.is_some_and(|at| at + REFUSED_MAX <= now) {
-            let why = format!("the receiver is gone: {}", self.troubles());
-            return Some(self.with_doubt(why));
-        }
-        let over = self.patience_ends().is_some_and(|at| at <= now);
-        let waited = self.alone.map_or(0, |at| now.saturating_duration_since(at).as_secs());
-        over.then(|| self.with_doubt(format!("no connection for {waited} s: {}", self.troubles())))
-    }
-
-    fn unwanted(&self, link: usize, sentence: &str) -> Ending {
-        // once it has begun, being refused is only how the receiver's loss shows
-        let status = if self.begun() { Code::Incomplete } else { Code::Refused };
-        self.ended_without(Ending::here(
-            status,
-            format!("{}: refused: {sentence}", self.settings.links[link]),
-        ))
-    }
-
-    /// If only the verdict is missing, the truth is that nobody here knows.
-    fn with_doubt(&self, why: String) -> Ending {
-        self.ended_without(Ending::here(Code::Incomplete, why))
-    }
-
-    fn ended_without(&self, mut ending: Ending) -> Ending {
-        if self.awaits_verdict() && self.begun() {
-            ending.code = Code::Incomplete;
-            ending.sentence += "; every byte arrived there, but whether the output took them is not known";
-        }
-        ending
-    }
-
-    /// What is wrong with each link, in order.
-    fn troubles(&self) -> String {
-        let each = self.settings.links.iter().enumerate().map(|(index, name)| {
-            let trouble = self.links.trouble(index);
-            format!("{name}: {}", if trouble.is_empty() { "no answer yet" } else { trouble })
-        });
-        each.collect::<Vec<_>>().join("; ")
-    }
-
-    /// Refusals are believed before patience is over only if the user gave no patience.
-    fn gives_up_early(&self) -> bool {
-        self.begun() && self.settings.patience.is_none()
-    }
-
-    fn patience_ends(&self) -> Option<Instant> {
-        let default = if self.begun() { PATIENCE_BEGUN } else { PATIENCE_BEFORE };
-        let patience = self.settings.patience.unwrap_or(default);
-        let alone = self.alone.filter(|_| self.links.connections() == 0 && !patience.is_zero())?;
-        Some(alone + patience)
-    }
-
-    fn remind(&mut self, now: Instant) {
-        if self.remind_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.remind_at = Some(now + REMIND);
-        if self.links.connections() > 0 {
-            return;
-        }
-        self.reminded = true;
-        let left = self.patience_ends().map(|at| at.saturating_duration_since(now).as_secs());
-        let until = left.map_or("until one does".into(), |s| format!("for {s} s more"));
-        let line = format!("no connection works ({}); trying {until}", self.troubles());
-        self.actions.push_back(Action::Say(0, line));
     }
 
     fn say_link(&mut self, level: u8, link: usize, what: &str) {

@@ -7,7 +7,7 @@ use super::ends::Ends;
 use super::{Directions, no_thread};
 use crate::error::{Failure, Fault, Status};
 use crate::message;
-use crate::proto::transmission::Ending;
+use crate::proto::ending::Ending;
 use crate::proto::wire::Code;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;

@@ -32,7 +32,7 @@ pub mod worker;
 use crate::chaos::Hazard;
 use crate::error::Failure;
 use crate::plan::Plan;
-use crate::proto::transmission::Ending;
+use crate::proto::ending::Ending;
 use crossbeam_channel::Sender;
 use ends::{Ends, write_prbs};
 use hub::{Order, rx, tx};

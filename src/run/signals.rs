@@ -4,7 +4,7 @@
 //! is remembered, so that the process can end by it; the second one ends at once.
 
 use crate::message;
-use crate::proto::transmission::Ending;
+use crate::proto::ending::Ending;
 use crate::proto::wire::Code;
 use crate::run::endpoint::exec;
 use crate::run::monitor::Monitor;

@@ -7,11 +7,12 @@ use super::clock::Event;
 use super::net::{Delivery, Net, News, TX};
 use super::source::Source;
 use super::world::Mutation;
+use millipede::proto::ending::Ending;
 use millipede::proto::hello::{Reply, Welcome};
 use millipede::proto::leg::Leg;
 use millipede::proto::life::Silence;
 use millipede::proto::links::{DialError, LossReason};
-use millipede::proto::transmission::{Action, Ending, Transmission};
+use millipede::proto::transmission::{Action, Transmission};
 use millipede::proto::wire::{self, Edge, Frame, LegFlags, LegHeader};
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-use super::super::hello::{Direction, Features};
-use super::super::wire::Edge;
+use super::super::hello::{Direction, Features, Hello};
+use super::super::wire::{Edge, Verdict};
 use super::*;
 use std::sync::Arc;
 

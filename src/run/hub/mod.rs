@@ -7,9 +7,9 @@ pub mod rx;
 mod tally;
 pub mod tx;
 
+use crate::proto::ending::Ending;
 use crate::proto::hello::Features;
 use crate::proto::life::Steady;
-use crate::proto::transmission::Ending;
 use crate::proto::wire::Code;
 use crate::report::{Kernel, Phase, Snapshot};
 use crate::run::conn::Informer;

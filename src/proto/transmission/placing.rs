@@ -1,0 +1,85 @@
+//! Workers to links, and legs to connections.
+//!
+//! [`Links`](super::super::links::Links) says where a worker may dial, [`Sender`](super::super::sender::Sender)
+//! which leg suits a connection; here the two meet: the connections that are ready are asked in the order of
+//! their links, until nobody can take anything more.
+
+use super::super::hello::Hello;
+use super::super::links::WorkerState;
+use super::{Action, Transmission};
+use std::time::Instant;
+
+impl Transmission {
+    /// Connections that were called back and have nothing on the way any more.
+    pub(super) fn leave(&mut self) {
+        for worker in 0..self.lines.len() {
+            let leaving = matches!(self.links.state(worker), WorkerState::Leaving(_));
+            if leaving && self.lines[worker].ready && self.sender.is_idle(worker) {
+                self.lines[worker].ready = false;
+                self.ready.retain(|w| *w != worker);
+                self.actions.push_back(Action::Leave(worker));
+            }
+        }
+    }
+
+    /// Attempts for all workers that may make one now.
+    pub(super) fn dial(&mut self, now: Instant) {
+        for worker in 0..self.lines.len() {
+            let Some((link, timeout)) = self.links.place(now, worker, self.begun()) else { continue };
+            self.lines[worker].attempt += 1;
+            self.lines[worker].known = self.sender.head();
+            let hello = Hello {
+                instance: self.instance.filter(|_| self.begun() || self.links.connections() > 0),
+                begun: self.begun(),
+                link: link as u8,
+                connection: worker as u8,
+                attempt: self.lines[worker].attempt,
+                ..self.settings.hello.clone()
+            };
+            self.actions.push_back(Action::Dial { worker, link, hello: Box::new(hello), timeout });
+        }
+    }
+
+    /// Legs to connections, until either runs out.
+    pub(super) fn assign(&mut self, now: Instant) {
+        let mut passed = 0u32;
+        while let Some(worker) = self.choose(passed) {
+            passed |= 1 << worker;
+            let mates = self.mates(worker);
+            let Some(leg) = self.sender.take(now, worker, mates) else { continue };
+            passed = 0;
+            let line = &mut self.lines[worker];
+            line.ready = false;
+            line.stats.bytes += leg.len();
+            line.stats.legs += 1;
+            line.stats.leg = Some(leg.sequence);
+            self.ready.retain(|w| *w != worker);
+            self.actions.push_back(Action::Send(worker, leg));
+        }
+    }
+
+    /// The connections on the link of this one, a bit each.
+    fn mates(&self, worker: usize) -> u32 {
+        let link = self.links.link_of(worker);
+        (0..self.lines.len()).filter(|w| self.links.link_of(*w) == link).fold(0, |mates, w| mates | 1 << w)
+    }
+
+    /// The ready connection that takes the next leg: the first link's first, and of a link's the one that
+    /// drained last, whose path and caches are warm. For a leg sent again, another link than before first.
+    fn choose(&self, passed: u32) -> Option<usize> {
+        let avoid: u32 = (0..self.lines.len())
+            .filter(|w| self.sender.avoid() & (1 << w) != 0)
+            .filter_map(|w| self.links.link_of(w))
+            .fold(0, |links, link| links | 1 << link);
+        self.ready
+            .iter()
+            .rev()
+            .filter(|w| passed & (1 << **w) == 0)
+            .filter_map(|w| match self.links.state(*w) {
+                WorkerState::Up(link) => Some((avoid & (1 << link) != 0, link, *w)),
+                _ => None,
+            })
+            .min_by_key(|(avoided, link, _)| (*avoided, *link))
+            .map(|(.., worker)| worker)
+    }
+}

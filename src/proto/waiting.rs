@@ -1,0 +1,93 @@
+//! How long a side waits without a connection, and when the user hears of it.
+
+use std::time::{Duration, Instant};
+
+/// How long tx waits for a first connection, unless told otherwise.
+pub const PATIENCE_BEFORE: Duration = Duration::from_secs(60);
+/// How long a begun session waits with no working connection, unless told otherwise.
+pub const PATIENCE_BEGUN: Duration = Duration::from_secs(3600);
+/// Trouble shorter than this is healed, not told.
+const QUIET: Duration = Duration::from_secs(5);
+/// Waiting is told again this often.
+const REMIND: Duration = Duration::from_secs(60);
+
+/// Tells the user of waiting: after [`QUIET`], and again every [`REMIND`]. Decides when, not whether: its owner
+/// knows if there still is something to wait for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reminder {
+    at: Option<Instant>,
+    /// Whether the user has been told, and is to hear that it is over.
+    told: bool,
+}
+
+impl Reminder {
+    /// Waiting begins now.
+    pub fn starting(now: Instant) -> Self {
+        Reminder { at: Some(now + QUIET), told: false }
+    }
+
+    /// Waiting begins now, unless it has begun before.
+    pub fn start(&mut self, now: Instant) {
+        self.at.get_or_insert(now + QUIET);
+    }
+
+    /// Waiting begins now, whatever was before.
+    pub fn restart(&mut self, now: Instant) {
+        self.at = Some(now + QUIET);
+    }
+
+    /// There is nothing to wait for at the moment.
+    pub fn stop(&mut self) {
+        self.at = None;
+    }
+
+    /// When the user is to be told next.
+    pub fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// Whether the user is to be told now. Asking counts: the next time is later.
+    pub fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.at.is_some_and(|at| at <= now);
+        if due {
+            self.at = Some(now + REMIND);
+        }
+        due
+    }
+
+    /// The user is told now: until when is waited, if that `ends`, `or` else.
+    pub fn tell(&mut self, now: Instant, ends: Option<Instant>, or: &str) -> String {
+        self.told = true;
+        let left = ends.map(|at| at.saturating_duration_since(now).as_secs());
+        left.map_or(or.into(), |s| format!("for {s} s more"))
+    }
+
+    /// It works again; what to tell a user who was told that it did not.
+    pub fn over(&mut self) -> Option<&'static str> {
+        self.at = None;
+        std::mem::take(&mut self.told).then_some("the transfer goes on")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_long_waiting_is_told_and_only_what_was_told_is_taken_back() {
+        let start = Instant::now();
+        let mut reminder = Reminder::starting(start);
+        assert!(!reminder.is_due(start));
+        assert_eq!(reminder.over(), None, "nobody was told");
+        assert!(!reminder.is_due(start + QUIET), "it is over");
+
+        reminder.start(start);
+        reminder.start(start + QUIET);
+        assert!(reminder.is_due(start + QUIET) && !reminder.is_due(start + QUIET));
+        assert_eq!(reminder.tell(start, Some(start + REMIND), "for ever"), "for 60 s more");
+        assert_eq!(reminder.at(), Some(start + QUIET + REMIND));
+        assert_eq!(reminder.tell(start, None, "for ever"), "for ever");
+        assert_eq!(reminder.over(), Some("the transfer goes on"));
+        assert_eq!((reminder.over(), reminder.at()), (None, None));
+    }
+}
