@@ -9,12 +9,12 @@ use crate::proto::leg::{Leg, Payload};
 use crate::proto::life::{REAP, Steady};
 use crate::proto::reception::Loss;
 use crate::proto::wire::{Abort, Ack, Edge, Fin, Frame, LegHeader};
-use crate::run::conn::{Connection, FAREWELL, Informer, WAKER};
+use crate::run::conn::{Connection, FAREWELL, Handle, Informer, WAKER};
 use crate::run::pool::{Buffer, Pool};
 use crate::run::pump::{Fault, Intake, ReadEnd, Wrote};
 use crate::stage;
-use crossbeam_channel::{Receiver, Sender};
-use mio::{Events, Poll, Waker};
+use crossbeam_channel::Receiver;
+use mio::{Events, Poll};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -115,21 +115,6 @@ pub struct Carrier<F: Fn(Report)> {
     steady: Steady,
 }
 
-/// The hub's handle on a carrier.
-pub struct Handle {
-    commands: Sender<Command>,
-    waker: Arc<Waker>,
-}
-
-impl Handle {
-    /// Gives the carrier something to do, and wakes it.
-    pub fn command(&self, command: Command) {
-        // both fail only when the carrier's thread has ended, and then its connection has too
-        let _ = self.commands.send(command);
-        let _ = self.waker.wake();
-    }
-}
-
 impl<F: Fn(Report)> Carrier<F> {
     /// Takes over a connection whose hello was accepted; `welcome` is the answer, not yet written,
     /// `origin` what messages call it.
@@ -142,13 +127,12 @@ impl<F: Fn(Report)> Carrier<F> {
         origin: Arc<str>,
         shared: Shared,
         report: F,
-    ) -> io::Result<(Self, Handle)> {
+    ) -> io::Result<(Self, Handle<Command>)> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (handle, commands) = Handle::new(poll.registry())?;
         let now = Instant::now();
         let mut connection = Connection::new(now, stream, &[], poll.registry())?;
         connection.outlet.raw(welcome);
-        let (sender, commands) = crossbeam_channel::unbounded();
         let carrier = Carrier {
             poll,
             commands,
@@ -171,7 +155,7 @@ impl<F: Fn(Report)> Carrier<F> {
             finishing: None,
             steady: Steady::new(),
         };
-        Ok((carrier, Handle { commands: sender, waker }))
+        Ok((carrier, handle))
     }
 
     /// Works until the connection is gone.

@@ -1,4 +1,5 @@
-//! One TCP connection under a poll: its socket, its two halves of the pump, and its signs of life.
+//! One TCP connection under a poll: its socket, its two halves of the pump, its signs of life, and the handle on
+//! the thread that works it.
 //!
 //! Used by both sides' connection threads ([`super::worker`], [`super::carrier`]). Edge-triggered: what is
 //! readable or writable is remembered until the socket said otherwise. Knows no legs' order and no session.
@@ -9,9 +10,10 @@ use crate::proto::links::LossReason;
 use crate::report::Kernel;
 use crate::run::pump::{Fault, Inlet, Intake, Outlet, ReadEnd, Wrote};
 use crate::sys::socket;
+use crossbeam_channel::{Receiver, Sender};
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry, Token, Waker};
 use socket2::SockRef;
 use std::io;
 use std::net::Shutdown;
@@ -38,6 +40,31 @@ const RATE_TIME: Duration = Duration::from_millis(100);
 
 /// Takes what the kernel knows about a connection to whoever asked.
 pub type Informer = Box<dyn FnOnce(Kernel) + Send>;
+
+/// What the hub holds of the thread that works a connection: where its commands go.
+pub struct Handle<C> {
+    commands: Sender<C>,
+    waker: Waker,
+}
+
+impl<C> Handle<C> {
+    /// A handle on the thread that polls `registry`, and what that thread receives.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left.
+    pub fn new(registry: &Registry) -> io::Result<(Self, Receiver<C>)> {
+        let waker = Waker::new(registry, WAKER)?;
+        let (sender, commands) = crossbeam_channel::unbounded();
+        Ok((Handle { commands: sender, waker }, commands))
+    }
+
+    /// Gives the thread something to do, and wakes it.
+    pub fn command(&self, command: C) {
+        // both fail only when the thread has ended: then its connection has too, or the process is about to
+        let _ = self.commands.send(command);
+        let _ = self.waker.wake();
+    }
+}
 
 /// One connection.
 pub struct Connection {

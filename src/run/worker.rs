@@ -9,13 +9,13 @@ use crate::proto::leg::Leg;
 use crate::proto::life::{Silence, Steady};
 use crate::proto::links::{DialError, LossReason};
 use crate::proto::wire::{Frame, LegHeader};
-use crate::run::conn::{Connection, FAREWELL, Informer, SOCKET, WAKER, reason};
+use crate::run::conn::{Connection, FAREWELL, Handle, Informer, SOCKET, reason};
 use crate::run::dial::{Dialled, Target, Welcomed};
 use crate::run::pool::Buffer;
 use crate::run::pump::{Fault, Intake, ReadEnd, Wrote};
 use crate::stage;
-use crossbeam_channel::{Receiver, Sender};
-use mio::{Events, Poll, Waker};
+use crossbeam_channel::Receiver;
+use mio::{Events, Poll};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,31 +87,20 @@ pub struct Worker<F: Fn(Report)> {
     steady: Steady,
 }
 
-/// The hub's handle on a worker.
-pub struct Handle {
-    commands: Sender<Command>,
-    waker: Arc<Waker>,
-}
-
-impl Handle {
-    /// Gives the worker something to do, and wakes it.
-    pub fn command(&self, command: Command) {
-        // both fail only when the worker's thread has ended, which ends the process
-        let _ = self.commands.send(command);
-        let _ = self.waker.wake();
-    }
-}
-
 impl<F: Fn(Report)> Worker<F> {
     /// A worker and the handle on it; `report` gives its reports to the hub, legs are `checked` by CRC-32,
     /// connections harmed as `hazard` demands.
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(index: usize, checked: bool, hazard: Hazard, report: F) -> io::Result<(Self, Handle)> {
+    pub fn new(
+        index: usize,
+        checked: bool,
+        hazard: Hazard,
+        report: F,
+    ) -> io::Result<(Self, Handle<Command>)> {
         let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let (sender, commands) = crossbeam_channel::unbounded();
+        let (handle, commands) = Handle::new(poll.registry())?;
         let worker = Worker {
             index,
             poll,
@@ -125,7 +114,7 @@ impl<F: Fn(Report)> Worker<F> {
             quiet_at: Instant::now(),
             steady: Steady::new(),
         };
-        Ok((worker, Handle { commands: sender, waker }))
+        Ok((worker, handle))
     }
 
     /// Works until the hub is gone or the session is over.

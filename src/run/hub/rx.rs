@@ -13,7 +13,7 @@ use crate::proto::wire::Code;
 use crate::report::{Connection, Detail, Link, Side, Snapshot, State, Waited};
 use crate::run::accept::{self, Door, Guest};
 use crate::run::carrier::{self, Carrier, Command, Position, Shared};
-use crate::run::conn::FAREWELL;
+use crate::run::conn::{FAREWELL, Handle};
 use crate::run::egress::{self, Blocked, Egress};
 use crate::run::endpoint::Sink;
 use crate::run::pool::Pool;
@@ -48,7 +48,7 @@ pub enum Event {
 
 /// One connection's thread.
 struct Place {
-    handle: carrier::Handle,
+    handle: Handle<Command>,
     number: u64,
 }
 

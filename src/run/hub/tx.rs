@@ -12,7 +12,7 @@ use crate::proto::pacing::Pacing;
 use crate::proto::transmission::{Action, Settings, Transmission};
 use crate::proto::wire::Code;
 use crate::report::{Connection, Detail, Link, Side, Snapshot, State};
-use crate::run::conn::FAREWELL;
+use crate::run::conn::{FAREWELL, Handle};
 use crate::run::dial::Target;
 use crate::run::endpoint::Source;
 use crate::run::ingest::{self, Appetite, Hunger, Ingest};
@@ -46,7 +46,7 @@ pub enum Event {
 pub struct Hub {
     core: Transmission,
     events: Receiver<Event>,
-    workers: Vec<worker::Handle>,
+    workers: Vec<Handle<Command>>,
     targets: Vec<Arc<Target>>,
     /// As the user typed the links.
     names: Vec<String>,
