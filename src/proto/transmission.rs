@@ -15,7 +15,7 @@ use super::ending::Ending;
 use super::hello::{Id, Refusal, RefusalCode, Welcome};
 use super::leg::Payload;
 use super::life::Silence;
-use super::links::{DialError, Links, LossReason, REFUSED_MAX, WorkerState};
+use super::links::{DialError, Links, LossReason, WorkerState};
 use super::sched::{LegSize, Meter};
 use super::sender::{Breach, Sender};
 use super::waiting::Reminder;
@@ -295,7 +295,7 @@ impl Transmission {
         let now = self.stepped.min(now);
         let pings = self.lines.iter().filter_map(|line| line.ping_at);
         let sender = self.sender.deadline(now);
-        let gone = self.links.refused_since().filter(|_| self.gives_up_early()).map(|at| at + REFUSED_MAX);
+        let gone = self.refused_until();
         let patience = self.patience_ends();
         [self.links.deadline(now), sender, self.reminder.at(), gone, patience]
             .into_iter()

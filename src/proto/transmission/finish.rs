@@ -78,8 +78,7 @@ impl Transmission {
         if !begun && self.links.all_unresolved() {
             return Some(Ending::here(Code::Incomplete, self.troubles()));
         }
-        let refused = self.links.refused_since().filter(|_| self.gives_up_early());
-        if refused.is_some_and(|at| at + REFUSED_MAX <= now) {
+        if self.refused_until().is_some_and(|at| at <= now) {
             let why = format!("the receiver is gone: {}", self.troubles());
             return Some(self.with_doubt(why));
         }
@@ -119,9 +118,11 @@ impl Transmission {
         each.collect::<Vec<_>>().join("; ")
     }
 
-    /// Refusals are believed before patience is over only if the user gave no patience.
-    pub(super) fn gives_up_early(&self) -> bool {
-        self.begun() && self.settings.patience.is_none()
+    /// When refusals on every link are believed. Before patience is over only if the user gave none, and the
+    /// session has begun.
+    pub(super) fn refused_until(&self) -> Option<Instant> {
+        let early = self.begun() && self.settings.patience.is_none();
+        self.links.refused_since().filter(|_| early).map(|at| at + REFUSED_MAX)
     }
 
     pub(super) fn patience_ends(&self) -> Option<Instant> {
@@ -136,7 +137,8 @@ impl Transmission {
         if !self.reminder.is_due(now) || self.links.connections() > 0 {
             return;
         }
-        let until = self.reminder.tell(now, self.patience_ends(), "until one does");
+        let ends = self.patience_ends().into_iter().chain(self.refused_until()).min();
+        let until = self.reminder.tell(now, ends, "until one does");
         let line = format!("no connection works ({}); trying {until}", self.troubles());
         self.actions.push_back(Action::Say(0, line));
     }
