@@ -36,31 +36,38 @@
 //! # Who calls whom
 //!
 //! `main` has [`cli`] make a [`plan`] of the words, and `run` carries it out: it starts the threads and
-//! drives one core per direction, [`proto::transmission`] or [`proto::reception`]. A core is given events and
-//! the time, `handle(now, event)`, and answers with actions until `poll()` has no more; it never looks at a
+//! drives one core per direction, [`proto::transmission`] or [`proto::reception`]. A core has a method for
+//! each event, given the time with it, and answers with actions until `poll()` has no more; it never looks at a
 //! clock and never waits. So the simulator drives the same cores as the threads do, on a clock and a network
 //! of its own.
 //!
 //! ```text
 //!  main ─▶ cli ─▶ plan
 //!    │
-//!    ╰──▶ run ─▶ proto::transmission ─▶ sender   which leg goes next, and where each one is
-//!          │                        ├─▶ links    who dials what and when, and who is dead
-//!          │                        ╰─▶ sched    rates, leg sizes, when a leg is late
+//!    ╰──▶ run ─▶ proto::transmission ─▶ sender   which leg goes next, where each one is, which goes again
+//!          │                        ├─▶ links    who dials what and when, and who is passed over
+//!          │                        ├─▶ sched    rates, leg sizes, when a leg is late
+//!          │                        ╰─▶ life     when a connection is dead
 //!          ├───▶ proto::reception ────▶ receiver order, once each, within the window
-//!          ├───▶ proto::{hello, wire}            bytes to and from the wire
+//!          ├───▶ proto::pacing                   how far and how fast the input may be read
+//!          ├───▶ proto::{hello, wire} ▶ codec    bytes to and from the wire
 //!          ├───▶ stage                           rewrites a leg on its way
+//!          ├───▶ report                          what the user is told while it runs
 //!          ╰───▶ sys                             the kernel
 //! ```
 //!
+//! Both cores know `proto::waiting`, how patient a side is and when it says so; `proto::ending`, how a direction
+//! ended; and `proto::leg`, what all of them hand on.
+//!
 //! # Where things live
 //!
+//! - [`cli`] has the words as typed; [`plan`] what they mean, checked.
 //! - [`proto`] decides; pure: no clock, socket, thread or file.
 //! - [`stage`] rewrites one leg; pure too.
 //! - [`run`] has the threads and sockets.
 //! - [`sys`] is the kernel's side: the only home of `unsafe`.
 //! - [`error`] names errors by who is at fault, which decides retry and exit status; [`message`] has every line
-//!   that a user reads.
+//!   that a user reads, [`report`] what is told while it runs.
 //! - [`chaos`] is the fault plan, [`prbs`] the data that knows its own position; tests and the real thing share
 //!   both.
 //!

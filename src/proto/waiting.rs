@@ -11,7 +11,7 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Waiting is told again this often.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// Tells the user of waiting: after [`QUIET`], and again every [`REMIND`]. Decides when, not whether: its owner
+/// Tells the user of waiting: after 5 s, and again every minute. Decides when, not whether: its owner
 /// knows if there still is something to wait for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reminder {
