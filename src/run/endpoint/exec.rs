@@ -10,38 +10,31 @@
 //! ended first, and its stdin closed afterwards. It is reaped last of all, so that a signal to its group
 //! never hits anybody else.
 
-use super::{Sink, SinkError, Source, Waited};
 use crate::run::conn::reason;
 use crate::sys::child::{Exit, await_exit, die_with_parent, heed_children};
 use crate::sys::event::Bell;
-use crate::sys::pipe::{Interest, grow, unread, wait};
+use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill_group;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGTERM};
 use signal_hook::low_level::signal_name;
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+mod ends;
+
+pub use ends::{CommandSink, CommandSource};
+
 /// What a command asked to end by SIGTERM has for that, before SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(3);
 
 /// After SIGKILL: for how long its end is waited for; one in the midst of a system call may take longer.
 const KILL_GRACE: Duration = Duration::from_secs(1);
-
-/// A command that has taken everything so far and succeeded, or closed its stdin, may have known the
-/// stream's length; the end must follow within this.
-const END_GRACE: Duration = Duration::from_secs(3);
-
-/// A command whose stdin is closed is about to say why, with its exit status.
-const EXIT_GRACE: Duration = Duration::from_secs(1);
-
-/// No event tells that a pipe has been drained, so it is looked at, with pauses from the first to the last.
-const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// Of a long command, so much is shown, in characters.
 const SHOWN: usize = 200;
@@ -286,225 +279,6 @@ impl Running {
             let _ = leader.wait();
         }
         locked(&self.hold).take();
-    }
-}
-
-/// The stream goes to a command's stdin.
-#[derive(Debug)]
-pub struct CommandSink {
-    exec: Arc<Exec>,
-    /// Once started; its pipe is there until the end of the stream.
-    running: Option<(Arc<Running>, File)>,
-    /// Since when it takes no more, although everything was taken so far.
-    orphaned: Option<Instant>,
-}
-
-impl CommandSink {
-    /// The stdin of a command that takes.
-    pub fn new(exec: Arc<Exec>) -> Self {
-        CommandSink { exec, running: None, orphaned: None }
-    }
-
-    fn start(&mut self) -> Result<(Arc<Running>, &File), SinkError> {
-        if self.running.is_none() {
-            let running = self.exec.running().map_err(SinkError::output)?;
-            let stdin = locked(&running.stdin).take();
-            let stdin = stdin.ok_or_else(|| SinkError::output("the command's stdin is gone"))?;
-            self.running = Some((running, stdin));
-        }
-        match &self.running {
-            Some((running, stdin)) => Ok((running.clone(), stdin)),
-            None => unreachable!("it was started just now"),
-        }
-    }
-}
-
-/// It takes no more; why, for which it has a moment.
-fn gone(running: &Running) -> SinkError {
-    running.wait(Some(EXIT_GRACE));
-    SinkError::output(running.sentence())
-}
-
-fn failed(running: &Running, error: &io::Error) -> SinkError {
-    SinkError::output(format!("cannot write to {}: {}", running.name, reason(error)))
-}
-
-/// Waits until it has taken what is in the pipe.
-fn drained(running: &Running, stdin: &File) -> Result<(), SinkError> {
-    let (mut pause, last) = DRAIN_PAUSES;
-    let mut exited = None;
-    loop {
-        let backlog = || unread(stdin).map_err(|e| failed(running, &e));
-        if running.exit().is_some_and(|exit| exit != Exit::Status(0)) {
-            return Err(gone(running));
-        }
-        if backlog()? == 0 {
-            return Ok(());
-        }
-        let [end] = wait(&[Interest::end(stdin)], Some(pause)).map_err(|e| failed(running, &e))?;
-        if running.exit().is_some() {
-            exited.get_or_insert_with(Instant::now);
-        }
-        // whom it left behind may take the rest, but not for ever
-        let late = exited.is_some_and(|at| at.elapsed() >= END_GRACE);
-        if (end.error || late) && backlog()? > 0 {
-            return Err(gone(running));
-        }
-        pause = (pause * 2).min(last);
-    }
-}
-
-impl Sink for CommandSink {
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        let orphaned = self.orphaned.is_some();
-        let (running, mut stdin) = self.start()?;
-        loop {
-            if orphaned || running.exit().is_some() {
-                return Err(gone(&running));
-            }
-            match stdin.write_vectored(slices) {
-                Ok(0) => return Err(gone(&running)),
-                Ok(n) => return Ok(n),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    wait(&[Interest::write(stdin), Interest::read(&running.exited)], None)
-                        .map_err(|e| failed(&running, &e))?;
-                }
-                Err(e) if e.kind() == ErrorKind::BrokenPipe => return Err(gone(&running)),
-                Err(e) => return Err(failed(&running, &e)),
-            }
-        }
-    }
-
-    fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
-        let Some((running, stdin)) = &self.running else {
-            let waited = wait(&[Interest::read(bell)], None);
-            return waited.map(drop).map_err(|e| SinkError::output(format!("cannot wait: {e}")));
-        };
-        loop {
-            let left = self.orphaned.map(|since| END_GRACE.saturating_sub(since.elapsed()));
-            let (bell, exited) = (Interest::read(bell), Interest::read(&running.exited));
-            let events = match (left, running.exit()) {
-                (None, _) => wait(&[bell, exited, Interest::end(stdin)], None),
-                (Some(left), None) => wait(&[bell, exited], Some(left)).map(|[b, e]| [b, e, b]),
-                (Some(left), Some(_)) => wait(&[bell], Some(left)).map(|[b]| [b; 3]),
-            };
-            let [rung, ..] = events.map_err(|e| failed(running, &e))?;
-            let lost = unread(stdin).map_err(|e| failed(running, &e))? > 0;
-            match running.exit() {
-                Some(Exit::Status(0)) if !lost => {}
-                Some(_) => return Err(gone(running)),
-                None if rung.any() => return Ok(()),
-                None if self.orphaned.is_none() && lost => return Err(gone(running)),
-                None => {}
-            }
-            match self.orphaned {
-                _ if rung.any() => return Ok(()),
-                None => self.orphaned = Some(Instant::now()),
-                Some(since) if since.elapsed() >= END_GRACE => return Err(gone(running)),
-                Some(_) => {}
-            }
-        }
-    }
-
-    fn finish(&mut self) -> Result<(), SinkError> {
-        let (running, stdin) = self.start()?;
-        drained(&running, stdin)?;
-        self.running = None;
-        locked(&running.hold).take();
-        running.verdict().map_err(SinkError::output)
-    }
-}
-
-impl Drop for CommandSink {
-    fn drop(&mut self) {
-        self.exec.end();
-    }
-}
-
-/// The stream comes from a command's stdout.
-#[derive(Debug)]
-pub struct CommandSource {
-    exec: Arc<Exec>,
-    /// Once started.
-    running: Option<(Arc<Running>, File)>,
-}
-
-impl CommandSource {
-    /// The stdout of a command that gives.
-    pub fn new(exec: Arc<Exec>) -> Self {
-        CommandSource { exec, running: None }
-    }
-
-    fn start(&mut self) -> Result<(Arc<Running>, &File), String> {
-        if self.running.is_none() {
-            let running = self.exec.running()?;
-            let stdout = locked(&running.stdout).take();
-            self.running = Some((running, stdout.ok_or("the command's stdout is gone")?));
-        }
-        match &self.running {
-            Some((running, stdout)) => Ok((running.clone(), stdout)),
-            None => unreachable!("it was started just now"),
-        }
-    }
-}
-
-fn unreadable(running: &Running, error: &io::Error) -> String {
-    format!("cannot read from {}: {}", running.name, reason(error))
-}
-
-impl Source for CommandSource {
-    fn read(&mut self, space: &mut [u8]) -> Result<usize, String> {
-        let (running, mut stdout) = self.start()?;
-        loop {
-            match stdout.read(space) {
-                Ok(n) => return Ok(n),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    let input = Interest::read(stdout);
-                    let waited = match running.exit() {
-                        None => wait(&[input, Interest::read(&running.exited)], None).map(drop),
-                        // whom it left behind still has its stdout
-                        Some(Exit::Status(0)) => wait(&[input], None).map(drop),
-                        Some(_) => return Err(running.sentence()),
-                    };
-                    waited.map_err(|e| unreadable(&running, &e))?;
-                }
-                Err(e) => return Err(unreadable(&running, &e)),
-            }
-        }
-    }
-
-    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
-        let Some((running, stdout)) = &self.running else { return Ok(Waited::Input) };
-        let input = Interest::read(stdout);
-        let ready = match bell {
-            Some(bell) => wait(&[input, Interest::read(bell)], timeout),
-            None => wait(&[input], timeout).map(|[input]| [input, Default::default()]),
-        };
-        let [input, rung] = ready.map_err(|e| unreadable(running, &e))?;
-        Ok(if input.any() {
-            Waited::Input
-        } else if rung.any() {
-            Waited::Rung
-        } else {
-            Waited::Nothing
-        })
-    }
-
-    fn finish(&mut self) -> Result<(), String> {
-        let (running, _) = self.start()?;
-        running.verdict()
-    }
-
-    fn follows_a_welcome(&self) -> bool {
-        true
-    }
-}
-
-impl Drop for CommandSource {
-    fn drop(&mut self) {
-        self.exec.end();
     }
 }
 
