@@ -12,9 +12,9 @@
 //! 5. When the output is *starving* for the head, or *the input has ended*: a leg of a slow connection, if this
 //!    one needs less than half the time, or the leg is overdue.
 //!
-//! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds: a connection
-//! never gets a second copy of a leg it carries; nor one that it damaged, while another might do better; and other links
-//! come first, for a moment. The first copy wins, the receiver drops the rest.
+//! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds: a
+//! connection never gets a second copy of a leg it carries; nor one that it damaged, while another might do
+//! better; and other links come first, for a moment. The first copy wins, the receiver drops the rest.
 
 use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED};
 use super::{Flight, Held, Lane, Sender};
