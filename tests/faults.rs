@@ -107,8 +107,8 @@ fn connections_are_killed_by_the_kernel() {
 }
 
 fn kill_sockets(port: u16) {
-    let filter = format!("( sport = :{port} or dport = :{port} ) and not state listening");
-    let status = Command::new("ss").args(["-tK", &filter]).output().unwrap();
+    let filter = format!("( sport = :{port} or dport = :{port} )");
+    let status = Command::new("ss").args(["-tK", "state", "established", &filter]).output().unwrap();
     assert!(status.status.success());
 }
 

@@ -1,7 +1,7 @@
 //! The receiver's door: one poll loop for the listening sockets, pending handshakes and farewells.
 //!
 //! Strangers are met here and nowhere else. Each pending handshake holds a fixed amount of memory and time;
-//! there are at most [`PENDING_MAX`], of which the oldest makes room. Only a hello that is whole, right and
+//! there are at most 64, of which the oldest makes room. Only a hello that is whole, right and
 //! allowed by the user's words reaches the hub, and the hub alone decides whose session it is.
 
 use crate::proto::hello::{Expectations, HELLO_MAX, Hello, Refusal, Reply, check};
