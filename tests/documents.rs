@@ -42,10 +42,20 @@ fn the_files_that_documents_link_to_exist() {
     for document in ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
         let text = read(document);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            let there = target.starts_with("http") || root().join(target).exists();
+            let heading =
+                |anchor: &str| text.lines().any(|line| line.starts_with('#') && slug(line) == anchor);
+            let there = match target.strip_prefix('#') {
+                Some(anchor) => heading(anchor),
+                None => target.starts_with("http") || root().join(target).exists(),
+            };
             assert!(there, "{document}: {target}");
         }
     }
+}
+
+/// A heading as links name it: lower case, with hyphens for spaces.
+fn slug(heading: &str) -> String {
+    heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-")
 }
 
 #[test]
