@@ -151,8 +151,8 @@ mod tests {
     #[test]
     fn one_process_is_ended() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        kill(child.id(), libc::SIGINT).unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
+        kill(child.id(), libc::SIGTERM).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
     }
 
     #[test]
