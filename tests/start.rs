@@ -2,6 +2,9 @@
 //!
 //! Each test starts this program again, as a shell would, to run `again` in it with one question.
 
+#[path = "util/signals.rs"]
+mod signals;
+
 use millipede::sys::{signal, stdio};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
@@ -20,6 +23,7 @@ const PIPE: i32 = 13;
 
 /// Starts this program again by this line of shell, in which `exec "$@"` becomes it.
 fn ask(question: &str, shell: &str) -> ExitStatus {
+    signals::heed();
     Command::new("sh")
         .args(["-c", shell, "sh"])
         .arg(std::env::current_exe().unwrap())

@@ -5,6 +5,9 @@
 //! [`DEADLINE`], which only a test that fails reaches.
 #![allow(dead_code)] // each test binary uses its own part
 
+#[path = "signals.rs"]
+mod signals;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -51,6 +54,7 @@ impl Ended {
 impl Process {
     /// Starts a command in a process group of its own; collects its stderr, and its stdout if `collect`.
     pub fn start(command: &mut Command, collect: bool) -> Process {
+        signals::heed();
         command.stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().unwrap();
         let (sender, said) = channel();

@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 pub use rustix::process::Signal;
 
 pub mod proxy;
+mod signals;
 
 /// For everything that must happen, where no other time is promised.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -69,6 +70,7 @@ impl Process {
 
     /// From a command whose stdin and stdout are set up.
     pub fn spawn(command: &mut Command) -> Process {
+        signals::heed();
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Shared::<Said>::default());
         let (stderr, hearer) = (child.stderr.take().unwrap(), said.clone());
