@@ -1,8 +1,8 @@
 //! One TCP connection under a poll: its socket, its two halves of the pump, its signs of life, and the handle on
 //! the thread that works it.
 //!
-//! Used by both sides' connection threads ([`super::worker`], [`super::carrier`]). Edge-triggered: what is
-//! readable or writable is remembered until the socket said otherwise. Knows no legs' order and no session.
+//! Used by the threads that own connections ([`super::worker`]). Edge-triggered: what is readable or writable is
+//! remembered until the socket said otherwise. Knows no legs' order and no session.
 
 use crate::chaos::Harm;
 use crate::proto::life::Silence;

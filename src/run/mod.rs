@@ -1,7 +1,7 @@
 //! Threads and sockets: what moves the bytes that `proto` decides about.
 //!
 //! ```text
-//!  ingest ─▶ hub::tx ─▶ worker × N ═══ TCP ═══ carrier × N ─▶ hub::rx ─▶ egress
+//!  ingest ─▶ hub::tx ─▶ worker × N ═══ TCP ═══ worker × N ─▶ hub::rx ─▶ egress
 //!    1          2         3, 4                    5              6          7
 //! ```
 //!
@@ -11,7 +11,6 @@
 //! back on the same connections.
 
 pub mod accept;
-pub mod carrier;
 pub mod conn;
 pub mod dial;
 pub mod egress;

@@ -1,26 +1,34 @@
-//! One worker of the sending side: a thread that owns one connection at a time.
+//! A worker: the thread that owns one connection at a time.
 //!
-//! Carries out what its hub commands, reports what happens, and decides nothing. Commands for a connection
+//! Carries out what hubs command, reports what happens, and decides nothing. What it does with the connection
+//! are its roles: [`sending`], [`receiving`], or both where the connection serves both directions. The frames of
+//! the two are of different types, so whatever comes in finds its role by its type. Commands for a connection
 //! that is gone already are ignored: the hub learns of the loss from the event that is on its way.
+//!
+//! A role is over when its hub says so ([`Command::Finish`]); the connection, when both are.
+
+pub mod receiving;
+pub mod sending;
 
 use crate::chaos::{Harm, Hazard};
-use crate::proto::hello::{Hello, Refusal, Welcome};
+use crate::proto::hello::Hello;
 use crate::proto::leg::Leg;
-use crate::proto::life::{Silence, Steady};
+use crate::proto::life::Steady;
 use crate::proto::links::{DialError, LossReason};
 use crate::proto::wire::{Frame, LegHeader};
 use crate::run::conn::{Connection, FAREWELL, Handle, Informer, SOCKET, reason};
 use crate::run::dial::{Dialled, Target, Welcomed};
 use crate::run::pool::Buffer;
 use crate::run::pump::{Fault, Intake, ReadEnd, Wrote};
-use crate::stage;
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll};
+use receiving::Receiving;
+use sending::Sending;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What the hub wants.
+/// What a hub wants.
 pub enum Command {
     /// Get a connection.
     Dial {
@@ -35,295 +43,423 @@ pub enum Command {
     Send(Leg),
     /// Write a frame as soon as the leg under way has left.
     Tell(Frame),
-    /// Give the connection up at once.
-    Drop,
+    /// Acknowledge, even if nothing came here; always, or only if there is news.
+    Acknowledge {
+        /// Whether the sender may be waiting for it.
+        always: bool,
+    },
+    /// Give the connection up at once: this role's hub knows, and why.
+    Drop(Role, LossReason),
     /// Close the connection in order, and report it as left.
     Leave,
-    /// The session is over: write what there is, close in order, and report `Closed`.
-    Finish,
+    /// This role's stream is over: write what there is and, if no other role is left, close in order; then
+    /// report `Closed`.
+    Finish(Role),
     /// Tell what the kernel knows about the connection, if there is one.
     Inform(Informer),
 }
 
-/// What a worker reports.
-pub enum Report {
-    /// The receiver welcomed the connection, this long after the hello.
-    Welcomed(Welcome, Duration),
-    /// The receiver refused it in words.
-    Refused(Refusal),
-    /// There is no connection.
-    DialFailed(DialError),
-    /// The leg has left and the path drains.
-    Ready,
-    /// The CRC-32 of a leg that is about to leave.
-    Checked(u64, u32),
-    /// A frame came.
-    Frame(Frame),
-    /// Nothing is to be read now, and there has been no life for so long.
-    Quiet(Silence),
-    /// The connection is gone.
-    Lost(LossReason),
-    /// After `Finish`: nothing is left to do.
-    Closed,
+/// What a worker does with its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It sends a stream.
+    Sending,
+    /// It receives one.
+    Receiving,
 }
 
-/// How often a connection's signs of life are reported, and how often while there are none.
-const QUIET_AFTER: Duration = Duration::from_secs(1);
-const QUIET_AGAIN: Duration = Duration::from_millis(500);
-
-/// The thread's state; `report` is how the hub hears of things.
-pub struct Worker<F: Fn(Report)> {
-    index: usize,
+/// The thread's state; there is at least one role.
+pub struct Worker {
     poll: Poll,
     commands: Receiver<Command>,
-    report: F,
-    checked: bool,
-    hazard: Hazard,
     connection: Option<Connection>,
-    /// A leg has left, or the connection is new: report when the path drains.
-    draining: bool,
+    sending: Option<Sending>,
+    receiving: Option<Receiving>,
+    hazard: Hazard,
+    /// Whether it is told to dial when it has no connection; otherwise it ends then.
+    dials: bool,
+    /// No role is left: until then the connection may take to close.
     finishing: Option<Instant>,
-    quiet_at: Instant,
     steady: Steady,
 }
 
-impl<F: Fn(Report)> Worker<F> {
-    /// A worker and the handle on it; `report` gives its reports to the hub, legs are `checked` by CRC-32,
-    /// connections harmed as `hazard` demands.
+impl Worker {
+    /// A worker that dials when it is told to, and the handle on it; its connections are harmed as `hazard`
+    /// demands.
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(
-        index: usize,
-        checked: bool,
-        hazard: Hazard,
-        report: F,
-    ) -> io::Result<(Self, Handle<Command>)> {
+    pub fn dialling(sending: Sending, hazard: Hazard) -> io::Result<(Self, Handle<Command>)> {
         let poll = Poll::new()?;
         let (handle, commands) = Handle::new(poll.registry())?;
         let worker = Worker {
-            index,
             poll,
             commands,
-            report,
-            checked,
-            hazard,
             connection: None,
-            draining: false,
+            sending: Some(sending),
+            receiving: None,
+            hazard,
+            dials: true,
             finishing: None,
-            quiet_at: Instant::now(),
             steady: Steady::new(),
         };
         Ok((worker, handle))
     }
 
-    /// Works until the hub is gone or the session is over.
+    /// A worker for a connection whose hello was accepted, and the handle on it; `welcome` is the answer, not
+    /// yet written.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left, or the connection is gone.
+    pub fn given(
+        stream: std::net::TcpStream,
+        welcome: &[u8],
+        receiving: Receiving,
+        hazard: Hazard,
+    ) -> io::Result<(Self, Handle<Command>)> {
+        let poll = Poll::new()?;
+        let (handle, commands) = Handle::new(poll.registry())?;
+        let mut connection = Connection::new(Instant::now(), stream, &[], poll.registry())?;
+        connection.outlet.raw(welcome);
+        let worker = Worker {
+            poll,
+            commands,
+            connection: Some(connection),
+            sending: None,
+            receiving: Some(receiving),
+            hazard,
+            dials: false,
+            finishing: None,
+            steady: Steady::new(),
+        };
+        Ok((worker, handle))
+    }
+
+    /// Works until nothing is left to do.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(8);
         while self.wait(&mut events) {
             let now = self.steady.now(Instant::now());
-            for event in events.iter().filter(|event| event.token() == SOCKET) {
-                let drained = self.connection.as_mut().is_some_and(|connection| connection.event(event));
-                if drained && self.draining && self.connection.as_ref().is_some_and(|c| !c.outlet.has_leg()) {
-                    self.draining = false;
-                    (self.report)(Report::Ready);
-                }
-            }
+            self.notice(&events);
             while let Ok(command) = self.commands.try_recv() {
                 self.obey(now, command);
             }
             if let Err(why) = self.serve(now) {
-                self.lose(why);
+                self.lose(&why);
             }
-            if self.finishing.is_some() && self.connection.is_none() {
-                return (self.report)(Report::Closed);
+            if self.connection.is_none() && (self.finishing.is_some() || !self.dials) {
+                break;
             }
+        }
+        if self.finishing.is_some() {
+            self.sending.iter_mut().for_each(|role| role.say(sending::Report::Closed));
+            self.receiving.iter_mut().for_each(|role| role.say(receiving::Report::Closed));
         }
     }
 
     fn wait(&mut self, events: &mut Events) -> bool {
         let more = self.connection.as_ref().is_some_and(Connection::is_readable);
-        let until = self.connection.as_ref().map(|_| self.finishing.unwrap_or(self.quiet_at));
-        let timeout = self.steady.wait(Instant::now(), until);
+        let timeout = self.steady.wait(Instant::now(), self.wakes_at());
+        if more && self.sending.is_none() {
+            // whether the socket takes more is not asked for between two reads: only acknowledgements wait
+            events.clear();
+            return true;
+        }
         match self.poll.poll(events, if more { Some(Duration::ZERO) } else { timeout }) {
             Ok(()) => true,
             Err(e) => e.kind() == io::ErrorKind::Interrupted,
         }
     }
 
+    fn wakes_at(&self) -> Option<Instant> {
+        self.connection.as_ref()?;
+        let sending = self.sending.as_ref().and_then(Sending::wakes_at);
+        let receiving = self.receiving.as_ref().and_then(Receiving::wakes_at);
+        self.finishing.or_else(|| sending.into_iter().chain(receiving).min())
+    }
+
+    /// What the poll says about the socket.
+    fn notice(&mut self, events: &Events) {
+        for event in events.iter().filter(|event| event.token() == SOCKET) {
+            let Some(connection) = &mut self.connection else { return };
+            let drained = connection.event(event) && !connection.outlet.has_leg();
+            if let (true, Some(sending)) = (drained, &mut self.sending) {
+                sending.drained();
+            }
+        }
+    }
+
     fn obey(&mut self, now: Instant, command: Command) {
-        match (command, &mut self.connection) {
-            (Command::Dial { target, hello, timeout }, _) => self.dial(&target, &hello, timeout),
-            (Command::Finish, connection) => {
-                self.finishing = Some(now + FAREWELL);
-                if connection.as_mut().is_some_and(|c| c.outlet.is_empty()) {
-                    connection.iter_mut().for_each(Connection::finish_writing);
+        match command {
+            Command::Dial { target, hello, timeout } => self.dial(&target, &hello, timeout),
+            Command::Send(leg) => self.send(now, leg),
+            Command::Tell(frame) => self.tell(&frame),
+            Command::Acknowledge { always } => {
+                self.receiving.iter_mut().for_each(|role| role.ask(always));
+            }
+            Command::Drop(role, why) => {
+                if let Some(connection) = self.connection.take() {
+                    connection.give_up();
+                    self.say_lost(&why, Some(role));
                 }
             }
-            (_, None) => {}
-            (Command::Send(leg), Some(connection)) => {
-                let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
-                if let Some(crc) = crc {
-                    (self.report)(Report::Checked(leg.sequence, crc));
-                }
-                connection.outlet.leg(header(&leg, crc), leg);
-                self.draining = true;
-                self.count_sent();
-            }
-            (Command::Tell(frame), Some(connection)) => {
-                connection.outlet.frame(&frame);
-                if !matches!(frame, Frame::Bye | Frame::Abort(_)) {
-                    self.count_sent();
-                }
-            }
-            (Command::Drop, connection) => {
-                connection.take().into_iter().for_each(Connection::give_up);
-            }
-            (Command::Leave, Some(_)) => self.lose(LossReason::Left),
-            (Command::Inform(inform), Some(connection)) => {
-                if let Some(kernel) = connection.kernel() {
+            Command::Leave => self.lose(&LossReason::Left),
+            Command::Finish(role) => self.finish(now, role),
+            Command::Inform(inform) => {
+                if let Some(kernel) = self.connection.as_ref().and_then(Connection::kernel) {
                     inform(kernel);
                 }
             }
         }
     }
 
-    /// A frame is about to leave, or would be.
-    fn count_sent(&mut self) {
-        if let Some(harm) = self.hazard.frame() {
+    fn send(&mut self, now: Instant, leg: Leg) {
+        let (Some(connection), Some(sending)) = (&mut self.connection, &mut self.sending) else { return };
+        // what is due goes first: behind the leg it would grow old
+        let harm = self.receiving.as_mut().and_then(|role| role.answer(now, connection));
+        sending.send(connection, leg);
+        if let Some(harm) = harm.or_else(|| self.hazard.frame()) {
             self.suffer(harm);
         }
     }
 
-    fn suffer(&mut self, harm: Harm) {
-        let had = self.connection.is_some();
-        self.connection = self.connection.take().and_then(|connection| connection.suffer(harm));
-        if had && self.connection.is_none() && self.finishing.is_none() {
-            (self.report)(Report::Lost(LossReason::Failed(harm.to_string())));
+    fn tell(&mut self, frame: &Frame) {
+        let Some(connection) = &mut self.connection else { return };
+        connection.outlet.frame(frame);
+        let counts = !is_last_word(frame) && self.finishing.is_none();
+        if let Some(harm) = counts.then(|| self.hazard.frame()).flatten() {
+            self.suffer(harm);
+        }
+    }
+
+    fn finish(&mut self, now: Instant, role: Role) {
+        let other = match role {
+            Role::Sending => {
+                self.sending.iter_mut().for_each(Sending::end);
+                self.receiving.as_ref().is_some_and(|other| !other.is_over())
+            }
+            Role::Receiving => {
+                self.receiving.iter_mut().for_each(Receiving::end);
+                self.sending.as_ref().is_some_and(|other| !other.is_over())
+            }
+        };
+        match role {
+            _ if !other => self.finishing = Some(now + FAREWELL),
+            Role::Sending => self.sending.iter_mut().for_each(|role| role.say(sending::Report::Closed)),
+            Role::Receiving => self.receiving.iter_mut().for_each(|role| role.say(receiving::Report::Closed)),
         }
     }
 
     fn dial(&mut self, target: &Target, hello: &Hello, timeout: Duration) {
-        let report = match target.dial(self.index, hello, timeout) {
-            Dialled::Refused(refusal) => Report::Refused(refusal),
-            Dialled::Failed(error) => Report::DialFailed(error),
+        let Some(index) = self.sending.as_ref().map(|role| role.index) else { return };
+        let report = match target.dial(index, hello, timeout) {
+            Dialled::Refused(refusal) => sending::Report::Refused(refusal),
+            Dialled::Failed(error) => sending::Report::DialFailed(error),
             Dialled::Welcomed(welcomed) => self.connected(*welcomed),
         };
-        (self.report)(report);
+        if let Some(sending) = &mut self.sending {
+            sending.say(report);
+        }
     }
 
-    fn connected(&mut self, welcomed: Welcomed) -> Report {
+    fn connected(&mut self, welcomed: Welcomed) -> sending::Report {
         let now = self.steady.now(Instant::now());
         let Welcomed { stream, welcome, round_trip, early } = welcomed;
         match Connection::new(now, stream, &early, self.poll.registry()) {
             Ok(connection) => {
                 self.connection = Some(connection);
-                self.draining = true;
-                self.quiet_at = now + QUIET_AFTER;
-                Report::Welcomed(welcome, round_trip)
+                self.sending.iter_mut().for_each(|role| role.begin(now));
+                sending::Report::Welcomed(welcome, round_trip)
             }
-            Err(e) => Report::DialFailed(DialError::Unreachable(reason(&e))),
+            Err(e) => sending::Report::DialFailed(DialError::Unreachable(reason(&e))),
         }
     }
+
+    // ---- the connection -------------------------------------------------------------------------------
 
     /// Everything that can be done without waiting.
     fn serve(&mut self, now: Instant) -> Result<(), LossReason> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        let deaf = self.finishing.is_some();
-        if deaf && connection.is_silent() {
+        if self.finishing.is_some() && connection.is_silent() {
             return Err(LossReason::Closed);
         }
-        let mut inbox = Inbox { report: &self.report, deaf, hazard: &self.hazard, harm: None };
         let had = connection.outlet.has_leg();
+        // acknowledgements are made when those before them have left: in a queue they would grow old
+        let first = if self.receiving.is_some() { connection.write() } else { Ok(Wrote::All) };
+        let mut inbox = Inbox {
+            sending: self.sending.as_mut(),
+            receiving: self.receiving.as_mut(),
+            hazard: &self.hazard,
+            harm: None,
+        };
         let read = connection.read(now, &mut inbox);
-        if let Some(harm) = inbox.harm {
+        let mut harm = inbox.harm;
+        if let (None, Some(receiving)) = (harm, &mut self.receiving) {
+            receiving.step(now);
+            if read.is_ok() && first == Ok(Wrote::All) {
+                harm = receiving.answer(now, connection);
+            }
+        }
+        if let Some(harm) = harm {
             self.suffer(harm);
             return Ok(());
         }
         let end = read?;
-        match connection.write() {
+        self.write(now, had, first)?;
+        if end == ReadEnd::Eof || self.finishing.is_some_and(|until| until <= now) {
+            return Err(LossReason::Closed);
+        }
+        if end == ReadEnd::Blocked { self.look_for_life(now) } else { Ok(()) }
+    }
+
+    /// Writes what there is; `had` a leg among it. `first` is how that went before.
+    fn write(&mut self, now: Instant, had: bool, first: Result<Wrote, LossReason>) -> Result<(), LossReason> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let drains = had && self.sending.as_ref().is_some_and(Sending::awaits_drain);
+        match first.and_then(|_| connection.write()) {
             Ok(Wrote::All) if self.finishing.is_some() => connection.finish_writing(),
-            Ok(Wrote::All) if had && self.draining => {
+            Ok(Wrote::All) if drains => {
                 connection.pace(now);
                 connection.ask_for_drain(self.poll.registry()).map_err(|e| LossReason::Failed(reason(&e)))?;
             }
             Ok(_) => {}
             Err(why) => {
+                let mut inbox = Inbox {
+                    sending: self.sending.as_mut(),
+                    receiving: self.receiving.as_mut(),
+                    hazard: &self.hazard,
+                    harm: None,
+                };
                 // the reason may be there to be read
                 while connection.read(now, &mut inbox)? == ReadEnd::More {}
                 return Err(why);
             }
         }
-        if end == ReadEnd::Eof || self.finishing.is_some_and(|until| until <= now) {
-            return Err(LossReason::Closed);
-        }
-        self.look_for_life(now, end);
         Ok(())
     }
 
-    /// Silence is judged only right after a read that found nothing; and asked about even while the peer
-    /// speaks, because that does not prove that anything gets there.
-    fn look_for_life(&mut self, now: Instant, end: ReadEnd) {
-        let Some(connection) = &mut self.connection else { return };
-        if self.quiet_at <= now && end == ReadEnd::Blocked {
-            let silence = connection.silence(now);
-            self.quiet_at = now + if silence.peer < QUIET_AFTER { QUIET_AFTER } else { QUIET_AGAIN };
-            (self.report)(Report::Quiet(silence));
+    /// Nothing is to be read now.
+    fn look_for_life(&mut self, now: Instant) -> Result<(), LossReason> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if self.receiving.as_ref().is_some_and(|role| role.is_deserted(now, connection)) {
+            return Err(LossReason::Silent);
+        }
+        if let Some(sending) = self.sending.as_mut().filter(|role| !role.is_over()) {
+            sending.look_for_life(now, connection);
+        }
+        Ok(())
+    }
+
+    fn suffer(&mut self, harm: Harm) {
+        let had = self.connection.is_some();
+        self.connection = self.connection.take().and_then(|connection| connection.suffer(harm));
+        if had && self.connection.is_none() {
+            self.say_lost(&LossReason::Failed(harm.to_string()), None);
         }
     }
 
-    fn lose(&mut self, why: LossReason) {
+    fn lose(&mut self, why: &LossReason) {
         let Some(connection) = self.connection.take() else { return };
-        match why {
+        let closes = match why {
             // everything was received: the peer shall see an orderly end
-            LossReason::Left | LossReason::Closed => drop(connection),
-            _ => connection.give_up(),
+            LossReason::Left | LossReason::Closed => self.sending.is_some() || self.finishing.is_some(),
+            _ => false,
+        };
+        if closes {
+            drop(connection)
+        } else {
+            connection.give_up()
         }
-        if self.finishing.is_none() {
-            (self.report)(Report::Lost(why));
+        self.say_lost(why, None);
+    }
+
+    /// Tells every role but the one that knows already.
+    fn say_lost(&mut self, why: &LossReason, known: Option<Role>) {
+        if self.finishing.is_some() {
+            return;
+        }
+        if let Some(sending) = self.sending.as_mut().filter(|_| known != Some(Role::Sending)) {
+            sending.say(sending::Report::Lost(why.clone()));
+        }
+        if let Some(receiving) = self.receiving.as_mut().filter(|_| known != Some(Role::Receiving)) {
+            receiving.say_lost(why);
         }
     }
 }
 
-/// What a sender's connection may bring.
-struct Inbox<'a, F: Fn(Report)> {
-    report: &'a F,
-    /// The session is over: whatever still comes is discarded.
-    deaf: bool,
+/// What a connection may bring, for the roles that there are.
+struct Inbox<'a> {
+    sending: Option<&'a mut Sending>,
+    receiving: Option<&'a mut Receiving>,
     hazard: &'a Hazard,
     /// What the frame just read does to its connection.
     harm: Option<Harm>,
 }
 
-impl<F: Fn(Report)> Intake for Inbox<'_, F> {
-    fn place(&mut self, _: &LegHeader) -> Result<Option<Buffer>, Fault> {
-        Err(Fault::Breach("sent a leg to the sender".into()))
+impl Inbox<'_> {
+    fn harmed(&self) -> Result<(), Fault> {
+        self.harm.map_or(Ok(()), |_| Err(Fault::Harmed))
     }
 
-    fn leg(&mut self, _: LegHeader, _: Option<Buffer>) -> Result<(), Fault> {
+    /// What a receiver says.
+    fn give_sending(&mut self, frame: Frame) -> Result<(), Fault> {
+        match (&mut self.sending, &mut self.receiving) {
+            (Some(sending), _) if !sending.is_over() => sending.say(sending::Report::Frame(frame)),
+            (Some(_), _) | (None, None) => {}
+            (None, Some(receiving)) => return receiving.frame(frame),
+        }
         Ok(())
     }
 
-    fn frame(&mut self, frame: Frame) -> Result<(), Fault> {
-        if self.deaf {
-            return Ok(());
+    /// What a sender says. A sending hub judges it as well as anyone.
+    fn give_receiving(&mut self, frame: Frame) -> Result<(), Fault> {
+        match &mut self.receiving {
+            Some(receiving) => receiving.frame(frame),
+            None => self.give_sending(frame),
         }
-        let last = matches!(frame, Frame::Abort(_));
-        (self.report)(Report::Frame(frame));
-        self.harm = if last { None } else { self.hazard.frame() };
-        self.harm.map_or(Ok(()), |_| Err(Fault::Harmed))
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.sending.as_ref().is_none_or(|role| role.is_over())
+            && self.receiving.as_ref().is_none_or(|role| role.is_over())
     }
 }
 
-fn header(leg: &Leg, crc: Option<u32>) -> LegHeader {
-    let len = leg.len() as u32;
-    let flags = crc.map_or(0, |_| stage::CHECKED);
-    LegHeader {
-        sequence: leg.sequence,
-        offset: leg.offset,
-        raw: len,
-        encoded: len,
-        flags,
-        crc: crc.unwrap_or(0),
+impl Intake for Inbox<'_> {
+    fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Fault> {
+        match &mut self.receiving {
+            Some(receiving) => receiving.place(header, &mut self.harm),
+            None => Err(Fault::Breach("sent a leg to the sender".into())),
+        }
     }
+
+    fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Fault> {
+        if let Some(receiving) = &mut self.receiving {
+            self.harm = self.harm.or(receiving.take_leg(&header, buffer));
+        }
+        self.harmed()
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), Fault> {
+        let counts = !is_last_word(&frame) && !self.is_deaf();
+        match frame {
+            Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) => {
+                self.give_sending(frame)?;
+            }
+            Frame::Abort(_) if self.sending.is_some() && self.receiving.is_some() => {
+                self.give_sending(frame.clone())?;
+                self.give_receiving(frame)?;
+            }
+            frame => self.give_receiving(frame)?,
+        }
+        if counts {
+            self.harm = self.harm.or(self.hazard.frame());
+        }
+        self.harmed()
+    }
+}
+
+/// Harm to these changes nothing: the fault plan does not count them.
+fn is_last_word(frame: &Frame) -> bool {
+    matches!(frame, Frame::Bye | Frame::Abort(_))
 }

@@ -8,17 +8,19 @@ use crate::proto::ending::Ending;
 use crate::proto::hello::{Expectations, Id, RefusalCode, Reply};
 use crate::proto::leg::{CONNECTIONS_MAX, WINDOW_LEGS};
 use crate::proto::life::Steady;
+use crate::proto::links::LossReason;
 use crate::proto::reception::{Action, Reception, Settings, SlotStats};
 use crate::proto::wire::Code;
 use crate::report::{Connection, Detail, Link, Side, Snapshot, State, Waited};
 use crate::run::accept::{self, Door, Guest};
-use crate::run::carrier::{self, Carrier, Command, Position, Shared};
 use crate::run::conn::{FAREWELL, Handle};
 use crate::run::egress::{self, Blocked, Egress};
 use crate::run::endpoint::Sink;
 use crate::run::pool::Pool;
 use crate::run::spawn;
 use crate::run::summary::Summary;
+use crate::run::worker::receiving::{self, Position, Receiving, Shared};
+use crate::run::worker::{Command, Role, Worker};
 use crate::stage::StreamCrc;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
@@ -39,7 +41,7 @@ pub enum Event {
     /// A peer whose hello is in order.
     Guest(Box<Guest>),
     /// From a connection: its place, and which of those that had it (they are numbered).
-    Carrier(usize, u64, carrier::Report),
+    Worker(usize, u64, receiving::Report),
     /// From the output.
     Output(egress::Report),
     /// From outside.
@@ -200,7 +202,7 @@ impl Hub {
     fn hear(&mut self, now: Instant, event: Event) {
         match event {
             Event::Guest(guest) => self.receive_guest(now, *guest),
-            Event::Carrier(place, number, report) => self.hear_carrier(now, place, number, report),
+            Event::Worker(place, number, report) => self.hear_worker(now, place, number, report),
             Event::Output(egress::Report::Delivered(legs, bytes)) => {
                 self.core.delivered(now, legs, bytes);
                 self.publish();
@@ -237,20 +239,20 @@ impl Hub {
         self.admitted += 1;
         let (place, number, ear) = (admission.connection, self.admitted, self.ear.clone());
         let origin: Arc<str> = format!("connection {place} from {address}").into();
-        let report = move |report| drop(ear.send(Event::Carrier(place, number, report)));
+        let report = move |report| ear.send(Event::Worker(place, number, report)).is_ok();
         let welcome = Reply::Welcome(admission.welcome).encode();
         message::note(2, || format!("{origin} is up"));
-        let started = Carrier::new(stream, &welcome, origin, self.shared.clone(), report).and_then(
-            |(carrier, handle)| {
-                spawn(&format!("connection {place}"), move || carrier.run())?;
-                Ok(handle)
-            },
-        );
+        let receiving = Receiving::new(origin, self.shared.clone(), report);
+        let hazard = self.shared.hazard.clone();
+        let started = Worker::given(stream, &welcome, receiving, hazard).and_then(|(worker, handle)| {
+            spawn(&format!("connection {place}"), move || worker.run())?;
+            Ok(handle)
+        });
         match started {
             Ok(handle) => {
                 self.met.get_or_insert(Instant::now());
                 if let Some(old) = self.places[place].replace(Place { handle, number }) {
-                    old.handle.command(Command::Drop);
+                    old.handle.command(Command::Drop(Role::Receiving, LossReason::Left));
                 }
             }
             Err(error) => {
@@ -259,8 +261,8 @@ impl Hub {
         }
     }
 
-    fn hear_carrier(&mut self, now: Instant, place: usize, number: u64, report: carrier::Report) {
-        use carrier::Report;
+    fn hear_worker(&mut self, now: Instant, place: usize, number: u64, report: receiving::Report) {
+        use receiving::Report;
         let current = self.places[place].as_ref().is_some_and(|p| p.number == number);
         let obeyed = match report {
             // a leg is the same leg whoever brought it
@@ -293,7 +295,8 @@ impl Hub {
             Report::Lost(..) | Report::Closed => Ok(()),
         };
         if let (Err(contradiction), true) = (obeyed, current) {
-            self.command(place, Command::Drop);
+            let why = LossReason::Breach(contradiction.to_string());
+            self.command(place, Command::Drop(Role::Receiving, why));
             self.places[place] = None;
             self.core.lost(now, place, crate::proto::reception::Loss::Closed, &contradiction.to_string());
         }
@@ -320,7 +323,9 @@ impl Hub {
                     message::note(FRAMES, || format!("connection {place}: {frame:?} goes out"));
                     self.command(place, Command::Tell(frame));
                 }
-                Action::Drop(place, _) => self.command(place, Command::Drop),
+                Action::Drop(place, why) => {
+                    self.command(place, Command::Drop(Role::Receiving, LossReason::Breach(why)));
+                }
                 Action::Say(level, line) => message::note(level, || line),
                 Action::End(ending) => self.ending = Some(ending),
             }
@@ -344,7 +349,7 @@ impl Hub {
     fn farewell(&mut self) {
         let mut closing: Vec<u64> = self.places.iter().flatten().map(|place| place.number).collect();
         for place in self.places.iter().flatten() {
-            place.handle.command(Command::Finish);
+            place.handle.command(Command::Finish(Role::Receiving));
         }
         if self.core.is_dismissed() {
             return;
@@ -352,7 +357,7 @@ impl Hub {
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !closing.is_empty() {
             match self.events.recv_deadline(deadline) {
-                Ok(Event::Carrier(_, number, carrier::Report::Closed | carrier::Report::Lost(..))) => {
+                Ok(Event::Worker(_, number, receiving::Report::Closed | receiving::Report::Lost(..))) => {
                     closing.retain(|n| *n != number);
                 }
                 Ok(Event::Order(Order::Report(asker))) => self.report(asker),

@@ -19,7 +19,8 @@ use crate::run::ingest::{self, Appetite, Hunger, Ingest};
 use crate::run::pool::Pool;
 use crate::run::spawn;
 use crate::run::summary::Summary;
-use crate::run::worker::{self, Command, Worker};
+use crate::run::worker::sending::{self, Sending};
+use crate::run::worker::{Command, Role, Worker};
 use crossbeam_channel::{Receiver, Sender};
 use std::io;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub enum Event {
     /// From the input.
     Input(ingest::Report),
     /// From a worker.
-    Worker(usize, worker::Report),
+    Worker(usize, sending::Report),
     /// From outside.
     Order(Order),
 }
@@ -96,8 +97,9 @@ impl Start {
         let mut workers: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
         for index in 0..settings.workers {
             let ear = sender.clone();
-            let report = move |report| drop(ear.send(Event::Worker(index, report)));
-            let (worker, handle) = Worker::new(index, settings.checked, hazard.clone(), report)?;
+            let report = move |report| ear.send(Event::Worker(index, report)).is_ok();
+            let sending = Sending::new(index, settings.checked, report);
+            let (worker, handle) = Worker::dialling(sending, hazard.clone())?;
             workers.push(Box::new(move || worker.run()));
             handles.push(handle);
         }
@@ -226,8 +228,8 @@ impl Hub {
         }
     }
 
-    fn hear_worker(&mut self, now: Instant, worker: usize, report: worker::Report) {
-        use worker::Report;
+    fn hear_worker(&mut self, now: Instant, worker: usize, report: sending::Report) {
+        use sending::Report;
         match report {
             Report::Welcomed(welcome, round_trip) => {
                 self.core.welcomed(now, worker, &welcome, round_trip);
@@ -266,7 +268,7 @@ impl Hub {
                     message::note(FRAMES, || format!("connection {worker}: {frame:?} goes out"));
                     self.workers[worker].command(Command::Tell(frame));
                 }
-                Action::Drop(worker, _) => self.workers[worker].command(Command::Drop),
+                Action::Drop(worker, why) => self.workers[worker].command(Command::Drop(Role::Sending, why)),
                 Action::Leave(worker) => self.workers[worker].command(Command::Leave),
                 Action::Say(level, line) => message::note(level, || line),
                 Action::End(ending) => self.ending = Some(ending),
@@ -280,12 +282,12 @@ impl Hub {
         self.closing =
             (0..self.workers.len()).filter(|worker| self.core.links().link_of(*worker).is_some()).collect();
         for worker in &self.closing {
-            self.workers[*worker].command(Command::Finish);
+            self.workers[*worker].command(Command::Finish(Role::Sending));
         }
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !self.closing.is_empty() {
             match self.events.recv_deadline(deadline) {
-                Ok(Event::Worker(worker, worker::Report::Closed | worker::Report::Lost(_))) => {
+                Ok(Event::Worker(worker, sending::Report::Closed | sending::Report::Lost(_))) => {
                     self.closing.retain(|w| *w != worker);
                     if self.ending.as_ref().is_some_and(|ending| ending.by_peer) {
                         // it has said its last word and closed: it waits for nothing from here, and a dead

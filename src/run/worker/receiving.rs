@@ -1,0 +1,280 @@
+//! A worker's receiving role: legs come in, what becomes of them is acknowledged.
+//!
+//! It never waits for the output or for another leg: a leg inside the window always has a place, one that is
+//! known already is read to nowhere. It acknowledges what it brought by itself, from the hub's published
+//! position and its own count, so that an acknowledgement never waits for the hub.
+
+use crate::chaos::{Harm, Hazard};
+use crate::proto::leg::{Leg, Payload};
+use crate::proto::life::REAP;
+use crate::proto::links::LossReason;
+use crate::proto::reception::Loss;
+use crate::proto::wire::{Abort, Ack, Edge, Fin, Frame, LegHeader};
+use crate::run::conn::Connection;
+use crate::run::pool::{Buffer, Pool};
+use crate::run::pump::Fault;
+use crate::stage;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// What a receiving hub hears.
+pub enum Report {
+    /// A leg has come whole, and is what was sent if it is checked.
+    Leg(Leg),
+    /// The sender announced the stream's end.
+    Fin(Fin),
+    /// The sender has the verdict.
+    Bye,
+    /// The sender gives up.
+    Abort(Abort),
+    /// The connection is gone.
+    Lost(Loss, String),
+    /// After `Finish`: nothing is left to do.
+    Closed,
+}
+
+/// Where the receiver stands, published by the hub and the output, read by every worker. Each number only
+/// grows, so that reading them one by one is enough.
+#[derive(Debug, Default)]
+pub struct Position {
+    next: AtomicU64,
+    delivered: AtomicU64,
+    edge_bytes: AtomicU64,
+    edge_legs: AtomicU64,
+}
+
+impl Position {
+    /// The hub's word.
+    pub fn publish(&self, next: u64, delivered: u64, edge: Edge) {
+        self.next.store(next, Relaxed);
+        self.delivered.store(delivered, Relaxed);
+        self.edge_bytes.store(edge.bytes, Relaxed);
+        self.edge_legs.store(edge.legs, Relaxed);
+    }
+
+    /// The next leg wanted.
+    fn next(&self) -> u64 {
+        self.next.load(Relaxed)
+    }
+
+    fn edge(&self) -> Edge {
+        Edge { bytes: self.edge_bytes.load(Relaxed), legs: self.edge_legs.load(Relaxed) }
+    }
+}
+
+/// How often a connection says where the receiver stands although nobody asked.
+const UNASKED: Duration = Duration::from_secs(1);
+
+/// What the receiving roles of a process share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where the receiver stands.
+    pub position: Arc<Position>,
+    /// For how long the output has been blocked.
+    pub blocked: Arc<crate::run::egress::Blocked>,
+    /// Legs that came although they were there, or came damaged.
+    pub again: Arc<AtomicU64>,
+    /// Where legs live.
+    pub pool: Pool,
+    /// What is done to connections on purpose.
+    pub hazard: Hazard,
+}
+
+/// The state of the role.
+pub struct Receiving {
+    /// The hub's ear; false if nobody listens there any more.
+    report: Box<dyn Fn(Report) -> bool + Send>,
+    /// This connection and its peer, as messages name them.
+    origin: Arc<str>,
+    shared: Shared,
+    /// Legs taken whole on this connection, in the order they came: duplicates and damaged ones too.
+    count: u64,
+    /// Since the last acknowledgement a leg has come.
+    brought: bool,
+    /// The session is over: whatever still comes is discarded.
+    over: bool,
+    answers: Vec<Frame>,
+    /// What is done to the connection when the leg under way is whole.
+    due: Option<Harm>,
+    /// What was last acknowledged here.
+    told: Option<Ack>,
+    ack_due: bool,
+    unasked_at: Instant,
+}
+
+impl Receiving {
+    /// A role whose hub hears of things by `report`; messages call the connection `origin`.
+    pub fn new(origin: Arc<str>, shared: Shared, report: impl Fn(Report) -> bool + Send + 'static) -> Self {
+        Receiving {
+            report: Box::new(report),
+            origin,
+            shared,
+            count: 0,
+            brought: false,
+            over: false,
+            answers: Vec::new(),
+            due: None,
+            told: None,
+            ack_due: false,
+            unasked_at: Instant::now() + UNASKED,
+        }
+    }
+
+    /// Tells the hub. Once nobody hears it, the session's stream to here is over.
+    pub fn say(&mut self, report: Report) {
+        self.over |= !(self.report)(report);
+    }
+
+    /// The connection is gone.
+    pub fn say_lost(&mut self, why: &LossReason) {
+        let (loss, why) = match why {
+            LossReason::Closed => (Loss::Closed, "closed by the sender".into()),
+            LossReason::Silent => (Loss::Silent, "silent".into()),
+            why => (Loss::Closed, why.to_string()),
+        };
+        self.say(Report::Lost(loss, why));
+    }
+
+    /// Whether the stream to here is over: whatever still comes for it is discarded.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The hub wants nothing more.
+    pub fn end(&mut self) {
+        self.over = true;
+    }
+
+    /// When the role wants to be woken.
+    pub fn wakes_at(&self) -> Option<Instant> {
+        (!self.over).then_some(self.unasked_at)
+    }
+
+    /// Whether nobody uses the connection any more, as of a read that found nothing.
+    pub fn is_deserted(&self, now: Instant, connection: &Connection) -> bool {
+        now.saturating_duration_since(connection.heard()) >= REAP
+    }
+
+    // ---- acknowledging --------------------------------------------------------------------------------
+
+    /// The hub wants an acknowledgement: always, or only if there is news.
+    pub fn ask(&mut self, always: bool) {
+        let news = self.told.is_none_or(|told| told != self.current(told.blocked_ms));
+        self.ack_due |= always || news;
+    }
+
+    /// What is due now is due.
+    pub fn step(&mut self, now: Instant) {
+        self.ack_due |= std::mem::take(&mut self.brought);
+        if self.unasked_at <= now {
+            (self.ack_due, self.unasked_at) = (true, now + UNASKED);
+        }
+    }
+
+    /// Complaints and pongs, then the acknowledgement if one is due: a damaged leg is complained about
+    /// before it is counted. What the fault plan makes of that.
+    pub fn answer(&mut self, now: Instant, connection: &mut Connection) -> Option<Harm> {
+        let ack = (self.ack_due && !self.over).then(|| {
+            let blocked = self.shared.blocked.for_how_long(Instant::now());
+            self.current(u32::try_from(blocked.as_millis()).unwrap_or(u32::MAX))
+        });
+        let mut harm = None;
+        for frame in self.answers.drain(..).chain(ack.map(Frame::Ack)) {
+            connection.outlet.frame(&frame);
+            harm = harm.or(self.shared.hazard.frame());
+        }
+        if ack.is_some() {
+            (self.told, self.ack_due) = (ack, false);
+            self.unasked_at = now + UNASKED;
+        }
+        harm
+    }
+
+    /// Writes this with the next answer.
+    pub fn reply(&mut self, frame: Frame) {
+        self.answers.push(frame);
+    }
+
+    fn current(&self, blocked_ms: u32) -> Ack {
+        let position = &self.shared.position;
+        Ack {
+            next: position.next(),
+            delivered: position.delivered.load(Relaxed),
+            edge: position.edge(),
+            count: self.count,
+            blocked_ms,
+        }
+    }
+
+    // ---- what comes in --------------------------------------------------------------------------------
+
+    /// Where the bytes of a leg go; none if it is known already, and is read to nowhere.
+    ///
+    /// # Errors
+    /// The sender may not send this leg, or the fault plan strikes in its middle.
+    pub fn place(&mut self, header: &LegHeader, harm: &mut Option<Harm>) -> Result<Option<Buffer>, Fault> {
+        self.due = if self.over { None } else { self.shared.hazard.frame() };
+        if self.due == Some(Harm::Cut) {
+            *harm = self.due.take();
+            return Err(Fault::Harmed);
+        }
+        let (position, edge) = (&self.shared.position, self.shared.position.edge());
+        if self.over || header.sequence < position.next() {
+            return Ok(None);
+        }
+        if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {
+            return Err(Fault::Breach(format!("sent leg {} beyond the window", header.sequence)));
+        }
+        if header.encoded != header.raw {
+            return Err(Fault::Breach("sent a leg in an encoding that was not agreed".into()));
+        }
+        // inside the window there is room for everything that keeps to the agreed sizes
+        let room = self.shared.pool.try_take(header.encoded as usize);
+        room.map(Some).ok_or_else(|| Fault::Breach("sent more than the window holds".into()))
+    }
+
+    /// A leg is whole. What the fault plan makes of that.
+    pub fn take_leg(&mut self, header: &LegHeader, buffer: Option<Buffer>) -> Option<Harm> {
+        self.count += 1;
+        self.brought = true;
+        match buffer {
+            None => self.came_again(),
+            Some(buffer) => match stage::verify(header, &buffer) {
+                Ok(crc) => {
+                    let payload: Payload = Arc::new(buffer);
+                    let origin = Some(self.origin.clone());
+                    let leg = Leg { crc, origin, ..Leg::new(header.sequence, header.offset, payload) };
+                    self.say(Report::Leg(leg));
+                }
+                Err(stage::Damaged) => {
+                    self.answers.push(Frame::Nack { sequence: header.sequence });
+                    self.came_again();
+                }
+            },
+        }
+        self.due.take()
+    }
+
+    fn came_again(&self) {
+        self.shared.again.fetch_add(1, Relaxed);
+    }
+
+    /// Any other frame of a sender.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn frame(&mut self, frame: Frame) -> Result<(), Fault> {
+        match frame {
+            _ if self.over => {}
+            Frame::Ping { token } => self.answers.push(Frame::Pong { token }),
+            Frame::Fin(fin) => self.say(Report::Fin(fin)),
+            Frame::Bye => self.say(Report::Bye),
+            Frame::Abort(abort) => self.say(Report::Abort(abort)),
+            Frame::Leg(_) | Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) => {
+                return Err(Fault::Breach("sent a receiver's message to the receiver".into()));
+            }
+        }
+        Ok(())
+    }
+}
