@@ -4,6 +4,10 @@
 //! all before it. The envelope and the body of a refusal stay as they are in every version to come, so that
 //! two versions that cannot work together can still say so to their users.
 //!
+//! Whoever receives says welcome. A connection for one direction has one, of the listener. With
+//! [`Direction::Duplex`] the dialling side receives too: the first bytes it sends after the listener's welcome are a
+//! welcome of its own, the same in form, and the listener sends nothing before it has that.
+//!
 //! Pure: bytes in, values out; [`check`] holds a hello against what this end expects. Ids are chosen by the
 //! caller, and never printed: who knows a session's id can inject into it.
 
@@ -183,7 +187,7 @@ impl fmt::Display for Features {
     }
 }
 
-/// The listener takes the connection.
+/// The listener takes the connection; or, as an answer to that, the dialling side of a duplex one does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// The receiving process.
@@ -513,7 +517,7 @@ pub struct Expectations {
     pub checkphrase: Option<[u8; 4]>,
     /// What this end can make use of.
     pub features: Features,
-    /// Whether this end sends a stream as well.
+    /// Whether this end sends a stream as well, over the same connections: the dialling side must want that too.
     pub duplex: bool,
 }
 
@@ -524,8 +528,11 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
     if hello.checkphrase != ours.checkphrase {
         return refuse(RefusalCode::Checkphrase, phrases(hello.checkphrase, ours.checkphrase).into());
     }
-    if hello.direction == Direction::Duplex && !ours.duplex {
-        let sentence = "the sender wants to receive as well, and the receiver has nothing to transmit";
+    if (hello.direction == Direction::Duplex) != ours.duplex {
+        let sentence = match ours.duplex {
+            false => "this end says duplex and the receiver does not: say it at both ends or at neither",
+            true => "the receiver says duplex and this end does not: say it at both ends or at neither",
+        };
         return refuse(RefusalCode::Direction, sentence.into());
     }
     let missing = hello.features.refused_by(ours.features);

@@ -14,6 +14,7 @@
 //! not usable is dead: one worker at a time probes it, with growing, jittered pauses.
 
 use super::hello::RefusalCode;
+use super::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
@@ -138,6 +139,8 @@ pub struct Links {
     links: Vec<Link>,
     workers: Vec<Worker>,
     rng: SmallRng,
+    /// Nothing is dialled from here: connections come by [`Links::give`].
+    given: bool,
 }
 
 impl Links {
@@ -171,13 +174,29 @@ impl Links {
                 })
                 .collect(),
             rng: SmallRng::seed_from_u64(seed),
+            given: false,
         }
+    }
+
+    /// Links and workers of the far end, which dials: any that it may have, and none is ever placed or called back.
+    pub fn given(now: Instant) -> Self {
+        Links { given: true, ..Links::new(now, LINKS_MAX, CONNECTIONS_MAX, 0) }
+    }
+
+    /// The far end gets a connection for this worker on this link, in place of any that it was getting. Counts as
+    /// dialling from then.
+    pub fn give(&mut self, worker: usize, link: usize) {
+        if let WorkerState::Dialling(before) = self.workers[worker].state {
+            self.links[before].dialling -= 1;
+        }
+        self.workers[worker].state = WorkerState::Dialling(link);
+        self.links[link].dialling += 1;
     }
 
     /// Where this resting worker should dial now, and how long it may take. Counts as dialling from then.
     pub fn place(&mut self, now: Instant, worker: usize, begun: bool) -> Option<(usize, Duration)> {
         let WorkerState::Resting(at) = self.workers[worker].state else { return None };
-        if at > now {
+        if at > now || self.given {
             return None;
         }
         let link = self.choose(now, worker)?;
@@ -189,6 +208,9 @@ impl Links {
 
     /// When a resting worker may next be placed.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        if self.given {
+            return None;
+        }
         let resting = self.workers.iter().filter_map(|w| match w.state {
             WorkerState::Resting(at) => Some(at),
             _ => None,
@@ -390,6 +412,7 @@ impl Links {
             let worker = &mut self.workers[index];
             if let WorkerState::Up(link) = worker.state
                 && link != worker.home
+                && !self.given
                 && self.links[worker.home].up > 0
             {
                 worker.state = WorkerState::Leaving(link);

@@ -11,6 +11,7 @@ pub mod receiver;
 pub mod reception;
 pub mod sched;
 pub mod sender;
+pub mod sharing;
 pub mod transmission;
 pub mod waiting;
 pub mod wire;

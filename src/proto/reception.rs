@@ -15,11 +15,13 @@ use super::ending::Ending;
 use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
 use super::receiver::{Arrival, Contradiction, Receiver};
+use super::sharing::Sharing;
 use super::waiting::{PATIENCE_BEGUN, Reminder};
 use super::wire::{Abort, Code, Edge, Fin, Frame, Verdict};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+mod shared;
 mod terms;
 
 pub use terms::{Action, Admission, Loss, Settings, SlotStats};
@@ -30,6 +32,7 @@ const FORGOTTEN: Duration = Duration::from_secs(5);
 const SENDER_GONE: Duration = Duration::from_secs(60);
 /// How long the last word is repeated to whoever asks, at most.
 const LINGER: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     up: bool,
@@ -41,7 +44,8 @@ struct Slot {
 
 #[derive(Debug)]
 struct Session {
-    id: Id,
+    /// None for a borrower, to whom nobody says hello.
+    id: Option<Id>,
     receiver: Receiver,
     slots: [Slot; CONNECTIONS_MAX],
     leg_max: usize,
@@ -56,7 +60,7 @@ struct Session {
 
 impl Session {
     fn has_begun(&self) -> bool {
-        self.receiver.next() > 0 || self.receiver.ahead().0 > 0 || self.closing
+        self.receiver.next() > 0 || self.receiver.ahead().0 > 0 || self.closing || self.verdict.is_some()
     }
 
     fn connections(&self) -> impl Iterator<Item = usize> {
@@ -74,6 +78,9 @@ pub struct Reception {
     ending: Option<Ending>,
     /// The sender has said its last word: it waits for nothing from here.
     dismissed: bool,
+    /// Of the session's other stream, where there is one: it has begun; it has ended.
+    other_begun: bool,
+    released: bool,
     actions: VecDeque<Action>,
     connections_lost: u64,
     started: Instant,
@@ -85,12 +92,14 @@ impl Reception {
     /// Waits for a session from now on.
     pub fn new(now: Instant, settings: Settings) -> Self {
         Reception {
+            session: (settings.sharing == Sharing::Borrower).then(|| new_session(&settings, None)),
             settings,
-            session: None,
             reminder: Reminder::default(),
             linger_until: None,
             ending: None,
             dismissed: false,
+            other_begun: false,
+            released: false,
             actions: VecDeque::new(),
             connections_lost: 0,
             started: now,
@@ -115,7 +124,7 @@ impl Reception {
             Some(session) => session,
             none => {
                 self.actions.push_back(Action::Say(2, "a session begins".into()));
-                none.insert(new_session(&self.settings, hello))
+                none.insert(new_session(&self.settings, Some(hello)))
             }
         };
         let slot = &mut session.slots[connection];
@@ -132,6 +141,10 @@ impl Reception {
         };
         if let Some(verdict) = &session.verdict {
             self.actions.push_back(Action::Tell(connection, Frame::Verdict(verdict.clone())));
+        }
+        if self.settings.sharing == Sharing::Owner {
+            // no leg may come that would say so
+            self.proceed();
         }
         self.step(now);
         Ok(Admission { connection, replaces, welcome })
@@ -171,19 +184,21 @@ impl Reception {
     /// The sender has the verdict.
     pub fn bye(&mut self) {
         self.dismissed = true;
-        let verdict = self.session.as_ref().and_then(|session| session.verdict.clone());
-        if let Some(verdict) = verdict {
-            self.end(Ending::here(verdict.code, verdict.sentence), None);
+        if self.verdict().is_some() {
+            self.linger_until = None;
+            self.conclude();
         }
     }
 
     /// The sender gives up, and says why.
     pub fn abort(&mut self, abort: Abort) {
         self.dismissed = true;
-        match self.session.as_ref().and_then(|session| session.verdict.clone()) {
-            // the stream was judged before: that is this side's truth
-            Some(verdict) => self.end(Ending::here(verdict.code, verdict.sentence), None),
-            None => self.end(Ending::there(abort.code, abort.sentence), None),
+        match self.verdict() {
+            // the stream was judged before: that is this side's truth; of a second stream it is not
+            Some(verdict) if self.settings.sharing == Sharing::Sole => {
+                self.end(Ending::here(verdict.code, verdict.sentence), None)
+            }
+            _ => self.end(Ending::there(abort.code, abort.sentence), None),
         }
     }
 
@@ -193,11 +208,14 @@ impl Reception {
         if self.ending.is_some() || !std::mem::take(&mut session.slots[connection].up) {
             return;
         }
-        if session.verdict.is_some() {
+        if session.verdict.is_some() && self.settings.sharing != Sharing::Owner {
             return;
         }
         self.connections_lost += 1;
         session.silent = loss == Loss::Silent;
+        if self.settings.sharing == Sharing::Borrower {
+            return self.step(now);
+        }
         if session.connections().next().is_none() {
             session.alone = Some(now);
             self.reminder.restart(now);
@@ -322,7 +340,7 @@ impl Reception {
             return foreign(RefusalCode::Finished, "this receiver has finished");
         }
         match &self.session {
-            Some(session) if session.id == hello.session => {}
+            Some(session) if session.id == Some(hello.session) => {}
             Some(session) if session.verdict.is_some() => {
                 return foreign(RefusalCode::Finished, "this receiver has just finished another session");
             }
@@ -342,10 +360,10 @@ impl Reception {
     fn alone_ends(&self) -> Option<(Instant, String)> {
         let session = self.session.as_ref()?;
         let alone = session.alone?;
-        if session.verdict.is_some() {
+        if session.verdict.is_some() && self.settings.sharing != Sharing::Owner {
             return None;
         }
-        if !session.has_begun() {
+        if !session.has_begun() && !self.other_begun {
             return Some((alone + FORGOTTEN, String::new()));
         }
         let patience = self.settings.patience.unwrap_or(PATIENCE_BEGUN);
@@ -370,7 +388,9 @@ impl Reception {
             return;
         }
         if self.linger_until.is_some_and(|at| at <= now) {
-            return self.lingered();
+            // nobody said bye: what was delivered stays delivered, so the verdict is this side's status
+            self.linger_until = None;
+            return self.conclude();
         }
         if let Some((_, why)) = self.alone_ends().filter(|(at, _)| *at <= now) {
             if why.is_empty() {
@@ -406,25 +426,22 @@ impl Reception {
         for connection in session.connections() {
             self.actions.push_back(Action::Tell(connection, Frame::Verdict(verdict.clone())));
         }
+        let ending = Ending::here(verdict.code, verdict.sentence.clone());
         session.verdict = Some(verdict);
+        if self.settings.sharing != Sharing::Sole {
+            self.actions.push_back(Action::Settle(ending));
+        }
         let linger = self.settings.patience.filter(|p| !p.is_zero()).unwrap_or(LINGER).min(LINGER);
         self.linger_until = Some(now + linger);
         self.step(now);
-    }
-
-    /// Nobody said bye. What was delivered stays delivered, so the verdict is this side's status.
-    fn lingered(&mut self) {
-        let verdict = self.session.as_ref().and_then(|session| session.verdict.clone());
-        if let Some(verdict) = verdict {
-            self.end(Ending::here(verdict.code, verdict.sentence), None);
-        }
     }
 
     fn remind(&mut self, now: Instant) {
         if !self.reminder.is_due(now) {
             return;
         }
-        let waits = |session: &Session| session.alone.is_some() && session.verdict.is_none();
+        let keeps = self.settings.sharing == Sharing::Owner;
+        let waits = |session: &Session| session.alone.is_some() && (session.verdict.is_none() || keeps);
         if !self.session.as_ref().is_some_and(waits) {
             return self.reminder.stop();
         }
@@ -447,14 +464,17 @@ impl Reception {
     }
 }
 
-fn new_session(settings: &Settings, hello: &Hello) -> Session {
-    let leg_max = leg_max(settings.buffer, hello.buffer);
+/// The session that a hello begins, or the one that a borrower serves from the start, whoever its peer will be: then
+/// its own buffer decides the window, and the sizes are agreed with each connection.
+fn new_session(settings: &Settings, hello: Option<&Hello>) -> Session {
+    let peer_buffer = hello.map_or(u64::MAX, |hello| hello.buffer);
+    let leg_max = leg_max(settings.buffer, peer_buffer);
     Session {
-        id: hello.session,
+        id: hello.map(|hello| hello.session),
         receiver: Receiver::new(window(settings.buffer, leg_max)),
         slots: [Slot::default(); CONNECTIONS_MAX],
         leg_max,
-        peer_buffer: hello.buffer,
+        peer_buffer,
         alone: None,
         silent: false,
         closing: false,

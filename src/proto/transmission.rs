@@ -5,7 +5,8 @@
 //! thread, or the simulator) carries out the actions and never decides anything itself.
 //!
 //! Here are the events and what follows from each. In files of their own: `terms`, what the owner gives and gets;
-//! `placing`, who dials and which connection takes the next leg; `finish`, how and when it is over.
+//! `placing`, who dials and which connection takes the next leg; `finish`, how and when it is over; `shared`, what
+//! follows from a second stream over the same connections.
 //!
 //! ```text
 //!  Beginning ──first leg received──▶ Begun ──verdict, abort, nothing left to try──▶ Over
@@ -18,6 +19,7 @@ use super::life::Silence;
 use super::links::{DialError, Links, LossReason, WorkerState};
 use super::sched::{LegSize, Meter};
 use super::sender::{Breach, Sender};
+use super::sharing::Sharing;
 use super::waiting::Reminder;
 use super::wire::{Abort, Ack, Code, Frame};
 use std::collections::VecDeque;
@@ -25,8 +27,10 @@ use std::time::{Duration, Instant};
 
 mod finish;
 mod placing;
+mod shared;
 mod terms;
 
+pub use shared::Given;
 pub use terms::{Action, LineStats, Settings, TransmissionStats};
 
 /// A ping to every connection this often: life for the receiver, a round trip for the sender.
@@ -70,16 +74,22 @@ pub struct Transmission {
     pings: u64,
     blocked_at_peer: Duration,
     connections_lost: u64,
+    /// Of the session's other stream, where there is one: it has begun; it has ended.
+    other_begun: bool,
+    released: bool,
+    /// The stream was judged; what remains is kept for the other one.
+    settled: bool,
     last_loss: Option<(usize, LossReason)>,
 }
 
 impl Transmission {
     /// A session that begins to dial as soon as it is first polled after `tick`.
     pub fn new(now: Instant, settings: Settings) -> Self {
-        let workers = settings.workers;
+        let (workers, borrows) = (settings.workers, settings.sharing == Sharing::Borrower);
+        let links = || Links::new(now, settings.links.len(), workers, settings.seed);
         Transmission {
             sender: Sender::new(workers, settings.hello.buffer),
-            links: Links::new(now, settings.links.len(), workers, settings.seed),
+            links: if borrows { Links::given(now) } else { links() },
             lines: vec![Line::default(); workers],
             ready: Vec::new(),
             leg_size: LegSize::new(),
@@ -89,10 +99,14 @@ impl Transmission {
             actions: VecDeque::new(),
             stepped: now,
             alone: Some(now),
-            reminder: Reminder::starting(now),
+            // that there is no connection is the owner's to say
+            reminder: if borrows { Reminder::default() } else { Reminder::starting(now) },
             pings: 0,
             blocked_at_peer: Duration::ZERO,
             connections_lost: 0,
+            other_begun: false,
+            released: false,
+            settled: false,
             last_loss: None,
             settings,
         }
@@ -108,7 +122,7 @@ impl Transmission {
 
     /// The next piece of the stream.
     pub fn input(&mut self, now: Instant, payload: Payload) {
-        if self.ending.is_none() {
+        if self.ending.is_none() && !self.settled {
             self.sender.push(payload);
             self.step(now);
         }
@@ -144,6 +158,9 @@ impl Transmission {
                 self.say_link(0, link, sentence);
             }
             self.actions.push_back(Action::Drop(worker, LossReason::Left));
+            if self.borrows() {
+                return self.dial_failed(now, worker, &DialError::Unreachable(sentence.into()));
+            }
             self.links.condemn(now, worker, RefusalCode::NotThatReceiver, sentence);
             return self.step(now);
         }
@@ -223,6 +240,11 @@ impl Transmission {
             Frame::Ack(ack) => self.acked(now, worker, &ack),
             Frame::Nack { sequence } => self.nacked(now, worker, sequence),
             Frame::Pong { token } => self.ponged(now, worker, token),
+            // a repeated one: the answer was lost
+            Frame::Verdict(_) if self.settled => {
+                self.actions.push_back(Action::Tell(worker, Frame::Bye));
+                Ok(())
+            }
             Frame::Verdict(verdict) => return self.judged(verdict),
             Frame::Abort(abort) => return self.end(Ending::there(abort.code, abort.sentence), None),
             Frame::Leg(_) | Frame::Fin(_) | Frame::Ping { .. } | Frame::Bye => {
@@ -238,7 +260,7 @@ impl Transmission {
 
     /// This worker's connection has ended.
     pub fn lost(&mut self, now: Instant, worker: usize, why: &LossReason) {
-        let Some(link) = self.links.link_of(worker) else { return };
+        let Some(link) = self.links.link_of(worker) else { return self.not_given(now, worker, why) };
         let again = self.sender.detach(worker);
         self.ready.retain(|w| *w != worker);
         self.lines[worker].ready = false;
@@ -254,7 +276,9 @@ impl Transmission {
         }
         if self.links.connections() == 0 && self.alone.is_none() {
             self.alone = Some(now);
-            self.reminder.start(now);
+            if !self.borrows() {
+                self.reminder.start(now);
+            }
         }
         self.step(now);
     }
@@ -315,9 +339,10 @@ impl Transmission {
         !self.ready.is_empty() && self.sender.is_drained()
     }
 
-    /// Whether the receiver has confirmed anything, so that only it can finish this session.
+    /// Whether the receiver has confirmed anything, or sent anything of its own stream, so that only it can finish
+    /// this session.
     pub fn begun(&self) -> bool {
-        self.sender.has_received()
+        self.sender.has_received() || self.other_begun || self.settled
     }
 
     /// Whether all has been received, so that only the verdict is missing.
@@ -441,12 +466,14 @@ impl Transmission {
         }
         self.leave();
         self.dial(now);
-        if let Some((leg, worker)) = self.sender.rescue(now) {
-            self.actions
-                .push_back(Action::Say(3, format!("leg {leg} overtaken on connection {worker}, rescued")));
+        if !self.settled {
+            if let Some((leg, worker)) = self.sender.rescue(now) {
+                let line = format!("leg {leg} overtaken on connection {worker}, rescued");
+                self.actions.push_back(Action::Say(3, line));
+            }
+            self.assign(now);
+            self.tell_fin();
         }
-        self.assign(now);
-        self.tell_fin();
         for worker in 0..self.lines.len() {
             let due = self.lines[worker].ping_at.is_some_and(|at| at <= now);
             if due && self.links.link_of(worker).is_some() {
@@ -459,6 +486,10 @@ impl Transmission {
     }
 
     fn say_link(&mut self, level: u8, link: usize, what: &str) {
+        // the owner of the connections tells of them
+        if self.borrows() {
+            return;
+        }
         self.actions.push_back(Action::Say(level, format!("{}: {what}", self.settings.links[link])));
     }
 }

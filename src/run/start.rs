@@ -10,6 +10,7 @@ use crate::message;
 use crate::plan::{Common, Patience, ReceivePlan, TransmitPlan};
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
 use crate::proto::leg::LEG_MAX;
+use crate::proto::sharing::Sharing;
 use crate::proto::{reception, transmission};
 use crossbeam_channel::Sender;
 use std::io;
@@ -39,6 +40,7 @@ pub fn receive(
         buffer: common.buffer,
         patience: patience(common),
         features: Features::CHECKSUM | ends.features(),
+        sharing: Sharing::Sole,
     };
     // a sender that tunnels is met by one that does not with its bytes as they are
     let features = Features::CHECKSUM | Features::TUNNEL;
@@ -87,6 +89,7 @@ pub fn transmit(
         patience: patience(common),
         checked: plan.checksum,
         seed: rand::random(),
+        sharing: Sharing::Sole,
     };
     let (mut start, orders) = tx::Start::new(plan, settings, common.charmode, common.buffer, source, hazard)
         .map_err(|e| Failure::network(format!("cannot start: {e}")))?;

@@ -334,6 +334,7 @@ impl Rx {
                     }
                 }
                 Action::Say(_, line) => self.said.push(line),
+                Action::Settle(_) => unreachable!("connections are not shared here"),
                 Action::End(ending) => self.end(net, ending),
             }
         }

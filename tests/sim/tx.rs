@@ -292,6 +292,7 @@ impl Tx {
                     self.core.lost(net.clock.now, worker, &LossReason::Left);
                 }
                 Action::Say(_, line) => self.said.push(line),
+                Action::Settle(_) => unreachable!("connections are not shared here"),
                 Action::End(ending) => self.end(net, ending),
             }
         }

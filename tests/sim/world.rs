@@ -9,6 +9,7 @@ use super::tx::Tx;
 use millipede::proto::ending::Ending;
 use millipede::proto::hello::{Direction, Features, Hello, Id};
 use millipede::proto::reception::{self, Reception};
+use millipede::proto::sharing::Sharing;
 use millipede::proto::transmission::{self, Transmission};
 use millipede::proto::wire::Code;
 use rand::SeedableRng;
@@ -225,6 +226,7 @@ fn sender_settings(config: &Config) -> transmission::Settings {
         patience: config.patience[TX],
         checked: config.checked,
         seed: config.seed,
+        sharing: Sharing::Sole,
     }
 }
 
@@ -234,6 +236,7 @@ fn receiver(net: &mut Net, config: &Config, instance: u8) -> Rx {
         buffer: config.buffers[RX],
         patience: config.patience[RX],
         features: Features::CHECKSUM,
+        sharing: Sharing::Sole,
     };
     let sink = Sink::new(&net.clock, config.sink_rate, config.checked);
     let core = Reception::new(net.clock.now, settings);

@@ -46,7 +46,6 @@ fn a_fitting_hello_passes() {
     assert_eq!(check(&none, &Expectations { checkphrase: None, ..OURS }), Ok(()));
     let duplex = Hello { direction: Direction::Duplex, ..hello() };
     assert_eq!(check(&duplex, &Expectations { duplex: true, ..OURS }), Ok(()));
-    assert_eq!(check(&hello(), &Expectations { duplex: true, ..OURS }), Ok(()));
 }
 
 #[test]
@@ -82,9 +81,14 @@ fn unknown_options_are_refused_if_mandatory() {
 }
 
 #[test]
-fn duplex_is_refused_by_a_mere_receiver() {
+fn duplex_is_wanted_by_both_or_by_neither() {
     let duplex = Hello { direction: Direction::Duplex, ..hello() };
-    assert_eq!(refused(duplex, OURS).0, RefusalCode::Direction);
+    let (code, sentence) = refused(duplex, OURS);
+    assert_eq!(code, RefusalCode::Direction);
+    assert!(sentence.starts_with("this end says duplex"), "{sentence}");
+    let (code, sentence) = refused(hello(), Expectations { duplex: true, ..OURS });
+    assert_eq!(code, RefusalCode::Direction);
+    assert!(sentence.starts_with("the receiver says duplex"), "{sentence}");
 }
 
 #[test]

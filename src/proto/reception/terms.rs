@@ -3,6 +3,7 @@
 use super::super::ending::Ending;
 use super::super::hello::{Features, Id, Welcome};
 use super::super::leg::Leg;
+use super::super::sharing::Sharing;
 use super::super::wire::Frame;
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Settings {
     pub patience: Option<Duration>,
     /// The features both ends may use.
     pub features: Features,
+    /// Whose the connections are. A borrower serves the one session that this process has with its peer.
+    pub sharing: Sharing,
 }
 
 /// What the owner shall do.
@@ -35,6 +38,8 @@ pub enum Action {
     Tell(usize, Frame),
     /// Close a connection at once; why, for the log.
     Drop(usize, String),
+    /// The stream is judged, and so it ended. Only with shared connections, which may be kept until `End`.
+    Settle(Ending),
     /// A line for the user, at this verbosity.
     Say(u8, String),
     /// The session is over; the last frames have been told. Nothing follows.

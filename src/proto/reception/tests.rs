@@ -58,6 +58,7 @@ struct Rig {
     acks: Vec<bool>,
     tells: Vec<(usize, Frame)>,
     says: Vec<(u8, String)>,
+    settled: Option<Ending>,
     ending: Option<Ending>,
 }
 
@@ -68,7 +69,12 @@ impl Rig {
     }
 
     fn with(patience: Option<Duration>) -> Self {
-        let settings = Settings { instance: id(7), buffer: 128 << 20, patience, features: Features::NONE };
+        Self::sharing(patience, Sharing::Sole)
+    }
+
+    fn sharing(patience: Option<Duration>, sharing: Sharing) -> Self {
+        let features = Features::NONE;
+        let settings = Settings { instance: id(7), buffer: 128 << 20, patience, features, sharing };
         let now = Instant::now();
         Rig {
             side: Reception::new(now, settings),
@@ -78,6 +84,7 @@ impl Rig {
             acks: Vec::new(),
             tells: Vec::new(),
             says: Vec::new(),
+            settled: None,
             ending: None,
         }
     }
@@ -118,6 +125,7 @@ impl Rig {
                 Action::Tell(connection, frame) => self.tells.push((connection, frame)),
                 Action::Drop(connection, why) => panic!("drops connection {connection}: {why}"),
                 Action::Say(level, line) => self.says.push((level, line)),
+                Action::Settle(ending) => self.settled = Some(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }
         }

@@ -1,6 +1,6 @@
 //! How a sending session ends: with the receiver's verdict, or given up; and what is said while it waits.
 //!
-//! Nothing is given up while a connection is up. Without one the reasons are, in this order: every link refused
+//! Nothing is given up while a connection is up, nor by a borrower of connections ever. Without one the reasons are, in this order: every link refused
 //! for good (before anything was received, one is enough if no other is still hoped for); no name has an address;
 //! all refuse for a while in mid-session, so that the receiver is gone; patience is over.
 
@@ -42,7 +42,7 @@ impl Transmission {
             }
             (code, _) => Ending::there(code, verdict.sentence),
         };
-        self.end(ending, Some(Frame::Bye));
+        self.settle(ending);
     }
 
     pub(super) fn end(&mut self, ending: Ending, last_word: Option<Frame>) {
@@ -63,7 +63,7 @@ impl Transmission {
     /// The reason to end now, if there is one.
     pub(super) fn given_up(&self, now: Instant) -> Option<Ending> {
         let begun = self.begun();
-        if self.links.connections() > 0 {
+        if self.links.connections() > 0 || self.borrows() {
             return None;
         }
         if let Some((link, _, sentence)) = self.links.all_bad() {
@@ -102,7 +102,7 @@ impl Transmission {
     }
 
     fn ended_without(&self, mut ending: Ending) -> Ending {
-        if self.awaits_verdict() && self.begun() {
+        if self.awaits_verdict() && self.begun() && !self.settled {
             ending.code = Code::Incomplete;
             ending.sentence += "; every byte arrived there, but whether the output took them is not known";
         }
@@ -121,14 +121,15 @@ impl Transmission {
     /// When refusals on every link are believed. Before patience is over only if the user gave none, and the
     /// session has begun.
     pub(super) fn refused_until(&self) -> Option<Instant> {
-        let early = self.begun() && self.settings.patience.is_none();
+        let early = self.begun() && self.settings.patience.is_none() && !self.borrows();
         self.links.refused_since().filter(|_| early).map(|at| at + REFUSED_MAX)
     }
 
     pub(super) fn patience_ends(&self) -> Option<Instant> {
         let default = if self.begun() { PATIENCE_BEGUN } else { PATIENCE_BEFORE };
         let patience = self.settings.patience.unwrap_or(default);
-        let alone = self.alone.filter(|_| self.links.connections() == 0 && !patience.is_zero())?;
+        let waits = self.links.connections() == 0 && !patience.is_zero() && !self.borrows();
+        let alone = self.alone.filter(|_| waits)?;
         Some(alone + patience)
     }
 

@@ -5,6 +5,7 @@ use super::super::hello::Hello;
 use super::super::leg::Leg;
 use super::super::links::LossReason;
 use super::super::sender::SenderStats;
+use super::super::sharing::Sharing;
 use super::super::wire::Frame;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Settings {
     pub checked: bool,
     /// Decides jitter alone.
     pub seed: u64,
+    /// Whose the connections are. To a borrower they are given: it has neither links nor workers of its own.
+    pub sharing: Sharing,
 }
 
 /// What the owner shall do.
@@ -47,6 +50,8 @@ pub enum Action {
     Drop(usize, LossReason),
     /// Close the connection in order: it has nothing on the way.
     Leave(usize),
+    /// The stream is judged, and so it ended. Only with shared connections, which may be kept until `End`.
+    Settle(Ending),
     /// A line for the user, at this verbosity.
     Say(u8, String),
     /// The session is over; the last frames have been told. Nothing follows.

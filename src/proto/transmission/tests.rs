@@ -60,6 +60,7 @@ struct Rig {
     drops: Vec<(usize, LossReason)>,
     leaves: Vec<usize>,
     says: Vec<(u8, String)>,
+    settled: Option<Ending>,
     ending: Option<Ending>,
 }
 
@@ -69,6 +70,10 @@ impl Rig {
     }
 
     fn with(links: usize, workers: usize, patience: Option<Duration>) -> Self {
+        Self::sharing(links, workers, patience, Sharing::Sole)
+    }
+
+    fn sharing(links: usize, workers: usize, patience: Option<Duration>, sharing: Sharing) -> Self {
         let hello = Hello {
             session: id(1),
             instance: None,
@@ -84,7 +89,7 @@ impl Rig {
         };
         let links = (0..links).map(|link| format!("host{link}")).collect();
         let now = Instant::now();
-        let settings = Settings { hello, links, workers, patience, checked: false, seed: 1 };
+        let settings = Settings { hello, links, workers, patience, checked: false, seed: 1, sharing };
         let mut rig = Rig {
             session: Transmission::new(now, settings),
             now,
@@ -95,6 +100,7 @@ impl Rig {
             drops: Vec::new(),
             leaves: Vec::new(),
             says: Vec::new(),
+            settled: None,
             ending: None,
         };
         rig.does(|session, now| session.tick(now));
@@ -148,6 +154,7 @@ impl Rig {
                 Action::Drop(worker, why) => self.drops.push((worker, why)),
                 Action::Leave(worker) => self.leaves.push(worker),
                 Action::Say(level, line) => self.says.push((level, line)),
+                Action::Settle(ending) => self.settled = Some(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }
         }

@@ -327,6 +327,7 @@ impl Hub {
                     self.command(place, Command::Drop(Role::Receiving, LossReason::Breach(why)));
                 }
                 Action::Say(level, line) => message::note(level, || line),
+                Action::Settle(_) => {}
                 Action::End(ending) => self.ending = Some(ending),
             }
         }

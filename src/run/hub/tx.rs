@@ -271,6 +271,7 @@ impl Hub {
                 Action::Drop(worker, why) => self.workers[worker].command(Command::Drop(Role::Sending, why)),
                 Action::Leave(worker) => self.workers[worker].command(Command::Leave),
                 Action::Say(level, line) => message::note(level, || line),
+                Action::Settle(_) => {}
                 Action::End(ending) => self.ending = Some(ending),
             }
         }

@@ -1,0 +1,82 @@
+//! What is different where the session's other stream goes over the same connections; see
+//! [`sharing`](super::super::sharing).
+
+use super::super::ending::Ending;
+use super::super::links::{DialError, LossReason, WorkerState};
+use super::super::sharing::Sharing;
+use super::super::wire::{Code, Frame};
+use super::{Action, Transmission};
+use std::time::Instant;
+
+/// A connection that the far end dials and the owner here has let in; its welcome is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The far end's worker.
+    pub worker: usize,
+    /// The far end's link.
+    pub link: usize,
+    /// The head, not later than when the far end was answered: no welcome may want less.
+    pub known: u64,
+    /// Whether the far end wants legs and stream checked by CRC-32.
+    pub checked: bool,
+}
+
+impl Transmission {
+    /// A borrower is given a connection: `welcomed` or `lost` follows. It replaces one of the same worker.
+    pub fn given(&mut self, now: Instant, given: Given) {
+        let Given { worker, link, known, checked } = given;
+        if self.links.link_of(worker).is_some() {
+            self.lost(now, worker, &LossReason::Closed);
+        }
+        self.settings.checked = checked;
+        self.lines[worker].known = known;
+        self.links.give(worker, link);
+    }
+
+    /// The stream that comes the other way has begun: only the peer that sends it can finish this session.
+    pub fn other_begun(&mut self) {
+        self.other_begun = true;
+    }
+
+    /// The other direction has ended: no connection is kept for it any more.
+    pub fn release(&mut self) {
+        self.released = true;
+        if self.settled {
+            self.end(Ending::here(Code::Complete, ""), None);
+        }
+    }
+
+    /// Whether the stream has been judged, and connections are all that is still kept.
+    pub fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// The stream was judged.
+    pub(super) fn settle(&mut self, ending: Ending) {
+        match self.settings.sharing {
+            Sharing::Sole => return self.end(ending, Some(Frame::Bye)),
+            Sharing::Owner | Sharing::Borrower => {}
+        }
+        for worker in 0..self.lines.len() {
+            if self.links.link_of(worker).is_some() {
+                self.actions.push_back(Action::Tell(worker, Frame::Bye));
+            }
+        }
+        self.settled = true;
+        self.actions.push_back(Action::Settle(ending));
+        if self.released || self.borrows() {
+            self.end(Ending::here(Code::Complete, ""), None);
+        }
+    }
+
+    pub(super) fn borrows(&self) -> bool {
+        self.settings.sharing == Sharing::Borrower
+    }
+
+    /// What a borrower hears of a connection that never was up.
+    pub(super) fn not_given(&mut self, now: Instant, worker: usize, why: &LossReason) {
+        if self.borrows() && matches!(self.links.state(worker), WorkerState::Dialling(_)) {
+            self.links.failed(now, worker, &DialError::Unreachable(why.to_string()));
+        }
+    }
+}
