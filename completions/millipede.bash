@@ -2,7 +2,7 @@
 _millipede() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} second=
     ((COMP_CWORD < 2)) || second=${COMP_WORDS[COMP_CWORD - 2]}
-    local words='rx tx via threads checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate chaos buffer patience progress quiet size verbose help version'
+    local words='rx tx via duplex threads checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate chaos buffer patience progress quiet size verbose help version'
     COMPREPLY=()
     case ${second#--} in
         tx | initiate) return ;;

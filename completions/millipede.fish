@@ -21,6 +21,7 @@ complete -c millipede -n '__millipede_after congestion' \
 complete -c millipede -n __millipede_wants_word -a rx -d 'receive, and write to stdout'
 complete -c millipede -n __millipede_wants_word -a tx -d 'transmit stdin; repeat it for more links'
 complete -c millipede -n __millipede_wants_word -a via -d 'bind the link before it to this address or interface'
+complete -c millipede -n __millipede_wants_word -a duplex -d 'both directions over the same connections'
 complete -c millipede -n __millipede_wants_word -a threads -d 'connections, 1 to 16 (default 16)'
 complete -c millipede -n __millipede_wants_word -a checkphrase -d '4 bytes that must be the same at both ends'
 complete -c millipede -n __millipede_wants_word -a checksum -d 'verify every leg and the whole stream'

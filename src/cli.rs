@@ -20,6 +20,8 @@ use crate::plan::Plan;
 pub enum Side {
     /// The transmitting side alone: needs `tx`.
     Tx,
+    /// Whoever sends a stream: needs `tx` or `duplex`.
+    Stream,
     /// Both sides: needs `rx` or `tx`.
     Both,
     /// Needs neither.
@@ -131,6 +133,15 @@ pub const WORDS: &[Word] = &[
         ..WORD
     },
     Word {
+        name: "duplex",
+        short: "both directions over the same connections",
+        long: "Two streams, one each way, over the connections that tx dials: only the side with rx need be \
+               reachable. Both sides say it; stdin and stdout of both are used. Each stream ends by itself, and has a \
+               status of its own. Words for a stream that is sent may then stand with rx too; checksum, said with tx, \
+               holds for both streams.",
+        ..WORD
+    },
+    Word {
         name: "threads",
         operands: Operands::Number("N"),
         side: Side::Tx,
@@ -209,7 +220,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "leglimit",
         operands: Operands::Number("N"),
-        side: Side::Tx,
+        side: Side::Stream,
         common: false,
         short: "end the stream after N times 2 MiB",
         long: "Ends the stream after N times 2 MiB.",
@@ -218,7 +229,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "delayus",
         operands: Operands::Number("N"),
-        side: Side::Tx,
+        side: Side::Stream,
         common: false,
         short: "wait N microseconds before each 2 MiB",
         long: "Waits N microseconds before each 2 MiB of the stream.",
@@ -227,7 +238,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "congestion",
         operands: Operands::Text("NAME"),
-        side: Side::Tx,
+        side: Side::Stream,
         common: false,
         short: "congestion control of the connections, e.g. bbr",
         long: "Uses the kernel's congestion control NAME for the connections of this sender. On a long path that \
@@ -239,7 +250,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "rate",
         operands: Operands::Number("SIZE"),
-        side: Side::Tx,
+        side: Side::Stream,
         short: "at most this many bytes a second, such as 10M",
         long: "Sends at most SIZE bytes of the stream a second. SIZE takes K, M, G and T.",
         ..WORD

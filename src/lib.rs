@@ -8,7 +8,7 @@
 //!   from 0.
 //! - **link**: one `tx HOST PORT` of the ordered list. **connection**: one TCP connection on a link; a
 //!   **worker** owns it.
-//! - **session**: one stream's transfer, named by a random 128-bit id. **instance**: the receiving process,
+//! - **session**: one stream's transfer, or that of two with `duplex`, named by a random 128-bit id. **instance**: the receiving process,
 //!   named by another.
 //! - **window**: how far beyond what is delivered the sender may go. **head**: the leg that the receiver wants
 //!   next.
@@ -29,6 +29,10 @@
 //!  conn × N 3 stages  4 pump          (parallel)                conn × N 5 pump, stages        (parallel)
 //!    ╰──────────── TCP connections on ordered links; acks come back on the same ones ────────────╯
 //! ```
+//!
+//! With `duplex` a session has two streams, one each way, over the same connections. Each end then has both hubs, and
+//! a connection's worker serves both; one of the hubs owns the connections, the other borrows them
+//! ([`proto::sharing`]).
 //!
 //! Payload moves by handle from one thread to the next and is never copied between them. Each side's state has
 //! one owner, the hub: everyone else sends it events, and it never blocks on a channel.
@@ -57,7 +61,7 @@
 //! ```
 //!
 //! Both cores know `proto::waiting`, how patient a side is and when it says so; `proto::ending`, how a direction
-//! ended; and `proto::leg`, what all of them hand on.
+//! ended; `proto::sharing`, whose the connections are; and `proto::leg`, what all of them hand on.
 //!
 //! # Where things live
 //!

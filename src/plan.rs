@@ -29,6 +29,24 @@ pub struct Plan {
     pub common: Common,
 }
 
+impl Plan {
+    /// Whether a stream comes in.
+    pub fn receives(&self) -> bool {
+        self.receive.is_some() || self.transmit.as_ref().is_some_and(|transmit| transmit.duplex)
+    }
+
+    /// Whether two streams share their connections.
+    pub fn is_duplex(&self) -> bool {
+        self.receive.as_ref().is_some_and(|receive| receive.duplex.is_some())
+            || self.transmit.as_ref().is_some_and(|transmit| transmit.duplex)
+    }
+
+    /// Whether a stream goes out.
+    pub fn transmits(&self) -> bool {
+        self.transmit.is_some() || self.receive.as_ref().is_some_and(|receive| receive.duplex.is_some())
+    }
+}
+
 /// What holds for both directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Common {
@@ -111,6 +129,22 @@ pub struct ReceivePlan {
     pub address: Option<IpAddr>,
     /// The port to listen on; 0 takes a free one.
     pub port: u16,
+    /// The stream that goes the other way over the same connections, and the congestion control for it. Then the
+    /// plan has no other transmitting direction.
+    pub duplex: Option<StreamPlan>,
+}
+
+/// A stream to be sent: how far and how fast it is read, and how it is sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamPlan {
+    /// End the stream after this many times 2 MiB; in bytes, it fits a u64.
+    pub leglimit: Option<u64>,
+    /// Wait this many microseconds before each 2 MiB of the stream.
+    pub delayus: Option<u64>,
+    /// At most this many bytes a second; never 0.
+    pub rate: Option<u64>,
+    /// The kernel's congestion control for the connections; never empty. `None`: the kernel's default.
+    pub congestion: Option<String>,
 }
 
 /// The transmitting direction.
@@ -120,16 +154,12 @@ pub struct TransmitPlan {
     pub links: Vec<LinkPlan>,
     /// Connections; 1 to [`crate::proto::leg::CONNECTIONS_MAX`].
     pub threads: usize,
-    /// CRC-32 on every leg and over the stream.
+    /// CRC-32 on every leg and over the stream; with `duplex`, of both streams.
     pub checksum: bool,
-    /// End the stream after this many times 2 MiB; in bytes, it fits a u64.
-    pub leglimit: Option<u64>,
-    /// Wait this many microseconds before each 2 MiB of the stream.
-    pub delayus: Option<u64>,
-    /// At most this many bytes a second; never 0.
-    pub rate: Option<u64>,
-    /// The kernel's congestion control for the connections; never empty. `None`: the kernel's default.
-    pub congestion: Option<String>,
+    /// What is sent.
+    pub stream: StreamPlan,
+    /// Another stream comes the other way over the same connections. Then the plan has no other receiving direction.
+    pub duplex: bool,
 }
 
 /// A link: one way to the receiver. Displayed as the user typed it.

@@ -11,7 +11,7 @@ use super::{Side, WORDS, value};
 use crate::message::LEVEL_MAX;
 use crate::plan::{
     BUFFER_DEFAULT, BUFFER_MAX, BUFFER_MIN, Common, EdgePlan, LinkPlan, Patience, Plan, Progress,
-    ReceivePlan, TransmitPlan,
+    ReceivePlan, StreamPlan, TransmitPlan,
 };
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
 
@@ -31,10 +31,13 @@ pub(super) fn plan(typed: &Typed) -> Result<Plan, String> {
 
 /// Every word is on a side that is there, and there is something to do.
 fn sides(typed: &Typed) -> Result<(), String> {
-    let (rx, tx) = (typed.given("rx"), typed.given("tx"));
+    let (rx, tx, duplex) = (typed.given("rx"), typed.given("tx"), typed.given("duplex"));
     for word in WORDS.iter().filter(|word| typed.given(word.name)) {
         match word.side {
             Side::Tx if !tx => return Err(format!("{} goes with tx, and there is no tx", word.name)),
+            Side::Stream if !tx && !duplex => {
+                return Err(format!("{} goes with tx or duplex, and there is neither", word.name));
+            }
             Side::Both if !rx && !tx => {
                 return Err(format!("{} goes with rx or tx, and there is neither", word.name));
             }
@@ -52,7 +55,14 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
     if typed.given("progress") && typed.given("quiet") {
         return Err("progress and quiet exclude each other".to_owned());
     }
-    let generated = typed.given("tx").then_some("prbs");
+    if typed.given("duplex") && typed.given("rx") && typed.given("tx") {
+        return Err(
+            "duplex goes with rx or with tx: one process listens, the other dials, and both streams go \
+                    over its connections"
+                .to_owned(),
+        );
+    }
+    let generated = (typed.given("tx") || typed.given("duplex")).then_some("prbs");
     let ends: Vec<_> = EDGES.into_iter().chain(generated).filter(|name| typed.given(name)).collect();
     if typed.given("oneshot") && !typed.given("terminate") && !typed.given("initiate") {
         return Err("oneshot goes with terminate or initiate, and there is neither".to_owned());
@@ -68,7 +78,8 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
 fn receive(typed: &Typed) -> Result<Option<ReceivePlan>, String> {
     let Some(operands) = typed.operands("rx") else { return Ok(None) };
     let (address, port) = address_port("rx", &operands)?;
-    Ok(Some(ReceivePlan { address, port }))
+    let duplex = typed.given("duplex").then(|| stream(typed)).transpose()?;
+    Ok(Some(ReceivePlan { address, port, duplex }))
 }
 
 fn transmit(typed: &Typed) -> Result<Option<TransmitPlan>, String> {
@@ -81,11 +92,19 @@ fn transmit(typed: &Typed) -> Result<Option<TransmitPlan>, String> {
         links: links(typed)?,
         threads: number("threads", 1..=most)?.unwrap_or(most) as usize,
         checksum: typed.given("checksum"),
+        stream: stream(typed)?,
+        duplex: typed.given("duplex"),
+    }))
+}
+
+fn stream(typed: &Typed) -> Result<StreamPlan, String> {
+    let number = |word, range| one(typed, word, |text| value::number(text, range));
+    Ok(StreamPlan {
         leglimit: number("leglimit", 0..=u64::MAX / LEG_MAX as u64)?,
         delayus: number("delayus", 0..=TIME_MAX)?,
         rate: one(typed, "rate", |text| value::size(text, 1, 1..=u64::MAX))?,
         congestion: one(typed, "congestion", congestion)?,
-    }))
+    })
 }
 
 /// Each `tx`, with the `via` that stands between it and the next.

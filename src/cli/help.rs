@@ -33,6 +33,7 @@ pub(super) fn screen() -> String {
 pub(super) fn explain(word: &Word) -> String {
     let side = match word.side {
         Side::Tx => "  (with tx)",
+        Side::Stream => "  (with tx, or with rx and duplex)",
         Side::Both => "  (with rx or tx)",
         Side::Free => "",
     };

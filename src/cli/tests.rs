@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{BUFFER_DEFAULT, EdgePlan, LinkPlan, Patience, ReceivePlan, TransmitPlan};
+use crate::plan::{BUFFER_DEFAULT, EdgePlan, LinkPlan, Patience, ReceivePlan, StreamPlan, TransmitPlan};
 
 fn parse_words(words: &[&str]) -> Result<Plan, Stop> {
     parse(words.iter().map(OsString::from))
@@ -37,7 +37,7 @@ fn link(host: &str, port: u16) -> LinkPlan {
 }
 
 fn receive(address: Option<IpAddr>, port: u16) -> Option<ReceivePlan> {
-    Some(ReceivePlan { address, port })
+    Some(ReceivePlan { address, port, duplex: None })
 }
 
 #[test]
@@ -56,10 +56,8 @@ fn the_main_job() {
         links: vec![link("host", 8834)],
         threads: 16,
         checksum: false,
-        leglimit: None,
-        delayus: None,
-        rate: None,
-        congestion: None,
+        stream: StreamPlan::default(),
+        duplex: false,
     };
     assert_eq!(tx.transmit, Some(expected));
 }
@@ -143,7 +141,8 @@ fn every_word_reaches_the_plan() {
     );
     let transmit = all.transmit.unwrap();
     assert_eq!((transmit.threads, transmit.checksum), (3, true));
-    assert_eq!((transmit.leglimit, transmit.delayus, transmit.rate), (Some(4), Some(5), Some(6 << 10)));
+    let stream = transmit.stream;
+    assert_eq!((stream.leglimit, stream.delayus, stream.rate), (Some(4), Some(5), Some(6 << 10)));
     let common = all.common;
     assert_eq!(common.checkphrase, Some(*b"wat!"));
     assert_eq!((common.chaos, common.buffer, common.verbose), (Some(7), 8 << 20, 10));
@@ -191,10 +190,31 @@ fn a_command_is_any_text() {
 }
 
 #[test]
+fn duplex_goes_with_either_side_but_not_with_both() {
+    let rx = plan("rx 8834 duplex rate 5K leglimit 3 delayus 7 congestion bbr");
+    let stream = StreamPlan {
+        leglimit: Some(3),
+        delayus: Some(7),
+        rate: Some(5 << 10),
+        congestion: Some("bbr".to_owned()),
+    };
+    assert_eq!(rx.receive.as_ref().unwrap().duplex, Some(stream));
+    assert!(rx.transmit.is_none() && rx.receives() && rx.transmits() && rx.is_duplex());
+    let tx = plan("tx host 8834 duplex checksum");
+    assert!(tx.receive.is_none() && tx.receives() && tx.transmits() && tx.is_duplex());
+    assert!(!plan("rx 1 tx a 2").is_duplex());
+    assert!(wrong("rx 1 tx a 2 duplex").starts_with("duplex goes with rx or with tx: "));
+    assert_eq!(wrong("duplex"), "duplex goes with rx or tx, and there is neither");
+    assert_eq!(wrong("rx 1 duplex checksum"), "checksum goes with tx, and there is no tx");
+    assert_eq!(wrong("rx 1 duplex threads 4"), "threads goes with tx, and there is no tx");
+    assert!(wrong("rx 1 duplex prbs 7 exec cat").starts_with("exec and prbs exclude each other"));
+}
+
+#[test]
 fn prbs_stands_alone_or_with_either_side() {
     let alone = plan("prbs 0xd00f");
     assert_eq!((alone.receive, alone.transmit, alone.common.prbs), (None, None, Some(0xd00f)));
-    assert_eq!(wrong("prbs 1 leglimit 3"), "leglimit goes with tx, and there is no tx");
+    assert_eq!(wrong("prbs 1 leglimit 3"), "leglimit goes with tx or duplex, and there is neither");
     assert_eq!(wrong("prbs 1 exec cat"), "exec goes with rx or tx, and there is neither");
     plan("rx 1 prbs 1 exec cat");
 }

@@ -530,8 +530,8 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
     }
     if (hello.direction == Direction::Duplex) != ours.duplex {
         let sentence = match ours.duplex {
-            false => "this end says duplex and the receiver does not: say it at both ends or at neither",
-            true => "the receiver says duplex and this end does not: say it at both ends or at neither",
+            false => "the sender says duplex and the receiver does not: say it at both ends or at neither",
+            true => "the receiver says duplex and the sender does not: say it at both ends or at neither",
         };
         return refuse(RefusalCode::Direction, sentence.into());
     }

@@ -36,7 +36,7 @@ impl Ends {
     /// # Errors
     /// The tunnel's port is taken, or the kernel has no descriptors left.
     pub fn new(plan: &Plan) -> Result<Self, Failure> {
-        let directions = [plan.receive.is_some(), plan.transmit.is_some()];
+        let directions = [plan.receives(), plan.transmits()];
         let edge = match &plan.common.edge {
             EdgePlan::Stdio => Edge::Stdio,
             EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),

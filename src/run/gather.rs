@@ -1,9 +1,12 @@
 //! How the directions of a process end, as one result.
 //!
 //! Each direction ends by itself; the process by the first that failed. What fails while the other goes on
-//! is told at once, what ends both is told once.
+//! is told at once, what ends both is told once. Directions that share their connections do not end by themselves:
+//! a stream may be settled while its direction still keeps them, one that ends releases the other, and one that fails
+//! in any way but by a verdict stops it.
 
 use super::ends::Ends;
+use super::tunnel::Way;
 use super::{Directions, no_thread};
 use crate::error::{Failure, Fault, Status};
 use crate::message;
@@ -16,52 +19,106 @@ use std::time::Duration;
 /// Directions that end for one reason do so within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// The first failure, once every direction has ended. Each ending comes with what its peer is called.
+/// What is heard of a direction.
+pub enum News {
+    /// Its stream was judged; it goes on for the sake of the other.
+    Settled(Ending),
+    /// It has ended.
+    Ended(io::Result<Ending>),
+}
+
+/// The first failure, once every direction has ended.
 ///
 /// # Errors
 /// That failure.
-pub fn gather(
-    endings: &Receiver<(&'static str, io::Result<Ending>)>,
-    directions: &Directions,
-    ends: &Ends,
-) -> Result<(), Failure> {
-    let mut first: Option<Failure> = None;
-    let mut untold = false;
+pub fn gather(news: &Receiver<(Way, News)>, directions: &Directions, ends: &Ends) -> Result<(), Failure> {
+    let mut gathered = Gathered { directions, ends, settled: [false; 2], first: None, untold: false };
     loop {
-        let (peer, ending) = match endings.recv_timeout(if untold { TOGETHER } else { Duration::MAX }) {
-            Ok(ended) => ended,
-            Err(RecvTimeoutError::Disconnected) => return first.map_or(Ok(()), Err),
-            Err(RecvTimeoutError::Timeout) => {
-                first.iter().for_each(|e| message::say(format_args!("{e}; the other direction goes on")));
-                untold = false;
-                continue;
-            }
-        };
-        let Err(failure) = ending.map_err(no_thread).and_then(|ending| judge(ending, peer)) else { continue };
-        ends.abandon();
-        match &first {
-            None => {
-                if ends.need_both() {
-                    directions.stop(&Ending::here(Code::Incomplete, failure.sentence.clone()));
-                }
-                (first, untold) = (Some(failure), true);
-            }
-            Some(told) if told.sentence == failure.sentence => {}
-            Some(_) => message::say(failure.sentence),
+        match news.recv_timeout(if gathered.untold { TOGETHER } else { Duration::MAX }) {
+            Ok((way, news)) => gathered.hear(way, news),
+            Err(RecvTimeoutError::Disconnected) => return gathered.first.map_or(Ok(()), Err),
+            Err(RecvTimeoutError::Timeout) => gathered.tell(),
         }
     }
 }
 
-fn judge(ending: Ending, peer: &str) -> Result<(), Failure> {
-    let fault = match (ending.code, ending.by_peer) {
-        (Code::Complete, _) => return Ok(()),
-        (code, true) => Fault::Peer(Status::from_code(code as u8).unwrap_or(Status::Incomplete)),
-        (Code::Incomplete, false) => Fault::Network,
-        (Code::Refused, false) => Fault::Refused,
-        (Code::Input, false) => Fault::Input,
-        (Code::Output, false) => Fault::Output,
-        (Code::Corrupt, false) => Fault::Data,
-    };
-    let sentence = if ending.by_peer { format!("{peer}: {}", ending.sentence) } else { ending.sentence };
-    Err(Failure { fault, sentence })
+struct Gathered<'a> {
+    directions: &'a Directions,
+    ends: &'a Ends,
+    /// Directions whose stream was judged: how they end says nothing more about it.
+    settled: [bool; 2],
+    first: Option<Failure>,
+    /// The other direction may go on after the first failure, and the user has not been told.
+    untold: bool,
+}
+
+impl Gathered<'_> {
+    fn hear(&mut self, way: Way, news: News) {
+        match news {
+            News::Settled(ending) => {
+                self.settled[way as usize] = true;
+                if let Err(failure) = self.judge(way, ending) {
+                    self.fail(failure, self.ends.need_both());
+                }
+            }
+            News::Ended(ending) => {
+                let ended = ending.map_err(no_thread).and_then(|ending| self.judge(way, ending));
+                match ended {
+                    Ok(()) if self.directions.shared => self.directions.release(way),
+                    Ok(()) => {}
+                    // the connections are gone: that is the other direction's failure, if it needs them still
+                    Err(failure) if self.settled[way as usize] => self.stop(&failure),
+                    Err(failure) => self.fail(failure, self.directions.shared || self.ends.need_both()),
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, both: bool) {
+        self.ends.abandon();
+        match &self.first {
+            None => {
+                if both {
+                    self.stop(&failure);
+                }
+                (self.first, self.untold) = (Some(failure), !(both && self.directions.shared));
+            }
+            Some(told) if told.sentence == failure.sentence => {}
+            Some(_) => {
+                if both {
+                    self.stop(&failure);
+                }
+                message::say(failure.sentence);
+            }
+        }
+    }
+
+    fn stop(&self, failure: &Failure) {
+        self.directions.stop(&Ending::here(Code::Incomplete, failure.sentence.clone()));
+    }
+
+    fn tell(&mut self) {
+        self.first.iter().for_each(|e| message::say(format_args!("{e}; the other direction goes on")));
+        self.untold = false;
+    }
+
+    fn judge(&self, way: Way, ending: Ending) -> Result<(), Failure> {
+        let fault = match (ending.code, ending.by_peer) {
+            (Code::Complete, _) => return Ok(()),
+            (code, true) => Fault::Peer(Status::from_code(code as u8).unwrap_or(Status::Incomplete)),
+            (Code::Incomplete, false) => Fault::Network,
+            (Code::Refused, false) => Fault::Refused,
+            (Code::Input, false) => Fault::Input,
+            (Code::Output, false) => Fault::Output,
+            (Code::Corrupt, false) => Fault::Data,
+        };
+        let peer = match way {
+            // what the peer says ends both, and is told once
+            _ if self.directions.shared => "the peer",
+            Way::In => "the sender",
+            Way::Out => "the receiver",
+        };
+        let sentence = if ending.by_peer { format!("{peer}: {}", ending.sentence) } else { ending.sentence };
+        Err(Failure { fault, sentence })
+    }
 }

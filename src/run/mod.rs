@@ -34,19 +34,20 @@ use crate::plan::Plan;
 use crate::proto::ending::Ending;
 use crossbeam_channel::Sender;
 use ends::{Ends, write_prbs};
+use gather::News;
 use hub::{Order, rx, tx};
 use monitor::{Ask, Monitor, Style, Subject};
 use std::io;
 use std::thread;
-
-/// A direction that is ready to start: works until it is over.
-type Start = Box<dyn FnOnce() -> io::Result<Ending> + Send>;
+use tunnel::Way;
 
 /// Where the orders of each direction go.
 #[derive(Clone, Default)]
 pub struct Directions {
     receive: Option<Sender<rx::Event>>,
     transmit: Option<Sender<tx::Event>>,
+    /// Their connections are the same.
+    shared: bool,
 }
 
 impl Directions {
@@ -61,6 +62,15 @@ impl Directions {
             Subject { ask, expected: transmit_size }
         });
         receive.into_iter().chain(transmit).collect()
+    }
+
+    /// Keeps no connection any more for this direction, which has ended.
+    fn release(&self, ended: Way) {
+        // one that is over listens no more
+        let _ = match ended {
+            Way::In => self.transmit.as_ref().map(|tx| tx.send(tx::Event::Order(Order::Release)).is_ok()),
+            Way::Out => self.receive.as_ref().map(|rx| rx.send(rx::Event::Order(Order::Release)).is_ok()),
+        };
     }
 
     /// Ends every direction, telling the peers.
@@ -86,33 +96,55 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     let style = Style::of(plan);
     let signals = signals::hear()
         .map_err(|e| Failure::network(format!("cannot hear signals: {}", conn::reason(&e))))?;
-    let (hazard, ends) = (Hazard::new(plan.common.chaos), Ends::new(plan)?);
-    let mut directions = Directions::default();
-    let mut size = None;
-    let mut starts: Vec<(&'static str, Start)> = Vec::new();
-    if let Some(receive) = &plan.receive {
-        let (start, orders) = start::receive(receive, &plan.common, &ends, hazard.clone())?;
-        directions.receive = Some(orders);
-        starts.push(("the sender", Box::new(move || start.run())));
-    }
-    if let Some(transmit) = &plan.transmit {
-        let (start, orders, known) = start::transmit(transmit, &plan.common, &ends, &hazard)?;
-        size = known;
-        directions.transmit = Some(orders);
-        starts.push(("the receiver", Box::new(move || start.run())));
-    }
+    let ends = Ends::new(plan)?;
+    let hazard = Hazard::new(plan.common.chaos);
+    let (mut receive, mut transmit) =
+        build(plan, &start::Parts { common: &plan.common, ends: &ends, hazard })?;
+    let directions = Directions {
+        receive: receive.as_ref().map(|(_, orders)| orders.clone()),
+        transmit: transmit.as_ref().map(|(_, orders, _)| orders.clone()),
+        shared: plan.is_duplex(),
+    };
+    let size = transmit.as_ref().and_then(|(.., size)| *size);
     let subjects = directions.subjects(plan.common.size, plan.common.size.or(size));
     let monitor = Monitor::start(subjects, style).map_err(no_thread)?;
     signals.watch(directions.clone(), monitor.clone()).map_err(no_thread)?;
-    let (sender, endings) = crossbeam_channel::unbounded();
-    for (peer, start) in starts {
+    let (sender, news) = crossbeam_channel::unbounded();
+    let settle = |way| -> hub::Settle {
         let sender = sender.clone();
-        spawn("hub", move || drop(sender.send((peer, start())))).map_err(no_thread)?;
+        Box::new(move |ending| drop(sender.send((way, News::Settled(ending)))))
+    };
+    if let Some((mut start, _)) = receive.take() {
+        start.on_settling(settle(Way::In));
+        let sender = sender.clone();
+        spawn("hub", move || drop(sender.send((Way::In, News::Ended(start.run()))))).map_err(no_thread)?;
+    }
+    if let Some((mut start, ..)) = transmit.take() {
+        start.on_settling(settle(Way::Out));
+        let sender = sender.clone();
+        spawn("hub", move || drop(sender.send((Way::Out, News::Ended(start.run()))))).map_err(no_thread)?;
     }
     drop(sender);
-    let result = gather::gather(&endings, &directions, &ends);
+    let result = gather::gather(&news, &directions, &ends);
     monitor.end();
     result
+}
+
+/// The directions that the plan wants, ready to start.
+fn build(
+    plan: &Plan,
+    parts: &start::Parts<'_>,
+) -> Result<(Option<start::Receive>, Option<start::Transmit>), Failure> {
+    let (mut receive, mut transmit) = (None, None);
+    if let Some(plan) = &plan.receive {
+        let (listening, lent) = parts.receive(plan)?;
+        (receive, transmit) = (Some(listening), lent);
+    }
+    if let Some(plan) = &plan.transmit {
+        let (dialling, borrowing) = parts.transmit(plan)?;
+        (receive, transmit) = (receive.or(borrowing), Some(dialling));
+    }
+    Ok((receive, transmit))
 }
 
 fn no_thread(error: io::Error) -> Failure {

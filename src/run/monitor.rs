@@ -195,8 +195,8 @@ impl Style {
         let screen = isatty(io::stderr()) && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         // who types into the stream, or reads it, would have it garbled
         let files = plan.common.edge == EdgePlan::Stdio;
-        let typed = plan.transmit.is_some() && plan.common.prbs.is_none() && isatty(io::stdin());
-        let read = plan.receive.is_some() && isatty(io::stdout());
+        let typed = plan.transmits() && plan.common.prbs.is_none() && isatty(io::stdin());
+        let read = plan.receives() && isatty(io::stdout());
         match plan.common.progress {
             Progress::Always if screen => Style::Terminal { asked: true },
             Progress::Always => Style::Plain,

@@ -7,11 +7,12 @@
 //!
 //! A role is over when its hub says so ([`Command::Finish`]); the connection, when both are.
 
+mod greeting;
 pub mod receiving;
 pub mod sending;
 
 use crate::chaos::{Harm, Hazard};
-use crate::proto::hello::Hello;
+use crate::proto::hello::{Hello, Welcome};
 use crate::proto::leg::Leg;
 use crate::proto::life::Steady;
 use crate::proto::links::{DialError, LossReason};
@@ -22,9 +23,10 @@ use crate::run::pool::Buffer;
 use crate::run::pump::{Fault, Intake, ReadEnd, Wrote};
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll};
-use receiving::Receiving;
+use receiving::{Met, Receiving};
 use sending::Sending;
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,6 +41,8 @@ pub enum Command {
         /// How long it may take.
         timeout: Duration,
     },
+    /// The far end that welcomed the connection is wanted: the receiving role welcomes it, and begins.
+    Accept,
     /// Write a leg.
     Send(Leg),
     /// Write a frame as soon as the leg under way has left.
@@ -76,6 +80,10 @@ pub struct Worker {
     sending: Option<Sending>,
     receiving: Option<Receiving>,
     hazard: Hazard,
+    /// A connection that was let in, and the welcome for it: both ends are to be heard before it is up.
+    entering: Option<(TcpStream, Vec<u8>)>,
+    /// The far end that has welcomed a connection, until this side has too.
+    met: Option<Met>,
     /// Whether it is told to dial when it has no connection; otherwise it ends then.
     dials: bool,
     /// No role is left: until then the connection may take to close.
@@ -89,7 +97,11 @@ impl Worker {
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn dialling(sending: Sending, hazard: Hazard) -> io::Result<(Self, Handle<Command>)> {
+    pub fn dialling(
+        sending: Sending,
+        receiving: Option<Receiving>,
+        hazard: Hazard,
+    ) -> io::Result<(Self, Handle<Command>)> {
         let poll = Poll::new()?;
         let (handle, commands) = Handle::new(poll.registry())?;
         let worker = Worker {
@@ -97,8 +109,10 @@ impl Worker {
             commands,
             connection: None,
             sending: Some(sending),
-            receiving: None,
+            receiving,
             hazard,
+            entering: None,
+            met: None,
             dials: true,
             finishing: None,
             steady: Steady::new(),
@@ -107,27 +121,35 @@ impl Worker {
     }
 
     /// A worker for a connection whose hello was accepted, and the handle on it; `welcome` is the answer, not
-    /// yet written.
+    /// yet written. One with a sending role waits for the far end's welcome too.
     ///
     /// # Errors
     /// The kernel has no descriptors left, or the connection is gone.
     pub fn given(
-        stream: std::net::TcpStream,
+        stream: TcpStream,
         welcome: &[u8],
         receiving: Receiving,
+        sending: Option<Sending>,
         hazard: Hazard,
     ) -> io::Result<(Self, Handle<Command>)> {
         let poll = Poll::new()?;
         let (handle, commands) = Handle::new(poll.registry())?;
-        let mut connection = Connection::new(Instant::now(), stream, &[], poll.registry())?;
-        connection.outlet.raw(welcome);
+        let (mut connection, mut entering) = (None, None);
+        if sending.is_some() {
+            entering = Some((stream, welcome.to_vec()));
+        } else {
+            let open = connection.insert(Connection::new(Instant::now(), stream, &[], poll.registry())?);
+            open.outlet.raw(welcome);
+        }
         let worker = Worker {
             poll,
             commands,
-            connection: Some(connection),
-            sending: None,
+            connection,
+            sending,
             receiving: Some(receiving),
             hazard,
+            entering,
+            met: None,
             dials: false,
             finishing: None,
             steady: Steady::new(),
@@ -137,6 +159,11 @@ impl Worker {
 
     /// Works until nothing is left to do.
     pub fn run(mut self) {
+        if let Some((stream, welcome)) = self.entering.take()
+            && let Err(why) = self.enter(stream, &welcome)
+        {
+            return self.say_lost(&why, None);
+        }
         let mut events = Events::with_capacity(8);
         while self.wait(&mut events) {
             let now = self.steady.now(Instant::now());
@@ -155,6 +182,18 @@ impl Worker {
             self.sending.iter_mut().for_each(|role| role.say(sending::Report::Closed));
             self.receiving.iter_mut().for_each(|role| role.say(receiving::Report::Closed));
         }
+    }
+
+    fn enter(&mut self, mut stream: TcpStream, welcome: &[u8]) -> Result<(), LossReason> {
+        let greeted = greeting::exchange(&mut stream, welcome)?;
+        let now = self.steady.now(Instant::now());
+        let connection = Connection::new(now, stream, &greeted.early, self.poll.registry());
+        self.connection = Some(connection.map_err(|e| LossReason::Failed(reason(&e)))?);
+        if let Some(sending) = &mut self.sending {
+            sending.begin(now);
+            sending.say(sending::Report::Welcomed(greeted.welcome, greeted.round_trip));
+        }
+        Ok(())
     }
 
     fn wait(&mut self, events: &mut Events) -> bool {
@@ -192,6 +231,7 @@ impl Worker {
     fn obey(&mut self, now: Instant, command: Command) {
         match command {
             Command::Dial { target, hello, timeout } => self.dial(&target, &hello, timeout),
+            Command::Accept => self.accept(now),
             Command::Send(leg) => self.send(now, leg),
             Command::Tell(frame) => self.tell(&frame),
             Command::Acknowledge { always } => {
@@ -210,6 +250,14 @@ impl Worker {
                     inform(kernel);
                 }
             }
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        if let (Some(connection), Some(receiving), Some(met)) =
+            (&mut self.connection, &mut self.receiving, self.met.take())
+        {
+            receiving.begin(now, connection, met);
         }
     }
 
@@ -255,16 +303,19 @@ impl Worker {
         let report = match target.dial(index, hello, timeout) {
             Dialled::Refused(refusal) => sending::Report::Refused(refusal),
             Dialled::Failed(error) => sending::Report::DialFailed(error),
-            Dialled::Welcomed(welcomed) => self.connected(*welcomed),
+            Dialled::Welcomed(welcomed) => self.connected(hello.link, *welcomed),
         };
         if let Some(sending) = &mut self.sending {
             sending.say(report);
         }
     }
 
-    fn connected(&mut self, welcomed: Welcomed) -> sending::Report {
+    fn connected(&mut self, link: u8, welcomed: Welcomed) -> sending::Report {
         let now = self.steady.now(Instant::now());
         let Welcomed { stream, welcome, round_trip, early } = welcomed;
+        let address = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
+        let Welcome { features, buffer, .. } = welcome;
+        self.met = Some(Met { link, address, features, buffer });
         match Connection::new(now, stream, &early, self.poll.registry()) {
             Ok(connection) => {
                 self.connection = Some(connection);
@@ -403,10 +454,16 @@ impl Inbox<'_> {
 
     /// What a receiver says.
     fn give_sending(&mut self, frame: Frame) -> Result<(), Fault> {
-        match (&mut self.sending, &mut self.receiving) {
-            (Some(sending), _) if !sending.is_over() => sending.say(sending::Report::Frame(frame)),
-            (Some(_), _) | (None, None) => {}
-            (None, Some(receiving)) => return receiving.frame(frame),
+        let Some(sending) = &mut self.sending else {
+            return self.receiving.as_mut().map_or(Ok(()), |receiving| receiving.frame(frame));
+        };
+        let judged = matches!(frame, Frame::Verdict(_));
+        if !sending.is_over() {
+            sending.say(sending::Report::Frame(frame));
+        }
+        if let (true, true, Some(receiving)) = (judged, sending.is_over(), &mut self.receiving) {
+            // the hub had it, said bye and ended; that was lost
+            receiving.reply(Frame::Bye);
         }
         Ok(())
     }

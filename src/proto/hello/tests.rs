@@ -85,7 +85,7 @@ fn duplex_is_wanted_by_both_or_by_neither() {
     let duplex = Hello { direction: Direction::Duplex, ..hello() };
     let (code, sentence) = refused(duplex, OURS);
     assert_eq!(code, RefusalCode::Direction);
-    assert!(sentence.starts_with("this end says duplex"), "{sentence}");
+    assert!(sentence.starts_with("the sender says duplex"), "{sentence}");
     let (code, sentence) = refused(hello(), Expectations { duplex: true, ..OURS });
     assert_eq!(code, RefusalCode::Direction);
     assert!(sentence.starts_with("the receiver says duplex"), "{sentence}");

@@ -36,6 +36,11 @@ impl Reception {
         self.settings.sharing != Sharing::Sole && self.verdict().is_some()
     }
 
+    /// Whether its connections are given to it.
+    pub fn borrows(&self) -> bool {
+        self.settings.sharing == Sharing::Borrower
+    }
+
     pub(super) fn verdict(&self) -> Option<Verdict> {
         self.session.as_ref().and_then(|session| session.verdict.clone())
     }

@@ -69,7 +69,8 @@ impl Transmission {
         }
     }
 
-    pub(super) fn borrows(&self) -> bool {
+    /// Whether its connections are given to it.
+    pub fn borrows(&self) -> bool {
         self.settings.sharing == Sharing::Borrower
     }
 

@@ -14,6 +14,8 @@ use crate::proto::wire::Code;
 use crate::report::{Kernel, Phase, Snapshot};
 use crate::run::conn::Informer;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 /// The verbosities at which each leg, and each other frame, is told.
@@ -26,10 +28,47 @@ const BURST: usize = 64;
 /// Hears of the far end's features.
 pub type Announce = Box<dyn Fn(Features) + Send>;
 
+/// Hears how a stream ended whose direction goes on, because it keeps connections for the other one.
+pub type Settle = Box<dyn Fn(Ending) + Send>;
+
+/// What a thread of a direction will do.
+type Thread = Box<dyn FnOnce() + Send>;
+
+/// What the two hubs of one process know of each other without asking, where their streams share connections. It
+/// only ever grows, so that an old value is a safe one.
+#[derive(Default)]
+pub struct Pairing {
+    /// Any of the borrower's stream has come or gone: nobody but this peer can finish it.
+    begun: Arc<AtomicBool>,
+    /// The first leg that a sending borrower still holds.
+    head: AtomicU64,
+}
+
+impl Pairing {
+    fn has_borrower_begun(&self) -> bool {
+        self.begun.load(SeqCst)
+    }
+
+    /// Not later than what a sending borrower holds.
+    fn head(&self) -> u64 {
+        self.head.load(SeqCst)
+    }
+
+    /// A sending borrower's word.
+    fn publish(&self, begun: bool, head: u64) {
+        if begun {
+            self.begun.store(true, SeqCst);
+        }
+        self.head.store(head, SeqCst);
+    }
+}
+
 /// What a direction needs from outside, whichever way it goes.
 pub enum Order {
     /// End now, and tell the peer this.
     Stop(Ending),
+    /// The session's other direction has ended: keep no connection for it.
+    Release,
     /// Say how it goes.
     Report(Asker),
 }

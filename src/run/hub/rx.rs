@@ -1,33 +1,39 @@
-//! The receiving hub: owns the [`Reception`], lets guests in, commands carriers and output.
+//! The receiving hub: owns the [`Reception`], lets guests in, commands workers and output.
+//!
+//! Where the session's other stream goes over the same connections, it lends them to the sending hub as it lets them
+//! in; or, where that one dials, it borrows them and has no door.
+
+mod report;
 
 use super::tally::{Cause, Tally};
-use super::{Asker, FRAMES, LEGS, Order, next_events, phase};
+use super::tx::{Lender, Loan};
+use super::{FRAMES, LEGS, Order, Pairing, Thread, next_events};
 use crate::chaos::Hazard;
 use crate::message;
 use crate::proto::ending::Ending;
-use crate::proto::hello::{Expectations, Id, RefusalCode, Reply};
+use crate::proto::hello::{Expectations, Features, Hello, Id, RefusalCode, Reply};
 use crate::proto::leg::{CONNECTIONS_MAX, WINDOW_LEGS};
 use crate::proto::life::Steady;
 use crate::proto::links::LossReason;
-use crate::proto::reception::{Action, Reception, Settings, SlotStats};
+use crate::proto::reception::{Action, Admission, Loss, Reception, Settings};
+use crate::proto::transmission::Given;
 use crate::proto::wire::Code;
-use crate::report::{Connection, Detail, Link, Side, Snapshot, State, Waited};
 use crate::run::accept::{self, Door, Guest};
-use crate::run::conn::{FAREWELL, Handle};
+use crate::run::conn::{self, FAREWELL, Handle};
 use crate::run::egress::{self, Blocked, Egress};
 use crate::run::endpoint::Sink;
 use crate::run::pool::Pool;
 use crate::run::spawn;
-use crate::run::summary::Summary;
-use crate::run::worker::receiving::{self, Position, Receiving, Shared};
+use crate::run::worker::receiving::{self, Met, Position, Receiving, Shared, Terms};
 use crate::run::worker::{Command, Role, Worker};
 use crate::stage::StreamCrc;
+use crate::sys::socket::set_congestion;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// Connections that did not bring the latest leg hear of it within this.
@@ -50,7 +56,7 @@ pub enum Event {
 
 /// One connection's thread.
 struct Place {
-    handle: Handle<Command>,
+    handle: Arc<Handle<Command>>,
     number: u64,
 }
 
@@ -59,7 +65,14 @@ pub struct Hub {
     core: Reception,
     events: Receiver<Event>,
     ear: Sender<Event>,
-    door: accept::Handle,
+    /// None for a borrower: nobody comes to it.
+    door: Option<accept::Handle>,
+    /// Where the session has another stream, and this direction owns the connections.
+    lender: Option<Lender>,
+    /// The kernel's congestion control for what goes out, where the user chose one.
+    congestion: Option<String>,
+    /// The workers that connections are borrowed from, by place.
+    lines: Vec<Arc<Handle<Command>>>,
     places: [Option<Place>; CONNECTIONS_MAX],
     /// Connections let in so far.
     admitted: u64,
@@ -73,6 +86,10 @@ pub struct Hub {
     /// When the session's first connection was up.
     met: Option<Instant>,
     ending: Option<Ending>,
+    /// How the stream ended, where connections are kept for another.
+    settled: Option<Ending>,
+    /// Told of that.
+    settle: super::Settle,
     tally: Tally,
     /// Where each link comes from, and the leg each connection brought last.
     sources: BTreeMap<usize, IpAddr>,
@@ -85,8 +102,10 @@ pub struct Hub {
 /// A receiving direction that is ready to start, and where its orders go.
 pub struct Start {
     hub: Hub,
-    door: Box<dyn FnOnce() + Send>,
-    egress: Box<dyn FnOnce() + Send>,
+    door: Option<Thread>,
+    egress: Thread,
+    /// For a borrower.
+    terms: Terms,
 }
 
 impl Start {
@@ -101,6 +120,24 @@ impl Start {
         sink: Box<dyn Sink>,
         hazard: Hazard,
     ) -> io::Result<(Self, Sender<Event>)> {
+        let (mut start, ear) = Self::borrowing(settings, sink, hazard)?;
+        let guests = ear.clone();
+        let admit = move |guest| drop(guests.send(Event::Guest(Box::new(guest))));
+        let (door, handle) = Door::new(listener, expectations, admit)?;
+        start.hub.door = Some(handle);
+        start.door = Some(Box::new(move || door.run()));
+        Ok((start, ear))
+    }
+
+    /// Builds everything but connections, which are the other direction's; starts nothing.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left.
+    pub fn borrowing(
+        settings: Settings,
+        sink: Box<dyn Sink>,
+        hazard: Hazard,
+    ) -> io::Result<(Self, Sender<Event>)> {
         let (ear, events) = crossbeam_channel::unbounded();
         // a leg inside the window has a place, even if all of them are tiny and rounded up to pages
         let rounding = (WINDOW_LEGS * PAGE).min(settings.buffer);
@@ -111,35 +148,44 @@ impl Start {
             again: Arc::new(AtomicU64::new(0)),
             pool,
             hazard,
+            begun: Arc::default(),
         };
-        let guests = ear.clone();
-        let admit = move |guest| drop(guests.send(Event::Guest(Box::new(guest))));
-        let (door, door_handle) = Door::new(listener, expectations, admit)?;
         let reports = ear.clone();
         let report = move |report| drop(reports.send(Event::Output(report)));
         let (egress, output) = Egress::new(sink, shared.blocked.clone(), report)?;
-        let hub = Hub {
-            core: Reception::new(Instant::now(), settings),
-            events,
-            ear: ear.clone(),
-            door: door_handle,
-            places: Default::default(),
-            admitted: 0,
-            stranded: None,
-            shared,
-            output,
-            ack_due: None,
-            steady: Steady::new(),
-            stream_crc: StreamCrc::new(),
-            met: None,
-            ending: None,
-            tally: Tally::new(Instant::now()),
-            sources: BTreeMap::new(),
-            brought: [None; CONNECTIONS_MAX],
-            last_loss: None,
-            announce: Box::new(|_| {}),
-        };
-        Ok((Start { hub, door: Box::new(move || door.run()), egress: Box::new(move || egress.run()) }, ear))
+        let Settings { instance, features, buffer, .. } = settings;
+        let hub = Hub::new(Reception::new(Instant::now(), settings), events, ear.clone(), shared, output);
+        hub.publish();
+        let terms = Terms { instance, features, buffer };
+        Ok((Start { hub, door: None, egress: Box::new(move || egress.run()), terms }, ear))
+    }
+
+    /// Lends every connection that is let in to the other direction, which sends with this `congestion` control.
+    pub fn lend_to(&mut self, lender: Lender, congestion: Option<String>) {
+        self.hub.lender = Some(lender);
+        self.hub.congestion = congestion;
+    }
+
+    /// What this borrower and the owner of the connections know of each other.
+    pub(super) fn pairing(&self) -> Arc<Pairing> {
+        Arc::new(Pairing { begun: self.hub.shared.begun.clone(), ..Pairing::default() })
+    }
+
+    /// The receiving role of the worker in this place.
+    pub(super) fn role(&self, place: usize) -> Receiving {
+        let ear = self.hub.ear.clone();
+        let report = move |number, report| ear.send(Event::Worker(place, number, report)).is_ok();
+        Receiving::dialled(place, self.terms, self.hub.shared.clone(), report)
+    }
+
+    /// Where commands for the worker in the next place go.
+    pub(super) fn borrow_from(&mut self, handle: Arc<Handle<Command>>) {
+        self.hub.lines.push(handle);
+    }
+
+    /// Tells `settle` how the stream ended, where that is not the direction's end.
+    pub fn on_settling(&mut self, settle: super::Settle) {
+        self.hub.settle = settle;
     }
 
     /// Tells `met` what the sender makes use of, whenever one is let in.
@@ -152,13 +198,50 @@ impl Start {
     /// # Errors
     /// The kernel has no threads left.
     pub fn run(self) -> io::Result<Ending> {
-        spawn("door", self.door)?;
+        if let Some(door) = self.door {
+            spawn("door", door)?;
+        }
         spawn("egress", self.egress)?;
         Ok(self.hub.run())
     }
 }
 
 impl Hub {
+    fn new(
+        core: Reception,
+        events: Receiver<Event>,
+        ear: Sender<Event>,
+        shared: Shared,
+        output: egress::Handle,
+    ) -> Self {
+        Hub {
+            core,
+            events,
+            ear,
+            door: None,
+            lender: None,
+            congestion: None,
+            lines: Vec::new(),
+            places: Default::default(),
+            admitted: 0,
+            stranded: None,
+            shared,
+            output,
+            ack_due: None,
+            steady: Steady::new(),
+            stream_crc: StreamCrc::new(),
+            met: None,
+            ending: None,
+            settled: None,
+            settle: Box::new(|_| {}),
+            tally: Tally::new(Instant::now()),
+            sources: BTreeMap::new(),
+            brought: [None; CONNECTIONS_MAX],
+            last_loss: None,
+            announce: Box::new(|_| {}),
+        }
+    }
+
     fn run(mut self) -> Ending {
         let mut burst = Vec::new();
         let mut now = Instant::now();
@@ -167,6 +250,7 @@ impl Hub {
             let until = self.core.deadline(now).into_iter().chain(self.ack_due).min();
             let Some(later) = next_events(&self.events, &mut self.steady, until, &mut burst) else { break };
             now = later;
+            self.consult();
             if until.is_some_and(|at| at <= now) {
                 self.core.tick(now);
             }
@@ -180,23 +264,14 @@ impl Hub {
             }
             self.tally.delivered(now, self.core.position().1);
         }
-        message::note(1, || self.summary().to_string());
+        if self.settled.is_none() {
+            message::note(1, || self.summary().to_string());
+        }
         self.farewell();
         let last = self.snapshot();
         self.tally.last(|_| last);
         self.ending
             .unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the receiver have ended"))
-    }
-
-    fn summary(&self) -> Summary {
-        let again = self.shared.again.load(Relaxed);
-        Summary {
-            sent: false,
-            bytes: self.core.receiver().map_or(0, |receiver| receiver.delivered_bytes()),
-            time: self.met.map(|met| met.elapsed()).unwrap_or_default(),
-            legs_again: again + self.core.receiver().map_or(0, |receiver| receiver.duplicates()),
-            connections_lost: self.core.connections_lost(),
-        }
     }
 
     fn hear(&mut self, now: Instant, event: Event) {
@@ -214,6 +289,7 @@ impl Hub {
                 self.core.output_failed(now, error.code, &error.sentence);
             }
             Event::Order(Order::Stop(ending)) => self.core.fail(ending),
+            Event::Order(Order::Release) => self.core.release(),
             Event::Order(Order::Report(asker)) => self.report(asker),
         }
     }
@@ -228,43 +304,100 @@ impl Hub {
                     && self.stranded.replace(hello.session) != Some(hello.session);
                 let level = if stranded { 0 } else { 2 };
                 message::note(level, || format!("{address}: refused: {}", refusal.sentence));
-                return self.door.refuse(stream, refusal);
+                if let Some(door) = &self.door {
+                    door.refuse(stream, refusal);
+                }
+                return;
             }
         };
         self.publish();
         (self.announce)(hello.features);
+        self.meet(now, hello.link, address.ip());
+        self.admitted += 1;
+        let (place, number) = (admission.connection, self.admitted);
+        if let Err(error) = self.admit(stream, &hello, admission, address) {
+            let why = conn::reason(&error);
+            self.core.lost(now, place, Loss::Closed, &why);
+            self.lender.iter().for_each(|lender| lender.lost(place, number, why.clone()));
+        }
+    }
+
+    /// A connection is up, or about to be.
+    fn meet(&mut self, now: Instant, link: u8, address: IpAddr) {
         self.tally.meet(now);
         self.tally.wait_for(now, Cause::Network);
-        self.sources.insert(usize::from(hello.link), address.ip());
-        self.admitted += 1;
+        self.sources.insert(usize::from(link), address);
+        self.met.get_or_insert(Instant::now());
+    }
+
+    /// Starts the thread of a connection that was let in.
+    fn admit(
+        &mut self,
+        stream: TcpStream,
+        hello: &Hello,
+        admission: Admission,
+        address: SocketAddr,
+    ) -> io::Result<()> {
         let (place, number, ear) = (admission.connection, self.admitted, self.ear.clone());
         let origin: Arc<str> = format!("connection {place} from {address}").into();
-        let report = move |report| ear.send(Event::Worker(place, number, report)).is_ok();
-        let welcome = Reply::Welcome(admission.welcome).encode();
         message::note(2, || format!("{origin} is up"));
-        let receiving = Receiving::new(origin, self.shared.clone(), report);
-        let hazard = self.shared.hazard.clone();
-        let started = Worker::given(stream, &welcome, receiving, hazard).and_then(|(worker, handle)| {
-            spawn(&format!("connection {place}"), move || worker.run())?;
-            Ok(handle)
-        });
-        match started {
-            Ok(handle) => {
-                self.met.get_or_insert(Instant::now());
-                if let Some(old) = self.places[place].replace(Place { handle, number }) {
-                    old.handle.command(Command::Drop(Role::Receiving, LossReason::Left));
-                }
-            }
-            Err(error) => {
-                self.core.lost(now, place, crate::proto::reception::Loss::Closed, &error.to_string())
-            }
+        let report = move |number, report| ear.send(Event::Worker(place, number, report)).is_ok();
+        let receiving = Receiving::given((place, number), origin, self.shared.clone(), report);
+        let checked = hello.features.contains(Features::CHECKSUM);
+        let sending = self.lender.as_ref().map(|lender| lender.role(place, number, checked));
+        if let Some(name) = &self.congestion {
+            set_congestion(&stream, name)?;
         }
+        let welcome = Reply::Welcome(admission.welcome).encode();
+        let hazard = self.shared.hazard.clone();
+        let (worker, handle) = Worker::given(stream, &welcome, receiving, sending, hazard)?;
+        let handle = Arc::new(handle);
+        if let Some(lender) = &self.lender {
+            let known = lender.pairing().head();
+            let given = Given { worker: place, link: usize::from(hello.link), known, checked };
+            let source = format!("from {}", address.ip());
+            lender.lend(Loan { given, number, handle: handle.clone(), source });
+        }
+        spawn(&format!("connection {place}"), move || worker.run())?;
+        if let Some(old) = self.places[place].replace(Place { handle, number }) {
+            old.handle.command(Command::Drop(Role::Receiving, LossReason::Left));
+        }
+        Ok(())
+    }
+
+    /// The other direction has a connection, which this one borrows.
+    fn borrow(&mut self, now: Instant, place: usize, number: u64, met: Met) {
+        if let Some(address) = met.address {
+            self.meet(now, met.link, address);
+        }
+        (self.announce)(met.features);
+        self.places[place] = self.lines.get(place).map(|handle| Place { handle: handle.clone(), number });
+        self.core.given(now, place, met.link);
+        self.publish();
+    }
+
+    /// Hears of the other direction, if that borrows from this one.
+    fn consult(&mut self) {
+        if self.lender.as_ref().is_some_and(|lender| lender.pairing().has_borrower_begun()) {
+            self.core.other_begun();
+        }
+    }
+
+    /// The stream was judged; the connections may still be wanted.
+    fn settled(&mut self, ending: Ending) {
+        self.settled = Some(ending.clone());
+        message::note(1, || self.summary().to_string());
+        (self.settle)(ending);
     }
 
     fn hear_worker(&mut self, now: Instant, place: usize, number: u64, report: receiving::Report) {
         use receiving::Report;
         let current = self.places[place].as_ref().is_some_and(|p| p.number == number);
         let obeyed = match report {
+            Report::Up(met) => {
+                self.borrow(now, place, number, met);
+                Ok(())
+            }
             // a leg is the same leg whoever brought it
             Report::Leg(leg) => {
                 message::note(LEGS, || {
@@ -298,7 +431,7 @@ impl Hub {
             let why = LossReason::Breach(contradiction.to_string());
             self.command(place, Command::Drop(Role::Receiving, why));
             self.places[place] = None;
-            self.core.lost(now, place, crate::proto::reception::Loss::Closed, &contradiction.to_string());
+            self.core.lost(now, place, Loss::Closed, &contradiction.to_string());
         }
     }
 
@@ -327,7 +460,7 @@ impl Hub {
                     self.command(place, Command::Drop(Role::Receiving, LossReason::Breach(why)));
                 }
                 Action::Say(level, line) => message::note(level, || line),
-                Action::Settle(_) => {}
+                Action::Settle(ending) => self.settled(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }
         }
@@ -348,95 +481,30 @@ impl Hub {
 
     /// Lets every connection write its last words and close in order, for a short while.
     fn farewell(&mut self) {
-        let mut closing: Vec<u64> = self.places.iter().flatten().map(|place| place.number).collect();
-        for place in self.places.iter().flatten() {
-            place.handle.command(Command::Finish(Role::Receiving));
+        let numbered = |(at, place): (usize, &Option<Place>)| place.as_ref().map(|place| (at, place.number));
+        let mut closing: Vec<(usize, u64)> = self.places.iter().enumerate().filter_map(numbered).collect();
+        let borrowed = self.lines.iter();
+        for handle in self.places.iter().flatten().map(|place| &place.handle).chain(borrowed) {
+            handle.command(Command::Finish(Role::Receiving));
         }
-        if self.core.is_dismissed() {
+        let shares = self.lender.is_some() || self.core.borrows();
+        if self.core.is_dismissed() && !shares {
             return;
         }
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !closing.is_empty() {
             match self.events.recv_deadline(deadline) {
-                Ok(Event::Worker(_, number, receiving::Report::Closed | receiving::Report::Lost(..))) => {
-                    closing.retain(|n| *n != number);
+                Ok(Event::Worker(at, number, receiving::Report::Closed | receiving::Report::Lost(..))) => {
+                    closing.retain(|open| *open != (at, number));
+                    if self.core.is_dismissed() {
+                        // the peer waits for nothing more; this was for the other direction's last words
+                        return;
+                    }
                 }
                 Ok(Event::Order(Order::Report(asker))) => self.report(asker),
                 Ok(_) => {}
                 Err(_) => break,
             }
         }
-    }
-
-    // ---- reports --------------------------------------------------------------------------------------
-
-    fn report(&mut self, asker: Asker) {
-        for (index, place) in self.places.iter().enumerate() {
-            if let (Some(place), Some(informer)) = (place, asker.informer(index)) {
-                place.handle.command(Command::Inform(informer));
-            }
-        }
-        let snapshot = self.snapshot();
-        self.tally.answer(asker, snapshot);
-    }
-
-    fn snapshot(&mut self) -> Snapshot {
-        let now = Instant::now();
-        let (next, delivered, _) = self.core.position();
-        let slots = self.core.slots();
-        let receiver = self.core.receiver();
-        let (ahead, ahead_bytes) = receiver.map_or((0, 0), |r| r.ahead());
-        let connection = |(number, slot): (usize, &SlotStats)| Connection {
-            number,
-            link: Some(slot.link.into()),
-            state: if slot.up { State::Up } else { State::Down },
-            leg: self.brought[number],
-            bytes: slot.bytes,
-            rate: self.tally.connection_rate(now, number),
-            kernel: None,
-        };
-        let known = slots.iter().enumerate().filter(|(_, slot)| slot.up || slot.legs > 0);
-        let connections = known.map(connection).collect();
-        let link = |(&index, address): (&usize, &IpAddr)| Link {
-            name: format!("from {}", address.to_canonical()),
-            index,
-            up: slots.iter().filter(|slot| slot.up && usize::from(slot.link) == index).count(),
-            rate: self.tally.link_rate(now, index),
-            trouble: String::new(),
-        };
-        let links = self.sources.iter().map(link).collect();
-        Snapshot {
-            side: Side::Rx,
-            phase: phase(
-                self.ending.as_ref(),
-                self.tally.has_met(),
-                receiver.is_some_and(|r| r.whole().is_some()),
-            ),
-            elapsed: self.tally.elapsed(now),
-            expected: None,
-            delivered,
-            rate: self.tally.rate(now),
-            held: self.shared.pool.in_use(),
-            buffer: self.shared.pool.capacity(),
-            detail: Detail::Rx {
-                received: receiver.map_or(0, |r| r.received_bytes()),
-                next,
-                ahead: (ahead as u64, ahead_bytes),
-                copies: receiver.map_or(0, |r| r.duplicates()),
-                blocked: self.shared.blocked.for_how_long(now),
-            },
-            waited: self.waited(now),
-            lost: self.core.connections_lost(),
-            last_loss: self.last_loss.clone(),
-            links,
-            connections,
-        }
-    }
-
-    /// The output's waiting is measured where it happens; all other time is the network's, or the input's.
-    fn waited(&mut self, now: Instant) -> Waited {
-        let all = self.tally.waited(now).network;
-        let output = self.shared.blocked.total(now).min(all);
-        Waited { network: all - output, output, ..Waited::default() }
     }
 }

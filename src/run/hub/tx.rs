@@ -1,27 +1,34 @@
 //! The sending hub: owns the [`Transmission`], commands the workers, feeds on the input.
+//!
+//! Its workers dial. Where it borrows the connections of the session's other direction they are that one's, and are
+//! lent to it by a [`Lender`] as they are let in.
 
-use super::tally::{Cause, Tally};
-use super::{Asker, FRAMES, LEGS, Order, next_events, phase};
+mod lend;
+mod report;
+
+pub use lend::{Lender, Loan};
+
+use super::tally::Tally;
+use super::{FRAMES, LEGS, Order, Pairing, Thread, next_events, rx};
 use crate::chaos::Hazard;
 use crate::message;
-use crate::plan::{LinkPlan, TransmitPlan};
+use crate::plan::{LinkPlan, StreamPlan};
 use crate::proto::ending::Ending;
 use crate::proto::life::Steady;
-use crate::proto::links::WorkerState;
 use crate::proto::pacing::Pacing;
+use crate::proto::sharing::Sharing;
 use crate::proto::transmission::{Action, Settings, Transmission};
 use crate::proto::wire::Code;
-use crate::report::{Connection, Detail, Link, Side, Snapshot, State};
 use crate::run::conn::{FAREWELL, Handle};
 use crate::run::dial::Target;
 use crate::run::endpoint::Source;
 use crate::run::ingest::{self, Appetite, Hunger, Ingest};
 use crate::run::pool::Pool;
 use crate::run::spawn;
-use crate::run::summary::Summary;
 use crate::run::worker::sending::{self, Sending};
 use crate::run::worker::{Command, Role, Worker};
 use crossbeam_channel::{Receiver, Sender};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,8 +44,10 @@ const SETTLING: Duration = Duration::from_secs(2);
 pub enum Event {
     /// From the input.
     Input(ingest::Report),
-    /// From a worker.
-    Worker(usize, sending::Report),
+    /// From a worker: which, and which of those that had this place (they are numbered; those that dial have 0).
+    Worker(usize, u64, sending::Report),
+    /// A connection that the other direction lends.
+    Loan(Box<Loan>),
     /// From outside.
     Order(Order),
 }
@@ -47,10 +56,12 @@ pub enum Event {
 pub struct Hub {
     core: Transmission,
     events: Receiver<Event>,
-    workers: Vec<Handle<Command>>,
+    workers: Vec<Option<Arc<Handle<Command>>>>,
+    /// Which of those that had its place each worker is.
+    numbers: Vec<u64>,
     targets: Vec<Arc<Target>>,
-    /// As the user typed the links.
-    names: Vec<String>,
+    /// Links as the user typed them, or where those of the far end come from.
+    names: BTreeMap<usize, String>,
     pool: Pool,
     buffer: u64,
     appetite: Appetite,
@@ -62,73 +73,82 @@ pub struct Hub {
     met: Option<Instant>,
     steady: Steady,
     ending: Option<Ending>,
+    /// How the stream ended, where connections are kept for another.
+    settled: Option<Ending>,
+    /// Told of that.
+    settle: super::Settle,
     /// Workers whose connection has not closed yet, once the session is over.
     closing: Vec<usize>,
     tally: Tally,
     /// Told of what the peer can do.
     announce: super::Announce,
+    /// Where the session has two streams: what this hub and the other tell each other.
+    pairing: Arc<Pairing>,
+}
+
+/// What a sending direction is made from.
+pub struct Setup {
+    /// For the core.
+    pub settings: Settings,
+    /// Its links; none for a borrower of connections.
+    pub links: Vec<LinkPlan>,
+    /// How far and how fast the input is read, and sent how.
+    pub stream: StreamPlan,
+    /// Whether what was read goes at once.
+    pub charmode: bool,
+    /// Where the stream comes from.
+    pub source: Box<dyn Source>,
 }
 
 /// A sending direction that is ready to start, and where its orders go.
 pub struct Start {
     hub: Hub,
-    workers: Vec<Box<dyn FnOnce() + Send>>,
-    ingest: Box<dyn FnOnce() + Send>,
+    workers: Vec<Thread>,
+    ingest: Thread,
 }
 
 impl Start {
-    /// Builds everything, starts nothing.
+    /// Builds everything, starts nothing. Where this direction owns the connections of two, `borrower` is the other.
     ///
     /// # Errors
     /// The kernel has no descriptors left.
     pub fn new(
-        plan: &TransmitPlan,
-        settings: Settings,
-        charmode: bool,
-        buffer: u64,
-        source: Box<dyn Source>,
+        setup: Setup,
         hazard: &Hazard,
+        mut borrower: Option<&mut rx::Start>,
     ) -> io::Result<(Self, Sender<Event>)> {
         let (sender, events) = crossbeam_channel::unbounded();
-        let core = Transmission::new(Instant::now(), settings.clone());
-        let pool = Pool::new(buffer.min(BEFORE_MEETING));
-        let appetite = Appetite::new(core.leg_size())?;
-        let mut handles = Vec::new();
-        let mut workers: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        let pairing = borrower.as_ref().map(|rx| rx.pairing()).unwrap_or_default();
+        let settings = setup.settings.clone();
+        let (hub, ingest) = Hub::new(setup, events, sender.clone(), pairing)?;
+        let mut start = Start { hub, workers: Vec::new(), ingest };
+        if settings.sharing == Sharing::Borrower {
+            return Ok((start, sender));
+        }
         for index in 0..settings.workers {
             let ear = sender.clone();
-            let report = move |report| ear.send(Event::Worker(index, report)).is_ok();
+            let report = move |report| ear.send(Event::Worker(index, 0, report)).is_ok();
             let sending = Sending::new(index, settings.checked, report);
-            let (worker, handle) = Worker::dialling(sending, hazard.clone())?;
-            workers.push(Box::new(move || worker.run()));
-            handles.push(handle);
+            let receiving = borrower.as_ref().map(|rx| rx.role(index));
+            let (worker, handle) = Worker::dialling(sending, receiving, hazard.clone())?;
+            let handle = Arc::new(handle);
+            if let Some(rx) = &mut borrower {
+                rx.borrow_from(handle.clone());
+            }
+            start.workers.push(Box::new(move || worker.run()));
+            start.hub.workers[index] = Some(handle);
         }
-        let ear = sender.clone();
-        let report = move |report| drop(ear.send(Event::Input(report)));
-        let target = |link: &LinkPlan| Arc::new(Target::new(link.clone(), plan.congestion.clone()));
-        let delay = Duration::from_micros(plan.delayus.unwrap_or(0));
-        let pacing = Pacing::new(plan.leglimit, delay, plan.rate);
-        let selective = charmode || pacing.has_rate();
-        let ingest = Ingest::new(source, pool.clone(), appetite.clone(), pacing, charmode, report);
-        let hub = Hub {
-            core,
-            events,
-            workers: handles,
-            targets: plan.links.iter().map(target).collect(),
-            names: settings.links,
-            pool,
-            buffer,
-            appetite,
-            selective,
-            inputs: 0,
-            met: None,
-            steady: Steady::new(),
-            ending: None,
-            closing: Vec::new(),
-            tally: Tally::new(Instant::now()),
-            announce: Box::new(|_| {}),
-        };
-        Ok((Start { hub, workers, ingest: Box::new(move || ingest.run()) }, sender))
+        Ok((start, sender))
+    }
+
+    /// Where the other direction, which owns the connections, lends them to this one.
+    pub fn lender(&self, ear: Sender<Event>) -> Lender {
+        Lender::new(ear, self.hub.pairing.clone())
+    }
+
+    /// Tells `settle` how the stream ended, where that is not the direction's end.
+    pub fn on_settling(&mut self, settle: super::Settle) {
+        self.hub.settle = settle;
     }
 
     /// Tells `met` what the receiver makes use of, whenever it welcomes a connection.
@@ -150,6 +170,49 @@ impl Start {
 }
 
 impl Hub {
+    /// The hub and its input.
+    fn new(
+        setup: Setup,
+        events: Receiver<Event>,
+        ear: Sender<Event>,
+        pairing: Arc<Pairing>,
+    ) -> io::Result<(Self, Thread)> {
+        let Setup { settings, links, stream, charmode, source } = setup;
+        let buffer = settings.hello.buffer;
+        let core = Transmission::new(Instant::now(), settings.clone());
+        let pool = Pool::new(buffer.min(BEFORE_MEETING));
+        let appetite = Appetite::new(core.leg_size())?;
+        let report = move |report| drop(ear.send(Event::Input(report)));
+        let target = |link: &LinkPlan| Arc::new(Target::new(link.clone(), stream.congestion.clone()));
+        let delay = Duration::from_micros(stream.delayus.unwrap_or(0));
+        let pacing = Pacing::new(stream.leglimit, delay, stream.rate);
+        let selective = charmode || pacing.has_rate();
+        let ingest = Ingest::new(source, pool.clone(), appetite.clone(), pacing, charmode, report);
+        let hub = Hub {
+            core,
+            events,
+            workers: vec![None; settings.workers],
+            numbers: vec![0; settings.workers],
+            targets: links.iter().map(target).collect(),
+            names: settings.links.into_iter().enumerate().collect(),
+            pool,
+            buffer,
+            appetite,
+            selective,
+            inputs: 0,
+            met: None,
+            steady: Steady::new(),
+            ending: None,
+            settled: None,
+            settle: Box::new(|_| {}),
+            closing: Vec::new(),
+            tally: Tally::new(Instant::now()),
+            announce: Box::new(|_| {}),
+            pairing,
+        };
+        Ok((hub, Box::new(move || ingest.run())))
+    }
+
     fn run(mut self) -> Ending {
         let mut burst = Vec::new();
         let mut now = Instant::now();
@@ -163,10 +226,12 @@ impl Hub {
             if until.is_some_and(|at| at <= now) {
                 self.core.tick(now);
             }
+            self.consult();
             for event in burst.drain(..) {
                 self.hear(now, event);
             }
             self.act();
+            self.publish();
             self.appetite.set_size(self.core.leg_size());
             self.read_ahead();
             if self.selective {
@@ -174,7 +239,9 @@ impl Hub {
             }
             self.account(now);
         }
-        message::note(1, || self.summary().to_string());
+        if self.settled.is_none() {
+            message::note(1, || self.summary().to_string());
+        }
         self.farewell();
         let last = self.snapshot();
         self.tally.last(|_| last);
@@ -201,19 +268,6 @@ impl Hub {
         }
     }
 
-    fn summary(&self) -> Summary {
-        let (pushed, _, delivered) = self.core.sender().bytes();
-        let complete = self.ending.as_ref().is_some_and(|ending| ending.code == Code::Complete);
-        let stats = self.core.stats();
-        Summary {
-            sent: true,
-            bytes: if complete { pushed } else { delivered },
-            time: self.met.map(|met| met.elapsed()).unwrap_or_default(),
-            legs_again: stats.sender.legs_again,
-            connections_lost: stats.connections_lost,
-        }
-    }
-
     fn hear(&mut self, now: Instant, event: Event) {
         match event {
             Event::Input(ingest::Report::Leg(payload)) => {
@@ -221,18 +275,29 @@ impl Hub {
                 self.core.input(now, payload);
             }
             Event::Input(ingest::Report::End) => self.core.input_ended(now),
+            // what nobody wants any more may fail
+            Event::Input(ingest::Report::Failed(_)) if self.core.is_settled() => {}
             Event::Input(ingest::Report::Failed(why)) => self.core.fail(now, Ending::here(Code::Input, why)),
             Event::Order(Order::Stop(ending)) => self.core.fail(now, ending),
+            Event::Order(Order::Release) => self.core.release(),
             Event::Order(Order::Report(asker)) => self.report(asker),
-            Event::Worker(worker, report) => self.hear_worker(now, worker, report),
+            Event::Worker(worker, number, report) => self.hear_worker(now, worker, number, report),
+            Event::Loan(loan) => self.borrow(now, *loan),
         }
     }
 
-    fn hear_worker(&mut self, now: Instant, worker: usize, report: sending::Report) {
+    fn hear_worker(&mut self, now: Instant, worker: usize, number: u64, report: sending::Report) {
         use sending::Report;
+        let replaced = self.numbers[worker] != number;
         match report {
+            // a leg is the same leg whoever carries it
+            Report::Checked(sequence, crc) => self.core.checked(sequence, crc),
+            _ if replaced => {}
             Report::Welcomed(welcome, round_trip) => {
                 self.core.welcomed(now, worker, &welcome, round_trip);
+                if self.core.links().link_of(worker).is_some() {
+                    self.command(worker, Command::Accept);
+                }
                 (self.announce)(welcome.features);
                 self.appetite.meet();
                 self.met.get_or_insert(Instant::now());
@@ -241,7 +306,6 @@ impl Hub {
             Report::Refused(refusal) => self.core.refused(now, worker, &refusal),
             Report::DialFailed(error) => self.core.dial_failed(now, worker, &error),
             Report::Ready => self.core.ready(now, worker),
-            Report::Checked(sequence, crc) => self.core.checked(sequence, crc),
             Report::Frame(frame) => {
                 message::note(FRAMES, || format!("connection {worker}: {frame:?} came"));
                 self.core.frame(now, worker, frame);
@@ -257,25 +321,71 @@ impl Hub {
             match action {
                 Action::Dial { worker, link, hello, timeout } => {
                     let target = self.targets[link].clone();
-                    self.workers[worker].command(Command::Dial { target, hello, timeout });
+                    self.command(worker, Command::Dial { target, hello, timeout });
                 }
                 Action::Send(worker, leg) => {
                     message::note(LEGS, || format!("connection {worker}: {leg:?} goes out"));
                     self.tally.leg(Instant::now(), worker, self.core.links().link_of(worker), leg.len());
-                    self.workers[worker].command(Command::Send(leg));
+                    self.command(worker, Command::Send(leg));
                 }
                 Action::Tell(worker, frame) => {
                     message::note(FRAMES, || format!("connection {worker}: {frame:?} goes out"));
-                    self.workers[worker].command(Command::Tell(frame));
+                    self.command(worker, Command::Tell(frame));
                 }
-                Action::Drop(worker, why) => self.workers[worker].command(Command::Drop(Role::Sending, why)),
-                Action::Leave(worker) => self.workers[worker].command(Command::Leave),
+                Action::Drop(worker, why) => self.command(worker, Command::Drop(Role::Sending, why)),
+                Action::Leave(worker) => self.command(worker, Command::Leave),
                 Action::Say(level, line) => message::note(level, || line),
-                Action::Settle(_) => {}
+                Action::Settle(ending) => self.settled(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }
         }
     }
+
+    fn command(&self, worker: usize, command: Command) {
+        if let Some(worker) = &self.workers[worker] {
+            worker.command(command);
+        }
+    }
+
+    /// The stream was judged: nothing more is read, and the connections may still be wanted.
+    fn settled(&mut self, ending: Ending) {
+        self.settled = Some(ending.clone());
+        self.pool.close();
+        message::note(1, || self.summary().to_string());
+        (self.settle)(ending);
+    }
+
+    /// How the stream ended, if it has.
+    fn outcome(&self) -> Option<&Ending> {
+        self.settled.as_ref().or(self.ending.as_ref())
+    }
+
+    // ---- two streams ----------------------------------------------------------------------------------
+
+    /// Hears of the other direction, if that borrows from this one.
+    fn consult(&mut self) {
+        if self.pairing.has_borrower_begun() {
+            self.core.other_begun();
+        }
+    }
+
+    /// Tells the other direction, if this one borrows from that.
+    fn publish(&self) {
+        if self.core.borrows() {
+            self.pairing.publish(self.core.begun(), self.core.sender().head());
+        }
+    }
+
+    /// A connection is lent: its far end has been answered.
+    fn borrow(&mut self, now: Instant, loan: Loan) {
+        let Loan { given, number, handle, source } = loan;
+        self.names.insert(given.link, source);
+        self.workers[given.worker] = Some(handle);
+        self.numbers[given.worker] = number;
+        self.core.given(now, given);
+    }
+
+    // ---- the end --------------------------------------------------------------------------------------
 
     /// Lets every connection write its last words and close in order, for a short while.
     fn farewell(&mut self) {
@@ -283,117 +393,25 @@ impl Hub {
         self.closing =
             (0..self.workers.len()).filter(|worker| self.core.links().link_of(*worker).is_some()).collect();
         for worker in &self.closing {
-            self.workers[*worker].command(Command::Finish(Role::Sending));
+            self.command(*worker, Command::Finish(Role::Sending));
         }
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !self.closing.is_empty() {
             match self.events.recv_deadline(deadline) {
-                Ok(Event::Worker(worker, sending::Report::Closed | sending::Report::Lost(_))) => {
+                Ok(Event::Worker(worker, _, sending::Report::Closed | sending::Report::Lost(_))) => {
                     self.closing.retain(|w| *w != worker);
-                    if self.ending.as_ref().is_some_and(|ending| ending.by_peer) {
+                    let complete = |ending: &Ending| ending.by_peer || ending.code == Code::Complete;
+                    if self.ending.as_ref().is_some_and(complete) {
                         // it has said its last word and closed: it waits for nothing from here, and a dead
                         // link's connections never close
                         return;
                     }
                 }
                 Ok(Event::Order(Order::Report(asker))) => self.report(asker),
+                Ok(Event::Loan(loan)) => loan.return_at_once(),
                 Ok(_) => {}
                 Err(_) => break,
             }
-        }
-    }
-
-    // ---- reports --------------------------------------------------------------------------------------
-
-    fn account(&mut self, now: Instant) {
-        self.tally.delivered(now, self.core.sender().bytes().2);
-        self.tally.wait_for(now, self.cause());
-    }
-
-    /// What keeps the stream from going faster. A full buffer means that the network takes long to confirm
-    /// what is on its way, not that the input is slow.
-    fn cause(&self) -> Cause {
-        let sender = self.core.sender();
-        let hungry = self.core.is_hungry() && !sender.has_ended();
-        let room = || self.pool.in_use() + self.core.leg_size() as u64 <= self.pool.capacity();
-        if !self.tally.has_met() {
-            Cause::Nobody
-        } else if hungry && room() {
-            Cause::Input
-        } else if self.core.awaits_verdict()
-            || (!self.core.blocked_at_peer().is_zero() && (hungry || sender.is_shut()))
-        {
-            Cause::Output
-        } else {
-            Cause::Network
-        }
-    }
-
-    fn report(&mut self, asker: Asker) {
-        for (index, worker) in self.workers.iter().enumerate() {
-            if self.core.links().link_of(index).is_some()
-                && let Some(informer) = asker.informer(index)
-            {
-                worker.command(Command::Inform(informer));
-            }
-        }
-        let snapshot = self.snapshot();
-        self.tally.answer(asker, snapshot);
-    }
-
-    fn snapshot(&mut self) -> Snapshot {
-        let now = Instant::now();
-        let (stats, links) = (self.core.stats(), self.core.links());
-        let (read, sent, delivered) = self.core.sender().bytes();
-        // the verdict may overtake the last acknowledgement
-        let complete = self.ending.as_ref().is_some_and(|ending| ending.code == Code::Complete);
-        let delivered = if complete { read } else { delivered };
-        let name = |link: usize| self.names[link].clone();
-        let link = |index| Link {
-            name: name(index),
-            index,
-            up: links.connections_on(index),
-            rate: self.tally.link_rate(now, index),
-            trouble: if links.connections_on(index) > 0 {
-                String::new()
-            } else {
-                links.trouble(index).into()
-            },
-        };
-        let all_links = (0..self.targets.len()).map(link).collect();
-        let connection = |number| {
-            let (state, link) = match links.state(number) {
-                WorkerState::Resting(_) => (State::Down, None),
-                WorkerState::Dialling(link) => (State::Dialling, Some(link)),
-                WorkerState::Up(link) => (State::Up, Some(link)),
-                WorkerState::Leaving(link) => (State::Leaving, Some(link)),
-            };
-            let line = self.core.line_stats(number);
-            let rate = self.tally.connection_rate(now, number);
-            Connection { number, link, state, leg: line.leg, bytes: line.bytes, rate, kernel: None }
-        };
-        let connections = (0..self.workers.len()).map(connection).collect();
-        Snapshot {
-            side: Side::Tx,
-            phase: phase(self.ending.as_ref(), self.tally.has_met(), self.core.awaits_verdict()),
-            elapsed: self.tally.elapsed(now),
-            expected: None,
-            delivered,
-            connections,
-            links: all_links,
-            rate: self.tally.rate(now),
-            held: self.pool.in_use(),
-            buffer: self.buffer,
-            detail: Detail::Tx {
-                read,
-                sent,
-                again: (stats.sender.legs_again, stats.sender.bytes_again),
-                rescues: stats.sender.rescues,
-                damaged: stats.sender.damaged,
-            },
-            waited: self.tally.waited(now),
-            lost: stats.connections_lost,
-            last_loss: stats.last_loss.map(|(link, why)| format!("{}: {why}", name(link))),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! position and its own count, so that an acknowledgement never waits for the hub.
 
 use crate::chaos::{Harm, Hazard};
-use crate::proto::leg::{Leg, Payload};
+use crate::proto::hello::{Features, Id, Reply, Welcome};
+use crate::proto::leg::{Leg, Payload, leg_max};
 use crate::proto::life::REAP;
 use crate::proto::links::LossReason;
 use crate::proto::reception::Loss;
@@ -14,12 +15,18 @@ use crate::run::conn::Connection;
 use crate::run::pool::{Buffer, Pool};
 use crate::run::pump::Fault;
 use crate::stage;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::time::{Duration, Instant};
 
 /// What a receiving hub hears.
 pub enum Report {
+    /// The connection serves this direction from now on. Only of one that was dialled from here.
+    Up(Met),
     /// A leg has come whole, and is what was sent if it is checked.
     Leg(Leg),
     /// The sender announced the stream's end.
@@ -32,6 +39,30 @@ pub enum Report {
     Lost(Loss, String),
     /// After `Finish`: nothing is left to do.
     Closed,
+}
+
+/// The far end of a connection that was dialled from here.
+#[derive(Clone, Copy, Debug)]
+pub struct Met {
+    /// The number of the link it was dialled on.
+    pub link: u8,
+    /// Where it leads.
+    pub address: Option<IpAddr>,
+    /// What the far end makes use of.
+    pub features: Features,
+    /// The far end's memory for legs, in bytes.
+    pub buffer: u64,
+}
+
+/// What a receiver that dials says of itself in its welcomes.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The name of this process.
+    pub instance: Id,
+    /// What it makes use of.
+    pub features: Features,
+    /// Its memory for legs, in bytes.
+    pub buffer: u64,
 }
 
 /// Where the receiver stands, published by the hub and the output, read by every worker. Each number only
@@ -79,12 +110,22 @@ pub struct Shared {
     pub pool: Pool,
     /// What is done to connections on purpose.
     pub hazard: Hazard,
+    /// Whether any of the stream has come: then nobody but this sender can finish it.
+    pub begun: Arc<AtomicBool>,
 }
 
 /// The state of the role.
 pub struct Receiving {
-    /// The hub's ear; false if nobody listens there any more.
-    report: Box<dyn Fn(Report) -> bool + Send>,
+    /// The hub's ear, told which connection it is; false if nobody listens there any more.
+    report: Box<dyn Fn(u64, Report) -> bool + Send>,
+    /// The worker's place at the hub.
+    place: usize,
+    /// The connection's number: of those that have this place, the hub knows the latest.
+    number: u64,
+    /// What to welcome the far end with; only where connections are dialled from here.
+    terms: Option<Terms>,
+    /// Whether the connection serves this role: the far end was welcomed.
+    open: bool,
     /// This connection and its peer, as messages name them.
     origin: Arc<str>,
     shared: Shared,
@@ -104,11 +145,39 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    /// A role whose hub hears of things by `report`; messages call the connection `origin`.
-    pub fn new(origin: Arc<str>, shared: Shared, report: impl Fn(Report) -> bool + Send + 'static) -> Self {
+    /// The role for a connection that was let in at this place, with this number; messages call it `origin`.
+    pub fn given(
+        (place, number): (usize, u64),
+        origin: Arc<str>,
+        shared: Shared,
+        report: impl Fn(u64, Report) -> bool + Send + 'static,
+    ) -> Self {
+        Receiving { number, origin, open: true, ..Self::new(place, None, shared, report) }
+    }
+
+    /// The role for each connection that the worker of this place will dial.
+    pub fn dialled(
+        place: usize,
+        terms: Terms,
+        shared: Shared,
+        report: impl Fn(u64, Report) -> bool + Send + 'static,
+    ) -> Self {
+        Self::new(place, Some(terms), shared, report)
+    }
+
+    fn new(
+        place: usize,
+        terms: Option<Terms>,
+        shared: Shared,
+        report: impl Fn(u64, Report) -> bool + Send + 'static,
+    ) -> Self {
         Receiving {
             report: Box::new(report),
-            origin,
+            place,
+            number: 0,
+            terms,
+            open: false,
+            origin: "".into(),
             shared,
             count: 0,
             brought: false,
@@ -123,11 +192,15 @@ impl Receiving {
 
     /// Tells the hub. Once nobody hears it, the session's stream to here is over.
     pub fn say(&mut self, report: Report) {
-        self.over |= !(self.report)(report);
+        self.over |= !(self.report)(self.number, report);
     }
 
     /// The connection is gone.
     pub fn say_lost(&mut self, why: &LossReason) {
+        if !self.open {
+            return;
+        }
+        self.open = self.terms.is_none();
         let (loss, why) = match why {
             LossReason::Closed => (Loss::Closed, "closed by the sender".into()),
             LossReason::Silent => (Loss::Silent, "silent".into()),
@@ -146,9 +219,31 @@ impl Receiving {
         self.over = true;
     }
 
+    /// The far end of a connection that was dialled from here is wanted: it is welcomed, and the role begins.
+    pub fn begin(&mut self, now: Instant, connection: &mut Connection, met: Met) {
+        let Some(terms) = self.terms else { return };
+        let position = &self.shared.position;
+        let welcome = Welcome {
+            instance: terms.instance,
+            next: position.next(),
+            edge: position.edge(),
+            leg_max: leg_max(terms.buffer, met.buffer) as u32,
+            features: terms.features,
+            buffer: terms.buffer,
+        };
+        connection.outlet.raw(&Reply::Welcome(welcome).encode());
+        self.number += 1;
+        (self.open, self.count, self.brought, self.told, self.due) = (true, 0, false, None, None);
+        self.answers.clear();
+        (self.ack_due, self.unasked_at) = (false, now + UNASKED);
+        let address = met.address.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
+        self.origin = format!("connection {} to {address}", self.place).into();
+        self.say(Report::Up(met));
+    }
+
     /// When the role wants to be woken.
     pub fn wakes_at(&self) -> Option<Instant> {
-        (!self.over).then_some(self.unasked_at)
+        (self.open && !self.over).then_some(self.unasked_at)
     }
 
     /// Whether nobody uses the connection any more, as of a read that found nothing.
@@ -175,7 +270,7 @@ impl Receiving {
     /// Complaints and pongs, then the acknowledgement if one is due: a damaged leg is complained about
     /// before it is counted. What the fault plan makes of that.
     pub fn answer(&mut self, now: Instant, connection: &mut Connection) -> Option<Harm> {
-        let ack = (self.ack_due && !self.over).then(|| {
+        let ack = (self.ack_due && self.open && !self.over).then(|| {
             let blocked = self.shared.blocked.for_how_long(Instant::now());
             self.current(u32::try_from(blocked.as_millis()).unwrap_or(u32::MAX))
         });
@@ -214,6 +309,9 @@ impl Receiving {
     /// # Errors
     /// The sender may not send this leg, or the fault plan strikes in its middle.
     pub fn place(&mut self, header: &LegHeader, harm: &mut Option<Harm>) -> Result<Option<Buffer>, Fault> {
+        if !self.open {
+            return Err(Fault::Breach("sent a leg before it was welcome".into()));
+        }
         self.due = if self.over { None } else { self.shared.hazard.frame() };
         if self.due == Some(Harm::Cut) {
             *harm = self.due.take();
@@ -238,6 +336,7 @@ impl Receiving {
     pub fn take_leg(&mut self, header: &LegHeader, buffer: Option<Buffer>) -> Option<Harm> {
         self.count += 1;
         self.brought = true;
+        self.shared.begun.store(true, SeqCst);
         match buffer {
             None => self.came_again(),
             Some(buffer) => match stage::verify(header, &buffer) {
@@ -267,8 +366,14 @@ impl Receiving {
     pub fn frame(&mut self, frame: Frame) -> Result<(), Fault> {
         match frame {
             _ if self.over => {}
+            Frame::Ping { .. } | Frame::Fin(_) | Frame::Bye if !self.open => {
+                return Err(Fault::Breach("spoke before it was welcome".into()));
+            }
             Frame::Ping { token } => self.answers.push(Frame::Pong { token }),
-            Frame::Fin(fin) => self.say(Report::Fin(fin)),
+            Frame::Fin(fin) => {
+                self.shared.begun.store(true, SeqCst);
+                self.say(Report::Fin(fin));
+            }
             Frame::Bye => self.say(Report::Bye),
             Frame::Abort(abort) => self.say(Report::Abort(abort)),
             Frame::Leg(_) | Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) => {
