@@ -76,20 +76,13 @@ impl Gathered<'_> {
 
     fn fail(&mut self, failure: Failure, both: bool) {
         self.ends.abandon();
+        if both {
+            self.stop(&failure);
+        }
         match &self.first {
-            None => {
-                if both {
-                    self.stop(&failure);
-                }
-                (self.first, self.untold) = (Some(failure), !(both && self.directions.shared));
-            }
+            None => (self.first, self.untold) = (Some(failure), !(both && self.directions.shared)),
             Some(told) if told.sentence == failure.sentence => {}
-            Some(_) => {
-                if both {
-                    self.stop(&failure);
-                }
-                message::say(failure.sentence);
-            }
+            Some(_) => message::say(failure.sentence),
         }
     }
 

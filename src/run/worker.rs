@@ -88,6 +88,8 @@ pub struct Worker {
     dials: bool,
     /// No role is left: until then the connection may take to close.
     finishing: Option<Instant>,
+    /// While finishing: the peer has closed in order.
+    told: bool,
     steady: Steady,
 }
 
@@ -115,6 +117,7 @@ impl Worker {
             met: None,
             dials: true,
             finishing: None,
+            told: false,
             steady: Steady::new(),
         };
         Ok((worker, handle))
@@ -152,6 +155,7 @@ impl Worker {
             met: None,
             dials: false,
             finishing: None,
+            told: false,
             steady: Steady::new(),
         };
         Ok((worker, handle))
@@ -179,8 +183,9 @@ impl Worker {
             }
         }
         if self.finishing.is_some() {
-            self.sending.iter_mut().for_each(|role| role.say(sending::Report::Closed));
-            self.receiving.iter_mut().for_each(|role| role.say(receiving::Report::Closed));
+            let told = self.told;
+            self.sending.iter_mut().for_each(|role| role.say(sending::Report::Closed(told)));
+            self.receiving.iter_mut().for_each(|role| role.say(receiving::Report::Closed(told)));
         }
     }
 
@@ -293,8 +298,10 @@ impl Worker {
         };
         match role {
             _ if !other => self.finishing = Some(now + FAREWELL),
-            Role::Sending => self.sending.iter_mut().for_each(|role| role.say(sending::Report::Closed)),
-            Role::Receiving => self.receiving.iter_mut().for_each(|role| role.say(receiving::Report::Closed)),
+            Role::Sending => self.sending.iter_mut().for_each(|role| role.say(sending::Report::Closed(true))),
+            Role::Receiving => {
+                self.receiving.iter_mut().for_each(|role| role.say(receiving::Report::Closed(true)));
+            }
         }
     }
 
@@ -315,7 +322,10 @@ impl Worker {
         let Welcomed { stream, welcome, round_trip, early } = welcomed;
         let address = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
         let Welcome { features, buffer, .. } = welcome;
-        self.met = Some(Met { link, address, features, buffer });
+        if let Some(receiving) = &mut self.receiving {
+            let stands = receiving.stands();
+            self.met = Some(Met { link, stands, address, features, buffer });
+        }
         match Connection::new(now, stream, &early, self.poll.registry()) {
             Ok(connection) => {
                 self.connection = Some(connection);
@@ -357,6 +367,7 @@ impl Worker {
         }
         let end = read?;
         self.write(now, had, first)?;
+        self.told = end == ReadEnd::Eof;
         if end == ReadEnd::Eof || self.finishing.is_some_and(|until| until <= now) {
             return Err(LossReason::Closed);
         }

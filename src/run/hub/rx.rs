@@ -394,6 +394,12 @@ impl Hub {
         use receiving::Report;
         let current = self.places[place].as_ref().is_some_and(|p| p.number == number);
         let obeyed = match report {
+            Report::Where(asker) => {
+                let (next, _, edge) = self.core.position();
+                // a worker that is gone needs no answer
+                let _ = asker.send((next, edge));
+                Ok(())
+            }
             Report::Up(met) => {
                 self.borrow(now, place, number, met);
                 Ok(())
@@ -425,7 +431,7 @@ impl Hub {
                 self.last_loss = Some(format!("connection {place}: {why}"));
                 Ok(())
             }
-            Report::Lost(..) | Report::Closed => Ok(()),
+            Report::Lost(..) | Report::Closed(_) => Ok(()),
         };
         if let (Err(contradiction), true) = (obeyed, current) {
             let why = LossReason::Breach(contradiction.to_string());
@@ -481,6 +487,7 @@ impl Hub {
 
     /// Lets every connection write its last words and close in order, for a short while.
     fn farewell(&mut self) {
+        use receiving::Report;
         let numbered = |(at, place): (usize, &Option<Place>)| place.as_ref().map(|place| (at, place.number));
         let mut closing: Vec<(usize, u64)> = self.places.iter().enumerate().filter_map(numbered).collect();
         let borrowed = self.lines.iter();
@@ -494,9 +501,9 @@ impl Hub {
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !closing.is_empty() {
             match self.events.recv_deadline(deadline) {
-                Ok(Event::Worker(at, number, receiving::Report::Closed | receiving::Report::Lost(..))) => {
+                Ok(Event::Worker(at, number, report @ (Report::Closed(_) | Report::Lost(..)))) => {
                     closing.retain(|open| *open != (at, number));
-                    if self.core.is_dismissed() {
+                    if self.core.is_dismissed() && matches!(report, Report::Closed(true)) {
                         // the peer waits for nothing more; this was for the other direction's last words
                         return;
                     }

@@ -312,7 +312,7 @@ impl Hub {
             }
             Report::Quiet(silence) => self.core.quiet(now, worker, silence),
             Report::Lost(why) => self.core.lost(now, worker, &why),
-            Report::Closed => self.closing.retain(|w| *w != worker),
+            Report::Closed(_) => self.closing.retain(|w| *w != worker),
         }
     }
 
@@ -378,6 +378,8 @@ impl Hub {
 
     /// A connection is lent: its far end has been answered.
     fn borrow(&mut self, now: Instant, loan: Loan) {
+        // what was decided before is for the connection that this one replaces
+        self.act();
         let Loan { given, number, handle, source } = loan;
         self.names.insert(given.link, source);
         self.workers[given.worker] = Some(handle);
@@ -389,6 +391,7 @@ impl Hub {
 
     /// Lets every connection write its last words and close in order, for a short while.
     fn farewell(&mut self) {
+        use sending::Report;
         self.pool.close();
         self.closing =
             (0..self.workers.len()).filter(|worker| self.core.links().link_of(*worker).is_some()).collect();
@@ -398,10 +401,14 @@ impl Hub {
         let deadline = Instant::now() + FAREWELL + Duration::from_millis(100);
         while !self.closing.is_empty() {
             match self.events.recv_deadline(deadline) {
-                Ok(Event::Worker(worker, _, sending::Report::Closed | sending::Report::Lost(_))) => {
+                Ok(Event::Worker(worker, _, report @ (Report::Closed(_) | Report::Lost(_)))) => {
                     self.closing.retain(|w| *w != worker);
-                    let complete = |ending: &Ending| ending.by_peer || ending.code == Code::Complete;
-                    if self.ending.as_ref().is_some_and(complete) {
+                    let heard = matches!(report, Report::Closed(true));
+                    let enough = |ending: &Ending| match self.settled {
+                        None => ending.by_peer,
+                        Some(_) => heard && (ending.by_peer || ending.code == Code::Complete),
+                    };
+                    if self.ending.as_ref().is_some_and(enough) {
                         // it has said its last word and closed: it waits for nothing from here, and a dead
                         // link's connections never close
                         return;

@@ -15,6 +15,7 @@ use crate::run::conn::Connection;
 use crate::run::pool::{Buffer, Pool};
 use crate::run::pump::Fault;
 use crate::stage;
+use crossbeam_channel::Sender;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -25,7 +26,10 @@ use std::time::{Duration, Instant};
 
 /// What a receiving hub hears.
 pub enum Report {
-    /// The connection serves this direction from now on. Only of one that was dialled from here.
+    /// Asks for what the far end of a connection dialled from here is to be welcomed with: the leg wanted next, and
+    /// the window.
+    Where(Sender<(u64, Edge)>),
+    /// That connection serves this direction from now on.
     Up(Met),
     /// A leg has come whole, and is what was sent if it is checked.
     Leg(Leg),
@@ -37,8 +41,9 @@ pub enum Report {
     Abort(Abort),
     /// The connection is gone.
     Lost(Loss, String),
-    /// After `Finish`: nothing is left to do.
-    Closed,
+    /// After `Finish`: nothing is left to do. Whether the last words got there: the peer has closed in order, or the
+    /// connection lives on with them in it.
+    Closed(bool),
 }
 
 /// The far end of a connection that was dialled from here.
@@ -46,6 +51,9 @@ pub enum Report {
 pub struct Met {
     /// The number of the link it was dialled on.
     pub link: u8,
+    /// Where the hub stood when that had answered. Legs are acknowledged before the hub has seen them, so that its
+    /// published position may be behind what the far end knows; the hub itself, asked now, is not.
+    pub stands: (u64, Edge),
     /// Where it leads.
     pub address: Option<IpAddr>,
     /// What the far end makes use of.
@@ -219,14 +227,23 @@ impl Receiving {
         self.over = true;
     }
 
+    /// Where the hub stands, after all that was acknowledged up to now.
+    pub fn stands(&mut self) -> (u64, Edge) {
+        let (sender, answer) = crossbeam_channel::bounded(1);
+        self.say(Report::Where(sender));
+        // a hub that is gone has published its last position
+        let published = || (self.shared.position.next(), self.shared.position.edge());
+        answer.recv().unwrap_or_else(|_| published())
+    }
+
     /// The far end of a connection that was dialled from here is wanted: it is welcomed, and the role begins.
     pub fn begin(&mut self, now: Instant, connection: &mut Connection, met: Met) {
         let Some(terms) = self.terms else { return };
-        let position = &self.shared.position;
+        let (next, edge) = met.stands;
         let welcome = Welcome {
             instance: terms.instance,
-            next: position.next(),
-            edge: position.edge(),
+            next,
+            edge,
             leg_max: leg_max(terms.buffer, met.buffer) as u32,
             features: terms.features,
             buffer: terms.buffer,

@@ -27,8 +27,9 @@ pub enum Report {
     Quiet(Silence),
     /// The connection is gone.
     Lost(LossReason),
-    /// After `Finish`: nothing is left to do.
-    Closed,
+    /// After `Finish`: nothing is left to do. Whether the last words got there: the peer has closed in order, or the
+    /// connection lives on with them in it.
+    Closed(bool),
 }
 
 /// How often a connection's signs of life are reported, and how often while there are none.
