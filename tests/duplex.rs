@@ -135,7 +135,7 @@ fn connections_may_die_at_any_time() {
     pair.d.feed(bytes[0]);
     pair.l.feed(bytes[1]);
     let mut number = 0usize;
-    for part in 1..16 {
+    for part in 1..20 {
         let wanted = bytes[0] * part / 20;
         let ended = || [&pair.d, &*pair.l].iter().any(|process| process.ends_within(Duration::ZERO));
         eventually(DEADLINE, || at_l.bytes() >= wanted || ended());

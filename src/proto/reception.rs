@@ -16,7 +16,7 @@ use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
 use super::receiver::{Arrival, Contradiction, Receiver};
 use super::sharing::Sharing;
-use super::waiting::{PATIENCE_BEGUN, Reminder};
+use super::waiting::{LINGER, PATIENCE_BEGUN, Reminder};
 use super::wire::{Abort, Code, Edge, Fin, Frame, Verdict};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,9 +30,6 @@ pub use terms::{Action, Admission, Loss, Settings, SlotStats};
 const FORGOTTEN: Duration = Duration::from_secs(5);
 /// All connections closed, not silent, and none came again for so long: the sender is gone.
 const SENDER_GONE: Duration = Duration::from_secs(60);
-/// How long the last word is repeated to whoever asks, at most.
-const LINGER: Duration = Duration::from_secs(60);
-
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     up: bool,
@@ -440,7 +437,7 @@ impl Reception {
         if !self.reminder.is_due(now) {
             return;
         }
-        let keeps = self.settings.sharing == Sharing::Owner;
+        let keeps = self.settings.sharing == Sharing::Owner && !self.released;
         let waits = |session: &Session| session.alone.is_some() && (session.verdict.is_none() || keeps);
         if !self.session.as_ref().is_some_and(waits) {
             return self.reminder.stop();

@@ -49,6 +49,8 @@ struct Line {
     fin_told: bool,
     ping: Option<(u64, Instant)>,
     ping_at: Option<Instant>,
+    /// The latest ping when bye was said here.
+    bye: Option<u64>,
     stats: LineStats,
 }
 
@@ -79,6 +81,10 @@ pub struct Transmission {
     released: bool,
     /// The stream was judged; what remains is kept for the other one.
     settled: bool,
+    /// The peer has heard bye.
+    parted: bool,
+    /// Until when somebody is looked for who has not.
+    part_until: Option<Instant>,
     last_loss: Option<(usize, LossReason)>,
 }
 
@@ -107,6 +113,8 @@ impl Transmission {
             other_begun: false,
             released: false,
             settled: false,
+            parted: false,
+            part_until: None,
             last_loss: None,
             settings,
         }
@@ -182,6 +190,7 @@ impl Transmission {
 
     /// The receiver, or a stranger, refused this worker's connection in words.
     pub fn refused(&mut self, now: Instant, worker: usize, refusal: &Refusal) {
+        self.parted |= self.settled && self.released;
         match refusal.code {
             // a session that just ended, or an attempt that a newer one replaced: try again
             RefusalCode::Finished if !self.begun() => self.dial_failed(now, worker, &DialError::Refused),
@@ -211,6 +220,8 @@ impl Transmission {
             WorkerState::Dialling(link) => link,
             _ => return,
         };
+        // nobody is there who could wait for a last word
+        self.parted |= self.settled && self.released && *why == DialError::Refused;
         if self.links.failed(now, worker, why) {
             self.say_link(2, link, &format!("{why}; passed over until it answers"));
         }
@@ -242,10 +253,10 @@ impl Transmission {
             Frame::Pong { token } => self.ponged(now, worker, token),
             // a repeated one: the answer was lost
             Frame::Verdict(_) if self.settled => {
-                self.actions.push_back(Action::Tell(worker, Frame::Bye));
+                self.say_bye(now, worker);
                 Ok(())
             }
-            Frame::Verdict(verdict) => return self.judged(verdict),
+            Frame::Verdict(verdict) => return self.judged(now, verdict),
             Frame::Abort(abort) => return self.end(Ending::there(abort.code, abort.sentence), None),
             Frame::Leg(_) | Frame::Fin(_) | Frame::Ping { .. } | Frame::Bye => {
                 Err(Breach::OutOfPlace("a sender's message"))
@@ -261,6 +272,7 @@ impl Transmission {
     /// This worker's connection has ended.
     pub fn lost(&mut self, now: Instant, worker: usize, why: &LossReason) {
         let Some(link) = self.links.link_of(worker) else { return self.not_given(now, worker, why) };
+        self.part(worker, why);
         let again = self.sender.detach(worker);
         self.ready.retain(|w| *w != worker);
         self.lines[worker].ready = false;
@@ -321,7 +333,7 @@ impl Transmission {
         let sender = self.sender.deadline(now);
         let gone = self.refused_until();
         let patience = self.patience_ends();
-        [self.links.deadline(now), sender, self.reminder.at(), gone, patience]
+        [self.links.deadline(now), sender, self.reminder.at(), gone, patience, self.part_until]
             .into_iter()
             .flatten()
             .chain(pings)
@@ -430,6 +442,7 @@ impl Transmission {
         if let Some((_, sent)) = self.lines[worker].ping.take_if(|(expected, _)| *expected == token) {
             self.sender.round_trip(worker, now.saturating_duration_since(sent));
             self.progress(now, worker);
+            self.answered(worker, token);
         }
         Ok(())
     }
@@ -459,6 +472,9 @@ impl Transmission {
         self.stepped = now;
         if self.ending.is_some() {
             return;
+        }
+        if self.may_part(now) {
+            return self.end(Ending::here(Code::Complete, ""), None);
         }
         if let Some(ending) = self.given_up(now) {
             let abort = Frame::Abort(Abort { code: ending.code, sentence: ending.sentence.clone() });

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 pub const PATIENCE_BEFORE: Duration = Duration::from_secs(60);
 /// How long a begun session waits with no working connection, unless told otherwise.
 pub const PATIENCE_BEGUN: Duration = Duration::from_secs(3600);
+/// How long the last word is repeated to whoever asks, at most.
+pub const LINGER: Duration = Duration::from_secs(60);
 /// Trouble shorter than this is healed, not told.
 const QUIET: Duration = Duration::from_secs(5);
 /// Waiting is told again this often.

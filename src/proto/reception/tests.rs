@@ -2,6 +2,8 @@ use super::super::hello::{Direction, Features};
 use super::*;
 use std::sync::Arc;
 
+mod shared;
+
 const LEN: u64 = 1000;
 
 fn ms(n: u64) -> Duration {

@@ -28,7 +28,7 @@ impl Transmission {
     }
 
     /// The receiver's last word. It ends the session, and must fit what was sent.
-    pub(super) fn judged(&mut self, verdict: Verdict) {
+    pub(super) fn judged(&mut self, now: Instant, verdict: Verdict) {
         let ending = match (verdict.code, self.fin()) {
             (Code::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
                 Ending::there(Code::Complete, "")
@@ -42,7 +42,7 @@ impl Transmission {
             }
             (code, _) => Ending::there(code, verdict.sentence),
         };
-        self.settle(ending);
+        self.settle(now, ending);
     }
 
     pub(super) fn end(&mut self, ending: Ending, last_word: Option<Frame>) {

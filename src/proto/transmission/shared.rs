@@ -4,9 +4,10 @@
 use super::super::ending::Ending;
 use super::super::links::{DialError, LossReason, WorkerState};
 use super::super::sharing::Sharing;
-use super::super::wire::{Code, Frame};
+use super::super::waiting::LINGER;
+use super::super::wire::Frame;
 use super::{Action, Transmission};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A connection that the far end dials and the owner here has let in; its welcome is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +40,12 @@ impl Transmission {
     }
 
     /// The other direction has ended: no connection is kept for it any more.
-    pub fn release(&mut self) {
+    pub fn release(&mut self, now: Instant) {
         self.released = true;
         if self.settled {
-            self.end(Ending::here(Code::Complete, ""), None);
+            self.part_until = Some(now + self.linger());
         }
+        self.step(now);
     }
 
     /// Whether the stream has been judged, and connections are all that is still kept.
@@ -52,21 +54,54 @@ impl Transmission {
     }
 
     /// The stream was judged.
-    pub(super) fn settle(&mut self, ending: Ending) {
+    pub(super) fn settle(&mut self, now: Instant, ending: Ending) {
         match self.settings.sharing {
             Sharing::Sole => return self.end(ending, Some(Frame::Bye)),
             Sharing::Owner | Sharing::Borrower => {}
         }
         for worker in 0..self.lines.len() {
             if self.links.link_of(worker).is_some() {
-                self.actions.push_back(Action::Tell(worker, Frame::Bye));
+                self.say_bye(now, worker);
             }
         }
         self.settled = true;
         self.actions.push_back(Action::Settle(ending));
-        if self.released || self.borrows() {
-            self.end(Ending::here(Code::Complete, ""), None);
+        self.part_until = self.released.then(|| now + self.linger());
+        self.step(now);
+    }
+
+    // ---- the last word --------------------------------------------------------------------------------
+
+    /// Says bye, and asks whether it has come: an answer to that, or the peer's end in order, is the proof.
+    pub(super) fn say_bye(&mut self, now: Instant, worker: usize) {
+        self.actions.push_back(Action::Tell(worker, Frame::Bye));
+        if !self.borrows() {
+            self.lines[worker].bye = Some(self.pings);
+            self.lines[worker].ping = None;
+            self.ping(now, worker);
         }
+    }
+
+    /// A ping was answered.
+    pub(super) fn answered(&mut self, worker: usize, token: u64) {
+        self.parted |= self.lines[worker].bye.is_some_and(|before| token > before);
+    }
+
+    /// A connection has ended. A peer that waits for nothing more closes in order.
+    pub(super) fn part(&mut self, worker: usize, why: &LossReason) {
+        self.parted |= self.lines[worker].bye.is_some() && *why == LossReason::Closed;
+    }
+
+    /// Whether nothing is left to do for anyone. An owner leaves when its last word has come: without that the peer
+    /// would wait for a connection that nobody dials any more.
+    pub(super) fn may_part(&self, now: Instant) -> bool {
+        let over = self.parted || self.part_until.is_some_and(|at| at <= now);
+        self.settled && (self.borrows() || (self.released && over))
+    }
+
+    /// How long a last word is worth the trouble: as long as the peer waits for it.
+    fn linger(&self) -> Duration {
+        self.settings.patience.filter(|patience| !patience.is_zero()).unwrap_or(LINGER).min(LINGER)
     }
 
     /// Whether its connections are given to it.

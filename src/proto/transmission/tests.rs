@@ -3,6 +3,8 @@ use super::super::wire::{Edge, Verdict};
 use super::*;
 use std::sync::Arc;
 
+mod shared;
+
 const LEN: usize = 1000;
 const RTT: Duration = Duration::from_millis(10);
 

@@ -279,7 +279,7 @@ impl Hub {
             Event::Input(ingest::Report::Failed(_)) if self.core.is_settled() => {}
             Event::Input(ingest::Report::Failed(why)) => self.core.fail(now, Ending::here(Code::Input, why)),
             Event::Order(Order::Stop(ending)) => self.core.fail(now, ending),
-            Event::Order(Order::Release) => self.core.release(),
+            Event::Order(Order::Release) => self.core.release(now),
             Event::Order(Order::Report(asker)) => self.report(asker),
             Event::Worker(worker, number, report) => self.hear_worker(now, worker, number, report),
             Event::Loan(loan) => self.borrow(now, *loan),
