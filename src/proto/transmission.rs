@@ -5,8 +5,8 @@
 //! thread, or the simulator) carries out the actions and never decides anything itself.
 //!
 //! Here are the events and what follows from each. In files of their own: `terms`, what the owner gives and gets;
-//! `placing`, who dials and which connection takes the next leg; `finish`, how and when it is over; `shared`, what
-//! follows from a second stream over the same connections.
+//! `answers`, what the receiver says on a connection; `placing`, who dials and which connection takes the next leg;
+//! `finish`, how and when it is over; `shared`, what follows from a second stream over the same connections.
 //!
 //! ```text
 //!  Beginning ──first leg received──▶ Begun ──verdict, abort, nothing left to try──▶ Over
@@ -21,10 +21,11 @@ use super::sched::{LegSize, Meter};
 use super::sender::{Breach, Sender};
 use super::sharing::Sharing;
 use super::waiting::Reminder;
-use super::wire::{Abort, Ack, Code, Frame};
+use super::wire::{Abort, Code, Frame};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+mod answers;
 mod finish;
 mod placing;
 mod shared;
@@ -413,56 +414,6 @@ impl Transmission {
             &format!("connection {worker} is up, round trip {:.1} ms", rtt.as_secs_f64() * 1e3),
         );
         self.step(now);
-    }
-
-    fn acked(&mut self, now: Instant, worker: usize, ack: &Ack) -> Result<(), Breach> {
-        let progress = self.sender.ack(now, worker, ack)?;
-        self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
-        if progress.moved {
-            self.progress(now, worker);
-        }
-        if progress.bytes > 0 {
-            self.meter.add(now, progress.bytes);
-            if let Some(rate) = self.meter.rate(now) {
-                self.leg_size.follow(now, rate, self.sender.busy());
-            }
-        }
-        Ok(())
-    }
-
-    fn nacked(&mut self, now: Instant, worker: usize, sequence: u64) -> Result<(), Breach> {
-        if !self.sender.nack(worker, sequence)? {
-            let why = format!("leg {sequence} arrived damaged again and again; the path corrupts data");
-            self.fail(now, Ending::here(Code::Corrupt, why));
-        }
-        Ok(())
-    }
-
-    fn ponged(&mut self, now: Instant, worker: usize, token: u64) -> Result<(), Breach> {
-        if let Some((_, sent)) = self.lines[worker].ping.take_if(|(expected, _)| *expected == token) {
-            self.sender.round_trip(worker, now.saturating_duration_since(sent));
-            self.progress(now, worker);
-            self.answered(worker, token);
-        }
-        Ok(())
-    }
-
-    /// The connection works: in both directions, up to the receiver's core.
-    fn progress(&mut self, _now: Instant, worker: usize) {
-        self.lines[worker].progressed = true;
-        self.alone = None;
-        let told = self.reminder.over().map(|line| Action::Say(0, line.into()));
-        self.actions.extend(told);
-    }
-
-    fn ping(&mut self, now: Instant, worker: usize) {
-        let line = &mut self.lines[worker];
-        line.ping_at = Some(now + PING);
-        if line.ping.is_none() {
-            self.pings += 1;
-            line.ping = Some((self.pings, now));
-            self.actions.push_back(Action::Tell(worker, Frame::Ping { token: self.pings }));
-        }
     }
 
     // ---- the whole ------------------------------------------------------------------------------------

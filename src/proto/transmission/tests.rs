@@ -1,5 +1,5 @@
 use super::super::hello::{Direction, Features, Hello};
-use super::super::wire::{Edge, Verdict};
+use super::super::wire::{Ack, Edge, Verdict};
 use super::*;
 use std::sync::Arc;
 

@@ -4,10 +4,11 @@
 //! in; or, where that one dials, it borrows them and has no door.
 
 mod report;
+mod share;
 
 use super::tally::{Cause, Tally};
 use super::tx::{Lender, Loan};
-use super::{FRAMES, LEGS, Order, Pairing, Thread, next_events};
+use super::{FRAMES, LEGS, Order, Thread, next_events};
 use crate::chaos::Hazard;
 use crate::message;
 use crate::proto::ending::Ending;
@@ -24,7 +25,7 @@ use crate::run::egress::{self, Blocked, Egress};
 use crate::run::endpoint::Sink;
 use crate::run::pool::Pool;
 use crate::run::spawn;
-use crate::run::worker::receiving::{self, Met, Position, Receiving, Shared, Terms};
+use crate::run::worker::receiving::{self, Position, Receiving, Shared, Terms};
 use crate::run::worker::{Command, Role, Worker};
 use crate::stage::StreamCrc;
 use crate::sys::socket::set_congestion;
@@ -158,29 +159,6 @@ impl Start {
         hub.publish();
         let terms = Terms { instance, features, buffer };
         Ok((Start { hub, door: None, egress: Box::new(move || egress.run()), terms }, ear))
-    }
-
-    /// Lends every connection that is let in to the other direction, which sends with this `congestion` control.
-    pub fn lend_to(&mut self, lender: Lender, congestion: Option<String>) {
-        self.hub.lender = Some(lender);
-        self.hub.congestion = congestion;
-    }
-
-    /// What this borrower and the owner of the connections know of each other.
-    pub(super) fn pairing(&self) -> Arc<Pairing> {
-        Arc::new(Pairing { begun: self.hub.shared.begun.clone(), ..Pairing::default() })
-    }
-
-    /// The receiving role of the worker in this place.
-    pub(super) fn role(&self, place: usize) -> Receiving {
-        let ear = self.hub.ear.clone();
-        let report = move |number, report| ear.send(Event::Worker(place, number, report)).is_ok();
-        Receiving::dialled(place, self.terms, self.hub.shared.clone(), report)
-    }
-
-    /// Where commands for the worker in the next place go.
-    pub(super) fn borrow_from(&mut self, handle: Arc<Handle<Command>>) {
-        self.hub.lines.push(handle);
     }
 
     /// Tells `settle` how the stream ended, where that is not the direction's end.
@@ -363,24 +341,6 @@ impl Hub {
             old.handle.command(Command::Drop(Role::Receiving, LossReason::Left));
         }
         Ok(())
-    }
-
-    /// The other direction has a connection, which this one borrows.
-    fn borrow(&mut self, now: Instant, place: usize, number: u64, met: Met) {
-        if let Some(address) = met.address {
-            self.meet(now, met.link, address);
-        }
-        (self.announce)(met.features);
-        self.places[place] = self.lines.get(place).map(|handle| Place { handle: handle.clone(), number });
-        self.core.given(now, place, met.link);
-        self.publish();
-    }
-
-    /// Hears of the other direction, if that borrows from this one.
-    fn consult(&mut self) {
-        if self.lender.as_ref().is_some_and(|lender| lender.pairing().has_borrower_begun()) {
-            self.core.other_begun();
-        }
     }
 
     /// The stream was judged; the connections may still be wanted.
