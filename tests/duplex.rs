@@ -401,6 +401,16 @@ fn a_tunnel_goes_either_way_and_outlives_its_connections() {
 }
 
 #[test]
+fn two_that_initiate_say_so() {
+    let words = ["initiate", "127.0.0.1", &util::free_port().to_string()];
+    let pair = Pair::start(&words, &words);
+    let (status, said) = pair.d.end();
+    assert_eq!(status, Some(3), "{said}");
+    assert!(said.contains("both ends initiate"), "{said}");
+    assert!(!pair.l.ends_within(Duration::ZERO), "it waits for one that terminates");
+}
+
+#[test]
 fn a_tunnel_for_one_connection_ends_with_it() {
     let target = server(echo).to_string();
     let pair =

@@ -253,6 +253,16 @@ fn two_that_terminate_say_so_and_end() {
     assert!(a.is_some_and(|code| code != 0) && b.is_some_and(|code| code != 0), "{a:?} {b:?}");
 }
 
+#[test]
+fn two_that_initiate_say_so_and_end() {
+    let target = util::free_port().to_string();
+    let initiate = ["initiate", "127.0.0.1", &target];
+    let pair = Pair::start(&initiate, &initiate);
+    let ends = [pair.a.end(), pair.b.end()];
+    assert!(ends.iter().all(|(code, _)| matches!(code, Some(1 | 3))), "{ends:?}");
+    assert!(ends.iter().any(|(_, said)| said.contains("one of them must terminate")), "{ends:?}");
+}
+
 // ---- the far side does not tunnel ----------------------------------------------------------------------
 
 #[test]

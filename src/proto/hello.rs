@@ -146,10 +146,16 @@ impl Features {
     pub const TUNNEL: Self = Self(1 << 1);
     /// The session's connections carry a second stream, the other way.
     pub const DUPLEX: Self = Self(1 << 2);
+    /// With [`Features::TUNNEL`]: this end opens connections that the other one accepts.
+    pub const INITIATES: Self = Self(1 << 32);
 
     const MANDATORY: u64 = u32::MAX as u64;
-    const NAMES: [(Self, &'static str); 3] =
-        [(Self::CHECKSUM, "checksum"), (Self::TUNNEL, "tunnel"), (Self::DUPLEX, "duplex")];
+    const NAMES: [(Self, &'static str); 4] = [
+        (Self::CHECKSUM, "checksum"),
+        (Self::TUNNEL, "tunnel"),
+        (Self::DUPLEX, "duplex"),
+        (Self::INITIATES, "initiate"),
+    ];
 
     /// Whether all of `other` are in this set.
     pub const fn contains(self, other: Self) -> bool {
@@ -519,6 +525,8 @@ pub struct Expectations {
     pub features: Features,
     /// Whether this end sends a stream as well, over the same connections: the dialling side must want that too.
     pub duplex: bool,
+    /// Whether this end opens the connections of a tunnel: then the other one must accept them.
+    pub initiates: bool,
 }
 
 /// Whether this end can work with the one that said hello; if not, what to answer. The sentences tell no
@@ -539,6 +547,10 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
     if missing != Features::NONE {
         let sentence = format!("the sender needs features that the receiver does not have: {missing}");
         return refuse(RefusalCode::Feature, sentence);
+    }
+    if ours.initiates && hello.features.contains(Features::INITIATES) {
+        let sentence = "both ends initiate, and so nothing would ever come: one of them must terminate";
+        return refuse(RefusalCode::Feature, sentence.into());
     }
     // No option is known yet.
     if let Some(option) = hello.options.iter().find(|option| option.mandatory) {

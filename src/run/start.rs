@@ -49,8 +49,12 @@ impl Parts<'_> {
         let sharing = if lent.is_some() { Sharing::Owner } else { Sharing::Sole };
         let settings = self.reception(sharing);
         let features = if lent.is_some() { ABILITIES | Features::DUPLEX } else { ABILITIES };
-        let expectations =
-            Expectations { checkphrase: self.common.checkphrase, features, duplex: lent.is_some() };
+        let expectations = Expectations {
+            checkphrase: self.common.checkphrase,
+            features,
+            duplex: lent.is_some(),
+            initiates: self.ends.features().contains(Features::INITIATES),
+        };
         let (mut start, orders) =
             rx::Start::new(settings, expectations, listener, sink, self.hazard.clone()).map_err(cannot)?;
         if let Some(announce) = self.ends.announce(Way::In) {

@@ -181,7 +181,8 @@ impl Rx {
     }
 
     fn hello(&mut self, net: &mut Net, conn: usize) {
-        let ours = Expectations { checkphrase: None, features: Features::CHECKSUM, duplex: false };
+        let ours =
+            Expectations { checkphrase: None, features: Features::CHECKSUM, duplex: false, initiates: false };
         let Some(peer) = self.conns.get_mut(&conn) else { return };
         let hello = match Hello::decode(&peer.inbox) {
             Ok(None) => return,

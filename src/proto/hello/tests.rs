@@ -1,7 +1,11 @@
 use super::*;
 
-const OURS: Expectations =
-    Expectations { checkphrase: Some(*b"OURS"), features: Features::CHECKSUM, duplex: false };
+const OURS: Expectations = Expectations {
+    checkphrase: Some(*b"OURS"),
+    features: Features::CHECKSUM,
+    duplex: false,
+    initiates: false,
+};
 
 fn hello() -> Hello {
     Hello {
@@ -89,6 +93,15 @@ fn duplex_is_wanted_by_both_or_by_neither() {
     let (code, sentence) = refused(hello(), Expectations { duplex: true, ..OURS });
     assert_eq!(code, RefusalCode::Direction);
     assert!(sentence.starts_with("the receiver says duplex"), "{sentence}");
+}
+
+#[test]
+fn two_ends_that_initiate_would_wait_for_ever() {
+    let initiates = Hello { features: Features::INITIATES, ..hello() };
+    assert_eq!(check(&initiates, &OURS), Ok(()), "the other one accepts, or does not know of it");
+    let ours = Expectations { initiates: true, ..OURS };
+    assert_eq!(check(&hello(), &ours), Ok(()));
+    assert_eq!(refused(initiates, ours).0, RefusalCode::Feature);
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub struct Tunnel {
     /// Rung when the sink has more to look at than its commands.
     to_sink: Bell,
     directions: [bool; 2],
+    /// Whether it opens connections, and accepts none.
+    initiates: bool,
 }
 
 struct State {
@@ -108,6 +110,7 @@ impl Tunnel {
             EdgePlan::Initiate { host, port } => (Edge::Initiate(host, port), None),
             EdgePlan::Stdio | EdgePlan::Exec { .. } => return Err(io::ErrorKind::InvalidInput.into()),
         };
+        let initiates = matches!(edge, Edge::Initiate(..));
         let state = State {
             phase: Phase::Unmet,
             far: [None, None],
@@ -120,13 +123,23 @@ impl Tunnel {
             to_source: Bell::new()?,
             to_sink: Bell::new()?,
             directions: settings.directions,
+            initiates,
         };
         Ok((Arc::new(tunnel), port))
     }
 
     /// What to tell the far ends about this end.
     pub fn features(&self) -> Features {
-        if self.directions == [true, true] { Features::TUNNEL } else { Features::NONE }
+        match (self.has_records(), self.initiates) {
+            (false, _) => Features::NONE,
+            (true, true) => Features::TUNNEL | Features::INITIATES,
+            (true, false) => Features::TUNNEL,
+        }
+    }
+
+    /// Whether this end can carry any number of connections.
+    fn has_records(&self) -> bool {
+        self.directions == [true, true]
     }
 
     /// The far end of one direction was met, with these features.
@@ -136,7 +149,7 @@ impl Tunnel {
         if (0..2).any(|way| self.directions[way] && state.far[way].is_none()) {
             return;
         }
-        let records = self.features() == Features::TUNNEL && state.far == [Some(true); 2];
+        let records = self.has_records() && state.far == [Some(true); 2];
         let mixed = self.directions == [true, true] && state.far[0] != state.far[1];
         let phase = match (&state.phase, records) {
             (Phase::Failed(_), _) | (Phase::Records(_), true) => return,
