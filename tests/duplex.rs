@@ -6,10 +6,11 @@ mod pair;
 mod relay;
 mod util;
 
-use millipede::proto::hello::{Direction, Features, Hello, Id, Reply};
+use millipede::proto::hello::{Direction, Features, Hello, Id, Reply, Welcome};
+use millipede::proto::wire::{Edge, Frame, decode};
 use pair::{connect, echo, ping, port, server, there_and_back};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 use util::proxy::Proxy;
@@ -100,6 +101,27 @@ fn either_may_start_first_and_the_words_of_a_stream_stand_with_rx_too() {
         let said = process.said();
         assert!(said.contains("sent ") && said.contains("received "), "{said}");
     }
+}
+
+#[test]
+fn both_ends_report_both_streams_whatever_has_ended() {
+    let pair = Pair::start(&["charmode"], &["charmode", "threads", "2"]);
+    let (at_l, at_d) = (pair.l.collect(), pair.d.collect());
+    let mut input = pair.l.stdin();
+    feed(&mut input, 0, 500).unwrap();
+    at_d.await_bytes(500);
+    pair.d.feed(0);
+    assert_eq!(at_l.join(), 0);
+    for (process, link) in
+        [(&pair.d, format!("127.0.0.1:{}", pair.net.port)), (&*pair.l, "from 127.0.0.1".into())]
+    {
+        process.signal(Signal::USR1);
+        process.expect("millipede: rx: ");
+        process.expect("millipede: tx: ");
+        process.expect(&link);
+    }
+    drop(input);
+    pair.assert_ended(0, 0);
 }
 
 // ---- ends and breaks -----------------------------------------------------------------------------------
@@ -346,6 +368,49 @@ fn say_hello(port: u16, attempt: u32) -> TcpStream {
     stream.read_exact(&mut answer).unwrap();
     assert!(matches!(Reply::decode(&answer), Ok(Some((Reply::Welcome(_), 76)))));
     stream
+}
+
+#[test]
+fn the_side_that_dials_says_welcome_before_anything_else() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let d =
+        tx(listener.local_addr().unwrap().port(), &["duplex", "threads", "1", "buffer", "8M", "checksum"]);
+    d.feed(10);
+    let (mut stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut bytes = [0; 78];
+    stream.read_exact(&mut bytes).unwrap();
+    let (said, _) = Hello::decode(&bytes).unwrap().expect("a whole hello");
+    assert_eq!(said.direction, Direction::Duplex);
+    assert!(said.features.contains(Features::DUPLEX | Features::CHECKSUM));
+    let welcome = Welcome {
+        instance: Id::new([3; 16]),
+        next: 0,
+        edge: Edge { bytes: 1 << 20, legs: 100 },
+        leg_max: 64 << 10,
+        features: Features::DUPLEX,
+        buffer: 4 << 20,
+    };
+    stream.write_all(&Reply::Welcome(welcome).encode()).unwrap();
+    let mut bytes = [0; 76];
+    stream.read_exact(&mut bytes).unwrap();
+    let Ok(Some((Reply::Welcome(its), 76))) = Reply::decode(&bytes) else { panic!("no welcome: {bytes:?}") };
+    assert_eq!((its.next, its.leg_max, its.buffer), (0, 64 << 10, 8 << 20), "the smaller buffer decides");
+    assert!(
+        its.edge.bytes > 1 << 20
+            && its.features.contains(Features::DUPLEX)
+            && its.instance != Id::new([3; 16])
+    );
+    let mut bytes = Vec::new();
+    let frame = loop {
+        if let Some((frame, _)) = decode(&bytes).expect("frames follow") {
+            break frame;
+        }
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        bytes.push(byte[0]);
+    };
+    assert!(matches!(frame, Frame::Leg(_) | Frame::Ping { .. } | Frame::Ack(_)), "{frame:?}");
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! Step 1 cuts the input into legs (one thread), 2 keeps window and schedule (the owner of the sending
 //! state), 3 checks and 4 writes legs (in parallel), 5 reads and checks them (in parallel), 6 reorders and
 //! acknowledges (the owner of the receiving state), 7 writes in order (one thread). Acknowledgements come
-//! back on the same connections.
+//! back on the same connections. With `duplex` the same workers carry a second stream the other way: both ends have
+//! both hubs, and one of the two owns the connections.
 
 pub mod accept;
 pub mod conn;
