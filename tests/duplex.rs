@@ -171,6 +171,47 @@ fn connections_may_die_at_any_time() {
 }
 
 #[test]
+fn a_network_that_falls_silent_is_outlived_by_both_streams() {
+    let pair = Pair::start(&["charmode"], &["charmode", "threads", "2"]);
+    let (at_l, at_d) = (pair.l.collect(), pair.d.collect());
+    let (mut to_l, mut to_d) = (pair.d.stdin(), pair.l.stdin());
+    feed(&mut to_l, 0, 1000).unwrap();
+    feed(&mut to_d, 0, 1000).unwrap();
+    at_l.await_bytes(1000);
+    at_d.await_bytes(1000);
+    pair.net.hold(true, true);
+    feed(&mut to_l, 1000, 1000).unwrap();
+    feed(&mut to_d, 1000, 1000).unwrap();
+    pair.d.expect("no connection works");
+    pair.l.expect("no connection from the sender");
+    pair.net.hold(false, false);
+    at_l.await_bytes(2000);
+    at_d.await_bytes(2000);
+    pair.d.expect("the transfer goes on");
+    pair.l.expect("the transfer goes on");
+    drop((to_l, to_d));
+    pair.assert_ended(0, 0);
+}
+
+#[test]
+fn a_process_that_was_stopped_goes_on() {
+    for at_d in [true, false] {
+        let words = ["rate", "10M", "verbose", "2"];
+        let pair = Pair::start(&words, &[&words[..], &["threads", "2"]].concat());
+        let (at_l, at_d_out) = (pair.l.collect(), pair.d.collect());
+        pair.d.feed(30_000_000);
+        pair.l.feed(30_000_000);
+        at_l.await_bytes(1_000_000);
+        let (stopped, other) = if at_d { (&pair.d, &*pair.l) } else { (&*pair.l, &pair.d) };
+        stopped.signal(Signal::STOP);
+        other.expect("lost (silent)");
+        stopped.signal(Signal::CONT);
+        pair.assert_ended(0, 0);
+        assert_eq!((at_l.join(), at_d_out.join()), (30_000_000, 30_000_000));
+    }
+}
+
+#[test]
 fn chaos_at_both_ends_changes_nothing() {
     let pair = Pair::start(&["chaos", "90"], &["chaos", "70", "threads", "4", "checksum"]);
     let (at_l, at_d) = (pair.l.collect(), pair.d.collect());

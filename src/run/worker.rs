@@ -404,7 +404,7 @@ impl Worker {
     /// Nothing is to be read now.
     fn look_for_life(&mut self, now: Instant) -> Result<(), LossReason> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        if self.receiving.as_ref().is_some_and(|role| role.is_deserted(now, connection)) {
+        if self.receiving.as_mut().is_some_and(|role| role.is_deserted(now, connection)) {
             return Err(LossReason::Silent);
         }
         if let Some(sending) = self.sending.as_mut().filter(|role| !role.is_over()) {

@@ -150,6 +150,8 @@ pub struct Receiving {
     told: Option<Ack>,
     ack_due: bool,
     unasked_at: Instant,
+    /// Nothing has been heard for a long time.
+    deserted: bool,
 }
 
 impl Receiving {
@@ -195,6 +197,7 @@ impl Receiving {
             told: None,
             ack_due: false,
             unasked_at: Instant::now() + UNASKED,
+            deserted: false,
         }
     }
 
@@ -211,6 +214,7 @@ impl Receiving {
         self.open = self.terms.is_none();
         let (loss, why) = match why {
             LossReason::Closed => (Loss::Closed, "closed by the sender".into()),
+            LossReason::Silent if self.deserted => (Loss::Silent, format!("silent for {} s", REAP.as_secs())),
             LossReason::Silent => (Loss::Silent, "silent".into()),
             why => (Loss::Closed, why.to_string()),
         };
@@ -264,8 +268,9 @@ impl Receiving {
     }
 
     /// Whether nobody uses the connection any more, as of a read that found nothing.
-    pub fn is_deserted(&self, now: Instant, connection: &Connection) -> bool {
-        now.saturating_duration_since(connection.heard()) >= REAP
+    pub fn is_deserted(&mut self, now: Instant, connection: &Connection) -> bool {
+        self.deserted = now.saturating_duration_since(connection.heard()) >= REAP;
+        self.deserted
     }
 
     // ---- acknowledging --------------------------------------------------------------------------------
