@@ -122,13 +122,18 @@ pub const LATE_AT_LEAST: Duration = Duration::from_millis(200);
 /// When a leg is late on a connection that nothing is known about yet.
 pub const LATE_UNMEASURED: Duration = Duration::from_secs(1);
 
+/// How much of what was measured before still counts at the next measurement of a connection's rate.
+const KEPT: f64 = 0.75;
+
 /// What is known about the pace of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
     /// Smoothed round trip of the protocol's own pings; behind a forwarded port the kernel's is a lie.
     rtt: Option<Duration>,
-    /// Smoothed bytes per second while it had something to carry.
-    rate: Option<f64>,
+    /// Bytes confirmed, and the seconds they took while there was something to carry; of both the latest count
+    /// most. Kept apart, so that a slow start weighs as much as it lasts: acknowledgements of small legs that
+    /// come in one burst say nothing about how fast a large one will be.
+    carried: (f64, f64),
     /// Smoothed difference between the time legs took and the time they should have needed, in seconds.
     deviation: f64,
     acked_at: Option<Instant>,
@@ -147,7 +152,8 @@ impl Pace {
 
     /// The smoothed rate in bytes per second, if any was measured.
     pub fn rate(&self) -> Option<f64> {
-        self.rate
+        let (bytes, seconds) = self.carried;
+        (seconds > 0.0).then(|| bytes / seconds)
     }
 
     /// `bytes` were confirmed at `now`; the first of them had been given at `sent`, when the connection
@@ -155,8 +161,8 @@ impl Pace {
     pub fn confirmed(&mut self, now: Instant, sent: Instant, bytes: u64, needed: Option<Duration>) {
         let from = self.acked_at.map_or(sent, |at| at.max(sent));
         let took = now.saturating_duration_since(from).as_secs_f64().max(1e-5);
-        let sample = bytes as f64 / took;
-        self.rate = Some(self.rate.map_or(sample, |old| old + (sample - old) / 4.0));
+        let (before, seconds) = self.carried;
+        self.carried = (before * KEPT + bytes as f64, seconds * KEPT + took);
         self.acked_at = Some(now);
         if let Some(needed) = needed {
             let off = (now.saturating_duration_since(sent).as_secs_f64() - needed.as_secs_f64()).abs();
@@ -166,7 +172,7 @@ impl Pace {
 
     /// How long it should need for `bytes`, all that it was given included. None until measured.
     pub fn need(&self, bytes: u64) -> Option<Duration> {
-        let carrying = bytes as f64 / self.rate?.max(1.0);
+        let carrying = bytes as f64 / self.rate()?.max(1.0);
         Some(self.rtt.unwrap_or_default() + Duration::from_secs_f64(carrying.min(3600.0)))
     }
 
@@ -222,6 +228,16 @@ mod tests {
             legs.follow(start + ms(600 * (i + 1)), 1e4, 1);
         }
         assert_eq!(legs.get(), LEG_FIRST);
+    }
+
+    #[test]
+    fn small_legs_confirmed_in_a_burst_promise_nothing_about_a_large_one() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        pace.round_trip(ms(20));
+        pace.confirmed(start + ms(20), start, 16 << 10, None);
+        pace.confirmed(start + ms(21), start + ms(1), 16 << 10, None);
+        let need = pace.need(1 << 20).unwrap();
+        assert!(need > ms(500), "it has never carried more than 32 KiB in a round trip: {need:?}");
     }
 
     #[test]

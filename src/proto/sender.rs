@@ -15,7 +15,7 @@
 //! ```
 
 use super::leg::{Leg, Payload};
-use super::sched::Pace;
+use super::sched::{LATE_UNMEASURED, Pace};
 use super::wire::{Ack, Edge, Fin};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -84,8 +84,8 @@ struct Held {
     late: Option<Instant>,
     /// When the first of its copies should be there, as far as is known.
     expected: Option<Instant>,
-    /// When it is late for its own link; ≥ `late`.
-    late_here: Option<Instant>,
+    /// How long the latest copy may take before it is late; while fresh, zero.
+    patience: Duration,
     /// Copies given to connections so far.
     copies: u32,
     /// Times it arrived damaged; < [`FAILURES_MAX`].
@@ -191,7 +191,7 @@ impl Sender {
             carriers: 0,
             sent: None,
             late: None,
-            late_here: None,
+            patience: Duration::ZERO,
             expected: None,
             copies: 0,
             failures: 0,
@@ -233,7 +233,7 @@ impl Sender {
         self.again.clear();
         self.lates.clear();
         for held in &mut self.held {
-            (held.sent, held.late, held.late_here, held.expected) = (None, None, None, None);
+            (held.sent, held.late, held.expected) = (None, None, None);
         }
     }
 
@@ -404,24 +404,23 @@ impl Sender {
         let lane = self.lanes[worker].get_or_insert_default();
         lane.bytes_in_flight += held.len;
         let need = lane.pace.need(lane.bytes_in_flight);
-        // on its own link, each further copy under way is given twice the time of the one before, so that
-        // a path that slows down for everybody is not filled with copies
-        let patience = lane.pace.late_after(need);
-        held.late_here = Some(now + patience * (1 << held.carriers.count_ones().min(6)));
+        held.patience = lane.pace.late_after(need);
         lane.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
         if held.copies > 0 {
             self.stats.legs_again += 1;
             self.stats.bytes_again += held.len;
         }
+        // what a connection of unknown pace is tried with has been helped: one trial at a time is enough
+        let trial = (held.copies > 0).then_some(LATE_UNMEASURED);
         held.copies += 1;
         let before = held.expected.filter(|at| *at > now && held.carriers != 0);
         held.carriers |= 1 << worker;
         held.sent = Some(now);
-        held.expected = before.into_iter().chain(need.map(|need| now + need)).min();
-        if let Some(was_late) = held.late.replace(now + patience) {
+        held.expected = before.into_iter().chain(need.or(trial).map(|need| now + need)).min();
+        if let Some(was_late) = held.late.replace(now + held.patience) {
             self.lates.remove(&(was_late, sequence));
         }
-        self.lates.insert((now + patience, sequence));
+        self.lates.insert((now + held.patience, sequence));
         let payload = held.payload.clone().unwrap_or_else(|| unreachable!("only unreceived legs are sent"));
         Leg { crc: held.crc, ..Leg::new(sequence, held.offset, payload) }
     }

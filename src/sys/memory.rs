@@ -10,6 +10,9 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::{NonNull, null_mut};
 use std::slice;
 
+/// The usual size of a huge page, in bytes: that of x86-64, and of arm64 with pages of 4 KiB.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// An anonymous private mapping, zero at first. Pages that are never touched cost nothing.
 #[derive(Debug)]
 pub struct Region {
@@ -25,10 +28,16 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
-    /// Maps `len` bytes, which may be any number from 1; the kernel rounds up to pages.
+    /// Maps `len` bytes, which may be any number from 1; the kernel rounds up to pages. Whole huge pages are
+    /// asked for as such.
     ///
     /// Errors: `ENOMEM` when the kernel gives no more, `EINVAL` for a length of 0.
     pub fn new(len: usize) -> io::Result<Region> {
+        let whole = len > 0 && len.is_multiple_of(HUGE_PAGE);
+        if whole { Self::aligned(len) } else { Self::map(len) }
+    }
+
+    fn map(len: usize) -> io::Result<Region> {
         if isize::try_from(len).is_err() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
@@ -37,6 +46,50 @@ impl Region {
         let start = unsafe { mmap_anonymous(null_mut(), len, access, MapFlags::PRIVATE) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Region { start, len })
+    }
+
+    /// `len` bytes, a multiple of [`HUGE_PAGE`], that begin where a huge page can: one fault and one entry of the
+    /// TLB where there would be 512.
+    fn aligned(len: usize) -> io::Result<Region> {
+        let mut region = Self::map(len.saturating_add(HUGE_PAGE))?;
+        region.give_up_start(region.start.align_offset(HUGE_PAGE));
+        region.give_up_end(len);
+        region.ask_for_huge_pages();
+        Ok(region)
+    }
+
+    /// Unmaps the first `bytes`, a multiple of a page and less than all.
+    fn give_up_start(&mut self, bytes: usize) {
+        assert!(bytes < self.len);
+        // SAFETY: they are part of this value's own mapping, and `&mut self` excludes any reference to them.
+        if bytes > 0 && unsafe { munmap(self.start.as_ptr().cast(), bytes) }.is_ok() {
+            // SAFETY: still inside the mapping.
+            self.start = unsafe { self.start.add(bytes) };
+            self.len -= bytes;
+        }
+    }
+
+    /// Unmaps all but the first `len` bytes, a multiple of a page and not 0.
+    fn give_up_end(&mut self, len: usize) {
+        assert!(0 < len && len <= self.len);
+        // SAFETY: inside the mapping, or at its end.
+        let end = unsafe { self.start.add(len) };
+        if len < self.len {
+            // SAFETY: they are part of this value's own mapping, and `&mut self` excludes any reference to them.
+            // Should it fail they stay mapped, unused and untouched.
+            let _ = unsafe { munmap(end.as_ptr().cast(), self.len - len) };
+            self.len = len;
+        }
+    }
+
+    /// A kernel without huge pages says no, which is no loss.
+    fn ask_for_huge_pages(&self) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the mapping is this value's own, and the advice changes no byte of it.
+        let _ = unsafe {
+            let advice = rustix::mm::Advice::LinuxHugepage;
+            rustix::mm::madvise(self.start.as_ptr().cast(), self.len, advice)
+        };
     }
 }
 
@@ -123,6 +176,15 @@ mod tests {
         assert!(Region::new(0).is_err());
         assert!(Region::new(usize::MAX).is_err());
         assert!(Region::new(1 << 60).is_err());
+    }
+
+    #[test]
+    fn whole_huge_pages_begin_where_one_can() {
+        for pages in 1..4 {
+            let mut region = Region::new(pages * HUGE_PAGE).unwrap();
+            assert_eq!((region.as_ptr().align_offset(HUGE_PAGE), region.len()), (0, pages * HUGE_PAGE));
+            region.fill(1);
+        }
     }
 
     #[test]

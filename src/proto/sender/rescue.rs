@@ -8,7 +8,7 @@
 //!    its connections hold, and these are *suspect*: no new legs until they answer.
 //! 3. A leg never sent, if the window admits it; that is the ordinary case, and not decided here.
 //! 4. A *late copy*: a leg whose latest copy is late. Links other than those that carry it may take it at once,
-//!    its own only after a longer time, which doubles with each copy under way.
+//!    its own only after a time that doubles with each copy under way there, those of suspects aside.
 //! 5. When the output is *starving* for the head, or *the input has ended*: a leg of a slow connection, if this
 //!    one needs less than half the time, or the leg is overdue.
 //!
@@ -59,7 +59,7 @@ impl Sender {
     fn late_head(&self) -> Option<Instant> {
         let head = self.held.front()?;
         let overtaken = self.rescues && head.carriers != 0 && head.sent? < self.newest_received?;
-        (overtaken && !self.again.contains(&self.first)).then_some(head.late_here?)
+        (overtaken && !self.again.contains(&self.first)).then(|| head.late_among(head.carriers))?
     }
 
     /// When, after `now`, `rescue` or `take` for an idle connection may have something to do unasked.
@@ -100,7 +100,8 @@ impl Sender {
     fn next_late(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
         let late = self.lates.iter().take_while(|(at, _)| *at <= now).map(|(_, sequence)| *sequence);
         let wanted = |held: &Held| {
-            let late = held.carriers & mates == 0 || held.late_here.is_some_and(|at| at <= now);
+            let here = held.carriers & mates & self.willing();
+            let late = held.carriers & mates == 0 || held.late_among(here).is_some_and(|at| at <= now);
             held.carriers != 0 && late && self.suits(now, worker, mates, held)
         };
         late.filter(|sequence| self.get(*sequence).is_some_and(wanted)).min()
@@ -134,7 +135,8 @@ impl Sender {
         let (own, willing) = (1 << worker, self.willing());
         let sounder = held.damaged_on & own != 0 && willing & !held.damaged_on != 0;
         let elsewhere = held.carriers & mates != 0 && willing & !mates & !held.carriers != 0;
-        let waited = held.late_here.is_none_or(|at| at + OTHER_LINK_FIRST <= now);
+        let here = held.carriers & mates & willing;
+        let waited = held.late_among(here).is_none_or(|at| at + OTHER_LINK_FIRST <= now);
         held.carriers & own == 0 && (waited || !sounder && !elsewhere)
     }
 
@@ -186,6 +188,15 @@ impl Helper<'_> {
         let need = pace.need(self.own.bytes_in_flight + flight.len).or(guess)?;
         // of two connections on one link, each may be only as slow as the other makes it
         Some(if mate { need.max(MATE_NEED) } else { need })
+    }
+}
+
+impl Held {
+    /// When its latest copy is late for these carriers: each further copy under way is given twice the time of
+    /// the one before, so that a path that slows down for everybody is not filled with copies. None while fresh.
+    fn late_among(&self, carriers: u32) -> Option<Instant> {
+        let further = carriers.count_ones().saturating_sub(1).min(6);
+        Some(self.sent? + self.patience * (1 << further))
     }
 }
 

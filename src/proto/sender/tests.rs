@@ -1,4 +1,5 @@
 use super::super::receiver::{Arrival, Receiver};
+use super::super::sched::LATE_AT_LEAST;
 use super::*;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -735,4 +736,38 @@ proptest! {
         }
         model.finish()?;
     }
+}
+
+#[test]
+fn what_starves_the_output_is_tried_on_one_unknown_connection_at_a_time() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let (mut sender, start) = (new_sender(4), Instant::now());
+    for worker in 0..4 {
+        assert_eq!(attach(&mut sender, worker, 0, edge(2 * LEN)), Ok(true));
+    }
+    push(&mut sender, 3);
+    assert_eq!(take(&mut sender, start, 0), Some(0));
+    let slow = Ack { next: 1, delivered: LEN, edge: edge(2 * LEN), count: 1, blocked_ms: 0 };
+    let now = start + 3 * SECOND;
+    sender.ack(now, 0, &slow).unwrap();
+    assert_eq!(take(&mut sender, now, 0), Some(1), "which will take it 3 s, and the window is shut");
+    let mates = 0b1110;
+    let tried = (1..4).filter(|worker| sender.take(now, *worker, mates).is_some()).collect::<Vec<_>>();
+    assert_eq!(tried, [1]);
+}
+
+#[test]
+fn a_suspect_does_not_keep_its_link_from_helping() {
+    let (mut sender, start) = sender(4, 2);
+    let (first, second) = (0b0011, 0b1100);
+    assert_eq!(sender.take(start, 0, first).map(|leg| leg.sequence), Some(0));
+    assert_eq!(sender.take(start + ms(1), 2, second).map(|leg| leg.sequence), Some(1));
+    sender.round_trip(2, ms(10));
+    sender.ack(start + ms(11), 2, &ack(0, 1)).unwrap();
+    let late = start + LATE_UNMEASURED;
+    assert_eq!(sender.rescue(late), Some((0, 0)));
+    assert_eq!(sender.take(late, 1, first).map(|leg| leg.sequence), None, "another link first");
+    assert_eq!(sender.take(late, 2, second).map(|leg| leg.sequence), Some(0));
+    let later = late + 2 * LATE_AT_LEAST + ms(1);
+    assert_eq!(sender.take(later, 1, first).map(|leg| leg.sequence), Some(0), "its mate is not its link");
 }

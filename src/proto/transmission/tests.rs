@@ -346,7 +346,7 @@ fn a_rescued_leg_prefers_another_link() {
     rig.frame(0, ack(0, 1));
     rig.does(|s, now| s.ready(now, 0));
     rig.later(ms(999));
-    rig.later(secs(2));
+    rig.later(secs(1));
     assert_eq!(rig.sent(), [(3, 0)], "worker 0 is ready too, but on the link that is slow");
 }
 
