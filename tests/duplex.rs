@@ -321,15 +321,18 @@ fn an_end_that_is_killed_when_one_stream_is_over_is_missed() {
 
 #[test]
 fn a_command_at_one_end_talks_to_the_other() {
-    let pair = Pair::start(&["exec", "tr a-z A-Z"], &["threads", "2"]);
-    let mut input = pair.d.stdin();
-    let mut output = pair.d.stdout();
-    input.write_all(b"hello there\n").unwrap();
-    drop(input);
-    let mut back = String::new();
-    output.read_to_string(&mut back).unwrap();
-    assert_eq!(back, "HELLO THERE\n");
-    pair.assert_ended(0, 0);
+    for at_l in [true, false] {
+        let exec: &[&str] = &["exec", "tr a-z A-Z"];
+        let pair = if at_l { Pair::start(exec, &[]) } else { Pair::start(&[], exec) };
+        let other = if at_l { &pair.d } else { &*pair.l };
+        let (mut input, mut output) = (other.stdin(), other.stdout());
+        input.write_all(b"hello there\n").unwrap();
+        drop(input);
+        let mut back = String::new();
+        output.read_to_string(&mut back).unwrap();
+        assert_eq!(back, "HELLO THERE\n");
+        pair.assert_ended(0, 0);
+    }
 }
 
 #[test]

@@ -12,11 +12,16 @@
 //! caller, and never printed: who knows a session's id can inject into it.
 
 use std::fmt;
-use std::ops::BitOr;
 
 use super::codec::{self, CRC, Reader, SENTENCE_MAX, Shape, Unsound};
 use super::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
 use super::wire::Edge;
+
+mod check;
+mod features;
+
+pub use check::{Expectations, check};
+pub use features::Features;
 
 /// How every hello and reply begins. The first byte is neither ASCII nor UTF-8, so no text protocol begins
 /// like this; the line ends show a path that translates them.
@@ -130,67 +135,6 @@ pub enum Direction {
     Transmit = 1,
     /// It sends a stream and receives another.
     Duplex = 2,
-}
-
-/// A set of features. A bit of the lower half is mandatory: who does not know it refuses. One of the upper
-/// half is an offer, and who does not know it passes over it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Features(pub u64);
-
-impl Features {
-    /// None.
-    pub const NONE: Self = Self(0);
-    /// Every leg and the stream have a CRC-32, which the receiver verifies.
-    pub const CHECKSUM: Self = Self(1 << 0);
-    /// The stream holds connections that the far end opens: they are multiplexed inside it.
-    pub const TUNNEL: Self = Self(1 << 1);
-    /// The session's connections carry a second stream, the other way.
-    pub const DUPLEX: Self = Self(1 << 2);
-    /// With [`Features::TUNNEL`]: this end opens connections that the other one accepts.
-    pub const INITIATES: Self = Self(1 << 32);
-
-    const MANDATORY: u64 = u32::MAX as u64;
-    const NAMES: [(Self, &'static str); 4] = [
-        (Self::CHECKSUM, "checksum"),
-        (Self::TUNNEL, "tunnel"),
-        (Self::DUPLEX, "duplex"),
-        (Self::INITIATES, "initiate"),
-    ];
-
-    /// Whether all of `other` are in this set.
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Those in this set that one who has only `known` must refuse.
-    const fn refused_by(self, known: Self) -> Self {
-        Self(self.0 & !known.0 & Self::MANDATORY)
-    }
-}
-
-impl BitOr for Features {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl fmt::Display for Features {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        let mut words = Vec::new();
-        for (feature, name) in Self::NAMES {
-            if self.contains(feature) {
-                rest &= !feature.0;
-                words.push(name.to_owned());
-            }
-        }
-        if rest != 0 {
-            words.push(format!("{rest:#x}"));
-        }
-        f.write_str(&words.join(", "))
-    }
 }
 
 /// The listener takes the connection; or, as an answer to that, the dialling side of a duplex one does.
@@ -513,59 +457,6 @@ impl RefusalCode {
             11 => Self::Direction,
             _ => return None,
         })
-    }
-}
-
-/// What a listener holds a hello against.
-#[derive(Clone, Copy, Debug)]
-pub struct Expectations {
-    /// What the sender must have too; with `None` it must have none.
-    pub checkphrase: Option<[u8; 4]>,
-    /// What this end can make use of.
-    pub features: Features,
-    /// Whether this end sends a stream as well, over the same connections: the dialling side must want that too.
-    pub duplex: bool,
-    /// Whether this end opens the connections of a tunnel: then the other one must accept them.
-    pub initiates: bool,
-}
-
-/// Whether this end can work with the one that said hello; if not, what to answer. The sentences tell no
-/// more of our checkphrase than whether there is one.
-pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
-    let refuse = |code, sentence| Err(Refusal { code, sentence });
-    if hello.checkphrase != ours.checkphrase {
-        return refuse(RefusalCode::Checkphrase, phrases(hello.checkphrase, ours.checkphrase).into());
-    }
-    if (hello.direction == Direction::Duplex) != ours.duplex {
-        let sentence = match ours.duplex {
-            false => "the sender says duplex and the receiver does not: say it at both ends or at neither",
-            true => "the receiver says duplex and the sender does not: say it at both ends or at neither",
-        };
-        return refuse(RefusalCode::Direction, sentence.into());
-    }
-    let missing = hello.features.refused_by(ours.features);
-    if missing != Features::NONE {
-        let sentence = format!("the sender needs features that the receiver does not have: {missing}");
-        return refuse(RefusalCode::Feature, sentence);
-    }
-    if ours.initiates && hello.features.contains(Features::INITIATES) {
-        let sentence = "both ends initiate, and so nothing would ever come: one of them must terminate";
-        return refuse(RefusalCode::Feature, sentence.into());
-    }
-    // No option is known yet.
-    if let Some(option) = hello.options.iter().find(|option| option.mandatory) {
-        let sentence = format!("the sender insists on option {}, unknown to the receiver", option.id);
-        return refuse(RefusalCode::Option, sentence);
-    }
-    Ok(())
-}
-
-/// How the checkphrases differ.
-fn phrases(theirs: Option<[u8; 4]>, ours: Option<[u8; 4]>) -> &'static str {
-    match (theirs, ours) {
-        (None, Some(_)) => "the receiver has a checkphrase and the sender has none",
-        (Some(_), None) => "the sender has a checkphrase and the receiver has none",
-        _ => "the checkphrases of sender and receiver differ",
     }
 }
 

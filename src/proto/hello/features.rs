@@ -1,0 +1,65 @@
+//! What ends can do beyond the least.
+
+use std::fmt;
+use std::ops::BitOr;
+
+/// A set of features. A bit of the lower half is mandatory: who does not know it refuses. One of the upper
+/// half is an offer, and who does not know it passes over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Features(pub u64);
+
+impl Features {
+    /// None.
+    pub const NONE: Self = Self(0);
+    /// Every leg and the stream have a CRC-32, which the receiver verifies.
+    pub const CHECKSUM: Self = Self(1 << 0);
+    /// The stream holds connections that the far end opens: they are multiplexed inside it.
+    pub const TUNNEL: Self = Self(1 << 1);
+    /// The session's connections carry a second stream, the other way.
+    pub const DUPLEX: Self = Self(1 << 2);
+    /// With [`Features::TUNNEL`]: this end opens connections that the other one accepts.
+    pub const INITIATES: Self = Self(1 << 32);
+
+    const MANDATORY: u64 = u32::MAX as u64;
+    const NAMES: [(Self, &'static str); 4] = [
+        (Self::CHECKSUM, "checksum"),
+        (Self::TUNNEL, "tunnel"),
+        (Self::DUPLEX, "duplex"),
+        (Self::INITIATES, "initiate"),
+    ];
+
+    /// Whether all of `other` are in this set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Those in this set that one who has only `known` must refuse.
+    pub(super) const fn refused_by(self, known: Self) -> Self {
+        Self(self.0 & !known.0 & Self::MANDATORY)
+    }
+}
+
+impl BitOr for Features {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Display for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        let mut words = Vec::new();
+        for (feature, name) in Self::NAMES {
+            if self.contains(feature) {
+                rest &= !feature.0;
+                words.push(name.to_owned());
+            }
+        }
+        if rest != 0 {
+            words.push(format!("{rest:#x}"));
+        }
+        f.write_str(&words.join(", "))
+    }
+}
