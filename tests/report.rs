@@ -3,6 +3,7 @@
 mod util;
 
 use std::io::{Read, Write};
+use std::process::Stdio;
 use util::{DEADLINE, Process, Rx, Signal, carry, eventually, pattern, tx};
 
 const MIB: usize = 1 << 20;
@@ -121,7 +122,9 @@ fn reports_disturb_nothing() {
 #[test]
 fn a_process_with_both_directions_reports_both() {
     let far = Rx::start(&[]);
-    let both = Rx::start_as(&["rx", "0", "tx", "127.0.0.1", &far.port.to_string(), "threads", "1"]);
+    // with an input that stays open, so that neither direction ends
+    let words = ["rx", "0", "tx", "127.0.0.1", &far.port.to_string(), "threads", "1"];
+    let both = Rx::spawn(util::millipede(&words).stdin(Stdio::piped()).stdout(Stdio::piped()));
     report(&both, &["millipede: rx: no sender yet"]);
     report(&both, &["millipede: tx: "]);
 }

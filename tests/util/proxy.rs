@@ -35,6 +35,9 @@ struct Control {
     /// Change the next byte that passes each way.
     garble: [bool; 2],
     over: bool,
+    /// Orders given, and of those how many have been in force for everything that passed since.
+    ordered: u64,
+    obeyed: u64,
     /// What has happened: connections now, killed ever, accepted ever, bytes passed on each way.
     open: usize,
     killed: usize,
@@ -70,7 +73,8 @@ impl Proxy {
 
     /// From now on nothing passes from the sender to the receiver (`data`), or back (`acks`).
     pub fn hold(&self, data: bool, acks: bool) {
-        self.order(|control| control.hold = [data, acks]);
+        let order = self.order(|control| control.hold = [data, acks]);
+        self.control.wait(super::DEADLINE, |control| control.obeyed >= order);
     }
 
     /// Changes the next byte that passes from the receiver to the sender, on whichever connection.
@@ -110,9 +114,16 @@ impl Proxy {
         assert!(open, "{} of {count} connections", self.open());
     }
 
-    fn order(&self, change: impl FnOnce(&mut Control)) {
-        self.control.change(change);
+    /// Gives an order; its number.
+    fn order(&self, change: impl FnOnce(&mut Control)) -> u64 {
+        let mut order = 0;
+        self.control.change(|control| {
+            change(control);
+            control.ordered += 1;
+            order = control.ordered;
+        });
         (&self.bell).write_all(&[0]).unwrap();
+        order
     }
 }
 
@@ -151,18 +162,21 @@ impl Relay {
                 return;
             }
             self.accept();
-            let (hold, mut garble) = {
+            let (hold, wanted, ordered) = {
                 let control = self.control.lock();
-                (control.hold, control.garble)
+                (control.hold, control.garble, control.ordered)
             };
-            let mut passed = [0; 2];
+            let (mut garble, mut passed) = (wanted, [0; 2]);
             self.pairs.retain_mut(|pair| {
                 (0..2).all(|way| hold[way] || pair.pass(way, &mut passed[way], &mut garble[way]))
             });
             let open = self.pairs.len();
             self.control.change(|control| {
-                control.open = open;
-                control.garble.iter_mut().zip(garble).for_each(|(garble, still)| *garble &= still);
+                (control.open, control.obeyed) = (open, ordered);
+                for way in 0..2 {
+                    // what was ordered meanwhile is still to be done
+                    control.garble[way] &= !wanted[way] || garble[way];
+                }
                 control.passed.iter_mut().zip(passed).for_each(|(all, new)| *all += new);
             });
         }
