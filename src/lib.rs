@@ -8,8 +8,8 @@
 //!   from 0.
 //! - **link**: one `tx HOST PORT` of the ordered list. **connection**: one TCP connection on a link; a
 //!   **worker** owns it.
-//! - **session**: one stream's transfer, or that of two with `duplex`, named by a random 128-bit id. **instance**: the receiving process,
-//!   named by another.
+//! - **session**: one stream's transfer, or that of two with `duplex`, named by a random 128-bit id.
+//!   **instance**: the receiving process, named by another.
 //! - **window**: how far beyond what is delivered the sender may go. **head**: the leg that the receiver wants
 //!   next.
 //! - **received**: whole in the receiver's memory. **delivered**: taken by the receiver's output.

@@ -16,7 +16,7 @@ use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
 use super::receiver::{Arrival, Contradiction, Receiver};
 use super::sharing::Sharing;
-use super::waiting::{LINGER, PATIENCE_BEGUN, Reminder};
+use super::waiting::{PATIENCE_BEGUN, Reminder};
 use super::wire::{Abort, Code, Edge, Fin, Frame, Verdict};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,6 +30,7 @@ pub use terms::{Action, Admission, Loss, Settings, SlotStats};
 const FORGOTTEN: Duration = Duration::from_secs(5);
 /// All connections closed, not silent, and none came again for so long: the sender is gone.
 const SENDER_GONE: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     up: bool,
@@ -75,8 +76,9 @@ pub struct Reception {
     ending: Option<Ending>,
     /// The sender has said its last word: it waits for nothing from here.
     dismissed: bool,
-    /// Of the session's other stream, where there is one: it has begun; it has ended.
+    /// Of the session's other stream, where there is one: it has begun; it was judged; its direction has ended.
     other_begun: bool,
+    other_settled: bool,
     released: bool,
     actions: VecDeque<Action>,
     connections_lost: u64,
@@ -96,6 +98,7 @@ impl Reception {
             ending: None,
             dismissed: false,
             other_begun: false,
+            other_settled: false,
             released: false,
             actions: VecDeque::new(),
             connections_lost: 0,
@@ -385,9 +388,11 @@ impl Reception {
             return;
         }
         if self.linger_until.is_some_and(|at| at <= now) {
-            // nobody said bye: what was delivered stays delivered, so the verdict is this side's status
             self.linger_until = None;
-            return self.conclude();
+            if !self.is_kept() {
+                // nobody said bye: what was delivered stays delivered, so the verdict is this side's status
+                return self.conclude();
+            }
         }
         if let Some((_, why)) = self.alone_ends().filter(|(at, _)| *at <= now) {
             if why.is_empty() {
@@ -428,8 +433,7 @@ impl Reception {
         if self.settings.sharing != Sharing::Sole {
             self.actions.push_back(Action::Settle(ending));
         }
-        let linger = self.settings.patience.filter(|p| !p.is_zero()).unwrap_or(LINGER).min(LINGER);
-        self.linger_until = Some(now + linger);
+        self.linger_until = Some(now + self.linger());
         self.step(now);
     }
 

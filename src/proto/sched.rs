@@ -49,7 +49,8 @@ impl Meter {
         self.slots[(self.current % SLOTS as u64) as usize] += bytes;
     }
 
-    /// The rate over the last second (or what span it has), or since the first byte if that is less. None before 1 ms of it.
+    /// The rate over the last second (or what span it has), or since the first byte if that is less. None before
+    /// 1 ms of it.
     pub fn rate(&mut self, now: Instant) -> Option<f64> {
         let origin = self.origin?;
         self.advance(now);

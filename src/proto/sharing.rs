@@ -8,7 +8,7 @@
 //! ```text
 //!                 verdict              the other direction has ended
 //!  Owner:    Going ─────▶ Settled, kept ─────▶ Over      given up, abort: Over at once, and the other is stopped
-//!  Borrower: Going ─────▶ Settled, Over
+//!  Borrower: Going ─────▶ Settled, Over             the one that receives: once its verdict was heard
 //! ```
 //!
 //! A stream is settled by its verdict, for good or ill, and the other one goes on. Because connections are dialled

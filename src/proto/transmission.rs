@@ -191,7 +191,8 @@ impl Transmission {
 
     /// The receiver, or a stranger, refused this worker's connection in words.
     pub fn refused(&mut self, now: Instant, worker: usize, refusal: &Refusal) {
-        self.parted |= self.settled && self.released;
+        let gone = matches!(refusal.code, RefusalCode::Finished | RefusalCode::NotThatReceiver);
+        self.parted |= gone && self.settled && self.released;
         match refusal.code {
             // a session that just ended, or an attempt that a newer one replaced: try again
             RefusalCode::Finished if !self.begun() => self.dial_failed(now, worker, &DialError::Refused),
@@ -221,8 +222,6 @@ impl Transmission {
             WorkerState::Dialling(link) => link,
             _ => return,
         };
-        // nobody is there who could wait for a last word
-        self.parted |= self.settled && self.released && *why == DialError::Refused;
         if self.links.failed(now, worker, why) {
             self.say_link(2, link, &format!("{why}; passed over until it answers"));
         }
@@ -331,10 +330,10 @@ impl Transmission {
         }
         let now = self.stepped.min(now);
         let pings = self.lines.iter().filter_map(|line| line.ping_at);
-        let sender = self.sender.deadline(now);
+        let sender = self.sender.deadline(now).filter(|_| !self.settled);
         let gone = self.refused_until();
         let patience = self.patience_ends();
-        [self.links.deadline(now), sender, self.reminder.at(), gone, patience, self.part_until]
+        [self.links.deadline(now), sender, self.reminder.at(), gone, patience, self.part_until()]
             .into_iter()
             .flatten()
             .chain(pings)

@@ -6,6 +6,7 @@
 //! in any way but by a verdict stops it.
 
 use super::ends::Ends;
+use super::hub::Order;
 use super::tunnel::Way;
 use super::{Directions, no_thread};
 use crate::error::{Failure, Fault, Status};
@@ -57,6 +58,7 @@ impl Gathered<'_> {
         match news {
             News::Settled(ending) => {
                 self.settled[way as usize] = true;
+                self.directions.tell_other(way, Order::OtherSettled);
                 if let Err(failure) = self.judge(way, ending) {
                     self.fail(failure, self.ends.need_both());
                 }

@@ -67,10 +67,15 @@ impl Directions {
 
     /// Keeps no connection any more for this direction, which has ended.
     fn release(&self, ended: Way) {
+        self.tell_other(ended, Order::Release);
+    }
+
+    /// Tells the direction other than this one.
+    fn tell_other(&self, way: Way, order: Order) {
         // one that is over listens no more
-        let _ = match ended {
-            Way::In => self.transmit.as_ref().map(|tx| tx.send(tx::Event::Order(Order::Release)).is_ok()),
-            Way::Out => self.receive.as_ref().map(|rx| rx.send(rx::Event::Order(Order::Release)).is_ok()),
+        let _ = match way {
+            Way::In => self.transmit.as_ref().map(|tx| tx.send(tx::Event::Order(order)).is_ok()),
+            Way::Out => self.receive.as_ref().map(|rx| rx.send(rx::Event::Order(order)).is_ok()),
         };
     }
 

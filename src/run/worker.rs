@@ -243,6 +243,8 @@ impl Worker {
             Command::Acknowledge { always } => {
                 self.receiving.iter_mut().for_each(|role| role.ask(always));
             }
+            // so was this
+            Command::Drop(Role::Receiving, _) if self.met.is_some() => {}
             Command::Drop(role, why) => {
                 if let Some(connection) = self.connection.take() {
                     connection.give_up();
@@ -278,7 +280,8 @@ impl Worker {
     }
 
     fn tell(&mut self, frame: &Frame) {
-        let Some(connection) = &mut self.connection else { return };
+        // before this side's welcome, it was meant for the connection before
+        let Some(connection) = self.connection.as_mut().filter(|_| self.met.is_none()) else { return };
         connection.outlet.frame(frame);
         let counts = !is_last_word(frame) && self.finishing.is_none();
         if let Some(harm) = counts.then(|| self.hazard.frame()).flatten() {

@@ -3,9 +3,10 @@
 
 use super::super::ending::Ending;
 use super::super::sharing::Sharing;
+use super::super::waiting::LINGER;
 use super::super::wire::{Code, Frame, Verdict};
 use super::{Action, Reception, Slot};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Reception {
     /// A borrower is given a connection that is up, with the place that the owner has for it.
@@ -21,6 +22,25 @@ impl Reception {
     /// The stream that goes the other way has begun: only this peer can finish the session.
     pub fn other_begun(&mut self) {
         self.other_begun = true;
+    }
+
+    /// The other stream was judged too: from now on the last words alone keep the connections.
+    pub fn other_settled(&mut self, now: Instant) {
+        self.other_settled = true;
+        if self.borrows() && self.verdict().is_some() {
+            self.linger_until = Some(now + self.linger());
+        }
+    }
+
+    /// Whether a borrower's last word still has a way to whoever wants it, because the other stream goes on: then it
+    /// is not forgotten, however long nothing works.
+    pub(super) fn is_kept(&self) -> bool {
+        self.borrows() && !self.other_settled && !self.released
+    }
+
+    /// How long the last word is repeated to whoever asks.
+    pub(super) fn linger(&self) -> Duration {
+        self.settings.patience.filter(|patience| !patience.is_zero()).unwrap_or(LINGER).min(LINGER)
     }
 
     /// The other direction has ended: no connection is kept for it any more.

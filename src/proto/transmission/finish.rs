@@ -1,8 +1,8 @@
 //! How a sending session ends: with the receiver's verdict, or given up; and what is said while it waits.
 //!
-//! Nothing is given up while a connection is up, nor by a borrower of connections ever. Without one the reasons are, in this order: every link refused
-//! for good (before anything was received, one is enough if no other is still hoped for); no name has an address;
-//! all refuse for a while in mid-session, so that the receiver is gone; patience is over.
+//! Nothing is given up while a connection is up, nor by a borrower of connections ever. Without one the reasons are,
+//! in this order: every link refused for good (before anything was received, one is enough if no other is still hoped
+//! for); no name has an address; all refuse for a while in mid-session, so that the receiver is gone; patience is over.
 
 use super::super::ending::Ending;
 use super::super::links::REFUSED_MAX;

@@ -9,6 +9,9 @@ use super::super::wire::Frame;
 use super::{Action, Transmission};
 use std::time::{Duration, Instant};
 
+/// Every link refusing for so long means that a peer whose stream is over has left.
+const GONE: Duration = Duration::from_secs(1);
+
 /// A connection that the far end dials and the owner here has let in; its welcome is still to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
@@ -95,8 +98,15 @@ impl Transmission {
     /// Whether nothing is left to do for anyone. An owner leaves when its last word has come: without that the peer
     /// would wait for a connection that nobody dials any more.
     pub(super) fn may_part(&self, now: Instant) -> bool {
-        let over = self.parted || self.part_until.is_some_and(|at| at <= now);
+        let over = self.parted || self.part_until().is_some_and(|at| at <= now);
         self.settled && (self.borrows() || (self.released && over))
+    }
+
+    /// Until when somebody is looked for who has not heard the last word. One refusal may be a connection that broke
+    /// before its welcome; nobody is there when every link refuses and goes on refusing.
+    pub(super) fn part_until(&self) -> Option<Instant> {
+        let gone = self.links.refused_since().map(|at| at + GONE);
+        self.part_until.filter(|_| self.released).map(|at| gone.map_or(at, |gone| gone.min(at)))
     }
 
     /// How long a last word is worth the trouble: as long as the peer waits for it.

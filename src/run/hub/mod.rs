@@ -67,6 +67,8 @@ impl Pairing {
 pub enum Order {
     /// End now, and tell the peer this.
     Stop(Ending),
+    /// The session's other stream was judged.
+    OtherSettled,
     /// The session's other direction has ended: keep no connection for it.
     Release,
     /// Say how it goes.

@@ -267,6 +267,7 @@ impl Hub {
                 self.core.output_failed(now, error.code, &error.sentence);
             }
             Event::Order(Order::Stop(ending)) => self.core.fail(ending),
+            Event::Order(Order::OtherSettled) => self.core.other_settled(now),
             Event::Order(Order::Release) => self.core.release(),
             Event::Order(Order::Report(asker)) => self.report(asker),
         }

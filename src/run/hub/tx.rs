@@ -279,6 +279,8 @@ impl Hub {
             Event::Input(ingest::Report::Failed(_)) if self.core.is_settled() => {}
             Event::Input(ingest::Report::Failed(why)) => self.core.fail(now, Ending::here(Code::Input, why)),
             Event::Order(Order::Stop(ending)) => self.core.fail(now, ending),
+            // it needs no more than the connections, and keeps them in any case
+            Event::Order(Order::OtherSettled) => {}
             Event::Order(Order::Release) => self.core.release(now),
             Event::Order(Order::Report(asker)) => self.report(asker),
             Event::Worker(worker, number, report) => self.hear_worker(now, worker, number, report),

@@ -160,7 +160,14 @@ fn without_bye_it_lingers_and_what_stops_the_owner_stops_it() {
         rig.does(|s, now| s.output_failed(now, Code::Output, "nobody reads"));
         rig
     };
-    assert_eq!(judged().endures(), (60, Code::Complete, String::new()), "how it went is settled");
+    let mut rig = judged();
+    rig.pass(secs(10_000));
+    assert_eq!(rig.ending, None, "the other stream goes on, and may bring somebody who wants to know");
+    rig.verdicts();
+    rig.does(|s, now| s.given(now, 1, 0));
+    assert_eq!(rig.verdicts(), [(1, Code::Output)]);
+    rig.does(|s, now| s.other_settled(now));
+    assert_eq!(rig.endures(), (60, Code::Complete, String::new()), "how it went is settled");
     let mut rig = judged();
     rig.does(|s, _| s.fail(Ending::here(Code::Incomplete, "the receiver is gone")));
     assert_eq!(rig.ended().1, "the receiver is gone");
