@@ -503,8 +503,14 @@ fn a_link_that_damages_every_leg_is_got_round() {
     let rx = Rx::start(&[]);
     let bad = flipping_proxy(rx.port, |_, _| Harm::Payload).to_string();
     let good = rx.port.to_string();
-    let line = ["tx", "127.0.0.1", &bad, "tx", "127.0.0.1", &good, "threads", "2", "checksum"];
-    let process = start_collecting(&line.map(str::to_owned), Stdio::piped());
+    let links = ["tx", "127.0.0.1", &bad, "tx", "127.0.0.1", &good];
+    let line = [&links[..], &["threads", "2", "checksum", "verbose", "2"]].concat();
+    let process =
+        start_collecting(&line.iter().map(|word| word.to_string()).collect::<Vec<_>>(), Stdio::piped());
+    // a leg that fails four times before the good link is there would end both
+    for connection in 0..2 {
+        process.process.expect(&format!("connection {connection} is up"));
+    }
     process.stdin().write_all(&input).unwrap();
     let sent = process.end();
     let got = rx.end();
