@@ -16,7 +16,7 @@ use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
 use super::receiver::{Arrival, Contradiction, Receiver};
 use super::sharing::Sharing;
-use super::waiting::{PATIENCE_BEGUN, Reminder};
+use super::waiting::{PATIENCE_BEGUN, Reminder, linger};
 use super::wire::{Abort, Code, Edge, Fin, Frame, Verdict};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -433,7 +433,7 @@ impl Reception {
         if self.settings.sharing != Sharing::Sole {
             self.actions.push_back(Action::Settle(ending));
         }
-        self.linger_until = Some(now + self.linger());
+        self.linger_until = Some(now + linger(self.settings.patience));
         self.step(now);
     }
 

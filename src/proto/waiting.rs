@@ -7,11 +7,16 @@ pub const PATIENCE_BEFORE: Duration = Duration::from_secs(60);
 /// How long a begun session waits with no working connection, unless told otherwise.
 pub const PATIENCE_BEGUN: Duration = Duration::from_secs(3600);
 /// How long the last word is repeated to whoever asks, at most.
-pub const LINGER: Duration = Duration::from_secs(60);
+const LINGER: Duration = Duration::from_secs(60);
 /// Trouble shorter than this is healed, not told.
 const QUIET: Duration = Duration::from_secs(5);
 /// Waiting is told again this often.
 const REMIND: Duration = Duration::from_secs(60);
+
+/// How long the last word is repeated to whoever asks, with this patience (zero is for ever).
+pub fn linger(patience: Option<Duration>) -> Duration {
+    patience.filter(|patience| !patience.is_zero()).unwrap_or(LINGER).min(LINGER)
+}
 
 /// Tells the user of waiting: after 5 s, and again every minute. Decides when, not whether: its owner
 /// knows if there still is something to wait for.

@@ -3,10 +3,10 @@
 
 use super::super::ending::Ending;
 use super::super::sharing::Sharing;
-use super::super::waiting::LINGER;
+use super::super::waiting::linger;
 use super::super::wire::{Code, Frame, Verdict};
 use super::{Action, Reception, Slot};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Reception {
     /// A borrower is given a connection that is up, with the place that the owner has for it.
@@ -28,7 +28,7 @@ impl Reception {
     pub fn other_settled(&mut self, now: Instant) {
         self.other_settled = true;
         if self.borrows() && self.verdict().is_some() {
-            self.linger_until = Some(now + self.linger());
+            self.linger_until = Some(now + linger(self.settings.patience));
         }
     }
 
@@ -36,11 +36,6 @@ impl Reception {
     /// is not forgotten, however long nothing works.
     pub(super) fn is_kept(&self) -> bool {
         self.borrows() && !self.other_settled && !self.released
-    }
-
-    /// How long the last word is repeated to whoever asks.
-    pub(super) fn linger(&self) -> Duration {
-        self.settings.patience.filter(|patience| !patience.is_zero()).unwrap_or(LINGER).min(LINGER)
     }
 
     /// The other direction has ended: no connection is kept for it any more.

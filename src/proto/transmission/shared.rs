@@ -4,7 +4,7 @@
 use super::super::ending::Ending;
 use super::super::links::{DialError, LossReason, WorkerState};
 use super::super::sharing::Sharing;
-use super::super::waiting::LINGER;
+use super::super::waiting::linger;
 use super::super::wire::Frame;
 use super::{Action, Transmission};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ impl Transmission {
     pub fn release(&mut self, now: Instant) {
         self.released = true;
         if self.settled {
-            self.part_until = Some(now + self.linger());
+            self.part_until = Some(now + linger(self.settings.patience));
         }
         self.step(now);
     }
@@ -69,7 +69,7 @@ impl Transmission {
         }
         self.settled = true;
         self.actions.push_back(Action::Settle(ending));
-        self.part_until = self.released.then(|| now + self.linger());
+        self.part_until = self.released.then(|| now + linger(self.settings.patience));
         self.step(now);
     }
 
@@ -107,11 +107,6 @@ impl Transmission {
     pub(super) fn part_until(&self) -> Option<Instant> {
         let gone = self.links.refused_since().map(|at| at + GONE);
         self.part_until.filter(|_| self.released).map(|at| gone.map_or(at, |gone| gone.min(at)))
-    }
-
-    /// How long a last word is worth the trouble: as long as the peer waits for it.
-    fn linger(&self) -> Duration {
-        self.settings.patience.filter(|patience| !patience.is_zero()).unwrap_or(LINGER).min(LINGER)
     }
 
     /// Whether its connections are given to it.
