@@ -347,8 +347,10 @@ impl Reception {
             Some(_) => return foreign(RefusalCode::Busy, "the receiver is busy with another session"),
             None => {}
         }
-        let stranger = hello.instance.is_some_and(|instance| instance != self.settings.instance);
-        if stranger || (self.session.is_none() && hello.begun) {
+        let ours = hello.instance.map(|instance| instance == self.settings.instance);
+        // one that names this process has nothing from here but the other stream's first legs, if this side has
+        // forgotten it: else it would have been kept
+        if ours == Some(false) || (self.session.is_none() && hello.begun && ours.is_none()) {
             let sentence =
                 "not that receiver: the one that has the first part of this stream is another process";
             return foreign(RefusalCode::NotThatReceiver, sentence);

@@ -172,3 +172,16 @@ fn without_bye_it_lingers_and_what_stops_the_owner_stops_it() {
     rig.does(|s, _| s.fail(Ending::here(Code::Incomplete, "the receiver is gone")));
     assert_eq!(rig.ended().1, "the receiver is gone");
 }
+
+#[test]
+fn a_session_that_was_forgotten_with_legs_on_the_way_there_is_taken_again() {
+    let mut rig = Rig::sharing(None, Sharing::Owner);
+    rig.hello(&hello(0, 1)).unwrap();
+    rig.lost(0, Loss::Closed);
+    rig.pass(secs(10));
+    assert!(rig.side.receiver().is_none(), "nothing has begun, as far as is known here");
+    let unnamed = Hello { instance: None, ..begun(0, 2) };
+    assert_eq!(rig.hello(&unnamed).err(), Some(RefusalCode::NotThatReceiver));
+    let again = rig.hello(&begun(0, 2)).unwrap();
+    assert_eq!(again.welcome.next, 0);
+}
