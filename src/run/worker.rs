@@ -105,23 +105,8 @@ impl Worker {
         receiving: Option<Receiving>,
         hazard: Hazard,
     ) -> io::Result<(Self, Handle<Command>)> {
-        let poll = Poll::new()?;
-        let (handle, commands) = Handle::new(poll.registry())?;
-        let worker = Worker {
-            poll,
-            commands,
-            connection: None,
-            sending: Some(sending),
-            receiving,
-            hazard,
-            entering: None,
-            met: None,
-            dials: true,
-            finishing: None,
-            told: false,
-            steady: Steady::new(),
-        };
-        Ok((worker, handle))
+        let (worker, handle) = Self::new(Some(sending), receiving, hazard)?;
+        Ok((Worker { dials: true, ..worker }, handle))
     }
 
     /// A worker for a connection whose hello was accepted, and the handle on it; `welcome` is the answer, not
@@ -136,23 +121,32 @@ impl Worker {
         sending: Option<Sending>,
         hazard: Hazard,
     ) -> io::Result<(Self, Handle<Command>)> {
+        let enters = sending.is_some();
+        let (mut worker, handle) = Self::new(sending, Some(receiving), hazard)?;
+        if enters {
+            worker.entering = Some((stream, welcome.to_vec()));
+        } else {
+            let connection = Connection::new(Instant::now(), stream, &[], worker.poll.registry())?;
+            worker.connection.insert(connection).outlet.raw(welcome);
+        }
+        Ok((worker, handle))
+    }
+
+    fn new(
+        sending: Option<Sending>,
+        receiving: Option<Receiving>,
+        hazard: Hazard,
+    ) -> io::Result<(Self, Handle<Command>)> {
         let poll = Poll::new()?;
         let (handle, commands) = Handle::new(poll.registry())?;
-        let (mut connection, mut entering) = (None, None);
-        if sending.is_some() {
-            entering = Some((stream, welcome.to_vec()));
-        } else {
-            let open = connection.insert(Connection::new(Instant::now(), stream, &[], poll.registry())?);
-            open.outlet.raw(welcome);
-        }
         let worker = Worker {
             poll,
             commands,
-            connection,
+            connection: None,
             sending,
-            receiving: Some(receiving),
+            receiving,
             hazard,
-            entering,
+            entering: None,
             met: None,
             dials: false,
             finishing: None,
