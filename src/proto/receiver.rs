@@ -54,6 +54,8 @@ pub struct Receiver {
     delivered_bytes: u64,
     /// Only ever grows; ≤ delivered + window.
     edge: Edge,
+    /// The furthest edge that the sender was told of; ≤ `edge`.
+    told: Edge,
     fin: Option<Fin>,
     duplicates: u64,
 }
@@ -71,6 +73,7 @@ impl Receiver {
             delivered_legs: 0,
             delivered_bytes: 0,
             edge: Edge { bytes: window, legs: WINDOW_LEGS },
+            told: Edge { bytes: window, legs: WINDOW_LEGS },
             fin: None,
             duplicates: 0,
         }
@@ -126,9 +129,15 @@ impl Receiver {
         self.ready.pop_front()
     }
 
-    /// The output has taken so many more legs and bytes. True if that opens a window that was shut.
+    /// An acknowledgement has told the sender of this edge.
+    pub fn told(&mut self, edge: Edge) {
+        self.told.bytes = self.told.bytes.max(edge.bytes);
+        self.told.legs = self.told.legs.max(edge.legs);
+    }
+
+    /// The output has taken so many more legs and bytes. True if the sender is to be told at once how far the
+    /// window reaches now, because it may be waiting at the edge that it knows; it counts as told of it then.
     pub fn delivered(&mut self, legs: u64, bytes: u64) -> bool {
-        let shut = self.is_nearly_shut();
         self.delivered_legs += legs;
         self.delivered_bytes += bytes;
         debug_assert!(self.delivered_bytes <= self.next_offset && self.delivered_legs <= self.next);
@@ -136,7 +145,11 @@ impl Receiver {
             bytes: self.delivered_bytes.saturating_add(self.window),
             legs: self.delivered_legs.saturating_add(WINDOW_LEGS),
         };
-        shut && !self.is_nearly_shut()
+        let opens = self.may_be_awaited() && self.has_opened();
+        if opens {
+            self.told = self.edge;
+        }
+        opens
     }
 
     /// The stream's end is announced.
@@ -208,11 +221,18 @@ impl Receiver {
         self.ready.push_back(leg);
     }
 
-    /// Whether less than an eighth of the window is left, so that the sender may be waiting for it.
-    fn is_nearly_shut(&self) -> bool {
-        let bytes_left = self.edge.bytes - self.next_offset - self.ahead_bytes;
-        let legs_left = self.edge.legs - self.next - self.ahead.len() as u64;
+    /// Whether less than an eighth of the window is left of what the sender knows of.
+    fn may_be_awaited(&self) -> bool {
+        let bytes_left = self.told.bytes.saturating_sub(self.next_offset + self.ahead_bytes);
+        let legs_left = self.told.legs.saturating_sub(self.next + self.ahead.len() as u64);
         bytes_left < self.window / 8 || legs_left < WINDOW_LEGS / 8
+    }
+
+    /// Whether the sender could go at least an eighth of the window beyond the edge it knows: worth a message on
+    /// every connection.
+    fn has_opened(&self) -> bool {
+        let (bytes, legs) = (self.edge.bytes - self.told.bytes, self.edge.legs - self.told.legs);
+        bytes >= self.window / 8 || legs >= WINDOW_LEGS / 8
     }
 }
 
@@ -252,6 +272,26 @@ mod tests {
         assert!(r.delivered(1, 100), "it was shut and is open");
         assert_eq!(r.edge(), Edge { bytes: 200, legs: WINDOW_LEGS + 1 });
         assert_eq!(r.leg(leg(1, 100, 1)), Ok(Arrival::InOrder));
+    }
+
+    #[test]
+    fn a_sender_that_may_wait_at_the_edge_it_knows_is_told_of_the_next() {
+        let mut r = Receiver::new(80);
+        let fill = |r: &mut Receiver, legs: std::ops::Range<u64>| {
+            legs.for_each(|n| assert_eq!(r.leg(leg(n, n * 5, 5)), Ok(Arrival::InOrder)));
+        };
+        fill(&mut r, 0..16);
+        assert!(!r.delivered(1, 5), "so little is not worth a message");
+        assert!(r.delivered(1, 5));
+        // the sender uses what it was told of; by then more has been taken, and the window never looks shut
+        for turn in 0..10 {
+            assert!(!r.delivered(1, 5));
+            let from = 16 + 2 * turn;
+            fill(&mut r, from..from + 2);
+            assert!(r.delivered(1, 5), "it waits at the edge it knows");
+        }
+        r.told(Edge { bytes: 10_000, legs: WINDOW_LEGS });
+        assert!(!r.delivered(4, 20), "it knows of enough");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use millipede::proto::hello::{self, Expectations, Features, Hello, Refusal, Repl
 use millipede::proto::leg::Leg;
 use millipede::proto::life::REAP;
 use millipede::proto::reception::{Action, Loss, Reception};
-use millipede::proto::wire::{self, Ack, Code, Frame, LegFlags, LegHeader, Verdict};
+use millipede::proto::wire::{self, Ack, Code, Edge, Frame, LegFlags, LegHeader, Verdict};
 use rand::RngExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct Rx {
     mutation: Mutation,
     wake_at: Option<Instant>,
     ack_at: Option<Instant>,
+    /// The furthest edge that an acknowledgement has carried.
+    told: Edge,
     pub ending: Option<(Instant, Ending)>,
     pub gone: bool,
     pub failure: Option<String>,
@@ -60,6 +62,7 @@ impl Rx {
             mutation,
             wake_at: None,
             ack_at: None,
+            told: Edge { bytes: 0, legs: 0 },
             ending: None,
             gone: false,
             failure: None,
@@ -104,6 +107,7 @@ impl Rx {
         if let Some(wrong) = self.sink.check(&leg) {
             self.failure = Some(wrong);
         }
+        self.core.told(self.told);
         self.core.delivered(net.clock.now, 1, leg.len());
         self.settle(net);
     }
@@ -270,6 +274,8 @@ impl Rx {
         }
         if let Some(ack) = self.ack(net, conn) {
             self.write(net, conn, &Frame::Ack(ack));
+            self.told =
+                Edge { bytes: self.told.bytes.max(ack.edge.bytes), legs: self.told.legs.max(ack.edge.legs) };
             if let Some(peer) = self.conns.get_mut(&conn) {
                 peer.last_ack = Some(ack);
             }

@@ -81,6 +81,9 @@ pub struct Position {
     delivered: AtomicU64,
     edge_bytes: AtomicU64,
     edge_legs: AtomicU64,
+    /// The furthest edge that an acknowledgement carried.
+    told_bytes: AtomicU64,
+    told_legs: AtomicU64,
 }
 
 impl Position {
@@ -99,6 +102,17 @@ impl Position {
 
     fn edge(&self) -> Edge {
         Edge { bytes: self.edge_bytes.load(Relaxed), legs: self.edge_legs.load(Relaxed) }
+    }
+
+    /// The furthest edge that the sender was told of. A worker that is about to say more may not have said so here
+    /// yet: then it is told twice.
+    pub fn told(&self) -> Edge {
+        Edge { bytes: self.told_bytes.load(Relaxed), legs: self.told_legs.load(Relaxed) }
+    }
+
+    fn tells(&self, edge: Edge) {
+        self.told_bytes.fetch_max(edge.bytes, Relaxed);
+        self.told_legs.fetch_max(edge.legs, Relaxed);
     }
 }
 
@@ -301,7 +315,8 @@ impl Receiving {
             connection.outlet.frame(&frame);
             harm = harm.or(self.shared.hazard.frame());
         }
-        if ack.is_some() {
+        if let Some(Ack { edge, .. }) = ack {
+            self.shared.position.tells(edge);
             (self.told, self.ack_due) = (ack, false);
             self.unasked_at = now + UNASKED;
         }
