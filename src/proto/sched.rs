@@ -131,6 +131,8 @@ const KEPT: f64 = 0.75;
 pub struct Pace {
     /// Smoothed round trip of the protocol's own pings; behind a forwarded port the kernel's is a lie.
     rtt: Option<Duration>,
+    /// The shortest of them: one that waited behind no leg.
+    rtt_min: Option<Duration>,
     /// Bytes confirmed, and the seconds they took while there was something to carry; of both the latest count
     /// most. Kept apart, so that a slow start weighs as much as it lasts: acknowledgements of small legs that
     /// come in one burst say nothing about how fast a large one will be.
@@ -144,6 +146,12 @@ impl Pace {
     /// A measured round trip. Smoothed as TCP does (RFC 6298: a gain of 1/8).
     pub fn round_trip(&mut self, sample: Duration) {
         self.rtt = Some(self.rtt.map_or(sample, |old| (old * 7 + sample) / 8));
+        self.rtt_min = Some(self.rtt_min.map_or(sample, |shortest| shortest.min(sample)));
+    }
+
+    /// The shortest round trip, if any was measured.
+    pub fn rtt_min(&self) -> Option<Duration> {
+        self.rtt_min
     }
 
     /// The smoothed round trip, if any was measured.

@@ -255,13 +255,19 @@ impl Sender {
     /// The next leg for this connection, if there is one it should carry. It counts as sent from now on.
     /// `mates` are the connections on its link, itself included, a bit each.
     pub fn take(&mut self, now: Instant, worker: usize, mates: u32) -> Option<Leg> {
-        if self.lanes[worker].as_ref().is_none_or(|lane| lane.suspect) {
+        if !self.is_willing(worker) {
             return None;
         }
         let sequence = self
             .next_again(now, worker, mates)
             .or_else(|| self.next_fresh())
             .or_else(|| self.next_straggler(now, worker, mates))?;
+        Some(self.send(now, worker, sequence))
+    }
+
+    /// The same, but only a leg that is to be sent again: for connections that are not wanted for more.
+    pub fn take_again(&mut self, now: Instant, worker: usize, mates: u32) -> Option<Leg> {
+        let sequence = self.next_again(now, worker, mates).filter(|_| self.is_willing(worker))?;
         Some(self.send(now, worker, sequence))
     }
 
@@ -367,6 +373,12 @@ impl Sender {
         !self.is_drained() && self.next_fresh().is_none()
     }
 
+    /// Bytes that are received in order and wait for the receiver's output, and the most that may.
+    pub fn backlog(&self) -> (u64, u64) {
+        let received = self.get(self.first).map_or(self.pushed, |head| head.offset);
+        (received.saturating_sub(self.delivered), self.edge.bytes.saturating_sub(self.delivered))
+    }
+
     /// Stream bytes pushed, sent at least once, and delivered.
     pub fn bytes(&self) -> (u64, u64, u64) {
         (self.pushed, self.sent_bytes(), self.delivered)
@@ -393,6 +405,11 @@ impl Sender {
     }
 
     // ---- moving ---------------------------------------------------------------------------------------
+
+    /// Whether the connection is up and may be given legs.
+    fn is_willing(&self, worker: usize) -> bool {
+        self.lanes[worker].as_ref().is_some_and(|lane| !lane.suspect)
+    }
 
     fn send(&mut self, now: Instant, worker: usize, sequence: u64) -> Leg {
         self.again.remove(&sequence);

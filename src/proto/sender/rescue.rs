@@ -142,10 +142,7 @@ impl Sender {
 
     /// Connections that may be given legs.
     fn willing(&self) -> u32 {
-        let lanes = self.lanes.iter().enumerate();
-        lanes
-            .filter(|(_, lane)| lane.as_ref().is_some_and(|l| !l.suspect))
-            .fold(0, |all, (w, _)| all | 1 << w)
+        (0..self.lanes.len()).filter(|worker| self.is_willing(*worker)).fold(0, |all, w| all | 1 << w)
     }
 }
 

@@ -337,6 +337,35 @@ fn the_second_link_has_nothing_while_the_first_drains() {
 }
 
 #[test]
+fn while_the_output_is_slow_two_connections_carry_what_is_new() {
+    let mut rig = Rig::new(1, 4);
+    let taken = |delivered| {
+        let edge = edge(16_000 + delivered);
+        Frame::Ack(Ack { next: 4, delivered, edge, count: 1, blocked_ms: 0 })
+    };
+    for worker in 0..4 {
+        let small = Welcome { edge: edge(16_000), ..welcome(7, 0) };
+        rig.does(|s, now| s.welcomed(now, worker, &small, RTT));
+    }
+    rig.ready();
+    rig.input(4);
+    rig.frame(3, taken(0));
+    rig.later(secs(1));
+    rig.ready();
+    rig.forget();
+    rig.input(8);
+    assert_eq!(rig.sent(), [(3, 4), (2, 5)], "a quarter of the window waits for the output");
+    rig.does(|s, now| s.ready(now, 2));
+    assert_eq!(rig.sent(), [(2, 6)], "the next goes out where one has left");
+    rig.lost(2, LossReason::Closed);
+    assert_eq!(rig.sent(), [(1, 5), (0, 6)], "what was lost is no more than before");
+    rig.does(|s, now| s.ready(now, 3));
+    assert_eq!(rig.sent(), []);
+    rig.frame(3, taken(3000));
+    assert_eq!(rig.sent(), [(3, 7)], "the output has little left");
+}
+
+#[test]
 fn a_rescued_leg_prefers_another_link() {
     let mut rig = Rig::up(2, 4);
     rig.input(1);
