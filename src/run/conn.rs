@@ -19,6 +19,7 @@ use std::io;
 use std::net::Shutdown;
 use std::ops::RangeInclusive;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The token of a thread's one connection.
@@ -44,7 +45,21 @@ pub type Informer = Box<dyn FnOnce(Kernel) + Send>;
 /// What the hub holds of the thread that works a connection: where its commands go.
 pub struct Handle<C> {
     commands: Sender<C>,
-    waker: Waker,
+    waker: Arc<Waker>,
+}
+
+/// The thread's end of that: what it was commanded.
+pub struct Commands<C> {
+    received: Receiver<C>,
+    /// A waker that is gone takes the wake-up with it that nobody has heard yet, so it lives as long as its hearer.
+    _waker: Arc<Waker>,
+}
+
+impl<C> Commands<C> {
+    /// The next command, if there is one.
+    pub fn next(&self) -> Option<C> {
+        self.received.try_recv().ok()
+    }
 }
 
 impl<C> Handle<C> {
@@ -52,10 +67,10 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(registry: &Registry) -> io::Result<(Self, Receiver<C>)> {
-        let waker = Waker::new(registry, WAKER)?;
-        let (sender, commands) = crossbeam_channel::unbounded();
-        Ok((Handle { commands: sender, waker }, commands))
+    pub fn new(registry: &Registry) -> io::Result<(Self, Commands<C>)> {
+        let waker = Arc::new(Waker::new(registry, WAKER)?);
+        let (sender, received) = crossbeam_channel::unbounded();
+        Ok((Handle { commands: sender, waker: waker.clone() }, Commands { received, _waker: waker }))
     }
 
     /// Gives the thread something to do, and wakes it.

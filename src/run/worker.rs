@@ -18,10 +18,9 @@ use crate::proto::leg::Leg;
 use crate::proto::life::Steady;
 use crate::proto::links::{DialError, LossReason};
 use crate::proto::wire::Frame;
-use crate::run::conn::{Connection, FAREWELL, Handle, Informer, SOCKET, reason};
+use crate::run::conn::{Commands, Connection, FAREWELL, Handle, Informer, SOCKET, reason};
 use crate::run::dial::{Dialled, Target, Welcomed};
 use crate::run::pump::{ReadEnd, Wrote};
-use crossbeam_channel::Receiver;
 use inbox::{Inbox, is_last_word};
 use mio::{Events, Poll};
 use receiving::{Met, Receiving};
@@ -76,7 +75,7 @@ pub enum Role {
 /// The thread's state; there is at least one role.
 pub struct Worker {
     poll: Poll,
-    commands: Receiver<Command>,
+    commands: Commands<Command>,
     connection: Option<Connection>,
     sending: Option<Sending>,
     receiving: Option<Receiving>,
@@ -167,7 +166,7 @@ impl Worker {
         while self.wait(&mut events) {
             let now = self.steady.now(Instant::now());
             self.notice(&events);
-            while let Ok(command) = self.commands.try_recv() {
+            while let Some(command) = self.commands.next() {
                 self.obey(now, command);
             }
             if let Err(why) = self.serve(now) {
