@@ -12,7 +12,7 @@ use pair::{connect, echo, ping, port, server, there_and_back};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use util::proxy::Proxy;
 use util::{DEADLINE, Process, Rx, Signal, eventually, feed, millipede, tx};
 
@@ -480,6 +480,21 @@ fn a_peer_that_does_not_say_welcome_in_its_turn_is_dropped() {
     });
     assert!(served, "{l}");
     assert_eq!((l.end().0, at_l.join()), (Some(0), 5000));
+}
+
+/// Otherwise a peer would have a thread here, for seconds, with every attempt it makes.
+#[test]
+fn a_connection_that_was_replaced_is_not_waited_for() {
+    let l = Rx::start(&["duplex"]);
+    let began = Instant::now();
+    let mut last = say_hello(l.port, 1);
+    for attempt in 2..=21 {
+        let next = say_hello(l.port, attempt);
+        let _ = last.read_to_end(&mut Vec::new());
+        last = next;
+    }
+    // twenty that are waited for would take 100 s
+    assert!(began.elapsed() < Duration::from_secs(25), "{l}");
 }
 
 // ---- tunnels -------------------------------------------------------------------------------------------

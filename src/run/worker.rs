@@ -21,12 +21,16 @@ use crate::proto::wire::Frame;
 use crate::run::conn::{Commands, Connection, FAREWELL, Handle, Informer, SOCKET, reason};
 use crate::run::dial::{Dialled, Target, Welcomed};
 use crate::run::pump::{ReadEnd, Wrote};
+use greeting::Greeting;
 use inbox::{Inbox, is_last_word};
-use mio::{Events, Poll};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll};
 use receiving::{Met, Receiving};
 use sending::Sending;
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -157,16 +161,18 @@ impl Worker {
 
     /// Works until nothing is left to do.
     pub fn run(mut self) {
-        if let Some((stream, welcome)) = self.entering.take()
-            && let Err(why) = self.enter(stream, &welcome)
-        {
-            return self.say_lost(&why, None);
-        }
         let mut events = Events::with_capacity(8);
-        while self.wait(&mut events) {
+        // what was commanded before the connection was there
+        let mut early = VecDeque::new();
+        if let Some((stream, welcome)) = self.entering.take()
+            && let Err((why, known)) = self.enter(stream, &welcome, &mut early)
+        {
+            return self.say_lost(&why, known);
+        }
+        while !early.is_empty() || self.wait(&mut events) {
             let now = self.steady.now(Instant::now());
             self.notice(&events);
-            while let Some(command) = self.commands.next() {
+            while let Some(command) = early.pop_front().or_else(|| self.commands.next()) {
                 self.obey(now, command);
             }
             if let Err(why) = self.serve(now) {
@@ -183,11 +189,39 @@ impl Worker {
         }
     }
 
-    fn enter(&mut self, mut stream: TcpStream, welcome: &[u8]) -> Result<(), LossReason> {
-        let greeted = greeting::exchange(&mut stream, welcome)?;
+    /// Welcomes the far end and waits for its welcome. Of the commands that come meanwhile all but the one to give the
+    /// connection up are put off. What went wrong, and which role's hub knows.
+    fn enter(
+        &mut self,
+        stream: TcpStream,
+        welcome: &[u8],
+        early: &mut VecDeque<Command>,
+    ) -> Result<(), (LossReason, Option<Role>)> {
+        let failed = |e: io::Error| (LossReason::Failed(reason(&e)), None);
+        let mut greeting = Greeting::begin(stream, welcome).map_err(|why| (why, None))?;
+        let (fd, mut events) = (greeting.as_raw_fd(), Events::with_capacity(8));
+        self.poll.registry().register(&mut SourceFd(&fd), SOCKET, Interest::READABLE).map_err(failed)?;
+        let greeted = loop {
+            if let Some(greeted) = greeting.listen().map_err(|why| (why, None))? {
+                break greeted;
+            }
+            let left = greeting.time_left().map_err(|why| (why, None))?;
+            match self.poll.poll(&mut events, Some(left)) {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(failed(e)),
+                _ => {}
+            }
+            while let Some(command) = self.commands.next() {
+                match command {
+                    Command::Drop(role, why) => return Err((why, Some(role))),
+                    command => early.push_back(command),
+                }
+            }
+        };
+        self.poll.registry().deregister(&mut SourceFd(&fd)).map_err(failed)?;
         let now = self.steady.now(Instant::now());
+        let stream = greeting.into_stream();
         let connection = Connection::new(now, stream, &greeted.early, self.poll.registry());
-        self.connection = Some(connection.map_err(|e| LossReason::Failed(reason(&e)))?);
+        self.connection = Some(connection.map_err(failed)?);
         if let Some(sending) = &mut self.sending {
             sending.begin(now);
             sending.say(sending::Report::Welcomed(greeted.welcome, greeted.round_trip));

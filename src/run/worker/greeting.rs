@@ -1,15 +1,12 @@
 //! The listening side's part of the handshake where a connection serves both directions: its welcome goes out, the
-//! dialling side's comes back.
-//!
-//! Blocks the worker's own thread, for no longer than a hello may take: until the far end has spoken there is nothing
-//! that this connection could do.
+//! dialling side's comes back. Until then there is nothing that the connection could do.
 
 use crate::proto::hello::{Reply, Welcome};
 use crate::proto::links::LossReason;
 use crate::run::conn::reason;
-use crate::sys::pipe::{Interest, wait};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// How long the far end may take to welcome this one: as long as for its hello.
@@ -25,35 +22,62 @@ pub struct Greeted {
     pub early: Vec<u8>,
 }
 
-/// Writes the one welcome and reads the other.
-///
-/// # Errors
-/// Why there is no connection.
-pub fn exchange(stream: &mut TcpStream, welcome: &[u8]) -> Result<Greeted, LossReason> {
-    let failed = |e: &io::Error| LossReason::Failed(reason(e));
-    let began = Instant::now();
-    // smaller than any socket's buffer, and the first to be written
-    stream.write_all(welcome).map_err(|e| failed(&e))?;
-    let mut heard = Vec::new();
-    loop {
-        if let Some((welcome, early)) = understand(&mut heard)? {
-            return Ok(Greeted { welcome, round_trip: began.elapsed(), early });
-        }
-        let mut chunk = [0; 1024];
-        match stream.read(&mut chunk) {
-            Ok(0) => return Err(LossReason::Closed),
-            Ok(n) => heard.extend_from_slice(&chunk[..n]),
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                let left = WELCOME_TIME.saturating_sub(began.elapsed());
-                match wait(&[Interest::read(&*stream)], Some(left)) {
-                    Ok([ready]) if ready.any() => {}
-                    Ok(_) => return Err(LossReason::Silent),
-                    Err(e) => return Err(failed(&e)),
-                }
+/// A connection whose far end has not welcomed this side yet.
+pub struct Greeting {
+    stream: TcpStream,
+    heard: Vec<u8>,
+    began: Instant,
+}
+
+impl Greeting {
+    /// Writes this side's welcome. The stream never blocks.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub fn begin(mut stream: TcpStream, welcome: &[u8]) -> Result<Self, LossReason> {
+        let began = Instant::now();
+        // smaller than any socket's buffer, and the first to be written
+        stream.write_all(welcome).map_err(|e| LossReason::Failed(reason(&e)))?;
+        Ok(Greeting { stream, heard: Vec::new(), began })
+    }
+
+    /// Reads what there is; what the far end said, once that is whole.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub fn listen(&mut self) -> Result<Option<Greeted>, LossReason> {
+        loop {
+            if let Some((welcome, early)) = understand(&mut self.heard)? {
+                return Ok(Some(Greeted { welcome, round_trip: self.began.elapsed(), early }));
             }
-            Err(e) => return Err(failed(&e)),
+            let mut chunk = [0; 1024];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(LossReason::Closed),
+                Ok(n) => self.heard.extend_from_slice(&chunk[..n]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(e) => return Err(LossReason::Failed(reason(&e))),
+            }
         }
+    }
+
+    /// How long it may still take.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn time_left(&self) -> Result<Duration, LossReason> {
+        WELCOME_TIME.checked_sub(self.began.elapsed()).ok_or(LossReason::Silent)
+    }
+
+    /// The connection, which has become one.
+    pub fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+}
+
+impl AsRawFd for Greeting {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
     }
 }
 
