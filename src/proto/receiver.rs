@@ -129,10 +129,10 @@ impl Receiver {
         self.ready.pop_front()
     }
 
-    /// An acknowledgement has told the sender of this edge.
+    /// An acknowledgement has told the sender of this edge; of what lies beyond the window, none can have.
     pub fn told(&mut self, edge: Edge) {
-        self.told.bytes = self.told.bytes.max(edge.bytes);
-        self.told.legs = self.told.legs.max(edge.legs);
+        self.told.bytes = self.told.bytes.max(edge.bytes.min(self.edge.bytes));
+        self.told.legs = self.told.legs.max(edge.legs.min(self.edge.legs));
     }
 
     /// The output has taken so many more legs and bytes. True if the sender is to be told at once how far the
@@ -290,8 +290,11 @@ mod tests {
             fill(&mut r, from..from + 2);
             assert!(r.delivered(1, 5), "it waits at the edge it knows");
         }
-        r.told(Edge { bytes: 10_000, legs: WINDOW_LEGS });
-        assert!(!r.delivered(4, 20), "it knows of enough");
+        r.told(r.edge());
+        assert!(!r.delivered(1, 5), "it knows of enough");
+        r.told(Edge { bytes: 10_000, legs: 10_000 });
+        fill(&mut r, 36..39);
+        assert!(r.delivered(2, 10), "it cannot have been told of what never was");
     }
 
     #[test]

@@ -290,6 +290,7 @@ impl Hub {
                 return;
             }
         };
+        self.shared.position.forget_told();
         self.publish();
         (self.announce)(hello.features);
         self.meet(now, hello.link, address.ip());

@@ -110,6 +110,12 @@ impl Position {
         Edge { bytes: self.told_bytes.load(Relaxed), legs: self.told_legs.load(Relaxed) }
     }
 
+    /// Another session may begin: nobody was told of its window yet.
+    pub fn forget_told(&self) {
+        self.told_bytes.store(0, Relaxed);
+        self.told_legs.store(0, Relaxed);
+    }
+
     fn tells(&self, edge: Edge) {
         self.told_bytes.fetch_max(edge.bytes, Relaxed);
         self.told_legs.fetch_max(edge.legs, Relaxed);
