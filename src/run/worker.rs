@@ -378,12 +378,7 @@ impl Worker {
         let had = connection.outlet.has_leg();
         // acknowledgements are made when those before them have left: in a queue they would grow old
         let first = if self.receiving.is_some() { connection.write() } else { Ok(Wrote::All) };
-        let mut inbox = Inbox {
-            sending: self.sending.as_mut(),
-            receiving: self.receiving.as_mut(),
-            hazard: &self.hazard,
-            harm: None,
-        };
+        let mut inbox = Inbox::new(&mut self.sending, &mut self.receiving, &self.hazard);
         let read = connection.read(now, &mut inbox);
         let mut harm = inbox.harm;
         if let (None, Some(receiving)) = (harm, &mut self.receiving) {
@@ -417,12 +412,7 @@ impl Worker {
             }
             Ok(_) => {}
             Err(why) => {
-                let mut inbox = Inbox {
-                    sending: self.sending.as_mut(),
-                    receiving: self.receiving.as_mut(),
-                    hazard: &self.hazard,
-                    harm: None,
-                };
+                let mut inbox = Inbox::new(&mut self.sending, &mut self.receiving, &self.hazard);
                 // the reason may be there to be read
                 while connection.read(now, &mut inbox)? == ReadEnd::More {}
                 return Err(why);

@@ -3,7 +3,7 @@
 //! What is written to a pipe or a socket counts when it has been read or acknowledged, what is written to a
 //! file when it is on the disk.
 
-use super::{Sink, SinkError, Source, Waited};
+use super::{Sink, SinkError, Source, Waited, wait_for};
 use crate::run::conn::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
@@ -193,19 +193,7 @@ impl Source for FileSource {
     }
 
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
-        let input = Interest::read(&self.file);
-        let ready = match bell {
-            Some(bell) => wait(&[input, Interest::read(bell)], timeout),
-            None => wait(&[input], timeout).map(|[input]| [input, Default::default()]),
-        };
-        let [input, rung] = ready.map_err(|e| self.failed(&e))?;
-        Ok(if input.any() {
-            Waited::Input
-        } else if rung.any() {
-            Waited::Rung
-        } else {
-            Waited::Nothing
-        })
+        wait_for(&self.file, bell, timeout).map_err(|e| self.failed(&e))
     }
 
     fn finish(&mut self) -> Result<(), String> {

@@ -11,7 +11,8 @@ use crate::proto::leg::Leg;
 use crate::proto::wire::Code;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// Why a sink takes no more.
@@ -118,4 +119,20 @@ pub enum Waited {
     Rung,
     /// The time is up.
     Nothing,
+}
+
+/// Waits until `input` has something to read, the bell (if any) rings or the time is up.
+fn wait_for(input: &impl AsFd, bell: Option<&Bell>, timeout: Option<Duration>) -> io::Result<Waited> {
+    let input = Interest::read(input);
+    let [input, rung] = match bell {
+        Some(bell) => wait(&[input, Interest::read(bell)], timeout)?,
+        None => wait(&[input], timeout).map(|[input]| [input, Default::default()])?,
+    };
+    Ok(if input.any() {
+        Waited::Input
+    } else if rung.any() {
+        Waited::Rung
+    } else {
+        Waited::Nothing
+    })
 }

@@ -10,16 +10,25 @@ use crate::run::pump::{Fault, Intake};
 /// What a connection may bring, for the roles that there are.
 pub struct Inbox<'a> {
     /// The role that hears a receiver.
-    pub sending: Option<&'a mut Sending>,
+    sending: Option<&'a mut Sending>,
     /// The role that hears a sender.
-    pub receiving: Option<&'a mut Receiving>,
+    receiving: Option<&'a mut Receiving>,
     /// What is done to connections on purpose.
-    pub hazard: &'a Hazard,
+    hazard: &'a Hazard,
     /// What the frame just read does to its connection.
     pub harm: Option<Harm>,
 }
 
-impl Inbox<'_> {
+impl<'a> Inbox<'a> {
+    /// For these roles; nothing has come yet.
+    pub fn new(
+        sending: &'a mut Option<Sending>,
+        receiving: &'a mut Option<Receiving>,
+        hazard: &'a Hazard,
+    ) -> Self {
+        Inbox { sending: sending.as_mut(), receiving: receiving.as_mut(), hazard, harm: None }
+    }
+
     fn harmed(&self) -> Result<(), Fault> {
         self.harm.map_or(Ok(()), |_| Err(Fault::Harmed))
     }

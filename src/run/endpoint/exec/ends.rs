@@ -2,7 +2,7 @@
 //!
 //! Either starts the command when it first needs it, and ends it when it is dropped before its time.
 
-use super::super::{Sink, SinkError, Source, Waited};
+use super::super::{Sink, SinkError, Source, Waited, wait_for};
 use super::{Exec, Running, locked};
 use crate::run::conn::reason;
 use crate::sys::child::Exit;
@@ -211,19 +211,7 @@ impl Source for CommandSource {
 
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
         let Some((running, stdout)) = &self.running else { return Ok(Waited::Input) };
-        let input = Interest::read(stdout);
-        let ready = match bell {
-            Some(bell) => wait(&[input, Interest::read(bell)], timeout),
-            None => wait(&[input], timeout).map(|[input]| [input, Default::default()]),
-        };
-        let [input, rung] = ready.map_err(|e| unreadable(running, &e))?;
-        Ok(if input.any() {
-            Waited::Input
-        } else if rung.any() {
-            Waited::Rung
-        } else {
-            Waited::Nothing
-        })
+        wait_for(stdout, bell, timeout).map_err(|e| unreadable(running, &e))
     }
 
     fn finish(&mut self) -> Result<(), String> {
