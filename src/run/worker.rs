@@ -21,7 +21,7 @@ use crate::proto::wire::Frame;
 use crate::run::conn::{Commands, Connection, FAREWELL, Handle, Informer, SOCKET, reason};
 use crate::run::dial::{Dialled, Target, Welcomed};
 use crate::run::pump::{ReadEnd, Wrote};
-use greeting::Greeting;
+use greeting::{Greeted, Greeting};
 use inbox::{Inbox, is_last_word};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll};
@@ -189,44 +189,58 @@ impl Worker {
         }
     }
 
-    /// Welcomes the far end and waits for its welcome. Of the commands that come meanwhile all but the one to give the
-    /// connection up are put off. What went wrong, and which role's hub knows.
+    /// Welcomes the far end and waits for its welcome; what went wrong, and which role's hub knows. Of the commands that
+    /// come meanwhile all but the one to give the connection up are put off.
     fn enter(
         &mut self,
         stream: TcpStream,
         welcome: &[u8],
         early: &mut VecDeque<Command>,
     ) -> Result<(), (LossReason, Option<Role>)> {
-        let failed = |e: io::Error| (LossReason::Failed(reason(&e)), None);
         let mut greeting = Greeting::begin(stream, welcome).map_err(|why| (why, None))?;
-        let (fd, mut events) = (greeting.as_raw_fd(), Events::with_capacity(8));
-        self.poll.registry().register(&mut SourceFd(&fd), SOCKET, Interest::READABLE).map_err(failed)?;
-        let greeted = loop {
-            if let Some(greeted) = greeting.listen().map_err(|why| (why, None))? {
-                break greeted;
-            }
-            let left = greeting.time_left().map_err(|why| (why, None))?;
-            match self.poll.poll(&mut events, Some(left)) {
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(failed(e)),
-                _ => {}
-            }
-            while let Some(command) = self.commands.next() {
-                match command {
-                    Command::Drop(role, why) => return Err((why, Some(role))),
-                    command => early.push_back(command),
-                }
+        let dropped = self.greet(&mut greeting, early).map_err(|why| (why, None))?;
+        let greeted = match dropped {
+            Ok(greeted) => greeted,
+            Err((why, role)) => {
+                greeting.give_up();
+                return Err((why, Some(role)));
             }
         };
-        self.poll.registry().deregister(&mut SourceFd(&fd)).map_err(failed)?;
         let now = self.steady.now(Instant::now());
-        let stream = greeting.into_stream();
-        let connection = Connection::new(now, stream, &greeted.early, self.poll.registry());
-        self.connection = Some(connection.map_err(failed)?);
+        let connection = Connection::new(now, greeting.into_stream(), &greeted.early, self.poll.registry());
+        self.connection = Some(connection.map_err(|e| (LossReason::Failed(reason(&e)), None))?);
         if let Some(sending) = &mut self.sending {
             sending.begin(now);
             sending.say(sending::Report::Welcomed(greeted.welcome, greeted.round_trip));
         }
         Ok(())
+    }
+
+    /// What the far end says, or the command that came before it.
+    fn greet(
+        &mut self,
+        greeting: &mut Greeting,
+        early: &mut VecDeque<Command>,
+    ) -> Result<Result<Greeted, (LossReason, Role)>, LossReason> {
+        let failed = |e: io::Error| LossReason::Failed(reason(&e));
+        let (fd, mut events) = (greeting.as_raw_fd(), Events::with_capacity(8));
+        self.poll.registry().register(&mut SourceFd(&fd), SOCKET, Interest::READABLE).map_err(failed)?;
+        loop {
+            if let Some(greeted) = greeting.listen()? {
+                self.poll.registry().deregister(&mut SourceFd(&fd)).map_err(failed)?;
+                return Ok(Ok(greeted));
+            }
+            match self.poll.poll(&mut events, Some(greeting.time_left()?)) {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(failed(e)),
+                _ => {}
+            }
+            while let Some(command) = self.commands.next() {
+                match command {
+                    Command::Drop(role, why) => return Ok(Err((why, role))),
+                    command => early.push_back(command),
+                }
+            }
+        }
     }
 
     fn wait(&mut self, events: &mut Events) -> bool {

@@ -4,6 +4,7 @@
 use crate::proto::hello::{Reply, Welcome};
 use crate::proto::links::LossReason;
 use crate::run::conn::reason;
+use crate::sys::socket::reset_on_close;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
@@ -64,9 +65,15 @@ impl Greeting {
     /// How long it may still take.
     ///
     /// # Errors
-    /// It may not.
+    /// Its time is up.
     pub fn time_left(&self) -> Result<Duration, LossReason> {
         WELCOME_TIME.checked_sub(self.began.elapsed()).ok_or(LossReason::Silent)
+    }
+
+    /// Gives it up at once: what is still to be written is not.
+    pub fn give_up(self) {
+        // a socket that cannot be told so is closed in order
+        let _ = reset_on_close(&self.stream);
     }
 
     /// The connection, which has become one.
