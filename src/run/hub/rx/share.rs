@@ -44,6 +44,8 @@ impl Hub {
         self.places[place] = self.lines.get(place).map(|handle| Place { handle: handle.clone(), number });
         self.core.given(now, place, met.link);
         self.publish();
+        // the window may have opened since its far end was welcomed, when nothing could be said there yet
+        self.command(place, Command::Acknowledge { always: false });
     }
 
     /// Hears of the other direction, if that borrows from this one.
