@@ -130,7 +130,7 @@ impl Receiver {
     }
 
     /// An acknowledgement has told the sender of this edge; of what lies beyond the window, none can have.
-    pub fn told(&mut self, edge: Edge) {
+    pub fn note_told(&mut self, edge: Edge) {
         self.told.bytes = self.told.bytes.max(edge.bytes.min(self.edge.bytes));
         self.told.legs = self.told.legs.max(edge.legs.min(self.edge.legs));
     }
@@ -145,11 +145,11 @@ impl Receiver {
             bytes: self.delivered_bytes.saturating_add(self.window),
             legs: self.delivered_legs.saturating_add(WINDOW_LEGS),
         };
-        let opens = self.may_be_awaited() && self.has_opened();
-        if opens {
+        let tell = self.may_wait() && self.is_worth_telling();
+        if tell {
             self.told = self.edge;
         }
-        opens
+        tell
     }
 
     /// The stream's end is announced.
@@ -222,7 +222,7 @@ impl Receiver {
     }
 
     /// Whether less than an eighth of the window is left of what the sender knows of.
-    fn may_be_awaited(&self) -> bool {
+    fn may_wait(&self) -> bool {
         let bytes_left = self.told.bytes.saturating_sub(self.next_offset + self.ahead_bytes);
         let legs_left = self.told.legs.saturating_sub(self.next + self.ahead.len() as u64);
         bytes_left < self.window / 8 || legs_left < WINDOW_LEGS / 8
@@ -230,7 +230,7 @@ impl Receiver {
 
     /// Whether the sender could go at least an eighth of the window beyond the edge it knows: worth a message on
     /// every connection.
-    fn has_opened(&self) -> bool {
+    fn is_worth_telling(&self) -> bool {
         let (bytes, legs) = (self.edge.bytes - self.told.bytes, self.edge.legs - self.told.legs);
         bytes >= self.window / 8 || legs >= WINDOW_LEGS / 8
     }
@@ -290,9 +290,9 @@ mod tests {
             fill(&mut r, from..from + 2);
             assert!(r.delivered(1, 5), "it waits at the edge it knows");
         }
-        r.told(r.edge());
+        r.note_told(r.edge());
         assert!(!r.delivered(1, 5), "it knows of enough");
-        r.told(Edge { bytes: 10_000, legs: 10_000 });
+        r.note_told(Edge { bytes: 10_000, legs: 10_000 });
         fill(&mut r, 36..39);
         assert!(r.delivered(2, 10), "it cannot have been told of what never was");
     }

@@ -225,14 +225,14 @@ impl Reception {
     }
 
     /// The furthest edge of the window that any acknowledgement has told the sender of.
-    pub fn told(&mut self, edge: Edge) {
+    pub fn note_told(&mut self, edge: Edge) {
         if let Some(session) = &mut self.session {
-            session.receiver.told(edge);
+            session.receiver.note_told(edge);
         }
     }
 
     /// The output has taken so many more legs and bytes. Whether the sender must hear of that at once depends on
-    /// what it was [`told`](Self::told) before.
+    /// what it was [`told`](Self::note_told) before.
     pub fn delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
         let Some(session) = &mut self.session else { return };
         let opens = session.receiver.delivered(legs, bytes);

@@ -107,7 +107,7 @@ impl Rx {
         if let Some(wrong) = self.sink.check(&leg) {
             self.failure = Some(wrong);
         }
-        self.core.told(self.told);
+        self.core.note_told(self.told);
         self.core.delivered(net.clock.now, 1, leg.len());
         self.settle(net);
     }

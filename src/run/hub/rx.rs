@@ -257,7 +257,7 @@ impl Hub {
             Event::Guest(guest) => self.receive_guest(now, *guest),
             Event::Worker(place, number, report) => self.hear_worker(now, place, number, report),
             Event::Output(egress::Report::Delivered(legs, bytes)) => {
-                self.core.told(self.shared.position.told());
+                self.core.note_told(self.shared.position.told());
                 self.core.delivered(now, legs, bytes);
                 self.publish();
             }

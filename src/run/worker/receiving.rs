@@ -73,8 +73,8 @@ pub struct Terms {
     pub buffer: u64,
 }
 
-/// Where the receiver stands, published by the hub and the output, read by every worker. Each number only
-/// grows, so that reading them one by one is enough.
+/// Where the receiver stands, published by the hub, and what the sender was told of that, published by every worker.
+/// Each number only grows within a session, so that reading them one by one is enough.
 #[derive(Debug, Default)]
 pub struct Position {
     next: AtomicU64,
