@@ -65,6 +65,10 @@ pub struct Transmission {
     ready: Vec<usize>,
     leg_size: LegSize,
     meter: Meter,
+    /// What the receiver's output has taken.
+    taken: Meter,
+    /// Legs that were never sent wait for the receiver's output, though there are connections for them.
+    held_back: bool,
     instance: Option<Id>,
     ending: Option<Ending>,
     actions: VecDeque<Action>,
@@ -101,6 +105,8 @@ impl Transmission {
             ready: Vec::new(),
             leg_size: LegSize::new(),
             meter: Meter::default(),
+            taken: Meter::default(),
+            held_back: false,
             instance: None,
             ending: None,
             actions: VecDeque::new(),
@@ -384,6 +390,11 @@ impl Transmission {
             connections_lost: self.connections_lost,
             last_loss: self.last_loss.clone(),
         }
+    }
+
+    /// Whether the receiver's output is all that the next leg waits for.
+    pub fn waits_for_output(&self) -> bool {
+        self.held_back || self.sender.is_shut()
     }
 
     /// How long the receiver's output has been blocked, as it said last.

@@ -12,11 +12,13 @@
 //! 5. When the output is *starving* for the head, or *the input has ended*: a leg of a slow connection, if this
 //!    one needs less than half the time, or the leg is overdue.
 //!
+//! A connection that is not wanted for anything new, because the receiver's output is slow, is offered 1 and 2 only.
+//!
 //! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds: a
 //! connection never gets a second copy of a leg it carries; nor one that it damaged, while another might do
 //! better; and other links come first, for a moment. The first copy wins, the receiver drops the rest.
 
-use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED};
+use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
 use super::{Flight, Held, Lane, Sender};
 use std::time::{Duration, Instant};
 
@@ -71,6 +73,13 @@ impl Sender {
         }
         let copies = copies.filter(|_| self.rescues && self.next_fresh().is_none());
         self.late_head().into_iter().chain(copies).filter(|at| *at > now).min()
+    }
+
+    /// The pace of a connection that keeps to it: neither suspect nor overdue with a leg.
+    pub fn steady_pace(&self, now: Instant, worker: usize) -> Option<&Pace> {
+        let lane = self.lanes[worker].as_ref().filter(|lane| !lane.suspect)?;
+        let overdue = lane.flights.front().is_some_and(|first| first.is_overdue(now, grace(false)));
+        (!overdue).then_some(&lane.pace)
     }
 
     /// The connections that carry the leg that would be sent again first, a bit each: another link is to be

@@ -8,7 +8,12 @@ use std::time::{Duration, Instant};
 
 impl Transmission {
     pub(super) fn acked(&mut self, now: Instant, worker: usize, ack: &Ack) -> Result<(), Breach> {
+        let (.., before) = self.sender.bytes();
         let progress = self.sender.ack(now, worker, ack)?;
+        let (.., after) = self.sender.bytes();
+        if after > before {
+            self.taken.add(now, after - before);
+        }
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
         if progress.moved {
             self.progress(now, worker);

@@ -2,7 +2,7 @@
 //!
 //! [`Links`](super::super::links::Links) says where a worker may dial, [`Sender`](super::super::sender::Sender)
 //! which leg suits a connection; here the two meet: the connections that are ready are asked in the order of
-//! their links, until nobody can take anything more.
+//! their links, until nobody can take anything more or, while the receiver's output is slow, two carry something.
 
 use super::super::hello::Hello;
 use super::super::links::WorkerState;
@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 const ENOUGH: usize = 2;
 
 /// For how many of the shortest round trips what waits for the output must last: one until it is heard of that it
-/// does not, one until more is there, and as much for the legs that are in between.
-const ANSWERS: u32 = 4;
+/// does not, and those in which a connection that was idle opens its congestion window again, doubling it in each
+/// from 10 segments on (RFC 6928, RFC 5681).
+const ANSWERS: u32 = 8;
 
 impl Transmission {
     /// Connections that were called back and have nothing on the way any more.
@@ -71,23 +72,29 @@ impl Transmission {
             self.ready.retain(|w| *w != worker);
             self.actions.push_back(Action::Send(worker, leg));
         }
+        self.held_back = !self.ready.is_empty() && self.has_enough(now);
     }
 
     /// Whether the receiver's output is what the stream waits for, and will be for as long as it takes to hear that it
-    /// is not: then the connections that are in the middle of a leg are enough.
+    /// is not and to bring more: then the connections that are in the middle of something are enough. Of those only
+    /// the ones count that do their part.
     fn has_enough(&mut self, now: Instant) -> bool {
         let (backlog, window) = self.sender.backlog();
+        if backlog <= window / 8 {
+            return false;
+        }
+        let Some(rate) = self.taken.rate(now) else { return false };
+        let part = rate / self.links.connections().max(1) as f64;
         let (mut carriers, mut answer) = (0, Duration::ZERO);
         for worker in (0..self.lines.len()).filter(|worker| !self.lines[*worker].ready) {
-            if !matches!(self.links.state(worker), WorkerState::Up(_)) {
-                continue;
-            }
-            let Some(rtt) = self.sender.pace(worker).and_then(Pace::rtt_min) else { return false };
+            let up = matches!(self.links.state(worker), WorkerState::Up(_));
+            let pace = self.sender.steady_pace(now, worker).filter(|_| up);
+            // half of it: those that carry hold each other up, and are measured so
+            let pace = pace.filter(|pace| pace.rate().is_some_and(|rate| rate >= part / 2.0));
+            let Some(rtt) = pace.and_then(Pace::rtt_min) else { continue };
             (carriers, answer) = (carriers + 1, rtt.max(answer));
         }
-        let rate = self.meter.rate(now).unwrap_or(f64::INFINITY);
-        let lasts = backlog > window / 8 && backlog as f64 > rate * (answer * ANSWERS).as_secs_f64();
-        lasts && carriers >= ENOUGH
+        carriers >= ENOUGH && backlog as f64 > rate * (answer * ANSWERS).as_secs_f64()
     }
 
     /// The connections on the link of this one, a bit each.

@@ -349,7 +349,9 @@ fn while_the_output_is_slow_two_connections_carry_what_is_new() {
     }
     rig.ready();
     rig.input(4);
-    rig.frame(3, taken(0));
+    for worker in 0..4 {
+        rig.frame(worker, taken(100));
+    }
     rig.later(secs(1));
     rig.ready();
     rig.forget();

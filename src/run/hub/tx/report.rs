@@ -40,7 +40,7 @@ impl Hub {
         } else if hungry && room() {
             Cause::Input
         } else if self.core.awaits_verdict()
-            || (!self.core.blocked_at_peer().is_zero() && (hungry || sender.is_shut()))
+            || (!self.core.blocked_at_peer().is_zero() && (hungry || self.core.waits_for_output()))
         {
             Cause::Output
         } else {
