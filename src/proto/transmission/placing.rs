@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 /// any cache, and wake more threads: 8 % of the throughput and of the processor time on a loopback of two cores.
 const ENOUGH: usize = 2;
 
+/// That is so on paths with round trips up to this. On longer ones connections that rest lose congestion windows which
+/// took long to open, on lossy ones above all, and no memory is too slow for what such paths carry.
+const NEAR: Duration = Duration::from_millis(5);
+
 /// For how many of the shortest round trips what waits for the output must last: one until it is heard of that it
 /// does not, and those in which a connection that was idle opens its congestion window again, doubling it in each
 /// from 10 segments on (RFC 6928, RFC 5681).
@@ -94,7 +98,8 @@ impl Transmission {
             let Some(rtt) = pace.and_then(Pace::rtt_min) else { continue };
             (carriers, answer) = (carriers + 1, rtt.max(answer));
         }
-        carriers >= ENOUGH && backlog as f64 > rate * (answer * ANSWERS).as_secs_f64()
+        let lasts = backlog as f64 > rate * (answer * ANSWERS).as_secs_f64();
+        carriers >= ENOUGH && answer <= NEAR && lasts
     }
 
     /// The connections on the link of this one, a bit each.

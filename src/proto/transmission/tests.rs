@@ -345,7 +345,7 @@ fn while_the_output_is_slow_two_connections_carry_what_is_new() {
     };
     for worker in 0..4 {
         let small = Welcome { edge: edge(16_000), ..welcome(7, 0) };
-        rig.does(|s, now| s.welcomed(now, worker, &small, RTT));
+        rig.does(|s, now| s.welcomed(now, worker, &small, ms(1)));
     }
     rig.ready();
     rig.input(4);
