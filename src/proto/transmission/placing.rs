@@ -6,7 +6,6 @@
 
 use super::super::hello::Hello;
 use super::super::links::WorkerState;
-use super::super::sched::Pace;
 use super::{Action, Transmission};
 use std::time::{Duration, Instant};
 
@@ -19,10 +18,9 @@ const ENOUGH: usize = 2;
 /// took long to open, on lossy ones above all, and no memory is too slow for what such paths carry.
 const NEAR: Duration = Duration::from_millis(5);
 
-/// For how many of the shortest round trips what waits for the output must last: one until it is heard of that it
-/// does not, and those in which a connection that was idle opens its congestion window again, doubling it in each
-/// from 10 segments on (RFC 6928, RFC 5681).
-const ANSWERS: u32 = 8;
+/// For how many of a link's shortest round trips what waits for the output must last: one until it is heard of that it
+/// does not, one until more is there, and as much for the legs that are in between.
+const ANSWERS: u32 = 4;
 
 impl Transmission {
     /// Connections that were called back and have nothing on the way any more.
@@ -95,11 +93,20 @@ impl Transmission {
             let pace = self.sender.steady_pace(now, worker).filter(|_| up);
             // half of it: those that carry hold each other up, and are measured so
             let pace = pace.filter(|pace| pace.rate().is_some_and(|rate| rate >= part / 2.0));
-            let Some(rtt) = pace.and_then(Pace::rtt_min) else { continue };
-            (carriers, answer) = (carriers + 1, rtt.max(answer));
+            if pace.is_some() {
+                (carriers, answer) = (carriers + 1, answer.max(self.shortest(worker)));
+            }
         }
-        let lasts = backlog as f64 > rate * (answer * ANSWERS).as_secs_f64();
-        carriers >= ENOUGH && answer <= NEAR && lasts
+        carriers >= ENOUGH && answer <= NEAR && backlog as f64 > rate * (answer * ANSWERS).as_secs_f64()
+    }
+
+    /// The shortest round trip of any connection on the link of this one: what one has measured itself may be no more
+    /// than how late its thread was.
+    fn shortest(&self, worker: usize) -> Duration {
+        let mates = self.mates(worker);
+        let measured = (0..self.lines.len()).filter(|mate| mates & 1 << mate != 0);
+        let shortest = measured.filter_map(|mate| self.sender.pace(mate)?.rtt_min()).min();
+        shortest.unwrap_or(Duration::MAX)
     }
 
     /// The connections on the link of this one, a bit each.
