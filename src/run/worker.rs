@@ -76,6 +76,19 @@ pub enum Role {
     Receiving,
 }
 
+/// Why a connection that was let in is not up.
+struct NotEntered {
+    why: LossReason,
+    /// The role whose hub knows already.
+    known: Option<Role>,
+}
+
+impl From<LossReason> for NotEntered {
+    fn from(why: LossReason) -> Self {
+        NotEntered { why, known: None }
+    }
+}
+
 /// The thread's state; there is at least one role.
 pub struct Worker {
     poll: Poll,
@@ -165,7 +178,7 @@ impl Worker {
         // what was commanded before the connection was there
         let mut early = VecDeque::new();
         if let Some((stream, welcome)) = self.entering.take()
-            && let Err((why, known)) = self.enter(stream, &welcome, &mut early)
+            && let Err(NotEntered { why, known }) = self.enter(stream, &welcome, &mut early)
         {
             return self.say_lost(&why, known);
         }
@@ -189,26 +202,20 @@ impl Worker {
         }
     }
 
-    /// Welcomes the far end and waits for its welcome; what went wrong, and which role's hub knows. Of the commands that
-    /// come meanwhile all but the one to give the connection up are put off.
+    /// Welcomes the far end and waits for its welcome. Of the commands that come meanwhile all but the one to give the
+    /// connection up are put off.
     fn enter(
         &mut self,
         stream: TcpStream,
         welcome: &[u8],
         early: &mut VecDeque<Command>,
-    ) -> Result<(), (LossReason, Option<Role>)> {
-        let mut greeting = Greeting::begin(stream, welcome).map_err(|why| (why, None))?;
-        let dropped = self.greet(&mut greeting, early).map_err(|why| (why, None))?;
-        let greeted = match dropped {
-            Ok(greeted) => greeted,
-            Err((why, role)) => {
-                greeting.give_up();
-                return Err((why, Some(role)));
-            }
-        };
+    ) -> Result<(), NotEntered> {
+        let failed = |e: io::Error| LossReason::Failed(reason(&e));
+        let mut greeting = Greeting::begin(stream, welcome)?;
+        let greeted = self.greet(&mut greeting, early)?;
         let now = self.steady.now(Instant::now());
         let connection = Connection::new(now, greeting.into_stream(), &greeted.early, self.poll.registry());
-        self.connection = Some(connection.map_err(|e| (LossReason::Failed(reason(&e)), None))?);
+        self.connection = Some(connection.map_err(failed)?);
         if let Some(sending) = &mut self.sending {
             sending.begin(now);
             sending.say(sending::Report::Welcomed(greeted.welcome, greeted.round_trip));
@@ -216,27 +223,30 @@ impl Worker {
         Ok(())
     }
 
-    /// What the far end says, or the command that came before it.
+    /// What the far end says.
     fn greet(
         &mut self,
         greeting: &mut Greeting,
         early: &mut VecDeque<Command>,
-    ) -> Result<Result<Greeted, (LossReason, Role)>, LossReason> {
+    ) -> Result<Greeted, NotEntered> {
         let failed = |e: io::Error| LossReason::Failed(reason(&e));
         let (fd, mut events) = (greeting.as_raw_fd(), Events::with_capacity(8));
         self.poll.registry().register(&mut SourceFd(&fd), SOCKET, Interest::READABLE).map_err(failed)?;
         loop {
             if let Some(greeted) = greeting.listen()? {
                 self.poll.registry().deregister(&mut SourceFd(&fd)).map_err(failed)?;
-                return Ok(Ok(greeted));
+                return Ok(greeted);
             }
             match self.poll.poll(&mut events, Some(greeting.time_left()?)) {
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(failed(e)),
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(failed(e).into()),
                 _ => {}
             }
             while let Some(command) = self.commands.next() {
                 match command {
-                    Command::Drop(role, why) => return Ok(Err((why, role))),
+                    Command::Drop(role, why) => {
+                        greeting.give_up();
+                        return Err(NotEntered { why, known: Some(role) });
+                    }
                     command => early.push_back(command),
                 }
             }
@@ -284,7 +294,7 @@ impl Worker {
             Command::Acknowledge { always } => {
                 self.receiving.iter_mut().for_each(|role| role.ask(always));
             }
-            // so was this
+            // before this side's welcome, it is meant for the connection before
             Command::Drop(Role::Receiving, _) if self.met.is_some() => {}
             Command::Drop(role, why) => {
                 if let Some(connection) = self.connection.take() {

@@ -70,8 +70,8 @@ impl Greeting {
         WELCOME_TIME.checked_sub(self.began.elapsed()).ok_or(LossReason::Silent)
     }
 
-    /// Gives it up at once: what is still to be written is not.
-    pub fn give_up(self) {
+    /// When it is dropped, it goes at once: what is still to be written is not.
+    pub fn give_up(&self) {
         // a socket that cannot be told so is closed in order
         let _ = reset_on_close(&self.stream);
     }
