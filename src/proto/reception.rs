@@ -235,8 +235,7 @@ impl Reception {
     /// what it was [`told`](Self::note_told) before.
     pub fn delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
         let Some(session) = &mut self.session else { return };
-        let opens = session.receiver.delivered(legs, bytes);
-        self.actions.push_back(Action::Acknowledge { now: opens });
+        self.actions.push_back(Action::Acknowledge { now: session.receiver.delivered(legs, bytes) });
         self.step(now);
     }
 

@@ -55,11 +55,11 @@ impl Transmission {
 
     /// Legs to connections, until either runs out.
     pub(super) fn assign(&mut self, now: Instant) {
-        let mut passed = 0u32;
+        let (mut passed, mut enough) = (0u32, self.has_enough(now));
         while let Some(worker) = self.choose(passed) {
             passed |= 1 << worker;
             let mates = self.mates(worker);
-            let leg = if self.has_enough(now) {
+            let leg = if enough {
                 self.sender.take_again(now, worker, mates)
             } else {
                 self.sender.take(now, worker, mates)
@@ -73,8 +73,9 @@ impl Transmission {
             line.stats.leg = Some(leg.sequence);
             self.ready.retain(|w| *w != worker);
             self.actions.push_back(Action::Send(worker, leg));
+            enough = self.has_enough(now);
         }
-        self.held_back = !self.ready.is_empty() && self.has_enough(now);
+        self.held_back = enough && !self.ready.is_empty() && !self.sender.is_drained();
     }
 
     /// Whether the receiver's output is what the stream waits for, and will be for as long as it takes to hear that it
