@@ -3,6 +3,7 @@
 //!
 //! A failing test prints its seed: `SEED=4711 cargo test --test pairs`.
 
+use millipede::proto::acknowledging::Position;
 use millipede::proto::ending::Ending;
 use millipede::proto::hello::{Direction, Features, Hello, Id, Welcome};
 use millipede::proto::leg::Leg;
@@ -221,7 +222,7 @@ impl World {
 
     fn acknowledge(&mut self, end: usize, worker: usize) {
         let Some(wire) = &self.wires[worker] else { return };
-        let (next, delivered, edge) = self.ends[end].rx.position();
+        let Position { next, delivered, edge } = self.ends[end].rx.position();
         let ack = Ack { next, delivered, edge, count: wire.counts[end], blocked_ms: 0 };
         self.send(end, worker, Frame::Ack(ack));
     }
@@ -367,7 +368,7 @@ impl World {
             // the other one is
             return self.break_wire(worker, LossReason::Failed("reset".into()));
         }
-        let (next, _, edge) = self.ends[D].rx.position();
+        let Position { next, edge, .. } = self.ends[D].rx.position();
         let welcome = Welcome { instance: self.ends[D].instance, next, edge, ..admission.welcome };
         if hears[L] {
             self.ends[L].tx.welcomed(now, worker, &welcome, round_trip);

@@ -1,17 +1,23 @@
 //! Decides; pure: no clock, socket, thread or file. Time and events come in as arguments.
 
+pub mod acknowledging;
 mod codec;
 pub mod ending;
+pub mod handshake;
 pub mod hello;
 pub mod leg;
 pub mod life;
 pub mod links;
+pub mod mailbox;
 pub mod pacing;
 pub mod receiver;
 pub mod reception;
 pub mod sched;
 pub mod sender;
+pub mod session;
+pub mod set;
 pub mod sharing;
 pub mod transmission;
 pub mod waiting;
+pub mod way;
 pub mod wire;

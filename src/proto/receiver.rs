@@ -170,6 +170,11 @@ impl Receiver {
         Ok(())
     }
 
+    /// The end that was announced.
+    pub fn announced(&self) -> Option<Fin> {
+        self.fin
+    }
+
     /// The end that was announced, once every leg before it has been delivered.
     pub fn complete(&self) -> Option<Fin> {
         self.fin.filter(|fin| self.delivered_legs == fin.legs && self.delivered_bytes == fin.bytes)

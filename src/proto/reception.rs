@@ -11,6 +11,7 @@
 //!     └──────────────────┘                         └───────────────▶ Over ◀─────────────────┘
 //! ```
 
+use super::acknowledging::Position;
 use super::ending::Ending;
 use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
@@ -294,12 +295,18 @@ impl Reception {
         [alone, self.reminder.at(), self.linger_until].into_iter().flatten().filter(|at| *at > now).min()
     }
 
-    /// What an acknowledgement says now: next wanted, delivered bytes, window.
-    pub fn position(&self) -> (u64, u64, Edge) {
-        self.session.as_ref().map_or((0, 0, Edge { bytes: 0, legs: 0 }), |session| {
+    /// What an acknowledgement says now.
+    pub fn position(&self) -> Position {
+        self.session.as_ref().map_or(Position::NOWHERE, |session| {
             let receiver = &session.receiver;
-            (receiver.next(), receiver.delivered_bytes(), receiver.edge())
+            let (next, delivered, edge) = (receiver.next(), receiver.delivered_bytes(), receiver.edge());
+            Position { next, delivered, edge }
         })
+    }
+
+    /// Whether any of the stream has come.
+    pub fn has_begun(&self) -> bool {
+        self.session.as_ref().is_some_and(|s| s.has_begun() || s.receiver.announced().is_some())
     }
 
     /// The legs of the session, if there is one.
@@ -341,7 +348,7 @@ impl Reception {
     // ---- rules ----------------------------------------------------------------------------------------
 
     /// Whether this hello belongs to the session served, or may begin one.
-    fn screen(&self, hello: &Hello) -> Result<(), Refusal> {
+    pub fn screen(&self, hello: &Hello) -> Result<(), Refusal> {
         let foreign = |code, sentence| Err(refusal(code, sentence));
         if self.ending.is_some() {
             return foreign(RefusalCode::Finished, "this receiver has finished");

@@ -7,6 +7,7 @@ use super::clock::Event;
 use super::net::{Delivery, Net, News, RX};
 use super::sink::Sink;
 use super::world::Mutation;
+use millipede::proto::acknowledging::Position;
 use millipede::proto::ending::Ending;
 use millipede::proto::hello::{self, Expectations, Features, Hello, Refusal, Reply};
 use millipede::proto::leg::Leg;
@@ -263,7 +264,7 @@ impl Rx {
 
     fn ack(&self, net: &Net, conn: usize) -> Option<Ack> {
         let peer = self.conns.get(&conn).filter(|peer| peer.slot.is_some())?;
-        let (next, delivered, edge) = self.core.position();
+        let Position { next, delivered, edge } = self.core.position();
         let blocked_ms = self.sink.blocked(net.clock.now).as_millis() as u32;
         Some(Ack { next, delivered, edge, count: peer.count, blocked_ms })
     }

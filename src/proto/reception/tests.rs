@@ -208,7 +208,7 @@ fn later_welcomes_say_how_far_it_is() {
     rig.delivered(1);
     let before = rig.side.position();
     let welcome = rig.hello(&begun(2, 1)).unwrap().welcome;
-    assert_eq!((welcome.next, before.1, welcome.edge), (2, LEN, before.2));
+    assert_eq!((welcome.next, before.delivered, welcome.edge), (2, LEN, before.edge));
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn a_window_that_opens_is_told_at_once() {
     rig.does(|s, now| s.delivered(now, 1, edge / 2));
     rig.does(|s, now| s.delivered(now, 1, edge / 2));
     assert_eq!(rig.acks, [true, false]);
-    assert_eq!(rig.side.position().2.bytes, 2 * edge);
+    assert_eq!(rig.side.position().edge.bytes, 2 * edge);
 }
 
 // ---- the sender goes away -----------------------------------------------------------------------------

@@ -240,7 +240,7 @@ impl Hub {
             if self.ack_due.is_some_and(|at| at <= now) {
                 self.acknowledge(false);
             }
-            self.tally.delivered(now, self.core.position().1);
+            self.tally.delivered(now, self.core.position().delivered);
         }
         if self.settled.is_none() {
             message::note(1, || self.summary().to_string());
@@ -358,7 +358,7 @@ impl Hub {
         let current = self.places[place].as_ref().is_some_and(|p| p.number == number);
         let obeyed = match report {
             Report::Where(asker) => {
-                let (next, _, edge) = self.core.position();
+                let crate::proto::acknowledging::Position { next, edge, .. } = self.core.position();
                 // a worker that is gone needs no answer
                 let _ = asker.send((next, edge));
                 Ok(())
@@ -405,7 +405,7 @@ impl Hub {
     }
 
     fn publish(&self) {
-        let (next, delivered, edge) = self.core.position();
+        let crate::proto::acknowledging::Position { next, delivered, edge } = self.core.position();
         self.shared.position.publish(next, delivered, edge);
     }
 

@@ -124,7 +124,7 @@ fn borrower() -> Rig {
 #[test]
 fn a_borrower_has_its_window_from_the_start_and_waits_for_ever() {
     let mut rig = borrower();
-    let (next, delivered, edge) = rig.side.position();
+    let Position { next, delivered, edge } = rig.side.position();
     assert_eq!((next, delivered, edge.bytes), (0, 0, window(128 << 20, leg_max(128 << 20, u64::MAX))));
     rig.pass(secs(100_000));
     rig.does(|s, now| s.given(now, 3, 1));

@@ -34,7 +34,7 @@ impl Hub {
 
     pub(super) fn snapshot(&mut self) -> Snapshot {
         let now = Instant::now();
-        let (next, delivered, _) = self.core.position();
+        let crate::proto::acknowledging::Position { next, delivered, .. } = self.core.position();
         let slots = self.core.slots();
         let receiver = self.core.receiver();
         let (ahead, ahead_bytes) = receiver.map_or((0, 0), |r| r.ahead());

@@ -1,0 +1,201 @@
+//! When an acknowledgement is due on which connection, and what the sender has been told.
+//!
+//! Where a leg came it is acknowledged at once; how many legs that covers is decided by whoever writes, because only
+//! the latest acknowledgement of a connection is kept until it is written. Elsewhere it is told within
+//! [`DELAY`] and only if there is news. Where the sender may be waiting for it, it is told everywhere. And every
+//! connection tells where the receiver stands every [`UNASKED`].
+//!
+//! Counts legs per connection in the order they came, and never looks at their numbers: that is what the sender maps
+//! to its own send order.
+
+use super::leg::CONNECTIONS_MAX;
+use super::set::ConnectionSet;
+use super::wire::{Ack, Edge};
+use std::time::{Duration, Instant};
+
+/// Connections that did not bring the latest leg tell of it within this.
+pub const DELAY: Duration = Duration::from_millis(100);
+
+/// How often a connection says where the receiver stands although nobody asked.
+pub const UNASKED: Duration = Duration::from_secs(1);
+
+/// Where the receiver stands; what every acknowledgement has in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The head: the leg wanted next.
+    pub next: u64,
+    /// Bytes that the output has taken.
+    pub delivered: u64,
+    /// How far the sender may go.
+    pub edge: Edge,
+}
+
+impl Position {
+    /// Before any session.
+    pub const NOWHERE: Self = Position { next: 0, delivered: 0, edge: Edge { bytes: 0, legs: 0 } };
+}
+
+/// One connection's account.
+#[derive(Clone, Copy, Debug)]
+struct Account {
+    /// Legs taken whole on this connection, duplicates and damaged ones too.
+    count: u64,
+    /// What was last acknowledged here.
+    told: Option<Ack>,
+    unasked_at: Instant,
+}
+
+/// The accounts of all connections of one session.
+#[derive(Debug, Default)]
+pub struct Acknowledging {
+    accounts: [Option<Account>; CONNECTIONS_MAX],
+    /// Where an acknowledgement is due at once.
+    due: ConnectionSet,
+    /// When those that have not told the latest news are to do so.
+    news_at: Option<Instant>,
+    /// The furthest edge that any acknowledgement carried.
+    told: Option<Edge>,
+}
+
+impl Acknowledging {
+    /// A connection brings legs from now on; nothing has come on it.
+    pub fn open(&mut self, now: Instant, connection: usize) {
+        self.accounts[connection] = Some(Account { count: 0, told: None, unasked_at: now + UNASKED });
+        self.due.remove(connection);
+    }
+
+    /// The connection is gone.
+    pub fn close(&mut self, connection: usize) {
+        self.accounts[connection] = None;
+        self.due.remove(connection);
+    }
+
+    /// Another session may begin: nobody was told of its window yet.
+    pub fn forget_told(&mut self) {
+        self.told = None;
+    }
+
+    /// Whether the connection brings legs.
+    pub fn is_open(&self, connection: usize) -> bool {
+        self.accounts[connection].is_some()
+    }
+
+    /// A leg was read to its end on this connection, whatever became of it.
+    pub fn took(&mut self, connection: usize) {
+        if let Some(account) = &mut self.accounts[connection] {
+            account.count += 1;
+            self.due.insert(connection);
+        }
+    }
+
+    /// There is news for the connections that did not bring it.
+    pub fn news(&mut self, now: Instant) {
+        self.news_at.get_or_insert(now + DELAY);
+    }
+
+    /// The sender may be waiting: it is told on every connection.
+    pub fn tell_all(&mut self) {
+        self.news_at = None;
+        self.due = self.open_connections();
+    }
+
+    /// The furthest edge that the sender was told of.
+    pub fn told(&self) -> Option<Edge> {
+        self.told
+    }
+
+    /// When [`Acknowledging::take_due`] has something to give, if nothing happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        let unasked = self.accounts.iter().flatten().map(|account| account.unasked_at);
+        unasked.chain(self.news_at).min()
+    }
+
+    /// The acknowledgements that are due, with the connections that they are for. `blocked` is for how long the output
+    /// has been taking nothing.
+    pub fn take_due(&mut self, now: Instant, at: Position, blocked: Duration) -> Vec<(usize, Ack)> {
+        let news = self.news_at.take_if(|at| *at <= now).is_some();
+        if !news && self.due.is_empty() && self.deadline().is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let blocked_ms = u32::try_from(blocked.as_millis()).unwrap_or(u32::MAX);
+        let due = std::mem::take(&mut self.due);
+        let mut acks = Vec::new();
+        for (connection, account) in self.accounts.iter_mut().enumerate() {
+            let Some(account) = account else { continue };
+            let Position { next, delivered, edge } = at;
+            let ack = Ack { next, delivered, edge, count: account.count, blocked_ms };
+            let is_new = account.told.is_none_or(|told| told != Ack { blocked_ms: told.blocked_ms, ..ack });
+            if due.contains(connection) || account.unasked_at <= now || (news && is_new) {
+                account.told = Some(ack);
+                account.unasked_at = now + UNASKED;
+                acks.push((connection, ack));
+            }
+        }
+        if !acks.is_empty() {
+            let told = self.told.unwrap_or(at.edge);
+            let Edge { bytes, legs } = at.edge;
+            self.told = Some(Edge { bytes: told.bytes.max(bytes), legs: told.legs.max(legs) });
+        }
+        acks
+    }
+
+    fn open_connections(&self) -> ConnectionSet {
+        (0..CONNECTIONS_MAX).filter(|connection| self.is_open(*connection)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(next: u64) -> Position {
+        Position { next, delivered: 10 * next, edge: Edge { bytes: 1000 + 10 * next, legs: 99 } }
+    }
+
+    fn due(acks: &mut Acknowledging, now: Instant, next: u64) -> Vec<(usize, u64)> {
+        let due = acks.take_due(now, at(next), Duration::ZERO);
+        due.into_iter().map(|(connection, ack)| (connection, ack.count)).collect()
+    }
+
+    #[test]
+    fn where_a_leg_came_it_is_acknowledged_at_once_and_elsewhere_soon() {
+        let (mut acks, start) = (Acknowledging::default(), Instant::now());
+        acks.open(start, 0);
+        acks.open(start, 3);
+        acks.took(3);
+        acks.took(3);
+        acks.news(start);
+        assert_eq!(due(&mut acks, start, 2), [(3, 2)]);
+        assert_eq!(due(&mut acks, start, 2), []);
+        assert_eq!(acks.deadline(), Some(start + DELAY));
+        assert_eq!(due(&mut acks, start + DELAY, 2), [(0, 0)], "connection 3 has told it");
+        assert_eq!(acks.told(), Some(at(2).edge));
+    }
+
+    #[test]
+    fn every_connection_speaks_unasked_and_all_when_the_sender_may_wait() {
+        let (mut acks, start) = (Acknowledging::default(), Instant::now());
+        acks.open(start, 1);
+        acks.open(start + DELAY, 2);
+        assert_eq!(acks.deadline(), Some(start + UNASKED));
+        assert_eq!(due(&mut acks, start + UNASKED, 0), [(1, 0)]);
+        acks.tell_all();
+        assert_eq!(due(&mut acks, start + UNASKED, 0), [(1, 0), (2, 0)]);
+        acks.close(1);
+        acks.tell_all();
+        assert_eq!(due(&mut acks, start + UNASKED, 0), [(2, 0)]);
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_is_not_acknowledged_and_its_successor_begins_at_nothing() {
+        let (mut acks, start) = (Acknowledging::default(), Instant::now());
+        acks.open(start, 1);
+        acks.took(1);
+        acks.close(1);
+        acks.took(1);
+        assert_eq!(due(&mut acks, start, 1), []);
+        acks.open(start, 1);
+        acks.took(1);
+        assert_eq!(due(&mut acks, start, 1), [(1, 1)]);
+    }
+}

@@ -1,0 +1,60 @@
+//! What a session tells its owner.
+
+use super::super::ending::Ending;
+use super::super::hello::{Features, Hello};
+use super::super::leg::Leg;
+use super::super::links::LossReason;
+use super::super::way::Way;
+use std::time::Duration;
+
+/// What the owner shall do.
+#[derive(Debug)]
+pub enum Action {
+    /// Get a connection, say hello, and tell `welcomed`, `refused` or `dial_failed`.
+    Dial {
+        /// Its number.
+        connection: usize,
+        /// On which link.
+        link: usize,
+        /// What to say.
+        hello: Box<Hello>,
+        /// How long it may take in all.
+        timeout: Duration,
+    },
+    /// Close the connection at once, without waiting for anything; nothing more is told of it.
+    Drop(usize, LossReason),
+    /// Close the connection in order, because it has nothing on the way, and tell that it is lost as left.
+    Leave(usize),
+    /// Give a leg to the output; tell `delivered` when it has been taken.
+    Deliver(Leg),
+    /// Everything was delivered: close the output and tell `output_closed`.
+    CloseOutput,
+    /// The far end of a stream was met: what it makes use of.
+    Met(Way, Features),
+    /// The stream was judged, and so it ended. Its connections may be kept for the sake of the other one.
+    Settled(Way, Ending),
+    /// A line for the user, at this verbosity.
+    Say(u8, String),
+    /// The session is over; the last frames are in the mailboxes. Nothing follows.
+    Over,
+}
+
+/// Where the bytes of a leg go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Into memory: it is wanted.
+    Keep,
+    /// To nowhere: it is here already, or nobody wants it any more.
+    Scratch,
+}
+
+/// Whom the owner of a session that is over still waits for, and not for long, so that its last words get there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// Nobody: the peer waits for nothing from here.
+    Nobody,
+    /// The first connection that the peer closes in order: then it has heard what there was.
+    First,
+    /// Every connection.
+    All,
+}
