@@ -20,8 +20,21 @@ const SEES: &[(&str, &[&str])] = &[
     ("plan", &["proto::leg", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
     ("cli", &["error", "message", "plan", "proto::leg"]),
-    ("run", &["proto", "sys", "chaos", "prbs", "error", "message", "stage", "plan", "report"]),
-    ("main", &["cli", "error", "message", "plan", "report", "run"]),
+    (
+        "endpoint",
+        &[
+            "proto::hello::Features",
+            "proto::leg",
+            "proto::way",
+            "proto::wire::Code",
+            "sys",
+            "prbs",
+            "error",
+            "message",
+        ],
+    ),
+    ("run", &["proto", "sys", "chaos", "prbs", "error", "message", "stage", "plan", "report", "endpoint"]),
+    ("main", &["cli", "endpoint::exec", "error", "message", "plan", "report", "run"]),
 ];
 
 /// Where the sources see more than the table says, for now: file and path. Each is a question to whoever owns the

@@ -14,4 +14,5 @@ pub mod sender;
 pub mod sharing;
 pub mod transmission;
 pub mod waiting;
+pub mod way;
 pub mod wire;
