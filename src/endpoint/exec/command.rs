@@ -47,7 +47,8 @@ pub fn kill() {
     }
 }
 
-/// The command: its ends are a [`CommandSink`] and a [`CommandSource`], or both for one command.
+/// The command: its ends are a [`CommandSink`](super::CommandSink) and a [`CommandSource`](super::CommandSource), or
+/// both for one command.
 #[derive(Debug)]
 pub struct Exec {
     command: String,
