@@ -3,6 +3,7 @@
 //! A failure is made where it is known what went wrong, with a sentence for the user; nobody guesses later from
 //! an errno. Nothing here prints or exits. A failure's status is never [`Status::Complete`].
 
+use std::io;
 use std::process::ExitCode;
 
 use thiserror::Error;
@@ -161,6 +162,19 @@ impl Failure {
     /// The exit status that goes with it.
     pub fn status(&self) -> Status {
         self.fault.status()
+    }
+}
+
+/// What the kernel says, without the number.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => "connection reset".into(),
+        io::ErrorKind::ConnectionAborted => "connection aborted".into(),
+        io::ErrorKind::BrokenPipe => "connection closed".into(),
+        _ => {
+            let text = error.to_string();
+            text.split(" (os error").next().unwrap_or_default().to_lowercase()
+        }
     }
 }
 

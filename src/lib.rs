@@ -56,6 +56,7 @@
 //!          ├───▶ proto::pacing                   how far and how fast the input may be read
 //!          ├───▶ proto::{hello, wire} ▶ codec    bytes to and from the wire
 //!          ├───▶ stage                           rewrites a leg on its way
+//!          ├───▶ endpoint                        what the stream comes from and goes to
 //!          ├───▶ report                          what the user is told while it runs
 //!          ╰───▶ sys                             the kernel
 //! ```
@@ -68,6 +69,7 @@
 //! - [`cli`] has the words as typed; [`plan`] what they mean, checked.
 //! - [`proto`] decides; pure: no clock, socket, thread or file.
 //! - [`stage`] rewrites one leg; pure too.
+//! - [`endpoint`] is what a stream comes from and goes to: stdin and stdout, a command, a tunnel's connections, prbs.
 //! - [`run`] has the threads and sockets.
 //! - [`sys`] is the kernel's side: the only home of `unsafe`.
 //! - [`error`] names errors by who is at fault, which decides retry and exit status; [`message`] has every line
@@ -79,6 +81,7 @@
 
 pub mod chaos;
 pub mod cli;
+pub mod endpoint;
 pub mod error;
 pub mod message;
 pub mod plan;

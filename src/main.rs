@@ -6,10 +6,10 @@ use std::panic;
 use std::process::{self, ExitCode};
 
 use millipede::cli::{self, Stop};
+use millipede::endpoint::exec;
 use millipede::error::Status;
 use millipede::message;
 use millipede::plan::Plan;
-use millipede::run::endpoint::exec;
 use millipede::run::{self, signals};
 use millipede::sys::signal::end_by;
 

@@ -5,6 +5,7 @@
 //! remembered until the socket said otherwise. Knows no legs' order and no session.
 
 use crate::chaos::Harm;
+pub use crate::error::reason;
 use crate::proto::life::Silence;
 use crate::proto::links::LossReason;
 use crate::report::Kernel;
@@ -300,18 +301,5 @@ impl Connection {
     /// The stream, for its options and addresses.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
-    }
-}
-
-/// What the kernel says, without the number.
-pub fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset => "connection reset".into(),
-        io::ErrorKind::ConnectionAborted => "connection aborted".into(),
-        io::ErrorKind::BrokenPipe => "connection closed".into(),
-        _ => {
-            let text = error.to_string();
-            text.split(" (os error").next().unwrap_or_default().to_lowercase()
-        }
     }
 }

@@ -3,19 +3,19 @@
 //! Commands and tunnels serve both directions of a process at once; they are made here, before any
 //! direction starts, and ended when the directions are.
 
-use crate::error::Failure;
+use crate::endpoint::exec::{CommandSink, CommandSource, Exec};
+use crate::endpoint::file::{FileSink, FileSource};
+use crate::endpoint::prbs::{PrbsSink, PrbsSource, generate};
+use crate::endpoint::tunnel::{Config, Place, Tunnel, TunnelSink, TunnelSource};
+use crate::endpoint::{Discard, Sink, Source};
+use crate::error::{Failure, reason};
 use crate::message;
 use crate::plan::{EdgePlan, Plan};
 use crate::proto::hello::Features;
-use crate::run::conn::reason;
-use crate::run::endpoint::exec::{CommandSink, CommandSource, Exec};
-use crate::run::endpoint::file::{FileSink, FileSource};
-use crate::run::endpoint::prbs::{PrbsSink, PrbsSource, generate};
-use crate::run::endpoint::{Discard, Sink, Source};
+use crate::proto::way::Way;
 use crate::run::hub::Announce;
-use crate::run::tunnel::ends::{TunnelSink, TunnelSource};
-use crate::run::tunnel::{Settings, Tunnel, Way};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The ends of a process's streams.
@@ -40,7 +40,12 @@ impl Ends {
         let edge = match &plan.common.edge {
             EdgePlan::Stdio => Edge::Stdio,
             EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),
-            EdgePlan::Terminate { .. } | EdgePlan::Initiate { .. } => Edge::Tunnel(tunnel(plan, directions)?),
+            EdgePlan::Terminate { address, port } => {
+                Edge::Tunnel(tunnel(plan, listen(SocketAddr::new(*address, *port))?)?)
+            }
+            EdgePlan::Initiate { host, port } => {
+                Edge::Tunnel(tunnel(plan, Place::Initiate(host.clone(), *port))?)
+            }
         };
         Ok(Ends { edge, prbs: plan.common.prbs })
     }
@@ -109,14 +114,23 @@ impl Ends {
     }
 }
 
-fn tunnel(plan: &Plan, directions: [bool; 2]) -> Result<Arc<Tunnel>, Failure> {
-    let (edge, oneshot, budget) = (plan.common.edge.clone(), plan.common.oneshot, plan.common.buffer);
-    let (tunnel, port) = Tunnel::new(Settings { edge, directions, oneshot, budget })
-        .map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))?;
-    if let (EdgePlan::Terminate { port: 0, .. }, Some(port)) = (&plan.common.edge, port) {
+fn tunnel(plan: &Plan, place: Place) -> Result<Arc<Tunnel>, Failure> {
+    let directions = [plan.receives(), plan.transmits()];
+    let config = Config { place, directions, oneshot: plan.common.oneshot, budget: plan.common.buffer };
+    Tunnel::new(config).map_err(|e| no_tunnel(&e))
+}
+
+/// Listens for the tunnel, and says which port it was given.
+fn listen(address: SocketAddr) -> Result<Place, Failure> {
+    let place = Place::listen(address).map_err(|e| no_tunnel(&e))?;
+    if let (0, Some(port)) = (address.port(), place.port()) {
         message::say(format_args!("tunnel on port {port}"));
     }
-    Ok(tunnel)
+    Ok(place)
+}
+
+fn no_tunnel(error: &io::Error) -> Failure {
+    Failure::network(format!("cannot start the tunnel: {}", reason(error)))
 }
 
 /// The stream of a seed on stdout, for other programs: it ends when nobody takes it any more.

@@ -7,11 +7,11 @@
 
 use super::ends::Ends;
 use super::hub::Order;
-use super::tunnel::Way;
 use super::{Directions, no_thread};
 use crate::error::{Failure, Fault, Status};
 use crate::message;
 use crate::proto::ending::Ending;
+use crate::proto::way::Way;
 use crate::proto::wire::Code;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;

@@ -15,7 +15,6 @@ pub mod accept;
 pub mod conn;
 pub mod dial;
 pub mod egress;
-pub mod endpoint;
 pub mod ends;
 pub mod gather;
 pub mod hub;
@@ -26,21 +25,21 @@ pub mod pump;
 pub mod signals;
 mod start;
 pub mod summary;
-pub mod tunnel;
 pub mod worker;
 
 use crate::chaos::Hazard;
+pub use crate::endpoint;
 use crate::error::Failure;
 use crate::plan::Plan;
 use crate::proto::ending::Ending;
+use crate::proto::way::Way;
+pub use crate::sys::thread::spawn;
 use crossbeam_channel::Sender;
 use ends::{Ends, write_prbs};
 use gather::News;
 use hub::{Order, rx, tx};
 use monitor::{Ask, Monitor, Style, Subject};
 use std::io;
-use std::thread;
-use tunnel::Way;
 
 /// Where the orders of each direction go.
 #[derive(Clone, Default)]
@@ -155,12 +154,4 @@ fn build(
 
 fn no_thread(error: io::Error) -> Failure {
     Failure::network(format!("cannot start a thread: {}", conn::reason(&error)))
-}
-
-/// A thread of this process. One that panics ends the process, with a message: never a hang.
-///
-/// # Errors
-/// The kernel has no threads left.
-pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.to_owned()).spawn(body).map(drop)
 }

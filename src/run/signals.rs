@@ -3,13 +3,14 @@
 //! A thread of its own hears them; handlers do nothing. The first signal to end aborts every direction and
 //! is remembered, so that the process can end by it; the second one ends at once.
 
+use crate::endpoint::exec;
 use crate::message;
 use crate::proto::ending::Ending;
 use crate::proto::wire::Code;
-use crate::run::endpoint::exec;
+use crate::run::Directions;
 use crate::run::monitor::Monitor;
-use crate::run::{Directions, spawn};
 use crate::sys::signal::{any_pending, end_by, ignored_at_start};
+use crate::sys::thread::spawn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;

@@ -2,7 +2,6 @@
 
 use super::ends::Ends;
 use super::hub::{rx, tx};
-use super::tunnel::Way;
 use super::{accept, conn, dial};
 use crate::chaos::Hazard;
 use crate::error::Failure;
@@ -11,6 +10,7 @@ use crate::plan::{Common, LinkPlan, Patience, ReceivePlan, StreamPlan, TransmitP
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 use crate::proto::sharing::Sharing;
+use crate::proto::way::Way;
 use crate::proto::{reception, transmission};
 use crossbeam_channel::Sender;
 use std::io;

@@ -12,3 +12,4 @@ pub mod pipe;
 pub mod signal;
 pub mod socket;
 pub mod stdio;
+pub mod thread;

@@ -1,4 +1,4 @@
-//! A command as an end of the stream: rx writes into it, tx reads from it, and its exit status counts.
+//! The command itself: when it starts, how it ends, and what became of it.
 //!
 //! ```text
 //!  Waiting ──first byte wanted or there──▶ Running ──exits──▶ Running, exit known ──success──▶ Over
@@ -10,11 +10,12 @@
 //! ended first, and its stdin closed afterwards. It is reaped last of all, so that a signal to its group
 //! never hits anybody else.
 
-use crate::run::conn::reason;
+use crate::error::reason;
 use crate::sys::child::{Exit, await_exit, die_with_parent, heed_children};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill_group;
+use crate::sys::thread::spawn;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGTERM};
 use signal_hook::low_level::signal_name;
@@ -25,10 +26,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
-
-mod ends;
-
-pub use ends::{CommandSink, CommandSource};
 
 /// What a command asked to end by SIGTERM has for that, before SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(3);
@@ -50,7 +47,8 @@ pub fn kill() {
     }
 }
 
-/// The command: its ends are a [`CommandSink`] and a [`CommandSource`], or both for one command.
+/// The command: its ends are a [`CommandSink`](super::CommandSink) and a [`CommandSource`](super::CommandSource), or
+/// both for one command.
 #[derive(Debug)]
 pub struct Exec {
     command: String,
@@ -70,19 +68,19 @@ enum State {
 
 /// A command that was started.
 #[derive(Debug)]
-struct Running {
+pub(super) struct Running {
     /// As shown to the user.
-    name: String,
+    pub(super) name: String,
     /// None once reaped. Never locked for longer than a call that does not wait.
     leader: Mutex<Option<Child>>,
     exit: OnceLock<Exit>,
     /// Rung once `exit` is set, and never cleared.
-    exited: Bell,
+    pub(super) exited: Bell,
     /// Our ends of its pipes, until the sink and the source take them.
-    stdin: Mutex<Option<File>>,
-    stdout: Mutex<Option<File>>,
+    pub(super) stdin: Mutex<Option<File>>,
+    pub(super) stdout: Mutex<Option<File>>,
     /// Keeps its stdin open (or its stdout, if only that is ours), whatever the sink does.
-    hold: Mutex<Option<OwnedFd>>,
+    pub(super) hold: Mutex<Option<OwnedFd>>,
     /// Held by whoever ends it; others wait for that.
     ending: Mutex<()>,
 }
@@ -115,7 +113,7 @@ impl Exec {
     }
 
     /// The running command; starts it if it was not. The thread that does lives for as long as the command.
-    fn running(&self) -> Result<Arc<Running>, String> {
+    pub(super) fn running(&self) -> Result<Arc<Running>, String> {
         let mut state = locked(&self.state);
         match &*state {
             State::Running(running) => Ok(running.clone()),
@@ -127,7 +125,7 @@ impl Exec {
                 })?);
                 *state = State::Running(running.clone());
                 let waiter = running.clone();
-                let spawned = crate::run::spawn("command", move || waiter.await_exit());
+                let spawned = spawn("command", move || waiter.await_exit());
                 spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
                 Ok(running)
             }
@@ -198,7 +196,7 @@ impl Running {
         self.exited.ring();
     }
 
-    fn exit(&self) -> Option<Exit> {
+    pub(super) fn exit(&self) -> Option<Exit> {
         self.exit.get().copied()
     }
 
@@ -207,7 +205,7 @@ impl Running {
     }
 
     /// Waits for its exit, as long as it takes or until the time is up.
-    fn wait(&self, timeout: Option<Duration>) -> Option<Exit> {
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> Option<Exit> {
         // if polling fails nothing is known, as if the time were up
         let _ = wait(&[Interest::read(&self.exited)], timeout);
         self.exit()
@@ -222,7 +220,7 @@ impl Running {
     }
 
     /// What became of it, as a failure.
-    fn sentence(&self) -> String {
+    pub(super) fn sentence(&self) -> String {
         match self.exit() {
             Some(Exit::Status(0)) => format!("{} exited 0 without taking the whole stream", self.name),
             Some(Exit::Status(status)) => format!("{} exited {status}", self.name),
@@ -235,7 +233,7 @@ impl Running {
     }
 
     /// Waits until it has exited, for what that is worth.
-    fn verdict(&self) -> Result<(), String> {
+    pub(super) fn verdict(&self) -> Result<(), String> {
         self.wait(None);
         if !self.has_succeeded() {
             return Err(self.sentence());
@@ -292,6 +290,6 @@ fn shown(command: &str) -> String {
 }
 
 /// A thread that panicked ends the process, so what it had locked is as good as any.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

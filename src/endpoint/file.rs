@@ -4,7 +4,7 @@
 //! file when it is on the disk.
 
 use super::{Sink, SinkError, Source, Waited, wait_for};
-use crate::run::conn::reason;
+use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};

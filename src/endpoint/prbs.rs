@@ -97,7 +97,7 @@ pub fn generate(seed: u16, sink: &mut dyn Sink) -> SinkError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::endpoint::Discard;
+    use crate::endpoint::Discard;
     use std::sync::Arc;
 
     #[test]

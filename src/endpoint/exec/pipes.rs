@@ -2,9 +2,9 @@
 //!
 //! Either starts the command when it first needs it, and ends it when it is dropped before its time.
 
-use super::super::{Sink, SinkError, Source, Waited, wait_for};
-use super::{Exec, Running, locked};
-use crate::run::conn::reason;
+use super::command::{Exec, Running, locked};
+use crate::endpoint::{Sink, SinkError, Source, Waited, wait_for};
+use crate::error::reason;
 use crate::sys::child::Exit;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, unread, wait};

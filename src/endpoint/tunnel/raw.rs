@@ -1,10 +1,11 @@
 //! One local connection whose bytes are the stream, where the far side does not tunnel.
 
-use super::{Edge, dial};
-use crate::run::conn::reason;
-use crate::run::endpoint::file::{FileSink, FileSource};
-use crate::run::spawn;
+use super::dial;
+use super::place::Place;
+use crate::endpoint::file::{FileSink, FileSource};
+use crate::error::reason;
 use crate::sys::pipe::{Interest, wait};
+use crate::sys::thread::spawn;
 use std::fs::File;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -60,15 +61,15 @@ impl RawSink {
 /// # Errors
 /// The kernel has no threads left.
 pub(super) fn start(
-    edge: Edge,
+    place: Place,
     ready: impl FnOnce(Result<TcpStream, String>) + Send + 'static,
 ) -> io::Result<()> {
     spawn("tunnel", move || {
-        ready(match edge {
-            Edge::Terminate(listener) => {
+        ready(match place {
+            Place::Terminate(listener) => {
                 accept(&listener).map_err(|e| format!("cannot accept a connection: {}", reason(&e)))
             }
-            Edge::Initiate(host, port) => {
+            Place::Initiate(host, port) => {
                 connect(&host, port).map_err(|why| format!("cannot connect to {host} port {port}: {why}"))
             }
         });

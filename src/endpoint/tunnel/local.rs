@@ -8,8 +8,8 @@
 use super::dial::{Attempt, Resolver};
 use super::mux::{Event, Mux};
 use super::record::Breach;
+use crate::error::reason;
 use crate::message;
-use crate::run::conn::reason;
 use crate::sys::pipe::unread;
 use crate::sys::socket::reset_on_close;
 use mio::net::{TcpListener, TcpStream};

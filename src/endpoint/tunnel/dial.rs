@@ -3,7 +3,8 @@
 //! All connections of a tunnel go to the same name, so one thread that resolves is enough: when it has to wait,
 //! they all have to.
 
-use crate::run::spawn;
+use crate::error::reason;
+use crate::sys::thread::spawn;
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -55,7 +56,7 @@ impl Resolver {
 
 /// The addresses of a host, or why there are none.
 pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let addresses = (host, port).to_socket_addrs().map_err(|e| crate::run::conn::reason(&e))?;
+    let addresses = (host, port).to_socket_addrs().map_err(|e| reason(&e))?;
     Ok(addresses.collect())
 }
 

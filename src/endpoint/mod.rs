@@ -6,6 +6,7 @@
 pub mod exec;
 pub mod file;
 pub mod prbs;
+pub mod tunnel;
 
 use crate::proto::leg::Leg;
 use crate::proto::wire::Code;

@@ -1,40 +1,26 @@
-//! `terminate` and `initiate`: TCP connections in place of stdin and stdout.
-//!
-//! ```text
-//!  local sockets ─▶ Local, Mux ─▶ TunnelSource ─▶ ingest … egress ─▶ TunnelSink ─▶ Local, Mux ─▶ local sockets
-//! ```
-//!
-//! Where both ends tunnel in both directions, the stream holds records ([`record`]) of any number of connections,
-//! and the tunnel stays. Otherwise one connection's bytes are the stream, as they are. Which of the two it is shows
-//! when the far ends of all directions have been met ([`Tunnel::meet`]); nothing is accepted or opened before.
+//! What the tunnel's threads share: its phase, and how it is told of the far ends.
 //!
 //! One lock holds the local side; no one who has it waits for anything but the kernel's copy of the bytes. Three
 //! threads take it: the poll of the local sockets, the stream's source and its sink.
 
-pub mod dial;
-pub mod ends;
-pub mod local;
-pub mod mux;
-pub mod raw;
-pub mod record;
-
-use crate::plan::EdgePlan;
+use super::dial::Resolver;
+use super::local::{self, Local, Role};
+use super::place::Place;
+use super::raw::{self, Raw};
+use crate::error::reason;
 use crate::proto::hello::Features;
-use crate::run::spawn;
+use crate::proto::way::Way;
 use crate::sys::event::Bell;
-use dial::Resolver;
-use local::{Local, Role};
+use crate::sys::thread::spawn;
 use mio::{Events, Poll};
-use raw::Raw;
 use std::io;
-use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What a tunnel is made from.
-pub struct Settings {
-    /// Where the connections are; not stdio and not a command.
-    pub edge: EdgePlan,
+pub struct Config {
+    /// Where the local connections come from.
+    pub place: Place,
     /// Whether this process receives, and whether it transmits.
     pub directions: [bool; 2],
     /// Ends after the first connection.
@@ -47,27 +33,22 @@ pub struct Settings {
 pub struct Tunnel {
     state: Mutex<State>,
     /// Rung when the source may have something to give.
-    to_source: Bell,
+    pub(super) to_source: Bell,
     /// Rung when the sink has more to look at than its commands.
-    to_sink: Bell,
+    pub(super) to_sink: Bell,
     directions: [bool; 2],
     /// Whether it opens connections, and accepts none.
     initiates: bool,
 }
 
-struct State {
-    phase: Phase,
+pub(super) struct State {
+    pub(super) phase: Phase,
     /// What each direction's far end said last: whether it tunnels.
     far: [Option<bool>; 2],
-    /// What the edge is made of, until it is used.
-    edge: Option<Edge>,
+    /// Where the local connections come from, until the phase takes it.
+    place: Option<Place>,
     oneshot: bool,
     budget: u64,
-}
-
-enum Edge {
-    Terminate(TcpListener),
-    Initiate(String, u16),
 }
 
 /// ```text
@@ -75,7 +56,7 @@ enum Edge {
 ///  Unmet ── all met ────┤
 ///                       └─▶ Raw          Failed: from anywhere
 /// ```
-enum Phase {
+pub(super) enum Phase {
     /// The far ends are not known.
     Unmet,
     /// Any number of connections, in records.
@@ -86,46 +67,27 @@ enum Phase {
     Failed(String),
 }
 
-/// The directions of a process, as [`Tunnel::meet`] is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// This process receives.
-    In = 0,
-    /// This process transmits.
-    Out = 1,
-}
-
 impl Tunnel {
-    /// Listens, if that is what it does; accepts and opens nothing. The port it listens on, if any.
+    /// A tunnel that has met no far end; it accepts and opens nothing yet.
     ///
     /// # Errors
-    /// The port is taken, or there are no descriptors left.
-    pub fn new(settings: Settings) -> io::Result<(Arc<Self>, Option<u16>)> {
-        let (edge, port) = match settings.edge {
-            EdgePlan::Terminate { address, port } => {
-                let listener = listen(address, port)?;
-                let port = listener.local_addr()?.port();
-                (Edge::Terminate(listener), Some(port))
-            }
-            EdgePlan::Initiate { host, port } => (Edge::Initiate(host, port), None),
-            EdgePlan::Stdio | EdgePlan::Exec { .. } => return Err(io::ErrorKind::InvalidInput.into()),
-        };
-        let initiates = matches!(edge, Edge::Initiate(..));
+    /// There are no descriptors left.
+    pub fn new(config: Config) -> io::Result<Arc<Self>> {
+        let initiates = matches!(config.place, Place::Initiate(..));
         let state = State {
             phase: Phase::Unmet,
             far: [None, None],
-            edge: Some(edge),
-            oneshot: settings.oneshot,
-            budget: settings.budget,
+            place: Some(config.place),
+            oneshot: config.oneshot,
+            budget: config.budget,
         };
-        let tunnel = Tunnel {
+        Ok(Arc::new(Tunnel {
             state: Mutex::new(state),
             to_source: Bell::new()?,
             to_sink: Bell::new()?,
-            directions: settings.directions,
+            directions: config.directions,
             initiates,
-        };
-        Ok((Arc::new(tunnel), port))
+        }))
     }
 
     /// What to tell the far ends about this end.
@@ -164,17 +126,17 @@ impl Tunnel {
     }
 
     fn begin(self: &Arc<Self>, state: &mut State, records: bool) -> Result<Phase, String> {
-        let edge = state.edge.take().ok_or("the tunnel has begun before")?;
-        let cannot = |e: io::Error| format!("cannot start the tunnel: {}", crate::run::conn::reason(&e));
+        let place = state.place.take().ok_or("the tunnel has begun before")?;
+        let cannot = |e: io::Error| format!("cannot start the tunnel: {}", reason(&e));
         if !records {
             let tunnel = self.clone();
             let ready = move |result| tunnel.raw_ready(result);
-            raw::start(edge, ready).map_err(cannot)?;
+            raw::start(place, ready).map_err(cannot)?;
             return Ok(Phase::Raw(Raw::default()));
         }
         allow_descriptors();
         let poll = Poll::new().map_err(cannot)?;
-        let role = self.role(edge).map_err(cannot)?;
+        let role = self.role(place).map_err(cannot)?;
         let registry = poll.registry().try_clone().map_err(cannot)?;
         let local = Local::new(registry, role, state.oneshot, state.budget).map_err(cannot)?;
         let tunnel = self.clone();
@@ -182,13 +144,13 @@ impl Tunnel {
         Ok(Phase::Records(Box::new(local)))
     }
 
-    fn role(self: &Arc<Self>, edge: Edge) -> io::Result<Role> {
-        match edge {
-            Edge::Terminate(listener) => {
+    fn role(self: &Arc<Self>, place: Place) -> io::Result<Role> {
+        match place {
+            Place::Terminate(listener) => {
                 listener.set_nonblocking(true)?;
                 Ok(Role::Terminate(mio::net::TcpListener::from_std(listener)))
             }
-            Edge::Initiate(host, port) => {
+            Place::Initiate(host, port) => {
                 let tunnel = self.clone();
                 let answer = move |id, addresses| {
                     tunnel.with(|local| local.resolved(Instant::now(), id, addresses));
@@ -230,7 +192,7 @@ impl Tunnel {
     }
 
     /// Does something with the local side, and tells the stream's ends what has come of it.
-    fn with<R>(&self, act: impl FnOnce(&mut Local) -> R) -> Option<R> {
+    pub(super) fn with<R>(&self, act: impl FnOnce(&mut Local) -> R) -> Option<R> {
         let mut state = self.lock();
         let Phase::Records(local) = &mut state.phase else { return None };
         let result = act(local);
@@ -246,7 +208,7 @@ impl Tunnel {
     }
 
     /// Nothing panics half-way while it holds the lock without ending the process.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -261,8 +223,4 @@ fn allow_descriptors() {
         // with fewer, connections wait to be accepted
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
-}
-
-fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
-    crate::run::accept::listen(Some(address), port)
 }

@@ -1,10 +1,10 @@
 //! The tunnel as the stream's source and as its sink.
 
 use super::raw::RawSink;
-use super::{Phase, Tunnel};
-use crate::run::conn::reason;
-use crate::run::endpoint::file::FileSource;
-use crate::run::endpoint::{Sink, SinkError, Source, Waited};
+use super::shared::{Phase, Tunnel};
+use crate::endpoint::file::FileSource;
+use crate::endpoint::{Sink, SinkError, Source, Waited};
+use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::io::{self, IoSlice};

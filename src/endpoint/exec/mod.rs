@@ -1,0 +1,9 @@
+//! A command as an end of the stream: rx writes into it, tx reads from it, and its exit status counts.
+//!
+//! [`command`] starts, watches and ends it; [`pipes`] are the sink and the source that it is used through.
+
+pub mod command;
+pub mod pipes;
+
+pub use command::{Exec, kill};
+pub use pipes::{CommandSink, CommandSource};

@@ -1,0 +1,22 @@
+//! `terminate` and `initiate`: TCP connections in place of stdin and stdout.
+//!
+//! ```text
+//!  local sockets ─▶ Local, Mux ─▶ TunnelSource ─▶ ingest … egress ─▶ TunnelSink ─▶ Local, Mux ─▶ local sockets
+//! ```
+//!
+//! Where both ends tunnel in both directions, the stream holds records ([`record`]) of any number of connections,
+//! and the tunnel stays. Otherwise one connection's bytes are the stream, as they are. Which of the two it is shows
+//! when the far ends of all directions have been met ([`Tunnel::meet`]); nothing is accepted or opened before.
+
+pub mod dial;
+pub mod local;
+pub mod mux;
+pub mod place;
+pub mod raw;
+pub mod record;
+pub mod shared;
+pub mod streams;
+
+pub use place::Place;
+pub use shared::{Config, Tunnel};
+pub use streams::{TunnelSink, TunnelSource};
