@@ -7,7 +7,7 @@ use crate::endpoint::exec;
 use crate::message;
 use crate::proto::ending::Ending;
 use crate::proto::wire::Code;
-use crate::run::Directions;
+use crate::run::Sessions;
 use crate::run::monitor::Monitor;
 use crate::sys::signal::{any_pending, end_by, ignored_at_start};
 use crate::sys::thread::spawn;
@@ -75,24 +75,24 @@ impl Heard {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn watch(mut self, directions: Directions, monitor: Monitor) -> io::Result<()> {
+    pub fn watch(mut self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         spawn("signals", move || {
             for signal in self.0.forever() {
                 match signal {
                     SIGUSR2 => message::raise(),
                     report if REPORT.contains(&report) => monitor.report(),
-                    end => stop(&directions, end),
+                    end => stop(&sessions, end),
                 }
             }
         })
     }
 }
 
-fn stop(directions: &Directions, signal: i32) {
+fn stop(sessions: &Sessions, signal: i32) {
     if ENDING.swap(signal, Ordering::SeqCst) != 0 {
         exec::kill();
         end_by(signal);
     }
     let name = signal_name(signal).unwrap_or("a signal");
-    directions.stop(&Ending::here(Code::Incomplete, format!("ended by {name}")));
+    sessions.stop(&Ending::here(Code::Incomplete, format!("ended by {name}")));
 }

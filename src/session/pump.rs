@@ -5,9 +5,12 @@
 //! it stays in and written straight from it; header and payload go out in one call. Another way of crossing
 //! (splice) belongs here, behind the same two types.
 
+use crate::channel::failure;
+use crate::chaos::Harm;
 use crate::proto::leg::Leg;
+use crate::proto::links::LossReason;
 use crate::proto::wire::{FRAME_MAX, Frame, LegHeader, WireError, decode};
-use crate::run::pool::Buffer;
+use crate::session::pool::Buffer;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 
 /// Room for frames that are read together, and for the first bytes of a leg that came with its header;
@@ -21,18 +24,24 @@ const _: () = assert!(INLET > 2 * FRAME_MAX);
 
 /// Why reading a connection must end.
 #[derive(Debug)]
-pub enum Fault {
-    /// The kernel says so.
-    Io(io::Error),
-    /// The peer broke the rules.
-    Breach(String),
+pub enum Stop {
+    /// The connection is of no use any more: the kernel says so, or the peer broke the rules.
+    Lost(LossReason),
     /// This side's fault plan strikes here.
-    Harmed,
+    Harmed(Harm),
+    /// Nobody wants it any more.
+    Over,
 }
 
-impl From<WireError> for Fault {
+impl From<WireError> for Stop {
     fn from(error: WireError) -> Self {
-        Fault::Breach(format!("sent {error}"))
+        Stop::Lost(LossReason::Breach(format!("sent {error}")))
+    }
+}
+
+impl From<LossReason> for Stop {
+    fn from(why: LossReason) -> Self {
+        Stop::Lost(why)
     }
 }
 
@@ -42,19 +51,19 @@ pub trait Intake {
     ///
     /// # Errors
     /// The peer may not send this leg.
-    fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Fault>;
+    fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Stop>;
 
     /// A leg is whole; its buffer as `place` gave it.
     ///
     /// # Errors
     /// The peer may not send this leg.
-    fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Fault>;
+    fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop>;
 
     /// A frame other than a leg.
     ///
     /// # Errors
     /// The peer may not send this frame.
-    fn frame(&mut self, frame: Frame) -> Result<(), Fault>;
+    fn frame(&mut self, frame: Frame) -> Result<(), Stop>;
 }
 
 /// How a turn of reading ended.
@@ -125,7 +134,7 @@ impl Inlet {
     ///
     /// # Errors
     /// The connection cannot be used any more.
-    pub fn read(&mut self, stream: &mut impl Read, intake: &mut impl Intake) -> Result<ReadEnd, Fault> {
+    pub fn read(&mut self, stream: &mut impl Read, intake: &mut impl Intake) -> Result<ReadEnd, Stop> {
         let mut turn = 0;
         loop {
             self.understand(intake)?;
@@ -134,7 +143,7 @@ impl Inlet {
                 Ok(n) => n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(ReadEnd::Blocked),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Fault::Io(e)),
+                Err(e) => return Err(failure(&e).into()),
             };
             self.bytes += n as u64;
             turn += n;
@@ -177,7 +186,7 @@ impl Inlet {
     }
 
     /// Hands on everything in `held` that is whole.
-    fn understand(&mut self, intake: &mut impl Intake) -> Result<(), Fault> {
+    fn understand(&mut self, intake: &mut impl Intake) -> Result<(), Stop> {
         loop {
             if let Some(incoming) = &mut self.leg {
                 self.start += incoming.fill(&self.held[self.start..self.end]);
@@ -353,7 +362,7 @@ impl Outlet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::pool::Pool;
+    use crate::session::pool::Pool;
     use std::sync::Arc;
 
     /// Gives and takes a few bytes at a time, in a fixed irregular rhythm, and blocks now and then.
@@ -403,16 +412,16 @@ mod tests {
     }
 
     impl Intake for Log {
-        fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Fault> {
+        fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Stop> {
             Ok((header.sequence != self.skip).then(|| self.pool.take(header.encoded as usize)).flatten())
         }
 
-        fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Fault> {
+        fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop> {
             self.seen.push((header.sequence, buffer.map(|b| b.to_vec())));
             Ok(())
         }
 
-        fn frame(&mut self, frame: Frame) -> Result<(), Fault> {
+        fn frame(&mut self, frame: Frame) -> Result<(), Stop> {
             self.frames.push(frame);
             Ok(())
         }
@@ -479,6 +488,6 @@ mod tests {
         bytes[1] ^= 1;
         let mut log = Log { pool: Pool::new(1 << 20), skip: 0, seen: Vec::new(), frames: Vec::new() };
         let read = Inlet::new().read(&mut bytes.as_slice(), &mut log);
-        assert!(matches!(read, Err(Fault::Breach(_))));
+        assert!(matches!(read, Err(Stop::Lost(LossReason::Breach(_)))));
     }
 }

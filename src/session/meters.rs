@@ -1,12 +1,12 @@
-//! What a report needs to remember: rates, where the time went, and who asked.
+//! What a report needs to remember: rates, and where the time went.
 //!
-//! Nothing is decided by it. It costs a few additions per burst of events.
+//! Nothing is decided by it. It costs a few additions per event.
 
-use super::Asker;
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use crate::proto::sched::Meter;
-use crate::report::{Snapshot, Waited};
-use crossbeam_channel::Sender;
+use crate::report::Waited;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 /// How far back a rate looks that is shown: long enough not to jump when the output takes bytes in bursts.
@@ -26,8 +26,8 @@ pub enum Cause {
     Output,
 }
 
-/// The memory of one direction's reports.
-pub struct Tally {
+/// The memory of one stream's reports.
+pub struct Meters {
     started: Instant,
     met: Option<Instant>,
     delivered: u64,
@@ -37,13 +37,12 @@ pub struct Tally {
     waited: Waited,
     /// What is waited for, and since when that is accounted.
     cause: (Cause, Instant),
-    asker: Option<Sender<Snapshot>>,
 }
 
-impl Tally {
+impl Meters {
     /// Nothing has happened.
     pub fn new(now: Instant) -> Self {
-        Tally {
+        Meters {
             started: now,
             met: None,
             delivered: 0,
@@ -52,7 +51,6 @@ impl Tally {
             connections: vec![Meter::over(SPAN); CONNECTIONS_MAX],
             waited: Waited::default(),
             cause: (Cause::default(), now),
-            asker: None,
         }
     }
 
@@ -123,18 +121,36 @@ impl Tally {
     pub fn connection_rate(&mut self, now: Instant, connection: usize) -> f64 {
         self.connections[connection].rate(now).unwrap_or_default()
     }
+}
 
-    /// Answers, and remembers whom to tell about the end.
-    pub fn answer(&mut self, asker: Asker, snapshot: Snapshot) {
-        // nobody listens any more: it came too late
-        let _ = asker.snapshots.send(snapshot);
-        self.asker = Some(asker.snapshots);
+/// What the thread that reads the input waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum InputWait {
+    /// The input.
+    Source,
+    /// Memory: that is, the network or the far output.
+    Memory,
+    /// The user's `rate` or `delayus`.
+    Pace,
+}
+
+/// Shows what the input's thread waits for to whoever accounts for the time.
+#[derive(Clone, Debug, Default)]
+pub struct InputWaits(Arc<AtomicU8>);
+
+impl InputWaits {
+    /// From now on it waits for this, if for anything.
+    pub fn set(&self, wait: InputWait) {
+        self.0.store(wait as u8, Ordering::Relaxed);
     }
 
-    /// Tells of the end whoever has asked before.
-    pub fn last(&mut self, snapshot: impl FnOnce(&mut Self) -> Snapshot) {
-        if let Some(asker) = self.asker.take() {
-            let _ = asker.send(snapshot(self));
+    /// What it waits for.
+    pub fn get(&self) -> InputWait {
+        match self.0.load(Ordering::Relaxed) {
+            1 => InputWait::Memory,
+            2 => InputWait::Pace,
+            _ => InputWait::Source,
         }
     }
 }
@@ -147,36 +163,36 @@ mod tests {
     fn time_is_accounted_to_what_was_waited_for() {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        let mut tally = Tally::new(start);
-        tally.wait_for(at(5), Cause::Network);
-        tally.wait_for(at(7), Cause::Input);
-        tally.wait_for(at(8), Cause::Input);
-        tally.wait_for(at(10), Cause::Output);
-        let waited = tally.waited(at(11));
+        let mut meters = Meters::new(start);
+        meters.wait_for(at(5), Cause::Network);
+        meters.wait_for(at(7), Cause::Input);
+        meters.wait_for(at(8), Cause::Input);
+        meters.wait_for(at(10), Cause::Output);
+        let waited = meters.waited(at(11));
         let secs = Duration::from_secs;
         assert_eq!(waited, Waited { network: secs(2), input: secs(3), output: secs(1) });
-        assert_eq!(tally.waited(at(12)).output, secs(2), "asking goes on counting");
+        assert_eq!(meters.waited(at(12)).output, secs(2), "asking goes on counting");
     }
 
     #[test]
     fn time_begins_with_the_first_connection() {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        let mut tally = Tally::new(start);
-        assert_eq!(tally.elapsed(at(9)), Duration::from_secs(9));
-        tally.meet(at(10));
-        tally.meet(at(11));
-        assert_eq!(tally.elapsed(at(12)), Duration::from_secs(2));
+        let mut meters = Meters::new(start);
+        assert_eq!(meters.elapsed(at(9)), Duration::from_secs(9));
+        meters.meet(at(10));
+        meters.meet(at(11));
+        assert_eq!(meters.elapsed(at(12)), Duration::from_secs(2));
     }
 
     #[test]
     fn what_was_delivered_never_shrinks() {
         let now = Instant::now();
-        let mut tally = Tally::new(now);
-        tally.delivered(now, 100);
-        tally.delivered(now, 50);
-        tally.delivered(now, 150);
-        assert_eq!(tally.rate(now + Duration::from_millis(500)), 300.0);
-        assert_eq!(tally.rate(now + SPAN + SPAN), 0.0);
+        let mut meters = Meters::new(now);
+        meters.delivered(now, 100);
+        meters.delivered(now, 50);
+        meters.delivered(now, 150);
+        assert_eq!(meters.rate(now + Duration::from_millis(500)), 300.0);
+        assert_eq!(meters.rate(now + SPAN + SPAN), 0.0);
     }
 }

@@ -2,31 +2,29 @@
 //!
 //! Strangers are met here and nowhere else. Each pending handshake holds a fixed amount of memory and time;
 //! there are at most 64, of which the oldest makes room. Only a hello that is whole, right and
-//! allowed by the user's words reaches the hub, and the hub alone decides whose session it is.
+//! allowed by the user's words reaches the session, and that alone decides whose it is.
 
-use crate::proto::hello::{Expectations, HELLO_MAX, Hello, Refusal, Reply, check};
-use crate::run::conn::{FAREWELL, prepare};
-use crossbeam_channel::{Receiver, Sender};
+use crate::channel::hear::{self, Heard as Bytes};
+use crate::channel::prepare;
+use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
+use crate::proto::hello::{Expectations, HELLO_MAX, Hello, Refusal, Reply};
+use crate::session::FAREWELL;
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Handshakes under way at a time.
 const PENDING_MAX: usize = 64;
-/// How long a peer may take to say hello.
-const HELLO_TIME: Duration = Duration::from_secs(5);
 /// How long accepting pauses when the process or the system has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(250);
 const BACKLOG: i32 = 128;
 
 const LISTENER: Token = Token(0);
-const WAKER: Token = Token(1);
-const FIRST_PEER: usize = 2;
+const FIRST_PEER: usize = 1;
 
 /// A peer whose hello is in order.
 pub struct Guest {
@@ -68,25 +66,9 @@ fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// The hub's handle on the door.
-#[derive(Clone)]
-pub struct Handle {
-    refused: Sender<(std::net::TcpStream, Refusal)>,
-    waker: Arc<Waker>,
-}
-
-impl Handle {
-    /// Sends a guest away, in words.
-    pub fn refuse(&self, stream: std::net::TcpStream, refusal: Refusal) {
-        // both fail only when the door's thread has ended, which ends the process
-        let _ = self.refused.send((stream, refusal));
-        let _ = self.waker.wake();
-    }
-}
-
 enum Peer {
     /// Has not said hello yet.
-    Pending { stream: TcpStream, heard: Vec<u8>, address: SocketAddr, until: Instant },
+    Pending { stream: TcpStream, hearing: Hearing, address: SocketAddr },
     /// Was told why not, and may read that in peace.
     Leaving { stream: TcpStream, until: Instant },
 }
@@ -94,26 +76,29 @@ enum Peer {
 impl Peer {
     fn until(&self) -> Instant {
         match self {
-            Peer::Pending { until, .. } | Peer::Leaving { until, .. } => *until,
+            Peer::Pending { hearing, .. } => hearing.until(),
+            Peer::Leaving { until, .. } => *until,
         }
     }
 }
 
+/// Lets a peer in whose hello is in order, or answers with a refusal.
+pub type Admit = Box<dyn FnMut(Guest) -> Result<(), (std::net::TcpStream, Refusal)> + Send>;
+
 /// The thread's state.
-pub struct Door<F: Fn(Guest)> {
+pub struct Door {
     poll: Poll,
     listener: TcpListener,
-    refused: Receiver<(std::net::TcpStream, Refusal)>,
     expectations: Expectations,
     /// By token: the lowest is the oldest.
     peers: BTreeMap<usize, Peer>,
     next_token: usize,
     /// No descriptors were left: accept again then.
     paused: Option<Instant>,
-    admit: F,
+    admit: Admit,
 }
 
-impl<F: Fn(Guest)> Door<F> {
+impl Door {
     /// A door at this listening socket; guests that meet the expectations are given to `admit`.
     ///
     /// # Errors
@@ -121,24 +106,13 @@ impl<F: Fn(Guest)> Door<F> {
     pub fn new(
         listener: std::net::TcpListener,
         expectations: Expectations,
-        admit: F,
-    ) -> io::Result<(Self, Handle)> {
+        admit: Admit,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::from_std(listener);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let (sender, refused) = crossbeam_channel::unbounded();
-        let door = Door {
-            poll,
-            listener,
-            refused,
-            expectations,
-            peers: BTreeMap::new(),
-            next_token: FIRST_PEER,
-            paused: None,
-            admit,
-        };
-        Ok((door, Handle { refused: sender, waker }))
+        let (peers, next_token) = (BTreeMap::new(), FIRST_PEER);
+        Ok(Door { poll, listener, expectations, peers, next_token, paused: None, admit })
     }
 
     /// Keeps the door until the process ends.
@@ -153,12 +127,8 @@ impl<F: Fn(Guest)> Door<F> {
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept(now),
-                    WAKER => {}
                     Token(token) => self.attend(now, token),
                 }
-            }
-            while let Ok((stream, refusal)) = self.refused.try_recv() {
-                self.see_off(now, TcpStream::from_std(stream), &refusal);
             }
             if self.paused.is_some_and(|at| at <= now) {
                 self.accept(now);
@@ -191,8 +161,8 @@ impl<F: Fn(Guest)> Door<F> {
         if self.peers.len() >= PENDING_MAX {
             self.peers.pop_first();
         }
-        let peer = Peer::Pending { stream, heard: Vec::new(), address, until: now + HELLO_TIME };
-        self.keep(now, peer);
+        let hearing = Hearing::new(now, HELLO_TIME);
+        self.keep(now, Peer::Pending { stream, hearing, address });
     }
 
     /// Registers a peer, and looks at what it has said already.
@@ -208,8 +178,8 @@ impl<F: Fn(Guest)> Door<F> {
 
     fn attend(&mut self, now: Instant, token: usize) {
         match self.peers.remove(&token) {
-            Some(Peer::Pending { stream, heard, address, until }) => {
-                self.listen_to(now, token, stream, heard, address, until);
+            Some(Peer::Pending { stream, hearing, address }) => {
+                self.listen_to(now, token, stream, hearing, address);
             }
             Some(Peer::Leaving { stream, until }) => {
                 let open = discard(stream).map(|stream| (token, Peer::Leaving { stream, until }));
@@ -224,33 +194,35 @@ impl<F: Fn(Guest)> Door<F> {
         now: Instant,
         token: usize,
         mut stream: TcpStream,
-        mut heard: Vec<u8>,
+        mut hearing: Hearing,
         address: SocketAddr,
-        until: Instant,
     ) {
-        let open = hear(&mut stream, &mut heard);
-        match Hello::decode(&heard) {
-            Ok(Some((hello, len))) if len == heard.len() => self.greet(now, stream, hello, address),
-            Ok(None) if open => {
-                self.peers.insert(token, Peer::Pending { stream, heard, address, until });
+        loop {
+            match hearing.hello(&self.expectations) {
+                Heard::More => {}
+                Heard::Hello(hello) => return self.greet(now, stream, *hello, address),
+                Heard::Refused(refusal) => return self.see_off(now, stream, &refusal),
+                Heard::Foreign => return,
             }
-            // more than a hello before the answer, or an end before the hello
-            Ok(_) => {}
-            Err(error) => {
-                if let Some(refusal) = error.refusal() {
-                    self.see_off(now, stream, &refusal);
+            match hear::read(&mut stream, &mut hearing) {
+                Ok(Bytes::Bytes) => {}
+                Ok(Bytes::Nothing) => {
+                    self.peers.insert(token, Peer::Pending { stream, hearing, address });
+                    return;
                 }
+                // an end before the hello
+                Ok(Bytes::End) | Err(_) => return,
             }
         }
     }
 
     fn greet(&mut self, now: Instant, mut stream: TcpStream, hello: Hello, address: SocketAddr) {
-        if let Err(refusal) = check(&hello, &self.expectations) {
-            return self.see_off(now, stream, &refusal);
-        }
         let prepared = self.poll.registry().deregister(&mut stream).and_then(|()| prepare(&stream));
-        if prepared.is_ok() {
-            (self.admit)(Guest { stream: stream.into(), hello, address });
+        if prepared.is_err() {
+            return;
+        }
+        if let Err((stream, refusal)) = (self.admit)(Guest { stream: stream.into(), hello, address }) {
+            self.see_off(now, TcpStream::from_std(stream), &refusal);
         }
     }
 
@@ -263,21 +235,6 @@ impl<F: Fn(Guest)> Door<F> {
             self.keep(now, Peer::Leaving { stream, until: now + FAREWELL });
         }
     }
-}
-
-/// Reads what there is, up to a hello's size; false at the end.
-fn hear(stream: &mut TcpStream, heard: &mut Vec<u8>) -> bool {
-    let mut chunk = [0; HELLO_MAX];
-    while heard.len() <= HELLO_MAX {
-        match stream.read(&mut chunk) {
-            Ok(0) => return false,
-            Ok(n) => heard.extend_from_slice(&chunk[..n]),
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return e.kind() == ErrorKind::WouldBlock,
-        }
-    }
-    // nothing that long is a hello
-    false
 }
 
 /// Reads to nowhere; the stream, unless it has ended.
