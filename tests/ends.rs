@@ -15,6 +15,8 @@ const HUP: i32 = 1;
 const INT: i32 = 2;
 const KILL: i32 = 9;
 const TERM: i32 = 15;
+const USR1: i32 = 10;
+const USR2: i32 = 12;
 
 /// More than any pipe holds, and than the kernel's socket buffers on both sides.
 const MUCH: usize = 24 << 20;
@@ -475,6 +477,37 @@ fn the_report_signals_never_end_it() {
     drop(stdin);
     let (tx, rx) = (tx.end(), rx.end());
     assert_eq!((rx.code(), tx.code(), rx.stdout.len()), (0, 0, 2_000_000), "{rx:?} {tx:?}");
+}
+
+/// Of this status file, a set of signals.
+#[cfg(target_os = "linux")]
+fn signals(status: &str, name: &str) -> u64 {
+    let set = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    u64::from_str_radix(set.trim_start_matches(':').trim(), 16).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_thread_hears_signals_and_commands_begin_without_that() {
+    let asking = [HUP, INT, TERM, USR1, USR2].iter().fold(0, |set, signo| set | 1 << (signo - 1));
+    let rx = Rx::start(&["exec", "grep ^Sig /proc/self/status; cat >/dev/null"]);
+    let mut tx = tx(rx.port, &["verbose", "2"]);
+    tx.await_line("is up");
+    for process in [&rx.process, &tx] {
+        until("one thread that hears signals", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+            let statuses =
+                tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
+            let hearing = statuses.map(|status| signals(&status, "SigBlk") & asking).collect::<Vec<_>>();
+            let others = hearing.iter().filter(|blocked| **blocked == asking).count();
+            (hearing.contains(&0) && others + 1 == hearing.len()).then_some(())
+        });
+    }
+    tx.stdin().write_all(b"x").unwrap();
+    let (tx, rx) = (tx.end(), rx.end());
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{rx:?} {tx:?}");
+    let (blocked, ignored) = (signals(text(&rx), "SigBlk"), signals(text(&rx), "SigIgn"));
+    assert_eq!((blocked & asking, ignored & asking), (0, 0), "{rx:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@
 //! never hits anybody else.
 
 use crate::error::reason;
-use crate::sys::child::{Exit, await_exit, die_with_parent, heed_children};
+use crate::sys::child::{Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill_group;
@@ -144,6 +144,7 @@ impl Exec {
         if self.gives {
             command.stdout(Stdio::piped());
         }
+        begin_with_our_mask(&mut command);
         die_with_parent(&mut command);
         heed_children();
         let mut child = command.spawn()?;
