@@ -377,6 +377,25 @@ fn an_unreadable_input_is_a_failure() {
     assert_eq!((tx.code(), tx.stderr.contains("cannot read stdin: is a directory")), (4, true), "{tx:?}");
 }
 
+#[test]
+fn an_output_beyond_the_limit_of_a_files_size_is_an_output_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let rx = Rx::shell(&format!("ulimit -f 100; exec $MP rx 0 > {}", path(&dir, "out")));
+    let tx = send(rx.port, &[], &bytes(1 << 20));
+    both(&rx.end(), &tx, 5, "cannot write to stdout: file too large");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_ends_by_the_limit_of_a_files_size_as_ever() {
+    const XFSZ: u64 = 25;
+    let rx = Rx::start(&["exec", "grep ^SigIgn /proc/self/status; cat >/dev/null"]);
+    let tx = send(rx.port, &[], b"x");
+    let rx = rx.end();
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{rx:?} {tx:?}");
+    assert_eq!(signals(text(&rx), "SigIgn") & 1 << (XFSZ - 1), 0, "{rx:?}");
+}
+
 // ---- signals --------------------------------------------------------------------------------------------
 
 #[test]

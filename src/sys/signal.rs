@@ -172,12 +172,13 @@ extern "C" fn early() {
 }
 
 /// Sees to it that SIGUSR1 and SIGUSR2 do not end the process, not even between its start and `main`; the
-/// program's own handlers replace this. By a handler that does nothing, because a child would inherit
+/// program's own handlers replace this. Nor does SIGXFSZ: a write beyond the limit of a file's size fails with
+/// `EFBIG` instead, which is an error like any other. By a handler that does nothing, because a child would inherit
 /// "ignored", while handlers are reset to the default when a program is executed. One that was ignored
 /// at the start stays so. Called before `main` on Linux; elsewhere `main` should begin with it.
 pub fn ignore_early() {
     extern "C" fn nothing(_: libc::c_int) {}
-    for signo in [libc::SIGUSR1, libc::SIGUSR2] {
+    for signo in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGXFSZ] {
         if !is_ignored(signo) {
             // SAFETY: the handler touches nothing.
             unsafe { set_action(signo, nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };
