@@ -165,6 +165,55 @@ fn a_command_does_not_outlive_a_receiver_that_was_killed() {
     tx.end();
 }
 
+#[test]
+fn a_command_never_takes_the_death_of_its_receiver_for_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let committed = path(&dir, "committed");
+    for command in ["cat >/dev/null && touch $C", "trap '' TERM; cat | (cat >/dev/null; touch $C)"].repeat(3)
+    {
+        let rx = Rx::start(&["exec", &command.replace("$C", &committed)]);
+        let mut tx = tx(rx.port, &[]);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        rx.process.await_command("cat");
+        rx.process.kill("KILL");
+        // this waits for all who have its stderr, the commands among them
+        assert_eq!(rx.end().signal(), Some(KILL));
+        assert!(!Path::new(&committed).exists(), "{command}");
+        tx.kill("KILL");
+        tx.end();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_guard_of_a_commands_stdin_ends_with_it() {
+    for (command, code) in [("cat", 0), ("cat; exit 3", 5)] {
+        let rx = Rx::start(&["exec", command]);
+        let mut tx = tx(rx.port, &[]);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        let guard = until("the guard", || child_called(rx.process.id(), "stdin-guard"));
+        drop(stdin);
+        let (tx, rx) = (tx.end(), rx.end());
+        assert_eq!((rx.code(), tx.code()), (code, code), "{rx:?} {tx:?}");
+        assert!(!Path::new(&format!("/proc/{guard}")).exists(), "{guard}");
+    }
+}
+
+/// The child of this process that has this name.
+fn child_called(parent: u32, name: &str) -> Option<u32> {
+    let stats = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let mut stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    stats.find_map(|stat| {
+        // pid (name) state ppid
+        let (id, rest) = stat.split_once(" (")?;
+        let (called, rest) = rest.rsplit_once(") ")?;
+        let is_it = called == name && rest.split_whitespace().nth(1) == Some(&parent.to_string());
+        is_it.then(|| id.parse().ok()).flatten()
+    })
+}
+
 // ---- commands that give ---------------------------------------------------------------------------------
 
 #[test]
