@@ -15,6 +15,8 @@ const HUP: i32 = 1;
 const INT: i32 = 2;
 const KILL: i32 = 9;
 const TERM: i32 = 15;
+const USR1: i32 = 10;
+const USR2: i32 = 12;
 
 /// More than any pipe holds, and than the kernel's socket buffers on both sides.
 const MUCH: usize = 24 << 20;
@@ -161,6 +163,55 @@ fn a_command_does_not_outlive_a_receiver_that_was_killed() {
     assert_eq!(rx.end().signal(), Some(KILL));
     tx.kill("KILL");
     tx.end();
+}
+
+#[test]
+fn a_command_never_takes_the_death_of_its_receiver_for_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let committed = path(&dir, "committed");
+    for command in ["cat >/dev/null && touch $C", "trap '' TERM; cat | (cat >/dev/null; touch $C)"].repeat(3)
+    {
+        let rx = Rx::start(&["exec", &command.replace("$C", &committed)]);
+        let mut tx = tx(rx.port, &[]);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        rx.process.await_command("cat");
+        rx.process.kill("KILL");
+        // this waits for all who have its stderr, the commands among them
+        assert_eq!(rx.end().signal(), Some(KILL));
+        assert!(!Path::new(&committed).exists(), "{command}");
+        tx.kill("KILL");
+        tx.end();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_guard_of_a_commands_stdin_ends_with_it() {
+    for (command, code) in [("cat", 0), ("cat; exit 3", 5)] {
+        let rx = Rx::start(&["exec", command]);
+        let mut tx = tx(rx.port, &[]);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        let guard = until("the guard", || child_called(rx.process.id(), "stdin-guard"));
+        drop(stdin);
+        let (tx, rx) = (tx.end(), rx.end());
+        assert_eq!((rx.code(), tx.code()), (code, code), "{rx:?} {tx:?}");
+        assert!(!Path::new(&format!("/proc/{guard}")).exists(), "{guard}");
+    }
+}
+
+/// The child of this process that has this name.
+fn child_called(parent: u32, name: &str) -> Option<u32> {
+    let stats = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let mut stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    stats.find_map(|stat| {
+        // pid (name) state ppid
+        let (id, rest) = stat.split_once(" (")?;
+        let (called, rest) = rest.rsplit_once(") ")?;
+        let is_it = called == name && rest.split_whitespace().nth(1) == Some(&parent.to_string());
+        is_it.then(|| id.parse().ok()).flatten()
+    })
 }
 
 // ---- commands that give ---------------------------------------------------------------------------------
@@ -375,6 +426,25 @@ fn an_unreadable_input_is_a_failure() {
     assert_eq!((tx.code(), tx.stderr.contains("cannot read stdin: is a directory")), (4, true), "{tx:?}");
 }
 
+#[test]
+fn an_output_beyond_the_limit_of_a_files_size_is_an_output_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let rx = Rx::shell(&format!("ulimit -f 100; exec $MP rx 0 > {}", path(&dir, "out")));
+    let tx = send(rx.port, &[], &bytes(1 << 20));
+    both(&rx.end(), &tx, 5, "cannot write to stdout: file too large");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_ends_by_the_limit_of_a_files_size_as_ever() {
+    const XFSZ: u64 = 25;
+    let rx = Rx::start(&["exec", "grep ^SigIgn /proc/self/status; cat >/dev/null"]);
+    let tx = send(rx.port, &[], b"x");
+    let rx = rx.end();
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{rx:?} {tx:?}");
+    assert_eq!(signals(text(&rx), "SigIgn") & 1 << (XFSZ - 1), 0, "{rx:?}");
+}
+
 // ---- signals --------------------------------------------------------------------------------------------
 
 #[test]
@@ -475,6 +545,37 @@ fn the_report_signals_never_end_it() {
     drop(stdin);
     let (tx, rx) = (tx.end(), rx.end());
     assert_eq!((rx.code(), tx.code(), rx.stdout.len()), (0, 0, 2_000_000), "{rx:?} {tx:?}");
+}
+
+/// Of this status file, a set of signals.
+#[cfg(target_os = "linux")]
+fn signals(status: &str, name: &str) -> u64 {
+    let set = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    u64::from_str_radix(set.trim_start_matches(':').trim(), 16).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_thread_hears_signals_and_commands_begin_without_that() {
+    let asking = [HUP, INT, TERM, USR1, USR2].iter().fold(0, |set, signo| set | 1 << (signo - 1));
+    let rx = Rx::start(&["exec", "grep ^Sig /proc/self/status; cat >/dev/null"]);
+    let mut tx = tx(rx.port, &["verbose", "2"]);
+    tx.await_line("is up");
+    for process in [&rx.process, &tx] {
+        until("one thread that hears signals", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
+            let statuses =
+                tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
+            let hearing = statuses.map(|status| signals(&status, "SigBlk") & asking).collect::<Vec<_>>();
+            let others = hearing.iter().filter(|blocked| **blocked == asking).count();
+            (hearing.contains(&0) && others + 1 == hearing.len()).then_some(())
+        });
+    }
+    tx.stdin().write_all(b"x").unwrap();
+    let (tx, rx) = (tx.end(), rx.end());
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{rx:?} {tx:?}");
+    let (blocked, ignored) = (signals(text(&rx), "SigBlk"), signals(text(&rx), "SigIgn"));
+    assert_eq!((blocked & asking, ignored & asking), (0, 0), "{rx:?}");
 }
 
 #[test]

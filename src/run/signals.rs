@@ -1,7 +1,7 @@
 //! Signals: ends that tell the peer first, reports, and the verbosity.
 //!
-//! A thread of its own hears them; handlers do nothing. The first signal to end aborts every direction and
-//! is remembered, so that the process can end by it; the second one ends at once.
+//! A thread of its own hears them, all others block them. Handlers only take note. The first signal to end aborts
+//! every direction and is remembered, so that the process can end by it; the second one ends at once.
 
 use crate::endpoint::exec;
 use crate::message;
@@ -9,7 +9,7 @@ use crate::proto::ending::Ending;
 use crate::proto::wire::Code;
 use crate::run::Sessions;
 use crate::run::monitor::Monitor;
-use crate::sys::signal::{any_pending, end_by, ignored_at_start};
+use crate::sys::signal::{ASKING, any_pending, block, end_by, ignored_at_start, unblock};
 use crate::sys::thread::spawn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
@@ -43,7 +43,7 @@ pub fn ending() -> Option<i32> {
 static HEARD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Whether this process has been asked to end, be it that the signal is still on its way to the thread that
-/// acts on it. False until signals are watched.
+/// acts on it. False until signals are heard. To be asked by a thread that blocks them, as all do but that one.
 pub fn is_asked_to_end() -> bool {
     // in this order: what is no longer pending has been heard
     HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst))
@@ -57,11 +57,13 @@ fn heeded() -> Vec<i32> {
 /// Signals are heard, and nobody acts on them yet.
 pub struct Heard(Signals);
 
-/// Hears signals from now on. Those that were ignored when the process started stay ignored.
+/// Hears signals from now on. Those that were ignored when the process started stay ignored. The calling thread, and
+/// all that it starts from now on, are not interrupted by them.
 ///
 /// # Errors
 /// The kernel's.
 pub fn hear() -> io::Result<Heard> {
+    block(ASKING).forget();
     let ends = heeded();
     let heard = HEARD.get_or_init(Arc::default);
     for end in &ends {
@@ -77,6 +79,7 @@ impl Heard {
     /// The kernel has no threads left.
     pub fn watch(mut self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         spawn("signals", move || {
+            unblock(ASKING);
             for signal in self.0.forever() {
                 match signal {
                     SIGUSR2 => message::raise(),
