@@ -1,7 +1,10 @@
 //! The main job, with real processes on this host: what goes in at one end comes out at the other.
 
-mod util;
-
+use super::MIB;
+use crate::util::{
+    Collector, Process, Rx, assert_complete, carry, check, feed, free_port, millipede, pattern, skip, tx,
+    until_still,
+};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,12 +12,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use util::{
-    Collector, Process, Rx, assert_complete, carry, check, feed, free_port, millipede, pattern, tx,
-    until_still,
-};
-
-const MIB: u64 = 1 << 20;
 
 #[test]
 fn streams_of_every_size_arrive() {
@@ -102,7 +99,7 @@ fn both_directions_in_one_process_are_a_loop() {
 #[test]
 fn ipv6_works() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        return eprintln!("skipped: ipv6_works (no IPv6 here)");
+        return skip("needs IPv6");
     }
     for words in [&["rx", "0"][..], &["rx", "::1", "0"]] {
         let rx = Rx::start_as(words);
@@ -115,12 +112,12 @@ fn ipv6_works() {
 #[test]
 fn every_address_of_a_name_is_tried() {
     if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
-        return eprintln!("skipped: every_address_of_a_name_is_tried (no IPv6 here)");
+        return skip("needs IPv6");
     }
     for address in ["127.0.0.1", "::1"] {
         let ip: IpAddr = address.parse().unwrap();
         if !std::net::ToSocketAddrs::to_socket_addrs("localhost:1").unwrap().any(|a| a.ip() == ip) {
-            eprintln!("skipped: every_address_of_a_name_is_tried, {address} (localhost is not that here)");
+            skip(&format!("needs localhost to be {address} too"));
             continue;
         }
         let rx = Rx::start_as(&["rx", address, "0"]);

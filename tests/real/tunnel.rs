@@ -1,17 +1,14 @@
 //! Both directions in one process, and tunnels through them: between real processes.
 
-#[path = "util/pair.rs"]
-mod pair;
-#[path = "util/relay.rs"]
-mod relay;
-mod util;
-
-use pair::{Pair, connect, echo, ping, port, server, there_and_back};
+use crate::util::pair::{Pair, entrance};
+use crate::util::{
+    DEADLINE, Process, Rx, Signal, check, connect, echo, eventually, feed, free_port, pattern, ping, server,
+    there_and_back, tx, until_still,
+};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
-use util::{DEADLINE, Process, Signal, check, eventually, feed, pattern, until_still};
 
 // ---- both directions in one process --------------------------------------------------------------------
 
@@ -36,7 +33,7 @@ fn one_direction_ending_does_not_end_the_other() {
         feed(&mut input, round * 1000, 1000).unwrap();
         at_a.await_bytes((round + 1) * 1000);
     }
-    assert!([&pair.a, &pair.b].iter().all(|process| !process.ends_within(Duration::ZERO)));
+    assert!([&pair.a, &pair.b].iter().all(|process| !process.has_ended()));
     drop(input);
     assert_eq!(at_a.join(), 10_000);
     pair.assert_ended(0, 0);
@@ -74,7 +71,7 @@ fn connections_come_after_and_beside_each_other() {
         }
     });
     ping(&mut open, b'1');
-    assert!([&tunnel.pair.a, &tunnel.pair.b].iter().all(|process| !process.ends_within(Duration::ZERO)));
+    assert!([&tunnel.pair.a, &tunnel.pair.b].iter().all(|process| !process.has_ended()));
 }
 
 #[test]
@@ -225,7 +222,7 @@ fn oneshot_ends_both_after_the_first_connection() {
             &["terminate", "0", "oneshot"],
             &[&["initiate", "127.0.0.1", &target], words].concat(),
         );
-        let entrance = port(&pair.a, "millipede: tunnel on port ");
+        let entrance = entrance(&pair.a);
         there_and_back(connect(entrance), 3_000_000);
         pair.assert_ended(0, 0);
     }
@@ -247,7 +244,7 @@ fn a_signal_ends_both() {
 #[test]
 fn two_that_terminate_say_so_and_end() {
     let pair = Pair::start(&["terminate", "0"], &["terminate", "0"]);
-    let _client = connect(port(&pair.a, "millipede: tunnel on port "));
+    let _client = connect(entrance(&pair.a));
     pair.b.expect("one of them must initiate");
     let (a, b) = (pair.a.end().0, pair.b.end().0);
     assert!(a.is_some_and(|code| code != 0) && b.is_some_and(|code| code != 0), "{a:?} {b:?}");
@@ -255,7 +252,7 @@ fn two_that_terminate_say_so_and_end() {
 
 #[test]
 fn two_that_initiate_say_so_and_end() {
-    let target = util::free_port().to_string();
+    let target = free_port().to_string();
     // the one that is quicker is refused in words; who dials it after that finds nobody
     let initiate = ["initiate", "127.0.0.1", &target, "patience", "5"];
     let pair = Pair::start(&initiate, &initiate);
@@ -270,7 +267,7 @@ fn two_that_initiate_say_so_and_end() {
 fn a_connection_meets_stdio_as_it_is() {
     let pair = Pair::start(&["terminate", "0"], &["charmode"]);
     let at_b = pair.b.collect();
-    let mut stream = connect(port(&pair.a, "millipede: tunnel on port "));
+    let mut stream = connect(entrance(&pair.a));
     feed(&mut stream, 0, 1_000_000).unwrap();
     at_b.await_bytes(1_000_000);
     let mut input = pair.b.stdin();
@@ -297,9 +294,9 @@ fn a_file_goes_to_a_connection_and_comes_from_one() {
         stream.read_to_end(&mut all).unwrap();
         sender.send(all).unwrap();
     });
-    let rx = util::Rx::start(&["initiate", "127.0.0.1", &sink.to_string()]);
-    let tx = util::tx(rx.port, &["terminate", "0"]);
-    let mut stream = connect(port(&tx, "millipede: tunnel on port "));
+    let rx = Rx::start(&["initiate", "127.0.0.1", &sink.to_string()]);
+    let tx = tx(rx.port, &["terminate", "0"]);
+    let mut stream = connect(entrance(&tx));
     feed(&mut stream, 0, 5_000_000).unwrap();
     drop(stream);
     assert_eq!((tx.end().0, rx.end().0), (Some(0), Some(0)), "{tx}\n{rx}");
@@ -308,8 +305,8 @@ fn a_file_goes_to_a_connection_and_comes_from_one() {
 
 #[test]
 fn a_target_that_refuses_the_one_connection_fails_it() {
-    let rx = util::Rx::start(&["initiate", "127.0.0.1", &util::free_port().to_string()]);
-    let tx = util::tx(rx.port, &[]);
+    let rx = Rx::start(&["initiate", "127.0.0.1", &free_port().to_string()]);
+    let tx = tx(rx.port, &[]);
     tx.feed(1000);
     assert_eq!((tx.end().0, rx.end().0), (Some(5), Some(5)), "{tx}\n{rx}");
     rx.expect("connection refused");

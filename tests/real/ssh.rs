@@ -1,18 +1,15 @@
 //! OpenSSH through a tunnel: commands, copies, and carriers that die under them.
 
-#[path = "util/pair.rs"]
-mod pair;
-#[path = "util/relay.rs"]
-mod relay;
-mod util;
-
-use pair::{Pair, connect, echo, ping, server, there_and_back};
+use crate::util::pair::Pair;
+use crate::util::{
+    DEADLINE, check, connect, echo, eventually, feed, free_port, has, pattern, ping, server, skip,
+    there_and_back,
+};
 use std::io::{self, Write};
 use std::net::TcpStream;
 use std::process::{ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use util::{DEADLINE, check, eventually, feed, pattern};
 
 /// An sshd of our own on a free port, a key for it, and how to call ssh.
 struct Ssh {
@@ -22,13 +19,13 @@ struct Ssh {
 }
 
 impl Ssh {
-    /// `None`, and a line that says so, where there is no OpenSSH.
-    fn start(test: &str) -> Option<Ssh> {
+    /// `None`, and the test is skipped, where there is no OpenSSH.
+    #[track_caller]
+    fn start() -> Option<Ssh> {
         let sshd =
             ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| std::fs::exists(path).unwrap());
-        let (Some(sshd), true) = (sshd, Command::new("ssh").arg("-V").stderr(Stdio::null()).status().is_ok())
-        else {
-            eprintln!("SKIPPED {test}: needs ssh and sshd (openssh-server)");
+        let (Some(sshd), true) = (sshd, has("ssh")) else {
+            skip("needs ssh and sshd");
             return None;
         };
         let dir = tempfile::tempdir().unwrap();
@@ -42,7 +39,7 @@ impl Ssh {
             // where a daemon that is root puts its jail; packages make it when they start theirs
             let _ = std::fs::create_dir_all("/run/sshd");
         }
-        let port = util::free_port();
+        let port = free_port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}.pub\nPidFile none\n\
              StrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\n",
@@ -108,7 +105,7 @@ impl Drop for Ssh {
 
 #[test]
 fn ssh_goes_through() {
-    let Some(ssh) = Ssh::start("ssh_goes_through") else { return };
+    let Some(ssh) = Ssh::start() else { return };
     let tunnel = Pair::tunnel(ssh.port, &[]);
     for n in 0..3 {
         assert_eq!(ssh.run(tunnel.entrance, &format!("echo {n}"), Vec::new()), format!("{n}\n").as_bytes());
@@ -124,7 +121,7 @@ fn ssh_goes_through() {
 
 #[test]
 fn files_go_through_scp_and_rsync() {
-    let Some(ssh) = Ssh::start("files_go_through_scp_and_rsync") else { return };
+    let Some(ssh) = Ssh::start() else { return };
     let tunnel = Pair::tunnel(ssh.port, &[]);
     std::fs::write(ssh.path("file"), pattern(0, 10_000_000)).unwrap();
     let port = tunnel.entrance.to_string();
@@ -143,13 +140,13 @@ fn files_go_through_scp_and_rsync() {
             assert!(status.success());
             check(0, &std::fs::read(ssh.path("synced")).unwrap());
         }
-        Err(_) => eprintln!("SKIPPED the rsync part of files_go_through_scp_and_rsync: there is no rsync"),
+        Err(_) => skip("the part with rsync needs rsync"),
     }
 }
 
 #[test]
 fn a_repository_is_cloned() {
-    let Some(ssh) = Ssh::start("a_repository_is_cloned") else { return };
+    let Some(ssh) = Ssh::start() else { return };
     let git = |args: &[&str]| {
         Command::new("git")
             .args(args)
@@ -159,7 +156,7 @@ fn a_repository_is_cloned() {
     };
     let (from, to) = (ssh.path("repository"), ssh.path("clone"));
     if git(&["init", "-q", &from]).is_err() {
-        return eprintln!("SKIPPED a_repository_is_cloned: there is no git");
+        return skip("needs git");
     }
     std::fs::write(format!("{from}/file"), pattern(0, 3_000_000)).unwrap();
     git(&["-C", &from, "add", "file"]).unwrap();
@@ -173,7 +170,7 @@ fn a_repository_is_cloned() {
 
 #[test]
 fn ssh_survives_the_death_of_every_carrier_six_times() {
-    let Some(ssh) = Ssh::start("ssh_survives_the_death_of_every_carrier_six_times") else { return };
+    let Some(ssh) = Ssh::start() else { return };
     let tunnel = Pair::tunnel(ssh.port, &[]);
     const BYTES: u64 = 100_000_000;
     let output = ssh.run_fed(tunnel.entrance, "cat", |stdin| {
@@ -188,13 +185,13 @@ fn ssh_survives_the_death_of_every_carrier_six_times() {
     assert!(output == pattern(0, BYTES as usize));
 }
 
-/// Measures, with an optimised program on a quiet machine: `cargo test --release --test ssh -- --ignored --nocapture`.
+/// Measures, with an optimised program on a quiet machine: `cargo test --release --test real ssh -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures: wants a release build and an idle machine"]
 fn as_quick_as_ssh_itself() {
-    let Some(ssh) = Ssh::start("as_quick_as_ssh_itself") else { return };
+    let Some(ssh) = Ssh::start() else { return };
     let target = server(echo);
-    let forward = util::free_port();
+    let forward = free_port();
     let mut forwarder = Command::new("ssh")
         .args(ssh.options())
         .args([

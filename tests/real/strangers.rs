@@ -1,25 +1,18 @@
 //! Whoever else comes to the receiver's port: it disturbs nothing, costs nothing, and is told in words.
 
-mod util;
-
+use super::MIB;
+use crate::util::{
+    DEADLINE, MILLIPEDE, Process, Rx, assert_complete, carry, connect, eventually, feed, pattern, tx,
+};
 use millipede::proto::hello::{
     Direction, Features, HELLO_MAX, Hello, Id, Refusal, RefusalCode, Reply, VERSION,
 };
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use util::{Process, Rx, assert_complete, carry, eventually, feed, millipede, pattern, tx};
-
-const MIB: u64 = 1 << 20;
 
 /// How much more memory strangers may ever cost: what allocators and sockets do, not what anybody sends.
 const NOTHING: u64 = 8 * MIB;
-
-fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(util::DEADLINE)).unwrap();
-    stream
-}
 
 fn hello(session: u8) -> Hello {
     Hello {
@@ -199,7 +192,7 @@ fn a_sender_that_only_says_hello_does_not_keep_the_receiver() {
     let Some(Reply::Refusal(foreign)) = say(rx.port, &hello(8).encode()).1 else { panic!("foreign") };
     assert_eq!(foreign.code, RefusalCode::Busy);
     drop(first);
-    let forgotten = eventually(util::DEADLINE, || {
+    let forgotten = eventually(DEADLINE, || {
         let served = tx(rx.port, &[]);
         drop(served.stdin());
         served.wait().success()
@@ -249,7 +242,7 @@ fn a_sender_at_a_stranger_says_so() {
 fn few_descriptors_are_enough() {
     let limited = r#"ulimit -n 60; exec "$@""#;
     let mut command = Command::new("sh");
-    command.args(["-c", limited, "sh"]).arg(millipede(&[]).get_program()).args(["rx", "0"]);
+    command.args(["-c", limited, "sh"]).arg(MILLIPEDE).args(["rx", "0"]);
     let rx = Rx::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()));
     let tx = tx(rx.port, &["threads", "4"]);
     let (mut input, output) = (tx.stdin(), rx.collect());
