@@ -4,9 +4,8 @@
 //! told once. Streams that share their connections see to each other within their session; two sessions are
 //! independent, unless their ends need both.
 
-use super::Sessions;
 use super::ends::Ends;
-use super::no_thread;
+use super::sessions::{News, Sessions, no_thread};
 use crate::error::{Failure, Fault, Status};
 use crate::message;
 use crate::proto::ending::Ending;
@@ -18,14 +17,6 @@ use std::time::Duration;
 
 /// Streams that end for one reason do so within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
-
-/// What is heard of a session.
-pub enum News {
-    /// One of its streams was judged.
-    Settled(Way, Ending),
-    /// It has ended.
-    Ended(io::Result<()>),
-}
 
 /// The first failure, once every session has ended. `shared`: there is one session with two streams.
 ///

@@ -3,36 +3,20 @@
 pub mod ends;
 pub mod gather;
 pub mod monitor;
+pub mod sessions;
 pub mod signals;
 mod start;
 
 use crate::chaos::Hazard;
 use crate::error::{Failure, reason};
 use crate::plan::Plan;
-use crate::proto::ending::Ending;
-use crate::session::{Handle, Start};
+use crate::session::Start;
 use crate::sys::thread::spawn;
 use ends::{Ends, write_prbs};
-use gather::News;
 use monitor::{Monitor, Style, Subject};
+use sessions::{News, Sessions, no_thread};
 use std::cell::Cell;
-use std::io;
-use std::sync::{Arc, OnceLock};
-
-/// The sessions of this process, for orders. None of them before all are built.
-#[derive(Clone, Default)]
-pub struct Sessions(Arc<OnceLock<Vec<Handle>>>);
-
-impl Sessions {
-    fn all(&self) -> &[Handle] {
-        self.0.get().map_or(&[], Vec::as_slice)
-    }
-
-    /// Ends every session, telling the peers.
-    pub fn stop(&self, ending: &Ending) {
-        self.all().iter().for_each(|session| session.stop(ending));
-    }
-}
+use std::sync::Arc;
 
 /// Does what the plan says; returns when every session has ended.
 ///
@@ -56,7 +40,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         source_size: Cell::default(),
     };
     let starts = build(plan, &parts)?;
-    let sessions = Sessions(Arc::new(OnceLock::from(starts.iter().map(Start::handle).collect::<Vec<_>>())));
+    let sessions = Sessions::new(starts.iter().map(Start::handle).collect());
     let size = parts.size(plan);
     let subjects = sessions.all().iter().flat_map(|session| {
         session.ways().map(|way| {
@@ -82,8 +66,4 @@ fn build(plan: &Plan, parts: &start::Parts<'_>) -> Result<Vec<Start>, Failure> {
     let receive = plan.receive.as_ref().map(|plan| parts.receive(plan)).transpose()?;
     let transmit = plan.transmit.as_ref().map(|plan| parts.transmit(plan)).transpose()?;
     Ok(receive.into_iter().chain(transmit).collect())
-}
-
-fn no_thread(error: io::Error) -> Failure {
-    Failure::network(format!("cannot start a thread: {}", reason(&error)))
 }

@@ -1,7 +1,7 @@
 //! From the plan of a direction to its session: built and not started.
 
 use super::ends::Ends;
-use super::gather::News;
+use super::sessions::News;
 use super::signals;
 use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;

@@ -1,7 +1,7 @@
 //! What a session says of itself when it is asked.
 
-use super::connection::Seat;
-use super::core::{SessionCore, SessionDesk};
+use super::connection::{Seat, SessionDesk};
+use super::core::SessionCore;
 use super::pool::Pool;
 use crate::proto::ending::Ending;
 use crate::proto::links::WorkerState;
