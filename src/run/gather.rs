@@ -113,7 +113,11 @@ impl Gathered<'_> {
             Way::In => "the sender",
             Way::Out => "the receiver",
         };
-        let sentence = if ending.by_peer { format!("{peer}: {}", ending.sentence) } else { ending.sentence };
+        let sentence = if ending.by_peer {
+            format!("{peer}: {}", message::words(&ending.sentence))
+        } else {
+            ending.sentence
+        };
         Err(Failure { fault, sentence })
     }
 }

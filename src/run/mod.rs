@@ -25,7 +25,6 @@ pub mod pool;
 pub mod pump;
 pub mod signals;
 mod start;
-pub mod summary;
 pub mod tunnel;
 pub mod worker;
 
@@ -37,7 +36,7 @@ use crossbeam_channel::Sender;
 use ends::{Ends, write_prbs};
 use gather::News;
 use hub::{Order, rx, tx};
-use monitor::{Ask, Monitor, Style, Subject};
+use monitor::{Ask, Monitor, Subject, Wanted};
 use std::io;
 use std::thread;
 use tunnel::Way;
@@ -99,7 +98,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     if let (None, None, Some(seed)) = (&plan.receive, &plan.transmit, plan.common.prbs) {
         return write_prbs(seed);
     }
-    let style = Style::of(plan);
+    let wanted = Wanted::of(plan);
     let signals = signals::hear()
         .map_err(|e| Failure::network(format!("cannot hear signals: {}", conn::reason(&e))))?;
     let ends = Ends::new(plan)?;
@@ -113,7 +112,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     };
     let size = transmit.as_ref().and_then(|(.., size)| *size);
     let subjects = directions.subjects(plan.common.size, plan.common.size.or(size));
-    let monitor = Monitor::start(subjects, style).map_err(no_thread)?;
+    let monitor = Monitor::start(subjects, wanted).map_err(no_thread)?;
     signals.watch(directions.clone(), monitor.clone()).map_err(no_thread)?;
     let (sender, news) = crossbeam_channel::unbounded();
     let settle = |way| -> hub::Settle {

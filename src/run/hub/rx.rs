@@ -242,9 +242,6 @@ impl Hub {
             }
             self.tally.delivered(now, self.core.position().1);
         }
-        if self.settled.is_none() {
-            message::note(1, || self.summary().to_string());
-        }
         self.farewell();
         let last = self.snapshot();
         self.tally.last(|_| last);
@@ -349,7 +346,6 @@ impl Hub {
     /// The stream was judged; the connections may still be wanted.
     fn settled(&mut self, ending: Ending) {
         self.settled = Some(ending.clone());
-        message::note(1, || self.summary().to_string());
         (self.settle)(ending);
     }
 

@@ -154,7 +154,7 @@ mod tests {
         tally.wait_for(at(10), Cause::Output);
         let waited = tally.waited(at(11));
         let secs = Duration::from_secs;
-        assert_eq!(waited, Waited { network: secs(2), input: secs(3), output: secs(1) });
+        assert_eq!(waited, Waited { network: secs(2), input: secs(3), output: secs(1), ..Waited::default() });
         assert_eq!(tally.waited(at(12)).output, secs(2), "asking goes on counting");
     }
 

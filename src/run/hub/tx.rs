@@ -239,9 +239,6 @@ impl Hub {
             }
             self.account(now);
         }
-        if self.settled.is_none() {
-            message::note(1, || self.summary().to_string());
-        }
         self.farewell();
         let last = self.snapshot();
         self.tally.last(|_| last);
@@ -353,7 +350,6 @@ impl Hub {
     fn settled(&mut self, ending: Ending) {
         self.settled = Some(ending.clone());
         self.pool.close();
-        message::note(1, || self.summary().to_string());
         (self.settle)(ending);
     }
 

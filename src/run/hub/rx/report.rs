@@ -4,24 +4,11 @@ use super::super::{Asker, phase};
 use super::Hub;
 use crate::proto::reception::SlotStats;
 use crate::report::{Connection, Detail, Link, Side, Snapshot, State, Waited};
-use crate::run::summary::Summary;
 use crate::run::worker::Command;
 use std::net::IpAddr;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 impl Hub {
-    pub(super) fn summary(&self) -> Summary {
-        let again = self.shared.again.load(Relaxed);
-        Summary {
-            sent: false,
-            bytes: self.core.receiver().map_or(0, |receiver| receiver.delivered_bytes()),
-            time: self.met.map(|met| met.elapsed()).unwrap_or_default(),
-            legs_again: again + self.core.receiver().map_or(0, |receiver| receiver.duplicates()),
-            connections_lost: self.core.connections_lost(),
-        }
-    }
-
     pub(super) fn report(&mut self, asker: Asker) {
         for (index, place) in self.places.iter().enumerate() {
             if let (Some(place), Some(informer)) = (place, asker.informer(index)) {

@@ -6,24 +6,10 @@ use super::Hub;
 use crate::proto::links::WorkerState;
 use crate::proto::wire::Code;
 use crate::report::{Connection, Detail, Link, Side, Snapshot, State};
-use crate::run::summary::Summary;
 use crate::run::worker::Command;
 use std::time::Instant;
 
 impl Hub {
-    pub(super) fn summary(&self) -> Summary {
-        let (pushed, _, delivered) = self.core.sender().bytes();
-        let complete = self.outcome().is_some_and(|ending| ending.code == Code::Complete);
-        let stats = self.core.stats();
-        Summary {
-            sent: true,
-            bytes: if complete { pushed } else { delivered },
-            time: self.met.map(|met| met.elapsed()).unwrap_or_default(),
-            legs_again: stats.sender.legs_again,
-            connections_lost: stats.connections_lost,
-        }
-    }
-
     pub(super) fn account(&mut self, now: Instant) {
         self.tally.delivered(now, self.core.sender().bytes().2);
         self.tally.wait_for(now, self.cause());
