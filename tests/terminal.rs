@@ -270,3 +270,34 @@ fn at_the_end_the_output_is_waited_for() {
     File::options().write(true).open(&gate).unwrap();
     assert_eq!(tx.end(), Some(0), "{:#?}", tx.lines());
 }
+
+#[test]
+fn nobody_wants_the_stream_on_a_terminal_by_mistake() {
+    let mut rx = Shown::start_on(&mut millipede(&["rx", "127.0.0.1", "0"]), COLUMNS, true);
+    assert_eq!(rx.end(), Some(2), "{:#?}", rx.lines());
+    rx.expect("what to do", |line| line.contains("add > FILE or | COMMAND, or charmode"));
+    assert_eq!(rx.lines().len(), 1, "{:#?}", rx.lines());
+    let mut rx = Shown::start_on(&mut millipede(&["rx", "127.0.0.1", "0", "charmode"]), COLUMNS, true);
+    rx.expect("that it listens", |line| line.starts_with("millipede: listening on port "));
+    rx.signal(util::Signal::TERM);
+    assert_eq!(rx.end(), None);
+}
+
+#[test]
+fn a_terminal_is_told_where_it_listens_unless_quiet() {
+    let port = util::free_port().to_string();
+    let mut rx = Shown::start(&mut millipede(&["rx", "127.0.0.1", &port]));
+    rx.expect("where", |line| line == format!("millipede: listening on port {port}"));
+    rx.signal(util::Signal::TERM);
+    assert_eq!(rx.end(), None);
+    let words = ["rx", "127.0.0.1", "0", "terminate", &port];
+    let mut tunnel = Shown::start(&mut millipede(&words));
+    tunnel.expect("where", |line| line == format!("millipede: tunnel on port {port}"));
+    tunnel.signal(util::Signal::TERM);
+    assert_eq!(tunnel.end(), None);
+    let mut quiet = Shown::start(&mut millipede(&["rx", "127.0.0.1", &port, "quiet"]));
+    let tx = util::tx(port.parse().unwrap(), &["verbose", "1"]);
+    tx.feed(5);
+    assert_eq!(tx.wait().code(), Some(0), "{tx}");
+    assert_eq!((quiet.end(), quiet.bytes().as_str()), (Some(0), ""));
+}

@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub struct Ends {
     edge: Edge,
     prbs: Option<u16>,
+    /// The user may want to see the received stream on a terminal.
+    interactive: bool,
 }
 
 enum Edge {
@@ -42,20 +44,26 @@ impl Ends {
             EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),
             EdgePlan::Terminate { .. } | EdgePlan::Initiate { .. } => Edge::Tunnel(tunnel(plan, directions)?),
         };
-        Ok(Ends { edge, prbs: plan.common.prbs })
+        let interactive = plan.common.charmode || plan.is_duplex();
+        Ok(Ends { edge, prbs: plan.common.prbs, interactive })
     }
 
     /// Where the received stream goes.
     ///
     /// # Errors
-    /// stdout is closed.
+    /// stdout is closed, or a terminal and nothing says that this is meant.
     pub fn sink(&self) -> Result<Box<dyn Sink>, Failure> {
         // nobody wants to see pseudorandom bytes on a terminal: they are only verified
-        let unseen = self.prbs.is_some() && rustix::termios::isatty(io::stdout());
+        let terminal = rustix::termios::isatty(io::stdout());
+        let unseen = self.prbs.is_some() && terminal;
         let sink: Box<dyn Sink> = match &self.edge {
             Edge::Exec(exec) => Box::new(CommandSink::new(exec.clone())),
             Edge::Tunnel(tunnel) => Box::new(TunnelSink::new(tunnel.clone())),
             Edge::Stdio if unseen => Box::new(Discard),
+            Edge::Stdio if terminal && !self.interactive => {
+                let why = "stdout is a terminal: add > FILE or | COMMAND, or charmode to see it";
+                return Err(Failure::usage(why));
+            }
             Edge::Stdio => Box::new(FileSink::stdout().map_err(|e| Failure::output(e.sentence))?),
         };
         Ok(match self.prbs {
@@ -113,8 +121,13 @@ fn tunnel(plan: &Plan, directions: [bool; 2]) -> Result<Arc<Tunnel>, Failure> {
     let (edge, oneshot, budget) = (plan.common.edge.clone(), plan.common.oneshot, plan.common.buffer);
     let (tunnel, port) = Tunnel::new(Settings { edge, directions, oneshot, budget })
         .map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))?;
-    if let (EdgePlan::Terminate { port: 0, .. }, Some(port)) = (&plan.common.edge, port) {
-        message::say(format_args!("tunnel on port {port}"));
+    if let (EdgePlan::Terminate { port: asked, .. }, Some(port)) = (&plan.common.edge, port) {
+        let line = format!("tunnel on port {port}");
+        match asked {
+            // nobody could know it otherwise
+            0 => message::say(line),
+            _ => message::announce(|| line),
+        }
     }
     Ok(tunnel)
 }
