@@ -23,12 +23,19 @@ const TOGETHER: Duration = Duration::from_secs(1);
 /// # Errors
 /// That failure.
 pub fn gather(news: &Receiver<News>, sessions: &Sessions, ends: &Ends, shared: bool) -> Result<(), Failure> {
-    let mut gathered =
-        Gathered { sessions, ends, shared, running: sessions.all().len(), first: None, untold: false };
+    let mut gathered = Gathered {
+        sessions,
+        ends,
+        shared,
+        running: sessions.all().len(),
+        settled: [false; 2],
+        first: None,
+        untold: false,
+    };
     while gathered.running > 0 {
         match news.recv_timeout(if gathered.untold { TOGETHER } else { Duration::MAX }) {
             Ok(News::Settled(way, ending)) => gathered.settled(way, ending),
-            Ok(News::Ended(ended)) => gathered.ended(ended),
+            Ok(News::Ended(session, ended)) => gathered.ended(session, ended),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => gathered.tell(),
         }
@@ -42,6 +49,8 @@ struct Gathered<'a> {
     shared: bool,
     /// Sessions that have not ended.
     running: usize,
+    /// Streams whose outcome is known, by [`Way`].
+    settled: [bool; 2],
     /// The first failure, and the bare reason.
     first: Option<(Failure, String)>,
     /// Another stream may go on after the first failure, and the user has not been told.
@@ -50,8 +59,8 @@ struct Gathered<'a> {
 
 impl Gathered<'_> {
     fn settled(&mut self, way: Way, ending: Ending) {
-        if let Some(session) = self.sessions.all().iter().find(|session| session.ways().any(|w| w == way)) {
-            message::note(1, || session.summary(way).to_string());
+        if std::mem::replace(&mut self.settled[way as usize], true) {
+            return;
         }
         let why = ending.sentence.clone();
         if let Err(failure) = self.judge(way, ending) {
@@ -59,8 +68,13 @@ impl Gathered<'_> {
         }
     }
 
-    fn ended(&mut self, ended: io::Result<()>) {
+    fn ended(&mut self, session: usize, ended: io::Result<()>) {
         self.running -= 1;
+        // the thread that was to tell of it may have been slower
+        let session = &self.sessions.all()[session];
+        for way in session.ways() {
+            session.outcome(way).into_iter().for_each(|ending| self.settled(way, ending));
+        }
         if let Err(failure) = ended.map_err(no_thread) {
             let why = failure.sentence.clone();
             self.fail(failure, why);
@@ -102,7 +116,11 @@ impl Gathered<'_> {
             Way::In => "the sender",
             Way::Out => "the receiver",
         };
-        let sentence = if ending.by_peer { format!("{peer}: {}", ending.sentence) } else { ending.sentence };
+        let sentence = if ending.by_peer {
+            format!("{peer}: {}", message::words(&ending.sentence))
+        } else {
+            ending.sentence
+        };
         Err(Failure { fault, sentence })
     }
 }

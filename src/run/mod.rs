@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::session::Start;
 use crate::sys::thread::spawn;
 use ends::{Ends, write_prbs};
-use monitor::{Monitor, Style, Subject};
+use monitor::{Monitor, Subject, Wanted};
 use sessions::{News, Sessions, no_thread};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     if let (None, None, Some(seed)) = (&plan.receive, &plan.transmit, plan.common.prbs) {
         return write_prbs(seed);
     }
-    let style = Style::of(plan);
+    let wanted = Wanted::of(plan);
     let signals =
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
     let ends = Arc::new(Ends::new(plan)?);
@@ -48,12 +48,12 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
             Subject { session: session.clone(), way, expected }
         })
     });
-    let monitor = Monitor::start(subjects.collect(), style).map_err(no_thread)?;
+    let monitor = Monitor::start(subjects.collect(), wanted).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     drop(parts);
-    for start in starts {
+    for (index, start) in starts.into_iter().enumerate() {
         let sender = sender.clone();
-        spawn("session", move || drop(sender.send(News::Ended(start.run())))).map_err(no_thread)?;
+        spawn("session", move || drop(sender.send(News::Ended(index, start.run())))).map_err(no_thread)?;
     }
     drop(sender);
     let result = gather::gather(&news, &sessions, &ends, plan.is_duplex());

@@ -32,8 +32,8 @@ impl Sessions {
 pub enum News {
     /// One of its streams was judged.
     Settled(Way, Ending),
-    /// It has ended.
-    Ended(io::Result<()>),
+    /// It has ended; which of [`Sessions::all`].
+    Ended(usize, io::Result<()>),
 }
 
 /// A session's thread could not be started.

@@ -182,8 +182,11 @@ fn listen(plan: &ReceivePlan) -> Result<TcpListener, Failure> {
     let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", reason(&e)));
     let listener = accept::listen(plan.address, plan.port).map_err(cannot)?;
     let port = listener.local_addr().map_err(cannot)?.port();
-    if plan.port == 0 || rustix::termios::isatty(io::stderr()) {
-        message::say(format_args!("listening on port {port}"));
+    let line = format!("listening on port {port}");
+    match plan.port {
+        // nobody could know it otherwise
+        0 => message::say(line),
+        _ => message::announce(|| line),
     }
     Ok(listener)
 }

@@ -23,7 +23,6 @@ use crate::proto::session::{Farewell, Session};
 use crate::proto::way::Way;
 use crate::proto::{reception, transmission};
 use crate::report::Snapshot;
-use crate::report::summary::Summary;
 use crate::sys::event::Bell;
 use crate::sys::thread::spawn;
 use std::io;
@@ -105,9 +104,9 @@ impl Handle {
         Way::BOTH.into_iter().filter(|way| self.pools[*way as usize].is_some())
     }
 
-    /// What a stream has come to.
-    pub fn summary(&self, way: Way) -> Summary {
-        self.desk.peek(|core| core.summary(way))
+    /// How a stream was judged, if it was.
+    pub fn outcome(&self, way: Way) -> Option<Ending> {
+        self.desk.peek(|core| core.outcome(way).cloned())
     }
 
     /// How a stream goes; with what the kernels know of its connections, if that is wanted too.

@@ -120,8 +120,8 @@ impl SessionCore {
             return Cause::Nobody;
         };
         let hungry = sending.is_hungry() && !sending.sender().has_ended();
-        if hungry && self.input.get() == InputWait::Source {
-            Cause::Input
+        if hungry && self.input.get() != InputWait::Memory {
+            if self.input.get() == InputWait::Pace { Cause::Pacing } else { Cause::Input }
         } else if sending.awaits_verdict()
             || (!sending.blocked_at_peer().is_zero() && (hungry || sending.waits_for_output()))
         {

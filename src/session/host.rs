@@ -70,6 +70,7 @@ impl Host {
         // one sender asks for the rest of its stream again and again
         let stranded = refusal.code == RefusalCode::NotThatReceiver
             && self.stranded.replace(hello.session) != Some(hello.session);
-        message::note(if stranded { 0 } else { 2 }, || format!("{address}: refused: {}", refusal.sentence));
+        let level = message::journaled(if stranded { 0 } else { 2 });
+        message::peer(level, "refused", || format!("{address}: refused: {}", refusal.sentence));
     }
 }

@@ -24,6 +24,8 @@ pub enum Cause {
     Input,
     /// The output.
     Output,
+    /// The user's own `rate` or `delayus`.
+    Pacing,
 }
 
 /// The memory of one stream's reports.
@@ -90,6 +92,7 @@ impl Meters {
             Cause::Network => self.waited.network += spent,
             Cause::Input => self.waited.input += spent,
             Cause::Output => self.waited.output += spent,
+            Cause::Pacing => self.waited.pacing += spent,
         }
     }
 
@@ -214,7 +217,7 @@ mod tests {
         meters.wait_for(at(10), Cause::Output);
         let waited = meters.waited(at(11));
         let secs = Duration::from_secs;
-        assert_eq!(waited, Waited { network: secs(2), input: secs(3), output: secs(1) });
+        assert_eq!(waited, Waited { network: secs(2), input: secs(3), output: secs(1), ..Waited::default() });
         assert_eq!(meters.waited(at(12)).output, secs(2), "asking goes on counting");
     }
 
