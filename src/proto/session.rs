@@ -143,7 +143,7 @@ impl Session {
         self.acknowledging.open(now, connection);
         self.mailboxes[connection].welcome(admission.welcome);
         self.posted.insert(connection);
-        if let Some(sending) = &mut self.sending {
+        if let Some(sending) = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]) {
             let checked = hello.features.contains(Features::CHECKSUM);
             let known = sending.sender().head();
             let given = Given { worker: connection, link: usize::from(hello.link), known, checked };
@@ -156,7 +156,9 @@ impl Session {
 
     /// The far end welcomed a connection, this long after it was asked.
     pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
-        let Some(sending) = &mut self.sending else { return };
+        // a stream that is over needs no connection: it is the other one's
+        let going = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]);
+        let Some(sending) = going else { return self.follow(now) };
         sending.welcomed(now, connection, welcome, rtt);
         let up = sending.links().link_of(connection);
         if let (Some(link), true) = (up, self.dials) {
