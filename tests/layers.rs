@@ -20,7 +20,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
-    ("cli", &["error", "message", "plan", "proto::leg"]),
+    ("cli", &["sys::limits", "error", "message", "plan", "proto::leg"]),
     (
         "endpoint",
         &[

@@ -8,6 +8,7 @@ pub mod child;
 pub mod event;
 pub mod guard;
 pub mod interface;
+pub mod limits;
 pub mod memory;
 pub mod pipe;
 pub mod signal;
