@@ -426,6 +426,23 @@ fn an_unreadable_input_is_a_failure() {
     assert_eq!((tx.code(), tx.stderr.contains("cannot read stdin: is a directory")), (4, true), "{tx:?}");
 }
 
+/// The program may not have more addresses than this, in KiB; of what it is asked to hold, less fits.
+#[cfg(target_os = "linux")]
+#[test]
+fn refused_memory_ends_both_in_words() {
+    let said = "out of memory: the kernel gives no more";
+    let rx = Rx::shell("ulimit -v 200000; exec $MP rx 0 buffer 1G exec 'sleep 1000'");
+    let mut tx = tx(rx.port, &["exec", "yes"]);
+    tx.await_line(said);
+    both(&rx.end(), &tx.end(), 1, said);
+
+    let rx = Rx::start(&["buffer", "1G", "exec", "sleep 1000"]);
+    let line = format!("ulimit -v 200000; exec $MP tx 127.0.0.1 {} buffer 1G exec yes", rx.port);
+    let mut tx = Process::start(shell(&line).stdin(Stdio::null()), false);
+    tx.await_line(said);
+    both(&rx.end(), &tx.end(), 1, said);
+}
+
 #[test]
 fn an_output_beyond_the_limit_of_a_files_size_is_an_output_failure() {
     let dir = tempfile::tempdir().unwrap();

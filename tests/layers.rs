@@ -35,7 +35,10 @@ const SEES: &[(&str, &[&str])] = &[
         ],
     ),
     ("run", &["proto", "sys", "chaos", "prbs", "error", "message", "stage", "plan", "report", "endpoint"]),
-    ("main", &["cli", "endpoint::exec", "error", "message", "plan", "report", "run"]),
+    (
+        "main",
+        &["cli", "endpoint::exec", "error", "message", "plan", "report", "run", "sys::refusal::Allocator"],
+    ),
 ];
 
 /// Where the sources see more than the table says, for now: file and path. Each is a question to whoever owns the

@@ -11,6 +11,7 @@ pub mod interface;
 pub mod limits;
 pub mod memory;
 pub mod pipe;
+pub mod refusal;
 pub mod signal;
 pub mod socket;
 pub mod stdio;

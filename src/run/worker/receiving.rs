@@ -372,6 +372,10 @@ impl Receiving {
         }
         // inside the window there is room for everything that keeps to the agreed sizes
         let room = self.shared.pool.try_take(header.encoded as usize);
+        // the session is being ended for that, and the sender told
+        if room.is_none() && crate::sys::refusal::is_known() {
+            return Ok(None);
+        }
         room.map(Some).ok_or_else(|| Fault::Breach("sent more than the window holds".into()))
     }
 
