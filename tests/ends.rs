@@ -426,6 +426,45 @@ fn an_unreadable_input_is_a_failure() {
     assert_eq!((tx.code(), tx.stderr.contains("cannot read stdin: is a directory")), (4, true), "{tx:?}");
 }
 
+#[test]
+fn a_missing_shell_is_named() {
+    for way in ["rx", "tx"] {
+        let bare = |port: u16| match way {
+            "rx" => "PATH=/none; exec $MP rx 0 exec 'zfs recv x'".to_owned(),
+            _ => format!("PATH=/none; exec $MP tx 127.0.0.1 {port} exec 'zfs send x'"),
+        };
+        let (rx, tx, code) = if way == "rx" {
+            let rx = Rx::shell(&bare(0));
+            let tx = send(rx.port, &[], b"x");
+            (rx.end(), tx, 5)
+        } else {
+            let rx = Rx::start(&[]);
+            let tx = Process::start(shell(&bare(rx.port)).stdin(Stdio::null()), false).end();
+            (rx.end(), tx, 4)
+        };
+        both(&rx, &tx, code, "cannot run sh for exec \"zfs ");
+        both(&rx, &tx, code, ": no such file or directory");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_without_dev_null_carries_streams_as_well() {
+    let without = "mount -t tmpfs none /dev && ! test -e /dev/null";
+    let possible = Command::new("unshare").args(["-rm", "sh", "-c", without]).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: a_host_without_dev_null_carries_streams_as_well (no unshare -rm here)");
+        return;
+    }
+    let bare = |line: &str| format!("exec unshare -rm sh -c '{without} && exec $MP {line}'");
+    let rx = Rx::shell(&bare("rx 0"));
+    let mut tx = shell(&bare(&format!("tx 127.0.0.1 {}", rx.port)));
+    let mut tx = Process::start(tx.stdin(Stdio::piped()), false);
+    tx.stdin().write_all(b"hello").unwrap();
+    let (tx, rx) = (tx.end(), rx.end());
+    assert_eq!((rx.code(), tx.code(), text(&rx)), (0, 0, "hello"), "{rx:?} {tx:?}");
+}
+
 /// The program may not have more addresses than this, in KiB; of what it is asked to hold, less fits.
 #[cfg(target_os = "linux")]
 #[test]
