@@ -25,7 +25,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
-    ("cli", &["error", "message", "plan", "proto::leg"]),
+    ("cli", &["sys::limits", "error", "message", "plan", "proto::leg"]),
     ("channel", &["sys", "error", "proto::handshake", "proto::hello", "proto::links"]),
     (
         "endpoint",
@@ -42,7 +42,10 @@ const SEES: &[(&str, &[&str])] = &[
             "endpoint", "session",
         ],
     ),
-    ("main", &["cli", "endpoint::exec", "error", "message", "plan", "report", "run"]),
+    (
+        "main",
+        &["cli", "endpoint::exec", "error", "message", "plan", "report", "run", "sys::refusal::Allocator"],
+    ),
 ];
 
 /// Where the sources see more than the table says, for now: file and path. Each is a question to whoever owns the

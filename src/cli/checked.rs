@@ -144,7 +144,7 @@ fn common(typed: &Typed) -> Result<Common, String> {
         prbs: one(typed, "prbs", seed)?,
         chaos: number("chaos", 2..=u64::MAX)?,
         buffer: one(typed, "buffer", |text| value::size(text, 1 << 20, BUFFER_MIN..=BUFFER_MAX))?
-            .unwrap_or(BUFFER_DEFAULT),
+            .unwrap_or_else(|| crate::sys::limits::memory_share(BUFFER_DEFAULT, BUFFER_MIN)),
         patience: number("patience", 0..=TIME_MAX)?.map(patience),
         verbose: number("verbose", 0..=LEVEL_MAX.into())?.unwrap_or(0) as u8,
         progress: match (typed.given("progress"), typed.given("quiet")) {

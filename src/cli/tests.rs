@@ -46,7 +46,8 @@ fn the_main_job() {
     assert_eq!(rx.receive, receive(None, 8834));
     assert_eq!(rx.transmit, None);
     let common = &rx.common;
-    assert_eq!((common.buffer, common.patience, common.verbose), (BUFFER_DEFAULT, None, 0));
+    let buffer = crate::sys::limits::memory_share(BUFFER_DEFAULT, crate::plan::BUFFER_MIN);
+    assert_eq!((common.buffer, common.patience, common.verbose), (buffer, None, 0));
     assert_eq!((common.checkphrase, common.charmode, common.prbs, common.chaos), (None, false, None, None));
     assert_eq!(common.edge, EdgePlan::Stdio);
 
