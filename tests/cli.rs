@@ -28,7 +28,8 @@ fn a_usage_error_is_one_line_that_names_the_word() {
     for (line, word) in [
         ("rx", "rx"),
         ("rx 99999", "rx"),
-        ("rx localhost 8834", "rx"),
+        ("rx localhost/24 8834", "rx"),
+        ("rx fe80::1 8834", "fe80::1%eth0"),
         ("tx localhost", "tx"),
         ("tx localhost 0", "tx"),
         ("rx 8834 threads 8", "threads"),
@@ -55,9 +56,22 @@ fn a_typo_gets_a_suggestion() {
 }
 
 #[test]
+fn a_file_or_a_command_in_the_place_of_a_word_is_answered_with_the_right_form() {
+    assert_eq!(
+        usage_error("rx 8834 exec zfs receive x"),
+        ["exec takes the command as one argument: quote it, as in exec \"zfs receive x\""]
+    );
+    assert_eq!(
+        usage_error("tx localhost 8834 disk.img"),
+        ["unknown word \"disk.img\"; to send a file, redirect stdin: < disk.img"]
+    );
+}
+
+#[test]
 fn alone_it_says_how_it_is_used() {
     let lines = usage_error("");
     assert!(lines[0].starts_with("usage: millipede rx PORT"), "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("usage:")).count(), 1, "{lines:?}");
     assert!(lines.len() <= 4, "{lines:?}");
 }
 
@@ -79,6 +93,12 @@ fn help_explains_one_word_and_version_says_it() {
     let (status, stdout, _) = millipede(&["help", "patience"]);
     assert_eq!(status, Some(0));
     assert!(stdout.starts_with("patience SECONDS  (with rx or tx)\n"), "{stdout}");
+    let (status, stdout, _) = millipede(&["tx", "--help"]);
+    assert_eq!(status, Some(0));
+    assert!(stdout.starts_with("tx HOST PORT\n"), "{stdout}");
+    for more in ["via, ipv4", "threads", "\"millipede help\" shows all words"] {
+        assert!(stdout.contains(more), "{more}: {stdout}");
+    }
     let (status, stdout, _) = millipede(&["--version"]);
     assert_eq!((status, stdout), (Some(0), format!("millipede {}\n", env!("CARGO_PKG_VERSION"))));
 }
@@ -104,4 +124,29 @@ fn control_characters_in_an_argument_do_not_reach_the_terminal() {
     assert_eq!(status, Some(2));
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(!stderr.contains('\u{1b}'), "{stderr}");
+}
+
+#[test]
+fn what_is_not_of_this_host_is_an_error_at_once() {
+    for (line, said) in [
+        (
+            "tx 127.0.0.1 1 via wlan99",
+            "127.0.0.1:1 via wlan99: neither an address nor a network interface of this host",
+        ),
+        ("tx 127.0.0.1 1 via 192.0.2.1", "127.0.0.1:1 via 192.0.2.1: not an address of this host"),
+        ("rx 192.0.2.1 8834", "cannot listen on 192.0.2.1 port 8834: not an address of this host"),
+    ] {
+        let (status, _, stderr) = millipede(&line.split_whitespace().collect::<Vec<_>>());
+        assert_eq!((status, stderr), (Some(1), format!("millipede: {said}\n")), "{line}");
+    }
+}
+
+#[test]
+fn a_tunnel_on_a_taken_port_names_it() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (status, _, stderr) = millipede(&["rx", "0", "terminate", &port]);
+    assert_eq!(status, Some(1), "{stderr}");
+    let said = format!("cannot listen on 127.0.0.1 port {port}: address already in use\n");
+    assert!(stderr.ends_with(&said), "{stderr}");
 }

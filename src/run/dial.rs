@@ -7,12 +7,13 @@ use crate::plan::LinkPlan;
 use crate::proto::hello::{Hello, HelloError, Refusal, Reply, Welcome};
 use crate::proto::links::DialError;
 use crate::run::conn::{prepare, reason};
+use crate::run::resolve::resolve;
 use crate::sys::interface::bind_to;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::socket::set_congestion;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -116,10 +117,10 @@ impl Target {
 
     /// The addresses to try, in order. A name that cannot be resolved any more keeps its last addresses.
     fn addresses(&self, worker: usize) -> Result<Vec<SocketAddr>, DialError> {
-        let resolved = (self.plan.host.as_str(), self.plan.port).to_socket_addrs();
+        let resolved = resolve(&self.plan.host, self.plan.port);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match resolved {
-            Ok(addresses) => known.addresses = addresses.collect(),
+            Ok(addresses) => known.addresses = addresses,
             Err(error) if known.addresses.is_empty() => {
                 let why = reason(&error);
                 let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);

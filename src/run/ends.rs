@@ -5,7 +5,7 @@
 
 use crate::error::Failure;
 use crate::message;
-use crate::plan::{EdgePlan, Plan};
+use crate::plan::{EdgePlan, ListenPlan, Plan};
 use crate::proto::hello::Features;
 use crate::run::conn::reason;
 use crate::run::endpoint::exec::{CommandSink, CommandSource, Exec};
@@ -40,7 +40,7 @@ impl Ends {
         let edge = match &plan.common.edge {
             EdgePlan::Stdio => Edge::Stdio,
             EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),
-            EdgePlan::Terminate { .. } | EdgePlan::Initiate { .. } => Edge::Tunnel(tunnel(plan, directions)?),
+            EdgePlan::Terminate(_) | EdgePlan::Initiate { .. } => Edge::Tunnel(tunnel(plan, directions)?),
         };
         Ok(Ends { edge, prbs: plan.common.prbs })
     }
@@ -113,7 +113,7 @@ fn tunnel(plan: &Plan, directions: [bool; 2]) -> Result<Arc<Tunnel>, Failure> {
     let (edge, oneshot, budget) = (plan.common.edge.clone(), plan.common.oneshot, plan.common.buffer);
     let (tunnel, port) = Tunnel::new(Settings { edge, directions, oneshot, budget })
         .map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))?;
-    if let (EdgePlan::Terminate { port: 0, .. }, Some(port)) = (&plan.common.edge, port) {
+    if let (EdgePlan::Terminate(ListenPlan { port: 0, .. }), Some(port)) = (&plan.common.edge, port) {
         message::say(format_args!("tunnel on port {port}"));
     }
     Ok(tunnel)

@@ -3,15 +3,16 @@
 use super::ends::Ends;
 use super::hub::{rx, tx};
 use super::tunnel::Way;
-use super::{accept, conn, dial};
+use super::{conn, dial, listen};
 use crate::chaos::Hazard;
 use crate::error::Failure;
 use crate::message;
-use crate::plan::{Common, LinkPlan, Patience, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::plan::{Common, LinkPlan, ListenPlan, Patience, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 use crate::proto::sharing::Sharing;
 use crate::proto::{reception, transmission};
+use crate::sys::interface;
 use crossbeam_channel::Sender;
 use std::io;
 use std::net::TcpListener;
@@ -45,7 +46,7 @@ impl Parts<'_> {
     pub fn receive(&self, plan: &ReceivePlan) -> Result<(Receive, Option<Transmit>), Failure> {
         let sink = self.ends.sink()?;
         let lent = plan.duplex.as_ref().map(|stream| self.lent(stream)).transpose()?;
-        let listener = listen(plan)?;
+        let listener = listen(&plan.listen)?;
         let sharing = if lent.is_some() { Sharing::Owner } else { Sharing::Sole };
         let settings = self.reception(sharing);
         let features = if lent.is_some() { ABILITIES | Features::DUPLEX } else { ABILITIES };
@@ -121,6 +122,7 @@ impl Parts<'_> {
         if let Some(name) = &stream.congestion {
             dial::check_congestion(name).map_err(Failure::network)?;
         }
+        links.iter().try_for_each(check_via)?;
         let source = self.ends.source()?;
         let size = size(stream, self.common, source.size());
         let (charmode, stream) = (self.common.charmode, stream.clone());
@@ -171,16 +173,19 @@ impl Parts<'_> {
     }
 }
 
-fn listen(plan: &ReceivePlan) -> Result<TcpListener, Failure> {
-    let place =
-        plan.address.map_or_else(|| format!("port {}", plan.port), |a| format!("{a} port {}", plan.port));
-    let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", conn::reason(&e)));
-    let listener = accept::listen(plan.address, plan.port).map_err(cannot)?;
+fn listen(plan: &ListenPlan) -> Result<TcpListener, Failure> {
+    let listener = listen::open(plan)?;
     let port = listener.local_addr().map_err(cannot)?.port();
     if plan.port == 0 || rustix::termios::isatty(io::stderr()) {
         message::say(format_args!("listening on port {port}"));
     }
     Ok(listener)
+}
+
+/// A `via` that this host does not have would never work.
+fn check_via(link: &LinkPlan) -> Result<(), Failure> {
+    let found = link.via.as_ref().map_or(Ok(()), |via| interface::check(via));
+    found.map_err(|e| Failure::network(format!("{link}: {e}")))
 }
 
 fn cannot(error: io::Error) -> Failure {

@@ -27,7 +27,7 @@ use local::{Local, Role};
 use mio::{Events, Poll};
 use raw::Raw;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -102,12 +102,12 @@ impl Tunnel {
     /// The port is taken, or there are no descriptors left.
     pub fn new(settings: Settings) -> io::Result<(Arc<Self>, Option<u16>)> {
         let (edge, port) = match settings.edge {
-            EdgePlan::Terminate { address, port } => {
-                let listener = listen(address, port)?;
+            EdgePlan::Terminate(plan) => {
+                let listener = crate::run::listen::open(&plan).map_err(|e| io::Error::other(e.sentence))?;
                 let port = listener.local_addr()?.port();
                 (Edge::Terminate(listener), Some(port))
             }
-            EdgePlan::Initiate { host, port } => (Edge::Initiate(host, port), None),
+            EdgePlan::Initiate { host, port } => (Edge::Initiate(host.to_string(), port), None),
             EdgePlan::Stdio | EdgePlan::Exec { .. } => return Err(io::ErrorKind::InvalidInput.into()),
         };
         let initiates = matches!(edge, Edge::Initiate(..));
@@ -261,8 +261,4 @@ fn allow_descriptors() {
         // with fewer, connections wait to be accepted
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
-}
-
-fn listen(address: IpAddr, port: u16) -> io::Result<TcpListener> {
-    crate::run::accept::listen(Some(address), port)
 }
