@@ -1,6 +1,7 @@
 //! The command line as a shell sees it: exit status, and what goes to stdout and to stderr.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 /// What the program answered: exit status, stdout, stderr.
@@ -149,4 +150,63 @@ fn a_tunnel_on_a_taken_port_names_it() {
     assert_eq!(status, Some(1), "{stderr}");
     let said = format!("cannot listen on 127.0.0.1 port {port}: address already in use\n");
     assert!(stderr.ends_with(&said), "{stderr}");
+}
+
+/// Starts a receiver with these words, which ask for a free port, and sends it one stream with these, in which `PORT`
+/// is that port; what came out.
+fn carried(receiver: &str, sender: &str) -> Vec<u8> {
+    let mut rx = Command::new(env!("CARGO_BIN_EXE_millipede"))
+        .args(receiver.split_whitespace())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(rx.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let port =
+        said.filter_map(|line| line.strip_prefix("millipede: listening on port ").map(str::to_owned)).next();
+    let port = port.unwrap_or_else(|| panic!("{receiver}: no port was said"));
+    let mut tx = Command::new(env!("CARGO_BIN_EXE_millipede"))
+        .args(sender.replace("PORT", &port).split_whitespace())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    tx.stdin.take().unwrap().write_all(b"the stream").unwrap();
+    // the sender ends when what came out has been read
+    let mut stdout = rx.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut stream = Vec::new();
+        stdout.read_to_end(&mut stream).map(|_| stream)
+    });
+    let status = tx.wait().unwrap();
+    if !status.success() {
+        let _ = rx.kill();
+    }
+    let statuses = [status, rx.wait().unwrap()];
+    assert!(statuses.iter().all(std::process::ExitStatus::success), "{receiver}; {sender}: {statuses:?}");
+    reader.join().unwrap().unwrap()
+}
+
+#[test]
+fn a_stream_goes_to_every_form_of_an_address() {
+    for (receiver, sender) in [
+        ("rx 0 -4", "tx 127.0.0.1:PORT"),
+        ("rx ::ffff:127.0.0.1 0", "tx ::ffff:127.0.0.1 PORT"),
+        ("rx 127.0.0.1:0", "tx 127.0.0.1 PORT ipv4"),
+    ] {
+        assert_eq!(carried(receiver, sender), b"the stream", "{receiver}; {sender}");
+    }
+    let v4 = |at: std::net::SocketAddr| at.is_ipv4();
+    if std::net::ToSocketAddrs::to_socket_addrs("localhost:1").is_ok_and(|mut found| found.any(v4)) {
+        assert_eq!(carried("rx localhost 0 -4", "tx localhost:PORT -4"), b"the stream");
+    } else {
+        eprintln!("skipped: a_stream_goes_to_every_form_of_an_address, by name (localhost is not IPv4 here)");
+    }
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        assert_eq!(carried("rx [::1]:0", "tx [::1]:PORT"), b"the stream");
+        assert_eq!(carried("rx 0 -6", "tx ::1 PORT -6"), b"the stream");
+        assert_eq!(carried("rx ::1%lo 0", "tx ::1%lo PORT"), b"the stream");
+    } else {
+        eprintln!("skipped: a_stream_goes_to_every_form_of_an_address, over IPv6 (no IPv6 here)");
+    }
 }
