@@ -91,3 +91,4 @@ pub mod report;
 pub mod run;
 pub mod stage;
 pub mod sys;
+pub mod wording;

@@ -17,6 +17,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("prbs", &[]),
     ("error", &[]),
     ("message", &[]),
+    ("wording", &["proto"]),
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
@@ -34,7 +35,13 @@ const SEES: &[(&str, &[&str])] = &[
             "message",
         ],
     ),
-    ("run", &["proto", "sys", "chaos", "prbs", "error", "message", "stage", "plan", "report", "endpoint"]),
+    (
+        "run",
+        &[
+            "proto", "sys", "chaos", "prbs", "error", "message", "stage", "plan", "report", "endpoint",
+            "wording",
+        ],
+    ),
     ("main", &["cli", "endpoint::exec", "error", "message", "plan", "report", "run"]),
 ];
 

@@ -3,6 +3,7 @@
 pub mod acknowledging;
 mod codec;
 pub mod ending;
+pub mod event;
 pub mod handshake;
 pub mod hello;
 pub mod leg;

@@ -13,8 +13,10 @@
 
 use super::acknowledging::Position;
 use super::ending::Ending;
+use super::event::Event;
 use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
+use super::links::LossReason;
 use super::receiver::{Arrival, Contradiction, Receiver};
 use super::sharing::Sharing;
 use super::waiting::{PATIENCE_BEGUN, Reminder, linger};
@@ -124,7 +126,7 @@ impl Reception {
         let session = match &mut self.session {
             Some(session) => session,
             none => {
-                self.actions.push_back(Action::Say(2, "a session begins".into()));
+                self.actions.push_back(Action::Say(Event::SessionBegins));
                 none.insert(new_session(&self.settings, Some(hello)))
             }
         };
@@ -221,7 +223,16 @@ impl Reception {
             session.alone = Some(now);
             self.reminder.restart(now);
         }
-        self.actions.push_back(Action::Say(2, format!("connection {connection} lost ({why})")));
+        let reason = match loss {
+            Loss::Silent => LossReason::Silent,
+            Loss::Closed => LossReason::Failed(why.to_owned()),
+        };
+        self.actions.push_back(Action::Say(Event::ConnectionLost {
+            connection,
+            link: None,
+            reason,
+            again: 0,
+        }));
         self.step(now);
     }
 
@@ -414,7 +425,7 @@ impl Reception {
             if why.is_empty() {
                 self.session = None;
                 self.reminder.stop();
-                self.actions.push_back(Action::Say(2, "the session that never began is forgotten".into()));
+                self.actions.push_back(Action::Say(Event::SessionForgotten));
             } else {
                 return self.end(Ending::here(Code::Incomplete, why), None);
             }
@@ -424,8 +435,10 @@ impl Reception {
     }
 
     fn proceed(&mut self) {
-        let told = self.reminder.over().map(|line| Action::Say(0, line.into()));
-        self.actions.extend(told);
+        if self.reminder.over() {
+            let begun = self.other_begun || self.has_begun();
+            self.actions.push_back(Action::Say(Event::WorksAgain { begun }));
+        }
     }
 
     fn close_output(&mut self) {
@@ -463,8 +476,8 @@ impl Reception {
             return self.reminder.stop();
         }
         let ends = self.alone_ends().map(|(at, _)| at);
-        let until = self.reminder.tell(now, ends, "until it comes back");
-        self.actions.push_back(Action::Say(0, format!("no connection from the sender; waiting {until}")));
+        let left = self.reminder.tell(now, ends);
+        self.actions.push_back(Action::Say(Event::SenderAway { left }));
     }
 
     fn end(&mut self, ending: Ending, last_word: Option<Frame>) {

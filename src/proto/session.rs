@@ -522,7 +522,7 @@ impl Session {
             }
             Sends::Leave(worker) => self.actions.push_back(Action::Leave(worker)),
             Sends::Settle(ending) => self.settled(now, Way::Out, ending),
-            Sends::Say(level, line) => self.actions.push_back(Action::Say(level, line)),
+            Sends::Say(event) => self.actions.push_back(Action::Tell(event)),
             Sends::End(ending) => self.ended(now, Way::Out, ending),
         }
     }
@@ -537,7 +537,7 @@ impl Session {
             Receives::Tell(connection, frame) => self.post(now, connection, frame),
             Receives::Drop(connection, why) => self.give_up(now, connection, LossReason::Breach(why)),
             Receives::Settle(ending) => self.settled(now, Way::In, ending),
-            Receives::Say(level, line) => self.actions.push_back(Action::Say(level, line)),
+            Receives::Say(event) => self.actions.push_back(Action::Tell(event)),
             Receives::End(ending) => self.ended(now, Way::In, ending),
         }
     }

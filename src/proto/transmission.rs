@@ -13,6 +13,7 @@
 //! ```
 
 use super::ending::Ending;
+use super::event::Event;
 use super::hello::{Id, Refusal, RefusalCode, Welcome};
 use super::leg::Payload;
 use super::life::Silence;
@@ -170,7 +171,7 @@ impl Transmission {
         if *self.instance.get_or_insert(welcome.instance) != welcome.instance {
             let sentence = "another receiver answers there; all links must lead to one";
             if !self.links.is_bad(link) {
-                self.say_link(0, link, sentence);
+                self.tell(Event::OtherReceiver { link });
             }
             self.actions.push_back(Action::Drop(worker, LossReason::Left));
             if self.borrows() {
@@ -210,11 +211,8 @@ impl Transmission {
                 if let WorkerState::Dialling(link) = self.links.state(worker)
                     && !self.links.is_bad(link)
                 {
-                    self.say_link(
-                        if self.begun() { 0 } else { 2 },
-                        link,
-                        &format!("refused: {}", refusal.sentence),
-                    );
+                    let begun = self.begun();
+                    self.tell(Event::LinkRefused { link, sentence: refusal.sentence.clone(), begun });
                 }
                 self.links.condemn(now, worker, code, &refusal.sentence);
                 self.step(now);
@@ -229,7 +227,7 @@ impl Transmission {
             _ => return,
         };
         if self.links.failed(now, worker, why) {
-            self.say_link(2, link, &format!("{why}; passed over until it answers"));
+            self.tell(Event::LinkDied { link, reason: Some(why.clone()) });
         }
         self.step(now);
     }
@@ -287,10 +285,11 @@ impl Transmission {
         if *why != LossReason::Left {
             self.connections_lost += 1;
             self.last_loss = Some((link, why.clone()));
-            self.say_link(2, link, &format!("connection {worker} lost ({why}), {again} legs to send again"));
+            let reason = why.clone();
+            self.tell(Event::ConnectionLost { connection: worker, link: Some(link), reason, again });
         }
         if died {
-            self.say_link(2, link, "silent; passed over until it answers");
+            self.tell(Event::LinkDied { link, reason: None });
         }
         if self.links.connections() == 0 && self.alone.is_none() {
             self.alone = Some(now);
@@ -416,13 +415,9 @@ impl Transmission {
         self.lines[worker] = Line { attempt, known, ping_at: Some(now + PING), ..Line::default() };
         let leaving = self.links.up(now, worker);
         if let Some(worker) = leaving.iter().find(|w| **w != worker) {
-            self.say_link(3, link, &format!("answers again; connection {worker} and others come back to it"));
+            self.tell(Event::LinkWorksAgain { link, connection: *worker });
         }
-        self.say_link(
-            2,
-            link,
-            &format!("connection {worker} is up, round trip {:.1} ms", rtt.as_secs_f64() * 1e3),
-        );
+        self.tell(Event::ConnectionUp { connection: worker, link, rtt });
         self.step(now);
     }
 
@@ -444,9 +439,8 @@ impl Transmission {
         self.leave();
         self.dial(now);
         if !self.settled {
-            if let Some((leg, worker)) = self.sender.rescue(now) {
-                let line = format!("leg {leg} overtaken on connection {worker}, rescued");
-                self.actions.push_back(Action::Say(3, line));
+            if let Some((sequence, connection)) = self.sender.rescue(now) {
+                self.actions.push_back(Action::Say(Event::Rescued { sequence, connection }));
             }
             self.assign(now);
             self.tell_fin();
@@ -462,12 +456,11 @@ impl Transmission {
         self.remind(now);
     }
 
-    fn say_link(&mut self, level: u8, link: usize, what: &str) {
+    fn tell(&mut self, event: Event) {
         // the owner of the connections tells of them
-        if self.borrows() {
-            return;
+        if !self.borrows() {
+            self.actions.push_back(Action::Say(event));
         }
-        self.actions.push_back(Action::Say(level, format!("{}: {what}", self.settings.links[link])));
     }
 }
 

@@ -62,17 +62,16 @@ impl Reminder {
         due
     }
 
-    /// The user is told now: until when is waited, if that `ends`, `or` else.
-    pub fn tell(&mut self, now: Instant, ends: Option<Instant>, or: &str) -> String {
+    /// The user is told now. How long is still waited, if the waiting `ends`.
+    pub fn tell(&mut self, now: Instant, ends: Option<Instant>) -> Option<Duration> {
         self.told = true;
-        let left = ends.map(|at| at.saturating_duration_since(now).as_secs());
-        left.map_or(or.into(), |s| format!("for {s} s more"))
+        ends.map(|at| at.saturating_duration_since(now))
     }
 
-    /// It works again; what to tell a user who was told that it did not.
-    pub fn over(&mut self) -> Option<&'static str> {
+    /// Waiting is over. Whether the user was told of it, and is to hear that it is.
+    pub fn over(&mut self) -> bool {
         self.at = None;
-        std::mem::take(&mut self.told).then_some("the transfer goes on")
+        std::mem::take(&mut self.told)
     }
 }
 
@@ -85,16 +84,16 @@ mod tests {
         let start = Instant::now();
         let mut reminder = Reminder::starting(start);
         assert!(!reminder.is_due(start));
-        assert_eq!(reminder.over(), None, "nobody was told");
+        assert!(!reminder.over(), "nobody was told");
         assert!(!reminder.is_due(start + QUIET), "it is over");
 
         reminder.start(start);
         reminder.start(start + QUIET);
         assert!(reminder.is_due(start + QUIET) && !reminder.is_due(start + QUIET));
-        assert_eq!(reminder.tell(start, Some(start + REMIND), "for ever"), "for 60 s more");
+        assert_eq!(reminder.tell(start, Some(start + REMIND)), Some(REMIND));
         assert_eq!(reminder.at(), Some(start + QUIET + REMIND));
-        assert_eq!(reminder.tell(start, None, "for ever"), "for ever");
-        assert_eq!(reminder.over(), Some("the transfer goes on"));
-        assert_eq!((reminder.over(), reminder.at()), (None, None));
+        assert_eq!(reminder.tell(start, None), None);
+        assert!(reminder.over());
+        assert_eq!((reminder.over(), reminder.at()), (false, None));
     }
 }

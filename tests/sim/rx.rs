@@ -341,7 +341,7 @@ impl Rx {
                         self.lose(net, conn, Loss::Closed, &why);
                     }
                 }
-                Action::Say(_, line) => self.said.push(line),
+                Action::Say(event) => self.said.push(format!("{event:?}")),
                 Action::Settle(_) => unreachable!("connections are not shared here"),
                 Action::End(ending) => self.end(net, ending),
             }

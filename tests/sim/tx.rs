@@ -291,7 +291,7 @@ impl Tx {
                     }
                     self.core.lost(net.clock.now, worker, &LossReason::Left);
                 }
-                Action::Say(_, line) => self.said.push(line),
+                Action::Say(event) => self.said.push(format!("{event:?}")),
                 Action::Settle(_) => unreachable!("connections are not shared here"),
                 Action::End(ending) => self.end(net, ending),
             }

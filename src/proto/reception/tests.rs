@@ -59,7 +59,7 @@ struct Rig {
     closes: usize,
     acks: Vec<bool>,
     tells: Vec<(usize, Frame)>,
-    says: Vec<(u8, String)>,
+    says: Vec<Event>,
     settled: Option<Ending>,
     ending: Option<Ending>,
 }
@@ -126,7 +126,7 @@ impl Rig {
                 Action::Acknowledge { now } => self.acks.push(now),
                 Action::Tell(connection, frame) => self.tells.push((connection, frame)),
                 Action::Drop(connection, why) => panic!("drops connection {connection}: {why}"),
-                Action::Say(level, line) => self.says.push((level, line)),
+                Action::Say(event) => self.says.push(event),
                 Action::Settle(ending) => self.settled = Some(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }
@@ -177,8 +177,8 @@ impl Rig {
     }
 
     /// What the user reads without having asked for more.
-    fn said(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.says).into_iter().filter(|(level, _)| *level == 0).map(|(_, s)| s).collect()
+    fn said(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.says).into_iter().filter(|event| event.level() == 0).collect()
     }
 
     fn ended(&self) -> (Code, &str, bool) {
@@ -404,17 +404,17 @@ fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
     rig.lost(0, Loss::Silent);
     rig.lost(1, Loss::Silent);
     rig.pass(ms(4999));
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
     rig.pass(ms(1));
     let said = rig.said();
-    assert!(matches!(&said[..], [line] if line.contains("3595 s more")), "{said:?}");
+    assert!(matches!(said[..], [Event::SenderAway { left: Some(left) }] if left == secs(3595)), "{said:?}");
     rig.pass(secs(121));
     assert_eq!(rig.said().len(), 2);
     rig.hello(&begun(0, 2)).unwrap();
     rig.leg(0, 1);
-    assert_eq!(rig.said(), ["the transfer goes on"]);
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
     rig.pass(secs(300));
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
 }
 
 #[test]
@@ -426,7 +426,7 @@ fn the_end_of_waiting_is_told_also_when_no_leg_is_missing() {
     assert_eq!(rig.said().len(), 1);
     rig.hello(&begun(0, 2)).unwrap();
     rig.does(|s, now| s.fin(now, fin(1))).unwrap();
-    assert_eq!(rig.said(), ["the transfer goes on"]);
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
 }
 
 #[test]
@@ -437,7 +437,7 @@ fn what_heals_within_5_s_is_not_mentioned() {
     rig.pass(ms(4900));
     rig.hello(&begun(0, 2)).unwrap();
     rig.pass(secs(100));
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What a session tells its owner.
 
 use super::super::ending::Ending;
+use super::super::event::Event;
 use super::super::hello::{Features, Hello};
 use super::super::leg::Leg;
 use super::super::links::LossReason;
@@ -33,8 +34,8 @@ pub enum Action {
     Met(Way, Features),
     /// The stream was judged, and so it ended. Its connections may be kept for the sake of the other one.
     Settled(Way, Ending),
-    /// A line for the user, at this verbosity.
-    Say(u8, String),
+    /// Something for the user.
+    Tell(Event),
     /// The session is over; the last frames are in the mailboxes. Nothing follows.
     Over,
 }

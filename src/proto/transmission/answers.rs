@@ -1,6 +1,7 @@
 //! What the receiver answers on one connection, and what that says about it.
 
 use super::super::ending::Ending;
+use super::super::event::Event;
 use super::super::sender::Breach;
 use super::super::wire::{Ack, Code, Frame};
 use super::{Action, PING, Transmission};
@@ -48,8 +49,10 @@ impl Transmission {
     pub(super) fn progress(&mut self, _now: Instant, worker: usize) {
         self.lines[worker].progressed = true;
         self.alone = None;
-        let told = self.reminder.over().map(|line| Action::Say(0, line.into()));
-        self.actions.extend(told);
+        if self.reminder.over() {
+            let begun = self.begun();
+            self.actions.push_back(Action::Say(Event::WorksAgain { begun }));
+        }
     }
 
     pub(super) fn ping(&mut self, now: Instant, worker: usize) {

@@ -5,6 +5,7 @@
 //! for); no name has an address; all refuse for a while in mid-session, so that the receiver is gone; patience is over.
 
 use super::super::ending::Ending;
+use super::super::event::Event;
 use super::super::links::REFUSED_MAX;
 use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN};
 use super::super::wire::{Code, Fin, Frame, Verdict};
@@ -139,8 +140,9 @@ impl Transmission {
             return;
         }
         let ends = self.patience_ends().into_iter().chain(self.refused_until()).min();
-        let until = self.reminder.tell(now, ends, "until one does");
-        let line = format!("no connection works ({}); trying {until}", self.troubles());
-        self.actions.push_back(Action::Say(0, line));
+        let left = self.reminder.tell(now, ends);
+        let troubles = (0..self.settings.links.len()).map(|link| self.links.trouble(link).to_owned());
+        let troubles = troubles.collect();
+        self.actions.push_back(Action::Say(Event::Waiting { troubles, left }));
     }
 }

@@ -1,6 +1,7 @@
 //! What a transmission is given, what it answers, and what it counts.
 
 use super::super::ending::Ending;
+use super::super::event::Event;
 use super::super::hello::Hello;
 use super::super::leg::Leg;
 use super::super::links::LossReason;
@@ -52,8 +53,8 @@ pub enum Action {
     Leave(usize),
     /// The stream is judged, and so it ended. Only with shared connections, which may be kept until `End`.
     Settle(Ending),
-    /// A line for the user, at this verbosity.
-    Say(u8, String),
+    /// Something for the user.
+    Say(Event),
     /// The session is over; the last frames have been told. Nothing follows.
     End(Ending),
 }

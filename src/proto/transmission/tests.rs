@@ -61,7 +61,7 @@ struct Rig {
     tells: Vec<(usize, Frame)>,
     drops: Vec<(usize, LossReason)>,
     leaves: Vec<usize>,
-    says: Vec<(u8, String)>,
+    says: Vec<Event>,
     settled: Option<Ending>,
     ending: Option<Ending>,
 }
@@ -155,7 +155,7 @@ impl Rig {
                 Action::Tell(worker, frame) => self.tells.push((worker, frame)),
                 Action::Drop(worker, why) => self.drops.push((worker, why)),
                 Action::Leave(worker) => self.leaves.push(worker),
-                Action::Say(level, line) => self.says.push((level, line)),
+                Action::Say(event) => self.says.push(event),
                 Action::Settle(ending) => self.settled = Some(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }
@@ -244,8 +244,8 @@ impl Rig {
     }
 
     /// What the user reads without having asked for more.
-    fn said(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.says).into_iter().filter(|(level, _)| *level == 0).map(|(_, s)| s).collect()
+    fn said(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.says).into_iter().filter(|event| event.level() == 0).collect()
     }
 
     fn ended(&self) -> (Code, &str, bool) {
@@ -467,7 +467,7 @@ fn another_receiver_on_one_link_condemns_the_link_and_not_the_session() {
     rig.welcomed(1, 8, 0);
     assert_eq!(rig.drops, [(1, LossReason::Left)]);
     let said = rig.said();
-    assert!(matches!(&said[..], [line] if line.starts_with("host1: another receiver")), "{said:?}");
+    assert!(matches!(said[..], [Event::OtherReceiver { link: 1 }]), "{said:?}");
     assert_eq!(rig.dials.last().map(|d| (d.worker, d.link)), Some((1, 0)), "it serves the other link");
     rig.ready();
     rig.input(1);
@@ -704,15 +704,13 @@ fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
     let mut rig = Rig::begun(1, 1);
     rig.lost(0, LossReason::Silent);
     rig.pass(ms(4999), &DialError::TimedOut);
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
     rig.pass(ms(2), &DialError::TimedOut);
     let said = rig.said();
-    assert!(
-        matches!(&said[..], [line] if line.contains("host0: no answer") && line.contains("3595 s")),
-        "{said:?}"
-    );
+    let [Event::Waiting { troubles, left: Some(left) }] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((&troubles[..], left.as_secs()), (&["no answer".to_owned()][..], 3595));
     rig.pass(secs(59), &DialError::TimedOut);
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
     rig.pass(secs(122), &DialError::TimedOut);
     assert_eq!(rig.said().len(), 3);
     rig.later(secs(5));
@@ -720,9 +718,9 @@ fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
     rig.ready();
     rig.input(1);
     rig.frame(0, ack(2, 1));
-    assert_eq!(rig.said(), ["the transfer goes on"]);
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
     rig.pass(secs(200), &DialError::TimedOut);
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
 }
 
 #[test]
@@ -740,7 +738,7 @@ fn what_heals_within_5_s_is_not_mentioned() {
         let (worker, _) = rig.sent()[0];
         rig.frame(worker, ack(next + 1, 1));
     }
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
 }
 
 // ---- life ---------------------------------------------------------------------------------------------

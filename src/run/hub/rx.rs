@@ -428,7 +428,9 @@ impl Hub {
                 Action::Drop(place, why) => {
                     self.command(place, Command::Drop(Role::Receiving, LossReason::Breach(why)));
                 }
-                Action::Say(level, line) => message::note(level, || line),
+                Action::Say(event) => {
+                    message::note(event.level(), || crate::wording::word(&event, &|_| String::new()));
+                }
                 Action::Settle(ending) => self.settled(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }

@@ -27,6 +27,7 @@ use crate::run::pool::Pool;
 use crate::run::spawn;
 use crate::run::worker::sending::{self, Sending};
 use crate::run::worker::{Command, Role, Worker};
+use crate::wording::word;
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::BTreeMap;
 use std::io;
@@ -336,7 +337,10 @@ impl Hub {
                 }
                 Action::Drop(worker, why) => self.command(worker, Command::Drop(Role::Sending, why)),
                 Action::Leave(worker) => self.command(worker, Command::Leave),
-                Action::Say(level, line) => message::note(level, || line),
+                Action::Say(event) => {
+                    let name = |link| self.names.get(&link).cloned().unwrap_or_default();
+                    message::note(event.level(), || word(&event, &name));
+                }
                 Action::Settle(ending) => self.settled(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }

@@ -100,7 +100,7 @@ fn waiting_is_over_when_a_connection_is_back_though_no_leg_comes() {
     rig.pass(secs(10));
     assert_eq!(rig.said().len(), 1);
     rig.hello(&begun(0, 2)).unwrap();
-    assert_eq!(rig.said(), ["the transfer goes on"]);
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
 }
 
 #[test]
