@@ -40,7 +40,7 @@ fn carry_out(plan: &Plan) -> Status {
         Ok(()) => Status::Complete,
         Err(failure) => {
             message::say(&failure);
-            failure.status()
+            failure.status
         }
     };
     match signals::ending() {

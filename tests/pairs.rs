@@ -4,14 +4,14 @@
 //! A failing test prints its seed: `SEED=4711 cargo test --test pairs`.
 
 use millipede::proto::acknowledging::Position;
-use millipede::proto::ending::Ending;
 use millipede::proto::hello::{Direction, Features, Hello, Id, Welcome};
 use millipede::proto::leg::Leg;
 use millipede::proto::links::{DialError, LossReason};
+use millipede::proto::outcome::{Outcome, Status};
 use millipede::proto::reception::{self, Loss, Reception};
 use millipede::proto::sharing::Sharing;
 use millipede::proto::transmission::{self, Given, Transmission};
-use millipede::proto::wire::{Ack, Code, Frame};
+use millipede::proto::wire::{Ack, Frame};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::VecDeque;
@@ -48,8 +48,8 @@ struct End {
     told_end: bool,
     /// Legs that were delivered, in order.
     output: Vec<u8>,
-    settled: [Option<Ending>; 2],
-    ended: [Option<Ending>; 2],
+    settled: [Option<Outcome>; 2],
+    ended: [Option<Outcome>; 2],
 }
 
 struct World {
@@ -395,7 +395,7 @@ fn play(seed: u64) {
         let expected: Vec<u8> = (0..world.totals[1 - end]).map(|n| byte(1 - end, n)).collect();
         assert_eq!(world.ends[end].output, expected, "seed {seed}");
         for settled in &world.ends[end].settled {
-            assert_eq!(settled.as_ref().map(|e| e.code), Some(Code::Complete), "seed {seed}");
+            assert_eq!(settled.as_ref().map(|e| e.status), Some(Status::Complete), "seed {seed}");
         }
     }
 }

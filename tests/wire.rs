@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use millipede::proto::hello::*;
 use millipede::proto::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
+use millipede::proto::outcome::Status;
 use millipede::proto::wire::*;
 use proptest::collection::vec;
 use proptest::option;
@@ -227,7 +228,7 @@ fn golden_verdict() {
         Frame::Verdict(Verdict {
             bytes: 0x2060_0003,
             crc: Some(0xcafe_f00d),
-            code: Code::Complete,
+            status: Status::Complete,
             sentence: String::new(),
         }),
     );
@@ -250,7 +251,7 @@ fn golden_verdict_of_a_failure() {
         Frame::Verdict(Verdict {
             bytes: 0x1_0000,
             crc: None,
-            code: Code::Output,
+            status: Status::Output,
             sentence: "disk full".into(),
         }),
     );
@@ -268,7 +269,7 @@ fn golden_abort() {
             "arrêté là".as_bytes(),    // sentence, UTF-8
             &[0xed, 0xd7, 0x84, 0xe3], // CRC-32 of the frame
         ],
-        Frame::Abort(Abort { code: Code::Incomplete, sentence: "arrêté là".into() }),
+        Frame::Abort(Abort { status: Status::Incomplete, sentence: "arrêté là".into() }),
     );
 }
 
@@ -427,14 +428,14 @@ fn ack() -> impl Strategy<Value = Frame> {
     })
 }
 
-fn code() -> impl Strategy<Value = Code> {
+fn code() -> impl Strategy<Value = Status> {
     prop::sample::select(vec![
-        Code::Incomplete,
-        Code::Refused,
-        Code::Input,
-        Code::Output,
-        Code::Corrupt,
-        Code::Complete,
+        Status::Incomplete,
+        Status::Refused,
+        Status::Input,
+        Status::Output,
+        Status::Corrupt,
+        Status::Complete,
     ])
 }
 
@@ -448,10 +449,11 @@ fn any_frame() -> impl Strategy<Value = Frame> {
         any::<u64>().prop_map(|token| Frame::Pong { token }),
         any::<u64>().prop_map(|sequence| Frame::Nack { sequence }),
         (any::<[u64; 2]>(), crc()).prop_map(|([legs, bytes], crc)| Frame::Fin(Fin { legs, bytes, crc })),
-        (any::<u64>(), crc(), code(), sentence())
-            .prop_map(|(bytes, crc, code, sentence)| Frame::Verdict(Verdict { bytes, crc, code, sentence })),
-        (code().prop_filter("an abort fails", |code| *code != Code::Complete), sentence())
-            .prop_map(|(code, sentence)| Frame::Abort(Abort { code, sentence })),
+        (any::<u64>(), crc(), code(), sentence()).prop_map(|(bytes, crc, status, sentence)| Frame::Verdict(
+            Verdict { bytes, crc, status, sentence }
+        )),
+        (code().prop_filter("an abort fails", |code| *code != Status::Complete), sentence())
+            .prop_map(|(status, sentence)| Frame::Abort(Abort { status, sentence })),
     ]
 }
 
@@ -577,7 +579,7 @@ proptest! {
     #[test]
     fn sentences_arrive_short_and_harmless(text in any::<String>(), times in 1usize..40) {
         let mut out = Vec::new();
-        Frame::Abort(Abort { code: Code::Input, sentence: text.repeat(times) }).encode(&mut out);
+        Frame::Abort(Abort { status: Status::Input, sentence: text.repeat(times) }).encode(&mut out);
         prop_assert!(out.len() <= FRAME_MAX);
         match decode(&out) {
             Ok(Some((Frame::Abort(abort), _))) => {

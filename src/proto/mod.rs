@@ -2,7 +2,6 @@
 
 pub mod acknowledging;
 mod codec;
-pub mod ending;
 pub mod event;
 pub mod handshake;
 pub mod hello;
@@ -10,6 +9,7 @@ pub mod leg;
 pub mod life;
 pub mod links;
 pub mod mailbox;
+pub mod outcome;
 pub mod pacing;
 pub mod receiver;
 pub mod reception;

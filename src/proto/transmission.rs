@@ -12,17 +12,17 @@
 //!  Beginning ──first leg received──▶ Begun ──verdict, abort, nothing left to try──▶ Over
 //! ```
 
-use super::ending::Ending;
 use super::event::Event;
 use super::hello::{Id, Refusal, RefusalCode, Welcome};
 use super::leg::Payload;
 use super::life::Silence;
 use super::links::{DialError, Links, LossReason, WorkerState};
+use super::outcome::{Outcome, Status};
 use super::sched::{LegSize, Meter};
 use super::sender::{Breach, Sender};
 use super::sharing::Sharing;
 use super::waiting::Reminder;
-use super::wire::{Abort, Code, Frame};
+use super::wire::{Abort, Frame};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ pub struct Transmission {
     /// Legs that were never sent wait for the receiver's output, though there are connections for them.
     held_back: bool,
     instance: Option<Id>,
-    ending: Option<Ending>,
+    ending: Option<Outcome>,
     actions: VecDeque<Action>,
     /// Until when all that was due has been done.
     stepped: Instant,
@@ -151,8 +151,8 @@ impl Transmission {
     }
 
     /// This side cannot go on; the peer is told why.
-    pub fn fail(&mut self, _now: Instant, ending: Ending) {
-        let abort = Frame::Abort(Abort { code: ending.code, sentence: ending.sentence.clone() });
+    pub fn fail(&mut self, _now: Instant, ending: Outcome) {
+        let abort = Frame::Abort(Abort { status: ending.status, sentence: ending.sentence.clone() });
         self.end(ending, Some(abort));
     }
 
@@ -187,7 +187,7 @@ impl Transmission {
                     "the receiver wants leg {} again, which is gone: it has lost what it had confirmed",
                     welcome.next
                 );
-                self.fail(now, Ending::here(Code::Incomplete, why));
+                self.fail(now, Outcome::here(Status::Incomplete, why));
             }
             Err(breach) => {
                 self.actions.push_back(Action::Drop(worker, LossReason::Breach(breach.to_string())));
@@ -261,7 +261,7 @@ impl Transmission {
                 Ok(())
             }
             Frame::Verdict(verdict) => return self.judged(now, verdict),
-            Frame::Abort(abort) => return self.end(Ending::there(abort.code, abort.sentence), None),
+            Frame::Abort(abort) => return self.end(Outcome::there(abort.status, abort.sentence), None),
             Frame::Leg(_) | Frame::Fin(_) | Frame::Ping { .. } | Frame::Bye => {
                 Err(Breach::OutOfPlace("a sender's message"))
             }
@@ -430,10 +430,10 @@ impl Transmission {
             return;
         }
         if self.may_part(now) {
-            return self.end(Ending::here(Code::Complete, ""), None);
+            return self.end(Outcome::here(Status::Complete, ""), None);
         }
         if let Some(ending) = self.given_up(now) {
-            let abort = Frame::Abort(Abort { code: ending.code, sentence: ending.sentence.clone() });
+            let abort = Frame::Abort(Abort { status: ending.status, sentence: ending.sentence.clone() });
             return self.end(ending, Some(abort));
         }
         self.leave();

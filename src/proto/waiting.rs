@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 /// How long tx waits for a first connection, unless told otherwise.
-pub const PATIENCE_BEFORE: Duration = Duration::from_secs(60);
+pub const PATIENCE_BEFORE: Patience = Patience::For(Duration::from_secs(60));
 /// How long a begun session waits with no working connection, unless told otherwise.
-pub const PATIENCE_BEGUN: Duration = Duration::from_secs(3600);
+pub const PATIENCE_BEGUN: Patience = Patience::For(Duration::from_secs(3600));
 /// How long the last word is repeated to whoever asks, at most.
 const LINGER: Duration = Duration::from_secs(60);
 /// Trouble shorter than this is healed, not told.
@@ -13,9 +13,31 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Waiting is told again this often.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// How long the last word is repeated to whoever asks, with this patience (zero is for ever).
-pub fn linger(patience: Option<Duration>) -> Duration {
-    patience.filter(|patience| !patience.is_zero()).unwrap_or(LINGER).min(LINGER)
+/// How long a session waits with no working connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It never gives up.
+    ForEver,
+    /// This long; never zero.
+    For(Duration),
+}
+
+impl Patience {
+    /// When it ends, if it began then.
+    pub fn ends(self, began: Instant) -> Option<Instant> {
+        match self {
+            Patience::ForEver => None,
+            Patience::For(time) => Some(began + time),
+        }
+    }
+}
+
+/// How long the last word is repeated to whoever asks, with the patience that the user gave.
+pub fn linger(patience: Option<Patience>) -> Duration {
+    match patience {
+        Some(Patience::For(time)) => time.min(LINGER),
+        Some(Patience::ForEver) | None => LINGER,
+    }
 }
 
 /// Tells the user of waiting: after 5 s, and again every minute. Decides when, not whether: its owner

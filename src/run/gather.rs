@@ -8,11 +8,10 @@
 use super::ends::Ends;
 use super::hub::Order;
 use super::{Directions, no_thread};
-use crate::error::{Failure, Fault, Status};
+use crate::error::Failure;
 use crate::message;
-use crate::proto::ending::Ending;
+use crate::proto::outcome::{Outcome, Status};
 use crate::proto::way::Way;
-use crate::proto::wire::Code;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::time::Duration;
@@ -23,9 +22,9 @@ const TOGETHER: Duration = Duration::from_secs(1);
 /// What is heard of a direction.
 pub enum News {
     /// Its stream was judged; it goes on for the sake of the other.
-    Settled(Ending),
+    Settled(Outcome),
     /// It has ended.
-    Ended(io::Result<Ending>),
+    Ended(io::Result<Outcome>),
 }
 
 /// The first failure, once every direction has ended.
@@ -89,7 +88,7 @@ impl Gathered<'_> {
     }
 
     fn stop(&self, failure: &Failure) {
-        self.directions.stop(&Ending::here(Code::Incomplete, failure.sentence.clone()));
+        self.directions.stop(&Outcome::here(Status::Incomplete, failure.sentence.clone()));
     }
 
     fn tell(&mut self) {
@@ -97,23 +96,13 @@ impl Gathered<'_> {
         self.untold = false;
     }
 
-    fn judge(&self, way: Way, ending: Ending) -> Result<(), Failure> {
-        let fault = match (ending.code, ending.by_peer) {
-            (Code::Complete, _) => return Ok(()),
-            (code, true) => Fault::Peer(Status::from_code(code as u8).unwrap_or(Status::Incomplete)),
-            (Code::Incomplete, false) => Fault::Network,
-            (Code::Refused, false) => Fault::Refused,
-            (Code::Input, false) => Fault::Input,
-            (Code::Output, false) => Fault::Output,
-            (Code::Corrupt, false) => Fault::Data,
-        };
+    fn judge(&self, way: Way, ending: Outcome) -> Result<(), Failure> {
         let peer = match way {
             // what the peer says ends both, and is told once
             _ if self.directions.shared => "the peer",
             Way::In => "the sender",
             Way::Out => "the receiver",
         };
-        let sentence = if ending.by_peer { format!("{peer}: {}", ending.sentence) } else { ending.sentence };
-        Err(Failure { fault, sentence })
+        Failure::unless_complete(ending, peer)
     }
 }

@@ -31,7 +31,7 @@ use crate::chaos::Hazard;
 pub use crate::endpoint;
 use crate::error::Failure;
 use crate::plan::Plan;
-use crate::proto::ending::Ending;
+use crate::proto::outcome::Outcome;
 use crate::proto::way::Way;
 pub use crate::sys::thread::spawn;
 use crossbeam_channel::Sender;
@@ -79,7 +79,7 @@ impl Directions {
     }
 
     /// Ends every direction, telling the peers.
-    pub fn stop(&self, ending: &Ending) {
+    pub fn stop(&self, ending: &Outcome) {
         // a direction that is over listens no more
         if let Some(receive) = &self.receive {
             let _ = receive.send(rx::Event::Order(Order::Stop(ending.clone())));

@@ -5,8 +5,7 @@
 
 use crate::endpoint::exec;
 use crate::message;
-use crate::proto::ending::Ending;
-use crate::proto::wire::Code;
+use crate::proto::outcome::{Outcome, Status};
 use crate::run::Directions;
 use crate::run::monitor::Monitor;
 use crate::sys::signal::{any_pending, end_by, ignored_at_start};
@@ -94,5 +93,5 @@ fn stop(directions: &Directions, signal: i32) {
         end_by(signal);
     }
     let name = signal_name(signal).unwrap_or("a signal");
-    directions.stop(&Ending::here(Code::Incomplete, format!("ended by {name}")));
+    directions.stop(&Outcome::here(Status::Incomplete, format!("ended by {name}")));
 }

@@ -6,7 +6,7 @@ use super::{accept, conn, dial};
 use crate::chaos::Hazard;
 use crate::error::Failure;
 use crate::message;
-use crate::plan::{Common, LinkPlan, Patience, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::plan::{Common, LinkPlan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 use crate::proto::sharing::Sharing;
@@ -15,7 +15,6 @@ use crate::proto::{reception, transmission};
 use crossbeam_channel::Sender;
 use std::io;
 use std::net::TcpListener;
-use std::time::Duration;
 
 /// The receiving direction of a process, ready to start.
 pub type Receive = (rx::Start, Sender<rx::Event>);
@@ -137,7 +136,7 @@ impl Parts<'_> {
         reception::Settings {
             instance: random_id(),
             buffer: self.common.buffer,
-            patience: patience(self.common),
+            patience: self.common.patience,
             features: Features::CHECKSUM | self.ends.features() | duplex,
             sharing,
         }
@@ -163,7 +162,7 @@ impl Parts<'_> {
             hello,
             links: Vec::new(),
             workers: 0,
-            patience: patience(self.common),
+            patience: self.common.patience,
             checked: false,
             seed: rand::random(),
             sharing: Sharing::Sole,
@@ -185,13 +184,6 @@ fn listen(plan: &ReceivePlan) -> Result<TcpListener, Failure> {
 
 fn cannot(error: io::Error) -> Failure {
     Failure::network(format!("cannot start: {}", conn::reason(&error)))
-}
-
-fn patience(common: &Common) -> Option<Duration> {
-    common.patience.map(|patience| match patience {
-        Patience::ForEver => Duration::ZERO,
-        Patience::For(time) => time,
-    })
 }
 
 fn random_id() -> Id {

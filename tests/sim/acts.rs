@@ -6,9 +6,8 @@ use super::faults::Fault;
 use super::net::{Door, RX, TX};
 use super::source::Flow;
 use super::world::{Config, Mutation, World};
-use millipede::proto::ending::Ending;
 use millipede::proto::leg::{leg_max, window};
-use millipede::proto::wire::Code;
+use millipede::proto::outcome::{Outcome, Status};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
@@ -205,12 +204,12 @@ fn judge_end(world: &World) -> Result<(), String> {
 }
 
 /// Without success only when patience may be over, or data was damaged again and again.
-fn may_end(world: &World, who: &str, ending: &Ending, end: usize) -> Result<(), String> {
+fn may_end(world: &World, who: &str, ending: &Outcome, end: usize) -> Result<(), String> {
     let forever = world.config.patience[end] == Some(Duration::ZERO);
-    match ending.code {
-        Code::Complete => Ok(()),
-        Code::Corrupt if world.flips >= 4 => Ok(()),
-        Code::Incomplete if !forever => Ok(()),
+    match ending.status {
+        Status::Complete => Ok(()),
+        Status::Corrupt if world.flips >= 4 => Ok(()),
+        Status::Incomplete if !forever => Ok(()),
         code => Err(format!("{who} ends with {code:?}: {}", ending.sentence)),
     }
 }

@@ -8,12 +8,12 @@ use super::net::{Delivery, Net, News, RX};
 use super::sink::Sink;
 use super::world::Mutation;
 use millipede::proto::acknowledging::Position;
-use millipede::proto::ending::Ending;
 use millipede::proto::hello::{self, Expectations, Features, Hello, Refusal, Reply};
 use millipede::proto::leg::Leg;
 use millipede::proto::life::REAP;
+use millipede::proto::outcome::{Outcome, Status};
 use millipede::proto::reception::{Action, Loss, Reception};
-use millipede::proto::wire::{self, Ack, Code, Edge, Frame, LegFlags, LegHeader, Verdict};
+use millipede::proto::wire::{self, Ack, Edge, Frame, LegFlags, LegHeader, Verdict};
 use rand::RngExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub struct Rx {
     ack_at: Option<Instant>,
     /// The furthest edge that an acknowledgement has carried.
     told: Edge,
-    pub ending: Option<(Instant, Ending)>,
+    pub ending: Option<(Instant, Outcome)>,
     pub gone: bool,
     pub failure: Option<String>,
     pub refused: Vec<Refusal>,
@@ -348,7 +348,7 @@ impl Rx {
         }
     }
 
-    fn end(&mut self, net: &mut Net, ending: Ending) {
+    fn end(&mut self, net: &mut Net, ending: Outcome) {
         for conn in self.conns.keys() {
             net.shutdown(*conn, RX);
         }
@@ -373,7 +373,7 @@ impl Rx {
         };
         self.early = true;
         let verdict =
-            Verdict { bytes: fin.bytes, crc: fin.crc, code: Code::Complete, sentence: String::new() };
+            Verdict { bytes: fin.bytes, crc: fin.crc, status: Status::Complete, sentence: String::new() };
         for conn in self.conns.keys().copied().collect::<Vec<_>>() {
             self.write(net, conn, &Frame::Verdict(verdict.clone()));
         }

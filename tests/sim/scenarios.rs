@@ -6,8 +6,8 @@ use super::net::{Door, RX, TX};
 use super::world::{Config, World};
 use millipede::proto::hello::RefusalCode;
 use millipede::proto::links::LossReason;
+use millipede::proto::outcome::Status;
 use millipede::proto::reception::Loss;
-use millipede::proto::wire::Code;
 use std::time::Duration;
 
 /// The longest pause at the output that a single fault may cause.
@@ -34,7 +34,7 @@ fn after(world: &mut World, seconds: f64, fault: Fault) {
 fn completes(world: &mut World, within: f64) {
     run(world, within, World::both_ended);
     assert!(world.both_ended(), "not complete in {within} s: {} bytes delivered", world.rx.sink.taken);
-    assert_eq!((code(world, TX), code(world, RX)), (Some(Code::Complete), Some(Code::Complete)));
+    assert_eq!((code(world, TX), code(world, RX)), (Some(Status::Complete), Some(Status::Complete)));
     assert!(world.is_whole());
 }
 
@@ -42,9 +42,9 @@ fn run(world: &mut World, seconds: f64, done: impl Fn(&World) -> bool) {
     world.run(s(seconds), done).unwrap();
 }
 
-fn code(world: &World, end: usize) -> Option<Code> {
+fn code(world: &World, end: usize) -> Option<Status> {
     let ending = if end == TX { &world.tx.ending } else { &world.rx.ending };
-    ending.as_ref().map(|(_, ending)| ending.code)
+    ending.as_ref().map(|(_, ending)| ending.status)
 }
 
 fn no_gap(world: &World) {
@@ -88,7 +88,7 @@ fn without_a_verdict_tx_says_that_it_does_not_know() {
     after(&mut world, 1.0, Fault::Door { link: 0, door: Door::Refuses });
     after(&mut world, 1.0, Fault::Kill { link: 0 });
     run(&mut world, 100.0, World::both_ended);
-    assert_eq!((code(&world, TX), code(&world, RX)), (Some(Code::Incomplete), Some(Code::Complete)));
+    assert_eq!((code(&world, TX), code(&world, RX)), (Some(Status::Incomplete), Some(Status::Complete)));
     let (_, ending) = world.tx.ending.as_ref().unwrap();
     assert!(ending.sentence.contains("not known"), "{}", ending.sentence);
 }
@@ -99,7 +99,7 @@ fn another_receiving_process_is_not_the_one() {
     run(&mut world, 2.0, |_| false);
     world.replace_receiver();
     run(&mut world, 20.0, |world| world.tx.ending.is_some());
-    assert_eq!(code(&world, TX), Some(Code::Incomplete));
+    assert_eq!(code(&world, TX), Some(Status::Incomplete));
     assert_eq!(code(&world, RX), None, "the new one waits for a stream of its own");
     assert!(world.rx.refused.iter().all(|refusal| refusal.code == RefusalCode::NotThatReceiver));
     assert!(!world.rx.refused.is_empty());
@@ -116,7 +116,7 @@ fn refused_everywhere_for_15_s_the_receiver_is_gone() {
     run(&mut world, 14.0, |_| false);
     assert_eq!(code(&world, TX), None);
     run(&mut world, 6.0, |world| world.tx.ending.is_some());
-    assert_eq!(code(&world, TX), Some(Code::Incomplete));
+    assert_eq!(code(&world, TX), Some(Status::Incomplete));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_sender_that_is_gone_is_given_up_after_60_s() {
     run(&mut world, 59.0, |_| false);
     assert_eq!(code(&world, RX), None);
     run(&mut world, 5.0, |world| world.rx.ending.is_some());
-    assert_eq!(code(&world, RX), Some(Code::Incomplete));
+    assert_eq!(code(&world, RX), Some(Status::Incomplete));
 }
 
 #[test]
@@ -143,12 +143,12 @@ fn patience_that_was_given_is_kept_and_over_at_both_ends() {
     run(&mut world, 30.0, |_| false);
     assert_eq!(code(&world, TX), None);
     run(&mut world, 6.0, |world| world.tx.ending.is_some());
-    assert_eq!(code(&world, TX), Some(Code::Incomplete));
+    assert_eq!(code(&world, TX), Some(Status::Incomplete));
     // rx notices nothing for 60 s, and then has patience
     run(&mut world, 110.0, |_| false);
     assert_eq!(code(&world, RX), None);
     run(&mut world, 10.0, |world| world.rx.ending.is_some());
-    assert_eq!(code(&world, RX), Some(Code::Incomplete));
+    assert_eq!(code(&world, RX), Some(Status::Incomplete));
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn a_damaged_leg_is_sent_again() {
 fn a_path_that_corrupts_ends_both_sides() {
     let mut world = damaged(1);
     run(&mut world, 10.0, World::both_ended);
-    assert_eq!((code(&world, TX), code(&world, RX)), (Some(Code::Corrupt), Some(Code::Corrupt)));
+    assert_eq!((code(&world, TX), code(&world, RX)), (Some(Status::Corrupt), Some(Status::Corrupt)));
 }
 
 #[test]

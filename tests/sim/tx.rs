@@ -7,11 +7,11 @@ use super::clock::Event;
 use super::net::{Delivery, Net, News, TX};
 use super::source::Source;
 use super::world::Mutation;
-use millipede::proto::ending::Ending;
 use millipede::proto::hello::{Reply, Welcome};
 use millipede::proto::leg::Leg;
 use millipede::proto::life::Silence;
 use millipede::proto::links::{DialError, LossReason};
+use millipede::proto::outcome::Outcome;
 use millipede::proto::transmission::{Action, Transmission};
 use millipede::proto::wire::{self, Edge, Frame, LegFlags, LegHeader};
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub struct Tx {
     checked: bool,
     mutation: Mutation,
     wake_at: Option<Instant>,
-    pub ending: Option<(Instant, Ending)>,
+    pub ending: Option<(Instant, Outcome)>,
     pub gone: bool,
     /// Connections closed before the end, and the reason of the last.
     pub drops: Vec<LossReason>,
@@ -342,7 +342,7 @@ impl Tx {
     }
 
     /// The last words leave; what comes is read for 2 s more.
-    fn end(&mut self, net: &mut Net, ending: Ending) {
+    fn end(&mut self, net: &mut Net, ending: Outcome) {
         for line in self.lines.iter().flatten() {
             net.shutdown(line.conn, TX);
         }

@@ -6,12 +6,12 @@ use super::rx::Rx;
 use super::sink::Sink;
 use super::source::{Flow, Source};
 use super::tx::Tx;
-use millipede::proto::ending::Ending;
 use millipede::proto::hello::{Direction, Features, Hello, Id};
+use millipede::proto::outcome::{Outcome, Status};
 use millipede::proto::reception::{self, Reception};
 use millipede::proto::sharing::Sharing;
 use millipede::proto::transmission::{self, Transmission};
-use millipede::proto::wire::Code;
+use millipede::proto::waiting::Patience;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::time::{Duration, Instant};
@@ -194,7 +194,7 @@ impl World {
             return Err(failure);
         }
         for (who, ending) in [("tx", &self.tx.ending), ("rx", &self.rx.ending)] {
-            if let Some((_, Ending { code: Code::Complete, .. })) = ending
+            if let Some((_, Outcome { status: Status::Complete, .. })) = ending
                 && !self.is_whole()
             {
                 let (taken, total) = (self.rx.sink.taken, self.config.flow.total);
@@ -223,7 +223,7 @@ fn sender_settings(config: &Config) -> transmission::Settings {
         hello,
         links: (0..config.links.len()).map(|link| format!("link {link}")).collect(),
         workers: config.workers,
-        patience: config.patience[TX],
+        patience: config.patience[TX].map(patience),
         checked: config.checked,
         seed: config.seed,
         sharing: Sharing::Sole,
@@ -234,11 +234,15 @@ fn receiver(net: &mut Net, config: &Config, instance: u8) -> Rx {
     let settings = reception::Settings {
         instance: Id::new([instance; 16]),
         buffer: config.buffers[RX],
-        patience: config.patience[RX],
+        patience: config.patience[RX].map(patience),
         features: Features::CHECKSUM,
         sharing: Sharing::Sole,
     };
     let sink = Sink::new(&net.clock, config.sink_rate, config.checked);
     let core = Reception::new(net.clock.now, settings);
     Rx::new(net, core, sink, config.mutation)
+}
+
+fn patience(time: Duration) -> Patience {
+    if time.is_zero() { Patience::ForEver } else { Patience::For(time) }
 }

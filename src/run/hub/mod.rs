@@ -7,10 +7,9 @@ pub mod rx;
 mod tally;
 pub mod tx;
 
-use crate::proto::ending::Ending;
 use crate::proto::hello::Features;
 use crate::proto::life::Steady;
-use crate::proto::wire::Code;
+use crate::proto::outcome::{Outcome, Status};
 use crate::report::{Kernel, Phase, Snapshot};
 use crate::run::conn::Informer;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -29,7 +28,7 @@ const BURST: usize = 64;
 pub type Announce = Box<dyn Fn(Features) + Send>;
 
 /// Hears how a stream ended whose direction goes on, because it keeps connections for the other one.
-pub type Settle = Box<dyn Fn(Ending) + Send>;
+pub type Settle = Box<dyn Fn(Outcome) + Send>;
 
 /// What a thread of a direction will do.
 type Thread = Box<dyn FnOnce() + Send>;
@@ -66,7 +65,7 @@ impl Pairing {
 /// What a direction needs from outside, whichever way it goes.
 pub enum Order {
     /// End now, and tell the peer this.
-    Stop(Ending),
+    Stop(Outcome),
     /// The session's other stream was judged.
     OtherSettled,
     /// The session's other direction has ended: keep no connection for it.
@@ -93,9 +92,9 @@ impl Asker {
 }
 
 /// The phase of a direction that has ended, or has not.
-fn phase(ending: Option<&Ending>, met: bool, closing: bool) -> Phase {
+fn phase(ending: Option<&Outcome>, met: bool, closing: bool) -> Phase {
     match ending {
-        Some(Ending { code: Code::Complete, .. }) => Phase::Over(Ok(())),
+        Some(Outcome { status: Status::Complete, .. }) => Phase::Over(Ok(())),
         Some(ending) => Phase::Over(Err(ending.sentence.clone())),
         None if closing => Phase::Closing,
         None if met => Phase::Moving,

@@ -11,14 +11,13 @@ use super::tx::{Lender, Loan};
 use super::{FRAMES, LEGS, Order, Thread, next_events};
 use crate::chaos::Hazard;
 use crate::message;
-use crate::proto::ending::Ending;
 use crate::proto::hello::{Expectations, Features, Hello, Id, RefusalCode, Reply};
 use crate::proto::leg::{CONNECTIONS_MAX, WINDOW_LEGS};
 use crate::proto::life::Steady;
 use crate::proto::links::LossReason;
+use crate::proto::outcome::{Outcome, Status};
 use crate::proto::reception::{Action, Admission, Loss, Reception, Settings};
 use crate::proto::transmission::Given;
-use crate::proto::wire::Code;
 use crate::run::accept::{self, Door, Guest};
 use crate::run::conn::{self, FAREWELL, Handle};
 use crate::run::egress::{self, Blocked, Egress};
@@ -86,9 +85,9 @@ pub struct Hub {
     stream_crc: StreamCrc,
     /// When the session's first connection was up.
     met: Option<Instant>,
-    ending: Option<Ending>,
+    ending: Option<Outcome>,
     /// How the stream ended, where connections are kept for another.
-    settled: Option<Ending>,
+    settled: Option<Outcome>,
     /// Told of that.
     settle: super::Settle,
     tally: Tally,
@@ -175,7 +174,7 @@ impl Start {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn run(self) -> io::Result<Ending> {
+    pub fn run(self) -> io::Result<Outcome> {
         if let Some(door) = self.door {
             spawn("door", door)?;
         }
@@ -220,7 +219,7 @@ impl Hub {
         }
     }
 
-    fn run(mut self) -> Ending {
+    fn run(mut self) -> Outcome {
         let mut burst = Vec::new();
         let mut now = Instant::now();
         while self.ending.is_none() {
@@ -249,7 +248,7 @@ impl Hub {
         let last = self.snapshot();
         self.tally.last(|_| last);
         self.ending
-            .unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the receiver have ended"))
+            .unwrap_or_else(|| Outcome::here(Status::Incomplete, "all threads of the receiver have ended"))
     }
 
     fn hear(&mut self, now: Instant, event: Event) {
@@ -347,7 +346,7 @@ impl Hub {
     }
 
     /// The stream was judged; the connections may still be wanted.
-    fn settled(&mut self, ending: Ending) {
+    fn settled(&mut self, ending: Outcome) {
         self.settled = Some(ending.clone());
         message::note(1, || self.summary().to_string());
         (self.settle)(ending);

@@ -13,12 +13,11 @@ use super::{FRAMES, LEGS, Order, Pairing, Thread, next_events, rx};
 use crate::chaos::Hazard;
 use crate::message;
 use crate::plan::{LinkPlan, StreamPlan};
-use crate::proto::ending::Ending;
 use crate::proto::life::Steady;
+use crate::proto::outcome::{Outcome, Status};
 use crate::proto::pacing::Pacing;
 use crate::proto::sharing::Sharing;
 use crate::proto::transmission::{Action, Settings, Transmission};
-use crate::proto::wire::Code;
 use crate::run::conn::{FAREWELL, Handle};
 use crate::run::dial::Target;
 use crate::run::endpoint::Source;
@@ -73,9 +72,9 @@ pub struct Hub {
     /// When the first connection was up.
     met: Option<Instant>,
     steady: Steady,
-    ending: Option<Ending>,
+    ending: Option<Outcome>,
     /// How the stream ended, where connections are kept for another.
-    settled: Option<Ending>,
+    settled: Option<Outcome>,
     /// Told of that.
     settle: super::Settle,
     /// Workers whose connection has not closed yet, once the session is over.
@@ -161,7 +160,7 @@ impl Start {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn run(self) -> io::Result<Ending> {
+    pub fn run(self) -> io::Result<Outcome> {
         for (index, worker) in self.workers.into_iter().enumerate() {
             spawn(&format!("worker {index}"), worker)?;
         }
@@ -214,7 +213,7 @@ impl Hub {
         Ok((hub, Box::new(move || ingest.run())))
     }
 
-    fn run(mut self) -> Ending {
+    fn run(mut self) -> Outcome {
         let mut burst = Vec::new();
         let mut now = Instant::now();
         self.core.tick(now);
@@ -246,7 +245,8 @@ impl Hub {
         self.farewell();
         let last = self.snapshot();
         self.tally.last(|_| last);
-        self.ending.unwrap_or_else(|| Ending::here(Code::Incomplete, "all threads of the sender have ended"))
+        self.ending
+            .unwrap_or_else(|| Outcome::here(Status::Incomplete, "all threads of the sender have ended"))
     }
 
     /// Lets the input read ahead as far as it should by now.
@@ -278,7 +278,9 @@ impl Hub {
             Event::Input(ingest::Report::End) => self.core.input_ended(now),
             // what nobody wants any more may fail
             Event::Input(ingest::Report::Failed(_)) if self.core.is_settled() => {}
-            Event::Input(ingest::Report::Failed(why)) => self.core.fail(now, Ending::here(Code::Input, why)),
+            Event::Input(ingest::Report::Failed(why)) => {
+                self.core.fail(now, Outcome::here(Status::Input, why))
+            }
             Event::Order(Order::Stop(ending)) => self.core.fail(now, ending),
             // it needs no more than the connections, and keeps them in any case
             Event::Order(Order::OtherSettled) => {}
@@ -354,7 +356,7 @@ impl Hub {
     }
 
     /// The stream was judged: nothing more is read, and the connections may still be wanted.
-    fn settled(&mut self, ending: Ending) {
+    fn settled(&mut self, ending: Outcome) {
         self.settled = Some(ending.clone());
         self.pool.close();
         message::note(1, || self.summary().to_string());
@@ -362,7 +364,7 @@ impl Hub {
     }
 
     /// How the stream ended, if it has.
-    fn outcome(&self) -> Option<&Ending> {
+    fn outcome(&self) -> Option<&Outcome> {
         self.settled.as_ref().or(self.ending.as_ref())
     }
 
@@ -410,9 +412,9 @@ impl Hub {
                 Ok(Event::Worker(worker, _, report @ (Report::Closed(_) | Report::Lost(_)))) => {
                     self.closing.retain(|w| *w != worker);
                     let heard = matches!(report, Report::Closed(true));
-                    let enough = |ending: &Ending| match self.settled {
+                    let enough = |ending: &Outcome| match self.settled {
                         None => ending.by_peer,
-                        Some(_) => heard && (ending.by_peer || ending.code == Code::Complete),
+                        Some(_) => heard && (ending.by_peer || ending.status == Status::Complete),
                     };
                     if self.ending.as_ref().is_some_and(enough) {
                         // it has said its last word and closed: it waits for nothing from here, and a dead

@@ -4,7 +4,7 @@ use super::super::tally::Cause;
 use super::super::{Asker, phase};
 use super::Hub;
 use crate::proto::links::WorkerState;
-use crate::proto::wire::Code;
+use crate::proto::outcome::Status;
 use crate::report::{Connection, Detail, Link, Side, Snapshot, State};
 use crate::run::summary::Summary;
 use crate::run::worker::Command;
@@ -13,7 +13,7 @@ use std::time::Instant;
 impl Hub {
     pub(super) fn summary(&self) -> Summary {
         let (pushed, _, delivered) = self.core.sender().bytes();
-        let complete = self.outcome().is_some_and(|ending| ending.code == Code::Complete);
+        let complete = self.outcome().is_some_and(|ending| ending.status == Status::Complete);
         let stats = self.core.stats();
         Summary {
             sent: true,
@@ -65,7 +65,7 @@ impl Hub {
         let (stats, links) = (self.core.stats(), self.core.links());
         let (read, sent, delivered) = self.core.sender().bytes();
         // the verdict may overtake the last acknowledgement
-        let complete = self.outcome().is_some_and(|ending| ending.code == Code::Complete);
+        let complete = self.outcome().is_some_and(|ending| ending.status == Status::Complete);
         let delivered = if complete { read } else { delivered };
         let name = |link: usize| self.names.get(&link).cloned().unwrap_or_default();
         let link = |index| Link {
