@@ -9,24 +9,25 @@
 //! to the other one; `terms`, what the owner gives and gets.
 
 use super::acknowledging::{Acknowledging, Position};
-use super::ending::Ending;
-use super::hello::{Features, Hello, Refusal, Welcome};
+use super::hello::{Direction, Features, Hello, Id, Refusal, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, Payload, leg_max};
 use super::life::Silence;
 use super::links::{DialError, LossReason};
 use super::mailbox::{Item, Mailbox};
+use super::outcome::{Outcome, Status};
 use super::reception::{self, Loss, Reception};
 use super::set::ConnectionSet;
+use super::sharing::Sharing;
 use super::transmission::{self, Given, Transmission};
 use super::way::Way;
-use super::wire::{Code, Frame, LegHeader};
+use super::wire::{Frame, LegHeader};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 mod streams;
 mod terms;
 
-pub use terms::{Action, Farewell, Place};
+pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, OutboundConfig, Place};
 
 /// What a receiving end says of itself in every welcome.
 #[derive(Clone, Debug)]
@@ -43,13 +44,13 @@ pub struct Session {
     dials: bool,
     /// One stream is of no use without the other.
     inseparable: bool,
-    terms: Option<(super::hello::Id, Terms)>,
+    terms: Option<(Id, Terms)>,
     acknowledging: Acknowledging,
     mailboxes: [Mailbox; CONNECTIONS_MAX],
     posted: ConnectionSet,
     actions: VecDeque<Action>,
     /// How each stream was judged, by [`Way`].
-    outcomes: [Option<Ending>; 2],
+    outcomes: [Option<Outcome>; 2],
     /// Streams whose state is done with, by [`Way`]; those that this session does not have, too.
     over: [bool; 2],
     /// For how long the output has been taking nothing.
@@ -62,21 +63,28 @@ impl Session {
     /// The end that dials: it sends a stream and, with `receives`, receives one over the same connections.
     pub fn dialling(
         now: Instant,
-        sends: transmission::Settings,
-        receives: Option<reception::Settings>,
+        dials: DiallerConfig,
+        receives: Option<InboundConfig>,
         inseparable: bool,
     ) -> Self {
-        Self::new(now, true, Some(sends), receives, inseparable)
+        let DiallerConfig { hello, links, connections, patience, checked, seed } = dials;
+        let sharing = if receives.is_some() { Sharing::Owner } else { Sharing::Sole };
+        let settings =
+            transmission::Settings { hello, links, workers: connections, patience, checked, seed, sharing };
+        let receives = receives.map(|config| reception_settings(config, Sharing::Borrower));
+        Self::new(now, true, Some(settings), receives, inseparable)
     }
 
     /// The end that listens: it receives a stream and, with `sends`, sends one over the same connections.
     pub fn listening(
         now: Instant,
-        receives: reception::Settings,
-        sends: Option<transmission::Settings>,
+        receives: InboundConfig,
+        sends: Option<OutboundConfig>,
         inseparable: bool,
     ) -> Self {
-        Self::new(now, false, sends, Some(receives), inseparable)
+        let sharing = if sends.is_some() { Sharing::Owner } else { Sharing::Sole };
+        let sends = sends.map(|config| transmission_settings(&config));
+        Self::new(now, false, sends, Some(reception_settings(receives, sharing)), inseparable)
     }
 
     fn new(
@@ -369,7 +377,7 @@ impl Session {
     pub fn input_failed(&mut self, now: Instant, why: &str) {
         // what nobody wants any more may fail
         if let Some(sending) = self.sending.as_mut().filter(|sending| !sending.is_settled()) {
-            sending.fail(now, Ending::here(Code::Input, why));
+            sending.fail(now, Outcome::here(Status::Input, why));
         }
         self.follow(now);
     }
@@ -399,10 +407,10 @@ impl Session {
         self.follow(now);
     }
 
-    /// The output failed; `code` is [`Code::Output`] or, for a stream that does not verify, `Corrupt`.
-    pub fn output_failed(&mut self, now: Instant, code: Code, sentence: &str) {
+    /// The output failed; `status` is [`Status::Output`] or, for a stream that does not verify, `Corrupt`.
+    pub fn output_failed(&mut self, now: Instant, status: Status, sentence: &str) {
         if let Some(receiving) = &mut self.receiving {
-            receiving.output_failed(now, code, sentence);
+            receiving.output_failed(now, status, sentence);
         }
         self.follow(now);
     }
@@ -410,7 +418,7 @@ impl Session {
     // ---- the whole ------------------------------------------------------------------------------------
 
     /// This end cannot go on; the peer is told why.
-    pub fn fail(&mut self, now: Instant, ending: &Ending) {
+    pub fn fail(&mut self, now: Instant, ending: &Outcome) {
         if let Some(sending) = &mut self.sending {
             sending.fail(now, ending.clone());
         }
@@ -572,5 +580,35 @@ impl Session {
         if let Some(receiving) = &mut self.receiving {
             receiving.lost(now, connection, loss, &why);
         }
+    }
+}
+
+fn reception_settings(config: InboundConfig, sharing: Sharing) -> reception::Settings {
+    let InboundConfig { instance, buffer, patience, features } = config;
+    reception::Settings { instance, buffer, patience, features, sharing }
+}
+
+fn transmission_settings(config: &OutboundConfig) -> transmission::Settings {
+    let hello = Hello {
+        session: Id::new([0; 16]),
+        instance: None,
+        direction: Direction::Duplex,
+        begun: false,
+        checkphrase: None,
+        link: 0,
+        connection: 0,
+        attempt: 0,
+        features: Features::NONE,
+        buffer: config.buffer,
+        options: Vec::new(),
+    };
+    transmission::Settings {
+        hello,
+        links: Vec::new(),
+        workers: CONNECTIONS_MAX,
+        patience: None,
+        checked: false,
+        seed: 0,
+        sharing: Sharing::Borrower,
     }
 }
