@@ -79,6 +79,7 @@
 //!
 //! `tests/layers.rs` holds which part may see which.
 
+pub mod channel;
 pub mod chaos;
 pub mod cli;
 pub mod endpoint;
@@ -89,6 +90,7 @@ pub mod prbs;
 pub mod proto;
 pub mod report;
 pub mod run;
+pub mod session;
 pub mod stage;
 pub mod sys;
 pub mod wording;

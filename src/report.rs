@@ -3,6 +3,8 @@
 //! Pure: a [`Snapshot`] of plain figures in, text out. `run` takes snapshots and decides when; it never formats.
 //! A report fits 100 columns, with any number of connections, before the first and after the last.
 
+pub mod summary;
+
 use std::fmt::Write as _;
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
 //! Completion for shells, made from the table of words. The files in `completions/` are what this makes;
 //! after a change of the table: `UPDATE=1 cargo test --test completion`.
 
+#[path = "util/skip.rs"]
+mod skip;
+
 use millipede::cli::{Operands, WORDS, Word};
 use std::fs;
 use std::path::PathBuf;
@@ -144,10 +147,11 @@ fn a_description_cannot_end_its_quotes() {
 }
 
 /// Whether a shell is here; says that a test is skipped if not.
-fn here(shell: &str, test: &str) -> bool {
+#[track_caller]
+fn here(shell: &str) -> bool {
     let found = Command::new(shell).args(["-c", "true"]).output().is_ok();
     if !found {
-        eprintln!("skipped: {test} (no {shell} here)");
+        skip::skip(&format!("needs {shell}"));
     }
     found
 }
@@ -155,7 +159,7 @@ fn here(shell: &str, test: &str) -> bool {
 #[test]
 fn each_shell_reads_its_file() {
     for (shell, name) in [("bash", "millipede.bash"), ("zsh", "_millipede"), ("fish", "millipede.fish")] {
-        if here(shell, "each_shell_reads_its_file") {
+        if here(shell) {
             let read = Command::new(shell).arg("-n").arg(path(name)).output().unwrap();
             assert!(read.status.success() && read.stderr.is_empty(), "{name}: {read:?}");
         }
@@ -164,7 +168,7 @@ fn each_shell_reads_its_file() {
 
 #[test]
 fn bash_completes_words_and_leaves_operands_alone() {
-    if !here("bash", "bash_completes_words_and_leaves_operands_alone") {
+    if !here("bash") {
         return;
     }
     let complete = |line: &[&str]| {

@@ -4,6 +4,8 @@
 
 #[path = "util/signals.rs"]
 mod signals;
+#[path = "util/skip.rs"]
+mod skip;
 
 use millipede::sys::{signal, stdio};
 use std::os::unix::process::ExitStatusExt;
@@ -107,10 +109,7 @@ fn ending_by_a_signal_shows_it() {
 fn the_first_process_of_a_namespace_ends_with_128_and_the_signal() {
     let possible = Command::new("unshare").args(["-rpf", "true"]).status().is_ok_and(|s| s.success());
     if !possible {
-        eprintln!(
-            "skipped: the_first_process_of_a_namespace_ends_with_128_and_the_signal (no unshare -rpf here)"
-        );
-        return;
+        return skip::skip("needs user and process namespaces: unshare -rpf");
     }
     assert_eq!(ask("end", r#"exec unshare -rpf "$@""#).code(), Some(128 + INT));
 }

@@ -20,8 +20,9 @@ const GRACE: Duration = Duration::from_secs(3);
 /// No event tells that a pipe has been drained, so it is looked at, with pauses from the first to the last.
 const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// After the end of a pipe: whoever wrote it may have been killed by the signal that is on its way to us.
-const SIGNAL_GRACE: Duration = Duration::from_millis(50);
+/// After the end of a pipe: whoever wrote it may have been killed by a signal that is sent to us next. One that was
+/// sent to both as a group is pending when the end is read; for who sends two, one after the other, this is ample.
+const SIGNAL_GRACE: Duration = Duration::from_millis(5);
 
 /// On a busy machine whoever sends it waits for a processor: so often it is their turn before ours. With
 /// processors to spare this takes no time.

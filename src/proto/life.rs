@@ -41,12 +41,11 @@ impl Silence {
 
 /// Time as the deadlines see it: without the gaps in which this process was stopped or suspended.
 ///
-/// A thread that asked to be woken at a certain time and is woken over a second later was not running, and
-/// neither may its peer be blamed for that time.
-#[derive(Clone, Copy, Debug)]
+/// Whoever comes more than a second after the time for which the clock was set finds a process that did not run, and
+/// its peer may not be blamed for that time. While a death may be judged, the clock is set at most a second ahead.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Steady {
     missed: Duration,
-    planned: Option<Instant>,
 }
 
 /// Lateness up to this is a busy machine and counts.
@@ -55,30 +54,19 @@ const LATENESS_MAX: Duration = Duration::from_secs(1);
 impl Steady {
     /// Nothing missed yet.
     pub fn new() -> Self {
-        Steady { missed: Duration::ZERO, planned: None }
+        Self::default()
     }
 
-    /// The thread is about to wait until `until` (steady time) at most: how long that is.
-    pub fn wait(&mut self, real: Instant, until: Option<Instant>) -> Option<Duration> {
-        self.planned = until.map(|at| at + self.missed);
-        self.planned.map(|at| at.saturating_duration_since(real))
-    }
-
-    /// Steady time, given the real one; to be called first after every wait.
-    pub fn now(&mut self, real: Instant) -> Instant {
-        if let Some(planned) = self.planned.take() {
-            let late = real.saturating_duration_since(planned);
-            if late > LATENESS_MAX {
+    /// Steady time, given the real one and the steady time for which the clock is set.
+    pub fn now(&mut self, real: Instant, armed: Option<Instant>) -> Instant {
+        let now = real.checked_sub(self.missed).unwrap_or(real);
+        match armed.map(|armed| (armed, now.saturating_duration_since(armed))) {
+            Some((armed, late)) if late > LATENESS_MAX => {
                 self.missed += late;
+                armed
             }
+            _ => now,
         }
-        real.checked_sub(self.missed).unwrap_or(real)
-    }
-}
-
-impl Default for Steady {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -104,11 +92,13 @@ mod tests {
     #[test]
     fn stopped_time_does_not_count() {
         let (mut steady, start) = (Steady::new(), Instant::now());
-        assert_eq!(steady.wait(start, Some(start + ms(500))), Some(ms(500)));
-        assert_eq!(steady.now(start + ms(700)), start + ms(700), "a busy machine is no gap");
-        steady.wait(start + ms(700), Some(start + ms(1700)));
-        assert_eq!(steady.now(start + ms(61_700)), start + ms(1700));
-        assert_eq!(steady.wait(start + ms(61_700), Some(start + ms(2700))), Some(ms(1000)));
-        assert_eq!(steady.now(start + ms(62_000)), start + ms(2000));
+        assert_eq!(
+            steady.now(start + ms(700), Some(start + ms(500))),
+            start + ms(700),
+            "a busy machine is no gap"
+        );
+        assert_eq!(steady.now(start + ms(61_700), Some(start + ms(1700))), start + ms(1700));
+        assert_eq!(steady.now(start + ms(62_000), Some(start + ms(2700))), start + ms(2000));
+        assert_eq!(steady.now(start + ms(99_000), None), start + ms(39_000), "nothing was expected");
     }
 }

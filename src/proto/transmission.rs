@@ -377,6 +377,16 @@ impl Transmission {
         &self.links
     }
 
+    /// Whether legs and stream are checked by CRC-32.
+    pub fn is_checked(&self) -> bool {
+        self.settings.checked
+    }
+
+    /// Connections that it may have.
+    pub fn connections(&self) -> usize {
+        self.lines.len()
+    }
+
     /// Counters of one connection.
     pub fn line_stats(&self, worker: usize) -> LineStats {
         self.lines[worker].stats

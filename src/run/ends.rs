@@ -13,7 +13,6 @@ use crate::message;
 use crate::plan::{EdgePlan, Plan};
 use crate::proto::hello::Features;
 use crate::proto::way::Way;
-use crate::run::hub::Announce;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,14 +89,10 @@ impl Ends {
         }
     }
 
-    /// Who wants to hear of the far end's features, in this direction.
-    pub fn announce(&self, way: Way) -> Option<Announce> {
-        match &self.edge {
-            Edge::Tunnel(tunnel) => {
-                let tunnel = tunnel.clone();
-                Some(Box::new(move |features| tunnel.meet(way, features)))
-            }
-            Edge::Stdio | Edge::Exec(_) => None,
+    /// The far end of a stream was met: what it makes use of.
+    pub fn meet(&self, way: Way, features: Features) {
+        if let Edge::Tunnel(tunnel) = &self.edge {
+            tunnel.meet(way, features);
         }
     }
 

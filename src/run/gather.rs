@@ -1,13 +1,12 @@
-//! How the directions of a process end, as one result.
+//! How the streams of a process end, as one result.
 //!
-//! Each direction ends by itself; the process by the first that failed. What fails while the other goes on
-//! is told at once, what ends both is told once. Directions that share their connections do not end by themselves:
-//! a stream may be settled while its direction still keeps them, one that ends releases the other, and one that fails
-//! in any way but by a verdict stops it.
+//! The first stream that failed decides. What fails while the other stream goes on is told at once, what ends both is
+//! told once. Streams that share their connections see to each other within their session; two sessions are
+//! independent, unless their ends need both.
 
+use super::Sessions;
 use super::ends::Ends;
-use super::hub::Order;
-use super::{Directions, no_thread};
+use super::no_thread;
 use crate::error::Failure;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
@@ -16,90 +15,89 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::time::Duration;
 
-/// Directions that end for one reason do so within this time.
+/// Streams that end for one reason do so within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// What is heard of a direction.
+/// What is heard of a session.
 pub enum News {
-    /// Its stream was judged; it goes on for the sake of the other.
-    Settled(Outcome),
+    /// One of its streams was judged.
+    Settled(Way, Outcome),
     /// It has ended.
-    Ended(io::Result<Outcome>),
+    Ended(io::Result<()>),
 }
 
-/// The first failure, once every direction has ended.
+/// The first failure, once every session has ended. `shared`: there is one session with two streams.
 ///
 /// # Errors
 /// That failure.
-pub fn gather(news: &Receiver<(Way, News)>, directions: &Directions, ends: &Ends) -> Result<(), Failure> {
-    let mut gathered = Gathered { directions, ends, settled: [false; 2], first: None, untold: false };
-    loop {
+pub fn gather(news: &Receiver<News>, sessions: &Sessions, ends: &Ends, shared: bool) -> Result<(), Failure> {
+    let mut gathered =
+        Gathered { sessions, ends, shared, running: sessions.all().len(), first: None, untold: false };
+    while gathered.running > 0 {
         match news.recv_timeout(if gathered.untold { TOGETHER } else { Duration::MAX }) {
-            Ok((way, news)) => gathered.hear(way, news),
-            Err(RecvTimeoutError::Disconnected) => return gathered.first.map_or(Ok(()), Err),
+            Ok(News::Settled(way, ending)) => gathered.settled(way, ending),
+            Ok(News::Ended(ended)) => gathered.ended(ended),
+            Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => gathered.tell(),
         }
     }
+    gathered.first.map_or(Ok(()), |(failure, _)| Err(failure))
 }
 
 struct Gathered<'a> {
-    directions: &'a Directions,
+    sessions: &'a Sessions,
     ends: &'a Ends,
-    /// Directions whose stream was judged: how they end says nothing more about it.
-    settled: [bool; 2],
-    first: Option<Failure>,
-    /// The other direction may go on after the first failure, and the user has not been told.
+    shared: bool,
+    /// Sessions that have not ended.
+    running: usize,
+    /// The first failure, and the bare reason.
+    first: Option<(Failure, String)>,
+    /// Another stream may go on after the first failure, and the user has not been told.
     untold: bool,
 }
 
 impl Gathered<'_> {
-    fn hear(&mut self, way: Way, news: News) {
-        match news {
-            News::Settled(ending) => {
-                self.settled[way as usize] = true;
-                self.directions.tell_other(way, Order::OtherSettled);
-                if let Err(failure) = self.judge(way, ending) {
-                    self.fail(failure, self.ends.need_both());
-                }
-            }
-            News::Ended(ending) => {
-                let ended = ending.map_err(no_thread).and_then(|ending| self.judge(way, ending));
-                match ended {
-                    Ok(()) if self.directions.shared => self.directions.release(way),
-                    Ok(()) => {}
-                    // the connections are gone: that is the other direction's failure, if it needs them still
-                    Err(failure) if self.settled[way as usize] => self.stop(&failure),
-                    Err(failure) => self.fail(failure, self.directions.shared || self.ends.need_both()),
-                }
-            }
+    fn settled(&mut self, way: Way, ending: Outcome) {
+        if let Some(session) = self.sessions.all().iter().find(|session| session.ways().any(|w| w == way)) {
+            message::note(1, || session.summary(way).to_string());
+        }
+        let why = ending.sentence.clone();
+        if let Err(failure) = self.judge(way, ending) {
+            self.fail(failure, why);
         }
     }
 
-    fn fail(&mut self, failure: Failure, both: bool) {
+    fn ended(&mut self, ended: io::Result<()>) {
+        self.running -= 1;
+        if let Err(failure) = ended.map_err(no_thread) {
+            let why = failure.sentence.clone();
+            self.fail(failure, why);
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, why: String) {
         self.ends.abandon();
-        if both {
-            self.stop(&failure);
+        if self.ends.need_both() {
+            self.sessions.stop(&Outcome::here(Status::Incomplete, failure.sentence.clone()));
         }
         match &self.first {
-            None => (self.first, self.untold) = (Some(failure), !(both && self.directions.shared)),
-            Some(told) if told.sentence == failure.sentence => {}
+            None => (self.first, self.untold) = (Some((failure, why)), true),
+            Some((_, told)) if *told == why => {}
             Some(_) => message::say(failure.sentence),
         }
     }
 
-    fn stop(&self, failure: &Failure) {
-        self.directions.stop(&Outcome::here(Status::Incomplete, failure.sentence.clone()));
-    }
-
     fn tell(&mut self) {
-        self.first.iter().for_each(|e| message::say(format_args!("{e}; the other direction goes on")));
+        if let Some((failure, _)) = &self.first {
+            message::say(format_args!("{failure}; the other direction goes on"));
+        }
         self.untold = false;
     }
 
     fn judge(&self, way: Way, ending: Outcome) -> Result<(), Failure> {
         let peer = match way {
             // what the peer says ends both, and is told once
-            _ if self.directions.shared => "the peer",
+            _ if self.shared => "the peer",
             Way::In => "the sender",
             Way::Out => "the receiver",
         };

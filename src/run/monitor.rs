@@ -1,15 +1,15 @@
 //! What the person at the terminal sees while it runs: reports on demand, and the live line.
 //!
-//! A thread of its own: asks the hubs for figures, waits for the terminal, and is the only one that does both. A
-//! hub answers in passing, a terminal that takes nothing stops this thread alone, and a direction that does not
-//! answer is shown as it was last. Control characters go to terminals only, and only to one that is ours.
+//! A thread of its own: looks at the sessions, waits for the terminal, and is the only one that does both. A terminal
+//! that takes nothing stops this thread alone. Control characters go to terminals only, and only to one that is ours.
 
 use crate::message;
 use crate::plan::{EdgePlan, Plan, Progress};
+use crate::proto::way::Way;
 use crate::report::{self, Phase, Snapshot};
-use crate::run::hub::Asker;
-use crate::run::spawn;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
+use crate::session::Handle;
+use crate::sys::thread::spawn;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,13 +30,12 @@ const ANSWER: Duration = Duration::from_millis(500);
 /// Parts of the bar.
 const STEPS: u64 = 1000;
 
-/// Puts a question to a direction; false if that is over.
-pub type Ask = Box<dyn Fn(Asker) -> bool + Send>;
-
-/// A direction that can be asked.
+/// A stream that can be asked.
 pub struct Subject {
-    /// How.
-    pub ask: Ask,
+    /// Its session.
+    pub session: Handle,
+    /// Which of the session's.
+    pub way: Way,
     /// The stream's size, where that is known beforehand.
     pub expected: Option<u64>,
 }
@@ -107,7 +106,7 @@ impl Thread {
                     self.live.show(&self.views);
                 }
                 Ok(Request::End(_done)) => {
-                    self.views.iter_mut().for_each(View::catch_up);
+                    self.look();
                     return self.live.end(&self.views);
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -116,12 +115,12 @@ impl Thread {
     }
 
     fn look(&mut self) {
-        self.views.iter_mut().for_each(|view| view.ask(false));
+        self.views.iter_mut().for_each(|view| view.look(false));
     }
 
     fn report(&mut self) {
         for view in &mut self.views {
-            view.ask(true);
+            view.look(true);
             if let Some(snapshot) = &view.last {
                 message::say_text(&report::render(snapshot));
             }
@@ -129,46 +128,22 @@ impl Thread {
     }
 }
 
-/// One direction, as it was seen last.
+/// One stream, as it was seen last.
 struct View {
     subject: Subject,
-    answers: (Sender<Snapshot>, Receiver<Snapshot>),
     last: Option<Snapshot>,
 }
 
 impl View {
     fn new(subject: Subject) -> Self {
-        View { subject, answers: unbounded(), last: None }
+        View { subject, last: None }
     }
 
-    /// Asks and waits for the answer, with what the kernels know if that is wanted too.
-    fn ask(&mut self, in_depth: bool) {
-        self.catch_up();
-        let (sender, kernels) = unbounded();
-        let asker = Asker { snapshots: self.answers.0.clone(), kernels: in_depth.then_some(sender) };
-        if !(self.subject.ask)(asker) {
-            return;
-        }
-        let deadline = Instant::now() + ANSWER;
-        let Ok(mut snapshot) = self.answers.1.recv_deadline(deadline) else { return };
-        while let Ok((number, kernel)) = kernels.recv_deadline(deadline) {
-            let up = |c: &&mut report::Connection| c.number == number && c.state.is_up();
-            if let Some(connection) = snapshot.connections.iter_mut().find(up) {
-                connection.kernel = Some(kernel);
-            }
-        }
-        self.keep(snapshot);
-    }
-
-    /// Takes what came unasked: the last word of a direction that has ended.
-    fn catch_up(&mut self) {
-        while let Ok(snapshot) = self.answers.1.try_recv() {
-            self.keep(snapshot);
-        }
-    }
-
-    fn keep(&mut self, snapshot: Snapshot) {
-        self.last = Some(Snapshot { expected: self.subject.expected, ..snapshot });
+    /// Looks, with what the kernels know if that is wanted too.
+    fn look(&mut self, in_depth: bool) {
+        let Subject { session, way, expected } = &self.subject;
+        let snapshot = session.snapshot(*way, in_depth);
+        self.last = snapshot.map(|snapshot| Snapshot { expected: *expected, ..snapshot });
     }
 }
 
@@ -359,7 +334,7 @@ mod tests {
         let (end, over) = unbounded();
         let ask: Ask = Box::new(move |asker| end.send(asker.snapshots).is_err());
         let mut view = View::new(Subject { ask, expected: Some(7) });
-        view.ask(false);
+        view.look(false);
         assert_eq!(view.last, None);
         let last = snapshot(Phase::Over(Ok(())));
         over.recv().unwrap().send(last.clone()).unwrap();
@@ -383,7 +358,7 @@ mod tests {
             asker.snapshots.send(snapshot(Phase::Moving)).is_ok()
         });
         let mut view = View::new(Subject { ask, expected: None });
-        view.ask(true);
+        view.look(true);
         let connections = view.last.unwrap().connections;
         assert_eq!(connections[0].kernel, None);
         assert_eq!(connections[1].kernel, Some(kernel));

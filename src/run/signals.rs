@@ -1,14 +1,14 @@
 //! Signals: ends that tell the peer first, reports, and the verbosity.
 //!
-//! A thread of its own hears them; handlers do nothing. The first signal to end aborts every direction and
-//! is remembered, so that the process can end by it; the second one ends at once.
+//! A thread of its own hears them, all others block them. Handlers only take note. The first signal to end aborts
+//! every direction and is remembered, so that the process can end by it; the second one ends at once.
 
 use crate::endpoint::exec;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
-use crate::run::Directions;
+use crate::run::Sessions;
 use crate::run::monitor::Monitor;
-use crate::sys::signal::{any_pending, end_by, ignored_at_start};
+use crate::sys::signal::{ASKING, any_pending, block, end_by, ignored_at_start, unblock};
 use crate::sys::thread::spawn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
@@ -42,7 +42,7 @@ pub fn ending() -> Option<i32> {
 static HEARD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Whether this process has been asked to end, be it that the signal is still on its way to the thread that
-/// acts on it. False until signals are watched.
+/// acts on it. False until signals are heard. To be asked by a thread that blocks them, as all do but that one.
 pub fn is_asked_to_end() -> bool {
     // in this order: what is no longer pending has been heard
     HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst))
@@ -56,11 +56,13 @@ fn heeded() -> Vec<i32> {
 /// Signals are heard, and nobody acts on them yet.
 pub struct Heard(Signals);
 
-/// Hears signals from now on. Those that were ignored when the process started stay ignored.
+/// Hears signals from now on. Those that were ignored when the process started stay ignored. The calling thread, and
+/// all that it starts from now on, are not interrupted by them.
 ///
 /// # Errors
 /// The kernel's.
 pub fn hear() -> io::Result<Heard> {
+    block(ASKING).forget();
     let ends = heeded();
     let heard = HEARD.get_or_init(Arc::default);
     for end in &ends {
@@ -74,24 +76,25 @@ impl Heard {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn watch(mut self, directions: Directions, monitor: Monitor) -> io::Result<()> {
+    pub fn watch(mut self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         spawn("signals", move || {
+            unblock(ASKING);
             for signal in self.0.forever() {
                 match signal {
                     SIGUSR2 => message::raise(),
                     report if REPORT.contains(&report) => monitor.report(),
-                    end => stop(&directions, end),
+                    end => stop(&sessions, end),
                 }
             }
         })
     }
 }
 
-fn stop(directions: &Directions, signal: i32) {
+fn stop(sessions: &Sessions, signal: i32) {
     if ENDING.swap(signal, Ordering::SeqCst) != 0 {
         exec::kill();
         end_by(signal);
     }
     let name = signal_name(signal).unwrap_or("a signal");
-    directions.stop(&Outcome::here(Status::Incomplete, format!("ended by {name}")));
+    sessions.stop(&Outcome::here(Status::Incomplete, format!("ended by {name}")));
 }

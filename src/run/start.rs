@@ -1,151 +1,147 @@
-//! From the plan of a direction to the direction, or the two that share its connections: built and not started.
+//! From the plan of a direction to its session: built and not started.
 
 use super::ends::Ends;
-use super::hub::{rx, tx};
-use super::{accept, conn, dial};
+use super::gather::News;
+use super::signals;
+use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;
-use crate::error::Failure;
+use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::{Common, LinkPlan, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::plan::{Common, Plan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
-use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
-use crate::proto::sharing::Sharing;
-use crate::proto::way::Way;
-use crate::proto::{reception, transmission};
+use crate::proto::leg::LEG_MAX;
+use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
+use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, accept, orders};
+use crate::wording::word;
 use crossbeam_channel::Sender;
+use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
-
-/// The receiving direction of a process, ready to start.
-pub type Receive = (rx::Start, Sender<rx::Event>);
-
-/// The sending direction of a process, ready to start; and the stream's size, where it is known.
-pub type Transmit = (tx::Start, Sender<tx::Event>, Option<u64>);
+use std::sync::Arc;
 
 /// What this program can do with a stream, whatever its ends are: a sender that tunnels is met by one that does not
 /// with its bytes as they are.
 const ABILITIES: Features = Features(Features::CHECKSUM.0 | Features::TUNNEL.0);
 
-/// Everything that both directions are made from.
+/// Everything that all sessions are made from.
 pub struct Parts<'a> {
-    /// What holds for both.
+    /// What holds for all.
     pub common: &'a Common,
     /// Where streams come from and go to.
-    pub ends: &'a Ends,
+    pub ends: &'a Arc<Ends>,
     /// What is done to connections on purpose.
     pub hazard: Hazard,
+    /// Where it is heard how streams end.
+    pub news: Sender<News>,
+    /// The size of the stream that goes out, where its source knows that.
+    pub source_size: Cell<Option<u64>>,
 }
 
 impl Parts<'_> {
-    /// A receiving direction, listening already; with `duplex` also the sending one that goes over its connections.
+    /// A session that listens already; with `duplex` it sends a stream as well.
     ///
     /// # Errors
     /// The port is taken, stdout or stdin is closed, or the kernel refuses the congestion control.
-    pub fn receive(&self, plan: &ReceivePlan) -> Result<(Receive, Option<Transmit>), Failure> {
-        let sink = self.ends.sink()?;
-        let lent = plan.duplex.as_ref().map(|stream| self.lent(stream)).transpose()?;
+    pub fn receive(&self, plan: &ReceivePlan) -> Result<Start, Failure> {
+        let duplex = if plan.duplex.is_some() { Features::DUPLEX } else { Features::NONE };
+        let receives = self.incoming(duplex)?;
+        let sends = plan.duplex.as_ref().map(|stream| self.outgoing(stream)).transpose()?;
         let listener = listen(plan)?;
-        let sharing = if lent.is_some() { Sharing::Owner } else { Sharing::Sole };
-        let settings = self.reception(sharing);
-        let features = if lent.is_some() { ABILITIES | Features::DUPLEX } else { ABILITIES };
         let expectations = Expectations {
             checkphrase: self.common.checkphrase,
-            features,
-            duplex: lent.is_some(),
+            features: ABILITIES | duplex,
+            duplex: sends.is_some(),
             initiates: self.ends.features().contains(Features::INITIATES),
         };
-        let (mut start, orders) =
-            rx::Start::new(settings, expectations, listener, sink, self.hazard.clone()).map_err(cannot)?;
-        if let Some(announce) = self.ends.announce(Way::In) {
-            start.on_meeting(announce);
-        }
-        if let (Some((tx, ear, _)), Some(stream)) = (&lent, &plan.duplex) {
-            start.lend_to(tx.lender(ear.clone()), stream.congestion.clone());
-        }
-        Ok(((start, orders), lent))
+        self.session(Approach::Listen(listener, expectations), sends, Some(receives))
     }
 
-    /// A sending direction; with `duplex` also the receiving one that borrows its connections.
+    /// A session that dials; with `duplex` it receives a stream as well.
     ///
     /// # Errors
     /// stdin or stdout is closed, or the kernel refuses the congestion control.
-    pub fn transmit(&self, plan: &TransmitPlan) -> Result<(Transmit, Option<Receive>), Failure> {
-        let (sharing, duplex) = match plan.duplex {
-            true => (Sharing::Owner, Features::DUPLEX),
-            false => (Sharing::Sole, Features::NONE),
-        };
-        let mut borrower = plan.duplex.then(|| self.borrowing()).transpose()?;
+    pub fn transmit(&self, plan: &TransmitPlan) -> Result<Start, Failure> {
+        let duplex = if plan.duplex { Features::DUPLEX } else { Features::NONE };
+        let receives = plan.duplex.then(|| self.incoming(duplex)).transpose()?;
         let checksum = if plan.checksum { Features::CHECKSUM } else { Features::NONE };
-        let settings = transmission::Settings {
+        let config = DiallerConfig {
+            hello: self.hello(checksum | duplex),
             links: plan.links.iter().map(ToString::to_string).collect(),
-            workers: plan.threads,
+            connections: plan.threads,
+            patience: self.common.patience,
             checked: plan.checksum,
-            sharing,
-            ..self.transmission(checksum | duplex)
+            seed: rand::random(),
         };
-        let rx = borrower.as_mut().map(|(start, _)| start);
-        let transmit = self.sending(settings, plan.links.clone(), &plan.stream, rx)?;
-        Ok((transmit, borrower))
+        let sends = self.outgoing(&plan.stream)?;
+        self.session(Approach::Dial(plan.links.clone(), Box::new(config)), Some(sends), receives)
     }
 
-    /// A receiving direction without connections of its own.
-    fn borrowing(&self) -> Result<Receive, Failure> {
-        let sink = self.ends.sink()?;
-        let settings = self.reception(Sharing::Borrower);
-        let (mut start, orders) =
-            rx::Start::borrowing(settings, sink, self.hazard.clone()).map_err(cannot)?;
-        if let Some(announce) = self.ends.announce(Way::In) {
-            start.on_meeting(announce);
+    /// The size of the stream that goes out, where it is known: that of the file, up to the limit; prbs ends at the
+    /// limit alone.
+    pub fn size(&self, plan: &Plan) -> Option<u64> {
+        let received = plan.receive.as_ref().and_then(|receive| receive.duplex.as_ref());
+        let stream = plan.transmit.as_ref().map(|transmit| &transmit.stream).or(received);
+        let limit = stream.and_then(|stream| stream.leglimit).map(|legs| legs * LEG_MAX as u64);
+        match (self.source_size.get(), limit) {
+            (Some(size), Some(limit)) => Some(size.min(limit)),
+            (None, limit) if self.common.prbs.is_some() => limit,
+            (size, _) => size,
         }
-        Ok((start, orders))
     }
 
-    /// A sending direction without connections of its own.
-    fn lent(&self, stream: &StreamPlan) -> Result<Transmit, Failure> {
-        let settings = transmission::Settings {
-            workers: CONNECTIONS_MAX,
-            sharing: Sharing::Borrower,
-            ..self.transmission(Features::NONE)
-        };
-        self.sending(settings, Vec::new(), stream, None)
-    }
-
-    fn sending(
+    fn session(
         &self,
-        settings: transmission::Settings,
-        links: Vec<LinkPlan>,
-        stream: &StreamPlan,
-        borrower: Option<&mut rx::Start>,
-    ) -> Result<Transmit, Failure> {
-        if let Some(name) = &stream.congestion {
-            dial::check_congestion(name).map_err(Failure::network)?;
-        }
-        let source = self.ends.source()?;
-        let size = size(stream, self.common, source.size());
-        let (charmode, stream) = (self.common.charmode, stream.clone());
-        let setup = tx::Setup { settings, links, stream, charmode, source };
-        let (mut start, orders) = tx::Start::new(setup, &self.hazard, borrower).map_err(cannot)?;
-        if let Some(announce) = self.ends.announce(Way::Out) {
-            start.on_meeting(announce);
-        }
-        Ok((start, orders, size))
+        approach: Approach,
+        sends: Option<Outgoing>,
+        receives: Option<Incoming>,
+    ) -> Result<Start, Failure> {
+        let (inseparable, hazard) = (self.ends.need_both(), self.hazard.clone());
+        let names = match &approach {
+            Approach::Dial(_, config) => config.links.clone(),
+            Approach::Listen(..) => Vec::new(),
+        };
+        let setup = Setup { approach, sends, receives, inseparable, hazard, hear: self.hear(names) };
+        Start::new(setup).map_err(|e| Failure::network(format!("cannot start: {}", reason(&e))))
     }
 
-    fn reception(&self, sharing: Sharing) -> reception::Settings {
-        let duplex = if sharing == Sharing::Sole { Features::NONE } else { Features::DUPLEX };
-        reception::Settings {
+    /// Who hears how a session goes: the ends of its streams, the user, and whoever gathers its outcome. Links are
+    /// told to the user by these names.
+    fn hear(&self, names: Vec<String>) -> Hear {
+        let (ends, news) = (self.ends.clone(), self.news.clone());
+        let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
+        Box::new(move |event| match event {
+            orders::News::Met(way, features) => ends.meet(way, features),
+            orders::News::Tell(event) => message::note(event.level(), || word(&event, &name)),
+            // nobody gathers any more: it came too late
+            orders::News::Settled(way, ending) => drop(news.send(News::Settled(way, ending))),
+        })
+    }
+
+    fn incoming(&self, features: Features) -> Result<Incoming, Failure> {
+        let config = InboundConfig {
             instance: random_id(),
             buffer: self.common.buffer,
             patience: self.common.patience,
-            features: Features::CHECKSUM | self.ends.features() | duplex,
-            sharing,
-        }
+            features: Features::CHECKSUM | self.ends.features() | features,
+        };
+        Ok(Incoming { sink: self.ends.sink()?, config })
     }
 
-    /// Of a sender that makes use of these features and those of its ends, without links and workers.
-    fn transmission(&self, features: Features) -> transmission::Settings {
+    fn outgoing(&self, stream: &StreamPlan) -> Result<Outgoing, Failure> {
+        if let Some(name) = &stream.congestion {
+            check_congestion(name).map_err(Failure::network)?;
+        }
+        let source = self.ends.source()?;
+        self.source_size.set(source.size());
+        let (charmode, stream) = (self.common.charmode, stream.clone());
+        let config = OutboundConfig { buffer: self.common.buffer };
+        Ok(Outgoing { config, stream, charmode, source, is_asked_to_end: signals::is_asked_to_end })
+    }
+
+    /// What every hello of a sender says that makes use of these features and those of its ends.
+    fn hello(&self, features: Features) -> Hello {
         let duplex = features.contains(Features::DUPLEX);
-        let hello = Hello {
+        Hello {
             session: random_id(),
             instance: None,
             direction: if duplex { Direction::Duplex } else { Direction::Transmit },
@@ -157,15 +153,6 @@ impl Parts<'_> {
             features: features | self.ends.features(),
             buffer: self.common.buffer,
             options: Vec::new(),
-        };
-        transmission::Settings {
-            hello,
-            links: Vec::new(),
-            workers: 0,
-            patience: self.common.patience,
-            checked: false,
-            seed: rand::random(),
-            sharing: Sharing::Sole,
         }
     }
 }
@@ -173,7 +160,7 @@ impl Parts<'_> {
 fn listen(plan: &ReceivePlan) -> Result<TcpListener, Failure> {
     let place =
         plan.address.map_or_else(|| format!("port {}", plan.port), |a| format!("{a} port {}", plan.port));
-    let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", conn::reason(&e)));
+    let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", reason(&e)));
     let listener = accept::listen(plan.address, plan.port).map_err(cannot)?;
     let port = listener.local_addr().map_err(cannot)?.port();
     if plan.port == 0 || rustix::termios::isatty(io::stderr()) {
@@ -182,20 +169,6 @@ fn listen(plan: &ReceivePlan) -> Result<TcpListener, Failure> {
     Ok(listener)
 }
 
-fn cannot(error: io::Error) -> Failure {
-    Failure::network(format!("cannot start: {}", conn::reason(&error)))
-}
-
 fn random_id() -> Id {
     Id::new(rand::random())
-}
-
-/// The stream's size, where it is known: that of the file, up to the limit; prbs ends at the limit alone.
-fn size(plan: &StreamPlan, common: &Common, source: Option<u64>) -> Option<u64> {
-    let limit = plan.leglimit.map(|legs| legs * LEG_MAX as u64);
-    match (source, limit) {
-        (Some(size), Some(limit)) => Some(size.min(limit)),
-        (None, limit) if common.prbs.is_some() => limit,
-        (size, _) => size,
-    }
 }

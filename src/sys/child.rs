@@ -1,8 +1,10 @@
 //! Commands that do not outlive us, and how they ended.
 #![allow(unsafe_code)]
 
+use crate::sys::signal::Mask;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// How a command ended.
@@ -39,6 +41,17 @@ pub fn await_exit(pid: u32) -> io::Result<Exit> {
     }
 }
 
+/// The command begins with the signals blocked that this process began with, not with what our threads block.
+pub fn begin_with_our_mask(command: &mut Command) {
+    let mask = Mask::at_start();
+    let restore = move || {
+        mask.restore();
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor locks.
+    unsafe { command.pre_exec(restore) };
+}
+
 /// Has the kernel send SIGTERM to the command when we die, however that comes about.
 ///
 /// The kernel takes the death of the _thread_ that spawns the command for ours, so that one has to live as
@@ -49,7 +62,6 @@ pub fn await_exit(pid: u32) -> io::Result<Exit> {
 #[cfg(target_os = "linux")]
 pub fn die_with_parent(command: &mut Command) {
     use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
-    use std::os::unix::process::CommandExt;
     let us = getpid();
     let ask = move || {
         set_parent_process_death_signal(Some(Signal::TERM))?;

@@ -45,7 +45,20 @@ impl Region {
         // SAFETY: no address is asked for, so no other mapping is touched.
         let start = unsafe { mmap_anonymous(null_mut(), len, access, MapFlags::PRIVATE) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Region { start, len })
+        let region = Region { start, len };
+        region.keep_from_children();
+        Ok(region)
+    }
+
+    /// A process that is forked does not get it: it would share the pages, and writing to them would copy them all.
+    fn keep_from_children(&self) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the mapping is this value's own, and the advice changes no byte of it. A child that knows of this
+        // value must not use it; those of this program use nothing of what they share.
+        let _ = unsafe {
+            let advice = rustix::mm::Advice::LinuxDontFork;
+            rustix::mm::madvise(self.start.as_ptr().cast(), self.len, advice)
+        };
     }
 
     /// `len` bytes, a multiple of [`HUGE_PAGE`], that begin where a huge page can: one fault and one entry of the

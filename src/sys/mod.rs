@@ -6,6 +6,7 @@
 
 pub mod child;
 pub mod event;
+pub mod guard;
 pub mod interface;
 pub mod memory;
 pub mod pipe;
@@ -13,3 +14,4 @@ pub mod signal;
 pub mod socket;
 pub mod stdio;
 pub mod thread;
+mod title;

@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// 64 is left out.
 static IGNORED: AtomicU64 = AtomicU64::new(0);
 
+/// The signals that were blocked when the process was executed, in the same way.
+static BLOCKED: AtomicU64 = AtomicU64::new(0);
+
 /// Whether whoever started the program had this signal ignored, as `nohup` does with SIGHUP; such a signal
 /// should stay ignored. Elsewhere than on Linux: false.
 pub fn ignored_at_start(signo: i32) -> bool {
@@ -25,13 +28,11 @@ pub fn ignored_at_start(signo: i32) -> bool {
 /// ended it. Where that cannot be (the first process of a namespace, which no default action ends; a signal
 /// that ends nothing), the status is 128 + `signo`, as a shell would say it.
 pub fn end_by(signo: i32) -> ! {
-    // SAFETY: all structs are initialised before use; `raise` and `_exit` touch no memory of ours.
+    // SAFETY: the default action runs no code of ours.
+    unsafe { set_action(signo, libc::SIG_DFL) };
+    change_mask(libc::SIG_UNBLOCK, &set_of([signo].into_iter())).forget();
+    // SAFETY: `raise` and `_exit` touch no memory of ours.
     unsafe {
-        set_action(signo, libc::SIG_DFL);
-        let mut set: libc::sigset_t = zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, signo);
-        libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, null_mut());
         libc::raise(signo);
         libc::_exit(128 + signo)
     }
@@ -54,23 +55,96 @@ pub fn kill_group(pid: u32, signo: i32) -> io::Result<()> {
     Ok(kill_process_group(pid, signal)?)
 }
 
-/// Whether one of these signals has been sent to this process and not been taken by any of its threads yet.
+/// The signals by which somebody asks the process for something: to end, to report, to say more. One thread hears
+/// them, all others block them.
+#[cfg(not(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd")))]
+pub const ASKING: &[i32] = &[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
+/// The signals by which somebody asks the process for something: to end, to report, to say more. One thread hears
+/// them, all others block them.
+#[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
+pub const ASKING: &[i32] =
+    &[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGINFO];
+
+/// What a thread blocked before.
+#[must_use = "the signals stay blocked unless it is restored or forgotten"]
+pub struct Mask(libc::sigset_t);
+
+impl Mask {
+    /// The mask that the process was executed with; where that is not known, nothing is blocked.
+    pub fn at_start() -> Mask {
+        let blocked = BLOCKED.load(Ordering::Relaxed);
+        let signos: [i32; 63] = std::array::from_fn(|at| at as i32 + 1);
+        Mask(set_of(signos.into_iter().filter(|signo| blocked & (1 << signo) != 0)))
+    }
+
+    /// Makes it the calling thread's. Safe between fork and exec.
+    pub fn restore(&self) {
+        // SAFETY: the set is initialised, and the old one not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, null_mut()) };
+    }
+
+    /// The blocking stays, for as long as the thread lives.
+    pub fn forget(self) {}
+}
+
+/// Blocks these signals in the calling thread; what it blocked before.
+pub fn block(signos: &[i32]) -> Mask {
+    change_mask(libc::SIG_BLOCK, &set_of(signos.iter().copied()))
+}
+
+/// Blocks every signal that can be in the calling thread; what it blocked before.
+pub fn block_all() -> Mask {
+    // SAFETY: a zeroed set is valid to be written to.
+    let mut all: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: the pointer is to a set of our own.
+    unsafe { libc::sigfillset(&mut all) };
+    change_mask(libc::SIG_BLOCK, &all)
+}
+
+/// The calling thread is the one that hears these signals, unless they were blocked when the process was executed.
+pub fn unblock(signos: &[i32]) {
+    let blocked = BLOCKED.load(Ordering::Relaxed);
+    let ours = signos.iter().copied().filter(|signo| blocked & (1 << signo) == 0);
+    change_mask(libc::SIG_UNBLOCK, &set_of(ours)).forget();
+}
+
+/// Whether one of these signals has been sent to this process, or to the calling thread, and not been taken by any
+/// thread yet. The kernel tells a thread only of those that it blocks itself.
 pub fn any_pending(signos: &[i32]) -> bool {
-    // The kernel tells a thread only of those that it blocks.
-    // SAFETY: the sets are initialised before use; the mask is put back.
+    // SAFETY: a zeroed set is valid to be written to.
+    let mut pending: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: both calls touch nothing but this set, which the first one fills.
     unsafe {
-        let (mut asked, mut before, mut pending): (libc::sigset_t, libc::sigset_t, libc::sigset_t) =
-            (zeroed(), zeroed(), zeroed());
-        libc::sigemptyset(&mut asked);
-        libc::sigemptyset(&mut pending);
-        for signo in signos {
-            libc::sigaddset(&mut asked, *signo);
-        }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &asked, &mut before);
         libc::sigpending(&mut pending);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &before, null_mut());
         signos.iter().any(|signo| libc::sigismember(&pending, *signo) == 1)
     }
+}
+
+fn change_mask(how: i32, signos: &libc::sigset_t) -> Mask {
+    // SAFETY: a zeroed set is valid to be written to.
+    let mut before: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: both sets are valid. It fails only for a `how` that is none.
+    unsafe { libc::pthread_sigmask(how, signos, &mut before) };
+    Mask(before)
+}
+
+fn set_of(signos: impl Iterator<Item = i32>) -> libc::sigset_t {
+    // SAFETY: a zeroed set is valid to be written to.
+    let mut set: libc::sigset_t = unsafe { zeroed() };
+    // SAFETY: the pointer is to a set of our own.
+    unsafe { libc::sigemptyset(&mut set) };
+    for signo in signos {
+        // SAFETY: as before; a number that is no signal is refused and changes nothing.
+        unsafe { libc::sigaddset(&mut set, signo) };
+    }
+    set
+}
+
+/// Sends a signal to the calling thread.
+#[cfg(test)]
+pub(crate) fn kill_thread(signo: i32) {
+    // SAFETY: the calling thread is alive.
+    unsafe { libc::pthread_kill(libc::pthread_self(), signo) };
 }
 
 fn checked(pid: u32, signo: i32) -> io::Result<(Pid, Signal)> {
@@ -89,18 +163,22 @@ static EARLY: extern "C" fn() = early;
 /// Runs before the runtime: no allocation, no panic, nothing of std but atomics.
 #[cfg(target_os = "linux")]
 extern "C" fn early() {
-    IGNORED
-        .store((1..64).filter(|&signo| is_ignored(signo)).fold(0, |set, n| set | 1 << n), Ordering::Relaxed);
+    let bits = |is: &dyn Fn(i32) -> bool| (1..64).filter(|&n| is(n)).fold(0, |set, n| set | 1 << n);
+    IGNORED.store(bits(&is_ignored), Ordering::Relaxed);
+    let mask = change_mask(libc::SIG_BLOCK, &set_of([].into_iter()));
+    // SAFETY: the set is initialised; the call only reads it.
+    BLOCKED.store(bits(&|n| unsafe { libc::sigismember(&mask.0, n) == 1 }), Ordering::Relaxed);
     ignore_early();
 }
 
 /// Sees to it that SIGUSR1 and SIGUSR2 do not end the process, not even between its start and `main`; the
-/// program's own handlers replace this. By a handler that does nothing, because a child would inherit
+/// program's own handlers replace this. Nor does SIGXFSZ: a write beyond the limit of a file's size fails with
+/// `EFBIG` instead, which is an error like any other. By a handler that does nothing, because a child would inherit
 /// "ignored", while handlers are reset to the default when a program is executed. One that was ignored
 /// at the start stays so. Called before `main` on Linux; elsewhere `main` should begin with it.
 pub fn ignore_early() {
     extern "C" fn nothing(_: libc::c_int) {}
-    for signo in [libc::SIGUSR1, libc::SIGUSR2] {
+    for signo in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGXFSZ] {
         if !is_ignored(signo) {
             // SAFETY: the handler touches nothing.
             unsafe { set_action(signo, nothing as extern "C" fn(libc::c_int) as libc::sighandler_t) };

@@ -1,17 +1,16 @@
-//! Two processes that reach each other through relays, and what is at the ends of a tunnel between them.
-//!
-//! No port is fixed, and carriers can be broken whenever a test likes.
+//! Two processes that carry a stream each way, through relays that a test can break: as two sessions, as one
+//! `duplex` session, and as a tunnel.
 
-// each test program uses a part of it
-#![allow(dead_code)]
+use super::process::{Process, Rx, millipede, tx};
+use super::relay::Relay;
+use super::tcp::connect;
+use std::net::TcpStream;
+use std::process::Stdio;
 
-use crate::relay::Relay;
-use crate::util::{DEADLINE, Process, check, feed};
-use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::thread;
+const LISTENING: &str = "millipede: listening on port ";
+const TUNNEL: &str = "millipede: tunnel on port ";
 
-/// Two processes, each of which receives from and transmits to the other.
+/// Two processes, each of which receives from and transmits to the other in a session of its own.
 pub struct Pair {
     pub a: Process,
     pub b: Process,
@@ -20,13 +19,13 @@ pub struct Pair {
 
 impl Pair {
     pub fn start(words_a: &[&str], words_b: &[&str]) -> Pair {
-        let relays = [Relay::start(), Relay::start()];
+        let relays = [Relay::to_nobody(), Relay::to_nobody()];
         let start = |to: &Relay, words: &[&str]| {
             Process::start(&[&["rx", "0", "tx", "127.0.0.1", &to.port.to_string()], words].concat())
         };
         let (a, b) = (start(&relays[1], words_a), start(&relays[0], words_b));
-        relays[0].lead_to(port(&a, "millipede: listening on port "));
-        relays[1].lead_to(port(&b, "millipede: listening on port "));
+        relays[0].lead_to(a.port(LISTENING));
+        relays[1].lead_to(b.port(LISTENING));
         Pair { a, b, relays }
     }
 
@@ -35,20 +34,23 @@ impl Pair {
         let target = target.to_string();
         let near = [&["charmode", "terminate", "0"], words].concat();
         let pair = Pair::start(&near, &[&["charmode", "initiate", "127.0.0.1", &target], words].concat());
-        Tunnel { entrance: port(&pair.a, "millipede: tunnel on port "), pair }
+        Tunnel { entrance: entrance(&pair.a), pair }
     }
 
+    /// Resets every connection; how many there were.
     pub fn kill(&self) -> usize {
-        self.relays.iter().map(Relay::kill).sum()
+        self.relays.iter().map(Relay::kill_all).sum()
     }
 
     /// Both have ended with these statuses.
+    #[track_caller]
     pub fn assert_ended(&self, a: i32, b: i32) {
         assert_eq!(self.a.end().0, Some(a), "{}\n{}", self.a, self.b);
         assert_eq!(self.b.end().0, Some(b), "{}\n{}", self.b, self.a);
     }
 }
 
+/// A tunnel between two processes.
 pub struct Tunnel {
     pub pair: Pair,
     pub entrance: u16,
@@ -60,59 +62,32 @@ impl Tunnel {
     }
 }
 
-pub fn port(process: &Process, before: &str) -> u16 {
-    process.expect(before).strip_prefix(before).unwrap().parse().unwrap()
+/// The port at which a process that terminates a tunnel listens.
+#[track_caller]
+pub fn entrance(process: &Process) -> u16 {
+    process.port(TUNNEL)
 }
 
-pub fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    // a test that would hang fails in place of it
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.set_write_timeout(Some(DEADLINE)).unwrap();
-    stream
+/// The two ends of one session with a stream each way: one listens, the other dials it through a relay.
+pub struct Duplex {
+    pub l: Rx,
+    pub d: Process,
+    pub net: Relay,
 }
 
-/// A server on a free port: `serve` is given each connection, in a thread of its own.
-pub fn server(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> u16 {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            thread::spawn(move || serve(stream));
-        }
-    });
-    port
-}
+impl Duplex {
+    pub fn start(words_l: &[&str], words_d: &[&str]) -> Duplex {
+        let words = [&["rx", "0", "duplex"], words_l].concat();
+        let l = Rx::spawn(millipede(&words).stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let net = Relay::to(l.port);
+        let d = tx(net.port, &[&["duplex"], words_d].concat());
+        Duplex { l, d, net }
+    }
 
-/// Answers with what it is sent, up to the end.
-pub fn echo(mut stream: TcpStream) {
-    let mut chunk = [0; 65536];
-    while let Ok(n) = stream.read(&mut chunk)
-        && n > 0
-        && stream.write_all(&chunk[..n]).is_ok()
-    {}
-    let _ = stream.shutdown(Shutdown::Write);
-}
-
-/// One byte there and back.
-pub fn ping(stream: &mut TcpStream, byte: u8) {
-    stream.write_all(&[byte]).unwrap();
-    let mut back = [0];
-    stream.read_exact(&mut back).unwrap();
-    assert_eq!(back, [byte]);
-}
-
-/// Writes the pattern in the background, ends, and checks that all of it comes back.
-pub fn there_and_back(mut stream: TcpStream, bytes: u64) {
-    let mut writer = stream.try_clone().unwrap();
-    let feeder = thread::spawn(move || {
-        feed(&mut writer, 0, bytes).unwrap();
-        writer.shutdown(Shutdown::Write).unwrap();
-    });
-    let mut back = Vec::new();
-    stream.read_to_end(&mut back).unwrap();
-    assert_eq!(back.len() as u64, bytes);
-    check(0, &back);
-    feeder.join().unwrap();
+    /// Both have ended with these statuses.
+    #[track_caller]
+    pub fn assert_ended(&self, l: i32, d: i32) {
+        assert_eq!(self.l.end().0, Some(l), "{}\n{}", self.l, self.d);
+        assert_eq!(self.d.end().0, Some(d), "{}\n{}", self.d, self.l);
+    }
 }

@@ -7,12 +7,13 @@
 //!
 //! It runs in a process group of its own, so that a pipeline ends as a whole. What holds throughout: as long
 //! as it has not been told the end of the stream, its stdin is open; if the stream is not completed it is
-//! ended first, and its stdin closed afterwards. It is reaped last of all, so that a signal to its group
-//! never hits anybody else.
+//! ended first, and its stdin closed afterwards. Should this process die, the guard sees to that ([`Guard`]). It is
+//! reaped last of all, so that a signal to its group never hits anybody else.
 
 use crate::error::reason;
-use crate::sys::child::{Exit, await_exit, die_with_parent, heed_children};
+use crate::sys::child::{Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children};
 use crate::sys::event::Bell;
+use crate::sys::guard::Guard;
 use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill_group;
 use crate::sys::thread::spawn;
@@ -80,7 +81,9 @@ pub(super) struct Running {
     pub(super) stdin: Mutex<Option<File>>,
     pub(super) stdout: Mutex<Option<File>>,
     /// Keeps its stdin open (or its stdout, if only that is ours), whatever the sink does.
-    pub(super) hold: Mutex<Option<OwnedFd>>,
+    hold: Mutex<Option<OwnedFd>>,
+    /// Keeps its stdin open although this process dies; there until `hold` goes or its exit is known.
+    guard: Mutex<Option<Guard>>,
     /// Held by whoever ends it; others wait for that.
     ending: Mutex<()>,
 }
@@ -135,19 +138,31 @@ impl Exec {
     fn start(&self) -> io::Result<Running> {
         let (exited, mut command) = (Bell::new()?, Command::new("sh"));
         command.arg("-c").arg(&self.command).process_group(0);
-        command.stdin(match self.takes {
-            true => Stdio::piped(),
+        begin_with_our_mask(&mut command);
+        die_with_parent(&mut command);
+        heed_children();
+        let (mut stdin, mut guard) = (None, None);
+        if self.takes {
+            let (reader, writer) = io::pipe()?;
+            let started = Guard::start(writer.as_fd())?;
+            started.watch(&mut command)?;
+            command.stdin(reader);
+            (stdin, guard) = (Some(File::from(OwnedFd::from(writer))), Some(started));
+        } else if rustix::termios::isatty(io::stdin()) {
             // in a group of its own it would be stopped if it read from the terminal
-            false if rustix::termios::isatty(io::stdin()) => Stdio::null(),
-            false => Stdio::inherit(),
-        });
+            command.stdin(Stdio::null());
+        }
         if self.gives {
             command.stdout(Stdio::piped());
         }
-        die_with_parent(&mut command);
-        heed_children();
-        let mut child = command.spawn()?;
-        let stdin = child.stdin.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+        let spawned = command.spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                guard.into_iter().for_each(Guard::dismiss);
+                return Err(error);
+            }
+        };
         let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
         let running = Running {
             name: shown(&self.command),
@@ -157,6 +172,7 @@ impl Exec {
             stdin: Mutex::new(None),
             stdout: Mutex::new(None),
             hold: Mutex::new(None),
+            guard: Mutex::new(guard),
             ending: Mutex::new(()),
         };
         if let Err(error) = running.keep(stdin, stdout) {
@@ -232,6 +248,17 @@ impl Running {
         }
     }
 
+    /// The end of its stdin is the end of the stream from now on: told to whom has taken it all.
+    pub(super) fn let_go_of_stdin(&self) {
+        locked(&self.hold).take();
+        self.dismiss_guard();
+    }
+
+    fn dismiss_guard(&self) {
+        let guard = locked(&self.guard).take();
+        guard.into_iter().for_each(Guard::dismiss);
+    }
+
     /// Waits until it has exited, for what that is worth.
     pub(super) fn verdict(&self) -> Result<(), String> {
         self.wait(None);
@@ -270,11 +297,13 @@ impl Running {
 
     /// Its number is free from now on, and its stdin closed.
     fn reap(&self) {
-        if self.exit().is_some()
-            && let Some(mut leader) = locked(&self.leader).take()
-        {
-            // it has exited, so this neither waits nor fails
-            let _ = leader.wait();
+        if self.exit().is_some() {
+            // whom it left behind was killed; afterwards its number may be somebody else's
+            self.dismiss_guard();
+            if let Some(mut leader) = locked(&self.leader).take() {
+                // it has exited, so this neither waits nor fails
+                let _ = leader.wait();
+            }
         }
         locked(&self.hold).take();
     }

@@ -145,7 +145,7 @@ impl Sink for CommandSink {
         let (running, stdin) = self.start()?;
         drained(&running, stdin)?;
         self.running = None;
-        locked(&running.hold).take();
+        running.let_go_of_stdin();
         running.verdict().map_err(SinkError::output)
     }
 }

@@ -1,0 +1,436 @@
+//! The thread that owns a connection.
+//!
+//! One that dials has one connection after another, as the core orders; one that was let in ends with its connection.
+
+use super::intake::Inbox;
+use super::writer::{Greeting, Writer};
+use super::{SOCKET, Seat, Shared, is_checked};
+use crate::channel::connect::Dialled;
+use crate::channel::hear::{self, Heard};
+use crate::channel::{Channel, failure};
+use crate::chaos::Harm;
+use crate::proto::handshake::{Hearing, WELCOME_TIME};
+use crate::proto::life::{REAP, Silence};
+use crate::proto::links::LossReason;
+use crate::session::FAREWELL;
+use crate::session::dial::Target;
+use crate::session::orders::{Order, Standing, Ticket};
+use crate::session::pump::{Inlet, ReadEnd, Stop};
+use mio::{Events, Poll};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a connection's signs of life are told, and how often while there are none.
+const QUIET_AFTER: Duration = Duration::from_secs(1);
+const QUIET_AGAIN: Duration = Duration::from_millis(500);
+
+/// A thread that dials.
+pub struct Dialling {
+    /// Its number; threads begin with different addresses of a name.
+    pub place: usize,
+    /// What it owns.
+    pub seat: Arc<Seat>,
+    /// Where it waits.
+    pub poll: Poll,
+    /// Where links lead.
+    pub targets: Vec<Arc<Target>>,
+    /// The session.
+    pub shared: Shared,
+}
+
+impl Dialling {
+    /// Works until the session is over.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(8);
+        loop {
+            match self.shared.desk.take_order(self.place) {
+                Some(Order::Dial { ticket, link, hello, timeout }) => {
+                    let dialled = self.targets[link].dial(self.place, &hello, timeout);
+                    self.answered(ticket, link, dialled, &mut events);
+                }
+                Some(Order::Finish) => return,
+                None => {
+                    // an interruption is a wake-up like any other
+                    let _ = self.poll.poll(&mut events, None);
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, ticket: Ticket, link: usize, dialled: Dialled, events: &mut Events) {
+        let (desk, place) = (&self.shared.desk, self.place);
+        match dialled {
+            Dialled::Refused(refusal) => {
+                desk.lose(ticket, |core, now| core.session.refused(now, place, &refusal));
+            }
+            Dialled::Failed(error) => {
+                desk.lose(ticket, |core, now| core.session.dial_failed(now, place, &error));
+            }
+            Dialled::Welcomed(welcomed) => {
+                let address = welcomed.channel.peer().map(|address| address.ip());
+                let (welcome, round_trip) = (welcomed.welcome, welcomed.round_trip);
+                let told = desk.tell_as(ticket, |core, now| {
+                    core.met(now, link, address);
+                    core.session.welcomed(now, place, &welcome, round_trip);
+                    is_checked(&core.session)
+                });
+                let Some(checked) = told else { return };
+                let origin = address.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
+                let channel = Arc::new(welcomed.channel);
+                let serving = Serving::new(&self.shared, &self.seat, &mut self.poll, ticket, channel.clone());
+                let origin = format!("connection {place} to {origin}");
+                serving.run(Greeting::Done, checked, Inlet::with(&welcomed.early), &origin, events);
+            }
+        }
+    }
+}
+
+/// A thread for one connection that was let in.
+pub struct Accepted {
+    /// The connection.
+    pub ticket: Ticket,
+    /// What it owns.
+    pub seat: Arc<Seat>,
+    /// Where it waits.
+    pub poll: Poll,
+    /// The connection.
+    pub channel: Channel,
+    /// The connection and its peer, as messages name them.
+    pub origin: String,
+    /// The session.
+    pub shared: Shared,
+}
+
+impl Accepted {
+    /// Works until the connection has ended.
+    pub fn run(self) {
+        let Accepted { ticket, seat, mut poll, channel, origin, shared } = self;
+        let greeting = if shared.sends { Greeting::First } else { Greeting::Done };
+        let mut events = Events::with_capacity(8);
+        let serving = Serving::new(&shared, &seat, &mut poll, ticket, Arc::new(channel));
+        serving.run(greeting, false, Inlet::new(), &origin, &mut events);
+    }
+}
+
+/// How the work on a connection ends.
+enum Ended {
+    /// The core did not know of it: why.
+    Lost(LossReason),
+    /// As the fault plan demands.
+    Harmed(Harm),
+    /// The core gave it up, or put another in its place.
+    Over,
+}
+
+/// Work on one connection.
+struct Serving<'a> {
+    shared: &'a Shared,
+    seat: &'a Arc<Seat>,
+    poll: &'a mut Poll,
+    ticket: Ticket,
+    channel: Arc<Channel>,
+    readable: bool,
+    /// Nothing is read any more, but the socket stays open.
+    mute: bool,
+    /// While mute: the peer has ended it.
+    ended: bool,
+    /// What is done to the connection when the leg under way is whole.
+    due: Option<Harm>,
+    heard: Instant,
+    /// When the peer's kernel was last seen to take bytes, and how many it had taken.
+    moved: (Instant, u64),
+    quiet_at: Instant,
+    /// The session is over: until then the connection may take to close.
+    finishing: Option<Instant>,
+    /// While finishing: the peer has closed in order.
+    heard_out: bool,
+    finished: bool,
+    /// There is more to read, and the poll need not say so.
+    more: bool,
+}
+
+impl<'a> Serving<'a> {
+    fn new(
+        shared: &'a Shared,
+        seat: &'a Arc<Seat>,
+        poll: &'a mut Poll,
+        ticket: Ticket,
+        channel: Arc<Channel>,
+    ) -> Self {
+        let now = shared.desk.now();
+        Serving {
+            shared,
+            seat,
+            poll,
+            ticket,
+            channel,
+            readable: true,
+            mute: false,
+            ended: false,
+            due: None,
+            heard: now,
+            moved: (now, 0),
+            quiet_at: now + QUIET_AFTER,
+            finishing: None,
+            heard_out: false,
+            finished: false,
+            more: true,
+        }
+    }
+
+    fn run(mut self, greeting: Greeting, checked: bool, inlet: Inlet, origin: &str, events: &mut Events) {
+        let Shared { desk, hazard, .. } = self.shared;
+        let writer =
+            Writer::new(self.heard, self.ticket, self.channel.clone(), greeting, checked, hazard.clone());
+        *self.seat.lock() = Some(writer);
+        desk.opened(self.ticket);
+        let registered = self.channel.register(self.poll.registry(), SOCKET);
+        let ended = match registered.map_err(|e| failure(&e)) {
+            Ok(()) => self.work(greeting, inlet, origin, events),
+            Err(why) => Ended::Lost(why),
+        };
+        self.channel.deregister(self.poll.registry());
+        self.close(ended);
+    }
+
+    fn work(&mut self, greeting: Greeting, inlet: Inlet, origin: &str, events: &mut Events) -> Ended {
+        let greeted = match greeting {
+            Greeting::Done => Ok(inlet),
+            Greeting::First | Greeting::Awaited => self.greet(events),
+        };
+        let worked = greeted.and_then(|inlet| self.serve(inlet, &origin.into(), events));
+        worked.err().unwrap_or(Ended::Over)
+    }
+
+    /// Waits for the far end's welcome, and tells of it.
+    fn greet(&mut self, events: &mut Events) -> Result<Inlet, Ended> {
+        let mut hearing = Hearing::new(self.heard, WELCOME_TIME);
+        let place = self.ticket.place;
+        loop {
+            let now = self.stand()?;
+            self.flush()?;
+            if let Some(welcome) = hearing.welcome().map_err(Ended::Lost)? {
+                let (desk, round_trip) = (&self.shared.desk, hearing.taken(now));
+                let told = desk.tell_as(self.ticket, |core, now| {
+                    core.session.welcomed(now, place, &welcome, round_trip);
+                    is_checked(&core.session)
+                });
+                let checked = told.ok_or(Ended::Over)?;
+                self.seat.lock().iter_mut().for_each(|writer| writer.greeted(checked));
+                return Ok(Inlet::with(&hearing.rest()));
+            }
+            match hear::read(&mut &*self.channel, &mut hearing) {
+                Ok(Heard::Bytes) => {}
+                Ok(Heard::End) => return Err(Ended::Lost(LossReason::Closed)),
+                Ok(Heard::Nothing) if hearing.until() <= now => return Err(Ended::Lost(LossReason::Silent)),
+                Ok(Heard::Nothing) => {
+                    self.more = false;
+                    self.wait(events, Some(hearing.until()))?;
+                }
+                Err(e) => return Err(Ended::Lost(failure(&e))),
+            }
+        }
+    }
+
+    /// Everything else; ends only as an error.
+    fn serve(
+        &mut self,
+        mut inlet: Inlet,
+        origin: &Arc<str>,
+        events: &mut Events,
+    ) -> Result<std::convert::Infallible, Ended> {
+        loop {
+            let now = self.stand()?;
+            let written = self.flush();
+            let end = self.read(now, &mut inlet, origin)?;
+            if let Err(Ended::Lost(why)) = written {
+                // the reason may be there to be read
+                while self.read(now, &mut inlet, origin)? == ReadEnd::More {}
+                return Err(Ended::Lost(why));
+            }
+            written?;
+            if end == ReadEnd::Blocked {
+                self.look_for_life(now)?;
+            }
+            self.flush()?;
+            self.finish(now, end)?;
+            self.more = end == ReadEnd::More;
+            let until = [self.finishing, self.wakes_at()].into_iter().flatten().min();
+            self.wait(events, until)?;
+        }
+    }
+
+    /// The time; an end if the connection is not wanted any more.
+    fn stand(&mut self) -> Result<Instant, Ended> {
+        let desk = &self.shared.desk;
+        let now = desk.now();
+        match desk.standing(self.ticket) {
+            Standing::Wanted => {}
+            Standing::Leaving => return Err(Ended::Lost(LossReason::Left)),
+            Standing::Over => return Err(Ended::Over),
+            Standing::Finishing if self.finishing.is_none() => {
+                self.finishing = Some(now + FAREWELL);
+                self.seat.lock().iter_mut().for_each(Writer::spare);
+            }
+            Standing::Finishing => {}
+        }
+        Ok(now)
+    }
+
+    /// Writes what waits.
+    fn flush(&mut self) -> Result<(), Ended> {
+        let mut writer = self.seat.lock();
+        let Some(writer) = &mut *writer else { return Ok(()) };
+        writer.flush(&self.shared.desk, u64::MAX);
+        match writer.take_harm() {
+            Some(Harm::Silence) => {
+                writer.fall_silent();
+                self.mute = true;
+            }
+            Some(harm) => return Err(Ended::Harmed(harm)),
+            None => {}
+        }
+        writer.failed().map_or(Ok(()), |why| Err(Ended::Lost(why.clone())))
+    }
+
+    /// Reads what there is, for one turn.
+    fn read(&mut self, now: Instant, inlet: &mut Inlet, origin: &Arc<str>) -> Result<ReadEnd, Ended> {
+        if self.mute {
+            return Ok(if self.ended { ReadEnd::Eof } else { ReadEnd::Blocked });
+        }
+        if !self.readable {
+            return Ok(ReadEnd::Blocked);
+        }
+        let Shared { desk, pool, hazard, .. } = self.shared;
+        let hazard = Some(hazard).filter(|_| self.finishing.is_none());
+        let due = &mut self.due;
+        let mut inbox = Inbox { desk, ticket: self.ticket, pool, origin, hazard, due };
+        let before = inlet.bytes();
+        let end = inlet.read(&mut &*self.channel, &mut inbox);
+        if inlet.bytes() > before {
+            self.heard = now;
+        }
+        match end {
+            Ok(end) => {
+                self.readable = end == ReadEnd::More;
+                Ok(end)
+            }
+            Err(Stop::Over) => Err(Ended::Over),
+            Err(Stop::Lost(why)) => Err(Ended::Lost(why)),
+            Err(Stop::Harmed(Harm::Silence)) => {
+                self.seat.lock().iter_mut().for_each(Writer::fall_silent);
+                self.mute = true;
+                Ok(ReadEnd::Blocked)
+            }
+            Err(Stop::Harmed(harm)) => Err(Ended::Harmed(harm)),
+        }
+    }
+
+    /// Nothing is to be read now: silence is judged only then, and asked about even while the peer speaks, because
+    /// that does not prove that anything gets there.
+    fn look_for_life(&mut self, now: Instant) -> Result<(), Ended> {
+        if self.shared.receives && now.saturating_duration_since(self.heard) >= REAP {
+            return Err(Ended::Lost(LossReason::Silent));
+        }
+        if self.shared.sends && self.quiet_at <= now {
+            let silence = self.silence(now);
+            self.quiet_at = now + if silence.peer < QUIET_AFTER { QUIET_AFTER } else { QUIET_AGAIN };
+            let place = self.ticket.place;
+            self.shared.desk.tell_as(self.ticket, |core, now| core.session.quiet(now, place, silence));
+        }
+        Ok(())
+    }
+
+    /// How long there has been no life, as of now.
+    fn silence(&mut self, now: Instant) -> Silence {
+        if let Some(info) = self.channel.info().filter(|info| info.bytes_acked > self.moved.1) {
+            self.moved = (now, info.bytes_acked);
+        }
+        Silence {
+            peer: now.saturating_duration_since(self.heard),
+            kernel: now.saturating_duration_since(self.moved.0),
+        }
+    }
+
+    /// The peer has ended the connection, or the session is over and everything was written.
+    fn finish(&mut self, now: Instant, end: ReadEnd) -> Result<(), Ended> {
+        if let Some(until) = self.finishing {
+            let written = self.seat.lock().as_ref().is_none_or(Writer::is_empty);
+            if written && !std::mem::replace(&mut self.finished, written) {
+                self.channel.finish_writing();
+            }
+            self.heard_out = end == ReadEnd::Eof && !self.mute;
+            if self.mute || until <= now {
+                return Err(Ended::Lost(LossReason::Closed));
+            }
+        }
+        if end == ReadEnd::Eof { Err(Ended::Lost(LossReason::Closed)) } else { Ok(()) }
+    }
+
+    fn wakes_at(&self) -> Option<Instant> {
+        let quiet = self.shared.sends.then_some(self.quiet_at);
+        let reap = self.shared.receives.then(|| self.heard + REAP);
+        quiet.into_iter().chain(reap).min()
+    }
+
+    fn wait(&mut self, events: &mut Events, until: Option<Instant>) -> Result<(), Ended> {
+        if self.more && !self.shared.sends {
+            // whether the socket takes more is not asked for between two reads: only acknowledgements wait
+            return Ok(());
+        }
+        let left = until.map(|at| at.saturating_duration_since(self.shared.desk.now()));
+        match self.poll.poll(events, if self.more { Some(Duration::ZERO) } else { left }) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Ended::Lost(failure(&e))),
+            _ => {}
+        }
+        for event in events.iter().filter(|event| event.token() == SOCKET) {
+            self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+            self.ended |= self.mute && (event.is_read_closed() || event.is_error());
+            if event.is_writable() || event.is_error() {
+                self.seat.lock().iter_mut().for_each(Writer::drained);
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection goes, and the core learns why if it does not know.
+    fn close(self, ended: Ended) {
+        let Serving { shared, seat, ticket, channel, finishing, heard_out, .. } = self;
+        let writer = seat.lock().take();
+        let why = match ended {
+            Ended::Over => {
+                channel.give_up();
+                None
+            }
+            Ended::Harmed(harm) => {
+                harm_now(writer, &channel, harm);
+                Some(LossReason::Failed(harm.to_string()))
+            }
+            Ended::Lost(why) => {
+                // everything was received: the peer shall see an orderly end
+                let closes = matches!(why, LossReason::Left | LossReason::Closed);
+                if !(closes && (shared.sends || finishing.is_some())) {
+                    channel.give_up();
+                }
+                Some(why)
+            }
+        };
+        drop(channel);
+        if let (Some(why), None) = (why, finishing) {
+            shared.desk.lose(ticket, |core, now| core.lost(now, ticket.place, &why));
+        }
+        shared.desk.closed(ticket.place, seat, heard_out);
+    }
+}
+
+fn harm_now(writer: Option<Writer>, channel: &Channel, harm: Harm) {
+    let Some(mut writer) = writer else { return };
+    match harm {
+        Harm::Cut => writer.cut(),
+        Harm::Close | Harm::Reset | Harm::Silence => writer.push(),
+    }
+    if harm == Harm::Reset {
+        channel.give_up();
+    }
+}

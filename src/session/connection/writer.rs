@@ -1,0 +1,266 @@
+//! The writing half of a connection: whoever holds its lock takes what is in the mailbox and writes it.
+//!
+//! Usually that is the thread that owns the connection. Something small may be written by the thread that posted it,
+//! so that it crosses no other thread. What was taken from the mailbox is written before anything else is taken:
+//! acknowledgements made earlier would grow old in a queue. Never blocks, and never closes the connection: trouble is
+//! left for the owner to find.
+
+use crate::channel::{Channel, UNSENT, failure};
+use crate::chaos::{Harm, Hazard};
+use crate::message;
+use crate::proto::hello::Reply;
+use crate::proto::leg::Leg;
+use crate::proto::links::LossReason;
+use crate::proto::mailbox::Item;
+use crate::proto::wire::{Frame, LegHeader};
+use crate::session::pump::{Outlet, Wrote};
+use crate::session::{FRAMES, LEGS, SessionDesk, orders::Ticket};
+use crate::stage;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the kernel may hold unsent is what the connection carries in this time: long enough to bring the next leg.
+const UNSENT_TIME: Duration = Duration::from_millis(20);
+/// A connection's rate is measured over no less than this.
+const RATE_TIME: Duration = Duration::from_millis(100);
+
+/// How far the handshake is that is written here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// This end's welcome goes out, and then nothing until the far end's has come.
+    First,
+    /// This end's welcome has gone out.
+    Awaited,
+    /// Frames may be written.
+    Done,
+}
+
+/// What was taken from the mailbox.
+enum Collected {
+    Something,
+    Nothing,
+    /// A leg that is not to be written by this thread.
+    TooLarge,
+}
+
+/// The writing half.
+pub struct Writer {
+    ticket: Ticket,
+    channel: Arc<Channel>,
+    outlet: Outlet,
+    /// The socket takes more, as far as is known.
+    writable: bool,
+    /// A leg has left, or the connection is new: the core is to be told when the path drains.
+    awaits_drain: bool,
+    greeting: Greeting,
+    /// Legs go out with their CRC-32.
+    checked: bool,
+    /// Whether the fault plan counts frames: not after the session's end.
+    hazard: Option<Hazard>,
+    /// What the fault plan does to the connection, for its owner to carry out.
+    harm: Option<Harm>,
+    failed: Option<LossReason>,
+    /// Nothing is written any more, as on a path that fell silent.
+    mute: bool,
+    /// Since when, and from how many bytes written on, the rate is measured.
+    paced: (Instant, u64),
+    /// What the kernel was last told that it may hold unsent.
+    unsent: u32,
+}
+
+impl Writer {
+    /// For a new connection; with `greeting` other than done, frames wait for the far end's welcome.
+    pub fn new(
+        now: Instant,
+        ticket: Ticket,
+        channel: Arc<Channel>,
+        greeting: Greeting,
+        checked: bool,
+        hazard: Hazard,
+    ) -> Self {
+        Writer {
+            ticket,
+            channel,
+            outlet: Outlet::new(),
+            writable: true,
+            awaits_drain: true,
+            greeting,
+            checked,
+            hazard: Some(hazard),
+            harm: None,
+            failed: None,
+            mute: false,
+            paced: (now, 0),
+            unsent: *UNSENT.start(),
+        }
+    }
+
+    /// The poll says that the socket takes more.
+    pub fn drained(&mut self) {
+        self.writable = true;
+    }
+
+    /// The far end's welcome has come: frames may be written.
+    pub fn greeted(&mut self, checked: bool) {
+        (self.greeting, self.checked) = (Greeting::Done, checked);
+    }
+
+    /// The session is over: what is written now is harmed no more.
+    pub fn spare(&mut self) {
+        self.hazard = None;
+    }
+
+    /// Writes nothing from now on.
+    pub fn fall_silent(&mut self) {
+        self.mute = true;
+    }
+
+    /// What the fault plan does to the connection now.
+    pub fn take_harm(&mut self) -> Option<Harm> {
+        self.harm.take()
+    }
+
+    /// Why the connection takes nothing any more, if so.
+    pub fn failed(&self) -> Option<&LossReason> {
+        self.failed.as_ref()
+    }
+
+    /// Whether everything that was taken has left.
+    pub fn is_empty(&self) -> bool {
+        self.outlet.is_empty()
+    }
+
+    /// The connection it writes.
+    pub fn channel(&self) -> &Arc<Channel> {
+        &self.channel
+    }
+
+    /// Cuts what waits in its middle, and writes as much of it as the kernel takes.
+    pub fn cut(&mut self) {
+        self.outlet.cut();
+        self.push();
+    }
+
+    /// As much of what was taken as the kernel takes.
+    pub fn push(&mut self) {
+        // it is about to be closed, whatever comes of this
+        let _ = self.outlet.write(&mut &*self.channel);
+    }
+
+    /// Writes what waits, until nothing does or the socket is full; a leg of more than `most` bytes is left. Whether
+    /// the owner has nothing to do about it.
+    pub fn flush(&mut self, desk: &SessionDesk, most: u64) -> bool {
+        while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
+            if self.outlet.is_empty() {
+                self.tell_if_drained(desk);
+                match self.collect(desk, most) {
+                    Collected::Something => {}
+                    Collected::Nothing => return true,
+                    Collected::TooLarge => return false,
+                }
+            }
+            match self.outlet.write(&mut &*self.channel) {
+                Ok(Wrote::All) => self.pace(),
+                Ok(Wrote::Blocked) => self.writable = false,
+                Err(e) => self.failed = Some(failure(&e)),
+            }
+        }
+        self.failed.is_none() && self.harm.is_none()
+    }
+
+    /// Tells the core that the path drains, if it waits for that; else the poll will say so.
+    fn tell_if_drained(&mut self, desk: &SessionDesk) {
+        if self.awaits_drain && self.greeting == Greeting::Done && self.channel.drains() {
+            self.awaits_drain = false;
+            let place = self.ticket.place;
+            desk.tell_as(self.ticket, |core, now| core.session.ready(now, place));
+        }
+    }
+
+    /// Takes what waits, unless it is a larger leg.
+    fn collect(&mut self, desk: &SessionDesk, most: u64) -> Collected {
+        let (place, count) =
+            (self.ticket.place, if self.greeting == Greeting::Done { usize::MAX } else { 1 });
+        if self.greeting == Greeting::Awaited {
+            return Collected::Nothing;
+        }
+        let items = desk.peek_as(self.ticket, |core| {
+            let fits = core.session.mailbox(place).leg_bytes() <= most;
+            let bytes = core.session.mailbox(place).leg_bytes();
+            if fits && bytes > 0 {
+                core.sent(place, bytes);
+            }
+            fits.then(|| std::iter::from_fn(|| core.session.take(place)).take(count).collect::<Vec<_>>())
+        });
+        match items {
+            Some(None) => Collected::TooLarge,
+            Some(Some(items)) if !items.is_empty() => {
+                items.into_iter().for_each(|item| self.put(desk, item));
+                Collected::Something
+            }
+            Some(Some(_)) | None => Collected::Nothing,
+        }
+    }
+
+    fn put(&mut self, desk: &SessionDesk, item: Item) {
+        let place = self.ticket.place;
+        match item {
+            Item::Welcome(welcome) => {
+                self.outlet.raw(&Reply::Welcome(welcome).encode());
+                if self.greeting == Greeting::First {
+                    self.greeting = Greeting::Awaited;
+                }
+            }
+            Item::Frame(frame) => {
+                message::note(FRAMES, || format!("connection {place}: {frame:?} goes out"));
+                self.outlet.frame(&frame);
+                if !is_last_word(&frame) {
+                    self.count_frame();
+                }
+            }
+            Item::Leg(leg) => {
+                message::note(LEGS, || format!("connection {place}: {leg:?} goes out"));
+                let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
+                if let Some(crc) = crc {
+                    desk.tell_as(self.ticket, |core, now| core.session.checked(now, leg.sequence, crc));
+                }
+                self.outlet.leg(header(&leg, crc), leg);
+                self.awaits_drain = true;
+                self.count_frame();
+            }
+        }
+    }
+
+    fn count_frame(&mut self) {
+        self.harm = self.harm.or(self.hazard.as_ref().and_then(Hazard::frame));
+    }
+
+    /// Fits what the kernel may hold unsent to the rate at which it was written lately.
+    fn pace(&mut self) {
+        let (now, (since, from)) = (Instant::now(), self.paced);
+        let time = now.saturating_duration_since(since);
+        if time < RATE_TIME {
+            return;
+        }
+        let written = self.outlet.bytes();
+        self.paced = (now, written);
+        let held = (written - from) as f64 * UNSENT_TIME.as_secs_f64() / time.as_secs_f64();
+        let unsent = (held as u32).clamp(*UNSENT.start(), *UNSENT.end());
+        if unsent.abs_diff(self.unsent) > self.unsent / 4 {
+            self.unsent = unsent;
+            self.channel.hold_unsent(unsent);
+        }
+    }
+}
+
+fn header(leg: &Leg, crc: Option<u32>) -> LegHeader {
+    let len = leg.len() as u32;
+    let flags = crc.map_or(0, |_| stage::CHECKED);
+    let Leg { sequence, offset, .. } = *leg;
+    LegHeader { sequence, offset, raw: len, encoded: len, flags, crc: crc.unwrap_or(0) }
+}
+
+/// Harm to these changes nothing: the fault plan does not count them.
+pub fn is_last_word(frame: &Frame) -> bool {
+    matches!(frame, Frame::Bye | Frame::Abort(_))
+}

@@ -1,0 +1,188 @@
+//! The core that stands behind the desk: what `proto` decides, and beside it what is counted for reports.
+
+use super::connection::Seat;
+use super::desk::Desk;
+use super::egress::Blocked;
+use super::meters::{Cause, InputWait, InputWaits, Meters};
+use super::orders::{Core, Hunger};
+use crate::proto::leg::CONNECTIONS_MAX;
+use crate::proto::links::LossReason;
+use crate::proto::outcome::{Outcome, Status};
+use crate::proto::session::{Action, Session};
+use crate::proto::set::ConnectionSet;
+use crate::proto::way::Way;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Memory the input may fill before any receiver was met: legs cut then are small, because nothing is known.
+pub const BEFORE_MEETING: u64 = 2 << 20;
+
+/// How long after that the input reads ahead only as far as the size of legs suits: a buffer full of small
+/// legs would be sent as such, at a multiple of the work.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// The one lock of a session as it really is.
+pub type SessionDesk = Desk<SessionCore, Seat>;
+
+/// What decides, and what is counted.
+pub struct SessionCore {
+    /// What decides.
+    pub session: Session,
+    /// By [`Way`].
+    pub(super) meters: [Meters; 2],
+    /// Memory for the legs that go out, in bytes.
+    pub(super) buffer: u64,
+    /// What the input's thread waits for.
+    pub(super) input: InputWaits,
+    /// For how long the output has been taking nothing.
+    pub(super) blocked: Arc<Blocked>,
+    /// Where each link comes from or leads, as far as connections on it were seen.
+    pub(super) addresses: BTreeMap<usize, IpAddr>,
+    /// The leg that each connection brought last.
+    pub(super) brought: [Option<u64>; CONNECTIONS_MAX],
+    /// When the first connection was up.
+    pub(super) met: Option<Instant>,
+    pub(super) last_loss: Option<String>,
+    /// Links as the user typed them; none where they are the far end's.
+    pub(super) names: Vec<String>,
+    /// As of the latest event.
+    now: Instant,
+}
+
+impl SessionCore {
+    /// Nothing has happened yet.
+    pub fn new(
+        now: Instant,
+        session: Session,
+        buffer: u64,
+        names: Vec<String>,
+        input: InputWaits,
+        blocked: Arc<Blocked>,
+    ) -> Self {
+        SessionCore {
+            session,
+            meters: [Meters::new(now), Meters::new(now)],
+            buffer,
+            input,
+            blocked,
+            addresses: BTreeMap::new(),
+            brought: [None; CONNECTIONS_MAX],
+            met: None,
+            last_loss: None,
+            names,
+            now,
+        }
+    }
+
+    /// A connection of this place is up, or about to be, on a link that leads to this address.
+    pub fn met(&mut self, now: Instant, link: usize, address: Option<IpAddr>) {
+        self.met.get_or_insert(now);
+        self.meters.iter_mut().for_each(|meters| meters.meet(now));
+        self.addresses.extend(address.map(|address| (link, address)));
+    }
+
+    /// A connection has ended.
+    pub fn lost(&mut self, now: Instant, place: usize, why: &LossReason) {
+        self.last_loss = Some(format!("connection {place}: {why}"));
+        self.session.lost(now, place, why);
+    }
+
+    /// A leg of so many bytes was given to a connection.
+    pub fn sent(&mut self, place: usize, bytes: u64) {
+        let link = self.session.sending().and_then(|sending| sending.links().link_of(place));
+        self.meters[Way::Out as usize].leg(self.now, place, link, bytes);
+    }
+
+    /// A connection has brought a leg.
+    pub fn came(&mut self, place: usize, sequence: u64, bytes: u64) {
+        let link = self.session.receiving().map(|receiving| usize::from(receiving.slots()[place].link));
+        self.meters[Way::In as usize].leg(self.now, place, link, bytes);
+        self.brought[place] = Some(sequence);
+    }
+
+    /// Bytes that the next leg of the input should have, and how much memory it may fill by now.
+    pub fn appetite(&self) -> (usize, u64) {
+        let Some(sending) = self.session.sending() else { return (1, 0) };
+        let size = sending.leg_size();
+        let Some(met) = self.met else { return (size, self.buffer.min(BEFORE_MEETING)) };
+        let (_, sent, delivered) = sending.sender().bytes();
+        let suits = (64 * size as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
+        let settled = met.elapsed() >= SETTLING;
+        (size, if settled { self.buffer } else { suits.min(self.buffer) })
+    }
+
+    /// How a stream was judged, if it was.
+    pub fn outcome(&self, way: Way) -> Option<&Outcome> {
+        self.session.outcome(way)
+    }
+
+    /// What keeps the stream that goes out from going faster. A full buffer means that the network takes long to
+    /// confirm what is on its way, not that the input is slow.
+    fn cause(&self) -> Cause {
+        let Some(sending) = self.session.sending().filter(|_| self.met.is_some()) else {
+            return Cause::Nobody;
+        };
+        let hungry = sending.is_hungry() && !sending.sender().has_ended();
+        if hungry && self.input.get() == InputWait::Source {
+            Cause::Input
+        } else if sending.awaits_verdict()
+            || (!sending.blocked_at_peer().is_zero() && (hungry || sending.waits_for_output()))
+        {
+            Cause::Output
+        } else {
+            Cause::Network
+        }
+    }
+
+    /// Bytes of a stream that the output has taken, as far as is known here.
+    pub(super) fn delivered(&self, way: Way) -> u64 {
+        match way {
+            Way::In => self.session.receiving().map_or(0, |receiving| receiving.position().delivered),
+            Way::Out => self.session.sending().map_or(0, |sending| {
+                let (pushed, _, delivered) = sending.sender().bytes();
+                // the verdict may overtake the last acknowledgement
+                let complete = self.outcome(way).is_some_and(|ending| ending.status == Status::Complete);
+                if complete { pushed } else { delivered }
+            }),
+        }
+    }
+}
+
+impl Core for SessionCore {
+    fn enter(&mut self, now: Instant) {
+        self.now = now;
+        let causes = [if self.met.is_some() { Cause::Network } else { Cause::Nobody }, self.cause()];
+        for way in Way::BOTH {
+            let delivered = self.delivered(way);
+            let meters = &mut self.meters[way as usize];
+            meters.delivered(now, delivered);
+            meters.wait_for(now, causes[way as usize]);
+        }
+        self.session.output_blocked(self.blocked.for_how_long(Instant::now()));
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.session.tick(now);
+    }
+
+    fn poll(&mut self) -> Option<Action> {
+        self.session.poll()
+    }
+
+    fn take_posted(&mut self) -> ConnectionSet {
+        self.session.take_posted()
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.session.deadline(now)
+    }
+
+    fn hunger(&self) -> Hunger {
+        let Some(sending) = self.session.sending().filter(|sending| sending.is_hungry()) else {
+            return Hunger::None;
+        };
+        if sending.sender().busy() == 0 { Hunger::Idle } else { Hunger::Free }
+    }
+}

@@ -1,0 +1,110 @@
+//! What the desk, the threads around it and the core say to each other.
+
+use crate::proto::event::Event;
+use crate::proto::hello::{Features, Hello};
+use crate::proto::leg::Leg;
+use crate::proto::outcome::Outcome;
+use crate::proto::session::Action;
+use crate::proto::set::ConnectionSet;
+use crate::proto::way::Way;
+use std::time::{Duration, Instant};
+
+/// What decides, as the desk sees it.
+pub trait Core {
+    /// To be told before every event: what the core cannot measure itself.
+    fn enter(&mut self, now: Instant);
+    /// Time has passed.
+    fn tick(&mut self, now: Instant);
+    /// The next thing to do.
+    fn poll(&mut self) -> Option<Action>;
+    /// Connections for which there is something to write.
+    fn take_posted(&mut self) -> ConnectionSet;
+    /// When the next tick is due.
+    fn deadline(&self, now: Instant) -> Option<Instant>;
+    /// How much the next leg of the input is wanted.
+    fn hunger(&self) -> Hunger;
+}
+
+/// Who hears what the desk has to tell the rest of the process. Called without any lock.
+pub trait Audience: Send + Sync {
+    /// The output has something to do, and slept.
+    fn rouse_output(&self);
+    /// The input has waited for what is the case now.
+    fn rouse_input(&self);
+    /// Something happened.
+    fn hear(&self, news: News);
+}
+
+/// What the rest of the process is told.
+#[derive(Debug)]
+pub enum News {
+    /// The far end of a stream was met: what it makes use of.
+    Met(Way, Features),
+    /// A stream was judged.
+    Settled(Way, Outcome),
+    /// Something for the user.
+    Tell(Event),
+}
+
+/// How much a leg is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hunger {
+    /// No connection waits for one.
+    None,
+    /// A connection waits, and there is nothing for it.
+    Free,
+    /// The same, and no leg is on its way anywhere.
+    Idle,
+}
+
+/// One TCP connection of a place. What is told with a ticket that is over is not heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The connection's number in the session.
+    pub place: usize,
+    pub(super) epoch: u64,
+}
+
+/// What the owner of a place shall do when it has no connection.
+#[derive(Debug)]
+pub enum Order {
+    /// Get a connection, which will be known by this ticket.
+    Dial {
+        /// The new connection.
+        ticket: Ticket,
+        /// On which link.
+        link: usize,
+        /// What to say.
+        hello: Box<Hello>,
+        /// How long it may take in all.
+        timeout: Duration,
+    },
+    /// The session is over: there is nothing to dial for.
+    Finish,
+}
+
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is wanted.
+    Wanted,
+    /// It is to be closed in order: it has nothing on the way.
+    Leaving,
+    /// The session is over: write what there is, then close in order.
+    Finishing,
+    /// It is not known any more: close it at once.
+    Over,
+}
+
+/// What the output shall do.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Write these, the next ones in order.
+    Legs(Vec<Leg>),
+    /// Sleep: it is roused when there is something to do.
+    Nothing,
+    /// Close the sink: that was all.
+    Close,
+    /// End without that: the session is over.
+    Over,
+}

@@ -1,0 +1,305 @@
+//! A process that keeps a command's stdin open when this process dies, however it dies.
+//!
+//! A command that reads a pipe cannot tell "that was all" from "the writer is dead". So the guard holds the pipe's
+//! writing end too. When this process is gone without having dismissed the guard, the guard ends the command's process
+//! group, and only when nobody reads the pipe any more does its own end close. It is forked and not executed, so it
+//! needs neither /proc nor the program's file; between fork and exit it makes system calls only.
+//!
+//! What holds throughout: it has the pipe's writing end and our voice, and no other descriptor; it is in a session of
+//! its own, so that neither ^C nor a terminal's end reaches it; it blocks every signal that can be blocked; it has a name
+//! and a command line of its own, so that who kills this program by name does not kill it as well.
+//!
+//! What remains: SIGKILL to the guard, and then to this process or to both at once, and not to the command. Whatever kills
+//! whole cgroups or users kills the command in the same sweep, before it can read an end. A process that changed its user
+//! (sudo) may not be signalled: then the guard stays, and holds the pipe, for as long as somebody reads it.
+#![allow(unsafe_code)]
+
+use crate::sys::signal::block_all;
+use crate::sys::title;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{kill_process_group, setsid, test_kill_process_group, waitpid};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// As `ps` and `pkill` see it; at most 15 bytes.
+const NAME: &std::ffi::CStr = c"stdin-guard";
+
+/// What the command has after SIGTERM, before SIGKILL.
+const TERM_GRACE_MS: i64 = 3000;
+
+/// How often is looked whether the group has gone.
+const STEP_MS: i64 = 20;
+
+/// Without the call that closes a range, descriptors are closed one by one up to this: many more than we ever have, and
+/// closing them takes some 10 ms.
+const FDS_MAX: RawFd = 1 << 16;
+
+/// The guard of one command's stdin. Dropped without [`Guard::dismiss`], it does its work: the command is ended.
+#[derive(Debug)]
+pub struct Guard {
+    /// Closed with us; nobody else has it.
+    voice: UnixStream,
+    pid: Pid,
+}
+
+impl Guard {
+    /// Starts a guard that holds `stdin`, the writing end of a pipe.
+    ///
+    /// # Errors
+    /// The kernel has no processes or descriptors left.
+    pub fn start(stdin: BorrowedFd<'_>) -> io::Result<Guard> {
+        let (voice, ear) = UnixStream::pair()?;
+        // no handler of ours may ever run in the guard
+        let before = block_all();
+        // SAFETY: the child runs `guard`, which makes system calls only: it neither allocates nor locks nor returns.
+        let forked = match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => guard(ear.as_raw_fd(), stdin.as_raw_fd()),
+            pid => Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::Other.into()),
+        };
+        before.restore();
+        Ok(Guard { voice, pid: forked? })
+    }
+
+    /// The guard learns of the command before that runs, as the leader of its process group. To be called before it is
+    /// spawned, with [`CommandExt::process_group`] 0; spawning fails if the guard is gone.
+    pub fn watch(&self, command: &mut Command) -> io::Result<()> {
+        let voice = self.voice.try_clone()?;
+        let tell = move || {
+            let id = rustix::process::getpid().as_raw_pid().to_ne_bytes();
+            send(&voice, &id, SendFlags::NOSIGNAL)?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec the closure makes two system calls; it neither allocates nor locks.
+        unsafe { command.pre_exec(tell) };
+        Ok(())
+    }
+
+    /// From now on the end of the command's stdin means the end of the stream, or nothing any more. When this returns
+    /// the guard is gone, and its end of the pipe closed.
+    pub fn dismiss(self) {
+        // fails only when the guard is gone already
+        let _ = send(&self.voice, &[1], SendFlags::NOSIGNAL);
+        // fails only when somebody else has reaped our child
+        let _ = retry_on_intr(|| waitpid(Some(self.pid), WaitOptions::empty()));
+    }
+}
+
+/// The guard's whole life. No allocation, no lock, no panic: other threads' locks may be held for ever here.
+fn guard(ear: RawFd, stdin: RawFd) -> ! {
+    // SAFETY: both are open in the parent, and so here; they are closed only by the end of this process.
+    let (ear, stdin) = unsafe { (BorrowedFd::borrow_raw(ear), BorrowedFd::borrow_raw(stdin)) };
+    prepare(ear, stdin);
+    let command = await_command(ear);
+    if let Some(command) = command
+        && !is_dismissed(ear)
+    {
+        end(command, stdin);
+    }
+    // SAFETY: ends this process without running anything of what it shares with its parent.
+    unsafe { libc::_exit(0) }
+}
+
+/// Lets go of everything that is not needed. What fails is not needed either.
+fn prepare(ear: BorrowedFd<'_>, stdin: BorrowedFd<'_>) {
+    let _ = setsid();
+    let (one, other) = (ear.as_raw_fd(), stdin.as_raw_fd());
+    let (low, high) = (one.min(other), one.max(other));
+    close_range(0, low - 1);
+    close_range(low + 1, high - 1);
+    close_range(high + 1, RawFd::MAX);
+    let _ = rustix::process::chdir(c"/");
+    title::change(NAME);
+    spare_from_oom();
+}
+
+/// Closes every descriptor from `first` to `last`.
+fn close_range(first: RawFd, last: RawFd) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: nothing of this process uses them: it has no other code than this file's.
+    if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+        return;
+    }
+    // before Linux 5.9, or where only known calls are allowed
+    close_each(first, last);
+}
+
+fn close_each(first: RawFd, last: RawFd) {
+    for fd in first..=last.min(FDS_MAX) {
+        // SAFETY: the caller says that nobody uses them. A number that is no descriptor is refused.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Where only root may ask for this, the guard is still too small to be chosen.
+fn spare_from_oom() {
+    use rustix::fs::{Mode, OFlags, open};
+    if let Ok(file) = open(c"/proc/self/oom_score_adj", OFlags::WRONLY, Mode::empty()) {
+        let _ = rustix::io::write(&file, b"-1000");
+    }
+}
+
+/// The command's process, once it is there; none if we are gone or have dismissed it before.
+fn await_command(ear: BorrowedFd<'_>) -> Option<Pid> {
+    let mut id = [0; 4];
+    let (n, _) = retry_on_intr(|| recv(ear, &mut id, RecvFlags::empty())).ok()?;
+    // never the group of all processes
+    (n == id.len()).then(|| Pid::from_raw(i32::from_ne_bytes(id))).flatten().filter(|pid| !pid.is_init())
+}
+
+/// Waits for the last word, or for our death: whether it was the word.
+fn is_dismissed(ear: BorrowedFd<'_>) -> bool {
+    let mut word = [0; 4];
+    retry_on_intr(|| recv(ear, &mut word, RecvFlags::empty())).is_ok_and(|(n, _)| n > 0)
+}
+
+/// Ends the command's group; returns when nobody reads its stdin any more.
+fn end(command: Pid, stdin: BorrowedFd<'_>) {
+    // whom a signal does not reach is waited for all the same
+    let _ = kill_process_group(command, Signal::TERM);
+    // one that is stopped ends as well
+    let _ = kill_process_group(command, Signal::CONT);
+    let mut left = TERM_GRACE_MS;
+    while left > 0 && test_kill_process_group(command) != Err(Errno::SRCH) {
+        left -= STEP_MS;
+        pause(STEP_MS);
+    }
+    let _ = kill_process_group(command, Signal::KILL);
+    while !has_no_reader(stdin) {}
+}
+
+/// Waits until the pipe has no reader: whether it has none.
+fn has_no_reader(stdin: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(stdin, PollFlags::empty())];
+    // what cannot be waited for is over
+    match poll(&mut polled, None) {
+        Ok(_) => polled[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL),
+        Err(error) => error != Errno::INTR,
+    }
+}
+
+fn pause(ms: i64) {
+    let time = Timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 };
+    let _ = poll(&mut [], Some(&time));
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::fs::{read_dir, read_link, read_to_string};
+    use std::io::{BufRead, BufReader, PipeWriter, Read, Write, pipe};
+    use std::os::fd::{AsFd, IntoRawFd};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Child, Stdio};
+
+    /// A command whose stdin is guarded; it has run this far once it has said a byte.
+    fn guarded(script: &str) -> (Guard, Child, PipeWriter) {
+        let (reader, writer) = pipe().unwrap();
+        let guard = Guard::start(writer.as_fd()).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(reader).stdout(Stdio::piped()).process_group(0);
+        guard.watch(&mut command).unwrap();
+        let mut child = command.spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        (guard, child, writer)
+    }
+
+    fn rest(child: &mut Child) -> String {
+        let mut rest = String::new();
+        child.stdout.as_mut().unwrap().read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    /// As if this process had died: its end of the pipe goes first, as the kernel may have it.
+    fn die(guard: Guard, writer: PipeWriter) {
+        drop(writer);
+        drop(guard);
+    }
+
+    #[test]
+    fn a_command_whose_guard_is_dismissed_is_told_the_end() {
+        let (guard, mut child, mut writer) = guarded("echo; cat; echo committed");
+        let id = guard.pid.as_raw_pid();
+        writer.write_all(b"all ").unwrap();
+        drop(writer);
+        guard.dismiss();
+        assert_eq!(rest(&mut child), "all committed\n");
+        assert!(child.wait().unwrap().success());
+        assert!(!std::path::Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn a_command_is_ended_before_it_is_told_the_end() {
+        for (script, signo) in [
+            ("echo; cat; echo committed", libc::SIGTERM),
+            ("trap '' TERM; echo; cat; echo committed", libc::SIGKILL),
+            ("echo; kill -STOP $$; cat; echo committed", libc::SIGTERM),
+        ] {
+            let (guard, mut child, writer) = guarded(script);
+            die(guard, writer);
+            assert_eq!(rest(&mut child), "", "{script}");
+            assert_eq!(child.wait().unwrap().signal(), Some(signo), "{script}");
+        }
+    }
+
+    #[test]
+    fn one_that_has_left_the_group_is_not_told_the_end() {
+        let (guard, mut child, writer) =
+            guarded("setsid sh -c 'echo; echo $$; cat; echo committed' <&0 & wait");
+        let mut said = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        let escaped = Pid::from_raw(said.trim_end().parse().unwrap()).unwrap();
+        let id = guard.pid;
+        die(guard, writer);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+        assert!(waitpid(Some(id), WaitOptions::NOHANG).unwrap().is_none(), "it stays");
+        kill_process_group(escaped, Signal::KILL).unwrap();
+        assert_eq!(rest(&mut child), "");
+        waitpid(Some(id), WaitOptions::empty()).unwrap();
+    }
+
+    #[test]
+    fn it_holds_nothing_but_the_pipe_and_is_called_by_its_own_name() {
+        let (guard, mut child, writer) = guarded("echo; cat");
+        let proc = |what: &str| format!("/proc/{}/{what}", guard.pid.as_raw_pid());
+        let pipe = read_link(format!("/proc/self/fd/{}", writer.as_raw_fd())).unwrap();
+        let links = || -> Vec<_> {
+            let entries = read_dir(proc("fd")).unwrap();
+            entries.filter_map(|entry| read_link(entry.unwrap().path()).ok()).collect()
+        };
+        // the command runs only after the guard was told of it, not after it has heard
+        while read_to_string(proc("comm")).unwrap().trim_end() != NAME.to_str().unwrap() {
+            std::thread::yield_now();
+        }
+        let links = links();
+        assert!(links.len() == 2 && links.contains(&pipe), "{links:?}");
+        let called = read_to_string(proc("cmdline")).unwrap();
+        if cfg!(target_env = "gnu") {
+            assert_eq!(called.trim_end_matches('\0'), NAME.to_str().unwrap());
+        }
+        assert_eq!(read_link(proc("cwd")).unwrap(), std::path::Path::new("/"));
+        let stat = read_to_string(proc("stat")).unwrap();
+        // pid (name) state ppid pgrp session
+        let session = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(3).unwrap().to_owned();
+        assert_eq!(session, guard.pid.as_raw_pid().to_string());
+        drop(writer);
+        guard.dismiss();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn descriptors_are_closed_one_by_one_too() {
+        // a number that no other test is given meanwhile
+        let far = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 900).unwrap().into_raw_fd();
+        close_each(far, far);
+        // SAFETY: it was closed, which is what is asked; nothing is done with it.
+        let gone = unsafe { BorrowedFd::borrow_raw(far) };
+        assert_eq!(rustix::io::fcntl_getfd(gone), Err(Errno::BADF));
+    }
+}

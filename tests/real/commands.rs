@@ -1,0 +1,236 @@
+//! Commands at either end: `exec`, and what its exit status is worth.
+
+use super::{assert_same, both};
+use crate::util::relay::Relay;
+use crate::util::{Rx, Signal, pattern, send, tx};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+const KILL: i32 = 9;
+const INT: i32 = 2;
+const TERM: i32 = 15;
+
+/// More than any pipe holds, and than the kernel's socket buffers on both sides.
+const MUCH: usize = 24 << 20;
+
+fn path(dir: &tempfile::TempDir, name: &str) -> String {
+    dir.path().join(name).to_str().unwrap().to_owned()
+}
+
+// ---- commands that take ---------------------------------------------------------------------------------
+
+#[test]
+fn a_command_takes_the_stream() {
+    let rx = Rx::keeping(&["exec", "cat; echo done >&2"]);
+    let sent = pattern(0, MUCH);
+    let tx = send(rx.port, &[], &sent);
+    let rx = rx.finish();
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{} {}", rx.stderr, tx.stderr);
+    assert_same(&rx.stdout, &sent);
+    assert!(rx.stderr.ends_with("\ndone\n"), "{}", rx.stderr);
+    assert_eq!(tx.stderr, "");
+}
+
+#[test]
+fn a_command_takes_an_empty_stream() {
+    let rx = Rx::keeping(&["exec", "cat; echo done"]);
+    let tx = send(rx.port, &[], b"");
+    let rx = rx.finish();
+    assert_eq!((rx.code(), tx.code(), rx.text()), (0, 0, "done\n"));
+}
+
+#[test]
+fn the_verdict_waits_for_the_commands_exit_status() {
+    for (command, said) in [
+        ("cat >/dev/null; exit 1", r#"exec "cat >/dev/null; exit 1" exited 1"#),
+        ("cat >/dev/null; kill -KILL $$", r#"exec "cat >/dev/null; kill -KILL $$" was killed by SIGKILL"#),
+        ("no-such-command", r#"exec "no-such-command" exited 127"#),
+    ] {
+        for len in [10, 100_000] {
+            let rx = Rx::keeping(&["exec", command]);
+            let tx = send(rx.port, &[], &pattern(0, len));
+            both(&rx.finish(), &tx, 5, said);
+        }
+    }
+}
+
+#[test]
+fn a_command_that_stops_taking_is_a_failure_even_if_it_succeeds() {
+    for len in [1001, 100_000, MUCH] {
+        let rx = Rx::keeping(&["exec", "head -c 1000"]);
+        let tx = send(rx.port, &[], &pattern(0, len));
+        both(&rx.finish(), &tx, 5, r#"exec "head -c 1000" exited 0 without taking the whole stream"#);
+    }
+    let closes = "exec <&-; exec sleep 1000";
+    let rx = Rx::keeping(&["exec", closes]);
+    let tx = send(rx.port, &[], &pattern(0, 1000));
+    both(&rx.finish(), &tx, 5, "closed its stdin before the end of the stream");
+}
+
+#[test]
+fn a_command_that_takes_exactly_everything_succeeds() {
+    let rx = Rx::keeping(&["exec", "head -c 1000"]);
+    let tx = send(rx.port, &[], &pattern(0, 1000));
+    assert_eq!((rx.finish().code(), tx.code()), (0, 0));
+}
+
+#[test]
+fn a_command_that_exits_in_a_pause_is_noticed() {
+    let rx = Rx::keeping(&["exec", "head -c 1 >/dev/null; exit 7"]);
+    let tx = tx(rx.port, &[]);
+    let mut stdin = tx.stdin();
+    stdin.write_all(b"x").unwrap();
+    both(&rx.finish(), &tx.finish(), 5, "exited 7");
+    drop(stdin);
+}
+
+#[test]
+fn a_pipeline_is_ended_as_a_whole_and_its_stdin_not_closed_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let committed = path(&dir, "committed");
+    // neither is told the end of the stream, so neither commits
+    for ignores in ["", "trap '' TERM; "] {
+        let rx = Rx::keeping(&["exec", &format!("{ignores}cat | (cat >/dev/null; touch {committed})")]);
+        let tx = tx(rx.port, &[]);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        rx.await_command("cat");
+        tx.signal(Signal::TERM);
+        let tx = tx.finish();
+        assert_eq!(tx.signal(), Some(TERM), "{tx:?}");
+        // this waits for all who have its stderr, the commands among them
+        let rx = rx.finish();
+        assert_eq!(rx.code(), 1, "{rx:?}");
+        assert!(rx.stderr.contains("millipede: the sender: ended by SIGTERM"), "{rx:?}");
+        assert!(!Path::new(&committed).exists());
+    }
+}
+
+#[test]
+fn the_command_ends_with_a_receiver_that_is_interrupted() {
+    for (command, twice) in [("cat | cat", false), ("trap '' TERM; cat | cat", true)] {
+        let rx = Rx::keeping(&["exec", command]);
+        let tx = tx(rx.port, &[]);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        rx.await_command("cat");
+        rx.signal(Signal::INT);
+        if twice {
+            // the command has the grace that it does not use; the second signal does not wait for that
+            let tx = tx.finish();
+            assert_eq!(tx.code(), 1, "{tx:?}");
+            assert!(tx.stderr.contains("the receiver: ended by SIGINT"), "{tx:?}");
+            rx.signal(Signal::INT);
+        }
+        assert_eq!(rx.finish().signal(), Some(INT));
+    }
+}
+
+#[test]
+fn a_command_does_not_outlive_a_receiver_that_was_killed() {
+    let rx = Rx::keeping(&["exec", "exec sleep 1000"]);
+    let tx = tx(rx.port, &[]);
+    let mut stdin = tx.stdin();
+    stdin.write_all(b"x").unwrap();
+    rx.await_command("sleep");
+    rx.signal(Signal::KILL);
+    assert_eq!(rx.finish().signal(), Some(KILL));
+    tx.signal(Signal::KILL);
+    tx.finish();
+}
+
+// ---- commands that give ---------------------------------------------------------------------------------
+
+#[test]
+fn a_command_gives_the_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, sent) = (path(&dir, "stream"), pattern(0, MUCH));
+    fs::write(&file, &sent).unwrap();
+    let rx = Rx::keeping(&[]);
+    let tx = tx(rx.port, &["exec", &format!("cat {file}")]).finish();
+    let rx = rx.finish();
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{} {}", rx.stderr, tx.stderr);
+    assert_same(&rx.stdout, &sent);
+}
+
+#[test]
+fn a_command_reads_what_stdin_has() {
+    let rx = Rx::keeping(&[]);
+    let tx = send(rx.port, &["exec", "tr a-z A-Z"], b"hello");
+    let rx = rx.finish();
+    assert_eq!((rx.code(), tx.code(), rx.text()), (0, 0, "HELLO"));
+}
+
+#[test]
+fn a_command_that_fails_is_an_input_failure_at_both_ends() {
+    for (command, said) in [
+        ("exit 3", r#"exec "exit 3" exited 3"#),
+        ("printf hello; exit 3", "exited 3"),
+        ("head -c 10000000 /dev/zero; kill -SEGV $$", "was killed by SIGSEGV"),
+        ("sleep 1000 & exit 4", "exited 4"),
+    ] {
+        let rx = Rx::keeping(&["exec", "cat >/dev/null; echo committed"]);
+        let tx = tx(rx.port, &["exec", command]).finish();
+        let rx = rx.finish();
+        both(&rx, &tx, 4, said);
+        assert!(rx.stderr.contains("millipede: the sender: exec"), "{rx:?}");
+        assert_eq!(rx.text(), "", "{command}");
+    }
+}
+
+#[test]
+fn a_giving_command_ends_with_its_sender() {
+    let rx = Rx::keeping(&["exec", "head -c 10 >/dev/null; exit 9"]);
+    let tx = tx(rx.port, &["exec", "yes | cat"]).finish();
+    both(&rx.finish(), &tx, 5, "exited 9");
+}
+
+#[test]
+fn one_command_takes_and_gives() {
+    let last = Rx::keeping(&[]);
+    let port = last.port.to_string();
+    let middle = Rx::keeping(&["tx", "127.0.0.1", &port, "exec", "tr a-z A-Z"]);
+    let first = send(middle.port, &[], b"hello");
+    assert_eq!((first.code(), middle.finish().code()), (0, 0));
+    let last = last.finish();
+    assert_eq!((last.code(), last.text()), (0, "HELLO"));
+}
+
+#[test]
+fn one_command_that_takes_and_gives_and_fails_fails_for_both() {
+    let last = Rx::keeping(&[]);
+    let port = last.port.to_string();
+    let middle = Rx::keeping(&["tx", "127.0.0.1", &port, "exec", "cat; exit 6"]);
+    let first = send(middle.port, &[], b"hello");
+    let (middle, last) = (middle.finish(), last.finish());
+    assert_eq!((first.code(), last.code()), (5, 4), "{first:?} {last:?}");
+    assert!([4, 5].contains(&middle.code()), "{middle:?}");
+}
+
+#[test]
+fn a_receiver_started_anew_never_sees_the_rest_of_a_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let started = path(&dir, "started");
+    let old = Rx::keeping(&["exec", "cat >/dev/null"]);
+    let relay = Relay::to(old.port);
+    let tx = tx(relay.port, &[]);
+    let mut stdin = tx.stdin();
+    stdin.write_all(&pattern(0, MUCH)).unwrap();
+    let new = Rx::keeping(&["exec", &format!("echo once >>{started}; cat")]);
+    relay.lead_to(new.port);
+    old.signal(Signal::KILL);
+    old.finish();
+    let words = "not that receiver";
+    new.expect(words);
+    let tx = tx.finish();
+    assert_eq!(tx.code(), 1, "{tx:?}");
+    assert!(tx.stderr.contains(words), "{tx:?}");
+    assert!(!Path::new(&started).exists());
+    // it goes on waiting for a stream of its own
+    let whole = send(new.port, &[], b"whole");
+    let new = new.finish();
+    assert_eq!((whole.code(), new.code(), new.text()), (0, 0, "whole"), "{new:?}");
+    assert_eq!(fs::read_to_string(&started).unwrap(), "once\n");
+    assert_eq!(new.stderr.matches(words).count(), 1, "{new:?}");
+}

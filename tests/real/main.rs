@@ -1,0 +1,37 @@
+//! Real processes on loopback: what a user sees, and what a peer, a network or the kernel may do to it.
+
+#[path = "../util/mod.rs"]
+mod util;
+
+mod checksum;
+mod commands;
+mod duplex;
+mod duplex_peers;
+mod faults;
+mod harness;
+mod instruments;
+mod lines;
+mod pipe;
+mod processes;
+mod signals;
+mod sinks;
+mod ssh;
+mod strangers;
+mod tunnel;
+
+const MIB: u64 = 1 << 20;
+
+/// Both ends have ended with this status, and both said this.
+#[track_caller]
+fn both(rx: &util::Ended, tx: &util::Ended, code: i32, said: &str) {
+    assert_eq!((rx.code(), tx.code()), (code, code), "{rx:?} {tx:?}");
+    assert!(rx.stderr.contains(said), "{rx:?}");
+    assert!(tx.stderr.contains(said), "{tx:?}");
+}
+
+/// Panics unless these are the right bytes, all of them; names the first wrong one.
+#[track_caller]
+fn assert_same(found: &[u8], right: &[u8]) {
+    let differs = found.iter().zip(right).position(|(a, b)| a != b);
+    assert_eq!((found.len(), differs), (right.len(), None));
+}

@@ -1,0 +1,186 @@
+//! Whatever happens to the two processes: the bytes come out right, or the other one says why not.
+
+use super::MIB;
+use crate::util::relay::{Relay, There};
+use crate::util::{
+    Process, Rx, Signal, assert_complete, carry, check, feed, free_port, skip, tx, tx_over, until_still,
+};
+use millipede::sys::signal::ignored_at_start;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+/// How long the fault itself lasts: no wait for something to happen.
+fn lasting(time: Duration) {
+    std::thread::sleep(time);
+}
+
+// ---- ends sleep, stop, die ----------------------------------------------------------------------------
+
+/// A sink that does not read is alive: no connection is closed, and nothing is lost.
+#[test]
+fn the_sink_sleeps() {
+    let rx = Rx::start(&["buffer", "4M", "verbose", "2"]);
+    let relay = Relay::to(rx.port);
+    let tx = tx_over(&[relay.port], &["threads", "4", "buffer", "4M", "verbose", "2"]);
+    let bytes = 60 * MIB;
+    tx.feed(bytes);
+    relay.await_open(4);
+    until_still(|| relay.passed(There) / (256 << 10));
+    // longer than a silent connection lives
+    lasting(Duration::from_secs(5));
+    assert_eq!((relay.open(), relay.accepted()), (4, 4), "{tx}\n{rx}");
+    let output = rx.collect();
+    assert_complete(&rx, &tx, output, bytes);
+}
+
+#[test]
+fn either_end_is_stopped_for_a_while() {
+    std::thread::scope(|scope| {
+        for receiver in [true, false] {
+            scope.spawn(move || stopped(receiver));
+        }
+    });
+}
+
+/// For longer than a silent connection lives; nobody is blamed for it.
+fn stopped(receiver: bool) {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &["threads", "4"]);
+    let (output, bytes) = (rx.collect(), 150 * MIB);
+    tx.feed(bytes);
+    output.await_bytes(50 * MIB);
+    let end = if receiver { &*rx } else { &tx };
+    end.signal(Signal::STOP);
+    lasting(Duration::from_secs(5));
+    end.signal(Signal::CONT);
+    assert_complete(&rx, &tx, output, bytes);
+}
+
+#[test]
+fn the_sender_says_so_when_the_receiver_is_killed() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &[]);
+    let output = rx.collect();
+    tx.feed(4000 * MIB);
+    output.await_bytes(20 * MIB);
+    rx.signal(Signal::KILL);
+    let killed = Instant::now();
+    assert_eq!(tx.wait_for(Duration::from_secs(25)).code(), Some(1), "{tx}");
+    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
+    let (_, said) = tx.end();
+    assert!(said.lines().last().unwrap().contains("the receiver is gone"), "{said}");
+    output.join();
+}
+
+#[test]
+fn the_receiver_says_so_when_the_sender_is_killed() {
+    let rx = Rx::start(&["patience", "4"]);
+    let tx = tx(rx.port, &[]);
+    let output = rx.collect();
+    tx.feed(4000 * MIB);
+    output.await_bytes(20 * MIB);
+    tx.signal(Signal::KILL);
+    assert_eq!(rx.wait_for(Duration::from_secs(10)).code(), Some(1), "{rx}");
+    let (_, said) = rx.end();
+    assert!(said.contains("no connection from the sender for 4 s"), "{said}");
+    output.join();
+}
+
+#[test]
+fn the_sender_has_no_more_patience_than_it_was_given() {
+    let rx = Rx::start(&[]);
+    let relay = Relay::to(rx.port);
+    let tx = tx_over(&[relay.port], &["patience", "2"]);
+    let (mut input, output) = (tx.stdin(), rx.collect());
+    feed(&mut input, 0, MIB).unwrap();
+    output.await_bytes(MIB);
+    relay.refuse(true);
+    relay.kill_all();
+    assert_eq!(tx.wait_for(Duration::from_secs(10)).code(), Some(1), "{tx}");
+    let (_, said) = tx.end();
+    assert!(said.contains("no connection for 2 s"), "{said}");
+}
+
+#[test]
+fn nobody_listens_and_patience_ends() {
+    let (code, said) = tx(free_port(), &["patience", "1"]).end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("connection refused"), "{said}");
+}
+
+/// The output is a prefix, and the receiver knows at once that it is no more than that.
+#[test]
+fn the_sender_is_ended_by_a_signal() {
+    for (signal, number) in [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)] {
+        if ignored_at_start(number) {
+            skip(&format!("{signal:?} is ignored here from the start"));
+            continue;
+        }
+        let rx = Rx::start(&[]);
+        let tx = tx(rx.port, &["threads", "4"]);
+        let (mut input, output) = (tx.stdin(), rx.collect());
+        feed(&mut input, 0, 5 * MIB).unwrap();
+        output.await_bytes(5 * MIB);
+        tx.signal(signal);
+        assert_eq!(tx.wait_for(Duration::from_secs(8)).signal(), Some(number), "{tx}");
+        assert_eq!(rx.wait_for(Duration::from_secs(8)).code(), Some(1), "{rx}");
+        assert_eq!(output.join(), 5 * MIB);
+    }
+}
+
+#[test]
+fn the_receiver_is_ended_by_a_signal() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &["threads", "4"]);
+    let output = rx.collect();
+    tx.feed(4000 * MIB);
+    output.await_bytes(20 * MIB);
+    rx.signal(Signal::TERM);
+    assert_eq!(rx.wait_for(Duration::from_secs(8)).signal(), Some(15), "{rx}");
+    assert_eq!(tx.wait_for(Duration::from_secs(8)).code(), Some(1), "{tx}");
+    output.join();
+}
+
+/// Another receiver at the same port does not have the first part of the stream, and is not given the second.
+#[test]
+fn a_fresh_receiver_is_not_mistaken_for_the_old_one() {
+    let rx = Rx::start(&[]);
+    let port = rx.port;
+    let first = tx(port, &["threads", "4"]);
+    let (mut input, output) = (first.stdin(), rx.collect());
+    feed(&mut input, 0, 5 * MIB).unwrap();
+    output.await_bytes(5 * MIB);
+    rx.signal(Signal::KILL);
+    output.join();
+    let mut fresh = Process::start(&["rx", &port.to_string()]);
+    // until the port of the one that was killed is free
+    while fresh.ends_within(Duration::from_millis(300)) {
+        fresh = Process::start(&["rx", &port.to_string()]);
+    }
+    let (code, said) = first.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("not that receiver"), "{said}");
+    let said = fresh.said();
+    assert!(said.lines().count() == 1 && said.contains("refused: not that receiver"), "{said}");
+    carry(&fresh, &tx(port, &[]), MIB);
+}
+
+/// The output that remains of a session that was cut is a prefix, whatever was under way.
+#[test]
+fn what_came_before_a_cut_is_a_prefix() {
+    let rx = Rx::start(&["patience", "1"]);
+    let relay = Relay::to(rx.port);
+    let tx = tx_over(&[relay.port], &["patience", "1", "threads", "16"]);
+    let mut output = rx.stdout();
+    tx.feed(4000 * MIB);
+    let mut first = vec![0; 20 * MIB as usize];
+    output.read_exact(&mut first).unwrap();
+    check(0, &first);
+    relay.refuse(true);
+    relay.kill_all();
+    let mut rest = Vec::new();
+    output.read_to_end(&mut rest).unwrap();
+    check(first.len() as u64, &rest);
+    assert_eq!((tx.wait().code(), rx.wait().code()), (Some(1), Some(1)), "{tx}\n{rx}");
+}

@@ -1,0 +1,180 @@
+//! Signals to either end, to both, and to whoever started them.
+
+use crate::util::{MILLIPEDE, Process, Rx, Signal, has, pattern, send, shell, skip, tx, until};
+use rustix::process::{Pid, kill_process};
+use std::fs;
+use std::io::{Read, Write, pipe};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+const HUP: i32 = 1;
+const INT: i32 = 2;
+const TERM: i32 = 15;
+
+/// How often what is a race by nature is tried here; it was tried 200 times when it was written.
+const TIMES: usize = 10;
+
+// ---- signals --------------------------------------------------------------------------------------------
+
+#[test]
+fn whoever_is_ended_tells_the_other() {
+    for (name, signal, signo) in
+        [("INT", Signal::INT, INT), ("TERM", Signal::TERM, TERM), ("HUP", Signal::HUP, HUP)]
+    {
+        let rx = Rx::keeping(&[]);
+        let tx_waits = tx(rx.port, &["verbose", "2"]);
+        tx_waits.expect("is up");
+        tx_waits.signal(signal);
+        assert_eq!(tx_waits.finish().signal(), Some(signo));
+        let rx = rx.finish();
+        assert_eq!(rx.code(), 1, "{rx:?}");
+        assert!(rx.stderr.contains(&format!("millipede: the sender: ended by SIG{name}\n")), "{rx:?}");
+
+        let rx = Rx::keeping(&[]);
+        let tx_waits = tx(rx.port, &["verbose", "2"]);
+        tx_waits.expect("is up");
+        rx.signal(signal);
+        assert_eq!(rx.finish().signal(), Some(signo));
+        let tx = tx_waits.finish();
+        assert_eq!(tx.code(), 1, "{tx:?}");
+        assert!(tx.stderr.contains(&format!("millipede: the receiver: ended by SIG{name}\n")), "{tx:?}");
+    }
+}
+
+#[test]
+fn two_signals_end_it_with_a_stuck_sink_and_data_in_flight() {
+    let (_reader, writer) = pipe().unwrap();
+    let rx = Rx::into(OwnedFd::from(writer), &[]);
+    let tx = tx(rx.port, &["exec", "yes", "verbose", "2"]);
+    tx.expect("is up");
+    rx.signal(Signal::INT);
+    rx.signal(Signal::INT);
+    assert_eq!(rx.finish().signal(), Some(INT));
+    tx.signal(Signal::INT);
+    tx.signal(Signal::INT);
+    tx.finish();
+}
+
+#[test]
+fn a_producer_killed_with_us_is_no_end_of_the_stream() {
+    for together in [true, false].repeat(TIMES) {
+        let (mut reader, writer) = pipe().unwrap();
+        let rx = Rx::into(OwnedFd::from(writer), &[]);
+        let line = format!("yes | $MP tx 127.0.0.1 {}", rx.port);
+        let pipeline = Process::spawn(&mut shell(&line));
+        // a session that brought nothing yet would only be forgotten
+        reader.read_exact(&mut [0]).unwrap();
+        let drain = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+        if together {
+            pipeline.signal_group(Signal::INT);
+        } else {
+            let all = members(pipeline.pid()).join(" ");
+            let _ = shell(&format!("kill -TERM {all}")).stderr(Stdio::null()).status().unwrap();
+        }
+        let rx = rx.finish();
+        let _ = drain.join().unwrap();
+        assert_eq!(rx.code(), 1, "together: {together}, {rx:?}");
+        assert!(rx.stderr.contains("the sender: ended by SIG"), "{rx:?}");
+    }
+}
+
+/// Every process of this group, the producers first.
+fn members(group: u32) -> Vec<String> {
+    let mut members = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().map_while(Result::ok) {
+        let name = entry.file_name().into_string().unwrap();
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        // pid (name) state ppid pgrp
+        let Some((id, rest)) = stat.rsplit_once(')') else { continue };
+        if rest.split_whitespace().nth(2) == Some(&group.to_string()) {
+            members.push((!id.ends_with("(yes"), name));
+        }
+    }
+    members.sort();
+    members.into_iter().map(|(_, id)| id).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_report_signals_never_end_it() {
+    let rx = Rx::keeping(&[]);
+    let tx = tx(rx.port, &[]);
+    // from its first lines on, which are before any of its own
+    until("handlers of the report signals", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", tx.pid())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        (u64::from_str_radix(caught, 16).unwrap() & 0xa00 == 0xa00).then_some(())
+    });
+    let mut stdin = tx.stdin();
+    for _ in 0..20 {
+        tx.signal(Signal::USR1);
+        tx.signal(Signal::USR2);
+        rx.signal(Signal::USR1);
+        rx.signal(Signal::USR2);
+        stdin.write_all(&pattern(0, 100_000)).unwrap();
+    }
+    drop(stdin);
+    let (tx, rx) = (tx.finish(), rx.finish());
+    assert_eq!((rx.code(), tx.code(), rx.stdout.len()), (0, 0, 2_000_000), "{rx:?} {tx:?}");
+}
+
+#[test]
+fn sigusr2_raises_the_verbosity() {
+    let rx = Rx::keeping(&["verbose", "1"]);
+    rx.signal(Signal::USR2);
+    let first = tx(rx.port, &["threads", "1", "verbose", "2"]);
+    first.expect("is up");
+    // the signal is heard some time later: others come until the receiver tells that it refused one
+    until("a line of verbosity 2", || {
+        assert_eq!(send(rx.port, &["threads", "1"], b"").code(), 3);
+        rx.said().contains("refused").then_some(())
+    });
+    rx.signal(Signal::TERM);
+    assert_eq!(rx.finish().signal(), Some(TERM));
+}
+
+#[test]
+fn what_was_ignored_at_the_start_stays_ignored() {
+    let rx = Rx::spawn(shell("trap '' HUP; exec $MP rx 0").stdin(Stdio::null()).stdout(Stdio::piped()));
+    rx.keep();
+    rx.signal(Signal::HUP);
+    let tx = send(rx.port, &[], b"hello");
+    let rx = rx.finish();
+    assert_eq!((rx.code(), tx.code(), rx.text()), (0, 0, "hello"), "{rx:?}");
+}
+
+#[test]
+fn a_shell_loop_ends_with_it() {
+    for name in ["sh", "bash"] {
+        if !has(name) {
+            skip(&format!("needs {name}"));
+            continue;
+        }
+        let mut shell = Command::new(name);
+        shell.args(["-c", "while :; do $MP rx 0; done"]).env("MP", MILLIPEDE).process_group(0);
+        let rx = Rx::spawn(&mut shell);
+        rx.signal_group(Signal::INT);
+        let rx = rx.finish();
+        assert_eq!(rx.signal(), Some(INT), "{name}: {rx:?}");
+        assert_eq!(rx.stderr.matches("listening").count(), 1, "{name}: {rx:?}");
+    }
+}
+
+#[test]
+fn the_first_process_of_a_namespace_ends_with_128_and_the_signal() {
+    if !Command::new("unshare").args(["-rpf", "true"]).status().is_ok_and(|s| s.success()) {
+        return skip("needs user and process namespaces: unshare -rpf");
+    }
+    for (signal, signo) in [(Signal::INT, INT), (Signal::TERM, TERM)] {
+        let mut command = Command::new("unshare");
+        // unshare itself does not hear of it
+        let rx = Rx::spawn(command.args(["-rpf", MILLIPEDE, "rx", "0"]).process_group(0));
+        let first = until("the first process", || {
+            members(rx.pid()).into_iter().find(|id| *id != rx.pid().to_string())
+        });
+        kill_process(Pid::from_raw(first.parse().unwrap()).unwrap(), signal).unwrap();
+        let rx = rx.finish();
+        assert_eq!(rx.code(), 128 + signo, "{rx:?}");
+    }
+}
