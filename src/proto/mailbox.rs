@@ -102,6 +102,11 @@ impl Mailbox {
         !(handshake || answers || stream || verdict.is_some() || *bye)
     }
 
+    /// Complaints that wait; at most [`NACKS_MAX`].
+    pub fn nacks(&self) -> usize {
+        self.nacks.len()
+    }
+
     /// Bytes of the leg that waits; 0 without one.
     pub fn leg_bytes(&self) -> u64 {
         self.leg.as_ref().map_or(0, Leg::len)
