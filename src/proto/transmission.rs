@@ -200,26 +200,26 @@ impl Transmission {
         let gone = matches!(refusal.code, RefusalCode::Finished | RefusalCode::NotThatReceiver);
         self.parted |= gone && self.settled && self.released;
         match refusal.code {
-            // a session that just ended, or an attempt that a newer one replaced: try again
+            // a session that just ended, an attempt that a newer one replaced, a hello damaged on its way: try again
             RefusalCode::Finished if !self.begun() => self.dial_failed(now, worker, &DialError::Refused),
-            RefusalCode::Stale | RefusalCode::TooMany => {
+            RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
                 let why = DialError::Unreachable(refusal.sentence.clone());
                 self.dial_failed(now, worker, &why);
             }
-            code => {
-                if let WorkerState::Dialling(link) = self.links.state(worker)
-                    && !self.links.is_bad(link)
-                {
-                    self.say_link(
-                        if self.begun() { 0 } else { 2 },
-                        link,
-                        &format!("refused: {}", refusal.sentence),
-                    );
-                }
-                self.links.condemn(now, worker, code, &refusal.sentence);
-                self.step(now);
-            }
+            _ => self.unwelcome(now, worker, refusal),
         }
+    }
+
+    /// The receiver at the end of this worker's link does not want this session.
+    fn unwelcome(&mut self, now: Instant, worker: usize, refusal: &Refusal) {
+        if let WorkerState::Dialling(link) = self.links.state(worker)
+            && !self.links.is_bad(link)
+        {
+            let level = if self.begun() { 0 } else { 2 };
+            self.say_link(level, link, &format!("refused: {}", refusal.sentence));
+        }
+        self.links.condemn(now, worker, refusal.code, &refusal.sentence);
+        self.step(now);
     }
 
     /// This worker could not get a connection.
