@@ -151,7 +151,7 @@ impl Session {
         self.acknowledging.open(now, connection);
         self.mailboxes[connection].welcome(admission.welcome);
         self.posted.insert(connection);
-        if let Some(sending) = &mut self.sending {
+        if let Some(sending) = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]) {
             let checked = hello.features.contains(Features::CHECKSUM);
             let known = sending.sender().head();
             let given = Given { worker: connection, link: usize::from(hello.link), known, checked };
@@ -164,9 +164,12 @@ impl Session {
 
     /// The far end welcomed a connection, this long after it was asked.
     pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
-        let Some(sending) = &mut self.sending else { return };
-        sending.welcomed(now, connection, welcome, rtt);
-        let up = sending.links().link_of(connection);
+        // a stream that is done with takes no connection, and leaves it to the other one
+        let sending = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]);
+        let up = sending.and_then(|sending| {
+            sending.welcomed(now, connection, welcome, rtt);
+            sending.links().link_of(connection)
+        });
         if let (Some(link), true) = (up, self.dials) {
             self.mailboxes[connection].clear();
             self.welcome_back(now, connection, link as u8, welcome);

@@ -203,7 +203,7 @@ impl Transmission {
         match refusal.code {
             // a session that just ended, or an attempt that a newer one replaced: try again
             RefusalCode::Finished if !self.begun() => self.dial_failed(now, worker, &DialError::Refused),
-            RefusalCode::Stale | RefusalCode::TooMany => {
+            RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
                 let why = DialError::Unreachable(refusal.sentence.clone());
                 self.dial_failed(now, worker, &why);
             }

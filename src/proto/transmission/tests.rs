@@ -508,7 +508,6 @@ fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
         RefusalCode::Feature,
         RefusalCode::Option,
         RefusalCode::Direction,
-        RefusalCode::Malformed,
     ] {
         let mut rig = Rig::new(1, 4);
         rig.refused(2, code);
