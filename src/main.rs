@@ -9,7 +9,7 @@ use millipede::cli::{self, Stop};
 use millipede::endpoint::exec;
 use millipede::error::Status;
 use millipede::message;
-use millipede::plan::Plan;
+use millipede::plan::{Plan, Progress};
 use millipede::run::{self, signals};
 use millipede::sys::signal::end_by;
 
@@ -21,31 +21,30 @@ fn main() -> ExitCode {
         process::exit(Status::Incomplete.code().into());
     }));
     let status = match cli::parse(env::args_os().skip(1)) {
-        Ok(plan) => {
-            message::set_level(plan.common.verbose);
-            carry_out(&plan)
-        }
+        Ok(plan) => carry_out(&plan),
         Err(Stop::Print(text)) => print(&text),
         Err(Stop::Usage(lines)) => {
             message::say_block(&lines);
             Status::Usage
         }
     };
+    message::finish();
+    // a process that was asked to end by a signal ends by it, so that a shell knows
+    if let Some(signal) = signals::ending() {
+        end_by(signal);
+    }
     status.into()
 }
 
-/// Runs the plan to its end. A process that was asked to end by a signal ends by it, so that a shell knows.
 fn carry_out(plan: &Plan) -> Status {
-    let status = match run::run(plan) {
+    message::set_level(plan.common.verbose);
+    message::set_quiet(plan.common.progress == Progress::Never);
+    match run::run(plan) {
         Ok(()) => Status::Complete,
         Err(failure) => {
             message::say(&failure);
             failure.status
         }
-    };
-    match signals::ending() {
-        Some(signal) => end_by(signal),
-        None => status,
     }
 }
 

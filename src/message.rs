@@ -1,41 +1,53 @@
 //! Every line a user reads, and how much of them is wanted.
 //!
 //! A message begins with `millipede: ` and goes to stderr in one write, so that lines of threads, and of processes
-//! sharing a terminal, do not interleave. What came from a peer or from the command line cannot move the cursor:
-//! control characters become `?`. Nothing here ever writes to stdout, panics or fails: stderr may be closed or
-//! full, and the transfer goes on.
+//! sharing a terminal, do not interleave. A thread of its own writes them: whoever says something never waits, and
+//! lines that stderr does not take in time are dropped and counted. What came from a peer or from the command line
+//! cannot move the cursor or hide anything. Nothing here ever writes to stdout, panics or fails.
+//!
+//! ```text
+//! say, note, peer ─▶ level, limit ─▶ text ─▶ queue ─▶ writer ═▶ stderr      live line: show ─▶ screen ─▶ writer
+//! ```
+
+mod level;
+mod limit;
+mod queue;
+mod screen;
+pub mod text;
+pub mod wording;
+mod writer;
+
+pub use level::{LEVEL_MAX, Reader, reader};
+pub use limit::Kind;
+pub use screen::Frame;
+pub use text::words;
+pub use writer::is_in_foreground;
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write as _};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{PoisonError, RwLock};
+use text::{LINE_MAX, bounded, cleaned};
 
 /// What every line begins with.
 const PREFIX: &str = "millipede: ";
 
-/// The highest verbosity.
-pub const LEVEL_MAX: u8 = 20;
+static VERBOSITY: level::Verbosity = level::Verbosity::new();
 
-static VERBOSITY: Verbosity = Verbosity::new();
+static WRITER: writer::Writer = writer::Writer::new();
+
+// ---- saying ---------------------------------------------------------------------------------------------
 
 /// Says one line, whatever the verbosity.
 pub fn say(line: impl Display) {
-    write(one_line(&line.to_string()).as_bytes());
+    WRITER.say(one_line(&line.to_string()));
 }
 
 /// Says several lines, each with the program's name before it, and nothing between them.
 pub fn say_block(lines: &str) {
-    write(lines.lines().map(one_line).collect::<String>().as_bytes());
+    WRITER.say(lines.lines().map(one_line).collect());
 }
 
 /// Says a text that has the program's name where it belongs: a report.
 pub fn say_text(text: &str) {
-    write(text.lines().map(|line| cleaned(line) + "\n").collect::<String>().as_bytes());
-}
-
-/// Says one line although nothing else works any more, and passes by whatever keeps the terminal in order.
-pub fn say_at_last(line: impl Display) {
-    write_now(one_line(&line.to_string()).as_bytes());
+    WRITER.say(text.lines().map(|line| bounded(&cleaned(line), LINE_MAX) + "\n").collect());
 }
 
 /// Says a line at this verbosity and above; below, the line is not even made.
@@ -45,9 +57,52 @@ pub fn note(level: u8, line: impl FnOnce() -> String) {
     }
 }
 
+/// Says a line that a peer or a stranger has caused, at this verbosity and above. Of each kind a few are said; how
+/// many more there were is told later, with the kind's name. One that is not said is not even made.
+pub fn peer(level: u8, kind: Kind, line: impl FnOnce() -> String) {
+    if self::level() >= level && WRITER.may_say(kind) {
+        say(line());
+    }
+}
+
+/// Says a line of what goes well, or of what others do here: where a person or a service's journal reads it, unless
+/// `quiet`; elsewhere from verbosity 1 on.
+pub fn announce(line: impl FnOnce() -> String) {
+    note(watched(1), line);
+}
+
+/// Says a line that is worth a person's while though nothing failed, unless `quiet`.
+pub fn remark(line: impl FnOnce() -> String) {
+    if !VERBOSITY.is_quiet() {
+        say(line());
+    }
+}
+
+/// Says one line although nothing else works any more, after what waits: at once or not at all.
+pub fn say_at_last(line: impl Display) {
+    WRITER.say_at_last(&one_line(&line.to_string()));
+}
+
+/// From now on this stands below the lines, or nothing; stderr is a terminal.
+pub fn show(frame: Option<Frame>) {
+    WRITER.show(frame);
+}
+
+/// Waits until everything said has been written, but not for a stderr that takes nothing.
+pub fn finish() {
+    WRITER.finish();
+}
+
+// ---- how much is wanted -----------------------------------------------------------------------------------
+
 /// Sets the verbosity, as given on the command line.
 pub fn set_level(level: u8) {
     VERBOSITY.set(level);
+}
+
+/// Sets whether nothing is wanted but what went wrong, as given on the command line.
+pub fn set_quiet(quiet: bool) {
+    VERBOSITY.set_quiet(quiet);
 }
 
 /// The verbosity now.
@@ -55,73 +110,26 @@ pub fn level() -> u8 {
     VERBOSITY.level()
 }
 
-/// One more level of verbosity; after the highest, back to the one given. Safe in a signal handler.
+/// One more level of verbosity; after the highest, back to the one given. Says which it is now.
 pub fn raise() {
-    VERBOSITY.raise();
+    say(wording::level_is(VERBOSITY.raise()));
 }
 
-/// The level given and the level now. `given` ≤ `now` ≤ [`LEVEL_MAX`].
-struct Verbosity {
-    given: AtomicU8,
-    now: AtomicU8,
+/// The verbosity from which on a line is said that a person or a service's journal always gets, unless `quiet`, and
+/// others at this level.
+pub fn watched(level: u8) -> u8 {
+    if reader() == Reader::Other || VERBOSITY.is_quiet() { level } else { 0 }
 }
 
-impl Verbosity {
-    const fn new() -> Self {
-        Self { given: AtomicU8::new(0), now: AtomicU8::new(0) }
-    }
-
-    fn set(&self, level: u8) {
-        let level = level.min(LEVEL_MAX);
-        self.given.store(level, Ordering::Relaxed);
-        self.now.store(level, Ordering::Relaxed);
-    }
-
-    fn level(&self) -> u8 {
-        self.now.load(Ordering::Relaxed)
-    }
-
-    fn raise(&self) {
-        let given = self.given.load(Ordering::Relaxed);
-        let next = |now| Some(if now < LEVEL_MAX { now + 1 } else { given });
-        // The closure never declines, so the update cannot fail.
-        let _ = self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-    }
+/// The same where only the journal always gets it: a person at a terminal has asked for nothing of the kind.
+pub fn journaled(level: u8) -> u8 {
+    if reader() == Reader::Journal { watched(level) } else { level }
 }
 
-/// The line as it is written: the program's name, no control characters, a newline.
+/// The line as it is written: the program's name, nothing invisible, a newline.
 fn one_line(line: &str) -> String {
-    format!("{PREFIX}{}\n", cleaned(line.trim_end_matches(['\n', '\r'])))
-}
-
-fn cleaned(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-/// What is done with a write by whoever draws on the same terminal.
-pub type Around = Box<dyn Fn(&dyn Fn()) + Send + Sync>;
-
-static AROUND: RwLock<Option<Around>> = RwLock::new(None);
-
-/// From now on every write is left to this, or to nobody.
-pub fn write_around(around: Option<Around>) {
-    *AROUND.write().unwrap_or_else(PoisonError::into_inner) = around;
-}
-
-fn write(bytes: &[u8]) {
-    match &*AROUND.read().unwrap_or_else(PoisonError::into_inner) {
-        Some(around) => around(&|| write_now(bytes)),
-        None => write_now(bytes),
-    }
-}
-
-/// One write to stderr, which std does not buffer. A rest that does not fit is dropped rather than written later
-/// between other lines; only an interrupted call, which wrote nothing, is made again.
-fn write_now(bytes: &[u8]) {
-    let mut stderr = io::stderr().lock();
-    while let Err(error) = stderr.write(bytes)
-        && error.kind() == ErrorKind::Interrupted
-    {}
+    let line = cleaned(line.trim_end_matches(['\n', '\r']));
+    format!("{PREFIX}{}\n", bounded(&line, LINE_MAX))
 }
 
 #[cfg(test)]
@@ -133,6 +141,7 @@ mod tests {
         assert_eq!(one_line("link 1: gone"), "millipede: link 1: gone\n");
         assert_eq!(one_line("ends in a newline\r\n"), "millipede: ends in a newline\n");
         assert_eq!(one_line(""), "millipede: \n");
+        assert!(one_line(&"x".repeat(100_000)).len() < 4096, "a pipe takes it in one piece");
     }
 
     #[test]
@@ -142,26 +151,9 @@ mod tests {
     }
 
     #[test]
-    fn raising_goes_up_to_the_highest_and_back_to_the_level_given() {
-        let verbosity = Verbosity::new();
-        assert_eq!(verbosity.level(), 0);
-        verbosity.set(18);
-        let seen: Vec<u8> = (0..4).map(|_| (verbosity.raise(), verbosity.level()).1).collect();
-        assert_eq!(seen, [19, 20, 18, 19]);
-    }
-
-    #[test]
-    fn a_level_given_beyond_the_highest_is_the_highest() {
-        let verbosity = Verbosity::new();
-        verbosity.set(255);
-        assert_eq!(verbosity.level(), LEVEL_MAX);
-        verbosity.raise();
-        assert_eq!(verbosity.level(), LEVEL_MAX);
-    }
-
-    #[test]
     fn a_note_above_the_verbosity_is_not_made() {
         // No test raises the process's own verbosity.
         note(1, || unreachable!("made at verbosity 0"));
+        peer(1, "a test", || unreachable!("made at verbosity 0"));
     }
 }

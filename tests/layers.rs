@@ -27,7 +27,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("plan", &["proto::leg", "proto::waiting", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
     ("cli", &["error", "message", "plan", "proto::leg"]),
-    ("channel", &["sys", "error", "proto"]),
+    ("channel", &["sys", "error", "proto::handshake", "proto::hello", "proto::links"]),
     (
         "endpoint",
         &["sys", "prbs", "error", "message", "proto::leg", "proto::way", "proto::hello", "proto::outcome"],
@@ -62,22 +62,6 @@ const CLOSING: &[(&str, &str)] = &[
     ("cli.rs", "cli/typed.rs"),
     ("proto/hello.rs", "proto/hello/check.rs"),
     ("proto/transmission.rs", "proto/transmission/shared.rs"),
-    ("run/endpoint/exec.rs", "run/endpoint/exec/ends.rs"),
-    ("run/ends.rs", "run/endpoint/exec.rs"),
-    ("run/hub/tx.rs", "run/hub/rx.rs"),
-    ("run/hub/tx.rs", "run/hub/tx/lend.rs"),
-    ("run/mod.rs", "run/gather.rs"),
-    ("run/mod.rs", "run/hub/rx.rs"),
-    ("run/mod.rs", "run/hub/tx.rs"),
-    ("run/monitor.rs", "run/mod.rs"),
-    ("run/signals.rs", "run/endpoint/exec.rs"),
-    ("run/signals.rs", "run/mod.rs"),
-    ("run/start.rs", "run/hub/rx.rs"),
-    ("run/start.rs", "run/hub/tx.rs"),
-    ("run/tunnel/dial.rs", "run/mod.rs"),
-    ("run/tunnel/mod.rs", "run/mod.rs"),
-    ("run/tunnel/raw.rs", "run/mod.rs"),
-    ("run/tunnel/raw.rs", "run/tunnel/mod.rs"),
 ];
 
 /// Parts that only compute: no clock, socket, thread, file or process.

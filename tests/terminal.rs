@@ -26,26 +26,38 @@ fn size(n: u16) -> NonZero<u16> {
     NonZero::new(n).unwrap()
 }
 
+fn window(columns: u16) -> Winsize {
+    Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
 /// A process on a terminal of its own, and what that shows.
 struct Shown {
     child: Child,
     input: Option<ChildStdin>,
     screen: Arc<Mutex<(vt100::Parser, Vec<u8>)>>,
+    /// The terminal itself; closed by hanging up.
+    terminal: Option<File>,
     /// Whether the terminal shall be gone after what is shown next, and whether it is.
     hang_up: Arc<AtomicBool>,
     gone: Arc<AtomicBool>,
 }
 
 impl Shown {
-    /// With stderr on the terminal, and in its foreground; stdin and stdout are pipes.
+    /// With stderr on the terminal, and in its foreground; stdin is a pipe, stdout goes nowhere.
     fn start(command: &mut Command) -> Shown {
+        Shown::start_on(command, COLUMNS, false)
+    }
+
+    /// The same on a terminal of this width, to which stdout goes too if that is wanted.
+    fn start_on(command: &mut Command, columns: u16, stdout: bool) -> Shown {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let slave: OwnedFd = open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-        tcsetwinsize(&slave, Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-        command.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(slave);
+        tcsetwinsize(&slave, window(columns)).unwrap();
+        let out = if stdout { slave.try_clone().unwrap().into() } else { Stdio::null() };
+        command.env("TERM", "xterm").stdin(Stdio::piped()).stdout(out).stderr(slave);
         // SAFETY: both are system calls that may be made between fork and exec, and touch no memory.
         unsafe {
             command.pre_exec(|| {
@@ -57,12 +69,14 @@ impl Shown {
         let mut child = command.spawn().unwrap();
         // the command holds the slave's end open
         *command = Command::new("true");
-        let screen = Arc::new(Mutex::new((vt100::Parser::new(size(ROWS), size(COLUMNS), 0), Vec::new())));
+        let screen = Arc::new(Mutex::new((vt100::Parser::new(size(ROWS), size(columns), 0), Vec::new())));
         let (input, seen) = (child.stdin.take(), screen.clone());
         let (hang_up, gone) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let (order, done) = (hang_up.clone(), gone.clone());
+        let mut master = File::from(master);
+        let terminal = Some(master.try_clone().unwrap());
         thread::spawn(move || {
-            let (mut master, mut chunk) = (File::from(master), [0; 4096]);
+            let mut chunk = [0; 4096];
             // the end of a terminal is an error
             while let Ok(n @ 1..) = master.read(&mut chunk) {
                 let mut seen = seen.lock().unwrap();
@@ -75,12 +89,19 @@ impl Shown {
             drop(master);
             done.store(true, Ordering::SeqCst);
         });
-        Shown { child, input, screen, hang_up, gone }
+        Shown { child, input, screen, terminal, hang_up, gone }
     }
 
     fn lines(&self) -> Vec<String> {
         let screen = self.screen.lock().unwrap();
-        screen.0.screen().rows(0, COLUMNS).filter(|line| !line.is_empty()).collect()
+        let (_, columns) = screen.0.screen().size();
+        screen.0.screen().rows(0, columns.into()).filter(|line| !line.is_empty()).collect()
+    }
+
+    fn resize(&self, columns: u16) {
+        let mut screen = self.screen.lock().unwrap();
+        screen.0.screen_mut().set_size(size(ROWS), size(columns));
+        tcsetwinsize(self.terminal.as_ref().unwrap(), window(columns)).unwrap();
     }
 
     fn bytes(&self) -> String {
@@ -137,7 +158,7 @@ fn asked_for_it_shows_how_far_it_is_and_messages_stand_above_it() {
         |line: &str| line.starts_with("tx  1.00 MiB") && line.contains("[==") && line.contains(" 25 %");
     tx.expect("a quarter", quarter);
     tx.signal(util::Signal::USR1);
-    tx.expect("the report", |line| line.starts_with("  conn  link  state "));
+    tx.expect("the report", |line| line.starts_with("  connections lost: 0"));
     tx.expect("the line again", quarter);
     for line in tx.lines() {
         let whole = line.starts_with("tx  ") || line.starts_with("millipede: tx: ") || line.starts_with("  ");
@@ -146,7 +167,7 @@ fn asked_for_it_shows_how_far_it_is_and_messages_stand_above_it() {
     assert_eq!(tx.lines().iter().filter(|line| line.starts_with("tx  ")).count(), 1, "{:#?}", tx.lines());
     tx.feed(1 << 20, 3 << 20).unwrap();
     assert_eq!(tx.end(), Some(0), "{:#?}", tx.lines());
-    tx.expect("the sum", |line| line.starts_with("millipede: tx: 4.00 MiB delivered in 0:0"));
+    tx.expect("the sum", |line| line.starts_with("millipede: sent 4194304 bytes (4.00 MiB) in "));
     assert!(!tx.lines().iter().any(|line| line.starts_with("tx  ")), "{:#?}", tx.lines());
     assert_eq!(rx.wait().code(), Some(0), "{rx}");
     assert_eq!(output.join(), 4 << 20);
@@ -186,10 +207,97 @@ fn a_terminal_that_goes_away_stops_nothing() {
     );
     tx.feed(0, 1 << 20).unwrap();
     tx.expect("the line", |line| line.starts_with("tx  1.00 MiB"));
+    tx.terminal = None;
     tx.hang_up.store(true, Ordering::SeqCst);
     assert!(eventually(DEADLINE, || tx.gone.load(Ordering::SeqCst)));
     tx.signal(util::Signal::USR1);
     tx.feed(1 << 20, 1 << 20).unwrap();
     assert_eq!(tx.end(), Some(0), "{:#?}", tx.lines());
     assert_eq!(output.join(), 2 << 20);
+}
+
+#[test]
+fn what_is_over_at_once_leaves_one_line_too() {
+    let rx = Rx::start(&[]);
+    let output = rx.collect();
+    let mut tx = sender(&rx, &[]);
+    tx.feed(0, 1000).unwrap();
+    assert_eq!(tx.end(), Some(0), "{:#?}", tx.lines());
+    assert_eq!(output.join(), 1000);
+    tx.expect("the sum", |line| line.starts_with("millipede: sent 1000 bytes in "));
+    assert_eq!(tx.lines().len(), 1, "{:#?}", tx.lines());
+}
+
+#[test]
+fn it_fits_a_narrow_terminal_and_one_that_changes() {
+    let rx = Rx::start(&[]);
+    let port = rx.port.to_string();
+    let words = ["tx", "127.0.0.1", &port, "threads", "2", "progress", "size", "4M"];
+    let mut tx = Shown::start_on(&mut millipede(&words), 40, false);
+    tx.feed(0, 1 << 20).unwrap();
+    for (columns, shows) in
+        [(40, " 25 %"), (60, "MiB/s"), (80, "buffer"), (120, "[==="), (80, "buffer"), (40, " 25 %")]
+    {
+        tx.resize(columns);
+        let drawn = || {
+            let lines = tx.lines();
+            let whole =
+                |line: &String| line.contains(shows) && (line.ends_with(" left") || line.ends_with('%'));
+            let fits = |line: &String| line.chars().count() < columns.into();
+            lines.len() == 1
+                && lines
+                    .iter()
+                    .all(|line| whole(line) && fits(line) && line.contains("[===") == (columns == 120))
+        };
+        assert!(eventually(DEADLINE, drawn), "{columns}: {:#?}", tx.lines());
+    }
+    tx.feed(1 << 20, 3 << 20).unwrap();
+    rx.collect();
+    assert_eq!(tx.end(), Some(0), "{:#?}", tx.lines());
+}
+
+#[test]
+fn at_the_end_the_output_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate = folder.path().join("gate");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &gate, Mode::RUSR | Mode::WUSR).unwrap();
+    let rx = Rx::start(&["exec", &format!("cat >/dev/null; cat {}", gate.display())]);
+    let mut tx = sender(&rx, &["progress", "size", "1M"]);
+    tx.feed(0, 1 << 20).unwrap();
+    tx.input = None;
+    tx.expect("whose turn it is", |line| line.ends_with("  waiting for the output"));
+    assert!(!tx.lines().iter().any(|line| line.contains("left")), "{:#?}", tx.lines());
+    File::options().write(true).open(&gate).unwrap();
+    assert_eq!(tx.end(), Some(0), "{:#?}", tx.lines());
+}
+
+#[test]
+fn nobody_wants_the_stream_on_a_terminal_by_mistake() {
+    let mut rx = Shown::start_on(&mut millipede(&["rx", "127.0.0.1", "0"]), COLUMNS, true);
+    assert_eq!(rx.end(), Some(2), "{:#?}", rx.lines());
+    rx.expect("what to do", |line| line.contains("add > FILE or | COMMAND, or charmode"));
+    assert_eq!(rx.lines().len(), 1, "{:#?}", rx.lines());
+    let mut rx = Shown::start_on(&mut millipede(&["rx", "127.0.0.1", "0", "charmode"]), COLUMNS, true);
+    rx.expect("that it listens", |line| line.starts_with("millipede: listening on port "));
+    rx.signal(util::Signal::TERM);
+    assert_eq!(rx.end(), None);
+}
+
+#[test]
+fn a_terminal_is_told_where_it_listens_unless_quiet() {
+    let port = util::free_port().to_string();
+    let mut rx = Shown::start(&mut millipede(&["rx", "127.0.0.1", &port]));
+    rx.expect("where", |line| line == format!("millipede: listening on port {port}"));
+    rx.signal(util::Signal::TERM);
+    assert_eq!(rx.end(), None);
+    let words = ["rx", "127.0.0.1", "0", "terminate", &port];
+    let mut tunnel = Shown::start(&mut millipede(&words));
+    tunnel.expect("where", |line| line == format!("millipede: tunnel on port {port}"));
+    tunnel.signal(util::Signal::TERM);
+    assert_eq!(tunnel.end(), None);
+    let mut quiet = Shown::start(&mut millipede(&["rx", "127.0.0.1", &port, "quiet"]));
+    let tx = util::tx(port.parse().unwrap(), &["verbose", "1"]);
+    tx.feed(5);
+    assert_eq!(tx.wait().code(), Some(0), "{tx}");
+    assert_eq!((quiet.end(), quiet.bytes().as_str()), (Some(0), ""));
 }

@@ -1,54 +1,189 @@
-//! The one line that each end says when it is done, at verbosity 1 and above.
+//! The one line that each direction leaves when it is over.
+//!
+//! It begins with `sent N bytes` or `received N bytes` if all is well; else it says how much there is, and that this
+//! is not the whole. It fits 80 columns with the program's name before it.
 
+use super::figures::{count, per_second, rate, size, time};
+use super::{COLUMNS, Detail, Phase, Side, Snapshot};
 use std::fmt;
 use std::time::Duration;
 
+/// The columns that are left beside the program's name.
+const WIDTH: usize = COLUMNS - "millipede: ".len();
+
 /// What one direction has come to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// Whether this end was the sender.
-    pub sent: bool,
-    /// Bytes of the stream.
+    /// Which.
+    pub side: Side,
+    /// Whether the output has the whole stream.
+    pub complete: bool,
+    /// Bytes that the output has taken.
     pub bytes: u64,
-    /// Since the first connection was up.
+    /// What was known or given as the stream's size.
+    pub expected: Option<u64>,
+    /// Since the first connection.
     pub time: Duration,
     /// Legs that crossed more than once, for whatever reason.
-    pub legs_again: u64,
-    /// Connections that ended before the session did.
-    pub connections_lost: u64,
+    pub again: u64,
+    /// Connections that ended before the stream did.
+    pub lost: u64,
+}
+
+impl Summary {
+    /// Of a direction that is over, as it was seen last. None where it has not ended, or never met the other end.
+    pub fn of(snapshot: &Snapshot) -> Option<Summary> {
+        let Phase::Over(result) = &snapshot.phase else { return None };
+        let again = match snapshot.detail {
+            Detail::Tx { again: (legs, _), .. } => legs,
+            Detail::Rx { copies, .. } => copies,
+        };
+        (result.is_ok() || snapshot.has_met()).then_some(Summary {
+            side: snapshot.side,
+            complete: result.is_ok(),
+            bytes: snapshot.delivered,
+            expected: snapshot.expected,
+            time: snapshot.elapsed,
+            again,
+            lost: snapshot.lost,
+        })
+    }
+
+    /// What is to be said where the stream was whole, and smaller than it should have been.
+    pub fn shortfall(&self) -> Option<String> {
+        let expected = self.expected.filter(|expected| self.complete && self.bytes < *expected)?;
+        Some(format!("the stream had {}, not the {expected} expected", count(self.bytes, "byte")))
+    }
+
+    /// The output has a part of the stream.
+    fn partial(&self) -> String {
+        let (output, done) = match self.side {
+            Side::Tx => ("the far output", "delivered"),
+            Side::Rx => ("the output", "received"),
+        };
+        match self.bytes {
+            0 => format!("nothing was {done}"),
+            bytes => {
+                format!("{output} is partial: {}{} in {}", count(bytes, "byte"), rough(bytes), self.took())
+            }
+        }
+    }
+
+    fn took(&self) -> String {
+        match self.time {
+            short if short < Duration::from_secs(60) => format!("{:.2} s", short.as_secs_f64()),
+            long => time(long),
+        }
+    }
+
+    /// What went wrong on the way and was mended, if anything; in few words if that is all there is room for. A lost
+    /// connection's legs come again: they need no mention of their own.
+    fn mended(&self, in_few: bool) -> String {
+        match (self.lost, self.again) {
+            (0, 0) => String::new(),
+            (0, again) => format!("; {} again", count(again, "leg")),
+            (lost, _) if in_few => format!("; {}", count(lost, "break")),
+            (lost, _) => format!("; {} healed", count(lost, "break")),
+        }
+    }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { bytes, legs_again, connections_lost, .. } = *self;
-        let seconds = self.time.as_secs_f64();
-        let (did, again) = if self.sent { ("sent", "sent again") } else { ("received", "came again") };
-        write!(f, "{did} {bytes} {} in {seconds:.2} s, ", noun(bytes, "byte"))?;
-        write!(f, "{:.1} MB/s; ", bytes as f64 / 1e6 / seconds.max(1e-3))?;
-        write!(f, "{legs_again} {} {again}, ", noun(legs_again, "leg"))?;
-        write!(f, "{connections_lost} {} lost", noun(connections_lost, "connection"))
+        if !self.complete {
+            return f.write_str(&self.partial());
+        }
+        let done = match self.side {
+            Side::Tx => "sent",
+            Side::Rx => "received",
+        };
+        if self.bytes == 0 {
+            return write!(f, "{done} 0 bytes: the input was empty");
+        }
+        let bytes = count(self.bytes, "byte");
+        let speed = rate(per_second(self.bytes, self.time.max(Duration::from_millis(1))));
+        let line = |rough: &str, in_few| {
+            format!("{done} {bytes}{rough} in {}, {speed}{}", self.took(), self.mended(in_few))
+        };
+        let lines = [line(&rough(self.bytes), false), line("", false)];
+        let fits = lines.into_iter().find(|line| line.len() <= WIDTH);
+        f.write_str(&fits.unwrap_or_else(|| line("", true)))
     }
 }
 
-fn noun(count: u64, one: &str) -> String {
-    if count == 1 { one.to_owned() } else { format!("{one}s") }
+/// The same as a rough figure, where that is easier to read.
+fn rough(bytes: u64) -> String {
+    if bytes < 1024 { String::new() } else { format!(" ({})", size(bytes)) }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{rx, tx};
     use super::*;
 
+    const GIB: u64 = 1 << 30;
+
+    fn over(snapshot: Snapshot, delivered: u64) -> Snapshot {
+        Snapshot { phase: Phase::Over(Ok(())), delivered, lost: 0, ..snapshot }
+    }
+
+    fn said(snapshot: &Snapshot) -> String {
+        let line = Summary::of(snapshot).unwrap().to_string();
+        assert!(line.len() <= WIDTH, "{} columns too many: {line}", line.len() - WIDTH);
+        line
+    }
+
     #[test]
-    fn it_says_what_was_asked_for() {
-        let time = Duration::from_millis(1500);
-        let sent =
-            Summary { sent: true, bytes: 3_000_000, time, legs_again: 1, connections_lost: 2 }.to_string();
-        assert_eq!(sent, "sent 3000000 bytes in 1.50 s, 2.0 MB/s; 1 leg sent again, 2 connections lost");
-        let none =
-            Summary { sent: false, bytes: 0, time: Duration::ZERO, legs_again: 0, connections_lost: 0 };
+    fn all_is_well() {
+        let mut well = over(rx(), 13 * GIB);
+        well.detail = Detail::Rx { received: 0, next: 0, ahead: (0, 0), copies: 0, blocked: Duration::ZERO };
+        assert_eq!(said(&well), "received 13958643712 bytes (13.0 GiB) in 0:03:12, 69.3 MiB/s");
+        let brief = Snapshot { elapsed: Duration::from_micros(20), delivered: 5, ..well.clone() };
+        assert_eq!(said(&brief), "received 5 bytes in 0.00 s, 4.88 KiB/s");
+        let one = Snapshot { elapsed: Duration::from_millis(1500), delivered: 1, ..well.clone() };
+        assert_eq!(said(&one), "received 1 byte in 1.50 s, 0 B/s");
+        assert_eq!(said(&over(tx(), 0)), "sent 0 bytes: the input was empty");
+        assert_eq!(said(&Snapshot { delivered: 0, ..well }), "received 0 bytes: the input was empty");
+    }
+
+    #[test]
+    fn what_was_mended_is_told_as_far_as_there_is_room() {
+        let mended = |bytes, lost| said(&Snapshot { lost, ..over(tx(), bytes) });
+        assert_eq!(mended(5000, 0), "sent 5000 bytes (4.88 KiB) in 0:03:12, 26 B/s; 3 legs again");
+        assert_eq!(mended(5000, 1), "sent 5000 bytes (4.88 KiB) in 0:03:12, 26 B/s; 1 break healed");
+        assert_eq!(mended(13 * GIB, 16), "sent 13958643712 bytes in 0:03:12, 69.3 MiB/s; 16 breaks healed");
         assert_eq!(
-            none.to_string(),
-            "received 0 bytes in 0.00 s, 0.0 MB/s; 0 legs came again, 0 connections lost"
+            mended(13 << 40, 1600),
+            "sent 14293651161088 bytes in 0:03:12, 69.3 GiB/s; 1600 breaks healed"
         );
+        assert_eq!(
+            mended(13 << 50, 1600),
+            "sent 14636698788954112 bytes in 0:03:12, 69.3 TiB/s; 1600 breaks"
+        );
+    }
+
+    #[test]
+    fn a_failure_says_how_much_there_is_and_that_it_is_partial() {
+        let failed = |snapshot| Snapshot { phase: Phase::Over(Err("gone".into())), ..snapshot };
+        let some = failed(over(rx(), 13 * GIB));
+        assert_eq!(said(&some), "the output is partial: 13958643712 bytes (13.0 GiB) in 0:03:12");
+        let none = failed(Snapshot { delivered: 0, ..tx() });
+        assert_eq!(said(&none), "nothing was delivered");
+        let waited = super::super::Waited::default();
+        let unmet = Snapshot { waited, lost: 0, connections: Vec::new(), ..none };
+        assert_eq!(Summary::of(&unmet), None, "why it failed says it all");
+        assert_eq!(Summary::of(&tx()), None, "it goes on");
+    }
+
+    #[test]
+    fn a_stream_smaller_than_it_should_be_is_told() {
+        let short =
+            |expected, snapshot: Snapshot| Summary::of(&Snapshot { expected, ..snapshot })?.shortfall();
+        assert_eq!(short(Some(10), over(tx(), 4)).unwrap(), "the stream had 4 bytes, not the 10 expected");
+        for expected in [None, Some(3), Some(4)] {
+            assert_eq!(short(expected, over(tx(), 4)), None);
+        }
+        let failed = Snapshot { phase: Phase::Over(Err("gone".into())), ..tx() };
+        assert_eq!(short(Some(1 << 60), failed), None, "that it is not whole is said already");
     }
 }

@@ -23,7 +23,7 @@ fn connection(number: usize, link: usize) -> Connection {
     }
 }
 
-fn tx() -> Snapshot {
+pub(super) fn tx() -> Snapshot {
     let link = |index, name: &str, trouble: &str, up| Link {
         name: name.into(),
         index,
@@ -47,7 +47,7 @@ fn tx() -> Snapshot {
             rescues: 1,
             damaged: 0,
         },
-        waited: Waited { network: secs(175), input: secs(6), output: secs(11) },
+        waited: Waited { network: secs(175), input: secs(6), output: secs(11), ..Waited::default() },
         lost: 1,
         last_loss: Some("10.0.0.2:8834: connection reset".into()),
         links: vec![link(0, "10.0.0.2:8834", "", 2), link(1, "backup.example.org:8834", "no answer", 0)],
@@ -67,7 +67,7 @@ fn tx() -> Snapshot {
     }
 }
 
-fn rx() -> Snapshot {
+pub(super) fn rx() -> Snapshot {
     Snapshot {
         side: Side::Rx,
         detail: Detail::Rx {
@@ -77,7 +77,7 @@ fn rx() -> Snapshot {
             copies: 2,
             blocked: Duration::from_millis(312),
         },
-        waited: Waited { network: secs(181), input: secs(0), output: secs(11) },
+        waited: Waited { network: secs(181), output: secs(11), ..Waited::default() },
         last_loss: Some("connection 1: closed by the sender".into()),
         links: Vec::new(),
         connections: vec![connection(0, 0)],
@@ -97,7 +97,7 @@ fn the_senders_report() {
     shown(
         &tx(),
         "\
-millipede: tx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s now, 66.1 MiB/s overall
+millipede: tx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s; now 66.1 MiB/s
   held back by: network 91 %, input 3 %, output 6 %
   stream: 12.5 GiB read, 12.5 GiB sent
   buffer: 87 % in use, 111 MiB of 128 MiB
@@ -106,10 +106,10 @@ millipede: tx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s now, 66.1 MiB/s overall
   link    up         rate
      1     2   33.0 MiB/s  10.0.0.2:8834
      2     0            -  backup.example.org:8834: no answer
-  conn  link  state         leg      bytes         rate       rtt   cwnd  retrans  control
-     0     1  up           6000    794 MiB   4.13 MiB/s  51.24 ms    123        4  cubic
-     1     1  up           6001    794 MiB   4.13 MiB/s  51.24 ms    123        4  cubic
-     2     2  dialling        -        0 B            -
+  conn link  state         leg    bytes       rate      rtt  cwnd resent control
+     0    1  up           6000  794 MiB 4.13 MiB/s 51.24 ms   123      4 cubic
+     1    1  up           6001  794 MiB 4.13 MiB/s 51.24 ms   123      4 cubic
+     2    2  dialling        -      0 B          -
 ",
     );
 }
@@ -119,14 +119,14 @@ fn the_receivers_report() {
     shown(
         &rx(),
         "\
-millipede: rx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s now, 66.1 MiB/s overall
+millipede: rx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s; now 66.1 MiB/s
   held back by: output 6 %, network or input 94 % (the sender can tell which)
-  stream: 12.4 GiB received; next leg wanted 6352, 3 legs held beyond it, 6.00 MiB
+  stream: 12.4 GiB received; wants leg 6352, holds 3 beyond it, 6.00 MiB
   buffer: 87 % in use, 111 MiB of 128 MiB
   output: blocked for 0.3 s now, 11.0 s in all; 2 legs came twice
   connections lost: 1, the last: connection 1: closed by the sender
-  conn  link  state         leg      bytes         rate       rtt   cwnd  retrans  control
-     0     1  up           6000    794 MiB   4.13 MiB/s  51.24 ms    123        4  cubic
+  conn link  state         leg    bytes       rate      rtt  cwnd resent control
+     0    1  up           6000  794 MiB 4.13 MiB/s 51.24 ms   123      4 cubic
 ",
     );
 }
@@ -173,7 +173,7 @@ millipede: tx: no connection yet, after 0:00:12
         },
         "\
 millipede: rx: no sender yet, after 0:00:12
-  stream: 0 B received; next leg wanted 0
+  stream: 0 B received; wants leg 0
   buffer: 0 % in use, 0 B of 128 MiB
   output: not blocked now, 0.0 s in all; 0 legs came twice
   connections lost: 0
@@ -193,8 +193,8 @@ fn after_the_end() {
 }
 
 #[test]
-fn sixteen_connections_and_long_names_keep_the_margin() {
-    let mut snapshot = tx();
+fn sixteen_connections_and_long_names_keep_the_margins() {
+    let mut snapshot = Snapshot { expected: Some(25_400 * MIB), ..tx() };
     let busy = |number| Connection {
         leg: Some(12_345_678),
         bytes: 1023 << 40,
@@ -208,22 +208,63 @@ fn sixteen_connections_and_long_names_keep_the_margin() {
         ..connection(number, 15)
     };
     snapshot.connections = (0..16).map(busy).collect();
-    snapshot.links[1].name = "a-host-with-a-very-long-name.in.a.very-long.domain.example.org:8834 ".repeat(3);
+    snapshot.links.truncate(1);
+    snapshot.links[0].name = "a-host-with-a-very-long-name.in.a.very-long.domain.example.org:8834 ".repeat(3);
     snapshot.last_loss = Some("ü".repeat(300));
     let report = render(&snapshot);
-    assert!(report.lines().all(|line| line.chars().count() <= COLUMNS), "{report}");
-    assert_eq!(report.lines().count(), 6 + 3 + 17, "{report}");
-    assert!(report.lines().count() <= 40, "a screen");
-    assert!(report.contains(" scalable_bbr\n"), "{report}");
+    let fits = |report: &str| {
+        report.lines().all(|line| line.chars().count() <= COLUMNS) && report.lines().count() < 24
+    };
+    assert!(fits(&report), "{report}");
+    assert!(report.contains("999k    12M scalabl\n"), "{report}");
+    assert!(report.ends_with("  and 8 connections, slower ones, at 8.00 GiB/s together\n"), "{report}");
+    // as many kinds of lines as there can be
+    for (number, state) in [(12, State::Leaving), (13, State::Dialling), (14, State::Down), (15, State::Up)] {
+        snapshot.connections[number].state = state;
+        snapshot.connections[number].rate = 0.0;
+    }
+    let report = render(&snapshot);
+    assert!(fits(&report), "{report}");
+    assert!(report.contains("\n    15   16  up "), "{report}");
+}
+
+#[test]
+fn connections_of_which_each_would_say_the_same_are_one_line() {
+    let mut snapshot = tx();
+    let idle = |number| Connection { rate: 0.4, ..connection(number, 0) };
+    snapshot.connections = (0..16).map(idle).collect();
+    assert!(render(&snapshot).ends_with("example.org:8834: no answer\n  16 connections idle: 0 to 15\n"));
+    snapshot.connections[3].rate = 5e6;
+    snapshot.connections[5].state = State::Dialling;
+    snapshot.connections[7].state = State::Dialling;
+    let report = render(&snapshot);
+    let table = report.split_once("resent control\n").unwrap().1;
+    let expected = "     3    1  up           6003  794 MiB 4.77 MiB/s 51.24 ms   123      4 cubic
+  13 connections idle: 0 to 2, 4, 6, 8 to 15
+  2 connections dialling: 5, 7
+";
+    assert_eq!(table, expected, "{report}");
 }
 
 #[test]
 fn while_nothing_works_it_says_so() {
     let mut snapshot = tx();
     snapshot.connections.iter_mut().for_each(|c| c.state = State::Down);
-    assert!(render(&snapshot).starts_with(
-        "millipede: tx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s overall; no connection now\n"
-    ));
+    assert!(
+        render(&snapshot)
+            .starts_with("millipede: tx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s; no connection now\n")
+    );
+}
+
+#[test]
+fn an_end_of_the_input_is_no_arrival_where_nobody_was_met() {
+    let closing = Snapshot { phase: Phase::Closing, ..tx() };
+    assert!(render(&closing).contains("\n  all of it has arrived; waiting for the receiver's verdict\n"));
+    let (waited, delivered, lost) = (Waited::default(), 0, 0);
+    let alone = Snapshot { waited, delivered, lost, connections: Vec::new(), ..closing };
+    let report = render(&alone);
+    assert!(report.starts_with("millipede: tx: no connection yet, after 0:03:12\n"), "{report}");
+    assert!(!report.contains("arrived") && !report.contains("held back"), "{report}");
 }
 
 #[test]
@@ -231,22 +272,36 @@ fn with_a_known_size_it_says_how_long_it_will_take() {
     let snapshot = Snapshot { expected: Some(25_400 * MIB), ..tx() };
     let report = render(&snapshot);
     assert!(report.contains("\n  done: 50 % of 24.8 GiB, 0:03:13 left\n"), "{report}");
-    assert_eq!(live(&snapshot), "tx  12.4 GiB  66.1 MiB/s  0:03:12  buffer  87 %");
-    assert_eq!(rest(&snapshot).unwrap(), " 50 %  0:03:13 left");
-    assert_eq!(summary(&snapshot), "tx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s");
     let wrong = Snapshot { expected: Some(100), ..tx() };
-    assert_eq!((rest(&wrong), wrong.fraction()), (None, None), "a size that was wrong is no size");
+    assert_eq!(wrong.fraction(), None, "a size that was wrong is no size");
 }
 
 #[test]
 fn shares_add_up() {
-    for (network, input, output) in [(1, 1, 1), (0, 0, 7), (0, 5, 5), (199, 1, 0), (1, 199, 199)] {
-        let waited = Waited { network: secs(network), input: secs(input), output: secs(output) };
+    for (network, input, pacing, output) in [
+        (1, 1, 0, 1),
+        (0, 0, 0, 7),
+        (0, 5, 0, 5),
+        (199, 1, 0, 0),
+        (1, 199, 0, 199),
+        (0, 1, 1, 1),
+        (1, 1, 4, 1),
+    ] {
+        let waited =
+            Waited { network: secs(network), input: secs(input), pacing: secs(pacing), output: secs(output) };
         let line = held_back(&Snapshot { waited, ..tx() });
         let sum: u64 = line.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).sum();
         assert_eq!(sum, 100, "{line}");
+        assert_eq!(line.contains("rate limit"), pacing > 0, "{line}");
     }
     assert_eq!(held_back(&Snapshot { waited: Waited::default(), ..tx() }), "nothing yet");
+}
+
+#[test]
+fn the_pace_that_was_asked_for_is_not_blamed_on_the_input() {
+    let waited = Waited { network: secs(2), pacing: secs(97), output: secs(1), ..Waited::default() };
+    let line = held_back(&Snapshot { waited, ..tx() });
+    assert_eq!(line, "network 2 %, input 0 %, rate limit 97 %, output 1 %");
 }
 
 #[test]

@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub struct Ends {
     edge: Edge,
     prbs: Option<u16>,
+    /// The user may want to see the received stream on a terminal.
+    interactive: bool,
 }
 
 enum Edge {
@@ -46,20 +48,26 @@ impl Ends {
                 Edge::Tunnel(tunnel(plan, Place::Initiate(host.clone(), *port))?)
             }
         };
-        Ok(Ends { edge, prbs: plan.common.prbs })
+        let interactive = plan.common.charmode || plan.is_duplex();
+        Ok(Ends { edge, prbs: plan.common.prbs, interactive })
     }
 
     /// Where the received stream goes.
     ///
     /// # Errors
-    /// stdout is closed.
+    /// stdout is closed, or a terminal and nothing says that this is meant.
     pub fn sink(&self) -> Result<Box<dyn Sink>, Failure> {
         // nobody wants to see pseudorandom bytes on a terminal: they are only verified
-        let unseen = self.prbs.is_some() && rustix::termios::isatty(io::stdout());
+        let terminal = rustix::termios::isatty(io::stdout());
+        let unseen = self.prbs.is_some() && terminal;
         let sink: Box<dyn Sink> = match &self.edge {
             Edge::Exec(exec) => Box::new(CommandSink::new(exec.clone())),
             Edge::Tunnel(tunnel) => Box::new(TunnelSink::new(tunnel.clone())),
             Edge::Stdio if unseen => Box::new(Discard),
+            Edge::Stdio if terminal && !self.interactive => {
+                let why = "stdout is a terminal: add > FILE or | COMMAND, or charmode to see it";
+                return Err(Failure::usage(why));
+            }
             Edge::Stdio => Box::new(FileSink::stdout().map_err(|e| Failure::output(e.sentence))?),
         };
         Ok(match self.prbs {
@@ -118,8 +126,13 @@ fn tunnel(plan: &Plan, place: Place) -> Result<Arc<Tunnel>, Failure> {
 /// Listens for the tunnel, and says which port it was given.
 fn listen(address: SocketAddr) -> Result<Place, Failure> {
     let place = Place::listen(address).map_err(|e| no_tunnel(&e))?;
-    if let (0, Some(port)) = (address.port(), place.port()) {
-        message::say(format_args!("tunnel on port {port}"));
+    if let Some(port) = place.port() {
+        let line = format!("tunnel on port {port}");
+        match address.port() {
+            // nobody could know it otherwise
+            0 => message::say(line),
+            _ => message::announce(|| line),
+        }
     }
     Ok(place)
 }

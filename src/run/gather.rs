@@ -4,9 +4,8 @@
 //! told once. Streams that share their connections see to each other within their session; two sessions are
 //! independent, unless their ends need both.
 
-use super::Sessions;
 use super::ends::Ends;
-use super::no_thread;
+use super::sessions::{News, Sessions, no_thread};
 use crate::error::Failure;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
@@ -18,25 +17,24 @@ use std::time::Duration;
 /// Streams that end for one reason do so within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// What is heard of a session.
-pub enum News {
-    /// One of its streams was judged.
-    Settled(Way, Outcome),
-    /// It has ended.
-    Ended(io::Result<()>),
-}
-
 /// The first failure, once every session has ended. `shared`: there is one session with two streams.
 ///
 /// # Errors
 /// That failure.
 pub fn gather(news: &Receiver<News>, sessions: &Sessions, ends: &Ends, shared: bool) -> Result<(), Failure> {
-    let mut gathered =
-        Gathered { sessions, ends, shared, running: sessions.all().len(), first: None, untold: false };
+    let mut gathered = Gathered {
+        sessions,
+        ends,
+        shared,
+        running: sessions.all().len(),
+        settled: [false; 2],
+        first: None,
+        untold: false,
+    };
     while gathered.running > 0 {
         match news.recv_timeout(if gathered.untold { TOGETHER } else { Duration::MAX }) {
             Ok(News::Settled(way, ending)) => gathered.settled(way, ending),
-            Ok(News::Ended(ended)) => gathered.ended(ended),
+            Ok(News::Ended(session, ended)) => gathered.ended(session, ended),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => gathered.tell(),
         }
@@ -50,6 +48,8 @@ struct Gathered<'a> {
     shared: bool,
     /// Sessions that have not ended.
     running: usize,
+    /// Streams whose outcome is known, by [`Way`].
+    settled: [bool; 2],
     /// The first failure, and the bare reason.
     first: Option<(Failure, String)>,
     /// Another stream may go on after the first failure, and the user has not been told.
@@ -58,8 +58,8 @@ struct Gathered<'a> {
 
 impl Gathered<'_> {
     fn settled(&mut self, way: Way, ending: Outcome) {
-        if let Some(session) = self.sessions.all().iter().find(|session| session.ways().any(|w| w == way)) {
-            message::note(1, || session.summary(way).to_string());
+        if std::mem::replace(&mut self.settled[way as usize], true) {
+            return;
         }
         let why = ending.sentence.clone();
         if let Err(failure) = self.judge(way, ending) {
@@ -67,8 +67,13 @@ impl Gathered<'_> {
         }
     }
 
-    fn ended(&mut self, ended: io::Result<()>) {
+    fn ended(&mut self, session: usize, ended: io::Result<()>) {
         self.running -= 1;
+        // the thread that was to tell of it may have been slower
+        let session = &self.sessions.all()[session];
+        for way in session.ways() {
+            session.outcome(way).into_iter().for_each(|ending| self.settled(way, ending));
+        }
         if let Err(failure) = ended.map_err(no_thread) {
             let why = failure.sentence.clone();
             self.fail(failure, why);

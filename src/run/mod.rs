@@ -3,36 +3,20 @@
 pub mod ends;
 pub mod gather;
 pub mod monitor;
+pub mod sessions;
 pub mod signals;
 mod start;
 
 use crate::chaos::Hazard;
 use crate::error::{Failure, reason};
 use crate::plan::Plan;
-use crate::proto::outcome::Outcome;
-use crate::session::{Handle, Start};
+use crate::session::Start;
 use crate::sys::thread::spawn;
 use ends::{Ends, write_prbs};
-use gather::News;
-use monitor::{Monitor, Style, Subject};
+use monitor::{Monitor, Subject, Wanted};
+use sessions::{News, Sessions, no_thread};
 use std::cell::Cell;
-use std::io;
-use std::sync::{Arc, OnceLock};
-
-/// The sessions of this process, for orders. None of them before all are built.
-#[derive(Clone, Default)]
-pub struct Sessions(Arc<OnceLock<Vec<Handle>>>);
-
-impl Sessions {
-    fn all(&self) -> &[Handle] {
-        self.0.get().map_or(&[], Vec::as_slice)
-    }
-
-    /// Ends every session, telling the peers.
-    pub fn stop(&self, ending: &Outcome) {
-        self.all().iter().for_each(|session| session.stop(ending));
-    }
-}
+use std::sync::Arc;
 
 /// Does what the plan says; returns when every session has ended.
 ///
@@ -42,7 +26,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     if let (None, None, Some(seed)) = (&plan.receive, &plan.transmit, plan.common.prbs) {
         return write_prbs(seed);
     }
-    let style = Style::of(plan);
+    let wanted = Wanted::of(plan);
     let signals =
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
     let ends = Arc::new(Ends::new(plan)?);
@@ -56,7 +40,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         source_size: Cell::default(),
     };
     let starts = build(plan, &parts)?;
-    let sessions = Sessions(Arc::new(OnceLock::from(starts.iter().map(Start::handle).collect::<Vec<_>>())));
+    let sessions = Sessions::new(starts.iter().map(Start::handle).collect());
     let size = parts.size(plan);
     let subjects = sessions.all().iter().flat_map(|session| {
         session.ways().map(|way| {
@@ -64,12 +48,12 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
             Subject { session: session.clone(), way, expected }
         })
     });
-    let monitor = Monitor::start(subjects.collect(), style).map_err(no_thread)?;
+    let monitor = Monitor::start(subjects.collect(), wanted).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     drop(parts);
-    for start in starts {
+    for (index, start) in starts.into_iter().enumerate() {
         let sender = sender.clone();
-        spawn("session", move || drop(sender.send(News::Ended(start.run())))).map_err(no_thread)?;
+        spawn("session", move || drop(sender.send(News::Ended(index, start.run())))).map_err(no_thread)?;
     }
     drop(sender);
     let result = gather::gather(&news, &sessions, &ends, plan.is_duplex());
@@ -82,8 +66,4 @@ fn build(plan: &Plan, parts: &start::Parts<'_>) -> Result<Vec<Start>, Failure> {
     let receive = plan.receive.as_ref().map(|plan| parts.receive(plan)).transpose()?;
     let transmit = plan.transmit.as_ref().map(|plan| parts.transmit(plan)).transpose()?;
     Ok(receive.into_iter().chain(transmit).collect())
-}
-
-fn no_thread(error: io::Error) -> Failure {
-    Failure::network(format!("cannot start a thread: {}", reason(&error)))
 }

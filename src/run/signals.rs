@@ -6,8 +6,8 @@
 use crate::endpoint::exec;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
-use crate::run::Sessions;
 use crate::run::monitor::Monitor;
+use crate::run::sessions::Sessions;
 use crate::sys::signal::{ASKING, any_pending, block, end_by, ignored_at_start, unblock};
 use crate::sys::thread::spawn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};

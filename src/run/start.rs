@@ -1,7 +1,7 @@
 //! From the plan of a direction to its session: built and not started.
 
 use super::ends::Ends;
-use super::gather::News;
+use super::sessions::News;
 use super::signals;
 use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;
@@ -163,8 +163,11 @@ fn listen(plan: &ReceivePlan) -> Result<TcpListener, Failure> {
     let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", reason(&e)));
     let listener = accept::listen(plan.address, plan.port).map_err(cannot)?;
     let port = listener.local_addr().map_err(cannot)?.port();
-    if plan.port == 0 || rustix::termios::isatty(io::stderr()) {
-        message::say(format_args!("listening on port {port}"));
+    let line = format!("listening on port {port}");
+    match plan.port {
+        // nobody could know it otherwise
+        0 => message::say(line),
+        _ => message::announce(|| line),
     }
     Ok(listener)
 }

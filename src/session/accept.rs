@@ -4,11 +4,11 @@
 //! there are at most 64, of which the oldest makes room. Only a hello that is whole, right and
 //! allowed by the user's words reaches the session, and that alone decides whose it is.
 
+use super::limits::FAREWELL;
 use crate::channel::hear::{self, Heard as Bytes};
 use crate::channel::prepare;
 use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
 use crate::proto::hello::{Expectations, HELLO_MAX, Hello, Refusal, Reply};
-use crate::session::FAREWELL;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};

@@ -1,9 +1,6 @@
 //! The core that stands behind the desk: what `proto` decides, and beside it what is counted for reports.
 
-use super::connection::Seat;
-use super::desk::Desk;
-use super::egress::Blocked;
-use super::meters::{Cause, InputWait, InputWaits, Meters};
+use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
 use super::orders::{Core, Hunger};
 use crate::proto::leg::CONNECTIONS_MAX;
 use crate::proto::links::LossReason;
@@ -22,9 +19,6 @@ pub const BEFORE_MEETING: u64 = 2 << 20;
 /// How long after that the input reads ahead only as far as the size of legs suits: a buffer full of small
 /// legs would be sent as such, at a multiple of the work.
 const SETTLING: Duration = Duration::from_secs(2);
-
-/// The one lock of a session as it really is.
-pub type SessionDesk = Desk<SessionCore, Seat>;
 
 /// What decides, and what is counted.
 pub struct SessionCore {
@@ -125,8 +119,8 @@ impl SessionCore {
             return Cause::Nobody;
         };
         let hungry = sending.is_hungry() && !sending.sender().has_ended();
-        if hungry && self.input.get() == InputWait::Source {
-            Cause::Input
+        if hungry && self.input.get() != InputWait::Memory {
+            if self.input.get() == InputWait::Pace { Cause::Pacing } else { Cause::Input }
         } else if sending.awaits_verdict()
             || (!sending.blocked_at_peer().is_zero() && (hungry || sending.waits_for_output()))
         {

@@ -4,7 +4,8 @@
 //! noticed without anything to write. After the last leg it closes the sink and tells that only when what
 //! was written has been taken: read from the pipe, or on the disk.
 
-use super::SessionDesk;
+use super::connection::SessionDesk;
+use super::meters::Blocked;
 use super::orders::Delivery;
 use crate::endpoint::{Sink, SinkError};
 use crate::proto::leg::Leg;
@@ -12,53 +13,9 @@ use crate::stage::StreamCrc;
 use crate::sys::event::Bell;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 /// Legs that go out in one call, at most.
 const BATCH: usize = 64;
-
-/// For how long the output has been blocked: shared with those who tell the sender.
-#[derive(Debug)]
-pub struct Blocked {
-    origin: Instant,
-    /// Nanoseconds after `origin` at which the current write began; 0: none is under way.
-    since: AtomicU64,
-    /// Nanoseconds of all writes that have ended.
-    total: AtomicU64,
-}
-
-impl Default for Blocked {
-    fn default() -> Self {
-        Blocked { origin: Instant::now(), since: AtomicU64::new(0), total: AtomicU64::new(0) }
-    }
-}
-
-impl Blocked {
-    /// How long the current write has waited, as of `now`; zero if none is under way.
-    pub fn for_how_long(&self, now: Instant) -> Duration {
-        match self.since.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => now.saturating_duration_since(self.origin).saturating_sub(Duration::from_nanos(since)),
-        }
-    }
-
-    /// Time spent in writes, in all.
-    pub fn total(&self, now: Instant) -> Duration {
-        Duration::from_nanos(self.total.load(Ordering::Relaxed)) + self.for_how_long(now)
-    }
-
-    fn begin(&self) {
-        let since = self.origin.elapsed().as_nanos() as u64;
-        self.since.store(since.max(1), Ordering::Relaxed);
-    }
-
-    fn end(&self) {
-        let since = self.since.swap(0, Ordering::Relaxed);
-        let spent = (self.origin.elapsed().as_nanos() as u64).saturating_sub(since);
-        self.total.fetch_add(spent, Ordering::Relaxed);
-    }
-}
 
 /// The thread's state.
 pub struct Egress {

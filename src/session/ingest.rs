@@ -4,7 +4,7 @@
 //! full or when the input pauses; in charmode at once, unless others are on their way: then whatever is read
 //! within a millisecond of the one before joins one leg, so that a flood of single bytes is not one leg each.
 
-use super::SessionDesk;
+use super::connection::SessionDesk;
 use super::meters::{InputWait, InputWaits};
 use super::orders::Hunger;
 use super::pool::{Buffer, Pool};

@@ -6,7 +6,7 @@ use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use crate::proto::sched::Meter;
 use crate::report::Waited;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How far back a rate looks that is shown: long enough not to jump when the output takes bytes in bursts.
@@ -24,6 +24,8 @@ pub enum Cause {
     Input,
     /// The output.
     Output,
+    /// The user's own `rate` or `delayus`.
+    Pacing,
 }
 
 /// The memory of one stream's reports.
@@ -90,6 +92,7 @@ impl Meters {
             Cause::Network => self.waited.network += spent,
             Cause::Input => self.waited.input += spent,
             Cause::Output => self.waited.output += spent,
+            Cause::Pacing => self.waited.pacing += spent,
         }
     }
 
@@ -120,6 +123,50 @@ impl Meters {
     /// The same over a connection.
     pub fn connection_rate(&mut self, now: Instant, connection: usize) -> f64 {
         self.connections[connection].rate(now).unwrap_or_default()
+    }
+}
+
+/// For how long the output has been blocked: shared with those who tell the sender.
+#[derive(Debug)]
+pub struct Blocked {
+    origin: Instant,
+    /// Nanoseconds after `origin` at which the current write began; 0: none is under way.
+    since: AtomicU64,
+    /// Nanoseconds of all writes that have ended.
+    total: AtomicU64,
+}
+
+impl Default for Blocked {
+    fn default() -> Self {
+        Blocked { origin: Instant::now(), since: AtomicU64::new(0), total: AtomicU64::new(0) }
+    }
+}
+
+impl Blocked {
+    /// How long the current write has waited, as of `now`; zero if none is under way.
+    pub fn for_how_long(&self, now: Instant) -> Duration {
+        match self.since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => now.saturating_duration_since(self.origin).saturating_sub(Duration::from_nanos(since)),
+        }
+    }
+
+    /// Time spent in writes, in all.
+    pub fn total(&self, now: Instant) -> Duration {
+        Duration::from_nanos(self.total.load(Ordering::Relaxed)) + self.for_how_long(now)
+    }
+
+    /// A write begins.
+    pub fn begin(&self) {
+        let since = self.origin.elapsed().as_nanos() as u64;
+        self.since.store(since.max(1), Ordering::Relaxed);
+    }
+
+    /// It has ended.
+    pub fn end(&self) {
+        let since = self.since.swap(0, Ordering::Relaxed);
+        let spent = (self.origin.elapsed().as_nanos() as u64).saturating_sub(since);
+        self.total.fetch_add(spent, Ordering::Relaxed);
     }
 }
 
@@ -170,7 +217,7 @@ mod tests {
         meters.wait_for(at(10), Cause::Output);
         let waited = meters.waited(at(11));
         let secs = Duration::from_secs;
-        assert_eq!(waited, Waited { network: secs(2), input: secs(3), output: secs(1) });
+        assert_eq!(waited, Waited { network: secs(2), input: secs(3), output: secs(1), ..Waited::default() });
         assert_eq!(meters.waited(at(12)).output, secs(2), "asking goes on counting");
     }
 

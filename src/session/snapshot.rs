@@ -1,13 +1,12 @@
 //! What a session says of itself when it is asked.
 
-use super::connection::Seat;
-use super::core::{SessionCore, SessionDesk};
+use super::connection::{Seat, SessionDesk};
+use super::core::SessionCore;
 use super::pool::Pool;
 use crate::proto::links::WorkerState;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::reception::SlotStats;
 use crate::proto::way::Way;
-use crate::report::summary::Summary;
 use crate::report::{Connection, Detail, Link, Phase, Side, Snapshot, State, Waited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,9 +33,9 @@ fn phase(outcome: Option<&Outcome>, met: bool, closing: bool) -> Phase {
     match outcome {
         Some(Outcome { status: Status::Complete, .. }) => Phase::Over(Ok(())),
         Some(ending) => Phase::Over(Err(ending.sentence.clone())),
+        None if !met => Phase::Waiting,
         None if closing => Phase::Closing,
-        None if met => Phase::Moving,
-        None => Phase::Waiting,
+        None => Phase::Moving,
     }
 }
 
@@ -160,7 +159,7 @@ impl SessionCore {
                 received: receiver.map_or(0, |r| r.received_bytes()),
                 next: receiving.position().next,
                 ahead: (ahead as u64, ahead_bytes),
-                copies: receiver.map_or(0, |r| r.duplicates()),
+                copies: self.session.again() + receiver.map_or(0, |r| r.duplicates()),
                 blocked: self.blocked.for_how_long(Instant::now()),
             },
             waited,
@@ -169,23 +168,6 @@ impl SessionCore {
             links,
             connections,
         }
-    }
-
-    /// What one stream has come to.
-    pub fn summary(&self, way: Way) -> Summary {
-        let time = self.met.map(|met| met.elapsed()).unwrap_or_default();
-        let (legs_again, connections_lost) = match (way, self.session.sending(), self.session.receiving()) {
-            (Way::Out, Some(sending), _) => {
-                let stats = sending.stats();
-                (stats.sender.legs_again, stats.connections_lost)
-            }
-            (Way::In, _, Some(receiving)) => {
-                let duplicates = receiving.receiver().map_or(0, |receiver| receiver.duplicates());
-                (self.session.again() + duplicates, receiving.connections_lost())
-            }
-            _ => (0, 0),
-        };
-        Summary { sent: way == Way::Out, bytes: self.delivered(way), time, legs_again, connections_lost }
     }
 
     /// The output's waiting is measured where it happens; all other time is the network's, or the input's.

@@ -2,7 +2,7 @@
 
 use crate::util::pair::Duplex;
 use crate::util::relay::{Back, Relay, There};
-use crate::util::{Collector, DEADLINE, Process, Signal, eventually, feed, free_port, tx};
+use crate::util::{Collector, DEADLINE, Process, Signal, eventually, feed, free_port, side_by_side, tx};
 use std::io::{Read, Write};
 
 // ---- two streams ---------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ fn a_network_that_falls_silent_is_outlived_by_both_streams() {
 
 #[test]
 fn a_process_that_was_stopped_goes_on() {
-    for at_d in [true, false] {
+    side_by_side([true, false], |at_d| {
         let words = ["rate", "10M", "verbose", "2"];
         let pair = Duplex::start(&words, &[&words[..], &["threads", "2"]].concat());
         let (at_l, at_d_out) = (pair.l.collect(), pair.d.collect());
@@ -175,7 +175,7 @@ fn a_process_that_was_stopped_goes_on() {
         stopped.signal(Signal::CONT);
         pair.assert_ended(0, 0);
         assert_eq!((at_l.join(), at_d_out.join()), (30_000_000, 30_000_000));
-    }
+    });
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_slow_output_holds_up_its_own_stream_alone() {
 
 #[test]
 fn an_output_that_fails_ends_its_own_stream() {
-    for at_d in [true, false] {
+    side_by_side([true, false], |at_d| {
         let pair = Duplex::start(&[], &["threads", "2"]);
         let (fails, goes_on) = if at_d { (&pair.d, &*pair.l) } else { (&*pair.l, &pair.d) };
         drop(fails.stdout());
@@ -222,7 +222,7 @@ fn an_output_that_fails_ends_its_own_stream() {
         drop(input);
         pair.assert_ended(5, 5);
         assert_eq!(output.join(), 3_000_000);
-    }
+    });
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn a_signal_ends_both_ends_and_both_streams() {
 
 #[test]
 fn an_end_that_is_killed_is_missed() {
-    for at_d in [true, false] {
+    side_by_side([true, false], |at_d| {
         let pair = Duplex::start(&["patience", "2"], &["threads", "2", "patience", "2"]);
         let (_at_l, at_d_out) = (pair.l.collect(), pair.d.collect());
         let _input = pair.d.stdin();
@@ -268,12 +268,12 @@ fn an_end_that_is_killed_is_missed() {
         let (status, said) = other.end();
         assert_eq!(status, Some(1), "{other}");
         assert_eq!(said.matches("no connection").count(), 1, "{said}");
-    }
+    });
 }
 
 #[test]
 fn an_end_that_is_killed_when_one_stream_is_over_is_missed() {
-    for at_d in [true, false] {
+    side_by_side([true, false], |at_d| {
         let pair = Duplex::start(&["patience", "2"], &["threads", "2", "patience", "2"]);
         let (at_l, _at_d_out) = (pair.l.collect(), pair.d.collect());
         let _input = pair.l.stdin();
@@ -284,7 +284,7 @@ fn an_end_that_is_killed_when_one_stream_is_over_is_missed() {
         let (status, said) = other.end();
         assert_eq!(status, Some(1), "{other}");
         assert_eq!(said.matches("no connection").count(), 1, "{said}");
-    }
+    });
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use super::MIB;
 use crate::util;
 use crate::util::relay::{Back, Relay, There, Way};
-use crate::util::{Process, Rx, assert_complete, carry, eventually, feed, free_port, skip, tx, tx_over};
+use crate::util::{
+    Process, Rx, assert_complete, carry, eventually, feed, free_port, side_by_side, skip, tx, tx_over,
+};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::io::Read;
@@ -126,11 +128,7 @@ fn one_link_falls_silent(silent: &[Way]) {
 
 #[test]
 fn one_of_two_links_falls_silent_both_ways_or_either_way() {
-    std::thread::scope(|scope| {
-        for silent in [&[There, Back][..], &[There], &[Back]] {
-            scope.spawn(move || one_link_falls_silent(silent));
-        }
-    });
+    side_by_side([&[There, Back][..], &[There], &[Back]], one_link_falls_silent);
 }
 
 /// All there is falls silent for longer than a connection is believed in, then comes back.

@@ -3,7 +3,8 @@
 use super::MIB;
 use crate::util::relay::{Relay, There};
 use crate::util::{
-    Process, Rx, Signal, assert_complete, carry, check, feed, free_port, skip, tx, tx_over, until_still,
+    Process, Rx, Signal, assert_complete, carry, check, feed, free_port, side_by_side, skip, tx, tx_over,
+    until_still,
 };
 use millipede::sys::signal::ignored_at_start;
 use std::io::Read;
@@ -36,11 +37,7 @@ fn the_sink_sleeps() {
 
 #[test]
 fn either_end_is_stopped_for_a_while() {
-    std::thread::scope(|scope| {
-        for receiver in [true, false] {
-            scope.spawn(move || stopped(receiver));
-        }
-    });
+    side_by_side([true, false], stopped);
 }
 
 /// For longer than a silent connection lives; nobody is blamed for it.

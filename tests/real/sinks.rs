@@ -1,7 +1,7 @@
 //! What the receiver's output is worth: readers that go, disks that are full, ends that are closed.
 
 use super::{assert_same, both};
-use crate::util::{MILLIPEDE, Process, Rx, pattern, send, shell, skip, tx};
+use crate::util::{MILLIPEDE, Process, Rx, pattern, send, shell, side_by_side, skip, tx};
 use std::fs::{self, File};
 use std::io::{Read, Write, pipe};
 use std::os::fd::OwnedFd;
@@ -53,7 +53,7 @@ fn a_reader_that_goes_in_a_pause_is_noticed() {
         (writer.into(), Box::new(move || pipe_end.read_exact(&mut [0; 5]).unwrap())),
         (socket.into(), Box::new(move || socket_end.read_exact(&mut [0; 5]).unwrap())),
     ];
-    for (sink, reads_and_goes) in ends {
+    side_by_side(ends, |(sink, reads_and_goes)| {
         let rx = Rx::into(sink, &[]);
         let tx = tx(rx.port, &[]);
         let mut stdin = tx.stdin();
@@ -61,7 +61,7 @@ fn a_reader_that_goes_in_a_pause_is_noticed() {
         reads_and_goes();
         both(&rx.finish(), &tx.finish(), 5, "whoever read stdout has gone");
         drop(stdin);
-    }
+    });
 }
 
 #[test]

@@ -35,4 +35,4 @@ pub use process::{
 pub use signals::heed;
 pub use skip::{has, skip};
 pub use tcp::{connect, echo, free_port, ping, server, there_and_back};
-pub use wait::{DEADLINE, Shared, eventually, until, until_still};
+pub use wait::{DEADLINE, Shared, eventually, side_by_side, until, until_still};

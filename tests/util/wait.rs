@@ -35,6 +35,15 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     answer.unwrap_or_else(|| panic!("{what}: not within {DEADLINE:?}"))
 }
 
+/// Plays each of these cases in a thread of its own, so that they wait beside each other; panics if one does.
+pub fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, play: impl Fn(T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| play(case));
+        }
+    });
+}
+
 /// Waits until a number that grows has stood still for a while: whoever makes it grow is blocked.
 pub fn until_still(mut number: impl FnMut() -> u64) -> u64 {
     const STILL: Duration = Duration::from_millis(300);

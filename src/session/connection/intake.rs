@@ -1,19 +1,19 @@
 //! What a connection brings, told to the core.
 
+use super::seat::SessionDesk;
+use super::writer::is_last_word;
 use crate::chaos::{Harm, Hazard};
 use crate::message;
 use crate::proto::leg::{Leg, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::session::Place;
 use crate::proto::wire::{Frame, LegHeader};
+use crate::session::limits::{FRAMES, LEGS};
 use crate::session::orders::Ticket;
 use crate::session::pool::{Buffer, Pool};
 use crate::session::pump::{Intake, Stop};
-use crate::session::{FRAMES, LEGS, SessionDesk};
 use crate::stage;
 use std::sync::Arc;
-
-use super::writer::is_last_word;
 
 /// Takes what comes on one connection.
 pub struct Inbox<'a> {

@@ -3,27 +3,47 @@
 //! One that dials has one connection after another, as the core orders; one that was let in ends with its connection.
 
 use super::intake::Inbox;
+use super::seat::{Seat, SessionDesk};
 use super::writer::{Greeting, Writer};
-use super::{SOCKET, Seat, Shared, is_checked};
 use crate::channel::connect::Dialled;
 use crate::channel::hear::{self, Heard};
 use crate::channel::{Channel, failure};
-use crate::chaos::Harm;
+use crate::chaos::{Harm, Hazard};
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
 use crate::proto::life::{REAP, Silence};
 use crate::proto::links::LossReason;
-use crate::session::FAREWELL;
+use crate::proto::session::Session;
 use crate::session::dial::Target;
+use crate::session::limits::FAREWELL;
 use crate::session::orders::{Order, Standing, Ticket};
+use crate::session::pool::Pool;
 use crate::session::pump::{Inlet, ReadEnd, Stop};
-use mio::{Events, Poll};
+use mio::{Events, Poll, Token};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The token of the thread's one connection.
+const SOCKET: Token = Token(0);
+
 /// How often a connection's signs of life are told, and how often while there are none.
 const QUIET_AFTER: Duration = Duration::from_secs(1);
 const QUIET_AGAIN: Duration = Duration::from_millis(500);
+
+/// What the connections of a session share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The session.
+    pub desk: Arc<SessionDesk>,
+    /// Where the legs live that come in.
+    pub pool: Pool,
+    /// What is done to connections on purpose.
+    pub hazard: Hazard,
+    /// Legs go out on them.
+    pub sends: bool,
+    /// Legs come in on them.
+    pub receives: bool,
+}
 
 /// A thread that dials.
 pub struct Dialling {
@@ -433,4 +453,9 @@ fn harm_now(writer: Option<Writer>, channel: &Channel, harm: Harm) {
     if harm == Harm::Reset {
         channel.give_up();
     }
+}
+
+/// Whether the far end of this session wants legs checked, as the core knows it.
+fn is_checked(session: &Session) -> bool {
+    session.sending().is_some_and(|sending| sending.is_checked())
 }

@@ -13,8 +13,11 @@ use crate::proto::leg::Leg;
 use crate::proto::links::LossReason;
 use crate::proto::mailbox::Item;
 use crate::proto::wire::{Frame, LegHeader};
+use crate::session::core::SessionCore;
+use crate::session::desk::{Desk, Line};
+use crate::session::limits::{FRAMES, LEGS};
+use crate::session::orders::Ticket;
 use crate::session::pump::{Outlet, Wrote};
-use crate::session::{FRAMES, LEGS, SessionDesk, orders::Ticket};
 use crate::stage;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -149,7 +152,7 @@ impl Writer {
 
     /// Writes what waits, until nothing does or the socket is full; a leg of more than `most` bytes is left. Whether
     /// the owner has nothing to do about it.
-    pub fn flush(&mut self, desk: &SessionDesk, most: u64) -> bool {
+    pub fn flush<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
             if self.outlet.is_empty() {
                 self.tell_if_drained(desk);
@@ -169,7 +172,7 @@ impl Writer {
     }
 
     /// Tells the core that the path drains, if it waits for that; else the poll will say so.
-    fn tell_if_drained(&mut self, desk: &SessionDesk) {
+    fn tell_if_drained<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
         if self.awaits_drain && self.greeting == Greeting::Done && self.channel.drains() {
             self.awaits_drain = false;
             let place = self.ticket.place;
@@ -178,7 +181,7 @@ impl Writer {
     }
 
     /// Takes what waits, unless it is a larger leg.
-    fn collect(&mut self, desk: &SessionDesk, most: u64) -> Collected {
+    fn collect<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> Collected {
         let (place, count) =
             (self.ticket.place, if self.greeting == Greeting::Done { usize::MAX } else { 1 });
         if self.greeting == Greeting::Awaited {
@@ -202,7 +205,7 @@ impl Writer {
         }
     }
 
-    fn put(&mut self, desk: &SessionDesk, item: Item) {
+    fn put<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, item: Item) {
         let place = self.ticket.place;
         match item {
             Item::Welcome(welcome) => {

@@ -1,0 +1,240 @@
+//! The plain figures that a report, the live line and the last line are made from.
+//!
+//! Taken by whoever owns a direction's state, in passing; nothing here asks or measures. [`Snapshot`] is a copy: it
+//! holds no lock and changes nothing.
+
+use super::figures::per_second;
+use std::time::Duration;
+
+/// One direction at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Which of the two.
+    pub side: Side,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Since the first connection; before there was one, since the start.
+    pub elapsed: Duration,
+    /// The stream's size, where that is known beforehand.
+    pub expected: Option<u64>,
+    /// Bytes that the output has taken.
+    pub delivered: u64,
+    /// The same per second, of late.
+    pub rate: f64,
+    /// Bytes in legs now. At most `buffer`.
+    pub held: u64,
+    /// Memory for legs.
+    pub buffer: u64,
+    /// What only this side knows.
+    pub detail: Detail,
+    /// What it has waited for.
+    pub waited: Waited,
+    /// Connections that ended before the stream did.
+    pub lost: u64,
+    /// Which was the last of them, and why.
+    pub last_loss: Option<String>,
+    /// In the order of the sender's list.
+    pub links: Vec<Link>,
+    /// In the order of their numbers.
+    pub connections: Vec<Connection>,
+}
+
+/// The two directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Sends.
+    Tx,
+    /// Receives.
+    Rx,
+}
+
+impl Side {
+    /// As the user typed it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Tx => "tx",
+            Side::Rx => "rx",
+        }
+    }
+}
+
+/// How far a direction has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// There has been no connection.
+    Waiting,
+    /// The stream moves.
+    Moving,
+    /// All has arrived; the output has the last word.
+    Closing,
+    /// It is over: well, or why not.
+    Over(Result<(), String>),
+}
+
+/// What only one side knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Of the sender.
+    Tx {
+        /// Bytes read from the input.
+        read: u64,
+        /// Bytes sent at least once.
+        sent: u64,
+        /// Legs and bytes that were sent more than once.
+        again: (u64, u64),
+        /// Overtaken legs that were rescued.
+        rescues: u64,
+        /// Legs that arrived damaged.
+        damaged: u64,
+    },
+    /// Of the receiver.
+    Rx {
+        /// Bytes received in order.
+        received: u64,
+        /// The leg wanted next.
+        next: u64,
+        /// Legs beyond it, and their bytes.
+        ahead: (u64, u64),
+        /// Legs that came again.
+        copies: u64,
+        /// How long the write under way has waited.
+        blocked: Duration,
+    },
+}
+
+/// Time spent waiting, by what for; all zero as long as there has been no connection. At the receiver `input` and
+/// `pacing` are zero: it cannot tell them from the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// For the network, and for what cannot be told from it.
+    pub network: Duration,
+    /// For the input.
+    pub input: Duration,
+    /// For the pace that `rate` or `delayus` sets.
+    pub pacing: Duration,
+    /// For the output.
+    pub output: Duration,
+}
+
+/// One way to the receiver.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// As the sender's user typed it; at the receiver where it comes from.
+    pub name: String,
+    /// Its place in the sender's list.
+    pub index: usize,
+    /// Connections that are up.
+    pub up: usize,
+    /// Bytes of the stream a second over these.
+    pub rate: f64,
+    /// What went wrong last; empty if nothing has, or it is over.
+    pub trouble: String,
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// The same at both ends.
+    pub number: usize,
+    /// The link it is on or was on last, by its place.
+    pub link: Option<usize>,
+    /// What it does.
+    pub state: State,
+    /// The leg it was given, or brought, last.
+    pub leg: Option<u64>,
+    /// Bytes in legs it was given or has brought, copies included.
+    pub bytes: u64,
+    /// The same per second.
+    pub rate: f64,
+    /// What the kernel knows, of a connection that is up.
+    pub kernel: Option<Kernel>,
+}
+
+/// What a connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Is up.
+    Up,
+    /// Is being made.
+    Dialling,
+    /// Will be made again, or was lost.
+    Down,
+    /// Finishes what it has, to serve another link then.
+    Leaving,
+}
+
+impl State {
+    /// For a table.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Up => "up",
+            State::Dialling => "dialling",
+            State::Down => "down",
+            State::Leaving => "leaving",
+        }
+    }
+
+    /// Whether it carries anything.
+    pub fn is_up(self) -> bool {
+        matches!(self, State::Up | State::Leaving)
+    }
+}
+
+/// What the kernel knows about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// The round-trip time.
+    pub rtt: Duration,
+    /// Segments that may be in flight.
+    pub window: u32,
+    /// Segments sent again.
+    pub retransmits: u32,
+    /// The congestion control's name.
+    pub control: String,
+}
+
+impl Snapshot {
+    /// Whether the other end was ever met. A sender whose input was empty has sent all there is without that.
+    pub fn has_met(&self) -> bool {
+        self.delivered > 0 || self.lost > 0 || self.waited != Waited::default() || self.is_connected()
+    }
+
+    /// Whether a connection is up.
+    pub fn is_connected(&self) -> bool {
+        self.connections.iter().any(|connection| connection.state.is_up())
+    }
+
+    /// Whether the whole stream has arrived, and the output has been given all of it but does not say that it is
+    /// safe there: it may be flushing a disk.
+    pub fn awaits_output(&self) -> bool {
+        let all = match self.detail {
+            Detail::Tx { read, .. } => read,
+            Detail::Rx { received, .. } => received,
+        };
+        self.phase == Phase::Closing && self.has_met() && self.delivered >= all
+    }
+
+    /// Bytes per second since the first connection.
+    pub fn overall(&self) -> f64 {
+        per_second(self.delivered, self.elapsed)
+    }
+
+    /// How much of the stream is there, where its size is known and right so far.
+    pub fn fraction(&self) -> Option<f64> {
+        let expected = self.expected.filter(|size| *size >= self.delivered && *size > 0)?;
+        Some(self.delivered as f64 / expected as f64)
+    }
+
+    /// How long the rest should take, from how it went of late and how it went on the whole.
+    pub fn left(&self) -> Option<Duration> {
+        let rest = self.expected?.checked_sub(self.delivered).filter(|rest| *rest > 0)?;
+        let rate = (self.rate + self.overall()) / 2.0;
+        let seconds = (rest as f64 / rate).ceil();
+        (rate >= 1.0).then(|| Duration::from_secs(seconds as u64))
+    }
+
+    /// How much of the memory for legs is in use, in percent.
+    pub fn fill(&self) -> u64 {
+        (self.held * 100).div_ceil(self.buffer.max(1)).min(100)
+    }
+}

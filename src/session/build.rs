@@ -1,0 +1,296 @@
+//! From what a session is made of to its threads: everything is built before any of them starts.
+
+use super::accept::Door;
+use super::connection::{Dialling, Seat, SessionDesk, Shared};
+use super::core::{BEFORE_MEETING, SessionCore};
+use super::dial::Target;
+use super::egress::Egress;
+use super::host::Host;
+use super::ingest::Ingest;
+use super::limits::FAREWELL;
+use super::meters::{Blocked, InputWaits};
+use super::orders::{Audience, News};
+use super::pool::Pool;
+use super::snapshot;
+use crate::chaos::Hazard;
+use crate::endpoint::{Sink, Source};
+use crate::plan::{LinkPlan, StreamPlan};
+use crate::proto::hello::Expectations;
+use crate::proto::leg::WINDOW_LEGS;
+use crate::proto::outcome::Outcome;
+use crate::proto::pacing::Pacing;
+use crate::proto::session::{DiallerConfig, Farewell, InboundConfig, OutboundConfig, Session};
+use crate::proto::way::Way;
+use crate::report::Snapshot;
+use crate::sys::event::Bell;
+use crate::sys::thread::spawn;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Sizes of legs are rounded up to this, at most.
+const PAGE: u64 = 4096;
+
+/// What a thread of a session will do.
+type Thread = (String, Box<dyn FnOnce() + Send>);
+
+/// Who hears how a session goes.
+pub type Hear = Box<dyn Fn(News) + Send + Sync>;
+
+/// A stream that goes out.
+pub struct Outgoing {
+    /// For the core.
+    pub config: OutboundConfig,
+    /// How far and how fast the input is read, and sent how.
+    pub stream: StreamPlan,
+    /// Whether what was read goes at once.
+    pub charmode: bool,
+    /// Where the stream comes from.
+    pub source: Box<dyn Source>,
+    /// Whether this process was asked to end.
+    pub is_asked_to_end: fn() -> bool,
+}
+
+/// A stream that comes in.
+pub struct Incoming {
+    /// For the core.
+    pub config: InboundConfig,
+    /// Where the stream goes.
+    pub sink: Box<dyn Sink>,
+}
+
+/// How the connections of a session come about.
+pub enum Approach {
+    /// They are dialled from here, on these links. There is a stream that goes out.
+    Dial(Vec<LinkPlan>, Box<DiallerConfig>),
+    /// They are accepted here. There is a stream that comes in.
+    Listen(TcpListener, Expectations),
+}
+
+/// What a session is made from.
+pub struct Setup {
+    /// How its connections come about.
+    pub approach: Approach,
+    /// The stream that goes out.
+    pub sends: Option<Outgoing>,
+    /// The stream that comes in.
+    pub receives: Option<Incoming>,
+    /// One stream is of no use without the other.
+    pub inseparable: bool,
+    /// What is done to connections on purpose.
+    pub hazard: Hazard,
+    /// Who hears how it goes.
+    pub hear: Hear,
+}
+
+/// A handle on a session, for orders and questions.
+#[derive(Clone)]
+pub struct Handle {
+    desk: Arc<SessionDesk>,
+    /// By [`Way`]; none for a stream that there is not.
+    pools: [Option<Pool>; 2],
+}
+
+impl Handle {
+    /// Ends the session, telling the peer.
+    pub fn stop(&self, ending: &Outcome) {
+        self.desk.tell(|core, now| core.session.fail(now, ending));
+    }
+
+    /// The streams that the session has.
+    pub fn ways(&self) -> impl Iterator<Item = Way> {
+        Way::BOTH.into_iter().filter(|way| self.pools[*way as usize].is_some())
+    }
+
+    /// How a stream was judged, if it was.
+    pub fn outcome(&self, way: Way) -> Option<Outcome> {
+        self.desk.peek(|core| core.outcome(way).cloned())
+    }
+
+    /// How a stream goes; with what the kernels know of its connections, if that is wanted too.
+    pub fn snapshot(&self, way: Way, in_depth: bool) -> Option<Snapshot> {
+        let pool = self.pools[way as usize].as_ref()?;
+        let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
+        if in_depth {
+            snapshot::ask_kernels(&self.desk, &mut snapshot);
+        }
+        Some(snapshot)
+    }
+}
+
+/// A session that is ready to start.
+pub struct Start {
+    handle: Handle,
+    threads: Vec<Thread>,
+}
+
+/// The bells of the ends of the streams, and whoever hears of the rest.
+struct Crew {
+    output: Option<Bell>,
+    input: Option<Bell>,
+    /// Where legs wait that go out: of no more use once the stream was judged.
+    outgoing: Option<Pool>,
+    hear: Hear,
+}
+
+impl Audience for Crew {
+    fn rouse_output(&self) {
+        self.output.iter().for_each(Bell::ring);
+    }
+
+    fn rouse_input(&self) {
+        self.input.iter().for_each(Bell::ring);
+    }
+
+    fn hear(&self, news: News) {
+        if matches!(news, News::Settled(Way::Out, _)) {
+            self.outgoing.iter().for_each(Pool::close);
+        }
+        (self.hear)(news);
+    }
+}
+
+impl Start {
+    /// Builds everything, starts nothing.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors left.
+    pub fn new(setup: Setup) -> io::Result<Self> {
+        let Setup { approach, sends, receives, inseparable, hazard, hear } = setup;
+        let now = Instant::now();
+        let outgoing = sends.as_ref().map(|sends| sends.config.buffer);
+        let outgoing_pool = outgoing.map(|buffer| Pool::new(buffer.min(BEFORE_MEETING)));
+        let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
+        let bell = |there: bool| there.then(Bell::new).transpose();
+        let (output, input) = (bell(receives.is_some())?, bell(sends.is_some())?);
+        let crew =
+            Crew { output: output.clone(), input: input.clone(), outgoing: outgoing_pool.clone(), hear };
+        let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
+        let names = match &approach {
+            Approach::Dial(_, config) => config.links.clone(),
+            Approach::Listen(..) => Vec::new(),
+        };
+        let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
+        let core = SessionCore::new(
+            now,
+            session,
+            outgoing.unwrap_or_default(),
+            names,
+            waits.clone(),
+            blocked.clone(),
+        );
+        let desk = Arc::new(SessionDesk::new(core, Box::new(crew)));
+        let shared = Shared {
+            desk: desk.clone(),
+            pool: incoming_pool.clone().unwrap_or_else(|| Pool::new(0)),
+            hazard,
+            sends: sends.is_some(),
+            receives: receives.is_some(),
+        };
+        let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
+        let handle = Handle { desk: desk.clone(), pools: [incoming_pool, outgoing_pool.clone()] };
+        let mut threads = match approach {
+            Approach::Dial(links, config) => dialling(&shared, &links, config.connections, congestion)?,
+            Approach::Listen(listener, expectations) => {
+                listening(shared.clone(), listener, expectations, congestion)?
+            }
+        };
+        if let (Some(Incoming { sink, .. }), Some(bell)) = (receives, output) {
+            let egress = Egress { desk: desk.clone(), sink, bell, blocked };
+            threads.push(("egress".into(), Box::new(move || egress.run())));
+        }
+        if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing_pool) {
+            let ingest = ingest(sends, desk, pool, bell, waits);
+            threads.push(("ingest".into(), Box::new(move || ingest.run())));
+        }
+        Ok(Start { handle, threads })
+    }
+
+    /// Where its orders and questions go.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Starts every thread and works until the session is over.
+    ///
+    /// # Errors
+    /// The kernel has no threads left.
+    pub fn run(self) -> io::Result<()> {
+        for (name, body) in self.threads {
+            spawn(&name, body)?;
+        }
+        let desk = &self.handle.desk;
+        desk.keep_time();
+        self.handle.pools[Way::Out as usize].iter().for_each(Pool::close);
+        let farewell = desk.peek(|core| core.session.farewell());
+        desk.see_off(FAREWELL + Duration::from_millis(100), |open, heard| match farewell {
+            Farewell::Nobody => true,
+            Farewell::First => open == 0 || heard,
+            Farewell::All => open == 0,
+        });
+        Ok(())
+    }
+}
+
+/// A leg inside the window has a place, even if all of them are tiny and rounded up to pages.
+fn incoming_pool(buffer: u64) -> Pool {
+    Pool::with_rounding(buffer, (WINDOW_LEGS * PAGE).min(buffer))
+}
+
+fn session(
+    now: Instant,
+    approach: &Approach,
+    sends: Option<&Outgoing>,
+    receives: Option<&Incoming>,
+    inseparable: bool,
+) -> Session {
+    let receives = receives.map(|receives| receives.config.clone());
+    match (approach, receives) {
+        (Approach::Dial(_, config), receives) => {
+            Session::dialling(now, (**config).clone(), receives, inseparable)
+        }
+        (Approach::Listen(..), Some(receives)) => {
+            let sends = sends.map(|sends| sends.config.clone());
+            Session::listening(now, receives, sends, inseparable)
+        }
+        (Approach::Listen(..), None) => unreachable!("whoever listens receives"),
+    }
+}
+
+fn ingest(sends: Outgoing, desk: Arc<SessionDesk>, pool: Pool, bell: Bell, waits: InputWaits) -> Ingest {
+    let Outgoing { stream, charmode, source, is_asked_to_end, .. } = sends;
+    let delay = Duration::from_micros(stream.delayus.unwrap_or(0));
+    let pacing = Pacing::new(stream.leglimit, delay, stream.rate);
+    Ingest { desk, source, pool, bell, pacing, charmode, waits, is_asked_to_end }
+}
+
+fn dialling(
+    shared: &Shared,
+    links: &[LinkPlan],
+    connections: usize,
+    congestion: Option<String>,
+) -> io::Result<Vec<Thread>> {
+    let target = |link: &LinkPlan| Arc::new(Target::new(link.clone(), congestion.clone()));
+    let targets: Vec<_> = links.iter().map(target).collect();
+    let mut threads: Vec<Thread> = Vec::new();
+    for place in 0..connections {
+        let (seat, poll) = Seat::new()?;
+        shared.desk.seat(place, seat.clone());
+        let owner = Dialling { place, seat, poll, targets: targets.clone(), shared: shared.clone() };
+        threads.push((format!("connection {place}"), Box::new(move || owner.run())));
+    }
+    Ok(threads)
+}
+
+fn listening(
+    shared: Shared,
+    listener: TcpListener,
+    expectations: Expectations,
+    congestion: Option<String>,
+) -> io::Result<Vec<Thread>> {
+    let mut host = Host { shared, congestion, stranded: None };
+    let admit = Box::new(move |guest| host.admit(guest));
+    let door = Door::new(listener, expectations, admit)?;
+    Ok(vec![("door".into(), Box::new(move || door.run()))])
+}

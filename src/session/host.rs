@@ -1,0 +1,76 @@
+//! Lets peers in: what the door gives is shown to the session, and gets a thread if that agrees.
+
+use super::accept::Guest;
+use super::connection::{Accepted, Seat, Shared};
+use crate::channel::Channel;
+use crate::error::reason;
+use crate::message;
+use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
+use crate::proto::links::LossReason;
+use crate::sys::socket::set_congestion;
+use crate::sys::thread::spawn;
+use std::net::{SocketAddr, TcpStream};
+
+/// Lets peers into a session.
+pub struct Host {
+    /// The session.
+    pub shared: Shared,
+    /// The kernel's congestion control for what goes out, where the user chose one.
+    pub congestion: Option<String>,
+    /// The last session that was refused because another receiver has its beginning.
+    pub stranded: Option<Id>,
+}
+
+impl Host {
+    /// Lets it in.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn admit(&mut self, guest: Guest) -> Result<(), (TcpStream, Refusal)> {
+        let Guest { stream, hello, address } = guest;
+        let desk = &self.shared.desk;
+        if let Err(refusal) = desk.peek(|core| core.session.screen(&hello)) {
+            self.tell_refused(&hello, address, &refusal);
+            return Err((stream, refusal));
+        }
+        let (seat, poll) = match Seat::new() {
+            Ok(seat) => seat,
+            Err(error) => {
+                message::note(2, || format!("{address}: cannot let it in: {}", reason(&error)));
+                return Ok(());
+            }
+        };
+        let admitted = desk.admit(seat.clone(), |core, now| {
+            let place = core.session.hello(now, &hello)?;
+            core.met(now, usize::from(hello.link), Some(address.ip()));
+            Ok(place)
+        });
+        let ticket = match admitted {
+            Ok(ticket) => ticket,
+            Err(refusal) => {
+                self.tell_refused(&hello, address, &refusal);
+                return Err((stream, refusal));
+            }
+        };
+        let place = ticket.place;
+        let origin = format!("connection {place} from {address}");
+        message::note(2, || format!("{origin} is up"));
+        let chosen = self.congestion.as_ref().map_or(Ok(()), |name| set_congestion(&stream, name));
+        let channel = Channel::new(stream);
+        let owner = Accepted { ticket, seat, poll, channel, origin, shared: self.shared.clone() };
+        let started = chosen.and_then(|()| spawn(&format!("connection {place}"), move || owner.run()));
+        if let Err(error) = started {
+            let why = LossReason::Failed(reason(&error));
+            desk.lose(ticket, |core, now| core.lost(now, place, &why));
+        }
+        Ok(())
+    }
+
+    fn tell_refused(&mut self, hello: &Hello, address: SocketAddr, refusal: &Refusal) {
+        // one sender asks for the rest of its stream again and again
+        let stranded = refusal.code == RefusalCode::NotThatReceiver
+            && self.stranded.replace(hello.session) != Some(hello.session);
+        let level = message::journaled(if stranded { 0 } else { 2 });
+        message::peer(level, "refused", || format!("{address}: refused: {}", refusal.sentence));
+    }
+}

@@ -1,0 +1,12 @@
+//! Limits and levels that more than one of a session's threads keeps to.
+
+use std::time::Duration;
+
+/// After the last word: how long to wait for the peer to close its side.
+pub const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The verbosity at which each leg is told.
+pub const LEGS: u8 = 4;
+
+/// The verbosity at which each other frame is told.
+pub const FRAMES: u8 = 5;
