@@ -61,7 +61,7 @@
 //!          ╰───▶ sys                             the kernel
 //! ```
 //!
-//! Both cores know `proto::waiting`, how patient a side is and when it says so; `proto::ending`, how a direction
+//! Both cores know `proto::waiting`, how patient a side is and when it says so; `proto::outcome`, how a direction
 //! ended; `proto::sharing`, whose the connections are; and `proto::leg`, what all of them hand on.
 //!
 //! # Where things live
@@ -93,3 +93,4 @@ pub mod run;
 pub mod session;
 pub mod stage;
 pub mod sys;
+pub mod wording;

@@ -47,7 +47,7 @@ fn carry_out(plan: &Plan) -> Status {
         Ok(()) => Status::Complete,
         Err(failure) => {
             message::say(&failure);
-            failure.status()
+            failure.status
         }
     }
 }

@@ -4,9 +4,10 @@
 //! typed and nothing of sockets: names are not resolved, nothing is opened. Defaults that depend on how the
 //! session goes stay `None` here.
 
+pub use crate::proto::waiting::Patience;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 /// Memory for legs per direction, unless `buffer` is given: enough for 1 Gbit/s at a second of round trip.
 pub const BUFFER_DEFAULT: u64 = 128 << 20;
@@ -85,15 +86,6 @@ pub enum Progress {
     Always,
     /// No.
     Never,
-}
-
-/// How long a session waits with no working connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
-    /// It never gives up.
-    ForEver,
-    /// This long; never zero.
-    For(Duration),
 }
 
 /// Where the stream comes from and goes to.

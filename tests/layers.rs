@@ -20,16 +20,17 @@ const SEES: &[(&str, &[&str])] = &[
     ("sys", &[]),
     ("chaos", &[]),
     ("prbs", &[]),
-    ("error", &[]),
+    ("error", &["proto::outcome"]),
     ("message", &[]),
+    ("wording", &["proto"]),
     ("stage", &["proto::leg"]),
-    ("plan", &["proto::leg", "message"]),
+    ("plan", &["proto::leg", "proto::waiting", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
     ("cli", &["sys::limits", "error", "message", "plan", "proto::leg"]),
     ("channel", &["sys", "error", "proto::handshake", "proto::hello", "proto::links"]),
     (
         "endpoint",
-        &["sys", "prbs", "error", "message", "proto::leg", "proto::way", "proto::hello", "proto::wire"],
+        &["sys", "prbs", "error", "message", "proto::leg", "proto::way", "proto::hello", "proto::outcome"],
     ),
     (
         "session",
@@ -39,7 +40,7 @@ const SEES: &[(&str, &[&str])] = &[
         "run",
         &[
             "sys", "chaos", "prbs", "error", "message", "plan", "report", "proto", "stage", "channel",
-            "endpoint", "session",
+            "endpoint", "session", "wording",
         ],
     ),
     (

@@ -9,6 +9,7 @@ mod properties;
 use std::fmt::Debug;
 
 use millipede::proto::hello::*;
+use millipede::proto::outcome::Status;
 use millipede::proto::wire::*;
 
 /// A decoder of one of the three kinds, and what it says.
@@ -226,7 +227,7 @@ fn golden_verdict() {
         Frame::Verdict(Verdict {
             bytes: 0x2060_0003,
             crc: Some(0xcafe_f00d),
-            code: Code::Complete,
+            status: Status::Complete,
             sentence: String::new(),
         }),
     );
@@ -249,7 +250,7 @@ fn golden_verdict_of_a_failure() {
         Frame::Verdict(Verdict {
             bytes: 0x1_0000,
             crc: None,
-            code: Code::Output,
+            status: Status::Output,
             sentence: "disk full".into(),
         }),
     );
@@ -267,7 +268,7 @@ fn golden_abort() {
             "arrêté là".as_bytes(),    // sentence, UTF-8
             &[0xed, 0xd7, 0x84, 0xe3], // CRC-32 of the frame
         ],
-        Frame::Abort(Abort { code: Code::Incomplete, sentence: "arrêté là".into() }),
+        Frame::Abort(Abort { status: Status::Incomplete, sentence: "arrêté là".into() }),
     );
 }
 

@@ -9,7 +9,7 @@ pub mod prbs;
 pub mod tunnel;
 
 use crate::proto::leg::Leg;
-use crate::proto::wire::Code;
+use crate::proto::outcome::Status;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::io::{self, IoSlice};
@@ -19,8 +19,8 @@ use std::time::Duration;
 /// Why a sink takes no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkError {
-    /// [`Code::Output`], or [`Code::Corrupt`] for a stream that does not verify.
-    pub code: Code,
+    /// [`Status::Output`], or [`Status::Corrupt`] for a stream that does not verify.
+    pub code: Status,
     /// What happened, for the user.
     pub sentence: String,
 }
@@ -28,7 +28,7 @@ pub struct SinkError {
 impl SinkError {
     /// The output failed.
     pub fn output(sentence: impl Into<String>) -> Self {
-        SinkError { code: Code::Output, sentence: sentence.into() }
+        SinkError { code: Status::Output, sentence: sentence.into() }
     }
 }
 

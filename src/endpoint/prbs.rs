@@ -3,7 +3,7 @@
 use super::{Sink, SinkError, Source, Waited};
 use crate::prbs::Prbs;
 use crate::proto::leg::Leg;
-use crate::proto::wire::Code;
+use crate::proto::outcome::Status;
 use crate::sys::event::Bell;
 use std::io::IoSlice;
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Sink for PrbsSink {
             let origin = leg.origin.as_deref().unwrap_or("an unknown connection");
             let sentence =
                 format!("prbs does not verify: {mismatch}; it came in leg {} by {origin}", leg.sequence);
-            SinkError { code: Code::Corrupt, sentence }
+            SinkError { code: Status::Corrupt, sentence }
         })?;
         self.inner.verify(leg)
     }
@@ -113,7 +113,7 @@ mod tests {
             leg.payload = Arc::new(bytes);
             leg.origin = Some("connection 3 from 10.0.0.1:99".into());
             let error = sink.verify(&leg).unwrap_err();
-            assert_eq!(error.code, Code::Corrupt);
+            assert_eq!(error.code, Status::Corrupt);
             let last = offset + len as u64 - 1;
             assert!(error.sentence.contains(&format!("byte {last} is")), "{}", error.sentence);
             let brought = format!("leg {sequence} by connection 3 from 10.0.0.1:99");

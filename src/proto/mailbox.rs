@@ -102,6 +102,11 @@ impl Mailbox {
         !(handshake || answers || stream || verdict.is_some() || *bye)
     }
 
+    /// Complaints that wait; at most [`NACKS_MAX`].
+    pub fn nacks(&self) -> usize {
+        self.nacks.len()
+    }
+
     /// Bytes of the leg that waits; 0 without one.
     pub fn leg_bytes(&self) -> u64 {
         self.leg.as_ref().map_or(0, Leg::len)
@@ -134,7 +139,8 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire::{Code, Edge};
+    use super::super::outcome::Status;
+    use super::super::wire::Edge;
     use super::*;
     use std::sync::Arc;
 
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn the_order_is_that_of_the_list_whatever_came_first() {
         let mut mailbox = Mailbox::default();
-        let verdict = Verdict { bytes: 0, crc: None, code: Code::Complete, sentence: String::new() };
+        let verdict = Verdict { bytes: 0, crc: None, status: Status::Complete, sentence: String::new() };
         let fin = Fin { legs: 0, bytes: 0, crc: None };
         mailbox.leg(Leg::new(0, 0, Arc::new(vec![1])));
         let frames = [Frame::Bye, Frame::Verdict(verdict), Frame::Fin(fin), Frame::Ping { token: 1 }];
@@ -198,7 +204,7 @@ mod tests {
         let mut mailbox = Mailbox::default();
         mailbox.leg(Leg::new(0, 0, Arc::new(vec![1])));
         mailbox.frame(ack(1)).unwrap();
-        mailbox.frame(Frame::Abort(Abort { code: Code::Input, sentence: String::new() })).unwrap();
+        mailbox.frame(Frame::Abort(Abort { status: Status::Input, sentence: String::new() })).unwrap();
         assert_eq!(names(&mut mailbox), ["abort"]);
     }
 }

@@ -2,13 +2,14 @@
 
 pub mod acknowledging;
 mod codec;
-pub mod ending;
+pub mod event;
 pub mod handshake;
 pub mod hello;
 pub mod leg;
 pub mod life;
 pub mod links;
 pub mod mailbox;
+pub mod outcome;
 pub mod pacing;
 pub mod receiver;
 pub mod reception;

@@ -259,7 +259,7 @@ mod tests {
     fn legs_come_out_in_order_and_once() {
         let mut r = Receiver::new(1000);
         assert_eq!(r.leg(leg(1, 10, 10)), Ok(Arrival::Ahead));
-        assert_eq!(ready(&mut r), []);
+        assert_eq!(ready(&mut r), [0; 0]);
         assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::InOrder));
         assert_eq!(ready(&mut r), [0, 1]);
         assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::Duplicate));

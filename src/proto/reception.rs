@@ -12,13 +12,15 @@
 //! ```
 
 use super::acknowledging::Position;
-use super::ending::Ending;
+use super::event::Event;
 use super::hello::{Hello, Id, Refusal, RefusalCode, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
+use super::links::LossReason;
+use super::outcome::{Outcome, Status};
 use super::receiver::{Arrival, Contradiction, Receiver};
 use super::sharing::Sharing;
 use super::waiting::{PATIENCE_BEGUN, Reminder, linger};
-use super::wire::{Abort, Code, Edge, Fin, Frame, Verdict};
+use super::wire::{Abort, Edge, Fin, Frame, Verdict};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -74,7 +76,7 @@ pub struct Reception {
     /// When the user is told (again) that the session has no connection.
     reminder: Reminder,
     linger_until: Option<Instant>,
-    ending: Option<Ending>,
+    ending: Option<Outcome>,
     /// The sender has said its last word: it waits for nothing from here.
     dismissed: bool,
     /// Of the session's other stream, where there is one: it has begun; it was judged; its direction has ended.
@@ -124,7 +126,7 @@ impl Reception {
         let session = match &mut self.session {
             Some(session) => session,
             none => {
-                self.actions.push_back(Action::Say(2, "a session begins".into()));
+                self.actions.push_back(Action::Say(Event::SessionBegins));
                 none.insert(new_session(&self.settings, Some(hello)))
             }
         };
@@ -197,9 +199,9 @@ impl Reception {
         match self.verdict() {
             // the stream was judged before: that is this side's truth; of a second stream it is not
             Some(verdict) if self.settings.sharing == Sharing::Sole => {
-                self.end(Ending::here(verdict.code, verdict.sentence), None)
+                self.end(Outcome::here(verdict.status, verdict.sentence), None)
             }
-            _ => self.end(Ending::there(abort.code, abort.sentence), None),
+            _ => self.end(Outcome::there(abort.status, abort.sentence), None),
         }
     }
 
@@ -221,7 +223,16 @@ impl Reception {
             session.alone = Some(now);
             self.reminder.restart(now);
         }
-        self.actions.push_back(Action::Say(2, format!("connection {connection} lost ({why})")));
+        let reason = match loss {
+            Loss::Silent => LossReason::Silent,
+            Loss::Closed => LossReason::Failed(why.to_owned()),
+        };
+        self.actions.push_back(Action::Say(Event::ConnectionLost {
+            connection,
+            link: None,
+            reason,
+            again: 0,
+        }));
         self.step(now);
     }
 
@@ -244,32 +255,32 @@ impl Reception {
     /// every leg was checked.
     pub fn output_closed(&mut self, now: Instant, crc: Option<u32>) {
         let Some(fin) = self.session.as_ref().and_then(|session| session.receiver.complete()) else { return };
-        let (code, sentence) = match (fin.crc, crc) {
+        let (status, sentence) = match (fin.crc, crc) {
             (Some(announced), Some(found)) if announced != found => (
-                Code::Corrupt,
+                Status::Corrupt,
                 format!("the stream's checksum is {found:08x} where {announced:08x} was sent"),
             ),
             (Some(_), None) => (
-                Code::Corrupt,
+                Status::Corrupt,
                 "the stream was sent with a checksum, but not every leg of it came with one".into(),
             ),
-            _ => (Code::Complete, String::new()),
+            _ => (Status::Complete, String::new()),
         };
-        self.judge(now, Verdict { bytes: fin.bytes, crc: crc.and(fin.crc), code, sentence });
+        self.judge(now, Verdict { bytes: fin.bytes, crc: crc.and(fin.crc), status, sentence });
     }
 
-    /// The output failed; `code` is [`Code::Output`] or, for a stream that does not verify, `Corrupt`.
-    pub fn output_failed(&mut self, now: Instant, code: Code, sentence: &str) {
+    /// The output failed; `status` is [`Status::Output`] or, for a stream that does not verify, `Corrupt`.
+    pub fn output_failed(&mut self, now: Instant, status: Status, sentence: &str) {
         let bytes = self.session.as_ref().map_or(0, |session| session.receiver.delivered_bytes());
         if self.session.is_none() {
-            return self.end(Ending::here(code, sentence), None);
+            return self.end(Outcome::here(status, sentence), None);
         }
-        self.judge(now, Verdict { bytes, crc: None, code, sentence: sentence.to_owned() });
+        self.judge(now, Verdict { bytes, crc: None, status, sentence: sentence.to_owned() });
     }
 
     /// This side cannot go on; the peer is told why.
-    pub fn fail(&mut self, ending: Ending) {
-        let abort = Frame::Abort(Abort { code: ending.code, sentence: ending.sentence.clone() });
+    pub fn fail(&mut self, ending: Outcome) {
+        let abort = Frame::Abort(Abort { status: ending.status, sentence: ending.sentence.clone() });
         self.end(ending, Some(abort));
     }
 
@@ -384,17 +395,13 @@ impl Reception {
         }
         let patience = self.settings.patience.unwrap_or(PATIENCE_BEGUN);
         let gone = self.settings.patience.is_none() && !session.silent;
-        match (gone, patience.is_zero()) {
-            (true, _) => {
-                let why = "the sender is gone: all connections closed, and none came back";
-                Some((alone + SENDER_GONE.min(patience), why.into()))
-            }
-            (false, true) => None,
-            (false, false) => {
-                let why = format!("no connection from the sender for {} s", patience.as_secs());
-                Some((alone + patience, why))
-            }
+        let at = patience.ends(alone);
+        if gone {
+            let why = "the sender is gone: all connections closed, and none came back";
+            let early = alone + SENDER_GONE;
+            return Some((at.map_or(early, |at| at.min(early)), why.into()));
         }
+        at.map(|at| (at, format!("no connection from the sender for {} s", (at - alone).as_secs())))
     }
 
     /// Everything that follows from the state and the time.
@@ -414,9 +421,9 @@ impl Reception {
             if why.is_empty() {
                 self.session = None;
                 self.reminder.stop();
-                self.actions.push_back(Action::Say(2, "the session that never began is forgotten".into()));
+                self.actions.push_back(Action::Say(Event::SessionForgotten));
             } else {
-                return self.end(Ending::here(Code::Incomplete, why), None);
+                return self.end(Outcome::here(Status::Incomplete, why), None);
             }
         }
         self.close_output();
@@ -424,8 +431,10 @@ impl Reception {
     }
 
     fn proceed(&mut self) {
-        let told = self.reminder.over().map(|line| Action::Say(0, line.into()));
-        self.actions.extend(told);
+        if self.reminder.over() {
+            let begun = self.other_begun || self.has_begun();
+            self.actions.push_back(Action::Say(Event::WorksAgain { begun }));
+        }
     }
 
     fn close_output(&mut self) {
@@ -444,7 +453,7 @@ impl Reception {
         for connection in session.connections() {
             self.actions.push_back(Action::Tell(connection, Frame::Verdict(verdict.clone())));
         }
-        let ending = Ending::here(verdict.code, verdict.sentence.clone());
+        let ending = Outcome::here(verdict.status, verdict.sentence.clone());
         session.verdict = Some(verdict);
         if self.settings.sharing != Sharing::Sole {
             self.actions.push_back(Action::Settle(ending));
@@ -463,11 +472,11 @@ impl Reception {
             return self.reminder.stop();
         }
         let ends = self.alone_ends().map(|(at, _)| at);
-        let until = self.reminder.tell(now, ends, "until it comes back");
-        self.actions.push_back(Action::Say(0, format!("no connection from the sender; waiting {until}")));
+        let left = self.reminder.tell(now, ends);
+        self.actions.push_back(Action::Say(Event::SenderAway { left }));
     }
 
-    fn end(&mut self, ending: Ending, last_word: Option<Frame>) {
+    fn end(&mut self, ending: Outcome, last_word: Option<Frame>) {
         if self.ending.is_some() {
             return;
         }

@@ -9,24 +9,25 @@
 //! to the other one; `terms`, what the owner gives and gets.
 
 use super::acknowledging::{Acknowledging, Position};
-use super::ending::Ending;
-use super::hello::{Features, Hello, Refusal, Welcome};
+use super::hello::{Direction, Features, Hello, Id, Refusal, Welcome};
 use super::leg::{CONNECTIONS_MAX, Leg, Payload, leg_max};
 use super::life::Silence;
 use super::links::{DialError, LossReason};
 use super::mailbox::{Item, Mailbox};
+use super::outcome::{Outcome, Status};
 use super::reception::{self, Loss, Reception};
 use super::set::ConnectionSet;
+use super::sharing::Sharing;
 use super::transmission::{self, Given, Transmission};
 use super::way::Way;
-use super::wire::{Code, Frame, LegHeader};
+use super::wire::{Frame, LegHeader};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 mod streams;
 mod terms;
 
-pub use terms::{Action, Farewell, Place};
+pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, OutboundConfig, Place};
 
 /// What a receiving end says of itself in every welcome.
 #[derive(Clone, Debug)]
@@ -43,13 +44,13 @@ pub struct Session {
     dials: bool,
     /// One stream is of no use without the other.
     inseparable: bool,
-    terms: Option<(super::hello::Id, Terms)>,
+    terms: Option<(Id, Terms)>,
     acknowledging: Acknowledging,
     mailboxes: [Mailbox; CONNECTIONS_MAX],
     posted: ConnectionSet,
     actions: VecDeque<Action>,
     /// How each stream was judged, by [`Way`].
-    outcomes: [Option<Ending>; 2],
+    outcomes: [Option<Outcome>; 2],
     /// Streams whose state is done with, by [`Way`]; those that this session does not have, too.
     over: [bool; 2],
     /// For how long the output has been taking nothing.
@@ -62,21 +63,28 @@ impl Session {
     /// The end that dials: it sends a stream and, with `receives`, receives one over the same connections.
     pub fn dialling(
         now: Instant,
-        sends: transmission::Settings,
-        receives: Option<reception::Settings>,
+        dials: DiallerConfig,
+        receives: Option<InboundConfig>,
         inseparable: bool,
     ) -> Self {
-        Self::new(now, true, Some(sends), receives, inseparable)
+        let DiallerConfig { hello, links, connections, patience, checked, seed } = dials;
+        let sharing = if receives.is_some() { Sharing::Owner } else { Sharing::Sole };
+        let settings =
+            transmission::Settings { hello, links, workers: connections, patience, checked, seed, sharing };
+        let receives = receives.map(|config| reception_settings(config, Sharing::Borrower));
+        Self::new(now, true, Some(settings), receives, inseparable)
     }
 
     /// The end that listens: it receives a stream and, with `sends`, sends one over the same connections.
     pub fn listening(
         now: Instant,
-        receives: reception::Settings,
-        sends: Option<transmission::Settings>,
+        receives: InboundConfig,
+        sends: Option<OutboundConfig>,
         inseparable: bool,
     ) -> Self {
-        Self::new(now, false, sends, Some(receives), inseparable)
+        let sharing = if sends.is_some() { Sharing::Owner } else { Sharing::Sole };
+        let sends = sends.map(|config| transmission_settings(&config));
+        Self::new(now, false, sends, Some(reception_settings(receives, sharing)), inseparable)
     }
 
     fn new(
@@ -156,11 +164,12 @@ impl Session {
 
     /// The far end welcomed a connection, this long after it was asked.
     pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
-        // a stream that is over needs no connection: it is the other one's
-        let going = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]);
-        let Some(sending) = going else { return self.follow(now) };
-        sending.welcomed(now, connection, welcome, rtt);
-        let up = sending.links().link_of(connection);
+        // a stream that is done with takes no connection, and leaves it to the other one
+        let sending = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]);
+        let up = sending.and_then(|sending| {
+            sending.welcomed(now, connection, welcome, rtt);
+            sending.links().link_of(connection)
+        });
         if let (Some(link), true) = (up, self.dials) {
             self.mailboxes[connection].clear();
             self.welcome_back(now, connection, link as u8, welcome);
@@ -371,7 +380,7 @@ impl Session {
     pub fn input_failed(&mut self, now: Instant, why: &str) {
         // what nobody wants any more may fail
         if let Some(sending) = self.sending.as_mut().filter(|sending| !sending.is_settled()) {
-            sending.fail(now, Ending::here(Code::Input, why));
+            sending.fail(now, Outcome::here(Status::Input, why));
         }
         self.follow(now);
     }
@@ -401,10 +410,10 @@ impl Session {
         self.follow(now);
     }
 
-    /// The output failed; `code` is [`Code::Output`] or, for a stream that does not verify, `Corrupt`.
-    pub fn output_failed(&mut self, now: Instant, code: Code, sentence: &str) {
+    /// The output failed; `status` is [`Status::Output`] or, for a stream that does not verify, `Corrupt`.
+    pub fn output_failed(&mut self, now: Instant, status: Status, sentence: &str) {
         if let Some(receiving) = &mut self.receiving {
-            receiving.output_failed(now, code, sentence);
+            receiving.output_failed(now, status, sentence);
         }
         self.follow(now);
     }
@@ -412,7 +421,7 @@ impl Session {
     // ---- the whole ------------------------------------------------------------------------------------
 
     /// This end cannot go on; the peer is told why.
-    pub fn fail(&mut self, now: Instant, ending: &Ending) {
+    pub fn fail(&mut self, now: Instant, ending: &Outcome) {
         if let Some(sending) = &mut self.sending {
             sending.fail(now, ending.clone());
         }
@@ -524,7 +533,7 @@ impl Session {
             }
             Sends::Leave(worker) => self.actions.push_back(Action::Leave(worker)),
             Sends::Settle(ending) => self.settled(now, Way::Out, ending),
-            Sends::Say(level, line) => self.actions.push_back(Action::Say(level, line)),
+            Sends::Say(event) => self.actions.push_back(Action::Tell(event)),
             Sends::End(ending) => self.ended(now, Way::Out, ending),
         }
     }
@@ -539,7 +548,7 @@ impl Session {
             Receives::Tell(connection, frame) => self.post(now, connection, frame),
             Receives::Drop(connection, why) => self.give_up(now, connection, LossReason::Breach(why)),
             Receives::Settle(ending) => self.settled(now, Way::In, ending),
-            Receives::Say(level, line) => self.actions.push_back(Action::Say(level, line)),
+            Receives::Say(event) => self.actions.push_back(Action::Tell(event)),
             Receives::End(ending) => self.ended(now, Way::In, ending),
         }
     }
@@ -574,5 +583,35 @@ impl Session {
         if let Some(receiving) = &mut self.receiving {
             receiving.lost(now, connection, loss, &why);
         }
+    }
+}
+
+fn reception_settings(config: InboundConfig, sharing: Sharing) -> reception::Settings {
+    let InboundConfig { instance, buffer, patience, features } = config;
+    reception::Settings { instance, buffer, patience, features, sharing }
+}
+
+fn transmission_settings(config: &OutboundConfig) -> transmission::Settings {
+    let hello = Hello {
+        session: Id::new([0; 16]),
+        instance: None,
+        direction: Direction::Duplex,
+        begun: false,
+        checkphrase: None,
+        link: 0,
+        connection: 0,
+        attempt: 0,
+        features: Features::NONE,
+        buffer: config.buffer,
+        options: Vec::new(),
+    };
+    transmission::Settings {
+        hello,
+        links: Vec::new(),
+        workers: CONNECTIONS_MAX,
+        patience: None,
+        checked: false,
+        seed: 0,
+        sharing: Sharing::Borrower,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::leg::CONNECTIONS_MAX;
 use std::fmt;
+use std::ops::{BitAnd, BitOr, Sub};
 
 const _: () = assert!(CONNECTIONS_MAX <= u32::BITS as usize);
 
@@ -12,6 +13,11 @@ pub struct ConnectionSet(u32);
 impl ConnectionSet {
     /// No connection.
     pub const EMPTY: Self = Self(0);
+
+    /// This connection alone.
+    pub fn of(connection: usize) -> Self {
+        [connection].into_iter().collect()
+    }
 
     /// Adds one.
     pub fn insert(&mut self, connection: usize) {
@@ -45,6 +51,33 @@ impl ConnectionSet {
     }
 }
 
+/// In both.
+impl BitAnd for ConnectionSet {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+/// In either.
+impl BitOr for ConnectionSet {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// In the first and not in the second.
+impl Sub for ConnectionSet {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
 impl FromIterator<usize> for ConnectionSet {
     fn from_iter<I: IntoIterator<Item = usize>>(connections: I) -> Self {
         let mut set = Self::EMPTY;
@@ -62,6 +95,13 @@ impl fmt::Debug for ConnectionSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sets_are_cut_joined_and_subtracted() {
+        let (a, b): (ConnectionSet, ConnectionSet) = ([1, 2].into_iter().collect(), ConnectionSet::of(2));
+        let c = b | ConnectionSet::of(3);
+        assert_eq!((a & c, a - c, (a | c).len()), (b, ConnectionSet::of(1), 3));
+    }
 
     #[test]
     fn it_holds_what_was_inserted_and_not_removed() {

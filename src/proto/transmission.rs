@@ -12,16 +12,17 @@
 //!  Beginning ──first leg received──▶ Begun ──verdict, abort, nothing left to try──▶ Over
 //! ```
 
-use super::ending::Ending;
+use super::event::Event;
 use super::hello::{Id, Refusal, RefusalCode, Welcome};
 use super::leg::Payload;
 use super::life::Silence;
 use super::links::{DialError, Links, LossReason, WorkerState};
+use super::outcome::{Outcome, Status};
 use super::sched::{LegSize, Meter};
 use super::sender::{Breach, Sender};
 use super::sharing::Sharing;
 use super::waiting::Reminder;
-use super::wire::{Abort, Code, Frame};
+use super::wire::{Abort, Frame};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ pub struct Transmission {
     /// Legs that were never sent wait for the receiver's output, though there are connections for them.
     held_back: bool,
     instance: Option<Id>,
-    ending: Option<Ending>,
+    ending: Option<Outcome>,
     actions: VecDeque<Action>,
     /// Until when all that was due has been done.
     stepped: Instant,
@@ -150,8 +151,8 @@ impl Transmission {
     }
 
     /// This side cannot go on; the peer is told why.
-    pub fn fail(&mut self, _now: Instant, ending: Ending) {
-        let abort = Frame::Abort(Abort { code: ending.code, sentence: ending.sentence.clone() });
+    pub fn fail(&mut self, _now: Instant, ending: Outcome) {
+        let abort = Frame::Abort(Abort { status: ending.status, sentence: ending.sentence.clone() });
         self.end(ending, Some(abort));
     }
 
@@ -170,7 +171,7 @@ impl Transmission {
         if *self.instance.get_or_insert(welcome.instance) != welcome.instance {
             let sentence = "another receiver answers there; all links must lead to one";
             if !self.links.is_bad(link) {
-                self.say_link(0, link, sentence);
+                self.tell(Event::OtherReceiver { link });
             }
             self.actions.push_back(Action::Drop(worker, LossReason::Left));
             if self.borrows() {
@@ -186,7 +187,7 @@ impl Transmission {
                     "the receiver wants leg {} again, which is gone: it has lost what it had confirmed",
                     welcome.next
                 );
-                self.fail(now, Ending::here(Code::Incomplete, why));
+                self.fail(now, Outcome::here(Status::Incomplete, why));
             }
             Err(breach) => {
                 self.actions.push_back(Action::Drop(worker, LossReason::Breach(breach.to_string())));
@@ -202,7 +203,7 @@ impl Transmission {
         match refusal.code {
             // a session that just ended, or an attempt that a newer one replaced: try again
             RefusalCode::Finished if !self.begun() => self.dial_failed(now, worker, &DialError::Refused),
-            RefusalCode::Stale | RefusalCode::TooMany => {
+            RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
                 let why = DialError::Unreachable(refusal.sentence.clone());
                 self.dial_failed(now, worker, &why);
             }
@@ -210,11 +211,8 @@ impl Transmission {
                 if let WorkerState::Dialling(link) = self.links.state(worker)
                     && !self.links.is_bad(link)
                 {
-                    self.say_link(
-                        if self.begun() { 0 } else { 2 },
-                        link,
-                        &format!("refused: {}", refusal.sentence),
-                    );
+                    let begun = self.begun();
+                    self.tell(Event::LinkRefused { link, sentence: refusal.sentence.clone(), begun });
                 }
                 self.links.condemn(now, worker, code, &refusal.sentence);
                 self.step(now);
@@ -229,7 +227,7 @@ impl Transmission {
             _ => return,
         };
         if self.links.failed(now, worker, why) {
-            self.say_link(2, link, &format!("{why}; passed over until it answers"));
+            self.tell(Event::LinkDied { link, reason: Some(why.clone()) });
         }
         self.step(now);
     }
@@ -263,7 +261,7 @@ impl Transmission {
                 Ok(())
             }
             Frame::Verdict(verdict) => return self.judged(now, verdict),
-            Frame::Abort(abort) => return self.end(Ending::there(abort.code, abort.sentence), None),
+            Frame::Abort(abort) => return self.end(Outcome::there(abort.status, abort.sentence), None),
             Frame::Leg(_) | Frame::Fin(_) | Frame::Ping { .. } | Frame::Bye => {
                 Err(Breach::OutOfPlace("a sender's message"))
             }
@@ -287,10 +285,11 @@ impl Transmission {
         if *why != LossReason::Left {
             self.connections_lost += 1;
             self.last_loss = Some((link, why.clone()));
-            self.say_link(2, link, &format!("connection {worker} lost ({why}), {again} legs to send again"));
+            let reason = why.clone();
+            self.tell(Event::ConnectionLost { connection: worker, link: Some(link), reason, again });
         }
         if died {
-            self.say_link(2, link, "silent; passed over until it answers");
+            self.tell(Event::LinkDied { link, reason: None });
         }
         if self.links.connections() == 0 && self.alone.is_none() {
             self.alone = Some(now);
@@ -426,13 +425,9 @@ impl Transmission {
         self.lines[worker] = Line { attempt, known, ping_at: Some(now + PING), ..Line::default() };
         let leaving = self.links.up(now, worker);
         if let Some(worker) = leaving.iter().find(|w| **w != worker) {
-            self.say_link(3, link, &format!("answers again; connection {worker} and others come back to it"));
+            self.tell(Event::LinkWorksAgain { link, connection: *worker });
         }
-        self.say_link(
-            2,
-            link,
-            &format!("connection {worker} is up, round trip {:.1} ms", rtt.as_secs_f64() * 1e3),
-        );
+        self.tell(Event::ConnectionUp { connection: worker, link, rtt });
         self.step(now);
     }
 
@@ -445,18 +440,17 @@ impl Transmission {
             return;
         }
         if self.may_part(now) {
-            return self.end(Ending::here(Code::Complete, ""), None);
+            return self.end(Outcome::here(Status::Complete, ""), None);
         }
         if let Some(ending) = self.given_up(now) {
-            let abort = Frame::Abort(Abort { code: ending.code, sentence: ending.sentence.clone() });
+            let abort = Frame::Abort(Abort { status: ending.status, sentence: ending.sentence.clone() });
             return self.end(ending, Some(abort));
         }
         self.leave();
         self.dial(now);
         if !self.settled {
-            if let Some((leg, worker)) = self.sender.rescue(now) {
-                let line = format!("leg {leg} overtaken on connection {worker}, rescued");
-                self.actions.push_back(Action::Say(3, line));
+            if let Some((sequence, connection)) = self.sender.rescue(now) {
+                self.actions.push_back(Action::Say(Event::Rescued { sequence, connection }));
             }
             self.assign(now);
             self.tell_fin();
@@ -472,12 +466,11 @@ impl Transmission {
         self.remind(now);
     }
 
-    fn say_link(&mut self, level: u8, link: usize, what: &str) {
+    fn tell(&mut self, event: Event) {
         // the owner of the connections tells of them
-        if self.borrows() {
-            return;
+        if !self.borrows() {
+            self.actions.push_back(Action::Say(event));
         }
-        self.actions.push_back(Action::Say(level, format!("{}: {what}", self.settings.links[link])));
     }
 }
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 /// How long tx waits for a first connection, unless told otherwise.
-pub const PATIENCE_BEFORE: Duration = Duration::from_secs(60);
+pub const PATIENCE_BEFORE: Patience = Patience::For(Duration::from_secs(60));
 /// How long a begun session waits with no working connection, unless told otherwise.
-pub const PATIENCE_BEGUN: Duration = Duration::from_secs(3600);
+pub const PATIENCE_BEGUN: Patience = Patience::For(Duration::from_secs(3600));
 /// How long the last word is repeated to whoever asks, at most.
 const LINGER: Duration = Duration::from_secs(60);
 /// Trouble shorter than this is healed, not told.
@@ -13,9 +13,31 @@ const QUIET: Duration = Duration::from_secs(5);
 /// Waiting is told again this often.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// How long the last word is repeated to whoever asks, with this patience (zero is for ever).
-pub fn linger(patience: Option<Duration>) -> Duration {
-    patience.filter(|patience| !patience.is_zero()).unwrap_or(LINGER).min(LINGER)
+/// How long a session waits with no working connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It never gives up.
+    ForEver,
+    /// This long; never zero.
+    For(Duration),
+}
+
+impl Patience {
+    /// When it ends, if it began then.
+    pub fn ends(self, began: Instant) -> Option<Instant> {
+        match self {
+            Patience::ForEver => None,
+            Patience::For(time) => Some(began + time),
+        }
+    }
+}
+
+/// How long the last word is repeated to whoever asks, with the patience that the user gave.
+pub fn linger(patience: Option<Patience>) -> Duration {
+    match patience {
+        Some(Patience::For(time)) => time.min(LINGER),
+        Some(Patience::ForEver) | None => LINGER,
+    }
 }
 
 /// Tells the user of waiting: after 5 s, and again every minute. Decides when, not whether: its owner
@@ -62,17 +84,16 @@ impl Reminder {
         due
     }
 
-    /// The user is told now: until when is waited, if that `ends`, `or` else.
-    pub fn tell(&mut self, now: Instant, ends: Option<Instant>, or: &str) -> String {
+    /// The user is told now. How long is still waited, if the waiting `ends`.
+    pub fn tell(&mut self, now: Instant, ends: Option<Instant>) -> Option<Duration> {
         self.told = true;
-        let left = ends.map(|at| at.saturating_duration_since(now).as_secs());
-        left.map_or(or.into(), |s| format!("for {s} s more"))
+        ends.map(|at| at.saturating_duration_since(now))
     }
 
-    /// It works again; what to tell a user who was told that it did not.
-    pub fn over(&mut self) -> Option<&'static str> {
+    /// Waiting is over. Whether the user was told of it, and is to hear that it is.
+    pub fn over(&mut self) -> bool {
         self.at = None;
-        std::mem::take(&mut self.told).then_some("the transfer goes on")
+        std::mem::take(&mut self.told)
     }
 }
 
@@ -85,16 +106,16 @@ mod tests {
         let start = Instant::now();
         let mut reminder = Reminder::starting(start);
         assert!(!reminder.is_due(start));
-        assert_eq!(reminder.over(), None, "nobody was told");
+        assert!(!reminder.over(), "nobody was told");
         assert!(!reminder.is_due(start + QUIET), "it is over");
 
         reminder.start(start);
         reminder.start(start + QUIET);
         assert!(reminder.is_due(start + QUIET) && !reminder.is_due(start + QUIET));
-        assert_eq!(reminder.tell(start, Some(start + REMIND), "for ever"), "for 60 s more");
+        assert_eq!(reminder.tell(start, Some(start + REMIND)), Some(REMIND));
         assert_eq!(reminder.at(), Some(start + QUIET + REMIND));
-        assert_eq!(reminder.tell(start, None, "for ever"), "for ever");
-        assert_eq!(reminder.over(), Some("the transfer goes on"));
-        assert_eq!((reminder.over(), reminder.at()), (None, None));
+        assert_eq!(reminder.tell(start, None), None);
+        assert!(reminder.over());
+        assert_eq!((reminder.over(), reminder.at()), (false, None));
     }
 }

@@ -10,6 +10,7 @@
 
 use super::codec::{self, CRC, Reader, Shape, Unsound};
 use super::leg::LEG_MAX;
+use super::outcome::Status;
 
 pub use super::codec::SENTENCE_MAX;
 
@@ -161,7 +162,7 @@ pub struct Verdict {
     /// The CRC-32 of the bytes delivered, if the stream is checked.
     pub crc: Option<u32>,
     /// The exit status of both ends.
-    pub code: Code,
+    pub status: Status,
     /// Why, for the user; may be empty.
     pub sentence: String,
 }
@@ -169,47 +170,10 @@ pub struct Verdict {
 /// Why a session ends before its stream does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Abort {
-    /// The exit status; never [`Code::Complete`].
-    pub code: Code,
+    /// The exit status; never [`Status::Complete`].
+    pub status: Status,
     /// Why, for the user; may be empty.
     pub sentence: String,
-}
-
-/// An outcome, numbered as the exit status that it leads to. 2, a usage error, never reaches the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Code {
-    /// Every byte was delivered.
-    Complete = 0,
-    /// The stream could not be completed.
-    Incomplete = 1,
-    /// Refused.
-    Refused = 3,
-    /// The input failed.
-    Input = 4,
-    /// The output failed.
-    Output = 5,
-    /// The data did not verify.
-    Corrupt = 6,
-}
-
-impl Code {
-    /// The exit status.
-    pub const fn status(self) -> u8 {
-        self as u8
-    }
-
-    fn from_wire(byte: u8) -> Result<Self, WireError> {
-        Ok(match byte {
-            0 => Self::Complete,
-            1 => Self::Incomplete,
-            3 => Self::Refused,
-            4 => Self::Input,
-            5 => Self::Output,
-            6 => Self::Corrupt,
-            _ => return Err(WireError::Code(byte)),
-        })
-    }
 }
 
 /// What is wrong with a frame: always the peer's fault or the network's.
@@ -251,7 +215,7 @@ pub enum WireError {
     StrayCrc,
     /// No outcome has this number.
     #[error("there is no outcome {0}")]
-    Code(u8),
+    Status(u8),
     /// An abort that claims success.
     #[error("an abort cannot report success")]
     AbortComplete,
@@ -346,13 +310,13 @@ fn parse(kind: u8, flags: u8, body: &[u8]) -> Result<Frame, WireError> {
         kind::VERDICT => Frame::Verdict(Verdict {
             bytes: fields.u64().ok_or(short)?,
             crc: crc(flags, fields.u32().ok_or(short)?)?,
-            code: Code::from_wire(fields.u8().ok_or(short)?)?,
+            status: status(fields.u8().ok_or(short)?)?,
             sentence: fields.sentence().ok_or(WireError::Sentence)?,
         }),
         kind::ABORT => Frame::Abort(Abort {
-            code: match Code::from_wire(fields.u8().ok_or(short)?)? {
-                Code::Complete => return Err(WireError::AbortComplete),
-                code => code,
+            status: match status(fields.u8().ok_or(short)?)? {
+                Status::Complete => return Err(WireError::AbortComplete),
+                status => status,
             },
             sentence: fields.sentence().ok_or(WireError::Sentence)?,
         }),
@@ -428,14 +392,14 @@ impl Verdict {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes.to_be_bytes());
         out.extend_from_slice(&self.crc.unwrap_or(0).to_be_bytes());
-        out.push(self.code as u8);
+        out.push(self.status.code());
         codec::put_sentence(out, &self.sentence);
     }
 }
 
 impl Abort {
     fn put(&self, out: &mut Vec<u8>) {
-        out.push(self.code as u8);
+        out.push(self.status.code());
         codec::put_sentence(out, &self.sentence);
     }
 }
@@ -453,6 +417,11 @@ fn crc(checked: u8, field: u32) -> Result<Option<u32>, WireError> {
         (0, _) => Err(WireError::StrayCrc),
         _ => Ok(Some(field)),
     }
+}
+
+/// The outcome with this number.
+fn status(code: u8) -> Result<Status, WireError> {
+    Status::from_wire(code).ok_or(WireError::Status(code))
 }
 
 #[cfg(test)]

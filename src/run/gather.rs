@@ -6,11 +6,10 @@
 
 use super::ends::Ends;
 use super::sessions::{News, Sessions, no_thread};
-use crate::error::{Failure, Fault, Status};
+use crate::error::Failure;
 use crate::message;
-use crate::proto::ending::Ending;
+use crate::proto::outcome::{Outcome, Status};
 use crate::proto::way::Way;
-use crate::proto::wire::Code;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::time::Duration;
@@ -58,7 +57,7 @@ struct Gathered<'a> {
 }
 
 impl Gathered<'_> {
-    fn settled(&mut self, way: Way, ending: Ending) {
+    fn settled(&mut self, way: Way, ending: Outcome) {
         if std::mem::replace(&mut self.settled[way as usize], true) {
             return;
         }
@@ -83,7 +82,7 @@ impl Gathered<'_> {
     fn fail(&mut self, failure: Failure, why: String) {
         self.ends.abandon();
         if self.ends.need_both() {
-            self.sessions.stop(&Ending::here(Code::Incomplete, failure.sentence.clone()));
+            self.sessions.stop(&Outcome::here(Status::Incomplete, failure.sentence.clone()));
         }
         match &self.first {
             None => (self.first, self.untold) = (Some((failure, why)), true),
@@ -99,27 +98,13 @@ impl Gathered<'_> {
         self.untold = false;
     }
 
-    fn judge(&self, way: Way, ending: Ending) -> Result<(), Failure> {
-        let fault = match (ending.code, ending.by_peer) {
-            (Code::Complete, _) => return Ok(()),
-            (code, true) => Fault::Peer(Status::from_code(code as u8).unwrap_or(Status::Incomplete)),
-            (Code::Incomplete, false) => Fault::Network,
-            (Code::Refused, false) => Fault::Refused,
-            (Code::Input, false) => Fault::Input,
-            (Code::Output, false) => Fault::Output,
-            (Code::Corrupt, false) => Fault::Data,
-        };
+    fn judge(&self, way: Way, ending: Outcome) -> Result<(), Failure> {
         let peer = match way {
             // what the peer says ends both, and is told once
             _ if self.shared => "the peer",
             Way::In => "the sender",
             Way::Out => "the receiver",
         };
-        let sentence = if ending.by_peer {
-            format!("{peer}: {}", message::words(&ending.sentence))
-        } else {
-            ending.sentence
-        };
-        Err(Failure { fault, sentence })
+        Failure::unless_complete(ending, peer)
     }
 }

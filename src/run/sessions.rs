@@ -1,7 +1,7 @@
 //! The sessions of this process, and what is heard of them.
 
 use crate::error::{Failure, reason};
-use crate::proto::ending::Ending;
+use crate::proto::outcome::Outcome;
 use crate::proto::way::Way;
 use crate::session::Handle;
 use std::io;
@@ -23,7 +23,7 @@ impl Sessions {
     }
 
     /// Ends every session, telling the peers.
-    pub fn stop(&self, ending: &Ending) {
+    pub fn stop(&self, ending: &Outcome) {
         self.all().iter().for_each(|session| session.stop(ending));
     }
 }
@@ -31,7 +31,7 @@ impl Sessions {
 /// What is heard of a session.
 pub enum News {
     /// One of its streams was judged.
-    Settled(Way, Ending),
+    Settled(Way, Outcome),
     /// It has ended; which of [`Sessions::all`].
     Ended(usize, io::Result<()>),
 }

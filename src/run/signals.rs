@@ -5,8 +5,7 @@
 
 use crate::endpoint::exec;
 use crate::message;
-use crate::proto::ending::Ending;
-use crate::proto::wire::Code;
+use crate::proto::outcome::{Outcome, Status};
 use crate::run::monitor::Monitor;
 use crate::run::sessions::Sessions;
 use crate::sys::pipe::{Interest, wait};
@@ -87,7 +86,7 @@ impl Heard {
         spawn("memory", move || {
             // if it cannot be waited for, whoever is refused ends the process by itself
             if wait(&[Interest::read(&refused)], None).is_ok() {
-                ending.stop(&Ending::here(Code::Incomplete, REFUSED));
+                ending.stop(&Outcome::here(Status::Incomplete, REFUSED));
             }
         })?;
         spawn("signals", move || {
@@ -109,5 +108,5 @@ fn stop(sessions: &Sessions, signal: i32) {
         end_by(signal);
     }
     let name = signal_name(signal).unwrap_or("a signal");
-    sessions.stop(&Ending::here(Code::Incomplete, format!("ended by {name}")));
+    sessions.stop(&Outcome::here(Status::Incomplete, format!("ended by {name}")));
 }

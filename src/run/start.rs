@@ -8,18 +8,17 @@ use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::{Common, LinkPlan, ListenPlan, Patience, Plan, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::plan::{Common, LinkPlan, ListenPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
-use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
-use crate::proto::sharing::Sharing;
-use crate::proto::{reception, transmission};
+use crate::proto::leg::LEG_MAX;
+use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
 use crate::sys::interface;
+use crate::wording::word;
 use crossbeam_channel::Sender;
 use std::cell::Cell;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What this program can do with a stream, whatever its ends are: a sender that tunnels is met by one that does not
 /// with its bytes as they are.
@@ -45,22 +44,13 @@ impl Parts<'_> {
     /// # Errors
     /// The port is taken, stdout or stdin is closed, or the kernel refuses the congestion control.
     pub fn receive(&self, plan: &ReceivePlan) -> Result<Start, Failure> {
-        let sharing = if plan.duplex.is_some() { Sharing::Owner } else { Sharing::Sole };
-        let receives = self.incoming(sharing)?;
-        let lent = |stream| {
-            let config = transmission::Settings {
-                workers: CONNECTIONS_MAX,
-                sharing: Sharing::Borrower,
-                ..self.transmission(Features::NONE)
-            };
-            self.outgoing(config, stream)
-        };
-        let sends = plan.duplex.as_ref().map(lent).transpose()?;
+        let duplex = if plan.duplex.is_some() { Features::DUPLEX } else { Features::NONE };
+        let receives = self.incoming(duplex)?;
+        let sends = plan.duplex.as_ref().map(|stream| self.outgoing(stream)).transpose()?;
         let listener = listening(&plan.listen)?;
-        let features = if sends.is_some() { ABILITIES | Features::DUPLEX } else { ABILITIES };
         let expectations = Expectations {
             checkphrase: self.common.checkphrase,
-            features,
+            features: ABILITIES | duplex,
             duplex: sends.is_some(),
             initiates: self.ends.features().contains(Features::INITIATES),
         };
@@ -73,21 +63,19 @@ impl Parts<'_> {
     /// stdin or stdout is closed, or the kernel refuses the congestion control.
     pub fn transmit(&self, plan: &TransmitPlan) -> Result<Start, Failure> {
         plan.links.iter().try_for_each(check_via)?;
-        let (sharing, duplex) = match plan.duplex {
-            true => (Sharing::Owner, Features::DUPLEX),
-            false => (Sharing::Sole, Features::NONE),
-        };
-        let receives = plan.duplex.then(|| self.incoming(Sharing::Borrower)).transpose()?;
+        let duplex = if plan.duplex { Features::DUPLEX } else { Features::NONE };
+        let receives = plan.duplex.then(|| self.incoming(duplex)).transpose()?;
         let checksum = if plan.checksum { Features::CHECKSUM } else { Features::NONE };
-        let config = transmission::Settings {
+        let config = DiallerConfig {
+            hello: self.hello(checksum | duplex),
             links: plan.links.iter().map(ToString::to_string).collect(),
-            workers: plan.threads,
+            connections: plan.threads,
+            patience: self.common.patience,
             checked: plan.checksum,
-            sharing,
-            ..self.transmission(checksum | duplex)
+            seed: rand::random(),
         };
-        let sends = self.outgoing(config, &plan.stream)?;
-        self.session(Approach::Dial(plan.links.clone()), Some(sends), receives)
+        let sends = self.outgoing(&plan.stream)?;
+        self.session(Approach::Dial(plan.links.clone(), Box::new(config)), Some(sends), receives)
     }
 
     /// The size of the stream that goes out, where it is known: that of the file, up to the limit; prbs ends at the
@@ -110,50 +98,52 @@ impl Parts<'_> {
         receives: Option<Incoming>,
     ) -> Result<Start, Failure> {
         let (inseparable, hazard) = (self.ends.need_both(), self.hazard.clone());
-        let setup = Setup { approach, sends, receives, inseparable, hazard, hear: self.hear() };
+        let names = match &approach {
+            Approach::Dial(_, config) => config.links.clone(),
+            Approach::Listen(..) => Vec::new(),
+        };
+        let setup = Setup { approach, sends, receives, inseparable, hazard, hear: self.hear(names) };
         Start::new(setup).map_err(|e| Failure::network(format!("cannot start: {}", reason(&e))))
     }
 
-    /// Who hears how a session goes: the ends of its streams, the user, and whoever gathers its outcome.
-    fn hear(&self) -> Hear {
+    /// Who hears how a session goes: the ends of its streams, the user, and whoever gathers its outcome. Links are
+    /// told to the user by these names.
+    fn hear(&self, names: Vec<String>) -> Hear {
         let (ends, news) = (self.ends.clone(), self.news.clone());
+        let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
         Box::new(move |event| match event {
             orders::News::Met(way, features) => ends.meet(way, features),
-            orders::News::Say(level, line) => message::note(level, || line),
+            orders::News::Tell(event) => message::note(event.level(), || word(&event, &name)),
             // nobody gathers any more: it came too late
             orders::News::Settled(way, ending) => drop(news.send(News::Settled(way, ending))),
         })
     }
 
-    fn incoming(&self, sharing: Sharing) -> Result<Incoming, Failure> {
-        Ok(Incoming { sink: self.ends.sink()?, config: self.reception(sharing) })
+    fn incoming(&self, features: Features) -> Result<Incoming, Failure> {
+        let config = InboundConfig {
+            instance: random_id(),
+            buffer: self.common.buffer,
+            patience: self.common.patience,
+            features: Features::CHECKSUM | self.ends.features() | features,
+        };
+        Ok(Incoming { sink: self.ends.sink()?, config })
     }
 
-    fn outgoing(&self, config: transmission::Settings, stream: &StreamPlan) -> Result<Outgoing, Failure> {
+    fn outgoing(&self, stream: &StreamPlan) -> Result<Outgoing, Failure> {
         if let Some(name) = &stream.congestion {
             check_congestion(name).map_err(Failure::network)?;
         }
         let source = self.ends.source()?;
         self.source_size.set(source.size());
         let (charmode, stream) = (self.common.charmode, stream.clone());
+        let config = OutboundConfig { buffer: self.common.buffer };
         Ok(Outgoing { config, stream, charmode, source, is_asked_to_end: signals::is_asked_to_end })
     }
 
-    fn reception(&self, sharing: Sharing) -> reception::Settings {
-        let duplex = if sharing == Sharing::Sole { Features::NONE } else { Features::DUPLEX };
-        reception::Settings {
-            instance: random_id(),
-            buffer: self.common.buffer,
-            patience: patience(self.common),
-            features: Features::CHECKSUM | self.ends.features() | duplex,
-            sharing,
-        }
-    }
-
-    /// Of a sender that makes use of these features and those of its ends, without links and workers.
-    fn transmission(&self, features: Features) -> transmission::Settings {
+    /// What every hello of a sender says that makes use of these features and those of its ends.
+    fn hello(&self, features: Features) -> Hello {
         let duplex = features.contains(Features::DUPLEX);
-        let hello = Hello {
+        Hello {
             session: random_id(),
             instance: None,
             direction: if duplex { Direction::Duplex } else { Direction::Transmit },
@@ -165,15 +155,6 @@ impl Parts<'_> {
             features: features | self.ends.features(),
             buffer: self.common.buffer,
             options: Vec::new(),
-        };
-        transmission::Settings {
-            hello,
-            links: Vec::new(),
-            workers: 0,
-            patience: patience(self.common),
-            checked: false,
-            seed: rand::random(),
-            sharing: Sharing::Sole,
         }
     }
 }
@@ -194,13 +175,6 @@ fn listening(plan: &ListenPlan) -> Result<TcpListener, Failure> {
 fn check_via(link: &LinkPlan) -> Result<(), Failure> {
     let found = link.via.as_ref().map_or(Ok(()), |via| interface::check(via));
     found.map_err(|e| Failure::network(format!("{link}: {e}")))
-}
-
-fn patience(common: &Common) -> Option<Duration> {
-    common.patience.map(|patience| match patience {
-        Patience::ForEver => Duration::ZERO,
-        Patience::For(time) => time,
-    })
 }
 
 fn random_id() -> Id {

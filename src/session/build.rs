@@ -15,13 +15,12 @@ use super::snapshot;
 use crate::chaos::Hazard;
 use crate::endpoint::{Sink, Source};
 use crate::plan::{LinkPlan, StreamPlan};
-use crate::proto::ending::Ending;
 use crate::proto::hello::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
+use crate::proto::outcome::Outcome;
 use crate::proto::pacing::Pacing;
-use crate::proto::session::{Farewell, Session};
+use crate::proto::session::{DiallerConfig, Farewell, InboundConfig, OutboundConfig, Session};
 use crate::proto::way::Way;
-use crate::proto::{reception, transmission};
 use crate::report::Snapshot;
 use crate::sys::event::Bell;
 use crate::sys::thread::spawn;
@@ -42,7 +41,7 @@ pub type Hear = Box<dyn Fn(News) + Send + Sync>;
 /// A stream that goes out.
 pub struct Outgoing {
     /// For the core.
-    pub config: transmission::Settings,
+    pub config: OutboundConfig,
     /// How far and how fast the input is read, and sent how.
     pub stream: StreamPlan,
     /// Whether what was read goes at once.
@@ -56,7 +55,7 @@ pub struct Outgoing {
 /// A stream that comes in.
 pub struct Incoming {
     /// For the core.
-    pub config: reception::Settings,
+    pub config: InboundConfig,
     /// Where the stream goes.
     pub sink: Box<dyn Sink>,
 }
@@ -64,7 +63,7 @@ pub struct Incoming {
 /// How the connections of a session come about.
 pub enum Approach {
     /// They are dialled from here, on these links. There is a stream that goes out.
-    Dial(Vec<LinkPlan>),
+    Dial(Vec<LinkPlan>, Box<DiallerConfig>),
     /// They are accepted here. There is a stream that comes in.
     Listen(TcpListener, Expectations),
 }
@@ -95,7 +94,7 @@ pub struct Handle {
 
 impl Handle {
     /// Ends the session, telling the peer.
-    pub fn stop(&self, ending: &Ending) {
+    pub fn stop(&self, ending: &Outcome) {
         self.desk.tell(|core, now| core.session.fail(now, ending));
     }
 
@@ -105,7 +104,7 @@ impl Handle {
     }
 
     /// How its streams were judged, in that order.
-    pub fn settled(&self) -> Vec<(Way, Ending)> {
+    pub fn settled(&self) -> Vec<(Way, Outcome)> {
         self.desk.settled()
     }
 
@@ -160,7 +159,7 @@ impl Start {
     pub fn new(setup: Setup) -> io::Result<Self> {
         let Setup { approach, sends, receives, inseparable, hazard, hear } = setup;
         let now = Instant::now();
-        let outgoing = sends.as_ref().map(|sends| sends.config.hello.buffer);
+        let outgoing = sends.as_ref().map(|sends| sends.config.buffer);
         let outgoing_pool = outgoing.map(|buffer| Pool::new(buffer.min(BEFORE_MEETING)));
         let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
         let bell = |there: bool| there.then(Bell::new).transpose();
@@ -169,11 +168,10 @@ impl Start {
             Crew { output: output.clone(), input: input.clone(), outgoing: outgoing_pool.clone(), hear };
         let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
         let names = match &approach {
-            Approach::Dial(links) => links.iter().map(ToString::to_string).collect(),
+            Approach::Dial(_, config) => config.links.clone(),
             Approach::Listen(..) => Vec::new(),
         };
-        let dials = matches!(approach, Approach::Dial(_));
-        let session = session(now, dials, sends.as_ref(), receives.as_ref(), inseparable);
+        let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
         let core = SessionCore::new(
             now,
             session,
@@ -193,10 +191,7 @@ impl Start {
         let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
         let handle = Handle { desk: desk.clone(), pools: [incoming_pool, outgoing_pool.clone()] };
         let mut threads = match approach {
-            Approach::Dial(links) => {
-                let connections = sends.as_ref().map_or(0, |sends| sends.config.workers);
-                dialling(&shared, &links, connections, congestion)?
-            }
+            Approach::Dial(links, config) => dialling(&shared, &links, config.connections, congestion)?,
             Approach::Listen(listener, expectations) => {
                 listening(shared.clone(), listener, expectations, congestion)?
             }
@@ -245,19 +240,21 @@ fn incoming_pool(buffer: u64) -> Pool {
 
 fn session(
     now: Instant,
-    dials: bool,
+    approach: &Approach,
     sends: Option<&Outgoing>,
     receives: Option<&Incoming>,
     inseparable: bool,
 ) -> Session {
-    let sends = sends.map(|sends| sends.config.clone());
     let receives = receives.map(|receives| receives.config.clone());
-    match (dials, sends, receives) {
-        (true, Some(sends), receives) => Session::dialling(now, sends, receives, inseparable),
-        (false, sends, Some(receives)) => Session::listening(now, receives, sends, inseparable),
-        (true, None, _) | (false, _, None) => {
-            unreachable!("whoever dials sends, and whoever listens receives")
+    match (approach, receives) {
+        (Approach::Dial(_, config), receives) => {
+            Session::dialling(now, (**config).clone(), receives, inseparable)
         }
+        (Approach::Listen(..), Some(receives)) => {
+            let sends = sends.map(|sends| sends.config.clone());
+            Session::listening(now, receives, sends, inseparable)
+        }
+        (Approach::Listen(..), None) => unreachable!("whoever listens receives"),
     }
 }
 

@@ -2,13 +2,12 @@
 
 use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
 use super::orders::{Core, Hunger};
-use crate::proto::ending::Ending;
 use crate::proto::leg::CONNECTIONS_MAX;
 use crate::proto::links::LossReason;
+use crate::proto::outcome::{Outcome, Status};
 use crate::proto::session::{Action, Session};
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
-use crate::proto::wire::Code;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -109,7 +108,7 @@ impl SessionCore {
     }
 
     /// How a stream was judged, if it was.
-    pub fn outcome(&self, way: Way) -> Option<&Ending> {
+    pub fn outcome(&self, way: Way) -> Option<&Outcome> {
         self.session.outcome(way)
     }
 
@@ -138,7 +137,7 @@ impl SessionCore {
             Way::Out => self.session.sending().map_or(0, |sending| {
                 let (pushed, _, delivered) = sending.sender().bytes();
                 // the verdict may overtake the last acknowledgement
-                let complete = self.outcome(way).is_some_and(|ending| ending.code == Code::Complete);
+                let complete = self.outcome(way).is_some_and(|ending| ending.status == Status::Complete);
                 if complete { pushed } else { delivered }
             }),
         }

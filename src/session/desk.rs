@@ -16,9 +16,9 @@
 
 use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use crate::proto::ending::Ending;
 use crate::proto::leg::{CONNECTIONS_MAX, Leg};
 use crate::proto::life::Steady;
+use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
@@ -73,7 +73,7 @@ struct State<C, L> {
     stirred: bool,
     over: bool,
     /// How streams were judged, in that order.
-    settled: Vec<(Way, Ending)>,
+    settled: Vec<(Way, Outcome)>,
     /// The peer was seen to close a connection in order after the session was over.
     heard_out: bool,
 }
@@ -147,7 +147,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
     }
 
     /// How streams were judged, in that order.
-    pub fn settled(&self) -> Vec<(Way, Ending)> {
+    pub fn settled(&self) -> Vec<(Way, Outcome)> {
         self.lock().settled.clone()
     }
 
@@ -428,11 +428,11 @@ impl<C: Core, L> State<C, L> {
                 todo.input |= self.input_awaits.is_some();
                 todo.news.push(News::Met(way, features));
             }
-            Action::Settled(way, ending) => {
-                self.settled.push((way, ending.clone()));
-                todo.news.push(News::Settled(way, ending));
+            Action::Settled(way, outcome) => {
+                self.settled.push((way, outcome.clone()));
+                todo.news.push(News::Settled(way, outcome));
             }
-            Action::Say(level, line) => todo.news.push(News::Say(level, line)),
+            Action::Tell(event) => todo.news.push(News::Tell(event)),
             Action::Over => {
                 self.over = true;
                 *wake = (0..CONNECTIONS_MAX).collect();

@@ -1,8 +1,9 @@
 //! What the desk, the threads around it and the core say to each other.
 
-use crate::proto::ending::Ending;
+use crate::proto::event::Event;
 use crate::proto::hello::{Features, Hello};
 use crate::proto::leg::Leg;
+use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
@@ -40,9 +41,9 @@ pub enum News {
     /// The far end of a stream was met: what it makes use of.
     Met(Way, Features),
     /// A stream was judged.
-    Settled(Way, Ending),
-    /// A line for the user, at this verbosity.
-    Say(u8, String),
+    Settled(Way, Outcome),
+    /// Something for the user.
+    Tell(Event),
 }
 
 /// How much a leg is wanted.

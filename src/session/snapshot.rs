@@ -3,11 +3,10 @@
 use super::connection::{Seat, SessionDesk};
 use super::core::SessionCore;
 use super::pool::Pool;
-use crate::proto::ending::Ending;
 use crate::proto::links::WorkerState;
+use crate::proto::outcome::{Outcome, Status};
 use crate::proto::reception::SlotStats;
 use crate::proto::way::Way;
-use crate::proto::wire::Code;
 use crate::report::{Connection, Detail, Link, Phase, Side, Snapshot, State, Waited};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,9 +29,9 @@ pub fn ask_kernels(desk: &SessionDesk, snapshot: &mut Snapshot) {
 }
 
 /// The phase of a stream that was judged, or was not.
-fn phase(outcome: Option<&Ending>, met: bool, closing: bool) -> Phase {
+fn phase(outcome: Option<&Outcome>, met: bool, closing: bool) -> Phase {
     match outcome {
-        Some(Ending { code: Code::Complete, .. }) => Phase::Over(Ok(())),
+        Some(Outcome { status: Status::Complete, .. }) => Phase::Over(Ok(())),
         Some(ending) => Phase::Over(Err(ending.sentence.clone())),
         None if !met => Phase::Waiting,
         None if closing => Phase::Closing,

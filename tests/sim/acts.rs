@@ -3,12 +3,12 @@
 
 use super::clock::Event;
 use super::faults::Fault;
-use super::net::{Door, RX, TX};
+use super::net::{DIALS, Door, LISTENS};
 use super::source::Flow;
 use super::world::{Config, Mutation, World};
-use millipede::proto::ending::Ending;
 use millipede::proto::leg::{leg_max, window};
-use millipede::proto::wire::Code;
+use millipede::proto::outcome::Status;
+use millipede::proto::way::Way;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
@@ -22,23 +22,32 @@ const LINGER: Duration = Duration::from_secs(62);
 /// Patience that is over in some runs.
 const SHORT: [u64; 3] = [4, 20, 60];
 
+/// What a seed is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One stream, from the end that dials.
+    Simplex,
+    /// A stream each way over the same connections.
+    Duplex,
+}
+
 /// One run from its seed. How many events it had.
 ///
 /// # Errors
 /// What did not hold.
-pub fn play(seed: u64, mutation: Mutation) -> Result<u64, String> {
+pub fn play(seed: u64, kind: Kind, mutation: Mutation) -> Result<u64, String> {
     let mut rng = SmallRng::seed_from_u64(seed);
     let lasts = Duration::from_secs_f64(spread(&mut rng, 0.05, 20.0));
-    let mut world = World::new(config(&mut rng, seed, mutation, lasts));
+    let mut world = World::new(config(&mut rng, seed, kind, mutation, lasts));
     world.tell(&format!("{:#?}", world.config));
     harm(&mut rng, &mut world, lasts);
-    world.run(lasts, World::both_ended)?;
+    world.run(lasts, World::both_over)?;
     world.war = false;
     world.tell("act two");
-    let begun = world.tx.ending.is_none();
+    let begun = !world.is_judged();
     let time = heal(&mut rng, &mut world);
-    world.run(time, |world| world.tx.ending.is_some()).and_then(|_| judge(&world, time, begun))?;
-    world.run(LINGER, World::both_ended)?;
+    world.run(time, World::senders_know).and_then(|_| judge(&world, time, begun))?;
+    world.run(LINGER, World::both_over)?;
     judge_end(&world)?;
     Ok(world.events)
 }
@@ -52,7 +61,7 @@ fn millis(rng: &mut SmallRng, from: f64, to: f64) -> Duration {
     Duration::from_secs_f64(spread(rng, from, to) / 1e3)
 }
 
-fn config(rng: &mut SmallRng, seed: u64, mutation: Mutation, lasts: Duration) -> Config {
+fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: Duration) -> Config {
     let links = (0..[1, 2, 2, 3, 4][rng.random_range(0..5)])
         .map(|_| (spread(rng, 1e3, 2e7), millis(rng, 0.05, 300.0)))
         .collect::<Vec<_>>();
@@ -64,15 +73,19 @@ fn config(rng: &mut SmallRng, seed: u64, mutation: Mutation, lasts: Duration) ->
         _ => [0; 2].map(|_| Some(Duration::from_secs(SHORT[rng.random_range(0..3)]))),
     };
     let rate: f64 = links.iter().map(|(rate, _)| rate).sum();
+    let could = rate * lasts.as_secs_f64();
+    let mut sink_rate = || if rng.random() { 1e9 } else { spread(rng, 1e4, 1e7) };
+    let sink_rates = [sink_rate(), sink_rate()];
     Config {
         seed,
         workers,
         buffers,
         patience,
         checked: rng.random_ratio(1, 3),
-        flow: flow(rng, rate * lasts.as_secs_f64()),
-        sink_rate: if rng.random() { 1e9 } else { spread(rng, 1e4, 1e7) },
+        flows: [Some(flow(rng, could)), (kind == Kind::Duplex).then(|| flow(rng, could))],
+        sink_rates,
         low_water: [1, 4 << 10, 64 << 10][rng.random_range(0..3)],
+        room: [2 << 10, 32 << 10, 256 << 10, 4 << 20][rng.random_range(0..4)],
         mutation,
         links,
     }
@@ -113,7 +126,8 @@ fn harm(rng: &mut SmallRng, world: &mut World, lasts: Duration) {
     for _ in 0..rng.random_range(0..=10) {
         let at = lasts.mul_f64(rng.random());
         let link = rng.random_range(0..links);
-        let (fault, ends_with) = fault(rng, link);
+        let end = rng.random_range(0..world.streams());
+        let (fault, ends_with) = fault(rng, link, end);
         world.net.clock.after(at, Event::Fault(fault));
         if rng.random_ratio(2, 3) {
             let later = at + (lasts - at).mul_f64(rng.random());
@@ -122,8 +136,8 @@ fn harm(rng: &mut SmallRng, world: &mut World, lasts: Duration) {
     }
 }
 
-/// Harm to a link or a connection, and what ends it.
-fn fault(rng: &mut SmallRng, link: usize) -> (Fault, Fault) {
+/// Harm to a link or a connection, or to the input of an end or the output of the other, and what ends it.
+fn fault(rng: &mut SmallRng, link: usize, end: usize) -> (Fault, Fault) {
     const SOME: [[bool; 2]; 3] = [[true, true], [true, false], [false, true]];
     let pick = rng.random_range(0..usize::MAX);
     let some = SOME[rng.random_range(0..3)];
@@ -142,12 +156,15 @@ fn fault(rng: &mut SmallRng, link: usize) -> (Fault, Fault) {
             let rate = spread(rng, 1e3, 2e7);
             (Fault::Rate { link, rate }, Fault::Rate { link, rate: spread(rng, 1e3, 2e7) })
         }
-        12 => (Fault::Delay { link, delay: millis(rng, 0.05, 500.0) }, Fault::Input { rate: 1e7 }),
-        _ => (Fault::Sink { rate: 0.0 }, Fault::Sink { rate: spread(rng, 1e4, 1e7) }),
+        12 => (Fault::Delay { link, delay: millis(rng, 0.05, 500.0) }, Fault::Input { end, rate: 1e7 }),
+        _ => {
+            let end = 1 - end;
+            (Fault::Sink { end, rate: 0.0 }, Fault::Sink { end, rate: spread(rng, 1e4, 1e7) })
+        }
     }
 }
 
-/// Heals one link, the input and the output. How long the rest may take.
+/// Heals one link, the inputs and the outputs. How long the rest may take.
 fn heal(rng: &mut SmallRng, world: &mut World) -> Duration {
     let link = rng.random_range(0..world.net.links.len());
     let (rate, delay, sink) = (spread(rng, 5e4, 2e7), millis(rng, 0.05, 40.0), spread(rng, 1e5, 1e8));
@@ -156,61 +173,99 @@ fn heal(rng: &mut SmallRng, world: &mut World) -> Duration {
         Fault::Door { link, door: Door::Open },
         Fault::Rate { link, rate },
         Fault::Delay { link, delay },
-        Fault::Sink { rate: sink },
-        Fault::Input { rate: 1e9 },
+        Fault::Sink { end: DIALS, rate: sink },
+        Fault::Sink { end: LISTENS, rate: sink },
+        Fault::Input { end: DIALS, rate: 1e9 },
+        Fault::Input { end: LISTENS, rate: 1e9 },
     ] {
         world.tell(&format!("{fault:?}"));
         fault.strike(world);
     }
-    world.tx.source.flow.pause = Duration::ZERO;
-    let Config { buffers, flow, .. } = &world.config;
-    let leg = leg_max(buffers[TX], buffers[RX]);
-    let open = window(buffers[RX], leg).min(buffers[TX]) as f64 / 2.0;
-    let by_window = open / (world.net.round_trip(link).as_secs_f64() + 0.05);
+    for source in world.ends.iter_mut().filter_map(|end| end.source.as_mut()) {
+        source.flow.pause = Duration::ZERO;
+    }
+    let trip = world.net.round_trip(link).as_secs_f64() + 0.05;
+    let each = (0..world.streams()).map(|stream| needs(world, stream, rate, trip, sink));
+    // what one stream's bytes are, the other's acknowledgements wait behind
+    Duration::from_secs_f64(each.sum()) + grace(world)
+}
+
+/// The seconds that the rest of a stream may take.
+fn needs(world: &World, stream: usize, rate: f64, trip: f64, sink: f64) -> f64 {
+    let Config { buffers, flows, .. } = &world.config;
+    let open = window(buffers[1 - stream], leg_max(buffers[DIALS], buffers[LISTENS]));
+    let by_window = open.min(buffers[stream]) as f64 / 2.0 / trip;
     // a leg's header, and its acknowledgement the other way
-    let wasted = 1.0 + 100.0 / flow.leg_max as f64;
-    let remaining = (flow.total - world.rx.sink.taken) as f64;
-    let seconds = 2.0 * remaining * wasted / rate.min(by_window) + remaining / sink;
-    Duration::from_secs_f64(seconds) + grace(world)
+    let longest = flows[stream].map_or(1, |flow| flow.leg_max);
+    let wasted = 1.0 + 100.0 / longest as f64;
+    let remaining = (world.total(stream) - world.taken(stream)) as f64;
+    2.0 * remaining * wasted / rate.min(by_window) + remaining / sink
 }
 
 /// The time to notice what is dead grows with the round trips that were measured while the network was
 /// hurt: 3 of them, twice that on a link that was wronged before.
 fn grace(world: &World) -> Duration {
-    let core = &world.tx.core;
-    let known = (0..world.config.workers).filter_map(|worker| core.sender().pace(worker)?.rtt());
-    let begun = if core.begun() { GRACE } else { GRACE_UNBEGUN };
-    begun + known.max().unwrap_or_default() * 6
-}
-
-/// After act two: the sender has ended, and as it should.
-fn judge(world: &World, time: Duration, begun: bool) -> Result<(), String> {
-    let Some((_, ending)) = &world.tx.ending else {
-        if let Some((_, gone)) = &world.rx.ending {
-            return may_end(world, "rx", gone, RX);
+    let mut begun = GRACE_UNBEGUN;
+    let mut longest = Duration::ZERO;
+    for sending in world.ends.iter().filter_map(|end| end.session.sending()) {
+        let known = (0..world.config.workers).filter_map(|worker| sending.sender().pace(worker)?.rtt());
+        longest = longest.max(known.max().unwrap_or_default());
+        if sending.begun() {
+            begun = GRACE;
         }
-        let (taken, total) = (world.rx.sink.taken, world.config.flow.total);
-        return Err(format!("not complete {time:?} after the healing: {taken} bytes of {total} delivered"));
-    };
-    may_end(world, "tx", ending, TX).map_err(|why| if begun { why } else { format!("act one: {why}") })
+    }
+    begun + longest * 6
 }
 
-/// After the lingering: the receiver has ended as well.
+/// After act two: the senders have ended, and as they should.
+fn judge(world: &World, time: Duration, begun: bool) -> Result<(), String> {
+    for stream in 0..world.streams() {
+        let (taken, total) = (world.taken(stream), world.total(stream));
+        match world.codes(stream) {
+            [None, None] => {
+                return Err(format!(
+                    "stream {stream} is not complete {time:?} after the healing: {taken} bytes of {total} delivered"
+                ));
+            }
+            [None, Some(Status::Complete)] if world.ends[1 - stream].over.is_none() => {
+                return Err(format!(
+                    "stream {stream} was judged, and its sender does not know {time:?} later"
+                ));
+            }
+            _ => {}
+        }
+    }
+    may_end(world).map_err(|why| if begun { why } else { format!("act one: {why}") })
+}
+
+/// After the lingering: both ends are over.
 fn judge_end(world: &World) -> Result<(), String> {
-    match &world.rx.ending {
-        Some((_, ending)) => may_end(world, "rx", ending, RX),
-        None if world.config.patience == [Some(Duration::ZERO); 2] => Err("rx does not end".into()),
-        None => Ok(()),
+    may_end(world)?;
+    let forever = world.config.patience == [Some(Duration::ZERO); 2];
+    match world.both_over() {
+        false if forever => {
+            let over: Vec<bool> = world.ends.iter().map(|end| end.over.is_some()).collect();
+            Err(format!("the ends are not over: {over:?}"))
+        }
+        _ => Ok(()),
     }
 }
 
 /// Without success only when patience may be over, or data was damaged again and again.
-fn may_end(world: &World, who: &str, ending: &Ending, end: usize) -> Result<(), String> {
-    let forever = world.config.patience[end] == Some(Duration::ZERO);
-    match ending.code {
-        Code::Complete => Ok(()),
-        Code::Corrupt if world.flips >= 4 => Ok(()),
-        Code::Incomplete if !forever => Ok(()),
-        code => Err(format!("{who} ends with {code:?}: {}", ending.sentence)),
+fn may_end(world: &World) -> Result<(), String> {
+    let forever = world.config.patience == [Some(Duration::ZERO); 2];
+    for end in &world.ends {
+        for ending in Way::BOTH.into_iter().filter_map(|way| end.session.outcome(way)) {
+            match ending.status {
+                Status::Complete => {}
+                Status::Corrupt | Status::Incomplete if world.flips >= 4 => {}
+                Status::Incomplete if !forever => {}
+                code => {
+                    let name = ["dialler", "listener"][end.which];
+                    return Err(format!("the {name} ends with {code:?}: {}", ending.sentence));
+                }
+            }
+        }
     }
+    Ok(())
 }

@@ -13,22 +13,22 @@ pub enum Event {
     Net(Happening),
     /// The network tells one of the ends.
     Deliver(Delivery),
-    /// The sender's core asked to be woken.
-    WakeTx,
-    /// The receiver's core asked to be woken.
-    WakeRx,
-    /// The input may have more.
-    Input,
-    /// The output has taken the leg it was at.
-    Taken,
-    /// An attempt to connect, by this connection, has had its time.
-    DialTimeout(usize),
+    /// The session of this end asked to be woken.
+    Wake(usize),
+    /// The input of this end may have more.
+    Input(usize),
+    /// The output of this end has taken the leg it was at.
+    Taken(usize),
+    /// What is heard on this connection, by this end, has had its time: an answer to a hello, a hello, a welcome.
+    Heard { end: usize, conn: usize },
     /// A process looks at its connections, unasked.
     Patrol(usize),
-    /// The receiver's acknowledgements that may wait a little.
-    AckSoon,
-    /// A process that has ended is gone; 2 s after its last word.
+    /// A process that has ended is gone, 2 s after its last word at the latest.
     Exit(usize),
+    /// The user ends a process by a signal.
+    Signal(usize),
+    /// The turn of whoever means ill.
+    Malice,
     /// Harm, or its end.
     Fault(Fault),
 }

@@ -1,6 +1,6 @@
 //! Harm, one kind a line, and how it is done to the world.
 
-use super::net::{Door, RX, TX};
+use super::net::{DIALS, Door, LISTENS};
 use super::world::World;
 use std::time::Duration;
 
@@ -45,11 +45,13 @@ pub enum Fault {
         link: usize,
         delay: Duration,
     },
-    /// The output takes so many bytes a second; 0 is asleep.
+    /// The output of an end takes so many bytes a second; 0 is asleep.
     Sink {
+        end: usize,
         rate: f64,
     },
     Input {
+        end: usize,
         rate: f64,
     },
 }
@@ -71,21 +73,26 @@ impl Fault {
             Fault::Flip { pick } => {
                 if let Some(conn) = choose(world, pick).filter(|_| world.config.checked) {
                     world.flips += 1;
-                    world.net.flip(conn, TX);
+                    world.net.flip(conn, pick / 8 % world.streams());
                 }
             }
             Fault::Silence { link, ends } => {
                 (0..2).filter(|end| ends[*end]).for_each(|end| net.silence(link, end));
             }
-            Fault::Speak { link } => [TX, RX].into_iter().for_each(|end| net.unsilence(link, end)),
+            Fault::Speak { link } => [DIALS, LISTENS].into_iter().for_each(|end| net.unsilence(link, end)),
             Fault::Door { link, door } => net.links[link].door = door,
             Fault::Kill { link } => {
                 net.open_on(link).into_iter().for_each(|conn| net.cut(conn, [true; 2]));
             }
             Fault::Rate { link, rate } => net.links[link].ways.iter_mut().for_each(|way| way.rate = rate),
             Fault::Delay { link, delay } => net.links[link].ways.iter_mut().for_each(|way| way.delay = delay),
-            Fault::Sink { rate } => world.rx.sink.set_rate(&mut net.clock, rate),
-            Fault::Input { rate } => world.tx.source.flow.rate = rate,
+            Fault::Sink { end, rate } => {
+                let sink = world.ends[end].sink.as_mut();
+                sink.into_iter().for_each(|sink| sink.set_rate(&mut net.clock, rate));
+            }
+            Fault::Input { end, rate } => {
+                world.ends[end].source.iter_mut().for_each(|source| source.flow.rate = rate);
+            }
         }
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!  write ──▶ backlog ──(link's rate, in turn)──▶ flying ──(delay)──▶ the other end
-//!            bounded by `ready`                   │ silent: stuck, until it resumes after TCP's back-off
+//!            at most `socket`                     │ silent: stuck, until it resumes after TCP's back-off
 //!                                                 └ kernel's ack, the other way: opens TCP's window
 //! ```
 //!
 //! As in TCP, bytes are never lost from within a connection that lives on; a reset is never repeated; who
-//! sends to an end that is gone is answered with a reset, if that comes through.
+//! sends to an end that is gone is answered with a reset, if that comes through. A write takes as much as there is
+//! room for, and no more.
 
 use super::clock::{Clock, Event};
 use rand::RngExt;
@@ -15,9 +16,9 @@ use rand::rngs::SmallRng;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The ends; an end also names the direction of what it writes.
-pub const TX: usize = 0;
-pub const RX: usize = 1;
+/// The ends: the one that dials and the one that listens. An end also names the direction of what it writes.
+pub const DIALS: usize = 0;
+pub const LISTENS: usize = 1;
 
 /// What happens inside the network.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub enum Happening {
     Syn { conn: usize, tries: u32 },
     Free { link: usize, end: usize },
     Arrive { conn: usize, end: usize },
-    KernelAck { conn: usize, bytes: usize },
+    KernelAck { conn: usize, end: usize, bytes: usize },
     Resume { conn: usize, end: usize },
 }
 
@@ -39,7 +40,7 @@ pub struct Delivery {
 
 #[derive(Debug)]
 pub enum News {
-    /// To tx: the connection is up. To rx: a peer has connected.
+    /// To the end that dials: the connection is up. To the one that listens: a peer has connected.
     Connected,
     Refused,
     Bytes(Vec<u8>),
@@ -47,7 +48,7 @@ pub enum News {
     Closed {
         reset: bool,
     },
-    /// What was written has left, all but a little.
+    /// What was written has left, all but a little: there is room again.
     Drained,
 }
 
@@ -108,15 +109,16 @@ struct End {
     /// The kernel has cut it: nothing more leaves.
     severed: bool,
     owes_drained: bool,
+    /// Bytes that the other kernel has confirmed, and that confirmation is stuck.
+    stuck_ack: usize,
+    /// When the other kernel last confirmed anything.
+    kernel_at: Instant,
 }
 
 pub struct Conn {
     pub link: usize,
     ends: [End; 2],
     tcp_window: usize,
-    stuck_ack: usize,
-    /// When the receiver's kernel last confirmed anything.
-    pub kernel_at: Instant,
 }
 
 pub struct Net {
@@ -127,17 +129,24 @@ pub struct Net {
     /// Whether anybody listens.
     pub listening: bool,
     /// How much may be unsent when a connection is called drained.
-    pub low_water: usize,
+    low_water: usize,
+    /// How much may be unsent at most; more than `low_water`.
+    socket: usize,
 }
 
 impl Conn {
     pub fn is_open(&self) -> bool {
         self.ends.iter().any(|end| !end.closed)
     }
+
+    /// When the other kernel last confirmed anything of what this end sent.
+    pub fn kernel_at(&self, end: usize) -> Instant {
+        self.ends[end].kernel_at
+    }
 }
 
 impl Net {
-    pub fn new(rng: SmallRng, links: &[(f64, Duration)], low_water: usize) -> Self {
+    pub fn new(rng: SmallRng, links: &[(f64, Duration)], low_water: usize, room: usize) -> Self {
         let clock = Clock::new();
         let way = |&(rate, delay): &(f64, Duration)| Way {
             rate,
@@ -151,11 +160,12 @@ impl Net {
             .iter()
             .map(|spec| Link { ways: [way(spec), way(spec)], door: Door::Open, carried: 0 })
             .collect();
-        Net { clock, rng, links, conns: Vec::new(), listening: true, low_water }
+        let socket = low_water + room;
+        Net { clock, rng, links, conns: Vec::new(), listening: true, low_water, socket }
     }
 
     pub fn round_trip(&self, link: usize) -> Duration {
-        self.links[link].ways[TX].delay + self.links[link].ways[RX].delay
+        self.links[link].ways.iter().map(|way| way.delay).sum()
     }
 
     // ---- what the processes do ------------------------------------------------------------------------
@@ -176,28 +186,39 @@ impl Net {
             closed: false,
             severed: false,
             owes_drained: false,
+            stuck_ack: 0,
+            kernel_at: now,
         };
-        let in_flight = self.links[link].ways[TX].rate * self.round_trip(link).as_secs_f64() * 1.5;
+        let in_flight = self.links[link].ways[DIALS].rate * self.round_trip(link).as_secs_f64() * 1.5;
         let tcp_window = (in_flight as usize).clamp(32 << 10, 8 << 20);
         let ends = [end(), end()];
-        self.conns.push(Conn { link, ends, tcp_window, stuck_ack: 0, kernel_at: now });
+        self.conns.push(Conn { link, ends, tcp_window });
         let conn = self.conns.len() - 1;
         self.clock.at(now, Event::Net(Happening::Syn { conn, tries: 0 }));
         conn
     }
 
-    pub fn write(&mut self, conn: usize, end: usize, bytes: &[u8]) {
+    /// Takes as much of it as there is room for: how much.
+    pub fn write(&mut self, conn: usize, end: usize, bytes: &[u8]) -> usize {
         let from = &mut self.conns[conn].ends[end];
-        if !from.closed && !from.severed {
-            from.backlog.extend(bytes);
-            self.enqueue(conn, end);
+        if from.closed {
+            return bytes.len();
         }
+        let len = bytes.len().min(self.socket.saturating_sub(from.backlog.len()));
+        from.backlog.extend(&bytes[..len]);
+        self.enqueue(conn, end);
+        len
     }
 
     /// Asks for `Drained`, once.
-    pub fn want_drained(&mut self, conn: usize) {
-        self.conns[conn].ends[TX].owes_drained = true;
-        self.check_drained(conn);
+    pub fn want_drained(&mut self, conn: usize, end: usize) {
+        self.conns[conn].ends[end].owes_drained = true;
+        self.check_drained(conn, end);
+    }
+
+    /// The processes' word that the connection is up: from now on its kernels confirm what comes.
+    pub fn came_up(&mut self, conn: usize, end: usize) {
+        self.conns[conn].ends[end].kernel_at = self.clock.now;
     }
 
     /// Nothing more will be written; what comes is still read.
@@ -226,7 +247,7 @@ impl Net {
 
     /// Both kernels end the connection, or only that of `informed`; a part of what flies still arrives.
     pub fn cut(&mut self, conn: usize, informed: [bool; 2]) {
-        for end in [TX, RX] {
+        for end in [DIALS, LISTENS] {
             let flying: usize = self.conns[conn].ends[end].flying.iter().map(Parcel::len).sum();
             let mut keep = self.rng.random_range(0..=flying);
             let from = &mut self.conns[conn].ends[end];
@@ -297,7 +318,7 @@ impl Net {
                     self.arrive(conn, end, parcel);
                 }
             }
-            Happening::KernelAck { conn, bytes } => self.kernel_ack(conn, bytes),
+            Happening::KernelAck { conn, end, bytes } => self.kernel_ack(conn, end, bytes),
             Happening::Resume { conn, end } => self.resume(conn, end),
         }
     }
@@ -307,7 +328,7 @@ impl Net {
     }
 
     fn syn(&mut self, conn: usize, tries: u32) {
-        if self.conns[conn].ends[TX].closed {
+        if self.conns[conn].ends[DIALS].closed {
             return;
         }
         let link = &self.links[self.conns[conn].link];
@@ -316,17 +337,17 @@ impl Net {
             let wait = Duration::from_secs(1 << tries.min(5));
             return self.clock.after(wait, Event::Net(Happening::Syn { conn, tries: tries + 1 }));
         }
-        let (there, door) = (link.ways[TX].delay, link.door);
+        let (there, door) = (link.ways[DIALS].delay, link.door);
         let both = self.round_trip(self.conns[conn].link);
         if door == Door::Refuses || !self.listening {
-            self.conns[conn].ends[RX].closed = true;
-            return self.tell(both, TX, conn, News::Refused);
+            self.conns[conn].ends[LISTENS].closed = true;
+            return self.tell(both, DIALS, conn, News::Refused);
         }
-        self.tell(both, TX, conn, News::Connected);
+        self.tell(both, DIALS, conn, News::Connected);
         if door == Door::Forwards {
-            self.close(conn, RX);
+            self.close(conn, LISTENS);
         } else {
-            self.tell(there, RX, conn, News::Connected);
+            self.tell(there, LISTENS, conn, News::Connected);
         }
     }
 
@@ -363,19 +384,20 @@ impl Net {
         let tcp_window = self.conns[conn].tcp_window;
         let from = &mut self.conns[conn].ends[end];
         let turn = ((way.rate * 0.005) as usize).clamp(1460, 16 << 10);
-        let room = if end == TX { tcp_window - from.unacked } else { usize::MAX };
-        let len = turn.min(from.backlog.len()).min(room);
+        let len = turn.min(from.backlog.len()).min(tcp_window - from.unacked);
         from.queued = false;
-        if len > 0 {
+        if from.severed {
+            // the kernel has cut it
+        } else if len > 0 {
             let bytes: Vec<u8> = from.backlog.drain(..len).collect();
             way.free_at = self.clock.now + Duration::from_secs_f64(len as f64 / way.rate);
-            from.unacked += if end == TX { len } else { 0 };
+            from.unacked += len;
             from.queued = !from.backlog.is_empty() || from.fin;
             if from.queued {
                 way.waiting.push_back(conn);
             }
             self.launch(conn, end, Parcel::Bytes(bytes));
-            self.check_drained(conn);
+            self.check_drained(conn, end);
         } else if from.fin && from.backlog.is_empty() {
             from.fin = false;
             self.launch(conn, end, Parcel::Fin);
@@ -391,11 +413,11 @@ impl Net {
         self.clock.at(from.last_arrival, Event::Net(Happening::Arrive { conn, end }));
     }
 
-    fn check_drained(&mut self, conn: usize) {
-        let from = &mut self.conns[conn].ends[TX];
+    fn check_drained(&mut self, conn: usize, end: usize) {
+        let from = &mut self.conns[conn].ends[end];
         if from.owes_drained && from.backlog.len() <= self.low_water {
             from.owes_drained = false;
-            self.tell(Duration::ZERO, TX, conn, News::Drained);
+            self.tell(Duration::ZERO, end, conn, News::Drained);
         }
     }
 
@@ -416,10 +438,8 @@ impl Net {
             Parcel::Bytes(_) if gone => self.launch(conn, 1 - end, Parcel::Reset),
             Parcel::Bytes(bytes) if bytes.is_empty() => {}
             Parcel::Bytes(bytes) => {
-                if end == TX {
-                    let ack = Happening::KernelAck { conn, bytes: bytes.len() };
-                    self.clock.after(back, Event::Net(ack));
-                }
+                let ack = Happening::KernelAck { conn, end, bytes: bytes.len() };
+                self.clock.after(back, Event::Net(ack));
                 self.tell(now, 1 - end, conn, News::Bytes(bytes));
             }
             Parcel::Fin | Parcel::Reset if gone => {}
@@ -431,14 +451,17 @@ impl Net {
         }
     }
 
-    fn kernel_ack(&mut self, conn: usize, bytes: usize) {
-        let (silent, forgotten) = (self.conns[conn].ends[RX].silent, self.conns[conn].ends[RX].forgotten);
-        if silent || forgotten {
-            self.conns[conn].stuck_ack += bytes;
+    /// What one end sent is confirmed by the other's kernel, if that comes through.
+    fn kernel_ack(&mut self, conn: usize, end: usize, bytes: usize) {
+        let other = &self.conns[conn].ends[1 - end];
+        let lost = other.silent || other.forgotten;
+        let from = &mut self.conns[conn].ends[end];
+        if lost {
+            from.stuck_ack += bytes;
         } else {
-            self.conns[conn].ends[TX].unacked -= bytes;
-            self.conns[conn].kernel_at = self.clock.now;
-            self.enqueue(conn, TX);
+            from.unacked -= bytes;
+            from.kernel_at = self.clock.now;
+            self.enqueue(conn, end);
         }
     }
 
@@ -456,9 +479,9 @@ impl Net {
             from.flying.push_front(parcel);
             self.clock.after(way.delay, Event::Net(Happening::Arrive { conn, end }));
         }
-        if end == RX {
-            let bytes = std::mem::take(&mut self.conns[conn].stuck_ack);
-            self.kernel_ack(conn, bytes);
+        let bytes = std::mem::take(&mut self.conns[conn].ends[1 - end].stuck_ack);
+        if bytes > 0 {
+            self.kernel_ack(conn, 1 - end, bytes);
         }
     }
 }

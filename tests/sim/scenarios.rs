@@ -2,12 +2,13 @@
 
 use super::clock::Event;
 use super::faults::Fault;
-use super::net::{Door, RX, TX};
+use super::net::{DIALS, Door, LISTENS};
+use super::sink::Sink;
 use super::world::{Config, World};
 use millipede::proto::hello::RefusalCode;
 use millipede::proto::links::LossReason;
-use millipede::proto::reception::Loss;
-use millipede::proto::wire::Code;
+use millipede::proto::outcome::Status;
+use millipede::proto::way::Way;
 use std::time::Duration;
 
 /// The longest pause at the output that a single fault may cause.
@@ -22,7 +23,7 @@ fn world(links: &[(f64, f64)], workers: usize, total: u64) -> World {
     let mut config = Config::plain(1);
     config.links = links.iter().map(|(rate, delay)| (*rate, s(*delay))).collect();
     config.workers = workers;
-    config.flow.total = total;
+    config.flows[DIALS].as_mut().unwrap().total = total;
     World::new(config)
 }
 
@@ -32,31 +33,41 @@ fn after(world: &mut World, seconds: f64, fault: Fault) {
 
 /// Runs until both have ended, with success.
 fn completes(world: &mut World, within: f64) {
-    run(world, within, World::both_ended);
-    assert!(world.both_ended(), "not complete in {within} s: {} bytes delivered", world.rx.sink.taken);
-    assert_eq!((code(world, TX), code(world, RX)), (Some(Code::Complete), Some(Code::Complete)));
-    assert!(world.is_whole());
+    run(world, within, World::both_over);
+    assert!(world.both_over(), "not complete in {within} s: {} bytes delivered", world.taken(0));
+    assert_eq!(world.codes(0), [Some(Status::Complete), Some(Status::Complete)]);
+    assert!(world.is_whole(0));
 }
 
 fn run(world: &mut World, seconds: f64, done: impl Fn(&World) -> bool) {
     world.run(s(seconds), done).unwrap();
 }
 
-fn code(world: &World, end: usize) -> Option<Code> {
-    let ending = if end == TX { &world.tx.ending } else { &world.rx.ending };
-    ending.as_ref().map(|(_, ending)| ending.code)
+/// How the one stream was judged at this end.
+fn code(world: &World, end: usize) -> Option<Status> {
+    world.ends[end].code([Way::Out, Way::In][end])
+}
+
+/// The output of the end that listens.
+fn sink(world: &World) -> &Sink {
+    world.ends[LISTENS].sink.as_ref().unwrap()
+}
+
+/// Connections that were lost, at both ends.
+fn losses(world: &World) -> Vec<&LossReason> {
+    world.ends.iter().flat_map(|end| &end.losses).collect()
 }
 
 fn no_gap(world: &World) {
-    assert!(world.rx.sink.gap.0 < GAP, "a gap of {:?} at the output", world.rx.sink.gap.0);
+    assert!(sink(world).gap.0 < GAP, "a gap of {:?} at the output", sink(world).gap.0);
 }
 
 #[test]
 fn a_healthy_run_uses_its_links_and_loses_no_connection() {
     let mut world = world(&[(2e6, 0.01); 2], 4, 8 << 20);
     completes(&mut world, 6.0);
-    assert_eq!((&world.tx.drops[..], world.rx.losses.len()), (&[][..], 0));
-    assert!(world.tx.core.stats().sender.bytes_again < 1 << 18);
+    assert!(losses(&world).is_empty(), "{:?}", losses(&world));
+    assert!(world.ends[DIALS].session.sending().unwrap().stats().sender.bytes_again < 1 << 18);
 }
 
 #[test]
@@ -67,7 +78,7 @@ fn an_empty_stream_completes() {
 #[test]
 fn a_lost_fin_is_told_again() {
     let mut world = world(&[(1e6, 0.01)], 1, 1 << 20);
-    run(&mut world, 10.0, |world| world.tx.core.awaits_verdict());
+    run(&mut world, 10.0, |world| world.ends[DIALS].session.sending().unwrap().awaits_verdict());
     Fault::Cut { pick: 0, informed: [true; 2] }.strike(&mut world);
     completes(&mut world, 5.0);
 }
@@ -75,7 +86,7 @@ fn a_lost_fin_is_told_again() {
 #[test]
 fn a_lost_verdict_is_told_again() {
     let mut world = world(&[(1e6, 0.05)], 2, 1 << 20);
-    run(&mut world, 10.0, World::is_whole);
+    run(&mut world, 10.0, |world| world.is_whole(0));
     Fault::Kill { link: 0 }.strike(&mut world);
     completes(&mut world, 5.0);
 }
@@ -83,13 +94,13 @@ fn a_lost_verdict_is_told_again() {
 #[test]
 fn without_a_verdict_tx_says_that_it_does_not_know() {
     let mut world = world(&[(1e6, 0.01)], 2, 1 << 20);
-    world.rx.mute_verdict = true;
-    run(&mut world, 10.0, World::is_whole);
+    world.ends[LISTENS].mute_verdict = true;
+    run(&mut world, 10.0, |world| world.is_whole(0));
     after(&mut world, 1.0, Fault::Door { link: 0, door: Door::Refuses });
     after(&mut world, 1.0, Fault::Kill { link: 0 });
-    run(&mut world, 100.0, World::both_ended);
-    assert_eq!((code(&world, TX), code(&world, RX)), (Some(Code::Incomplete), Some(Code::Complete)));
-    let (_, ending) = world.tx.ending.as_ref().unwrap();
+    run(&mut world, 100.0, World::both_over);
+    assert_eq!(world.codes(0), [Some(Status::Incomplete), Some(Status::Complete)]);
+    let ending = world.ends[DIALS].session.outcome(Way::Out).unwrap();
     assert!(ending.sentence.contains("not known"), "{}", ending.sentence);
 }
 
@@ -98,11 +109,11 @@ fn another_receiving_process_is_not_the_one() {
     let mut world = world(&[(1e6, 0.01)], 2, 8 << 20);
     run(&mut world, 2.0, |_| false);
     world.replace_receiver();
-    run(&mut world, 20.0, |world| world.tx.ending.is_some());
-    assert_eq!(code(&world, TX), Some(Code::Incomplete));
-    assert_eq!(code(&world, RX), None, "the new one waits for a stream of its own");
-    assert!(world.rx.refused.iter().all(|refusal| refusal.code == RefusalCode::NotThatReceiver));
-    assert!(!world.rx.refused.is_empty());
+    run(&mut world, 20.0, |world| world.ends[DIALS].over.is_some());
+    assert_eq!(code(&world, DIALS), Some(Status::Incomplete));
+    assert_eq!(code(&world, LISTENS), None, "the new one waits for a stream of its own");
+    assert!(world.ends[LISTENS].refused.iter().all(|refusal| refusal.code == RefusalCode::NotThatReceiver));
+    assert!(!world.ends[LISTENS].refused.is_empty());
 }
 
 #[test]
@@ -114,41 +125,41 @@ fn refused_everywhere_for_15_s_the_receiver_is_gone() {
         Fault::Kill { link }.strike(&mut world);
     }
     run(&mut world, 14.0, |_| false);
-    assert_eq!(code(&world, TX), None);
-    run(&mut world, 6.0, |world| world.tx.ending.is_some());
-    assert_eq!(code(&world, TX), Some(Code::Incomplete));
+    assert_eq!(code(&world, DIALS), None);
+    run(&mut world, 6.0, |world| world.ends[DIALS].over.is_some());
+    assert_eq!(code(&world, DIALS), Some(Status::Incomplete));
 }
 
 #[test]
 fn a_sender_that_is_gone_is_given_up_after_60_s() {
     let mut world = world(&[(1e6, 0.01)], 4, 64 << 20);
     run(&mut world, 2.0, |_| false);
-    world.tx.exit(&mut world.net);
+    world.ends[DIALS].exit(&mut world.net);
     run(&mut world, 59.0, |_| false);
-    assert_eq!(code(&world, RX), None);
-    run(&mut world, 5.0, |world| world.rx.ending.is_some());
-    assert_eq!(code(&world, RX), Some(Code::Incomplete));
+    assert_eq!(code(&world, LISTENS), None);
+    run(&mut world, 5.0, |world| world.ends[LISTENS].over.is_some());
+    assert_eq!(code(&world, LISTENS), Some(Status::Incomplete));
 }
 
 #[test]
 fn patience_that_was_given_is_kept_and_over_at_both_ends() {
     let mut config = Config::plain(1);
     config.patience = [Some(s(30.0)), Some(s(90.0))];
-    config.flow.total = 64 << 20;
+    config.flows[DIALS].as_mut().unwrap().total = 64 << 20;
     let mut world = World::new(config);
     run(&mut world, 2.0, |_| false);
     for link in [0, 1] {
         Fault::Silence { link, ends: [true; 2] }.strike(&mut world);
     }
     run(&mut world, 30.0, |_| false);
-    assert_eq!(code(&world, TX), None);
-    run(&mut world, 6.0, |world| world.tx.ending.is_some());
-    assert_eq!(code(&world, TX), Some(Code::Incomplete));
+    assert_eq!(code(&world, DIALS), None);
+    run(&mut world, 6.0, |world| world.ends[DIALS].over.is_some());
+    assert_eq!(code(&world, DIALS), Some(Status::Incomplete));
     // rx notices nothing for 60 s, and then has patience
     run(&mut world, 110.0, |_| false);
-    assert_eq!(code(&world, RX), None);
-    run(&mut world, 10.0, |world| world.rx.ending.is_some());
-    assert_eq!(code(&world, RX), Some(Code::Incomplete));
+    assert_eq!(code(&world, LISTENS), None);
+    run(&mut world, 10.0, |world| world.ends[LISTENS].over.is_some());
+    assert_eq!(code(&world, LISTENS), Some(Status::Incomplete));
 }
 
 #[test]
@@ -177,8 +188,8 @@ fn one_of_two_links_goes_silent() {
 fn all_links_dead_for_15_s() {
     for fault in [Door::Open, Door::Refuses] {
         let mut config = Config::plain(1);
-        config.flow.total = 16 << 20;
-        config.patience[TX] = Some(s(60.0));
+        config.flows[DIALS].as_mut().unwrap().total = 16 << 20;
+        config.patience[DIALS] = Some(s(60.0));
         let mut world = World::new(config);
         for link in [0, 1] {
             if fault == Door::Open {
@@ -191,7 +202,7 @@ fn all_links_dead_for_15_s() {
             }
         }
         completes(&mut world, 40.0);
-        assert!(world.rx.sink.gap.0 < s(21.0), "moves again {:?} after it stopped", world.rx.sink.gap.0);
+        assert!(sink(&world).gap.0 < s(21.0), "moves again {:?} after it stopped", sink(&world).gap.0);
     }
 }
 
@@ -204,8 +215,8 @@ fn the_first_link_dead_from_the_start_is_passed_over() {
     ] {
         let mut world = world(&[(2e6, 0.01); 2], 4, 4 << 20);
         fault.strike(&mut world);
-        run(&mut world, 2.0, |world| world.rx.sink.first_at.is_some());
-        assert!(world.rx.sink.first_at.is_some());
+        run(&mut world, 2.0, |world| sink(world).first_at.is_some());
+        assert!(sink(&world).first_at.is_some());
         completes(&mut world, 10.0);
     }
 }
@@ -214,8 +225,8 @@ fn the_first_link_dead_from_the_start_is_passed_over() {
 fn a_slow_input_leaves_the_second_link_alone() {
     let mut config = Config::plain(1);
     config.links = vec![(50e6, s(0.01)); 2];
-    config.flow.rate = 8e6;
-    config.flow.total = 64 << 20;
+    config.flows[DIALS].as_mut().unwrap().rate = 8e6;
+    config.flows[DIALS].as_mut().unwrap().total = 64 << 20;
     config.low_water = 256 << 10;
     let mut world = World::new(config);
     completes(&mut world, 20.0);
@@ -226,19 +237,19 @@ fn a_slow_input_leaves_the_second_link_alone() {
 #[test]
 fn a_window_shut_for_25_s_closes_nothing() {
     let mut world = world(&[(2e6, 0.01); 2], 4, 16 << 20);
-    after(&mut world, 2.0, Fault::Sink { rate: 0.0 });
-    after(&mut world, 27.0, Fault::Sink { rate: 1e8 });
+    after(&mut world, 2.0, Fault::Sink { end: LISTENS, rate: 0.0 });
+    after(&mut world, 27.0, Fault::Sink { end: LISTENS, rate: 1e8 });
     completes(&mut world, 45.0);
-    assert_eq!((&world.tx.drops[..], world.rx.losses.len()), (&[][..], 0));
+    assert!(losses(&world).is_empty(), "{:?}", losses(&world));
 }
 
 /// A world where legs are checked, and that damages every nth leg.
 fn damaged(every: u64) -> World {
     let mut config = Config::plain(1);
     config.checked = true;
-    config.flow.total = 2 << 20;
+    config.flows[DIALS].as_mut().unwrap().total = 2 << 20;
     let mut world = World::new(config);
-    world.tx.damage_every = every;
+    world.ends[DIALS].damage_every = every;
     world
 }
 
@@ -246,16 +257,16 @@ fn damaged(every: u64) -> World {
 fn a_damaged_leg_is_sent_again() {
     let mut world = damaged(10);
     completes(&mut world, 10.0);
-    let stats = world.tx.core.stats();
+    let stats = world.ends[DIALS].session.sending().unwrap().stats();
     assert!(stats.sender.damaged >= 5 && stats.sender.legs_again >= 5, "{stats:?}");
-    assert!(world.tx.drops.is_empty());
+    assert!(world.ends[DIALS].losses.is_empty());
 }
 
 #[test]
 fn a_path_that_corrupts_ends_both_sides() {
     let mut world = damaged(1);
-    run(&mut world, 10.0, World::both_ended);
-    assert_eq!((code(&world, TX), code(&world, RX)), (Some(Code::Corrupt), Some(Code::Corrupt)));
+    run(&mut world, 10.0, World::both_over);
+    assert_eq!(world.codes(0), [Some(Status::Corrupt), Some(Status::Corrupt)]);
 }
 
 #[test]
@@ -263,6 +274,6 @@ fn a_way_there_that_is_dead_is_noticed_though_the_peer_speaks() {
     let mut world = world(&[(1e6, 0.01)], 1, 4 << 20);
     after(&mut world, 1.0, Fault::Forget { pick: 0, ends: [true, false] });
     completes(&mut world, 15.0);
-    assert_eq!(world.tx.drops, [LossReason::Silent]);
-    assert!(world.rx.losses.iter().all(|(loss, _)| *loss == Loss::Closed));
+    assert_eq!(world.ends[DIALS].losses, [LossReason::Silent]);
+    assert!(world.ends[LISTENS].losses.iter().all(|why| *why != LossReason::Silent));
 }

@@ -7,6 +7,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub struct Sink {
+    /// The end whose output it is.
+    end: usize,
+    /// Whether the other end sends the stream that is known here.
+    known: bool,
     /// Bytes a second; 0 while it sleeps.
     rate: f64,
     queue: VecDeque<Leg>,
@@ -14,7 +18,9 @@ pub struct Sink {
     busy: bool,
     pub taken: u64,
     pub closed: bool,
-    crc: Option<crc32fast::Hasher>,
+    crc: crc32fast::Hasher,
+    /// Whether every leg was checked.
+    checked: bool,
     taken_at: Instant,
     /// The longest time in which nothing was taken, up to a taking, and when it ended.
     pub gap: (Duration, Instant),
@@ -22,14 +28,17 @@ pub struct Sink {
 }
 
 impl Sink {
-    pub fn new(clock: &Clock, rate: f64, checked: bool) -> Self {
+    pub fn new(clock: &Clock, end: usize, rate: f64) -> Self {
         Sink {
+            end,
+            known: true,
             rate,
             queue: VecDeque::new(),
             busy: false,
             taken: 0,
             closed: false,
-            crc: checked.then(crc32fast::Hasher::new),
+            crc: crc32fast::Hasher::new(),
+            checked: true,
             taken_at: clock.now,
             gap: (Duration::ZERO, clock.now),
             first_at: None,
@@ -66,18 +75,32 @@ impl Sink {
         if leg.offset != self.taken {
             return Some(format!("{leg:?} was delivered where byte {} is wanted", self.taken));
         }
-        if let Some(at) = data::first_wrong(leg.offset, leg.bytes()) {
+        if self.known
+            && let Some(at) = data::first_wrong(1 - self.end, leg.offset, leg.bytes())
+        {
             return Some(format!("byte {at} of the stream is wrong"));
         }
-        if let Some(crc) = &mut self.crc {
-            crc.update(leg.bytes());
+        if leg.crc.is_some() {
+            self.crc.update(leg.bytes());
         }
+        self.checked &= leg.crc.is_some();
         self.taken += leg.len();
         None
     }
 
-    pub fn crc(&self) -> u32 {
-        self.crc.clone().map_or(0, crc32fast::Hasher::finalize)
+    /// The stream comes from somebody else: only its order is looked at.
+    pub fn take_anything(&mut self) {
+        self.known = false;
+    }
+
+    /// The stream's CRC, if every leg was checked.
+    pub fn crc(&self) -> Option<u32> {
+        self.checked.then(|| self.crc.clone().finalize())
+    }
+
+    /// Bytes that were given and not taken.
+    pub fn waiting(&self) -> u64 {
+        self.queue.iter().map(Leg::len).sum()
     }
 
     /// For how long it has taken nothing of what it was given.
@@ -91,7 +114,7 @@ impl Sink {
             && self.rate > 0.0
         {
             self.busy = true;
-            clock.after(Duration::from_secs_f64(leg.len() as f64 / self.rate), Event::Taken);
+            clock.after(Duration::from_secs_f64(leg.len() as f64 / self.rate), Event::Taken(self.end));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::clock::{Clock, Event};
 use super::data::Piece;
-use millipede::proto::transmission::Transmission;
+use millipede::proto::session::Session;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub struct Flow {
 }
 
 pub struct Source {
+    /// The end whose input it is.
+    end: usize,
     pub flow: Flow,
     /// Bytes that have come, and that were given to the core.
     come: f64,
@@ -45,8 +47,9 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(flow: Flow, budget: u64) -> Self {
+    pub fn new(end: usize, flow: Flow, budget: u64) -> Self {
         Source {
+            end,
             flow,
             come: 0.0,
             pushed: 0,
@@ -60,7 +63,7 @@ impl Source {
     }
 
     /// Gives the core at most one leg. False if there is nothing for it now; `Input` comes when there is.
-    pub fn feed(&mut self, clock: &mut Clock, core: &mut Transmission) -> bool {
+    pub fn feed(&mut self, clock: &mut Clock, core: &mut Session) -> bool {
         if self.ended {
             return false;
         }
@@ -71,24 +74,30 @@ impl Source {
             return true;
         }
         let here = (self.come as u64).min(self.flow.total) - self.pushed;
-        let whole = (core.leg_size().min(self.flow.leg_max) as u64).min(self.flow.total - self.pushed);
+        let (leg_size, hungry) = core.appetite();
+        let whole = (leg_size.min(self.flow.leg_max) as u64).min(self.flow.total - self.pushed);
         let used = self.memory.load(Ordering::Relaxed);
         if used > 0 && used + whole > self.budget {
             return false; // memory comes back with an acknowledgement, which asks again
         }
         let paused = |pause| self.pushed_at.is_none_or(|at| clock.now >= at + pause);
-        let hasty = self.flow.charmode && core.is_hungry() && paused(READ);
+        let hasty = self.flow.charmode && hungry && paused(READ);
         let hurried = here > 0 && (paused(PAUSE) || hasty);
         if here < whole && !hurried {
             self.wait(clock, whole - here);
             return false;
         }
         let len = here.min(whole);
-        let piece = Piece::new(self.pushed, len as usize, &self.memory);
+        let piece = Piece::new(self.end, self.pushed, len as usize, &self.memory);
         self.pushed += len;
         self.pushed_at = Some(clock.now);
         core.input(clock.now, Arc::new(piece));
         true
+    }
+
+    /// Nobody wants any more of it.
+    pub fn stop(&mut self) {
+        self.ended = true;
     }
 
     fn flow_until(&mut self, clock: &Clock) {
@@ -105,7 +114,7 @@ impl Source {
         let at = clock.now + full.max(Duration::from_millis(1));
         if self.due.is_none_or(|due| due > at) {
             self.due = Some(at);
-            clock.at(at, Event::Input);
+            clock.at(at, Event::Input(self.end));
         }
     }
 }

@@ -1,24 +1,24 @@
 //! Two processes, the network between them, and what must hold at every moment.
 
 use super::clock::Event;
-use super::net::{Net, RX, TX};
-use super::rx::Rx;
+use super::end::End;
+use super::malice::Imp;
+use super::net::{DIALS, LISTENS, Net};
 use super::sink::Sink;
 use super::source::{Flow, Source};
-use super::tx::Tx;
-use millipede::proto::ending::Ending;
 use millipede::proto::hello::{Direction, Features, Hello, Id};
-use millipede::proto::reception::{self, Reception};
-use millipede::proto::sharing::Sharing;
-use millipede::proto::transmission::{self, Transmission};
-use millipede::proto::wire::Code;
+use millipede::proto::mailbox::NACKS_MAX;
+use millipede::proto::outcome::Status;
+use millipede::proto::session::{DiallerConfig, InboundConfig, OutboundConfig, Session};
+use millipede::proto::waiting::Patience;
+use millipede::proto::way::Way;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::time::{Duration, Instant};
 
 /// Mistakes that are made on purpose, to show that they do not go unnoticed. All but the last are made to
-/// what passes between the cores and the network, and leave the cores as they are; without rescue, nothing
-/// passes that could be changed, so the core has a switch for it.
+/// what passes between the sessions and the network, and leave the sessions as they are; without rescue, nothing
+/// passes that could be changed, so the session has a switch for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutation {
     None,
@@ -30,6 +30,8 @@ pub enum Mutation {
     EarlyVerdict,
     /// The sender takes the edge of the window to be one leg further.
     WindowOffByOne,
+    /// What is next is written before a complaint about a damaged leg.
+    LateComplaint,
     /// Overtaken legs are not sent again.
     NoRescue,
 }
@@ -41,13 +43,17 @@ pub struct Config {
     /// Rate and one-way delay of each link.
     pub links: Vec<(f64, Duration)>,
     pub workers: usize,
-    /// Memory of tx and rx.
+    /// Memory of the ends.
     pub buffers: [u64; 2],
     pub patience: [Option<Duration>; 2],
     pub checked: bool,
-    pub flow: Flow,
-    pub sink_rate: f64,
+    /// What each end sends; the one that listens only in a duplex world.
+    pub flows: [Option<Flow>; 2],
+    /// How fast the output of each end is.
+    pub sink_rates: [f64; 2],
     pub low_water: usize,
+    /// How much more than that a socket takes.
+    pub room: usize,
     pub mutation: Mutation,
 }
 
@@ -69,9 +75,10 @@ impl Config {
             buffers: [4 << 20; 2],
             patience: [None; 2],
             checked: false,
-            flow,
-            sink_rate: 1e9,
+            flows: [Some(flow), None],
+            sink_rates: [1e9; 2],
             low_water: 16 << 10,
+            room: 64 << 10,
             mutation: Mutation::None,
         }
     }
@@ -82,8 +89,10 @@ const BUSY: u32 = 50_000;
 
 pub struct World {
     pub net: Net,
-    pub tx: Tx,
-    pub rx: Rx,
+    /// By number: the end that dials, and the one that listens.
+    pub ends: Vec<End>,
+    /// Who means ill, if anybody does.
+    pub imp: Option<Imp>,
     pub config: Config,
     /// Whether planned harm still happens.
     pub war: bool,
@@ -97,23 +106,18 @@ pub struct World {
 impl World {
     pub fn new(config: Config) -> Self {
         let rng = SmallRng::seed_from_u64(config.seed ^ 0x5eed);
-        let mut net = Net::new(rng, &config.links, config.low_water);
-        let mut core = Transmission::new(net.clock.now, sender_settings(&config));
-        if config.mutation == Mutation::NoRescue {
-            core.forgo_rescue();
-        }
-        let source = Source::new(config.flow, config.buffers[TX]);
-        let tx = Tx::new(&mut net, core, source, config.checked, config.mutation);
-        let rx = receiver(&mut net, &config, 1);
+        let mut net = Net::new(rng, &config.links, config.low_water, config.room);
+        let ends = [DIALS, LISTENS].map(|which| end(&mut net, &config, which, 1)).into();
         let at_once = (net.clock.now, 0);
         let trace = std::env::var_os("TRACE").is_some();
-        World { net, tx, rx, config, war: true, flips: 0, at_once, events: 0, trace }
+        World { net, ends, imp: None, config, war: true, flips: 0, at_once, events: 0, trace }
     }
 
     /// Another receiving process takes the place of the one that was there, which is killed.
     pub fn replace_receiver(&mut self) {
-        self.rx.exit(&mut self.net);
-        self.rx = receiver(&mut self.net, &self.config, 2);
+        self.ends[LISTENS].exit(&mut self.net);
+        self.ends[LISTENS] = end(&mut self.net, &self.config, LISTENS, 2);
+        self.net.listening = true;
     }
 
     /// Runs until `done`, at most for `time`. Whether it was done.
@@ -124,12 +128,12 @@ impl World {
         let until = self.net.clock.now + time;
         while !done(self) {
             let Some(event) = self.net.clock.next(until) else { return Ok(done(self)) };
-            if self.trace && matches!(event, Event::Fault(_)) {
+            if self.trace && matches!(event, Event::Fault(_) | Event::Signal(_)) {
                 self.tell(&format!("{event:?}"));
             }
-            self.happen(event);
-            self.check()?;
+            let end = self.happen(event);
             self.tell_said();
+            self.check(end)?;
         }
         Ok(true)
     }
@@ -142,103 +146,217 @@ impl World {
     }
 
     fn tell_said(&mut self) {
-        for (who, said) in [("tx", self.tx.said.split_off(0)), ("rx", self.rx.said.split_off(0))] {
-            said.iter().for_each(|line| self.tell(&format!("{who}: {line}")));
+        for which in 0..self.ends.len() {
+            let said = std::mem::take(&mut self.ends[which].said);
+            said.iter().for_each(|line| self.tell(&format!("{}: {line}", ["dialler", "listener"][which])));
         }
     }
 
-    pub fn both_ended(&self) -> bool {
-        self.tx.ending.is_some() && self.rx.ending.is_some()
+    // ---- what is known of it --------------------------------------------------------------------------
+
+    /// How many streams there are.
+    pub fn streams(&self) -> usize {
+        self.config.flows.iter().flatten().count()
     }
 
-    pub fn is_whole(&self) -> bool {
-        self.rx.sink.closed && self.rx.sink.taken == self.config.flow.total
+    pub fn both_over(&self) -> bool {
+        self.ends.iter().all(|end| end.over.is_some())
     }
 
-    fn happen(&mut self, event: Event) {
-        let World { net, tx, rx, .. } = self;
-        match event {
-            Event::Net(what) => net.happen(what),
-            Event::Deliver(news) if news.end == TX && !tx.gone => tx.delivery(net, news),
-            Event::Deliver(news) if news.end == RX && !rx.gone => rx.delivery(net, news),
-            Event::Deliver(_) => {}
-            Event::WakeTx if tx.ending.is_none() && !tx.gone => tx.wake(net),
-            Event::WakeRx if rx.ending.is_none() => rx.wake(net),
-            Event::WakeTx | Event::WakeRx => {}
-            Event::Input if !tx.gone => tx.input(net),
-            Event::Input => {}
-            Event::Taken => rx.taken(net),
-            Event::DialTimeout(conn) => tx.dial_timeout(net, conn),
-            Event::Patrol(TX) => tx.patrol(net),
-            Event::Patrol(_) => rx.patrol(net),
-            Event::AckSoon => rx.ack_soon(net),
-            Event::Exit(TX) => tx.exit(net),
-            Event::Exit(_) => {
-                rx.exit(net);
-                net.listening = false;
+    /// Whether both ends know how every stream went.
+    pub fn is_judged(&self) -> bool {
+        (0..self.streams()).all(|stream| self.codes(stream).iter().all(Option::is_some))
+    }
+
+    /// Whether every sender knows how its stream went, or nobody is left to tell it.
+    pub fn senders_know(&self) -> bool {
+        (0..self.streams())
+            .all(|stream| self.codes(stream)[0].is_some() || self.ends[1 - stream].over.is_some())
+    }
+
+    /// How the stream of an end was judged there, and where it was received.
+    pub fn codes(&self, stream: usize) -> [Option<Status>; 2] {
+        [self.ends[stream].code(Way::Out), self.ends[1 - stream].code(Way::In)]
+    }
+
+    /// Bytes of a stream that the output has taken.
+    pub fn taken(&self, stream: usize) -> u64 {
+        self.ends[1 - stream].sink.as_ref().map_or(0, |sink| sink.taken)
+    }
+
+    /// Bytes that a stream has in all.
+    pub fn total(&self, stream: usize) -> u64 {
+        self.config.flows[stream].map_or(0, |flow| flow.total)
+    }
+
+    /// Whether the output has taken all of a stream and was closed.
+    pub fn is_whole(&self, stream: usize) -> bool {
+        let closed = self.ends[1 - stream].sink.as_ref().is_some_and(|sink| sink.closed);
+        closed && self.taken(stream) == self.total(stream)
+    }
+
+    // ---- what happens, and what must hold then --------------------------------------------------------
+
+    /// One event; the end that it was for.
+    fn happen(&mut self, event: Event) -> Option<usize> {
+        let World { net, ends, imp, .. } = self;
+        let which = match event {
+            Event::Net(what) => {
+                net.happen(what);
+                return None;
             }
-            Event::Fault(fault) if self.war => fault.strike(self),
-            Event::Fault(_) => {}
+            Event::Malice => {
+                imp.iter_mut().for_each(|imp| imp.act(net));
+                return None;
+            }
+            Event::Fault(fault) => {
+                if self.war {
+                    fault.strike(self);
+                }
+                return None;
+            }
+            Event::Deliver(ref news) if imp.as_ref().is_some_and(|imp| imp.has(news)) => {
+                let Event::Deliver(news) = event else { return None };
+                imp.iter_mut().for_each(|imp| imp.delivery(net, &news));
+                return None;
+            }
+            Event::Deliver(ref news) => news.end,
+            Event::Wake(end) | Event::Input(end) | Event::Taken(end) => end,
+            Event::Patrol(end) | Event::Exit(end) | Event::Signal(end) | Event::Heard { end, .. } => end,
+        };
+        let end = ends.get_mut(which).filter(|end| !end.gone)?;
+        match event {
+            Event::Deliver(news) => end.delivery(net, news),
+            Event::Wake(_) => end.wake(net),
+            Event::Input(_) => end.input(net),
+            Event::Taken(_) => end.taken(net),
+            Event::Heard { conn, .. } => end.time_out(net, conn),
+            Event::Patrol(_) => end.patrol(net),
+            Event::Exit(_) => end.exit(net),
+            Event::Signal(_) => end.signal(net),
+            Event::Net(_) | Event::Malice | Event::Fault(_) => {}
         }
+        Some(which)
     }
 
     /// What must hold after every event.
-    fn check(&mut self) -> Result<(), String> {
+    fn check(&mut self, which: Option<usize>) -> Result<(), String> {
         self.events += 1;
         let now = self.net.clock.now;
         self.at_once = if self.at_once.0 == now { (now, self.at_once.1 + 1) } else { (now, 0) };
         if self.at_once.1 > BUSY {
             return Err("a busy loop: time stands still".into());
         }
-        if let Some(failure) = self.tx.failure.take().or_else(|| self.rx.failure.take()) {
-            return Err(failure);
+        let Some(which) = which else { return Ok(()) };
+        let name = ["dialler", "listener"][which];
+        if let Some(failure) = self.ends[which].failure.take() {
+            return Err(format!("{name}: {failure}"));
         }
-        for (who, ending) in [("tx", &self.tx.ending), ("rx", &self.rx.ending)] {
-            if let Some((_, Ending { code: Code::Complete, .. })) = ending
-                && !self.is_whole()
-            {
-                let (taken, total) = (self.rx.sink.taken, self.config.flow.total);
-                return Err(format!("{who} ends with success when {taken} bytes of {total} are delivered"));
+        self.check_memory(which).map_err(|why| format!("{name}: {why}"))?;
+        self.check_success(which).map_err(|why| format!("{name}: {why}"))
+    }
+
+    /// Memory stays within the buffer, what is held within the window, and no mailbox grows.
+    fn check_memory(&self, which: usize) -> Result<(), String> {
+        let end = &self.ends[which];
+        for connection in 0..end.lines.len() {
+            let nacks = end.session.mailbox(connection).nacks();
+            if nacks > NACKS_MAX {
+                return Err(format!("{nacks} complaints wait on connection {connection}"));
+            }
+        }
+        let (held, coming) = end.memory();
+        if held + coming > self.config.buffers[which] {
+            return Err(format!("{held} bytes are held and {coming} are coming, beyond the buffer"));
+        }
+        let receiver = end.session.receiving().and_then(|receiving| receiving.receiver());
+        let window = receiver.map_or(0, |receiver| receiver.edge().bytes - receiver.delivered_bytes());
+        if held > window {
+            return Err(format!("{held} bytes are held with a window of {window}"));
+        }
+        Ok(())
+    }
+
+    /// Nobody speaks of success who has not had it.
+    fn check_success(&self, which: usize) -> Result<(), String> {
+        let streams = [(Way::Out, which), (Way::In, 1 - which)];
+        for (way, stream) in streams {
+            let success = self.ends[which].code(way) == Some(Status::Complete);
+            if success && self.imp.is_none() && !self.is_whole(stream) {
+                let (taken, total) = (self.taken(stream), self.total(stream));
+                return Err(format!("{way:?} is a success when {taken} bytes of {total} are delivered"));
             }
         }
         Ok(())
     }
 }
 
-fn sender_settings(config: &Config) -> transmission::Settings {
+// ---- the ends of a world ----------------------------------------------------------------------------------
+
+/// An end of this world; `instance` names its process.
+pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
+    let duplex = config.flows[LISTENS].is_some();
+    let now = net.clock.now;
+    let receives = inbound(config, which, instance);
+    let mut session = match which {
+        DIALS => Session::dialling(now, dialler(config), duplex.then_some(receives), false),
+        _ => {
+            let sends = OutboundConfig { buffer: config.buffers[which] };
+            Session::listening(now, receives, duplex.then_some(sends), false)
+        }
+    };
+    if config.mutation == Mutation::NoRescue {
+        session.forgo_rescue();
+    }
+    let receives = session.receiving().is_some();
+    let mut end = End::new(net, which, session, config.mutation);
+    end.checked = config.checked && which == DIALS;
+    end.source = config.flows[which].map(|flow| Source::new(which, flow, config.buffers[which]));
+    end.sink = receives.then(|| Sink::new(&net.clock, which, config.sink_rates[which]));
+    end
+}
+
+/// What both ends make use of.
+fn features(config: &Config) -> u64 {
+    if config.flows[LISTENS].is_some() { Features::DUPLEX.0 } else { Features::NONE.0 }
+}
+
+fn dialler(config: &Config) -> DiallerConfig {
+    let duplex = config.flows[LISTENS].is_some();
+    let checked = if config.checked { Features::CHECKSUM.0 } else { 0 };
     let hello = Hello {
         session: Id::new([7; 16]),
         instance: None,
-        direction: Direction::Transmit,
+        direction: if duplex { Direction::Duplex } else { Direction::Transmit },
         begun: false,
         checkphrase: None,
         link: 0,
         connection: 0,
         attempt: 0,
-        features: if config.checked { Features::CHECKSUM } else { Features::NONE },
-        buffer: config.buffers[TX],
+        features: Features(features(config) | checked),
+        buffer: config.buffers[DIALS],
         options: Vec::new(),
     };
-    transmission::Settings {
+    DiallerConfig {
         hello,
         links: (0..config.links.len()).map(|link| format!("link {link}")).collect(),
-        workers: config.workers,
-        patience: config.patience[TX],
+        connections: config.workers,
+        patience: patience(config.patience[DIALS]),
         checked: config.checked,
         seed: config.seed,
-        sharing: Sharing::Sole,
     }
 }
 
-fn receiver(net: &mut Net, config: &Config, instance: u8) -> Rx {
-    let settings = reception::Settings {
-        instance: Id::new([instance; 16]),
-        buffer: config.buffers[RX],
-        patience: config.patience[RX],
-        features: Features::CHECKSUM,
-        sharing: Sharing::Sole,
-    };
-    let sink = Sink::new(&net.clock, config.sink_rate, config.checked);
-    let core = Reception::new(net.clock.now, settings);
-    Rx::new(net, core, sink, config.mutation)
+fn inbound(config: &Config, which: usize, instance: u8) -> InboundConfig {
+    InboundConfig {
+        instance: Id::new([instance + 10 * which as u8; 16]),
+        buffer: config.buffers[which],
+        patience: patience(config.patience[which]),
+        features: Features(features(config) | Features::CHECKSUM.0),
+    }
+}
+
+/// Zero is for ever.
+fn patience(time: Option<Duration>) -> Option<Patience> {
+    time.map(|time| if time.is_zero() { Patience::ForEver } else { Patience::For(time) })
 }

@@ -2,6 +2,7 @@
 
 use millipede::proto::hello::*;
 use millipede::proto::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
+use millipede::proto::outcome::Status;
 use millipede::proto::wire::*;
 use proptest::collection::vec;
 use proptest::option;
@@ -30,14 +31,14 @@ fn ack() -> impl Strategy<Value = Frame> {
     })
 }
 
-fn code() -> impl Strategy<Value = Code> {
+fn code() -> impl Strategy<Value = Status> {
     prop::sample::select(vec![
-        Code::Incomplete,
-        Code::Refused,
-        Code::Input,
-        Code::Output,
-        Code::Corrupt,
-        Code::Complete,
+        Status::Incomplete,
+        Status::Refused,
+        Status::Input,
+        Status::Output,
+        Status::Corrupt,
+        Status::Complete,
     ])
 }
 
@@ -51,10 +52,11 @@ fn any_frame() -> impl Strategy<Value = Frame> {
         any::<u64>().prop_map(|token| Frame::Pong { token }),
         any::<u64>().prop_map(|sequence| Frame::Nack { sequence }),
         (any::<[u64; 2]>(), crc()).prop_map(|([legs, bytes], crc)| Frame::Fin(Fin { legs, bytes, crc })),
-        (any::<u64>(), crc(), code(), sentence())
-            .prop_map(|(bytes, crc, code, sentence)| Frame::Verdict(Verdict { bytes, crc, code, sentence })),
-        (code().prop_filter("an abort fails", |code| *code != Code::Complete), sentence())
-            .prop_map(|(code, sentence)| Frame::Abort(Abort { code, sentence })),
+        (any::<u64>(), crc(), code(), sentence()).prop_map(|(bytes, crc, code, sentence)| Frame::Verdict(
+            Verdict { bytes, crc, status: code, sentence }
+        )),
+        (code().prop_filter("an abort fails", |code| *code != Status::Complete), sentence())
+            .prop_map(|(code, sentence)| Frame::Abort(Abort { status: code, sentence })),
     ]
 }
 
@@ -180,7 +182,7 @@ proptest! {
     #[test]
     fn sentences_arrive_short_and_harmless(text in any::<String>(), times in 1usize..40) {
         let mut out = Vec::new();
-        Frame::Abort(Abort { code: Code::Input, sentence: text.repeat(times) }).encode(&mut out);
+        Frame::Abort(Abort { status: Status::Input, sentence: text.repeat(times) }).encode(&mut out);
         prop_assert!(out.len() <= FRAME_MAX);
         match decode(&out) {
             Ok(Some((Frame::Abort(abort), _))) => {

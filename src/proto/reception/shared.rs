@@ -1,10 +1,10 @@
 //! What is different where the session's other stream goes over the same connections; see
 //! [`sharing`](super::super::sharing).
 
-use super::super::ending::Ending;
+use super::super::outcome::{Outcome, Status};
 use super::super::sharing::Sharing;
 use super::super::waiting::linger;
-use super::super::wire::{Code, Frame, Verdict};
+use super::super::wire::{Frame, Verdict};
 use super::{Action, Reception, Slot};
 use std::time::Instant;
 
@@ -64,9 +64,9 @@ impl Reception {
     pub(super) fn conclude(&mut self) {
         let Some(verdict) = self.verdict() else { return };
         match self.settings.sharing {
-            Sharing::Sole => self.end(Ending::here(verdict.code, verdict.sentence), None),
+            Sharing::Sole => self.end(Outcome::here(verdict.status, verdict.sentence), None),
             Sharing::Owner if !self.released => {}
-            Sharing::Owner | Sharing::Borrower => self.end(Ending::here(Code::Complete, ""), None),
+            Sharing::Owner | Sharing::Borrower => self.end(Outcome::here(Status::Complete, ""), None),
         }
     }
 }

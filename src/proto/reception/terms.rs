@@ -1,11 +1,12 @@
 //! What a reception is given, what it answers, and what it counts.
 
-use super::super::ending::Ending;
+use super::super::event::Event;
 use super::super::hello::{Features, Id, Welcome};
 use super::super::leg::Leg;
+use super::super::outcome::Outcome;
 use super::super::sharing::Sharing;
+use super::super::waiting::Patience;
 use super::super::wire::Frame;
-use std::time::Duration;
 
 /// What the user asked for, as far as this core is concerned.
 #[derive(Clone, Debug)]
@@ -14,8 +15,8 @@ pub struct Settings {
     pub instance: Id,
     /// Memory for legs, in bytes.
     pub buffer: u64,
-    /// How long to wait with no working connection: None is the default, zero is for ever.
-    pub patience: Option<Duration>,
+    /// How long to wait with no working connection, if the user says so.
+    pub patience: Option<Patience>,
     /// The features both ends may use.
     pub features: Features,
     /// Whose the connections are. A borrower serves the one session that this process has with its peer.
@@ -39,11 +40,11 @@ pub enum Action {
     /// Close a connection at once; why, for the log.
     Drop(usize, String),
     /// The stream is judged, and so it ended. Only with shared connections, which may be kept until `End`.
-    Settle(Ending),
-    /// A line for the user, at this verbosity.
-    Say(u8, String),
+    Settle(Outcome),
+    /// Something for the user.
+    Say(Event),
     /// The session is over; the last frames have been told. Nothing follows.
-    End(Ending),
+    End(Outcome),
 }
 
 /// A connection that was let in.

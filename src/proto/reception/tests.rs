@@ -1,4 +1,5 @@
 use super::super::hello::{Direction, Features};
+use super::super::waiting::Patience;
 use super::*;
 use std::sync::Arc;
 
@@ -12,6 +13,11 @@ fn ms(n: u64) -> Duration {
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// As the rigs are given it: zero is for ever.
+fn patience(time: Option<Duration>) -> Option<Patience> {
+    time.map(|time| if time.is_zero() { Patience::ForEver } else { Patience::For(time) })
 }
 
 fn id(n: u8) -> Id {
@@ -59,9 +65,9 @@ struct Rig {
     closes: usize,
     acks: Vec<bool>,
     tells: Vec<(usize, Frame)>,
-    says: Vec<(u8, String)>,
-    settled: Option<Ending>,
-    ending: Option<Ending>,
+    says: Vec<Event>,
+    settled: Option<Outcome>,
+    ending: Option<Outcome>,
 }
 
 impl Rig {
@@ -74,9 +80,15 @@ impl Rig {
         Self::sharing(patience, Sharing::Sole)
     }
 
-    fn sharing(patience: Option<Duration>, sharing: Sharing) -> Self {
+    fn sharing(patience_time: Option<Duration>, sharing: Sharing) -> Self {
         let features = Features::NONE;
-        let settings = Settings { instance: id(7), buffer: 128 << 20, patience, features, sharing };
+        let settings = Settings {
+            instance: id(7),
+            buffer: 128 << 20,
+            patience: patience(patience_time),
+            features,
+            sharing,
+        };
         let now = Instant::now();
         Rig {
             side: Reception::new(now, settings),
@@ -126,7 +138,7 @@ impl Rig {
                 Action::Acknowledge { now } => self.acks.push(now),
                 Action::Tell(connection, frame) => self.tells.push((connection, frame)),
                 Action::Drop(connection, why) => panic!("drops connection {connection}: {why}"),
-                Action::Say(level, line) => self.says.push((level, line)),
+                Action::Say(event) => self.says.push(event),
                 Action::Settle(ending) => self.settled = Some(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }
@@ -160,30 +172,30 @@ impl Rig {
     }
 
     /// How many seconds pass until it ends, and how.
-    fn endures(mut self) -> (u64, Code, String) {
+    fn endures(mut self) -> (u64, Status, String) {
         let from = self.now;
         self.pass(secs(10_000));
         let ending = self.ending.expect("it has not ended");
-        ((self.now - from).as_secs(), ending.code, ending.sentence)
+        ((self.now - from).as_secs(), ending.status, ending.sentence)
     }
 
-    fn verdicts(&mut self) -> Vec<(usize, Code)> {
+    fn verdicts(&mut self) -> Vec<(usize, Status)> {
         let tells = std::mem::take(&mut self.tells);
         let verdict = |(connection, frame)| match frame {
-            Frame::Verdict(verdict) => Some((connection, verdict.code)),
+            Frame::Verdict(verdict) => Some((connection, verdict.status)),
             _ => None,
         };
         tells.into_iter().filter_map(verdict).collect()
     }
 
     /// What the user reads without having asked for more.
-    fn said(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.says).into_iter().filter(|(level, _)| *level == 0).map(|(_, s)| s).collect()
+    fn said(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.says).into_iter().filter(|event| event.level() == 0).collect()
     }
 
-    fn ended(&self) -> (Code, &str, bool) {
+    fn ended(&self) -> (Status, &str, bool) {
         let ending = self.ending.as_ref().expect("it has not ended");
-        (ending.code, &ending.sentence, ending.by_peer)
+        (ending.status, &ending.sentence, ending.by_peer)
     }
 }
 
@@ -344,7 +356,7 @@ fn a_sender_whose_connections_all_closed_is_gone_after_60_s() {
     assert_eq!(rig.ending, None, "connection 1 is there");
     rig.lost(1, Loss::Closed);
     let (waited, code, why) = rig.endures();
-    assert_eq!((waited, code), (60, Code::Incomplete));
+    assert_eq!((waited, code), (60, Status::Incomplete));
     assert!(why.contains("the sender is gone"), "{why}");
 }
 
@@ -364,7 +376,7 @@ fn patience_given_is_patience_kept() {
             rig.lost(0, loss);
             rig.lost(1, loss);
             let (waited, code, _) = rig.endures();
-            assert_eq!((waited, code), (patience, Code::Incomplete), "{loss:?}");
+            assert_eq!((waited, code), (patience, Status::Incomplete), "{loss:?}");
         }
         let mut rig = Rig::begun_with(Some(Duration::ZERO));
         rig.lost(0, loss);
@@ -404,17 +416,17 @@ fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
     rig.lost(0, Loss::Silent);
     rig.lost(1, Loss::Silent);
     rig.pass(ms(4999));
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
     rig.pass(ms(1));
     let said = rig.said();
-    assert!(matches!(&said[..], [line] if line.contains("3595 s more")), "{said:?}");
+    assert!(matches!(said[..], [Event::SenderAway { left: Some(left) }] if left == secs(3595)), "{said:?}");
     rig.pass(secs(121));
     assert_eq!(rig.said().len(), 2);
     rig.hello(&begun(0, 2)).unwrap();
     rig.leg(0, 1);
-    assert_eq!(rig.said(), ["the transfer goes on"]);
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
     rig.pass(secs(300));
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
 }
 
 #[test]
@@ -426,7 +438,7 @@ fn the_end_of_waiting_is_told_also_when_no_leg_is_missing() {
     assert_eq!(rig.said().len(), 1);
     rig.hello(&begun(0, 2)).unwrap();
     rig.does(|s, now| s.fin(now, fin(1))).unwrap();
-    assert_eq!(rig.said(), ["the transfer goes on"]);
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
 }
 
 #[test]
@@ -437,15 +449,15 @@ fn what_heals_within_5_s_is_not_mentioned() {
     rig.pass(ms(4900));
     rig.hello(&begun(0, 2)).unwrap();
     rig.pass(secs(100));
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
 }
 
 #[test]
 fn an_abort_ends_it_as_the_sender_says() {
     let mut rig = Rig::begun();
-    let abort = Abort { code: Code::Input, sentence: "zfs send failed".into() };
+    let abort = Abort { status: Status::Input, sentence: "zfs send failed".into() };
     rig.does(|s, _| s.abort(abort));
-    assert_eq!(rig.ended(), (Code::Input, "zfs send failed", true));
+    assert_eq!(rig.ended(), (Status::Input, "zfs send failed", true));
     assert_eq!(
         (rig.hello(&begun(0, 2)).err(), rig.side.deadline(rig.now)),
         (Some(RefusalCode::Finished), None)
@@ -466,10 +478,10 @@ fn the_output_is_closed_when_all_is_delivered_and_judged_when_that_went_well() {
     rig.does(|s, now| s.fin(now, fin(2))).unwrap();
     assert_eq!(rig.closes, 1);
     rig.does(|s, now| s.output_closed(now, None));
-    assert_eq!(rig.verdicts(), [(0, Code::Complete), (1, Code::Complete)]);
+    assert_eq!(rig.verdicts(), [(0, Status::Complete), (1, Status::Complete)]);
     assert_eq!(rig.ending, None, "it waits for the bye");
     rig.does(|s, _| s.bye());
-    assert_eq!(rig.ended(), (Code::Complete, "", false));
+    assert_eq!(rig.ended(), (Status::Complete, "", false));
 }
 
 #[test]
@@ -479,7 +491,7 @@ fn an_empty_stream_is_judged_too() {
     rig.does(|s, now| s.fin(now, fin(0))).unwrap();
     assert_eq!(rig.closes, 1);
     rig.does(|s, now| s.output_closed(now, None));
-    assert_eq!(rig.verdicts(), [(0, Code::Complete)]);
+    assert_eq!(rig.verdicts(), [(0, Status::Complete)]);
 }
 
 #[test]
@@ -491,19 +503,19 @@ fn an_empty_stream_whose_sender_is_cut_off_is_not_forgotten() {
     rig.pass(secs(10));
     rig.does(|s, now| s.output_closed(now, None));
     rig.hello(&hello(0, 2)).unwrap();
-    assert_eq!(rig.verdicts(), [(0, Code::Complete)]);
+    assert_eq!(rig.verdicts(), [(0, Status::Complete)]);
 }
 
 #[test]
 fn the_verdict_is_told_after_every_welcome_until_it_is_answered() {
     let mut rig = Rig::judged_with(None);
-    assert_eq!(rig.verdicts(), [(0, Code::Complete), (1, Code::Complete)]);
+    assert_eq!(rig.verdicts(), [(0, Status::Complete), (1, Status::Complete)]);
     rig.lost(0, Loss::Closed);
     rig.lost(1, Loss::Closed);
     rig.pass(secs(30));
     for (connection, attempt) in [(0, 2), (5, 1), (0, 3)] {
         assert_eq!(rig.hello(&begun(connection, attempt)).unwrap().welcome.next, 1);
-        assert_eq!(rig.verdicts(), [(connection as usize, Code::Complete)]);
+        assert_eq!(rig.verdicts(), [(connection as usize, Status::Complete)]);
     }
 }
 
@@ -511,7 +523,7 @@ fn the_verdict_is_told_after_every_welcome_until_it_is_answered() {
 fn it_lingers_a_minute_or_as_long_as_patience_says() {
     for (patience, lingers) in [(None, 60), (Some(4), 4), (Some(1000), 60), (Some(0), 60)] {
         let (waited, code, _) = Rig::judged_with(patience.map(secs)).endures();
-        assert_eq!((waited, code), (lingers, Code::Complete), "{patience:?}");
+        assert_eq!((waited, code), (lingers, Status::Complete), "{patience:?}");
     }
 }
 
@@ -535,17 +547,17 @@ fn a_bye_before_the_verdict_means_nothing() {
 #[test]
 fn an_abort_after_the_verdict_does_not_change_it() {
     let mut rig = Rig::judged_with(None);
-    rig.does(|s, _| s.abort(Abort { code: Code::Incomplete, sentence: "interrupted".into() }));
-    assert_eq!(rig.ended().0, Code::Complete, "every byte was delivered, whatever the sender thinks");
+    rig.does(|s, _| s.abort(Abort { status: Status::Incomplete, sentence: "interrupted".into() }));
+    assert_eq!(rig.ended().0, Status::Complete, "every byte was delivered, whatever the sender thinks");
 }
 
 #[test]
 fn a_failed_output_is_the_verdict_at_any_time() {
-    for code in [Code::Output, Code::Corrupt] {
+    for code in [Status::Output, Status::Corrupt] {
         let mut rig = Rig::begun();
         rig.does(|s, now| s.output_failed(now, code, "the disk is full"));
         assert_eq!(rig.verdicts(), [(0, code), (1, code)]);
-        rig.does(|s, now| s.output_failed(now, Code::Output, "again"));
+        rig.does(|s, now| s.output_failed(now, Status::Output, "again"));
         rig.does(|s, now| s.output_closed(now, None));
         assert_eq!(rig.verdicts(), [], "the first word holds");
         rig.does(|s, _| s.bye());
@@ -559,20 +571,20 @@ fn an_output_that_fails_after_the_end_was_announced_is_not_complete() {
     rig.does(|s, now| s.fin(now, fin(1))).unwrap();
     rig.delivered(1);
     assert_eq!(rig.closes, 1);
-    rig.does(|s, now| s.output_failed(now, Code::Output, "the reader left"));
-    assert_eq!(rig.verdicts(), [(0, Code::Output), (1, Code::Output)]);
+    rig.does(|s, now| s.output_failed(now, Status::Output, "the reader left"));
+    assert_eq!(rig.verdicts(), [(0, Status::Output), (1, Status::Output)]);
 }
 
 #[test]
 fn an_output_that_fails_before_any_session_ends_it_at_once() {
     let mut rig = Rig::new();
-    rig.does(|s, now| s.output_failed(now, Code::Output, "stdout is closed"));
-    assert_eq!(rig.ended(), (Code::Output, "stdout is closed", false));
+    rig.does(|s, now| s.output_failed(now, Status::Output, "stdout is closed"));
+    assert_eq!(rig.ended(), (Status::Output, "stdout is closed", false));
 }
 
 #[test]
 fn the_checksum_of_the_stream_must_be_the_one_announced() {
-    for (found, code) in [(0xfeed, Code::Complete), (0xdead, Code::Corrupt)] {
+    for (found, code) in [(0xfeed, Status::Complete), (0xdead, Status::Corrupt)] {
         let mut rig = Rig::begun();
         let checked = Fin { crc: Some(0xfeed), ..fin(1) };
         rig.does(|s, now| s.fin(now, checked)).unwrap();
@@ -585,8 +597,8 @@ fn the_checksum_of_the_stream_must_be_the_one_announced() {
 #[test]
 fn a_failure_here_is_told_on_every_connection() {
     let mut rig = Rig::begun();
-    rig.does(|s, _| s.fail(Ending::here(Code::Incomplete, "interrupted")));
+    rig.does(|s, _| s.fail(Outcome::here(Status::Incomplete, "interrupted")));
     let aborts: Vec<_> = rig.tells.iter().map(|(c, f)| (*c, matches!(f, Frame::Abort(_)))).collect();
     assert_eq!(aborts, [(0, true), (1, true)]);
-    assert_eq!(rig.ended(), (Code::Incomplete, "interrupted", false));
+    assert_eq!(rig.ended(), (Status::Incomplete, "interrupted", false));
 }

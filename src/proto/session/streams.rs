@@ -4,15 +4,14 @@
 //! connections for the other; one that is done with releases the other; one that fails in any way but by a verdict
 //! ends both, because the connections are gone or the peer is.
 
-use super::super::ending::Ending;
+use super::super::outcome::{Outcome, Status};
 use super::super::way::Way;
-use super::super::wire::Code;
 use super::{Action, Farewell, Session};
 use std::time::Instant;
 
 impl Session {
     /// How a stream was judged, if it was.
-    pub fn outcome(&self, way: Way) -> Option<&Ending> {
+    pub fn outcome(&self, way: Way) -> Option<&Outcome> {
         self.outcomes[way as usize].as_ref()
     }
 
@@ -23,8 +22,8 @@ impl Session {
 
     /// Whom to wait for when it is over.
     pub fn farewell(&self) -> Farewell {
-        let told_by_peer = |ending: &Ending| ending.by_peer;
-        let complete = |ending: &Ending| ending.by_peer || ending.code == Code::Complete;
+        let told_by_peer = |ending: &Outcome| ending.by_peer;
+        let complete = |ending: &Outcome| ending.by_peer || ending.status == Status::Complete;
         match (&self.sending, &self.receiving) {
             (None, Some(receiving)) if receiving.is_dismissed() => Farewell::Nobody,
             (Some(_), None) if self.outcome(Way::Out).is_some_and(told_by_peer) => Farewell::First,
@@ -48,7 +47,7 @@ impl Session {
     }
 
     /// The stream was judged; its connections may still be wanted.
-    pub(super) fn settled(&mut self, now: Instant, way: Way, ending: Ending) {
+    pub(super) fn settled(&mut self, now: Instant, way: Way, ending: Outcome) {
         self.outcomes[way as usize] = Some(ending.clone());
         self.actions.push_back(Action::Settled(way, ending.clone()));
         if way == Way::Out
@@ -56,21 +55,21 @@ impl Session {
         {
             receiving.other_settled(now);
         }
-        if self.inseparable && ending.code != Code::Complete {
+        if self.inseparable && ending.status != Status::Complete {
             self.stop_both(now, &ending);
         }
     }
 
     /// Nothing is left to do for this stream.
-    pub(super) fn ended(&mut self, now: Instant, way: Way, ending: Ending) {
+    pub(super) fn ended(&mut self, now: Instant, way: Way, ending: Outcome) {
         self.over[way as usize] = true;
         if self.outcomes[way as usize].is_none() {
             self.outcomes[way as usize] = Some(ending.clone());
             self.actions.push_back(Action::Settled(way, ending.clone()));
         }
         if self.is_shared() {
-            match ending.code {
-                Code::Complete => self.release(now, way.other()),
+            match ending.status {
+                Status::Complete => self.release(now, way.other()),
                 _ => self.stop_both(now, &ending),
             }
         }
@@ -87,8 +86,8 @@ impl Session {
         }
     }
 
-    fn stop_both(&mut self, now: Instant, because: &Ending) {
-        let ending = Ending::here(Code::Incomplete, because.sentence.clone());
+    fn stop_both(&mut self, now: Instant, because: &Outcome) {
+        let ending = Outcome::here(Status::Incomplete, because.sentence.clone());
         if let Some(sending) = &mut self.sending {
             sending.fail(now, ending.clone());
         }

@@ -1,11 +1,50 @@
 //! What a session tells its owner.
 
-use super::super::ending::Ending;
-use super::super::hello::{Features, Hello};
+use super::super::event::Event;
+use super::super::hello::{Features, Hello, Id};
 use super::super::leg::Leg;
 use super::super::links::LossReason;
+use super::super::outcome::Outcome;
+use super::super::waiting::Patience;
 use super::super::way::Way;
 use std::time::Duration;
+
+/// The end that dials: the connections that it makes, and the stream that it sends.
+#[derive(Clone, Debug)]
+pub struct DiallerConfig {
+    /// What every hello says; its instance, link, connection, attempt and begun fields are filled in by the session.
+    pub hello: Hello,
+    /// Names of the links, as the user typed them.
+    pub links: Vec<String>,
+    /// How many connections; at most [`CONNECTIONS_MAX`](super::super::leg::CONNECTIONS_MAX).
+    pub connections: usize,
+    /// How long to wait with no working connection, if the user says so.
+    pub patience: Option<Patience>,
+    /// Whether legs and stream are checked by CRC-32.
+    pub checked: bool,
+    /// Decides jitter alone.
+    pub seed: u64,
+}
+
+/// The stream that comes in.
+#[derive(Clone, Debug)]
+pub struct InboundConfig {
+    /// The name of this process, in every welcome.
+    pub instance: Id,
+    /// Memory for legs, in bytes.
+    pub buffer: u64,
+    /// How long to wait with no working connection, if the user says so.
+    pub patience: Option<Patience>,
+    /// The features that both ends may use.
+    pub features: Features,
+}
+
+/// The stream that goes out of the end that listens. Whether it is checked is the other end's wish.
+#[derive(Clone, Debug)]
+pub struct OutboundConfig {
+    /// Memory for legs, in bytes.
+    pub buffer: u64,
+}
 
 /// What the owner shall do.
 #[derive(Debug)]
@@ -32,9 +71,9 @@ pub enum Action {
     /// The far end of a stream was met: what it makes use of.
     Met(Way, Features),
     /// The stream was judged, and so it ended. Its connections may be kept for the sake of the other one.
-    Settled(Way, Ending),
-    /// A line for the user, at this verbosity.
-    Say(u8, String),
+    Settled(Way, Outcome),
+    /// Something for the user.
+    Tell(Event),
     /// The session is over; the last frames are in the mailboxes. Nothing follows.
     Over,
 }

@@ -1,8 +1,9 @@
 //! What the receiver answers on one connection, and what that says about it.
 
-use super::super::ending::Ending;
+use super::super::event::Event;
+use super::super::outcome::{Outcome, Status};
 use super::super::sender::Breach;
-use super::super::wire::{Ack, Code, Frame};
+use super::super::wire::{Ack, Frame};
 use super::{Action, PING, Transmission};
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ impl Transmission {
     pub(super) fn nacked(&mut self, now: Instant, worker: usize, sequence: u64) -> Result<(), Breach> {
         if !self.sender.nack(worker, sequence)? {
             let why = format!("leg {sequence} arrived damaged again and again; the path corrupts data");
-            self.fail(now, Ending::here(Code::Corrupt, why));
+            self.fail(now, Outcome::here(Status::Corrupt, why));
         }
         Ok(())
     }
@@ -48,8 +49,10 @@ impl Transmission {
     pub(super) fn progress(&mut self, _now: Instant, worker: usize) {
         self.lines[worker].progressed = true;
         self.alone = None;
-        let told = self.reminder.over().map(|line| Action::Say(0, line.into()));
-        self.actions.extend(told);
+        if self.reminder.over() {
+            let begun = self.begun();
+            self.actions.push_back(Action::Say(Event::WorksAgain { begun }));
+        }
     }
 
     pub(super) fn ping(&mut self, now: Instant, worker: usize) {

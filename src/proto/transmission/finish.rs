@@ -4,10 +4,11 @@
 //! in this order: every link refused for good (before anything was received, one is enough if no other is still hoped
 //! for); no name has an address; all refuse for a while in mid-session, so that the receiver is gone; patience is over.
 
-use super::super::ending::Ending;
+use super::super::event::Event;
 use super::super::links::REFUSED_MAX;
+use super::super::outcome::{Outcome, Status};
 use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN};
-use super::super::wire::{Code, Fin, Frame, Verdict};
+use super::super::wire::{Fin, Frame, Verdict};
 use super::{Action, Transmission};
 use std::time::Instant;
 
@@ -29,23 +30,23 @@ impl Transmission {
 
     /// The receiver's last word. It ends the session, and must fit what was sent.
     pub(super) fn judged(&mut self, now: Instant, verdict: Verdict) {
-        let ending = match (verdict.code, self.fin()) {
-            (Code::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
-                Ending::there(Code::Complete, "")
+        let ending = match (verdict.status, self.fin()) {
+            (Status::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
+                Outcome::there(Status::Complete, "")
             }
-            (Code::Complete, Some(fin)) => {
+            (Status::Complete, Some(fin)) => {
                 let why = format!("the receiver confirms {} bytes of {}", verdict.bytes, fin.bytes);
-                Ending::here(Code::Corrupt, why)
+                Outcome::here(Status::Corrupt, why)
             }
-            (Code::Complete, None) => {
-                Ending::here(Code::Incomplete, "the receiver confirms a stream that has not ended")
+            (Status::Complete, None) => {
+                Outcome::here(Status::Incomplete, "the receiver confirms a stream that has not ended")
             }
-            (code, _) => Ending::there(code, verdict.sentence),
+            (code, _) => Outcome::there(code, verdict.sentence),
         };
         self.settle(now, ending);
     }
 
-    pub(super) fn end(&mut self, ending: Ending, last_word: Option<Frame>) {
+    pub(super) fn end(&mut self, ending: Outcome, last_word: Option<Frame>) {
         if self.ending.is_some() {
             return;
         }
@@ -61,7 +62,7 @@ impl Transmission {
     // ---- giving up ------------------------------------------------------------------------------------
 
     /// The reason to end now, if there is one.
-    pub(super) fn given_up(&self, now: Instant) -> Option<Ending> {
+    pub(super) fn given_up(&self, now: Instant) -> Option<Outcome> {
         let begun = self.begun();
         if self.links.connections() > 0 || self.borrows() {
             return None;
@@ -76,7 +77,7 @@ impl Transmission {
             return Some(self.unwanted(link, sentence));
         }
         if !begun && self.links.all_unresolved() {
-            return Some(Ending::here(Code::Incomplete, self.troubles()));
+            return Some(Outcome::here(Status::Incomplete, self.troubles()));
         }
         if self.refused_until().is_some_and(|at| at <= now) {
             let why = format!("the receiver is gone: {}", self.troubles());
@@ -87,23 +88,23 @@ impl Transmission {
         over.then(|| self.with_doubt(format!("no connection for {waited} s: {}", self.troubles())))
     }
 
-    fn unwanted(&self, link: usize, sentence: &str) -> Ending {
+    fn unwanted(&self, link: usize, sentence: &str) -> Outcome {
         // once it has begun, being refused is only how the receiver's loss shows
-        let status = if self.begun() { Code::Incomplete } else { Code::Refused };
-        self.ended_without(Ending::here(
+        let status = if self.begun() { Status::Incomplete } else { Status::Refused };
+        self.ended_without(Outcome::here(
             status,
             format!("{}: refused: {sentence}", self.settings.links[link]),
         ))
     }
 
     /// If only the verdict is missing, the truth is that nobody here knows.
-    fn with_doubt(&self, why: String) -> Ending {
-        self.ended_without(Ending::here(Code::Incomplete, why))
+    fn with_doubt(&self, why: String) -> Outcome {
+        self.ended_without(Outcome::here(Status::Incomplete, why))
     }
 
-    fn ended_without(&self, mut ending: Ending) -> Ending {
+    fn ended_without(&self, mut ending: Outcome) -> Outcome {
         if self.awaits_verdict() && self.begun() && !self.settled {
-            ending.code = Code::Incomplete;
+            ending.status = Status::Incomplete;
             ending.sentence += "; every byte arrived there, but whether the output took them is not known";
         }
         ending
@@ -128,9 +129,8 @@ impl Transmission {
     pub(super) fn patience_ends(&self) -> Option<Instant> {
         let default = if self.begun() { PATIENCE_BEGUN } else { PATIENCE_BEFORE };
         let patience = self.settings.patience.unwrap_or(default);
-        let waits = self.links.connections() == 0 && !patience.is_zero() && !self.borrows();
-        let alone = self.alone.filter(|_| waits)?;
-        Some(alone + patience)
+        let waits = self.links.connections() == 0 && !self.borrows();
+        patience.ends(self.alone.filter(|_| waits)?)
     }
 
     /// Tells the user that nothing works, if that is due.
@@ -139,8 +139,9 @@ impl Transmission {
             return;
         }
         let ends = self.patience_ends().into_iter().chain(self.refused_until()).min();
-        let until = self.reminder.tell(now, ends, "until one does");
-        let line = format!("no connection works ({}); trying {until}", self.troubles());
-        self.actions.push_back(Action::Say(0, line));
+        let left = self.reminder.tell(now, ends);
+        let troubles = (0..self.settings.links.len()).map(|link| self.links.trouble(link).to_owned());
+        let troubles = troubles.collect();
+        self.actions.push_back(Action::Say(Event::Waiting { troubles, left }));
     }
 }

@@ -1,8 +1,8 @@
 //! What is different where the session's other stream goes over the same connections; see
 //! [`sharing`](super::super::sharing).
 
-use super::super::ending::Ending;
 use super::super::links::{DialError, LossReason, WorkerState};
+use super::super::outcome::Outcome;
 use super::super::sharing::Sharing;
 use super::super::waiting::linger;
 use super::super::wire::Frame;
@@ -57,7 +57,7 @@ impl Transmission {
     }
 
     /// The stream was judged.
-    pub(super) fn settle(&mut self, now: Instant, ending: Ending) {
+    pub(super) fn settle(&mut self, now: Instant, ending: Outcome) {
         match self.settings.sharing {
             Sharing::Sole => return self.end(ending, Some(Frame::Bye)),
             Sharing::Owner | Sharing::Borrower => {}

@@ -1,11 +1,13 @@
 //! What a transmission is given, what it answers, and what it counts.
 
-use super::super::ending::Ending;
+use super::super::event::Event;
 use super::super::hello::Hello;
 use super::super::leg::Leg;
 use super::super::links::LossReason;
+use super::super::outcome::Outcome;
 use super::super::sender::SenderStats;
 use super::super::sharing::Sharing;
+use super::super::waiting::Patience;
 use super::super::wire::Frame;
 use std::time::Duration;
 
@@ -18,8 +20,8 @@ pub struct Settings {
     pub links: Vec<String>,
     /// Connections.
     pub workers: usize,
-    /// How long to wait with no working connection: None is the default, zero is for ever.
-    pub patience: Option<Duration>,
+    /// How long to wait with no working connection, if the user says so.
+    pub patience: Option<Patience>,
     /// Whether legs and stream are checked by CRC-32.
     pub checked: bool,
     /// Decides jitter alone.
@@ -51,11 +53,11 @@ pub enum Action {
     /// Close the connection in order: it has nothing on the way.
     Leave(usize),
     /// The stream is judged, and so it ended. Only with shared connections, which may be kept until `End`.
-    Settle(Ending),
-    /// A line for the user, at this verbosity.
-    Say(u8, String),
+    Settle(Outcome),
+    /// Something for the user.
+    Say(Event),
     /// The session is over; the last frames have been told. Nothing follows.
-    End(Ending),
+    End(Outcome),
 }
 
 /// Counters of one connection.

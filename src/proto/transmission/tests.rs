@@ -1,4 +1,5 @@
 use super::super::hello::{Direction, Features, Hello};
+use super::super::waiting::Patience;
 use super::super::wire::{Ack, Edge, Verdict};
 use super::*;
 use std::sync::Arc;
@@ -14,6 +15,11 @@ fn ms(n: u64) -> Duration {
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
+}
+
+/// As the rigs are given it: zero is for ever.
+fn patience(time: Option<Duration>) -> Option<Patience> {
+    time.map(|time| if time.is_zero() { Patience::ForEver } else { Patience::For(time) })
 }
 
 fn id(n: u8) -> Id {
@@ -37,8 +43,8 @@ fn ack(next: u64, count: u64) -> Frame {
     Frame::Ack(Ack { next, delivered: 0, edge: edge(1 << 30), count, blocked_ms: 0 })
 }
 
-fn verdict(code: Code, bytes: u64) -> Frame {
-    Frame::Verdict(Verdict { bytes, crc: None, code, sentence: "so it is".into() })
+fn verdict(code: Status, bytes: u64) -> Frame {
+    Frame::Verdict(Verdict { bytes, crc: None, status: code, sentence: "so it is".into() })
 }
 
 /// A dial, as tests look at it.
@@ -61,9 +67,9 @@ struct Rig {
     tells: Vec<(usize, Frame)>,
     drops: Vec<(usize, LossReason)>,
     leaves: Vec<usize>,
-    says: Vec<(u8, String)>,
-    settled: Option<Ending>,
-    ending: Option<Ending>,
+    says: Vec<Event>,
+    settled: Option<Outcome>,
+    ending: Option<Outcome>,
 }
 
 impl Rig {
@@ -75,7 +81,7 @@ impl Rig {
         Self::sharing(links, workers, patience, Sharing::Sole)
     }
 
-    fn sharing(links: usize, workers: usize, patience: Option<Duration>, sharing: Sharing) -> Self {
+    fn sharing(links: usize, workers: usize, patience_time: Option<Duration>, sharing: Sharing) -> Self {
         let hello = Hello {
             session: id(1),
             instance: None,
@@ -91,7 +97,15 @@ impl Rig {
         };
         let links = (0..links).map(|link| format!("host{link}")).collect();
         let now = Instant::now();
-        let settings = Settings { hello, links, workers, patience, checked: false, seed: 1, sharing };
+        let settings = Settings {
+            hello,
+            links,
+            workers,
+            patience: patience(patience_time),
+            checked: false,
+            seed: 1,
+            sharing,
+        };
         let mut rig = Rig {
             session: Transmission::new(now, settings),
             now,
@@ -155,7 +169,7 @@ impl Rig {
                 Action::Tell(worker, frame) => self.tells.push((worker, frame)),
                 Action::Drop(worker, why) => self.drops.push((worker, why)),
                 Action::Leave(worker) => self.leaves.push(worker),
-                Action::Say(level, line) => self.says.push((level, line)),
+                Action::Say(event) => self.says.push(event),
                 Action::Settle(ending) => self.settled = Some(ending),
                 Action::End(ending) => self.ending = Some(ending),
             }
@@ -244,13 +258,13 @@ impl Rig {
     }
 
     /// What the user reads without having asked for more.
-    fn said(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.says).into_iter().filter(|(level, _)| *level == 0).map(|(_, s)| s).collect()
+    fn said(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.says).into_iter().filter(|event| event.level() == 0).collect()
     }
 
-    fn ended(&self) -> (Code, &str, bool) {
+    fn ended(&self) -> (Status, &str, bool) {
         let ending = self.ending.as_ref().expect("it has not ended");
-        (ending.code, &ending.sentence, ending.by_peer)
+        (ending.status, &ending.sentence, ending.by_peer)
     }
 
     fn elapsed(&self) -> Duration {
@@ -445,7 +459,7 @@ fn a_receiver_that_lost_what_it_confirmed_ends_the_session_in_words() {
     rig.lost(1, LossReason::Closed);
     rig.welcomed(1, 7, 0);
     let (code, why, by_peer) = rig.ended();
-    assert!(code == Code::Incomplete && why.contains("leg 0") && !by_peer, "{why}");
+    assert!(code == Status::Incomplete && why.contains("leg 0") && !by_peer, "{why}");
     assert_eq!(rig.told(is_abort), [0]);
 }
 
@@ -467,7 +481,7 @@ fn another_receiver_on_one_link_condemns_the_link_and_not_the_session() {
     rig.welcomed(1, 8, 0);
     assert_eq!(rig.drops, [(1, LossReason::Left)]);
     let said = rig.said();
-    assert!(matches!(&said[..], [line] if line.starts_with("host1: another receiver")), "{said:?}");
+    assert!(matches!(said[..], [Event::OtherReceiver { link: 1 }]), "{said:?}");
     assert_eq!(rig.dials.last().map(|d| (d.worker, d.link)), Some((1, 0)), "it serves the other link");
     rig.ready();
     rig.input(1);
@@ -494,12 +508,11 @@ fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
         RefusalCode::Feature,
         RefusalCode::Option,
         RefusalCode::Direction,
-        RefusalCode::Malformed,
     ] {
         let mut rig = Rig::new(1, 4);
         rig.refused(2, code);
         let (status, why, by_peer) = rig.ended();
-        assert_eq!((status, by_peer), (Code::Refused, false), "{code:?}");
+        assert_eq!((status, by_peer), (Status::Refused, false), "{code:?}");
         assert!(why.contains("host0") && why.contains(&refusal(code).sentence), "{why}");
     }
 }
@@ -510,7 +523,7 @@ fn one_refusal_waits_for_the_links_that_may_still_answer() {
     rig.refused(0, RefusalCode::Checkphrase);
     assert_eq!(rig.ending, None);
     rig.failed(1, DialError::Refused);
-    assert_eq!(rig.ended().0, Code::Refused, "nothing is left to hope for");
+    assert_eq!(rig.ended().0, Status::Refused, "nothing is left to hope for");
 }
 
 #[test]
@@ -565,7 +578,7 @@ fn a_begun_session_that_the_receiver_does_not_know_is_status_1() {
     rig.lost(0, LossReason::Closed);
     rig.refused(0, RefusalCode::NotThatReceiver);
     let (code, why, by_peer) = rig.ended();
-    assert_eq!((code, by_peer), (Code::Incomplete, false), "{why}");
+    assert_eq!((code, by_peer), (Status::Incomplete, false), "{why}");
 }
 
 #[test]
@@ -574,7 +587,7 @@ fn a_begun_session_whose_receiver_serves_another_is_status_1() {
         let mut rig = Rig::begun(1, 1);
         rig.lost(0, LossReason::Closed);
         rig.refused(0, code);
-        assert_eq!(rig.ended().0, Code::Incomplete, "{code:?}");
+        assert_eq!(rig.ended().0, Status::Incomplete, "{code:?}");
     }
 }
 
@@ -585,7 +598,7 @@ fn names_without_an_address_end_it_at_once_and_by_name() {
     assert_eq!(rig.ending, None, "link 1 may have one");
     rig.failed(1, DialError::Unresolved("no address for host1".into()));
     let (code, why, _) = rig.ended();
-    assert!(code == Code::Incomplete && why.contains("host0") && why.contains("host1"), "{why}");
+    assert!(code == Status::Incomplete && why.contains("host0") && why.contains("host1"), "{why}");
     assert_eq!(rig.elapsed(), Duration::ZERO);
 }
 
@@ -600,7 +613,7 @@ fn a_name_that_loses_its_address_later_is_waited_for() {
 // ---- patience -----------------------------------------------------------------------------------------
 
 /// How long a session whose dials all fail like this goes on.
-fn endures(mut rig: Rig, fate: &DialError) -> (u64, Code, String) {
+fn endures(mut rig: Rig, fate: &DialError) -> (u64, Status, String) {
     let from = rig.now;
     rig.pass(secs(10_000), fate);
     let (code, why, _) = rig.ended();
@@ -610,7 +623,7 @@ fn endures(mut rig: Rig, fate: &DialError) -> (u64, Code, String) {
 #[test]
 fn a_first_connection_is_waited_for_a_minute() {
     let (waited, code, why) = endures(Rig::new(1, 2), &DialError::Refused);
-    assert_eq!((waited, code), (60, Code::Incomplete));
+    assert_eq!((waited, code), (60, Status::Incomplete));
     assert!(why.contains("host0") && why.contains("connection refused"), "{why}");
 }
 
@@ -645,7 +658,7 @@ fn a_session_that_is_refused_everywhere_for_15_s_has_lost_its_receiver() {
     rig.lost(0, LossReason::Closed);
     rig.lost(1, LossReason::Closed);
     let (waited, code, why) = endures(rig, &DialError::Refused);
-    assert_eq!((waited, code), (15, Code::Incomplete));
+    assert_eq!((waited, code), (15, Status::Incomplete));
     assert!(why.contains("the receiver is gone"), "{why}");
 }
 
@@ -674,7 +687,7 @@ fn progress_alone_resets_patience() {
     rig.welcomed(0, 7, 1);
     rig.lost(0, LossReason::Closed);
     rig.pass(secs(3), &DialError::TimedOut);
-    assert_eq!(rig.ended().0, Code::Incomplete, "a connection that achieved nothing changed nothing");
+    assert_eq!(rig.ended().0, Status::Incomplete, "a connection that achieved nothing changed nothing");
 
     let mut rig = Rig::begun_with(1, 1, Some(secs(10)));
     rig.lost(0, LossReason::Closed);
@@ -704,15 +717,13 @@ fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
     let mut rig = Rig::begun(1, 1);
     rig.lost(0, LossReason::Silent);
     rig.pass(ms(4999), &DialError::TimedOut);
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
     rig.pass(ms(2), &DialError::TimedOut);
     let said = rig.said();
-    assert!(
-        matches!(&said[..], [line] if line.contains("host0: no answer") && line.contains("3595 s")),
-        "{said:?}"
-    );
+    let [Event::Waiting { troubles, left: Some(left) }] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((&troubles[..], left.as_secs()), (&["no answer".to_owned()][..], 3595));
     rig.pass(secs(59), &DialError::TimedOut);
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
     rig.pass(secs(122), &DialError::TimedOut);
     assert_eq!(rig.said().len(), 3);
     rig.later(secs(5));
@@ -720,9 +731,9 @@ fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
     rig.ready();
     rig.input(1);
     rig.frame(0, ack(2, 1));
-    assert_eq!(rig.said(), ["the transfer goes on"]);
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
     rig.pass(secs(200), &DialError::TimedOut);
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
 }
 
 #[test]
@@ -740,7 +751,7 @@ fn what_heals_within_5_s_is_not_mentioned() {
         let (worker, _) = rig.sent()[0];
         rig.frame(worker, ack(next + 1, 1));
     }
-    assert_eq!(rig.said(), [""; 0]);
+    assert_eq!(rig.said(), []);
 }
 
 // ---- life ---------------------------------------------------------------------------------------------
@@ -822,32 +833,32 @@ fn only_the_verdict_ends_it_well() {
     let mut rig = waiting_for_the_verdict();
     rig.later(secs(1));
     assert_eq!(rig.ending, None, "all is received, and that is not enough");
-    rig.frame(0, verdict(Code::Complete, LEN as u64));
-    assert_eq!(rig.ended(), (Code::Complete, "", true));
+    rig.frame(0, verdict(Status::Complete, LEN as u64));
+    assert_eq!(rig.ended(), (Status::Complete, "", true));
     assert_eq!(rig.told(|f| *f == Frame::Bye), [0, 1]);
 }
 
 #[test]
 fn a_verdict_that_does_not_fit_the_stream_is_not_believed() {
     let mut rig = waiting_for_the_verdict();
-    rig.frame(0, verdict(Code::Complete, LEN as u64 - 1));
-    assert_eq!(rig.ended().0, Code::Corrupt);
+    rig.frame(0, verdict(Status::Complete, LEN as u64 - 1));
+    assert_eq!(rig.ended().0, Status::Corrupt);
 
     let mut rig = waiting_for_the_verdict();
     let other_crc =
-        Verdict { bytes: LEN as u64, crc: Some(1), code: Code::Complete, sentence: String::new() };
+        Verdict { bytes: LEN as u64, crc: Some(1), status: Status::Complete, sentence: String::new() };
     rig.frame(0, Frame::Verdict(other_crc));
-    assert_eq!(rig.ended().0, Code::Corrupt);
+    assert_eq!(rig.ended().0, Status::Corrupt);
 
     let mut rig = Rig::up(1, 1);
     rig.input(1);
-    rig.frame(0, verdict(Code::Complete, LEN as u64));
-    assert_eq!(rig.ended().0, Code::Incomplete, "the input goes on");
+    rig.frame(0, verdict(Status::Complete, LEN as u64));
+    assert_eq!(rig.ended().0, Status::Incomplete, "the input goes on");
 }
 
 #[test]
 fn a_failure_at_the_receiver_is_the_status_here_whenever_it_comes() {
-    for code in [Code::Output, Code::Corrupt, Code::Incomplete] {
+    for code in [Status::Output, Status::Corrupt, Status::Incomplete] {
         let mut rig = Rig::up(1, 1);
         rig.input(1);
         rig.frame(0, verdict(code, 0));
@@ -859,15 +870,15 @@ fn a_failure_at_the_receiver_is_the_status_here_whenever_it_comes() {
 #[test]
 fn an_abort_ends_it_as_the_peer_says() {
     let mut rig = Rig::up(1, 1);
-    rig.frame(0, Frame::Abort(Abort { code: Code::Output, sentence: "the disk is full".into() }));
-    assert_eq!(rig.ended(), (Code::Output, "the disk is full", true));
+    rig.frame(0, Frame::Abort(Abort { status: Status::Output, sentence: "the disk is full".into() }));
+    assert_eq!(rig.ended(), (Status::Output, "the disk is full", true));
 }
 
 #[test]
 fn a_failure_here_is_told_on_every_connection() {
     let mut rig = Rig::up(1, 3);
-    rig.does(|s, now| s.fail(now, Ending::here(Code::Input, "cannot read")));
-    assert_eq!(rig.ended(), (Code::Input, "cannot read", false));
+    rig.does(|s, now| s.fail(now, Outcome::here(Status::Input, "cannot read")));
+    assert_eq!(rig.ended(), (Status::Input, "cannot read", false));
     assert_eq!(rig.told(is_abort), [0, 1, 2]);
     rig.input(1);
     rig.later(secs(10));
@@ -881,7 +892,7 @@ fn without_the_verdict_it_does_not_claim_to_know() {
     rig.lost(0, LossReason::Closed);
     rig.lost(1, LossReason::Closed);
     let (waited, code, why) = endures(rig, &DialError::Refused);
-    assert_eq!((waited, code), (15, Code::Incomplete));
+    assert_eq!((waited, code), (15, Status::Incomplete));
     assert!(why.contains("is not known"), "{why}");
 
     let mut rig = waiting_for_the_verdict();
@@ -889,7 +900,7 @@ fn without_the_verdict_it_does_not_claim_to_know() {
     rig.lost(1, LossReason::Closed);
     rig.refused(0, RefusalCode::Finished);
     let (code, why, _) = rig.ended();
-    assert!(code == Code::Incomplete && why.contains("is not known"), "{why}");
+    assert!(code == Status::Incomplete && why.contains("is not known"), "{why}");
 }
 
 #[test]
@@ -904,15 +915,15 @@ fn a_leg_damaged_four_times_ends_both_ends_with_6() {
         }
     }
     assert_eq!(rig.sent().len(), 4);
-    assert_eq!(rig.ended().0, Code::Corrupt);
-    assert_eq!(rig.told(|f| matches!(f, Frame::Abort(abort) if abort.code == Code::Corrupt)), [0]);
+    assert_eq!(rig.ended().0, Status::Corrupt);
+    assert_eq!(rig.told(|f| matches!(f, Frame::Abort(abort) if abort.status == Status::Corrupt)), [0]);
 }
 
 #[test]
 fn a_welcome_after_the_end_is_answered_with_a_close() {
     let mut rig = Rig::new(1, 2);
     rig.welcomed(0, 7, 0);
-    rig.does(|s, now| s.fail(now, Ending::here(Code::Incomplete, "interrupted")));
+    rig.does(|s, now| s.fail(now, Outcome::here(Status::Incomplete, "interrupted")));
     rig.welcomed(1, 7, 0);
     assert_eq!(rig.drops, [(1, LossReason::Left)]);
 }

@@ -67,11 +67,18 @@ fn the_prefix_alone_tells_what_cannot_be() {
 
 #[test]
 fn outcomes_are_the_exit_statuses() {
-    for code in [Code::Complete, Code::Incomplete, Code::Refused, Code::Input, Code::Output, Code::Corrupt] {
-        assert_eq!(Code::from_wire(code.status()), Ok(code));
+    for code in [
+        Status::Complete,
+        Status::Incomplete,
+        Status::Refused,
+        Status::Input,
+        Status::Output,
+        Status::Corrupt,
+    ] {
+        assert_eq!(Status::from_wire(code.code()), Some(code));
     }
-    assert_eq!(forged(kind::ABORT, 0, &[2, 0, 0]), Err(WireError::Code(2)));
-    assert_eq!(forged(kind::ABORT, 0, &[7, 0, 0]), Err(WireError::Code(7)));
+    assert_eq!(forged(kind::ABORT, 0, &[2, 0, 0]), Err(WireError::Status(2)));
+    assert_eq!(forged(kind::ABORT, 0, &[7, 0, 0]), Err(WireError::Status(7)));
     assert_eq!(forged(kind::ABORT, 0, &[0, 0, 0]), Err(WireError::AbortComplete));
     assert_eq!(forged(kind::ABORT, 0, &[5, 0, 1, 0xff]), Err(WireError::Sentence));
 }
@@ -80,7 +87,7 @@ fn outcomes_are_the_exit_statuses() {
 fn the_longest_frame_has_the_length_promised() {
     let sentence = "x".repeat(SENTENCE_MAX + 1);
     let mut out = Vec::new();
-    Frame::Verdict(Verdict { bytes: 0, crc: None, code: Code::Output, sentence }).encode(&mut out);
+    Frame::Verdict(Verdict { bytes: 0, crc: None, status: Status::Output, sentence }).encode(&mut out);
     assert_eq!(out.len(), FRAME_MAX);
     assert!(matches!(decode(&out), Ok(Some((_, FRAME_MAX)))));
 }

@@ -13,8 +13,8 @@ fn settled(patience: Option<Duration>) -> Rig {
     rig.does(|s, now| s.fin(now, fin(1))).unwrap();
     rig.delivered(1);
     rig.does(|s, now| s.output_closed(now, None));
-    assert_eq!(rig.settled, Some(Ending::here(Code::Complete, "")));
-    assert_eq!(rig.verdicts(), [(0, Code::Complete), (1, Code::Complete)]);
+    assert_eq!(rig.settled, Some(Outcome::here(Status::Complete, "")));
+    assert_eq!(rig.verdicts(), [(0, Status::Complete), (1, Status::Complete)]);
     rig
 }
 
@@ -27,12 +27,12 @@ fn connections_are_let_in_after_the_stream_has_ended() {
     rig.pass(secs(30));
     let welcome = rig.hello(&begun(0, 2)).unwrap().welcome;
     assert_eq!((welcome.next, rig.ending.clone()), (1, None));
-    assert_eq!(rig.verdicts(), [(0, Code::Complete)], "for whoever has missed it");
+    assert_eq!(rig.verdicts(), [(0, Status::Complete)], "for whoever has missed it");
     assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Finished));
     rig.pass(secs(10_000));
     assert_eq!(rig.ending, None);
     rig.does(|s, _| s.release());
-    assert_eq!(rig.ended().0, Code::Complete);
+    assert_eq!(rig.ended().0, Status::Complete);
 }
 
 #[test]
@@ -41,11 +41,11 @@ fn an_owner_that_is_released_waits_for_bye_as_ever() {
     rig.does(|s, _| s.release());
     assert_eq!(rig.ending, None);
     rig.does(|s, _| s.bye());
-    assert_eq!(rig.ended().0, Code::Complete);
+    assert_eq!(rig.ended().0, Status::Complete);
 
     let mut rig = settled(None);
     rig.does(|s, _| s.release());
-    assert_eq!(rig.endures(), (60, Code::Complete, String::new()));
+    assert_eq!(rig.endures(), (60, Status::Complete, String::new()));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_other_stream_may_end_first() {
     rig.does(|s, now| s.output_closed(now, None));
     assert_eq!(rig.ending, None);
     rig.does(|s, _| s.bye());
-    assert_eq!(rig.ended().0, Code::Complete);
+    assert_eq!(rig.ended().0, Status::Complete);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn while_it_keeps_connections_it_gives_the_sender_up_as_ever() {
         rig.lost(0, Loss::Closed);
         rig.lost(1, Loss::Closed);
         let (waited, code, _) = rig.endures();
-        assert_eq!((waited, code), (seconds, Code::Incomplete));
+        assert_eq!((waited, code), (seconds, Status::Incomplete));
     }
 }
 
@@ -100,19 +100,19 @@ fn waiting_is_over_when_a_connection_is_back_though_no_leg_comes() {
     rig.pass(secs(10));
     assert_eq!(rig.said().len(), 1);
     rig.hello(&begun(0, 2)).unwrap();
-    assert_eq!(rig.said(), ["the transfer goes on"]);
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
 }
 
 #[test]
 fn an_output_that_failed_settles_its_stream_and_an_abort_ends_both() {
     let mut rig = Rig::sharing(None, Sharing::Owner);
     rig.hello(&hello(0, 1)).unwrap();
-    rig.does(|s, now| s.output_failed(now, Code::Output, "the disk is full"));
-    assert_eq!(rig.settled, Some(Ending::here(Code::Output, "the disk is full")));
+    rig.does(|s, now| s.output_failed(now, Status::Output, "the disk is full"));
+    assert_eq!(rig.settled, Some(Outcome::here(Status::Output, "the disk is full")));
     rig.does(|s, _| s.bye());
     assert_eq!(rig.ending, None);
-    rig.does(|s, _| s.abort(Abort { code: Code::Incomplete, sentence: "ended by SIGTERM".into() }));
-    assert_eq!(rig.ended(), (Code::Incomplete, "ended by SIGTERM", true));
+    rig.does(|s, _| s.abort(Abort { status: Status::Incomplete, sentence: "ended by SIGTERM".into() }));
+    assert_eq!(rig.ended(), (Status::Incomplete, "ended by SIGTERM", true));
 }
 
 // ---- who dials, and borrows ---------------------------------------------------------------------------
@@ -144,12 +144,12 @@ fn its_verdict_is_told_on_connections_given_later_and_bye_ends_it() {
     rig.delivered(1);
     rig.lost(0, Loss::Closed);
     rig.does(|s, now| s.output_closed(now, None));
-    assert_eq!((rig.settled.clone(), rig.verdicts()), (Some(Ending::here(Code::Complete, "")), vec![]));
+    assert_eq!((rig.settled.clone(), rig.verdicts()), (Some(Outcome::here(Status::Complete, "")), vec![]));
     rig.does(|s, now| s.given(now, 5, 2));
-    assert_eq!(rig.verdicts(), [(5, Code::Complete)]);
+    assert_eq!(rig.verdicts(), [(5, Status::Complete)]);
     assert_eq!(rig.ending, None);
     rig.does(|s, _| s.bye());
-    assert_eq!(rig.ended().0, Code::Complete);
+    assert_eq!(rig.ended().0, Status::Complete);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn without_bye_it_lingers_and_what_stops_the_owner_stops_it() {
     let judged = || {
         let mut rig = borrower();
         rig.does(|s, now| s.given(now, 0, 0));
-        rig.does(|s, now| s.output_failed(now, Code::Output, "nobody reads"));
+        rig.does(|s, now| s.output_failed(now, Status::Output, "nobody reads"));
         rig
     };
     let mut rig = judged();
@@ -165,11 +165,11 @@ fn without_bye_it_lingers_and_what_stops_the_owner_stops_it() {
     assert_eq!(rig.ending, None, "the other stream goes on, and may bring somebody who wants to know");
     rig.verdicts();
     rig.does(|s, now| s.given(now, 1, 0));
-    assert_eq!(rig.verdicts(), [(1, Code::Output)]);
+    assert_eq!(rig.verdicts(), [(1, Status::Output)]);
     rig.does(|s, now| s.other_settled(now));
-    assert_eq!(rig.endures(), (60, Code::Complete, String::new()), "how it went is settled");
+    assert_eq!(rig.endures(), (60, Status::Complete, String::new()), "how it went is settled");
     let mut rig = judged();
-    rig.does(|s, _| s.fail(Ending::here(Code::Incomplete, "the receiver is gone")));
+    rig.does(|s, _| s.fail(Outcome::here(Status::Incomplete, "the receiver is gone")));
     assert_eq!(rig.ended().1, "the receiver is gone");
 }
 

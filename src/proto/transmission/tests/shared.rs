@@ -14,7 +14,7 @@ fn owner(workers: usize) -> Rig {
 }
 
 /// An owner whose stream of one leg was judged, with its connections up.
-fn settled(code: Code) -> Rig {
+fn settled(code: Status) -> Rig {
     let mut rig = owner(2);
     rig.input(1);
     rig.end_input();
@@ -39,14 +39,14 @@ fn pong(rig: &mut Rig, worker: usize) {
 
 #[test]
 fn a_stream_that_is_judged_is_settled_and_its_connections_are_kept() {
-    let mut rig = settled(Code::Complete);
-    assert_eq!(rig.settled, Some(Ending::there(Code::Complete, "")));
+    let mut rig = settled(Status::Complete);
+    assert_eq!(rig.settled, Some(Outcome::there(Status::Complete, "")));
     assert_eq!((rig.ending.clone(), rig.told(|f| *f == Frame::Bye)), (None, vec![0, 1]));
     rig.lost(0, LossReason::Failed("reset".into()));
     let again = Dialled { worker: 0, link: 0, attempt: 2, begun: true, instance: Some(id(7)) };
     assert_eq!(rig.dials, [again]);
     rig.welcomed(0, 7, 1);
-    rig.frame(0, verdict(Code::Complete, LEN as u64));
+    rig.frame(0, verdict(Status::Complete, LEN as u64));
     assert_eq!(rig.told(|f| *f == Frame::Bye), [0], "whoever says it again is answered again");
 }
 
@@ -54,8 +54,8 @@ fn a_stream_that_is_judged_is_settled_and_its_connections_are_kept() {
 fn after_a_verdict_nothing_more_of_the_stream_is_sent() {
     let mut rig = owner(2);
     rig.input(1);
-    rig.frame(0, verdict(Code::Output, 0));
-    assert_eq!(rig.settled, Some(Ending::there(Code::Output, "so it is")));
+    rig.frame(0, verdict(Status::Output, 0));
+    assert_eq!(rig.settled, Some(Outcome::there(Status::Output, "so it is")));
     rig.sends.clear();
     rig.lost(1, LossReason::Closed);
     rig.welcomed(1, 7, 0);
@@ -68,28 +68,28 @@ fn after_a_verdict_nothing_more_of_the_stream_is_sent() {
 
 #[test]
 fn an_owner_that_is_released_goes_when_its_last_word_has_come() {
-    let mut rig = settled(Code::Complete);
+    let mut rig = settled(Status::Complete);
     rig.does(|s, now| s.release(now));
     assert_eq!(rig.ending, None, "whether bye has come is not known");
     pong(&mut rig, 1);
-    assert_eq!(rig.ended().0, Code::Complete);
+    assert_eq!(rig.ended().0, Status::Complete);
 
-    let mut rig = settled(Code::Complete);
+    let mut rig = settled(Status::Complete);
     pong(&mut rig, 1);
     assert_eq!(rig.ending, None, "the other stream goes on");
     rig.does(|s, now| s.release(now));
-    assert_eq!(rig.ended().0, Code::Complete);
+    assert_eq!(rig.ended().0, Status::Complete);
 
-    let mut rig = settled(Code::Complete);
+    let mut rig = settled(Status::Complete);
     rig.lost(0, LossReason::Closed);
     rig.does(|s, now| s.release(now));
-    assert_eq!(rig.ended().0, Code::Complete, "who closes in order has heard it");
+    assert_eq!(rig.ended().0, Status::Complete, "who closes in order has heard it");
 }
 
 #[test]
 fn it_goes_too_when_nobody_is_there_to_hear_it() {
     let gone = || {
-        let mut rig = settled(Code::Complete);
+        let mut rig = settled(Status::Complete);
         rig.lost(0, LossReason::Failed("reset".into()));
         rig.lost(1, LossReason::Failed("reset".into()));
         rig.does(|s, now| s.release(now));
@@ -100,12 +100,12 @@ fn it_goes_too_when_nobody_is_there_to_hear_it() {
     rig.failed(0, DialError::Refused);
     assert_eq!(rig.ending, None, "that may have been a connection that broke before its welcome");
     let (waited, code, _) = endures(rig, &DialError::Refused);
-    assert_eq!((waited, code), (1, Code::Complete));
+    assert_eq!((waited, code), (1, Status::Complete));
     let (waited, code, _) = endures(gone(), &DialError::TimedOut);
-    assert_eq!((waited, code), (60, Code::Complete), "as long as a receiver lingers");
+    assert_eq!((waited, code), (60, Status::Complete), "as long as a receiver lingers");
     let mut rig = gone();
     rig.refused(0, RefusalCode::NotThatReceiver);
-    assert_eq!(rig.ended().0, Code::Complete);
+    assert_eq!(rig.ended().0, Status::Complete);
 }
 
 #[test]
@@ -115,18 +115,18 @@ fn the_other_stream_may_end_first() {
     rig.input(1);
     rig.end_input();
     assert_eq!(rig.ending, None);
-    rig.frame(0, verdict(Code::Complete, LEN as u64));
+    rig.frame(0, verdict(Status::Complete, LEN as u64));
     pong(&mut rig, 0);
-    assert_eq!((rig.settled.is_some(), rig.ended().0), (true, Code::Complete));
+    assert_eq!((rig.settled.is_some(), rig.ended().0), (true, Status::Complete));
 }
 
 #[test]
 fn while_it_keeps_connections_it_gives_up_as_ever() {
-    let mut rig = settled(Code::Complete);
+    let mut rig = settled(Status::Complete);
     rig.lost(0, LossReason::Closed);
     rig.lost(1, LossReason::Closed);
     let (waited, code, why) = endures(rig, &DialError::Refused);
-    assert_eq!((waited, code), (15, Code::Incomplete));
+    assert_eq!((waited, code), (15, Status::Incomplete));
     assert!(why.starts_with("the receiver is gone") && !why.contains("not known"), "{why}");
 }
 
@@ -138,17 +138,17 @@ fn what_was_received_of_the_other_stream_binds_to_its_sender() {
     assert_eq!(rig.dials.last().map(|d| (d.begun, d.instance)), Some((true, Some(id(7)))));
     rig.welcomed(0, 8, 0);
     assert_eq!(rig.drops.len(), 1, "another instance has not the rest of it");
-    assert_eq!(rig.ended().0, Code::Incomplete);
+    assert_eq!(rig.ended().0, Status::Incomplete);
 }
 
 #[test]
 fn an_abort_ends_what_is_kept() {
-    let mut rig = settled(Code::Complete);
-    rig.frame(0, Frame::Abort(Abort { code: Code::Incomplete, sentence: "ended by SIGTERM".into() }));
-    assert_eq!(rig.ended(), (Code::Incomplete, "ended by SIGTERM", true));
-    let mut rig = settled(Code::Complete);
-    rig.does(|s, now| s.fail(now, Ending::here(Code::Incomplete, "ended by SIGTERM")));
-    assert_eq!((rig.ended().0, rig.told(is_abort)), (Code::Incomplete, vec![0, 1]));
+    let mut rig = settled(Status::Complete);
+    rig.frame(0, Frame::Abort(Abort { status: Status::Incomplete, sentence: "ended by SIGTERM".into() }));
+    assert_eq!(rig.ended(), (Status::Incomplete, "ended by SIGTERM", true));
+    let mut rig = settled(Status::Complete);
+    rig.does(|s, now| s.fail(now, Outcome::here(Status::Incomplete, "ended by SIGTERM")));
+    assert_eq!((rig.ended().0, rig.told(is_abort)), (Status::Incomplete, vec![0, 1]));
 }
 
 // ---- who listens, and borrows -------------------------------------------------------------------------
@@ -275,9 +275,9 @@ fn a_borrower_ends_with_its_stream() {
     rig.input(1);
     rig.end_input();
     rig.frame(0, ack(1, 1));
-    rig.frame(0, verdict(Code::Complete, LEN as u64));
+    rig.frame(0, verdict(Status::Complete, LEN as u64));
     assert_eq!(rig.told(|f| *f == Frame::Bye), [0]);
-    assert_eq!(rig.settled, Some(Ending::there(Code::Complete, "")));
-    assert_eq!(rig.ended().0, Code::Complete);
+    assert_eq!(rig.settled, Some(Outcome::there(Status::Complete, "")));
+    assert_eq!(rig.ended().0, Status::Complete);
     assert!(rig.session.begun(), "the peer has all of it");
 }
