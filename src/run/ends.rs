@@ -117,20 +117,17 @@ impl Ends {
 fn tunnel(plan: &Plan, place: Place) -> Result<Arc<Tunnel>, Failure> {
     let directions = [plan.receives(), plan.transmits()];
     let config = Config { place, directions, oneshot: plan.common.oneshot, budget: plan.common.buffer };
-    Tunnel::new(config).map_err(|e| no_tunnel(&e))
+    Tunnel::new(config).map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))
 }
 
 /// Listens for the tunnel, and says which port it was given.
 fn listen(address: SocketAddr) -> Result<Place, Failure> {
-    let place = Place::listen(address).map_err(|e| no_tunnel(&e))?;
+    let cannot = |e| Failure::network(format!("cannot listen on {address} for the tunnel: {}", reason(&e)));
+    let place = Place::listen(address).map_err(cannot)?;
     if let (0, Some(port)) = (address.port(), place.port()) {
         message::say(format_args!("tunnel on port {port}"));
     }
     Ok(place)
-}
-
-fn no_tunnel(error: &io::Error) -> Failure {
-    Failure::network(format!("cannot start the tunnel: {}", reason(error)))
 }
 
 /// The stream of a seed on stdout, for other programs: it ends when nobody takes it any more.
