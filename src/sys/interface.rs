@@ -105,6 +105,18 @@ fn exists(name: &str) -> bool {
 /// The number of an interface of this host.
 ///
 /// Errors: there is none of this name.
+#[cfg(target_os = "linux")]
+pub fn index(name: &str) -> io::Result<u32> {
+    // any socket will do, and this family is always there
+    let socket = Socket::new(Domain::UNIX, socket2::Type::DGRAM, None)?;
+    let found = rustix::net::netdevice::name_to_index(socket, name);
+    found.map_err(|_| fault(format!("{name} is not a network interface of this host")))
+}
+
+/// The number of an interface of this host.
+///
+/// Errors: there is none of this name.
+#[cfg(not(target_os = "linux"))]
 pub fn index(name: &str) -> io::Result<u32> {
     let unknown = || fault(format!("{name} is not a network interface of this host"));
     let name = std::ffi::CString::new(name).map_err(|_| unknown())?;
