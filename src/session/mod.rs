@@ -24,6 +24,7 @@ pub mod ingest;
 pub mod limits;
 pub mod meters;
 pub mod orders;
+mod pending;
 pub mod pool;
 pub mod pump;
 pub mod resolve;
