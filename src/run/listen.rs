@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 /// How many connections may wait to be accepted: more than arrive, in a flood, while the poll is busy.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 
 /// Listens, non-blocking. Of a name it is the first address; which, is said if the name has several.
 ///

@@ -11,7 +11,7 @@ use crate::channel::hear::{self, Heard as Bytes};
 use crate::channel::prepare;
 use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
 use crate::proto::hello::{Expectations, HELLO_MAX, Hello, Id, Refusal, Reply};
-use crate::sys::socket::reset_on_close;
+use crate::sys::socket::{accept_with_bytes, reset_on_close};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
@@ -112,6 +112,8 @@ impl Door {
         admit: Admit,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
+        // without it the silent ones are held here alone
+        let _ = accept_with_bytes(&listener);
         let mut listener = TcpListener::from_std(listener);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Door {
