@@ -40,7 +40,7 @@ fn give(mux: &mut Mux, bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
 
 /// A connection that is open at both ends.
 fn pair() -> (Mux, Mux, u32) {
-    let (mut near, mut far) = (Mux::new(false, BUDGET), Mux::new(true, BUDGET));
+    let (mut near, mut far) = (Mux::new(false, 1024, BUDGET), Mux::new(true, 1024, BUDGET));
     let id = near.open();
     assert!(give(&mut far, &records(&mut near)).is_empty());
     assert_eq!(events(&mut far), [Event::Opened(id)]);
@@ -111,7 +111,7 @@ fn a_connection_that_takes_nothing_stops_its_sender_alone() {
 
 #[test]
 fn windows_grow_only_within_the_budget() {
-    let mut far = Mux::new(true, 3 * u64::from(WINDOW_FIRST));
+    let mut far = Mux::new(true, 1024, 13 * u64::from(WINDOW_FIRST));
     let total = |far: &Mux| far.streams.values().map(|s| u64::from(s.window)).sum::<u64>();
     for id in 0..10 {
         give(&mut far, &Record::Open(id).encode());
@@ -215,7 +215,7 @@ proptest! {
     /// no more waits than a window, and in the end everything has come.
     #[test]
     fn every_connection_is_a_pipe(steps in proptest::collection::vec(step(), 1..200)) {
-        let (mut near, mut far) = (Mux::new(false, 1 << 20), Mux::new(true, 1 << 20));
+        let (mut near, mut far) = (Mux::new(false, 1024, 1 << 20), Mux::new(true, 1024, 1 << 20));
         let ids: Vec<u32> = (0..4).map(|_| near.open()).collect();
         let (mut sent, mut taken) = ([0u64; 4], [0u64; 4]);
         let mut wire = VecDeque::from(records(&mut near));
