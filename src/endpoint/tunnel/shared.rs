@@ -61,6 +61,8 @@ pub(super) struct State {
     pub(super) begun: bool,
     /// Counts the phases that were undone; what belongs to one with another number is over.
     generation: u64,
+    /// How the far ends that were met last do not suit, and from which verbosity on that is said.
+    misfit: Option<(u8, &'static str)>,
     /// The sink waits until the far end has taken what it is to be told.
     pub(super) choked: bool,
     /// Where the local connections come from, unless the phase has it.
@@ -115,6 +117,7 @@ impl Tunnel {
             far: [None, None],
             begun: false,
             generation: 0,
+            misfit: None,
             choked: false,
             place: Some(config.place),
             connecting: false,
@@ -162,10 +165,24 @@ impl Tunnel {
                 None
             }
         };
+        // one far end says it on each of its connections
+        let told = std::mem::replace(&mut state.misfit, misfit) == misfit;
         drop(state);
-        if let Some((level, misfit)) = misfit {
+        if let (false, Some((level, misfit))) = (told, misfit) {
             message::peer(level, "far ends that do not suit the tunnel", || format!("{misfit}; it waits"));
         }
+        self.to_source.ring();
+        self.to_sink.ring();
+    }
+
+    /// The far end of one direction is gone before anything has begun, and is not expected back.
+    pub fn forget(&self, way: Way) {
+        let mut state = self.lock();
+        state.far[way as usize] = None;
+        if !state.begun && !matches!(state.phase, Phase::Failed(_)) {
+            self.undo(&mut state);
+        }
+        drop(state);
         self.to_source.ring();
         self.to_sink.ring();
     }

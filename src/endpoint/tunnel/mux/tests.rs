@@ -191,6 +191,68 @@ fn breaches_are_seen() {
     assert!(refuse(&mut far, Record::Data(id, 1)), "after its end");
 }
 
+/// The far end opens and opens, and takes no answer: it is not listened to any more, and then is again.
+#[test]
+fn one_that_takes_no_answers_is_not_listened_to() {
+    let mut far = Mux::new(true, 2, BUDGET);
+    let opens: Vec<u8> = (1..=2 * OWED_MAX as u32).flat_map(|id| Record::Open(id).encode()).collect();
+    let taken = far.receive(&opens, &mut |_, _| 0).unwrap();
+    assert!(far.is_choked() && taken == (2 + OWED_MAX) * HEADER);
+    assert_eq!(far.receive(&opens[taken..], &mut |_, _| 0).unwrap(), 0);
+    assert_eq!((far.len(), far.owed.len(), events(&mut far).len()), (2, OWED_MAX, 2));
+    let mut told = records(&mut far);
+    assert_eq!(told.len(), OWED_MAX * HEADER, "each is told once");
+    assert_eq!(told.drain(..HEADER).collect::<Vec<_>>(), Record::Reset(3).encode());
+    assert_eq!(far.receive(&opens[taken..], &mut |_, _| 0).unwrap(), opens.len() - taken);
+}
+
+#[test]
+fn what_was_opened_and_reset_leaves_nothing() {
+    let mut far = Mux::new(true, 2, BUDGET);
+    for id in 0..1000 {
+        give(&mut far, &[Record::Open(id).encode(), Record::Reset(id).encode()].concat());
+        far.reset(id);
+        assert_eq!(events(&mut far), [Event::Opened(id), Event::Reset(id)]);
+    }
+    // beyond what it may have, too
+    (0..1000).for_each(|id| drop(give(&mut far, &Record::Open(id).encode())));
+    (0..1000).for_each(|id| drop(give(&mut far, &Record::Reset(id).encode())));
+    assert!(far.is_empty() && !far.has_records());
+    // nor what was opened here, and never told
+    let mut near = Mux::new(false, 2, BUDGET);
+    let id = near.open();
+    near.reset(id);
+    assert!(near.is_empty() && !near.has_records());
+}
+
+#[test]
+fn credits_add_up_while_nobody_takes_them() {
+    let (_, mut far, id) = pair();
+    let half = WINDOW_FIRST / 2;
+    let mut granted = 0;
+    for _ in 0..2 {
+        give(&mut far, &Record::Data(id, half).encode());
+        give(&mut far, &vec![0; half as usize]);
+        granted = far.streams[&id].granted;
+    }
+    assert_eq!(records(&mut far), Record::Credit(id, granted).encode(), "one for all");
+}
+
+#[test]
+fn each_connection_is_told_of_in_its_turn() {
+    let mut near = Mux::new(false, 8, BUDGET);
+    let mut told = Vec::new();
+    near.open();
+    for _ in 0..3 {
+        // one more for each that is told: the first ones are not told again and again before the last
+        near.open();
+        let mut space = [0; HEADER];
+        assert_eq!(near.records(&mut space), HEADER);
+        told.push(Record::decode(&space).unwrap());
+    }
+    assert_eq!(told, [Record::Open(1), Record::Open(2), Record::Open(3)]);
+}
+
 /// What one end does in a random run.
 #[derive(Clone, Debug)]
 enum Step {
