@@ -244,10 +244,11 @@ impl Sink for TunnelSink {
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
         loop {
             self.tunnel.to_sink.clear();
-            if self.is_raw()? && self.look()? {
-                if let Some((raw, _)) = &mut self.raw {
-                    return raw.file.watch(bell);
-                }
+            if self.is_raw()?
+                && self.look()?
+                && let Some((raw, _)) = &mut self.raw
+            {
+                return raw.file.watch(bell);
             }
             if self.listen(Some(bell))? {
                 return Ok(());
