@@ -10,6 +10,7 @@
 //! Pure: whoever owns the socket reads, gives the bytes and asks. What follows the message is kept for the frames'
 //! reader ([`Hearing::rest`]). A peer decides nothing here but its own fate: not the memory used, nor the time.
 
+use super::breach::Breach;
 use super::hello::{Expectations, HELLO_MAX, Hello, HelloError, Refusal, Reply, Welcome, check};
 use super::links::LossReason;
 use std::time::{Duration, Instant};
@@ -98,10 +99,8 @@ impl Hearing {
         match self.reply() {
             Ok(None) => Ok(None),
             Ok(Some(Reply::Welcome(welcome))) => Ok(Some(welcome)),
-            Ok(Some(Reply::Refusal(_))) => {
-                Err(LossReason::Breach("refused a connection that it had asked for".into()))
-            }
-            Err(error) => Err(LossReason::Breach(format!("sent no welcome: {error}"))),
+            Ok(Some(Reply::Refusal(_))) => Err(LossReason::Breach(Breach::RefusedItsOwn)),
+            Err(error) => Err(LossReason::Breach(Breach::NoWelcome(error))),
         }
     }
 

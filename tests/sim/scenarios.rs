@@ -67,7 +67,7 @@ fn a_healthy_run_uses_its_links_and_loses_no_connection() {
     let mut world = world(&[(2e6, 0.01); 2], 4, 8 << 20);
     completes(&mut world, 6.0);
     assert!(losses(&world).is_empty(), "{:?}", losses(&world));
-    assert!(world.ends[DIALS].session.sending().unwrap().stats().sender.bytes_again < 1 << 18);
+    assert!(world.ends[DIALS].session.sending().unwrap().sender().stats().bytes_again < 1 << 18);
 }
 
 #[test]
@@ -257,8 +257,8 @@ fn damaged(every: u64) -> World {
 fn a_damaged_leg_is_sent_again() {
     let mut world = damaged(10);
     completes(&mut world, 10.0);
-    let stats = world.ends[DIALS].session.sending().unwrap().stats();
-    assert!(stats.sender.damaged >= 5 && stats.sender.legs_again >= 5, "{stats:?}");
+    let stats = world.ends[DIALS].session.sending().unwrap().sender().stats();
+    assert!(stats.damaged >= 5 && stats.legs_again >= 5, "{stats:?}");
     assert!(world.ends[DIALS].losses.is_empty());
 }
 

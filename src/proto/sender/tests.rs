@@ -27,41 +27,46 @@ fn push(sender: &mut Sender, legs: u64) {
 }
 
 /// One with places for these connections.
-fn new_sender(workers: usize) -> Sender {
-    Sender::new(workers, u64::MAX)
+fn new_sender(connections: usize) -> Sender {
+    Sender::new(connections, u64::MAX)
 }
 
 /// A connection is up, and its welcome is the latest word.
-fn attach(sender: &mut Sender, worker: usize, next: u64, edge: Edge) -> Result<bool, Breach> {
-    sender.attach(worker, sender.head(), next, edge)
+/// In legs.
+fn progress(pushed: u64, sent: u64, delivered: u64) -> Progress {
+    Progress { pushed: pushed * LEN, sent: sent * LEN, delivered: delivered * LEN }
+}
+
+fn attach(sender: &mut Sender, connection: usize, next: u64, edge: Edge) -> Result<bool, Breach> {
+    sender.attach(connection, sender.head(), next, edge)
 }
 
 /// Connections that are all up, with an open window, and `legs` waiting.
-fn sender(workers: usize, legs: u64) -> (Sender, Instant) {
-    let mut sender = new_sender(workers);
-    for worker in 0..workers {
-        assert_eq!(attach(&mut sender, worker, 0, OPEN), Ok(true));
+fn sender(connections: usize, legs: u64) -> (Sender, Instant) {
+    let mut sender = new_sender(connections);
+    for connection in 0..connections {
+        assert_eq!(attach(&mut sender, connection, 0, OPEN), Ok(true));
     }
     push(&mut sender, legs);
     (sender, Instant::now())
 }
 
 /// The next leg for this connection.
-fn take_leg(sender: &mut Sender, now: Instant, worker: usize) -> Option<Leg> {
-    sender.take(now, worker, 1 << worker)
+fn take_leg(sender: &mut Sender, now: Instant, connection: usize) -> Option<Leg> {
+    sender.take(now, connection, ConnectionSet::of(connection))
 }
 
-fn take(sender: &mut Sender, now: Instant, worker: usize) -> Option<u64> {
-    take_leg(sender, now, worker).map(|leg| leg.sequence)
+fn take(sender: &mut Sender, now: Instant, connection: usize) -> Option<u64> {
+    take_leg(sender, now, connection).map(|leg| leg.sequence)
 }
 
 /// All that this connection is given now.
-fn take_all(sender: &mut Sender, now: Instant, worker: usize) -> Vec<u64> {
-    std::iter::from_fn(|| take(sender, now, worker)).collect()
+fn take_all(sender: &mut Sender, now: Instant, connection: usize) -> Vec<u64> {
+    std::iter::from_fn(|| take(sender, now, connection)).collect()
 }
 
-fn take_some(sender: &mut Sender, now: Instant, worker: usize, legs: usize) -> Vec<u64> {
-    (0..legs).filter_map(|_| take(sender, now, worker)).collect()
+fn take_some(sender: &mut Sender, now: Instant, connection: usize, legs: usize) -> Vec<u64> {
+    (0..legs).filter_map(|_| take(sender, now, connection)).collect()
 }
 
 // ---- the window ---------------------------------------------------------------------------------------
@@ -76,7 +81,7 @@ fn nothing_is_sent_at_or_beyond_the_edge() {
     assert!(s.is_shut());
     s.ack(now, 0, &Ack { edge: edge(3 * LEN), ..ack(0, 0) }).unwrap();
     assert_eq!(take_all(&mut s, now, 0), [2]);
-    assert_eq!(s.bytes(), (5 * LEN, 3 * LEN, 0));
+    assert_eq!(s.progress(), progress(5, 3, 0));
 }
 
 #[test]
@@ -142,7 +147,7 @@ fn every_leg_is_received_once_however_often_it_is_confirmed() {
     assert_eq!((by_count.legs, by_count.bytes), (1, LEN));
     let by_head = s.ack(now, 0, &ack(2, 1)).unwrap();
     assert_eq!((by_head.legs, by_head.bytes), (1, LEN), "leg 0 by its count, and not again by the head");
-    assert_eq!(s.ack(now, 1, &ack(2, 1)), Ok(Progress::default()));
+    assert_eq!(s.ack(now, 1, &ack(2, 1)), Ok(Acked::default()));
 }
 
 #[test]
@@ -159,7 +164,7 @@ fn an_ack_beyond_what_was_sent_is_a_breach_and_frees_nothing() {
     let delivered = Ack { delivered: 2 * LEN + 1, ..ack(2, 1) };
     assert_eq!(s.ack(now, 0, &delivered), Err(Breach::BeyondSent));
     assert!(s.ack(now, 0, &ack(0, u64::MAX)).is_err());
-    assert_eq!((s.head(), s.bytes(), s.has_received()), (0, (4 * LEN, 2 * LEN, 0), false));
+    assert_eq!((s.head(), s.progress(), s.has_received()), (0, progress(4, 2, 0), false));
     assert!(!s.is_idle(0) && s.is_shut(), "the edge in a lying ack is not believed either");
     assert_eq!(s.detach(0), 1);
 }
@@ -171,9 +176,9 @@ fn old_acks_are_normal() {
     take_some(&mut s, now, 1, 2);
     s.ack(now, 0, &Ack { delivered: LEN, ..ack(2, 2) }).unwrap();
     let old = Ack { next: 0, delivered: 0, edge: edge(5), count: 1, blocked_ms: 0 };
-    assert_eq!(s.ack(now, 0, &old), Ok(Progress::default()));
-    assert_eq!((s.head(), s.bytes().2), (2, LEN));
-    assert_eq!(s.ack(now, 1, &Ack { count: 0, ..old }), Ok(Progress::default()));
+    assert_eq!(s.ack(now, 0, &old), Ok(Acked::default()));
+    assert_eq!((s.head(), s.progress().delivered), (2, LEN));
+    assert_eq!(s.ack(now, 1, &Ack { count: 0, ..old }), Ok(Acked::default()));
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn an_ack_after_the_connection_is_gone_means_nothing() {
     let (mut s, now) = sender(1, 1);
     take_some(&mut s, now, 0, 1);
     s.detach(0);
-    assert_eq!(s.ack(now, 0, &ack(1, 1)), Ok(Progress::default()));
+    assert_eq!(s.ack(now, 0, &ack(1, 1)), Ok(Acked::default()));
     assert_eq!(s.head(), 0);
 }
 
@@ -193,8 +198,8 @@ fn an_opening_window_and_a_delivery_are_movement_without_legs() {
     take_some(&mut s, now, 0, 1);
     assert!(s.ack(now, 0, &Ack { edge: edge(LEN), ..ack(1, 1) }).unwrap().moved);
     let taken = Ack { delivered: LEN, edge: edge(LEN), ..ack(1, 1) };
-    assert_eq!(s.ack(now, 0, &taken), Ok(Progress { legs: 0, bytes: 0, moved: true }));
-    assert_eq!(s.ack(now, 0, &taken), Ok(Progress::default()));
+    assert_eq!(s.ack(now, 0, &taken), Ok(Acked { legs: 0, bytes: 0, moved: true }));
+    assert_eq!(s.ack(now, 0, &taken), Ok(Acked::default()));
     assert!(s.ack(now, 0, &Ack { edge: edge(2 * LEN), ..taken }).unwrap().moved);
 }
 
@@ -203,8 +208,8 @@ fn an_opening_window_and_a_delivery_are_movement_without_legs() {
 #[test]
 fn what_a_lost_connection_carried_goes_again_in_order_before_fresh_legs() {
     let (mut s, now) = sender(3, 8);
-    for (worker, expected) in [(0, 0), (1, 1), (0, 2), (1, 3), (0, 4)] {
-        assert_eq!(take(&mut s, now, worker), Some(expected));
+    for (connection, expected) in [(0, 0), (1, 1), (0, 2), (1, 3), (0, 4)] {
+        assert_eq!(take(&mut s, now, connection), Some(expected));
     }
     s.ack(now, 0, &ack(1, 1)).unwrap();
     assert_eq!(s.detach(0), 2, "legs 2 and 4; leg 0 is received");
@@ -291,7 +296,7 @@ fn the_overtaken_head_is_rescued_when_it_is_late() {
     assert_eq!(s.deadline(now + ms(20)), Some(now + ms(1000)));
     assert_eq!(s.rescue(now + ms(1000)), Some((0, 0)));
     assert_eq!(s.rescue(now + ms(1000)), None, "once");
-    assert_eq!(s.avoid(), 0b1, "the connection that holds it");
+    assert_eq!(s.avoid(), ConnectionSet::of(0), "the connection that holds it");
     assert_eq!(take_all(&mut s, now + ms(1000), 1), [0, 1, 2, 4, 5], "all that the slow one holds, in order");
     assert_eq!((s.stats().rescues, s.stats().legs_again), (1, 3));
 }
@@ -404,8 +409,8 @@ fn at_the_end_a_fast_connection_takes_over_before_the_slow_one_is_late() {
 #[test]
 fn stragglers_wait_for_legs_that_must_go_again() {
     let (mut s, now) = sender(3, 3);
-    for worker in 0..3 {
-        take_some(&mut s, now, worker, 1);
+    for connection in 0..3 {
+        take_some(&mut s, now, connection, 1);
     }
     s.end();
     s.detach(2);
@@ -440,9 +445,9 @@ fn a_damaged_leg_goes_where_it_was_damaged_if_there_is_nowhere_else() {
 fn the_fourth_failure_of_a_leg_is_the_last() {
     let (mut s, now) = sender(2, 1);
     for turn in 0..4 {
-        let worker = turn % 2;
-        assert_eq!(take(&mut s, now, worker), Some(0));
-        assert_eq!(s.nack(worker, 0), Ok(turn < 3), "failure {}", turn + 1);
+        let connection = turn % 2;
+        assert_eq!(take(&mut s, now, connection), Some(0));
+        assert_eq!(s.nack(connection, 0), Ok(turn < 3), "failure {}", turn + 1);
     }
 }
 
@@ -546,17 +551,17 @@ const WORKERS: usize = 3;
 const WINDOW: u64 = 300;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let worker = || 0..WORKERS;
+    let connection = || 0..WORKERS;
     let step = prop_oneof![
         3 => (1usize..80).prop_map(Step::Push),
-        6 => worker().prop_map(Step::Take),
-        6 => worker().prop_map(Step::Arrive),
-        1 => worker().prop_map(Step::Damage),
+        6 => connection().prop_map(Step::Take),
+        6 => connection().prop_map(Step::Arrive),
+        1 => connection().prop_map(Step::Damage),
         2 => Just(Step::Deliver),
-        4 => worker().prop_map(Step::Ack),
-        1 => (worker(), any::<prop::sample::Index>()).prop_map(|(w, i)| Step::OldAck(w, i)),
-        1 => worker().prop_map(Step::Kill),
-        2 => worker().prop_map(Step::Connect),
+        4 => connection().prop_map(Step::Ack),
+        1 => (connection(), any::<prop::sample::Index>()).prop_map(|(w, i)| Step::OldAck(w, i)),
+        1 => connection().prop_map(Step::Kill),
+        2 => connection().prop_map(Step::Connect),
         1 => (1u64..3000).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 0..300)
@@ -603,28 +608,28 @@ impl Model {
                 self.pushed.extend(&piece);
                 self.sender.push(Arc::new(piece));
             }
-            Step::Take(worker) => self.take(worker)?,
-            Step::Arrive(worker) => self.arrive(worker)?,
-            Step::Damage(worker) => self.damage(worker)?,
+            Step::Take(connection) => self.take(connection)?,
+            Step::Arrive(connection) => self.arrive(connection)?,
+            Step::Damage(connection) => self.damage(connection)?,
             Step::Deliver => {
                 if let Some(len) = self.waiting.pop_front() {
                     self.receiver.delivered(1, len);
                 }
             }
-            Step::Ack(worker) => self.ack(worker)?,
-            Step::OldAck(worker, index) => {
-                if self.wires[worker].is_some() && !self.acks[worker].is_empty() {
-                    let old = *index.get(&self.acks[worker]);
-                    prop_assert!(self.sender.ack(self.now, worker, &old).is_ok());
+            Step::Ack(connection) => self.ack(connection)?,
+            Step::OldAck(connection, index) => {
+                if self.wires[connection].is_some() && !self.acks[connection].is_empty() {
+                    let old = *index.get(&self.acks[connection]);
+                    prop_assert!(self.sender.ack(self.now, connection, &old).is_ok());
                 }
             }
-            Step::Kill(worker) => {
-                self.wires[worker] = None;
-                self.sender.detach(worker);
+            Step::Kill(connection) => {
+                self.wires[connection] = None;
+                self.sender.detach(connection);
             }
-            Step::Connect(worker) => {
-                if self.wires[worker].is_none() {
-                    self.connect(worker)?;
+            Step::Connect(connection) => {
+                if self.wires[connection].is_none() {
+                    self.connect(connection)?;
                 }
             }
             Step::Wait(millis) => {
@@ -635,34 +640,34 @@ impl Model {
         self.holds()
     }
 
-    fn connect(&mut self, worker: usize) -> Result<(), TestCaseError> {
+    fn connect(&mut self, connection: usize) -> Result<(), TestCaseError> {
         let told = self.receiver.edge();
-        prop_assert_eq!(attach(&mut self.sender, worker, self.receiver.next(), told), Ok(true));
-        self.wires[worker] = Some(VecDeque::new());
-        self.counts[worker] = 0;
-        self.acks[worker].clear();
+        prop_assert_eq!(attach(&mut self.sender, connection, self.receiver.next(), told), Ok(true));
+        self.wires[connection] = Some(VecDeque::new());
+        self.counts[connection] = 0;
+        self.acks[connection].clear();
         self.told = told;
         Ok(())
     }
 
-    fn take(&mut self, worker: usize) -> Result<(), TestCaseError> {
-        let Some(leg) = take_leg(&mut self.sender, self.now, worker) else { return Ok(()) };
+    fn take(&mut self, connection: usize) -> Result<(), TestCaseError> {
+        let Some(leg) = take_leg(&mut self.sender, self.now, connection) else { return Ok(()) };
         prop_assert!(
             leg.range().end <= self.told.bytes && leg.sequence < self.told.legs,
             "beyond the window"
         );
         let range = leg.offset as usize..leg.range().end as usize;
         prop_assert_eq!(leg.bytes(), &self.pushed[range]);
-        match self.wires[worker].as_mut() {
+        match self.wires[connection].as_mut() {
             Some(wire) => wire.push_back(leg),
             None => prop_assert!(false, "given to a connection that is gone"),
         }
         Ok(())
     }
 
-    fn arrive(&mut self, worker: usize) -> Result<(), TestCaseError> {
-        let Some(leg) = self.wires[worker].as_mut().and_then(VecDeque::pop_front) else { return Ok(()) };
-        self.counts[worker] += 1;
+    fn arrive(&mut self, connection: usize) -> Result<(), TestCaseError> {
+        let Some(leg) = self.wires[connection].as_mut().and_then(VecDeque::pop_front) else { return Ok(()) };
+        self.counts[connection] += 1;
         if self.receiver.leg(leg).map_err(|e| TestCaseError::fail(e.to_string()))? == Arrival::InOrder {
             while let Some(leg) = self.receiver.next_ready() {
                 self.waiting.push_back(leg.len());
@@ -673,34 +678,34 @@ impl Model {
     }
 
     /// The leg arrives, but damaged: a nack, and only then an ack that counts it.
-    fn damage(&mut self, worker: usize) -> Result<(), TestCaseError> {
-        let Some(leg) = self.wires[worker].as_mut().and_then(VecDeque::pop_front) else { return Ok(()) };
-        prop_assert!(self.sender.nack(worker, leg.sequence).is_ok());
-        self.counts[worker] += 1;
-        self.ack(worker)
+    fn damage(&mut self, connection: usize) -> Result<(), TestCaseError> {
+        let Some(leg) = self.wires[connection].as_mut().and_then(VecDeque::pop_front) else { return Ok(()) };
+        prop_assert!(self.sender.nack(connection, leg.sequence).is_ok());
+        self.counts[connection] += 1;
+        self.ack(connection)
     }
 
-    fn ack(&mut self, worker: usize) -> Result<(), TestCaseError> {
-        if self.wires[worker].is_none() {
+    fn ack(&mut self, connection: usize) -> Result<(), TestCaseError> {
+        if self.wires[connection].is_none() {
             return Ok(());
         }
         let ack = Ack {
             next: self.receiver.next(),
             delivered: self.receiver.delivered_bytes(),
             edge: self.receiver.edge(),
-            count: self.counts[worker],
+            count: self.counts[connection],
             blocked_ms: 0,
         };
-        self.acks[worker].push(ack);
+        self.acks[connection].push(ack);
         self.told = ack.edge;
-        prop_assert!(self.sender.ack(self.now, worker, &ack).is_ok());
+        prop_assert!(self.sender.ack(self.now, connection, &ack).is_ok());
         Ok(())
     }
 
     fn holds(&self) -> Result<(), TestCaseError> {
         prop_assert!(self.output == self.pushed[..self.output.len()], "the output is no prefix of the input");
         prop_assert!(self.sender.head() <= self.receiver.next(), "a leg was dropped before it was received");
-        let (pushed, sent, delivered) = self.sender.bytes();
+        let Progress { pushed, sent, delivered } = self.sender.progress();
         prop_assert!(delivered <= sent && sent <= pushed && sent <= self.told.bytes);
         Ok(())
     }
@@ -710,9 +715,11 @@ impl Model {
         self.sender.end();
         let rounds = self.pushed.len() * 2 + 10;
         for _ in 0..rounds {
-            for worker in 0..WORKERS {
-                self.step(Step::Connect(worker))?;
-                for step in [Step::Take(worker), Step::Arrive(worker), Step::Deliver, Step::Ack(worker)] {
+            for connection in 0..WORKERS {
+                self.step(Step::Connect(connection))?;
+                for step in
+                    [Step::Take(connection), Step::Arrive(connection), Step::Deliver, Step::Ack(connection)]
+                {
                     self.step(step)?;
                 }
             }
@@ -742,8 +749,8 @@ proptest! {
 fn what_starves_the_output_is_tried_on_one_unknown_connection_at_a_time() {
     const SECOND: Duration = Duration::from_secs(1);
     let (mut sender, start) = (new_sender(4), Instant::now());
-    for worker in 0..4 {
-        assert_eq!(attach(&mut sender, worker, 0, edge(2 * LEN)), Ok(true));
+    for connection in 0..4 {
+        assert_eq!(attach(&mut sender, connection, 0, edge(2 * LEN)), Ok(true));
     }
     push(&mut sender, 3);
     assert_eq!(take(&mut sender, start, 0), Some(0));
@@ -751,15 +758,16 @@ fn what_starves_the_output_is_tried_on_one_unknown_connection_at_a_time() {
     let now = start + 3 * SECOND;
     sender.ack(now, 0, &slow).unwrap();
     assert_eq!(take(&mut sender, now, 0), Some(1), "which will take it 3 s, and the window is shut");
-    let mates = 0b1110;
-    let tried = (1..4).filter(|worker| sender.take(now, *worker, mates).is_some()).collect::<Vec<_>>();
+    let mates: ConnectionSet = (1..4).collect();
+    let tried =
+        (1..4).filter(|connection| sender.take(now, *connection, mates).is_some()).collect::<Vec<_>>();
     assert_eq!(tried, [1]);
 }
 
 #[test]
 fn a_suspect_does_not_keep_its_link_from_helping() {
     let (mut sender, start) = sender(4, 2);
-    let (first, second) = (0b0011, 0b1100);
+    let (first, second) = ((0..2).collect(), (2..4).collect());
     assert_eq!(sender.take(start, 0, first).map(|leg| leg.sequence), Some(0));
     assert_eq!(sender.take(start + ms(1), 2, second).map(|leg| leg.sequence), Some(1));
     sender.round_trip(2, ms(10));

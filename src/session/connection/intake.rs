@@ -4,6 +4,7 @@ use super::seat::SessionDesk;
 use super::writer::is_last_word;
 use crate::chaos::{Harm, Hazard};
 use crate::message;
+use crate::proto::breach::Breach;
 use crate::proto::leg::{Leg, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::session::Place;
@@ -50,7 +51,7 @@ impl Intake for Inbox<'_> {
                 .pool
                 .try_take(header.encoded as usize)
                 .map(Some)
-                .ok_or_else(|| Stop::Lost(LossReason::Breach("sent more than the window holds".into()))),
+                .ok_or_else(|| Stop::Lost(LossReason::Breach(Breach::BeyondMemory))),
         }
     }
 
