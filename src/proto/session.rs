@@ -241,6 +241,10 @@ impl Session {
         if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {
             return breach(format!("sent leg {} beyond the window", header.sequence));
         }
+        // sixteen of them at once are to fit beside the window
+        if header.raw as usize > receiving.leg_max() {
+            return breach(format!("sent a leg of {} bytes, longer than was agreed", header.raw));
+        }
         if header.encoded != header.raw {
             return breach("sent a leg in an encoding that was not agreed".into());
         }

@@ -258,6 +258,8 @@ fn may_end(world: &World) -> Result<(), String> {
                 Code::Complete => {}
                 Code::Corrupt | Code::Incomplete if world.flips >= 4 => {}
                 Code::Incomplete if !forever => {}
+                // a version is believed although its hello may have been damaged
+                _ if world.flips > 0 && ending.sentence.contains("speaks version") => {}
                 code => {
                     let name = ["dialler", "listener"][end.which];
                     return Err(format!("the {name} ends with {code:?}: {}", ending.sentence));
