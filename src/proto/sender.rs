@@ -418,6 +418,7 @@ impl Sender {
             if let Some(held) = self.get_mut(flight.sequence) {
                 held.carriers &= !(1 << worker);
             }
+            self.beaten(now, flight);
             if let Some(len) = self.receive(flight.sequence, Some(flight.sent)) {
                 progress.legs += 1;
                 progress.bytes += len;

@@ -8,7 +8,9 @@
 //!    its connections hold, and these are *suspect*: no new legs until they answer.
 //! 3. A leg never sent, if the window admits it; that is the ordinary case, and not decided here.
 //! 4. A *late copy*: a leg whose latest copy is late. Links other than those that carry it may take it at once,
-//!    its own only after a time that doubles with each copy under way there, those of suspects aside.
+//!    its own only after a time that doubles with each copy under way there, those of suspects aside. When a copy
+//!    is received, those that should have brought the leg long before are suspect too: else a connection that lets
+//!    nothing through would go on taking legs, each of which waits until it is late.
 //! 5. When the output is *starving* for the head, or *the input has ended*: a leg of a slow connection, if this
 //!    one needs less than half the time, or the leg is overdue.
 //!
@@ -16,7 +18,8 @@
 //!
 //! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds: a
 //! connection never gets a second copy of a leg it carries; nor one that it damaged, while another might do
-//! better; and other links come first, for a moment. The first copy wins, the receiver drops the rest.
+//! better; nor a further copy if it is known to be slow, while another is known to be quick; and other links come
+//! first, for a moment. The first copy wins, the receiver drops the rest.
 
 use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
 use super::{Flight, Held, Lane, Sender};
@@ -43,6 +46,25 @@ impl Sender {
         self.again.insert(head);
         self.stats.rescues += 1;
         slow.first().map(|worker| (head, *worker))
+    }
+
+    /// A leg was received: whoever was given it before and should have brought it long ago is suspect.
+    pub(super) fn beaten(&mut self, now: Instant, winner: &Flight) {
+        let Some(held) = self.get(winner.sequence).filter(|held| self.rescues && held.payload.is_some())
+        else {
+            return;
+        };
+        let carriers = held.carriers;
+        let lost = |flight: &Flight| {
+            flight.sequence == winner.sequence
+                && flight.sent < winner.sent
+                && flight.is_overdue(now, grace(true))
+        };
+        for worker in (0..self.lanes.len()).filter(|worker| carriers & 1 << worker != 0) {
+            if self.lanes[worker].as_ref().is_some_and(|lane| lane.flights.iter().any(lost)) {
+                self.suspect(worker);
+            }
+        }
     }
 
     /// No new legs for this connection until it answers; what only it holds is to be sent again.
@@ -139,14 +161,30 @@ impl Sender {
     }
 
     /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
-    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time.
+    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time. One that
+    /// is known to be slow is none while there is a quick one.
     fn suits(&self, now: Instant, worker: usize, mates: u32, held: &Held) -> bool {
         let (own, willing) = (1 << worker, self.willing());
         let sounder = held.damaged_on & own != 0 && willing & !held.damaged_on != 0;
         let elsewhere = held.carriers & mates != 0 && willing & !mates & !held.carriers != 0;
         let here = held.carriers & mates & willing;
         let waited = held.late_among(here).is_none_or(|at| at + OTHER_LINK_FIRST <= now);
-        held.carriers & own == 0 && (waited || !sounder && !elsewhere)
+        let quicker = held.carriers != 0 && self.has_quicker(now, worker, held);
+        held.carriers & own == 0 && (waited || !sounder && !elsewhere) && !quicker
+    }
+
+    /// Whether this connection is known to need long for the leg, and another that has none of it and keeps to its
+    /// pace would need less than half of that.
+    fn has_quicker(&self, now: Instant, worker: usize, held: &Held) -> bool {
+        let need = |pace: &Pace, lane: &Lane| pace.need(lane.bytes_in_flight + held.len);
+        let Some(own) = self.lanes[worker].as_ref().and_then(|lane| need(&lane.pace, lane)) else {
+            return false;
+        };
+        let others =
+            (0..self.lanes.len()).filter(|other| held.carriers & 1 << other == 0 && *other != worker);
+        let quickest =
+            others.filter_map(|other| need(self.steady_pace(now, other)?, self.lanes[other].as_ref()?));
+        own > LATE_UNMEASURED && quickest.min().is_some_and(|quickest| own > quickest * 2)
     }
 
     /// Connections that may be given legs.
