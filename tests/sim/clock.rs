@@ -20,10 +20,7 @@ pub enum Event {
     /// The output of this end has taken the leg it was at.
     Taken(usize),
     /// What is heard on this connection, by this end, has had its time: an answer to a hello, a hello, a welcome.
-    Heard {
-        end: usize,
-        conn: usize,
-    },
+    Heard { end: usize, conn: usize },
     /// A process looks at its connections, unasked.
     Patrol(usize),
     /// A process that has ended is gone, 2 s after its last word at the latest.

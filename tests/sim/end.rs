@@ -149,8 +149,10 @@ impl End {
         let now = net.clock.now;
         for connection in 0..self.lines.len() {
             let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { continue };
-            let silence =
-                Silence { peer: now - line.heard_at, kernel: now - net.conns[line.conn].kernel_at(self.which) };
+            let silence = Silence {
+                peer: now - line.heard_at,
+                kernel: now - net.conns[line.conn].kernel_at(self.which),
+            };
             if self.over.is_some() {
             } else if silence.peer >= REAP && self.session.receiving().is_some() {
                 self.lose(net, connection, &LossReason::Silent);

@@ -148,7 +148,11 @@ impl Imp {
         let hello = Hello {
             session: if lies { Id::new([3; 16]) } else { self.session },
             instance: (lies && self.rng.random()).then(|| Id::new([self.rng.random_range(10..13); 16])),
-            direction: if self.duplex != (lies && self.rng.random()) { Direction::Duplex } else { Direction::Transmit },
+            direction: if self.duplex != (lies && self.rng.random()) {
+                Direction::Duplex
+            } else {
+                Direction::Transmit
+            },
             begun: lies && self.rng.random(),
             checkphrase: (lies && self.rng.random_ratio(1, 4)).then_some(*b"evil"),
             link: self.rng.random_range(0..16),

@@ -3,8 +3,8 @@
 
 use millipede::proto::handshake::Hearing;
 use millipede::proto::links::LossReason;
-use millipede::proto::session::Place;
 use millipede::proto::mailbox::Item;
+use millipede::proto::session::Place;
 use millipede::proto::wire::{self, Frame, LegHeader};
 use std::collections::VecDeque;
 use std::time::Instant;

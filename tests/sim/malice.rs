@@ -95,7 +95,8 @@ fn dials(rng: &mut SmallRng, world: &mut World, duplex: bool) -> Result<(), Stri
         return ends(world, LISTENS);
     }
     world.run(FORGOTTEN, |world| world.ends[LISTENS].gone)?;
-    let waits = world.ends[LISTENS].session.receiving().is_some_and(|receiving| receiving.receiver().is_none());
+    let waits =
+        world.ends[LISTENS].session.receiving().is_some_and(|receiving| receiving.receiver().is_none());
     if waits && world.ends[LISTENS].over.is_none() {
         return succeeds(world);
     }

@@ -148,7 +148,8 @@ impl End {
             Ok(None) => {}
             Ok(Some((welcome, rest))) => {
                 let now = net.clock.now;
-                let taken = if let Stage::Welcomed(hearing) = &line.stage { hearing.taken(now) } else { now - now };
+                let taken =
+                    if let Stage::Welcomed(hearing) = &line.stage { hearing.taken(now) } else { now - now };
                 self.come_up(net, connection, rest);
                 self.welcomed(net, connection, &welcome, now - taken);
                 // what was put there meanwhile

@@ -75,7 +75,9 @@ impl Sink {
         if leg.offset != self.taken {
             return Some(format!("{leg:?} was delivered where byte {} is wanted", self.taken));
         }
-        if self.known && let Some(at) = data::first_wrong(1 - self.end, leg.offset, leg.bytes()) {
+        if self.known
+            && let Some(at) = data::first_wrong(1 - self.end, leg.offset, leg.bytes())
+        {
             return Some(format!("byte {at} of the stream is wrong"));
         }
         if leg.crc.is_some() {

@@ -173,7 +173,8 @@ impl World {
 
     /// Whether every sender knows how its stream went, or nobody is left to tell it.
     pub fn senders_know(&self) -> bool {
-        (0..self.streams()).all(|stream| self.codes(stream)[0].is_some() || self.ends[1 - stream].over.is_some())
+        (0..self.streams())
+            .all(|stream| self.codes(stream)[0].is_some() || self.ends[1 - stream].over.is_some())
     }
 
     /// How the stream of an end was judged there, and where it was received.

@@ -3,9 +3,9 @@
 use super::end::End;
 use super::net::Net;
 use super::world::Mutation;
+use millipede::proto::hello::Reply;
 use millipede::proto::leg::Leg;
 use millipede::proto::mailbox::Item;
-use millipede::proto::hello::Reply;
 use millipede::proto::wire::{Code, Frame, LegFlags, LegHeader, Verdict};
 
 impl End {
