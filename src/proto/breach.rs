@@ -47,6 +47,9 @@ pub enum Breach {
     /// Legs that together need more memory than the window has.
     #[error("sent more than the window holds")]
     BeyondMemory,
+    /// A leg of so many bytes, longer than was agreed.
+    #[error("sent a leg of {0} bytes, longer than was agreed")]
+    TooLong(u32),
     /// A leg in an encoding that was not agreed.
     #[error("sent a leg in an encoding that was not agreed")]
     Encoding,

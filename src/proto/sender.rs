@@ -424,6 +424,7 @@ impl Sender {
             if let Some(held) = self.get_mut(flight.sequence) {
                 held.carriers.remove(connection);
             }
+            self.beaten(now, flight);
             if let Some(len) = self.receive(flight.sequence, Some(flight.sent)) {
                 acked.legs += 1;
                 acked.bytes += len;

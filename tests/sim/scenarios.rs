@@ -277,3 +277,21 @@ fn a_way_there_that_is_dead_is_noticed_though_the_peer_speaks() {
     assert_eq!(world.ends[DIALS].losses, [LossReason::Silent]);
     assert!(world.ends[LISTENS].losses.iter().all(|why| *why != LossReason::Silent));
 }
+
+/// A connection whose way there is dead takes no legs again and again, each of which waits until it is late.
+#[test]
+fn a_connection_that_lets_nothing_through_is_not_fed() {
+    for pick in 0..4 {
+        let mut config = Config::plain(1);
+        config.links = vec![(2e6, s(0.8))];
+        config.buffers[LISTENS] = 512 << 10;
+        config.flows[DIALS].as_mut().unwrap().total = 8 << 20;
+        let mut world = World::new(config);
+        // what was measured on the long way is known of each
+        after(&mut world, 8.0, Fault::Delay { link: 0, delay: s(0.002) });
+        after(&mut world, 8.0, Fault::Forget { pick, ends: [true, false] });
+        completes(&mut world, 100.0);
+        // it is called dead after 15 s only
+        assert!(sink(&world).gap.0 < s(6.0), "a gap of {:?} at the output", sink(&world).gap.0);
+    }
+}

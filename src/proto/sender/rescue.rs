@@ -8,7 +8,9 @@
 //!    its connections hold, and these are *suspect*: no new legs until they answer.
 //! 3. A leg never sent, if the window admits it; that is the ordinary case, and not decided here.
 //! 4. A *late copy*: a leg whose latest copy is late. Links other than those that carry it may take it at once,
-//!    its own only after a time that doubles with each copy under way there, those of suspects aside.
+//!    its own only after a time that doubles with each copy under way there, those of suspects aside. When a copy
+//!    is received, those that should have brought the leg long before are suspect too: else a connection that lets
+//!    nothing through would go on taking legs, each of which waits until it is late.
 //! 5. When the output is *starving* for the head, or *the input has ended*: a leg of a slow connection, if this
 //!    one needs less than half the time, or the leg is overdue.
 //!
@@ -16,7 +18,8 @@
 //!
 //! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds: a
 //! connection never gets a second copy of a leg it carries; nor one that it damaged, while another might do
-//! better; and other links come first, for a moment. The first copy wins, the receiver drops the rest.
+//! better; nor a further copy if it is known to be slow, while another is known to be quick; and other links come
+//! first, for a moment. The first copy wins, the receiver drops the rest.
 
 use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
 use super::super::set::ConnectionSet;
@@ -41,6 +44,25 @@ impl Sender {
         self.again.insert(head);
         self.stats.rescues += 1;
         slow.iter().next().map(|connection| (head, connection))
+    }
+
+    /// A leg was received: whoever was given it before and should have brought it long ago is suspect.
+    pub(super) fn beaten(&mut self, now: Instant, winner: &Flight) {
+        let Some(held) = self.get(winner.sequence).filter(|held| self.rescues && held.payload.is_some())
+        else {
+            return;
+        };
+        let lost = |flight: &Flight| {
+            flight.sequence == winner.sequence
+                && flight.sent < winner.sent
+                && flight.is_overdue(now, grace(true))
+        };
+        for connection in held.carriers.iter() {
+            let carrier = self.connections[connection].as_ref();
+            if carrier.is_some_and(|carrier| carrier.flights.iter().any(lost)) {
+                self.suspect(connection);
+            }
+        }
     }
 
     /// No new legs for this connection until it answers; what only it holds is to be sent again.
@@ -144,7 +166,8 @@ impl Sender {
     }
 
     /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
-    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time.
+    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time. One that
+    /// is known to be slow is none while there is a quick one.
     fn suits(&self, now: Instant, connection: usize, mates: ConnectionSet, held: &Held) -> bool {
         let willing = self.willing();
         let sounder = held.damaged_on.contains(connection) && !(willing - held.damaged_on).is_empty();
@@ -152,7 +175,21 @@ impl Sender {
         let elsewhere = shared && !(willing - mates - held.carriers).is_empty();
         let here = held.carriers & mates & willing;
         let waited = held.late_among(here).is_none_or(|at| at + OTHER_LINK_FIRST <= now);
-        !held.carriers.contains(connection) && (waited || !sounder && !elsewhere)
+        let quicker = !held.carriers.is_empty() && self.has_quicker(now, connection, held);
+        !held.carriers.contains(connection) && (waited || !sounder && !elsewhere) && !quicker
+    }
+
+    /// Whether this connection is known to need long for the leg, and another that has none of it and keeps to its
+    /// pace would need less than half of that.
+    fn has_quicker(&self, now: Instant, connection: usize, held: &Held) -> bool {
+        let need = |pace: &Pace, carrier: &Connection| pace.need(carrier.bytes_in_flight + held.len);
+        let own = self.connections[connection].as_ref().and_then(|carrier| need(&carrier.pace, carrier));
+        let Some(own) = own else { return false };
+        let others = (0..self.connections.len())
+            .filter(|other| !held.carriers.contains(*other) && *other != connection);
+        let quickest =
+            others.filter_map(|other| need(self.steady_pace(now, other)?, self.connections[other].as_ref()?));
+        own > LATE_UNMEASURED && quickest.min().is_some_and(|quickest| own > quickest * 2)
     }
 
     /// Connections that may be given legs.

@@ -779,3 +779,38 @@ fn a_suspect_does_not_keep_its_link_from_helping() {
     let later = late + 2 * LATE_AT_LEAST + ms(1);
     assert_eq!(sender.take(later, 1, first).map(|leg| leg.sequence), Some(0), "its mate is not its link");
 }
+
+#[test]
+fn whoever_a_copy_has_beaten_by_far_gets_nothing_until_it_answers() {
+    let (mut sender, start) = sender(2, 1);
+    assert_eq!(take(&mut sender, start, 0), Some(0));
+    assert_eq!(
+        take(&mut sender, start + LATE_UNMEASURED, 1),
+        Some(0),
+        "late, though nothing has overtaken it"
+    );
+    let won = start + 2 * LATE_UNMEASURED;
+    sender.ack(won, 1, &ack(1, 1)).unwrap();
+    push(&mut sender, 2);
+    assert_eq!((take(&mut sender, won, 0), take(&mut sender, won, 1)), (None, Some(1)));
+    sender.ack(won, 0, &ack(1, 1)).unwrap();
+    assert_eq!(take(&mut sender, won, 0), Some(2));
+}
+
+#[test]
+fn a_slow_connection_leaves_a_further_copy_to_a_quick_one_on_the_link_of_the_first() {
+    let (mut sender, start) = sender(3, 3);
+    let (first, second) = ((0..2).collect(), ConnectionSet::of(2));
+    for (connection, mates) in [(0, first), (1, first), (2, second)] {
+        assert!(sender.take(start, connection, mates).is_some());
+    }
+    sender.ack(start + ms(10), 0, &ack(0, 1)).unwrap();
+    sender.ack(start + ms(10), 1, &ack(0, 1)).unwrap();
+    let now = start + ms(5000);
+    sender.ack(now, 2, &ack(3, 1)).unwrap();
+    push(&mut sender, 1);
+    assert_eq!(sender.take(now, 0, first).map(|leg| leg.sequence), Some(3));
+    let late = now + LATE_UNMEASURED;
+    assert_eq!(sender.take(late, 2, second).map(|leg| leg.sequence), None, "it would need 5 s");
+    assert_eq!(sender.take(late, 1, first).map(|leg| leg.sequence), Some(3));
+}

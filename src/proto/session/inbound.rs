@@ -37,6 +37,8 @@ pub struct Inbound {
     config: InboundConfig,
     /// None until its sender is known.
     receiver: Option<Receiver>,
+    /// The largest leg that its sender may send.
+    leg_max: usize,
     output: Output,
     /// Set when the stream is judged, and never changed.
     verdict: Option<Verdict>,
@@ -51,6 +53,7 @@ impl Inbound {
         Inbound {
             config,
             receiver: None,
+            leg_max: 0,
             output: Output::Open,
             verdict: None,
             last_word: LastWord::default(),
@@ -61,7 +64,8 @@ impl Inbound {
     /// The sender is known, and has this much memory for legs, or is not known yet and may have any.
     pub fn begin(&mut self, peer_buffer: u64) {
         let buffer = self.config.buffer;
-        self.receiver = Some(Receiver::new(window(buffer, leg_max(buffer, peer_buffer))));
+        self.leg_max = leg_max(buffer, peer_buffer);
+        self.receiver = Some(Receiver::new(window(buffer, self.leg_max)));
     }
 
     /// The sender went away before anything came. Another may begin.
@@ -94,6 +98,10 @@ impl Inbound {
         }
         if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {
             return Err(Breach::BeyondWindow(header.sequence));
+        }
+        // sixteen of them at once are to fit beside the window
+        if header.raw as usize > self.leg_max {
+            return Err(Breach::TooLong(header.raw));
         }
         if header.encoded != header.raw {
             return Err(Breach::Encoding);
