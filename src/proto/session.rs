@@ -478,3 +478,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -426,7 +426,7 @@ fn a_damaged_leg_is_not_received_when_it_is_counted() {
     assert_eq!(s.nack(0, 0), Ok(true));
     let progress = s.ack(now, 0, &ack(0, 2)).unwrap();
     assert_eq!((progress.legs, s.head(), s.is_idle(0)), (1, 0, true), "leg 1 alone");
-    assert_eq!(take_all(&mut s, now, 0), [], "not the same connection again");
+    assert!(take_all(&mut s, now, 0).is_empty(), "not the same connection again");
     assert_eq!(take_all(&mut s, now, 1), [0]);
     s.ack(now, 1, &ack(0, 1)).unwrap();
     assert_eq!((s.head(), s.stats().damaged), (2, 1));

@@ -89,7 +89,8 @@ impl Session {
             self.receiving.as_ref().and_then(|receiving| receiving.verdict_when_failed(status, sentence));
         match verdict {
             Some(verdict) => self.speak_verdict(now, verdict),
-            None => self.fail_stream(now, Way::In, Outcome::here(status, sentence)),
+            None if self.is_going(Way::In) => self.fail_stream(now, Way::In, Outcome::here(status, sentence)),
+            None => {}
         }
         self.step(now);
     }

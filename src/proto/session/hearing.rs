@@ -88,12 +88,14 @@ impl Session {
             Frame::Verdict(_) if is_done => self.post(now, connection, Frame::Bye),
             Frame::Verdict(verdict) if is_up => self.hear_verdict(now, connection, verdict),
             Frame::Ack(ack) if is_up && !is_done => {
-                if sending.acked(now, connection, &ack)? {
+                let moved = sending.acked(now, connection, &ack)?;
+                if moved {
                     self.works(connection);
                 }
             }
             Frame::Nack { sequence } if is_up && !is_done => {
-                if !sending.nacked(connection, sequence)? {
+                let bearable = sending.nacked(connection, sequence)?;
+                if !bearable {
                     let why =
                         format!("leg {sequence} arrived damaged again and again; the path corrupts data");
                     self.fail_stream(now, Way::Out, Outcome::here(Status::Corrupt, why));

@@ -51,7 +51,7 @@ impl Intake for Inbox<'_> {
                 .pool
                 .try_take(header.encoded as usize)
                 .map(Some)
-                .ok_or_else(|| Stop::Lost(LossReason::Breach(Breach::BeyondMemory))),
+                .ok_or(Stop::Lost(LossReason::Breach(Breach::BeyondMemory))),
         }
     }
 
