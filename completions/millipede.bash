@@ -1,24 +1,79 @@
-# bash completion for millipede; made by its tests from its words
+# bash completion for millipede; made from src/cli/words.rs by its tests
 _millipede() {
-    local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} second=
-    ((COMP_CWORD < 2)) || second=${COMP_WORDS[COMP_CWORD - 2]}
-    local words='rx tx via duplex threads checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate chaos buffer patience progress quiet size verbose help version'
+    local words='rx tx via ipv4 ipv6 duplex threads checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate chaos buffer patience progress quiet size verbose help version'
+    local wants=word after argument current word known i
+    local -a arguments=()
+    # bash also cuts at colons and equals signs: what was typed without a space before it is one argument,
+    # except that "--word=value" is two
+    local rest=${COMP_LINE#*"${COMP_WORDS[0]}"}
+    for ((i = 1; i <= COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]} known=$((${#arguments[@]} - 1))
+        if ((known >= 0)) && [[ $word == = && $rest != [[:space:]]* && ${arguments[known]} == --* ]]; then
+            ((i < COMP_CWORD)) || arguments+=("")
+        elif ((known >= 0)) && [[ $rest != [[:space:]]* && ($word == :* || ${arguments[known]} == *:) ]]; then
+            arguments[known]+=$word
+        else
+            arguments+=("$word")
+        fi
+        rest=${rest#*"$word"}
+    done
+    known=$((${#arguments[@]} - 1)) current=${arguments[known]}
+    local joined='^(\[.*\]|[^:]+):[0-9]+$' number='^[0-9]+$'
+    for argument in "${arguments[@]:0:known}"; do
+        if [[ $wants == file ]]; then
+            wants=$after
+            continue
+        fi
+        argument=${argument//[\"\']/}
+        case $argument in
+            [\<\>]* | [0-9\&][\<\>]*)
+                after=$wants wants=file
+                continue
+                ;;
+        esac
+        case $wants in
+            word) ;;
+            host | address)
+                if [[ $argument =~ $joined || ($wants == address && $argument =~ $number) ]]; then
+                    wants=word
+                else
+                    wants=port
+                fi
+                continue
+                ;;
+            *)
+                wants=word
+                continue
+                ;;
+        esac
+        case ${argument#--} in
+            tx | initiate) wants=host ;;
+            rx | terminate) wants=address ;;
+            exec) wants=command ;;
+            via) wants=interface ;;
+            congestion) wants=algorithm ;;
+            threads | checkphrase | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) wants=value ;;
+        esac
+    done
+
     COMPREPLY=()
-    case ${second#--} in
-        tx | initiate) return ;;
-    esac
-    case ${before#--} in
-        tx | initiate) COMPREPLY=($(compgen -A hostname -- "$current")) ;;
-        via) COMPREPLY=($(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$current")) ;;
-        exec) COMPREPLY=($(compgen -c -- "$current")) ;;
-        congestion)
-            local known=/proc/sys/net/ipv4/tcp_available_congestion_control
-            COMPREPLY=($(compgen -W "$(cat $known 2>/dev/null)" -- "$current"))
-            ;;
-        rx | threads | checkphrase | terminate | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) ;;
-        *)
+    case $wants in
+        file) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
+        word)
             [[ $current != -* ]] || words=" $words" words=${words// / --}
             COMPREPLY=($(compgen -W "$words" -- "$current"))
+            ;;
+        host | address) [[ $current == *:* ]] || COMPREPLY=($(compgen -A hostname -- "$current")) ;;
+        interface) COMPREPLY=($(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$current")) ;;
+        command)
+            case $current in
+                *[[:space:]]*) compopt -o default 2>/dev/null ;;
+                *) COMPREPLY=($(compgen -c -- "${current#[\"\']}")) ;;
+            esac
+            ;;
+        algorithm)
+            known=/proc/sys/net/ipv4/tcp_available_congestion_control
+            COMPREPLY=($(compgen -W "$(cat $known 2>/dev/null)" -- "$current"))
             ;;
     esac
 }

@@ -11,7 +11,11 @@ use millipede::error::Status;
 use millipede::message;
 use millipede::plan::{Plan, Progress};
 use millipede::run::{self, signals};
+use millipede::sys::refusal::Allocator;
 use millipede::sys::signal::end_by;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {

@@ -7,7 +7,7 @@
 pub use crate::proto::waiting::Patience;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Memory for legs per direction, unless `buffer` is given: enough for 1 Gbit/s at a second of round trip.
 pub const BUFFER_DEFAULT: u64 = 128 << 20;
@@ -72,7 +72,7 @@ pub struct Common {
     pub verbose: u8,
     /// Whether there is a live line.
     pub progress: Progress,
-    /// What the user says that the stream's size is, in bytes; never 0.
+    /// What the user says that the stream's size is, in bytes.
     pub size: Option<u64>,
 }
 
@@ -93,17 +93,12 @@ pub enum Progress {
 pub enum EdgePlan {
     /// Standard input and output.
     Stdio,
-    /// TCP connections accepted here.
-    Terminate {
-        /// The address to listen on; loopback unless given.
-        address: IpAddr,
-        /// The port to listen on; 0 takes a free one.
-        port: u16,
-    },
+    /// TCP connections accepted here; on loopback unless an address is given.
+    Terminate(ListenPlan),
     /// TCP connections opened when the far side has one.
     Initiate {
-        /// The host to connect to: a name or an address, never empty.
-        host: String,
+        /// The host to connect to.
+        host: Host,
         /// Its port, never 0.
         port: u16,
     },
@@ -114,13 +109,83 @@ pub enum EdgePlan {
     },
 }
 
+/// Which version of IP may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Both.
+    #[default]
+    Any,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+}
+
+impl Family {
+    /// Whether an address is of it; one that is mapped from IPv4 is IPv4.
+    pub fn has(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => address.to_canonical().is_ipv4(),
+            Self::V6 => address.to_canonical().is_ipv6(),
+        }
+    }
+}
+
+/// A host as the user named it, and displayed as that. Not resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// An IP address; never one that is mapped from IPv4. Link-local IPv6 only with [`LinkPlan::via`].
+    Address(IpAddr),
+    /// An IPv6 address on one network interface of this host.
+    Scoped {
+        /// The address.
+        address: Ipv6Addr,
+        /// The interface's name or number, never empty.
+        interface: String,
+    },
+    /// A name.
+    Name {
+        /// The name, never empty.
+        name: String,
+        /// Which of its addresses count.
+        family: Family,
+    },
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Scoped { address, interface } => write!(f, "{address}%{interface}"),
+            Self::Name { name, .. } => f.write_str(name),
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenPlan {
+    /// On which addresses.
+    pub on: ListenOn,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+}
+
+/// On which addresses to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenOn {
+    /// On all of this host that are of this family.
+    All(Family),
+    /// On this one; of a name, on its first.
+    Host(Host),
+}
+
 /// The receiving direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivePlan {
-    /// The one address to listen on; `None`: all, IPv6 and IPv4.
-    pub address: Option<IpAddr>,
-    /// The port to listen on; 0 takes a free one.
-    pub port: u16,
+    /// Where to listen.
+    pub listen: ListenPlan,
     /// The stream that goes the other way over the same connections, and the congestion control for it. Then the
     /// plan has no other transmitting direction.
     pub duplex: Option<StreamPlan>,
@@ -157,19 +222,20 @@ pub struct TransmitPlan {
 /// A link: one way to the receiver. Displayed as the user typed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkPlan {
-    /// The host to connect to: a name or an address, never empty.
-    pub host: String,
+    /// The host to connect to.
+    pub host: Host,
     /// Its port, never 0.
     pub port: u16,
-    /// The local address or interface that this link is bound to.
+    /// The local address or interface that this link is bound to, never empty; of the same IP version as `host`
+    /// where both are addresses.
     pub via: Option<String>,
 }
 
 impl fmt::Display for LinkPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port)?,
-            false => write!(f, "{}:{}", self.host, self.port)?,
+        match &self.host {
+            Host::Address(IpAddr::V6(_)) | Host::Scoped { .. } => write!(f, "[{}]:{}", self.host, self.port)?,
+            Host::Address(IpAddr::V4(_)) | Host::Name { .. } => write!(f, "{}:{}", self.host, self.port)?,
         }
         self.via.as_ref().map_or(Ok(()), |via| write!(f, " via {via}"))
     }

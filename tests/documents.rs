@@ -1,6 +1,10 @@
-//! The documents agree with the program: words, exit statuses, and the files they name.
+//! The documents agree with the program: words, exit statuses, and the files they name. README's table of words is
+//! made here, from the table in `src/cli/words.rs`; after a change of that: `UPDATE=1 cargo test --test documents`.
 
-use millipede::cli::WORDS;
+#[path = "util/made.rs"]
+mod made;
+
+use millipede::cli::{Side, WORDS, Word};
 use millipede::error::Status;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,12 +27,30 @@ fn table(text: &str, heading: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_readme_has_every_word_as_the_program_shows_it() {
-    let mut listed = table(&read("README.md"), "Words");
-    let mut known: Vec<String> = WORDS.iter().map(|word| word.shown()).collect();
-    listed.sort();
-    known.sort();
-    assert_eq!(listed, known);
+fn the_readme_has_the_table_of_words() {
+    let marks = ["<!-- words: made from src/cli/words.rs", "<!-- words end"];
+    made::compare_section("README.md", marks, &words());
+    let known: Vec<String> = WORDS.iter().map(Word::shown).collect();
+    assert_eq!(table(&read("README.md"), "Words"), known);
+}
+
+/// The table of words: what to type, where it may stand, and the first paragraph of what it does.
+fn words() -> String {
+    let row = |word: &str, side: &str, meaning: &str| format!("| {word:42} | {side:10} | {meaning} |\n");
+    let side = |side| match side {
+        Side::Tx => "tx",
+        Side::Stream => "tx, duplex",
+        Side::Both => "both",
+        Side::Free => "",
+    };
+    let rows = WORDS.iter().map(|word| {
+        let spellings: String =
+            word.spellings().iter().map(|spelling| format!(" Also spelt `{spelling}`.")).collect();
+        let meaning = word.long.split("\n\n").next().unwrap_or_default();
+        row(&format!("`{}`", word.shown()), side(word.side), &format!("{meaning}{spellings}"))
+    });
+    let head = row("word", "side", "meaning") + &row(&"-".repeat(42), &"-".repeat(10), "-------");
+    format!("\n{head}{}\n", rows.collect::<String>())
 }
 
 #[test]

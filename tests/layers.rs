@@ -26,7 +26,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "proto::waiting", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
-    ("cli", &["error", "message", "plan", "proto::leg"]),
+    ("cli", &["sys::limits", "error", "message", "plan", "proto::leg"]),
     ("channel", &["sys", "error", "proto::handshake", "proto::hello", "proto::links"]),
     (
         "endpoint",
@@ -43,7 +43,10 @@ const SEES: &[(&str, &[&str])] = &[
             "endpoint", "session", "wording",
         ],
     ),
-    ("main", &["cli", "endpoint::exec", "error", "message", "plan", "report", "run"]),
+    (
+        "main",
+        &["cli", "endpoint::exec", "error", "message", "plan", "report", "run", "sys::refusal::Allocator"],
+    ),
 ];
 
 /// Where the sources see more than the table says, for now: file and path. Each is a question to whoever owns the

@@ -1,4 +1,11 @@
-//! The manual, the help and the parser have the same words; the manual is well formed, and quotes what is said.
+//! The manual, the help and the parser have the same words; the manual is well formed, and quotes what is said. Its
+//! section WORDS is made here, from the table in `src/cli/words.rs`; after a change of that:
+//! `UPDATE=1 cargo test --test man`.
+
+#[path = "util/made.rs"]
+mod made;
+#[path = "util/mdoc.rs"]
+mod mdoc;
 
 #[path = "util/skip.rs"]
 mod skip;
@@ -45,6 +52,12 @@ fn plain(item: &str) -> String {
 }
 
 #[test]
+fn the_section_of_words_is_made_from_the_table() {
+    let marks = ["words: made from src/cli/words.rs", "words end"];
+    made::compare_section("man/millipede.1", marks, &mdoc::words());
+}
+
+#[test]
 fn manual_help_and_parser_have_the_same_words_in_the_same_form() {
     let mut in_manual: Vec<String> = items(&manual(), "WORDS\n").iter().map(|item| plain(item)).collect();
     let mut known: Vec<String> = WORDS.iter().map(|word| word.shown()).collect();
@@ -69,7 +82,7 @@ fn manual_help_and_parser_have_the_same_words_in_the_same_form() {
 fn the_manual_names_every_spelling_and_every_status() {
     let manual = manual();
     for alias in WORDS.iter().flat_map(|word| word.aliases) {
-        assert!(manual.contains(&format!(".Cm {alias}")), "{alias}");
+        assert!(manual.contains(&format!(".Cm {alias} .")), "{alias}");
     }
     let known: Vec<String> = Status::ALL.iter().map(|status| status.code().to_string()).collect();
     assert_eq!(items(&manual, "EXIT STATUS\n"), known);
@@ -144,8 +157,51 @@ fn the_manual_is_well_formed() {
         return skip::skip("needs mandoc");
     };
     let said = String::from_utf8_lossy(&lint.stdout).into_owned();
-    // that depends on what else is installed
+    // what else is installed; and without a name of our own, groff would put BSD in the footer
+    let known = ["referenced manual not found", "operating system explicitly specified"];
     let faults: Vec<&str> =
-        said.lines().filter(|line| !line.contains("referenced manual not found")).collect();
+        said.lines().filter(|line| !known.iter().any(|known| line.contains(known))).collect();
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn the_manual_names_its_version() {
+    let os = format!(".Os \"millipede {}\"\n", env!("CARGO_PKG_VERSION"));
+    assert!(manual().contains(&os), "it is not {os:?}");
+}
+
+/// As people read it: on a terminal of 80 columns, by either of the two programs that show manuals.
+#[test]
+fn the_manual_fits_a_terminal() {
+    let page = root().join("man/millipede.1");
+    for (program, args) in
+        [("mandoc", &["-Tutf8", "-O", "width=78"][..]), ("groff", &["-mandoc", "-Tutf8", "-rLL=78n", "-P-c"])]
+    {
+        let Ok(shown) = Command::new(program).args(args).arg(&page).output() else {
+            skip::skip(&format!("needs {program}"));
+            continue;
+        };
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        // bold and underlined letters are struck twice
+        let lines: Vec<String> = shown.lines().map(struck_once).collect();
+        assert!(lines.len() > 100, "{program} shows {lines:#?}");
+        let long: Vec<&String> = lines.iter().filter(|line| line.chars().count() > 78).collect();
+        assert!(long.is_empty(), "{program}: {long:#?}");
+        for line in [lines.first(), lines.iter().rfind(|line| !line.is_empty())] {
+            assert!(!line.unwrap().contains("BSD"), "{program}: {line:?}");
+        }
+    }
+}
+
+fn struck_once(line: &str) -> String {
+    let mut shown = String::new();
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\u{8}' => drop(shown.pop()),
+            '\u{1b}' => drop(letters.by_ref().find(char::is_ascii_alphabetic)),
+            letter => shown.push(letter),
+        }
+    }
+    shown
 }

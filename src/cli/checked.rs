@@ -1,23 +1,16 @@
 //! Makes the plan of the words typed, or says which word is wrong and why.
 //!
-//! Every rule between words is here; every rule on one operand is in `value`. A plan that this returns keeps every
-//! promise made at the declarations in [`crate::plan`].
-
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+//! Every rule between words is here or in the table, where clap holds it; every rule on one operand is in `value`. A
+//! plan that this returns keeps every promise made at the declarations in [`crate::plan`].
 
 use super::typed::Typed;
-use super::{Side, WORDS, value};
-use crate::message::LEVEL_MAX;
+use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
-    BUFFER_DEFAULT, BUFFER_MAX, BUFFER_MIN, Common, EdgePlan, LinkPlan, Patience, Plan, Progress,
-    ReceivePlan, StreamPlan, TransmitPlan,
+    BUFFER_DEFAULT, BUFFER_MIN, Common, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan, Plan,
+    Progress, ReceivePlan, StreamPlan, TransmitPlan,
 };
-use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
-
-/// The longest times that can be asked for, in their unit: over a century of patience, over an hour before each
-/// 2 MiB. Adding one to a clock never overflows.
-const TIME_MAX: u64 = u32::MAX as u64;
+use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The words that take the place of stdin and stdout.
 const EDGES: [&str; 3] = ["terminate", "initiate", "exec"];
@@ -50,11 +43,9 @@ fn sides(typed: &Typed) -> Result<(), String> {
     Err("rx or tx is missing: \"rx PORT\" receives, \"tx HOST PORT\" transmits".to_owned())
 }
 
-/// No two words want to be the same end of the stream, or opposites.
+/// The rules between words that depend on a third one; clap holds the others.
 fn conflicts(typed: &Typed) -> Result<(), String> {
-    if typed.given("progress") && typed.given("quiet") {
-        return Err("progress and quiet exclude each other".to_owned());
-    }
+    let edge = EDGES.into_iter().find(|name| typed.given(name));
     if typed.given("duplex") && typed.given("rx") && typed.given("tx") {
         return Err(
             "duplex goes with rx or with tx: one process listens, the other dials, and both streams go \
@@ -62,14 +53,12 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    let generated = (typed.given("tx") || typed.given("duplex")).then_some("prbs");
-    let ends: Vec<_> = EDGES.into_iter().chain(generated).filter(|name| typed.given(name)).collect();
     if typed.given("oneshot") && !typed.given("terminate") && !typed.given("initiate") {
         return Err("oneshot goes with terminate or initiate, and there is neither".to_owned());
     }
-    match ends[..] {
-        [first, second, ..] => {
-            Err(format!("{first} and {second} exclude each other: each is the stream's source"))
+    match edge {
+        Some(edge) if typed.given("prbs") && (typed.given("tx") || typed.given("duplex")) => {
+            Err(format!("{edge} and prbs exclude each other: each is the stream's source"))
         }
         _ => Ok(()),
     }
@@ -77,34 +66,39 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
 
 fn receive(typed: &Typed) -> Result<Option<ReceivePlan>, String> {
     let Some(operands) = typed.operands("rx") else { return Ok(None) };
-    let (address, port) = address_port("rx", &operands)?;
-    let duplex = typed.given("duplex").then(|| stream(typed)).transpose()?;
-    Ok(Some(ReceivePlan { address, port, duplex }))
+    let family = family(typed);
+    let listen = listen("rx", &operands, ListenOn::All(family), family)?;
+    Ok(Some(ReceivePlan { listen, duplex: typed.given("duplex").then(|| stream(typed)) }))
 }
 
 fn transmit(typed: &Typed) -> Result<Option<TransmitPlan>, String> {
     if !typed.given("tx") {
         return Ok(None);
     }
-    let number = |word, range| one(typed, word, |text| value::number(text, range));
-    let most = CONNECTIONS_MAX as u64;
     Ok(Some(TransmitPlan {
         links: links(typed)?,
-        threads: number("threads", 1..=most)?.unwrap_or(most) as usize,
+        threads: typed.one("threads").map_or(CONNECTIONS_MAX, |n: u64| n as usize),
         checksum: typed.given("checksum"),
-        stream: stream(typed)?,
+        stream: stream(typed),
         duplex: typed.given("duplex"),
     }))
 }
 
-fn stream(typed: &Typed) -> Result<StreamPlan, String> {
-    let number = |word, range| one(typed, word, |text| value::number(text, range));
-    Ok(StreamPlan {
-        leglimit: number("leglimit", 0..=u64::MAX / LEG_MAX as u64)?,
-        delayus: number("delayus", 0..=TIME_MAX)?,
-        rate: one(typed, "rate", |text| value::size(text, 1, 1..=u64::MAX))?,
-        congestion: one(typed, "congestion", congestion)?,
-    })
+fn stream(typed: &Typed) -> StreamPlan {
+    StreamPlan {
+        leglimit: typed.one("leglimit"),
+        delayus: typed.one("delayus"),
+        rate: typed.one("rate"),
+        congestion: typed.one("congestion"),
+    }
+}
+
+fn family(typed: &Typed) -> Family {
+    match (typed.given("ipv4"), typed.given("ipv6")) {
+        (true, _) => Family::V4,
+        (_, true) => Family::V6,
+        _ => Family::Any,
+    }
 }
 
 /// Each `tx`, with the `via` that stands between it and the next.
@@ -117,109 +111,104 @@ fn links(typed: &Typed) -> Result<Vec<LinkPlan>, String> {
     if vias.peek().is_some_and(|via| via.0 < first) {
         return Err("via binds the tx before it, and there is none before it".to_owned());
     }
+    let family = family(typed);
     let ends = links.iter().skip(1).map(|next| next.0).chain([usize::MAX]);
     let link = |((_, operands), end): (&(usize, Vec<&str>), usize)| {
-        let via = vias
-            .next_if(|via| via.0 < end)
-            .map(|via| value::host(via.1[0]).map_err(at("via")))
-            .transpose()?;
+        let via = vias.next_if(|via| via.0 < end).map(|via| via.1[0].to_owned());
         if vias.peek().is_some_and(|again| again.0 < end) {
             return Err("via is given twice for one tx".to_owned());
         }
-        let (host, port) = host_port("tx", operands)?;
-        Ok(LinkPlan { host, port, via })
+        link(operands, via, family)
     };
     links.iter().zip(ends).map(link).collect()
 }
 
+fn link(operands: &[&str], via: Option<String>, family: Family) -> Result<LinkPlan, String> {
+    let read = if via.is_some() { value::host } else { value::host_anywhere };
+    let (host, port) = host_port("tx", operands, |text| read(text, family))?;
+    if let (Host::Address(far), Some(Ok(near))) = (&host, via.as_ref().map(|via| via.parse::<IpAddr>()))
+        && far.is_ipv4() != near.to_canonical().is_ipv4()
+    {
+        return Err(format!("via: {near} and {far} are not of the same IP version"));
+    }
+    Ok(LinkPlan { host, port, via })
+}
+
 fn common(typed: &Typed) -> Result<Common, String> {
-    let number = |word, range| one(typed, word, |text| value::number(text, range));
     let edge = edge(typed)?;
-    let tunnel = matches!(edge, EdgePlan::Terminate { .. } | EdgePlan::Initiate { .. });
+    let tunnel = matches!(edge, EdgePlan::Terminate(_) | EdgePlan::Initiate { .. });
     Ok(Common {
-        checkphrase: one(typed, "checkphrase", checkphrase)?,
+        checkphrase: typed.one("checkphrase"),
         charmode: typed.given("charmode") || tunnel,
         oneshot: typed.given("oneshot"),
         edge,
-        prbs: one(typed, "prbs", seed)?,
-        chaos: number("chaos", 2..=u64::MAX)?,
-        buffer: one(typed, "buffer", |text| value::size(text, 1 << 20, BUFFER_MIN..=BUFFER_MAX))?
-            .unwrap_or(BUFFER_DEFAULT),
-        patience: number("patience", 0..=TIME_MAX)?.map(patience),
-        verbose: number("verbose", 0..=LEVEL_MAX.into())?.unwrap_or(0) as u8,
+        prbs: typed.one("prbs").map(|seed: u64| seed as u16),
+        chaos: typed.one("chaos"),
+        buffer: typed
+            .one("buffer")
+            .unwrap_or_else(|| crate::sys::limits::memory_share(BUFFER_DEFAULT, BUFFER_MIN)),
+        patience: typed.one("patience"),
+        verbose: typed.one("verbose").map_or(0, |level: u64| level as u8),
         progress: match (typed.given("progress"), typed.given("quiet")) {
             (true, _) => Progress::Always,
             (_, true) => Progress::Never,
             _ => Progress::Automatic,
         },
-        size: one(typed, "size", |text| value::size(text, 1, 1..=u64::MAX))?,
+        size: typed.one("size"),
     })
 }
 
-/// What takes the place of stdin and stdout; `conflicts` has seen to it that there is one at most.
+/// What takes the place of stdin and stdout; clap has seen to it that there is one at most.
 fn edge(typed: &Typed) -> Result<EdgePlan, String> {
     if let Some(operands) = typed.operands("terminate") {
-        let (address, port) = address_port("terminate", &operands)?;
-        return Ok(EdgePlan::Terminate { address: address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port });
+        let loopback = ListenOn::Host(Host::Address(Ipv4Addr::LOCALHOST.into()));
+        return listen("terminate", &operands, loopback, Family::Any).map(EdgePlan::Terminate);
     }
     if let Some(operands) = typed.operands("initiate") {
-        let (host, port) = host_port("initiate", &operands)?;
+        let read = |text: &str| value::host_anywhere(text, Family::Any);
+        let (host, port) = host_port("initiate", &operands, read)?;
         return Ok(EdgePlan::Initiate { host, port });
     }
-    let command = one(typed, "exec", command)?;
-    Ok(command.map_or(EdgePlan::Stdio, |command| EdgePlan::Exec { command }))
+    Ok(typed.one("exec").map_or(EdgePlan::Stdio, |command| EdgePlan::Exec { command }))
 }
 
-fn patience(seconds: u64) -> Patience {
-    if seconds == 0 { Patience::ForEver } else { Patience::For(Duration::from_secs(seconds)) }
+fn host_port(
+    name: &'static str,
+    operands: &[&str],
+    read: impl Fn(&str) -> Result<Host, String>,
+) -> Result<(Host, u16), String> {
+    let [host, port] = operands else { return Err(wants(name)) };
+    let host = read(host).map_err(at(name))?;
+    Ok((host, value::port(port, 1).map_err(at(name))?))
 }
 
-fn seed(text: &str) -> Result<u16, String> {
-    value::number(text, 0..=u16::MAX.into()).map(|seed| seed as u16)
+/// `[ADDRESS] PORT`, and what it means without an address.
+fn listen(
+    name: &'static str,
+    operands: &[&str],
+    otherwise: ListenOn,
+    family: Family,
+) -> Result<ListenPlan, String> {
+    let (on, port) = match *operands {
+        [address] if address.parse::<IpAddr>().is_ok() => return Err(wants(name)),
+        [port] => (otherwise, port),
+        [address, port] => (on(value::host_anywhere(address, family).map_err(at(name))?, family), port),
+        _ => return Err(wants(name)),
+    };
+    Ok(ListenPlan { on, port: value::port(port, 0).map_err(at(name))? })
 }
 
-fn checkphrase(text: &str) -> Result<[u8; 4], String> {
-    text.as_bytes()
-        .try_into()
-        .map_err(|_| format!("{text:?} has {} bytes: it must have exactly 4", text.len()))
-}
-
-/// A name as the kernel has them: TCP_CA_NAME_MAX is 16, the end included.
-fn congestion(text: &str) -> Result<String, String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    match text.len() {
-        1..=15 if text.chars().all(plain) => Ok(text.to_owned()),
-        _ => Err(format!("{text:?} is no name of a congestion control, such as cubic or bbr")),
+/// The addresses that a host stands for: the unspecified one for all.
+fn on(host: Host, family: Family) -> ListenOn {
+    match host {
+        Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => ListenOn::All(Family::V4),
+        Host::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => ListenOn::All(family),
+        host => ListenOn::Host(host),
     }
 }
 
-fn command(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() { Err("the command is empty".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-/// Reads the operand of a word that has one, if the word was given.
-fn one<T>(
-    typed: &Typed,
-    word: &'static str,
-    read: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    let operand = typed.operands(word).and_then(|operands| operands.first().copied());
-    operand.map(read).transpose().map_err(at(word))
-}
-
-fn host_port(word: &'static str, operands: &[&str]) -> Result<(String, u16), String> {
-    let [host, port] = operands else { return Err(format!("{word} wants HOST PORT")) };
-    let host = value::host(host).map_err(at(word))?;
-    Ok((host, value::port(port, 1).map_err(at(word))?))
-}
-
-fn address_port(word: &'static str, operands: &[&str]) -> Result<(Option<IpAddr>, u16), String> {
-    let (address, port) = match *operands {
-        [port] => (None, port),
-        [address, port] => (Some(value::address(address).map_err(at(word))?), port),
-        _ => return Err(format!("{word} wants [ADDRESS] PORT")),
-    };
-    Ok((address, value::port(port, 0).map_err(at(word))?))
+fn wants(name: &'static str) -> String {
+    word(name).map_or_else(String::new, wrong::wants)
 }
 
 /// Puts the word before what is wrong with its operand.

@@ -29,7 +29,7 @@ pub(super) fn screen() -> String {
     )
 }
 
-/// One word explained.
+/// One word explained, and where there is more.
 pub(super) fn explain(word: &Word) -> String {
     let side = match word.side {
         Side::Tx => "  (with tx)",
@@ -37,20 +37,29 @@ pub(super) fn explain(word: &Word) -> String {
         Side::Both => "  (with rx or tx)",
         Side::Free => "",
     };
-    let spellings: String = word.aliases.iter().map(|alias| format!(" Also spelt {alias}.")).collect();
-    format!("{}{side}\n{}", word.shown(), wrapped(&format!("{}{spellings}", word.long), "  "))
+    let mut text = word.long.replace('`', "");
+    for spelling in word.spellings() {
+        text += &format!(" Also spelt {spelling}.");
+    }
+    let beside = |side: &[Side]| {
+        let words = WORDS.iter().filter(|word| side.contains(&word.side));
+        words.map(|word| word.name).collect::<Vec<_>>().join(", ")
+    };
+    match word.name {
+        "tx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Tx, Side::Stream, Side::Both])),
+        "rx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Both])),
+        _ => {}
+    }
+    text += "\n\n\"millipede help\" shows all words on one screen, \"man millipede\" explains them all.";
+    let paragraphs: Vec<String> = text.split("\n\n").map(|paragraph| wrapped(paragraph, "  ")).collect();
+    format!("{}{side}\n{}", word.shown(), paragraphs.join("\n"))
 }
 
 /// For the command without a word.
 pub(super) fn alone() -> &'static str {
     "usage: millipede rx PORT > FILE         on the host that receives\n\
-     usage: millipede tx HOST PORT < FILE    on the host that sends\n\
+     \x20      millipede tx HOST PORT < FILE    on the host that sends\n\
      \"millipede help\" shows the other words"
-}
-
-/// The program and its version.
-pub(super) fn version() -> String {
-    format!("millipede {}\n", env!("CARGO_PKG_VERSION"))
 }
 
 /// The text in lines that fit, each indented.
@@ -98,9 +107,12 @@ mod tests {
     fn a_word_is_explained_with_its_side_and_spellings() {
         let checksum = explain(word("checksums").unwrap());
         assert!(checksum.starts_with("checksum  (with tx)\n  Sends a CRC-32"), "{checksum}");
+        assert!(!checksum.contains('`'), "{checksum}");
         assert!(checksum.contains("Also spelt checksums."), "{checksum}");
         for word in WORDS {
-            assert!(explain(word).lines().all(|line| line.len() <= COLUMNS), "{}", word.name);
+            let explained = explain(word);
+            assert!(explained.lines().all(|line| line.len() <= COLUMNS), "{}", word.name);
+            assert!(explained.contains("\"millipede help\" shows all words"), "{explained}");
         }
     }
 

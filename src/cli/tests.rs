@@ -1,14 +1,19 @@
 //! Command lines as users type them, and the plans or sentences they become.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{BUFFER_DEFAULT, EdgePlan, LinkPlan, Patience, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::plan::{
+    BUFFER_DEFAULT, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan, Patience, ReceivePlan,
+    StreamPlan, TransmitPlan,
+};
+
+mod addresses;
 
 fn parse_words(words: &[&str]) -> Result<Plan, Stop> {
     parse(words.iter().map(OsString::from))
@@ -32,21 +37,36 @@ fn transmit(line: &str) -> TransmitPlan {
     plan(line).transmit.unwrap()
 }
 
-fn link(host: &str, port: u16) -> LinkPlan {
-    LinkPlan { host: host.to_owned(), port, via: None }
+fn name(name: &str) -> Host {
+    Host::Name { name: name.to_owned(), family: Family::Any }
 }
 
-fn receive(address: Option<IpAddr>, port: u16) -> Option<ReceivePlan> {
-    Some(ReceivePlan { address, port, duplex: None })
+fn address(text: &str) -> Host {
+    Host::Address(text.parse().unwrap())
 }
+
+fn scoped(address: &str, interface: &str) -> Host {
+    Host::Scoped { address: address.parse().unwrap(), interface: interface.to_owned() }
+}
+
+fn link(host: &str, port: u16) -> LinkPlan {
+    LinkPlan { host: name(host), port, via: None }
+}
+
+fn receive(on: ListenOn, port: u16) -> Option<ReceivePlan> {
+    Some(ReceivePlan { listen: ListenPlan { on, port }, duplex: None })
+}
+
+const ALL: ListenOn = ListenOn::All(Family::Any);
 
 #[test]
 fn the_main_job() {
     let rx = plan("rx 8834");
-    assert_eq!(rx.receive, receive(None, 8834));
+    assert_eq!(rx.receive, receive(ALL, 8834));
     assert_eq!(rx.transmit, None);
     let common = &rx.common;
-    assert_eq!((common.buffer, common.patience, common.verbose), (BUFFER_DEFAULT, None, 0));
+    let buffer = crate::sys::limits::memory_share(BUFFER_DEFAULT, crate::plan::BUFFER_MIN);
+    assert_eq!((common.buffer, common.patience, common.verbose), (buffer, None, 0));
     assert_eq!((common.checkphrase, common.charmode, common.prbs, common.chaos), (None, false, None, None));
     assert_eq!(common.edge, EdgePlan::Stdio);
 
@@ -76,35 +96,10 @@ fn words_options_and_equals_signs_are_the_same_in_any_order() {
 }
 
 #[test]
-fn an_address_before_the_port_is_told_from_the_port() {
-    let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    assert_eq!(plan("rx 127.0.0.1 8834").receive, receive(loopback, 8834));
-    assert_eq!(plan("rx ::1 0").receive, receive(Some(IpAddr::V6(Ipv6Addr::LOCALHOST)), 0));
-    assert_eq!(plan("rx 8834 verbose 3").receive, receive(None, 8834));
-    assert_eq!(wrong("rx localhost 8834"), "rx: \"localhost\" is not an IP address");
-    assert_eq!(wrong("rx threads 8"), "rx wants [ADDRESS] PORT: receive, and write to stdout");
-    assert_eq!(wrong("rx 127.0.0.1"), "rx wants [ADDRESS] PORT: receive, and write to stdout");
-    assert_eq!(wrong("rx x"), "rx: \"x\" is not a port from 0 to 65535");
-    assert_eq!(wrong("rx 8834 9"), "unknown word \"9\"; \"millipede help\" shows the words");
-}
-
-#[test]
 fn a_host_may_be_called_like_a_word() {
     assert_eq!(transmit("tx rx 99 tx help 98").links, [link("rx", 99), link("help", 98)]);
     let tunnel = plan("rx 1 initiate version 22").common.edge;
-    assert_eq!(tunnel, EdgePlan::Initiate { host: "version".to_owned(), port: 22 });
-}
-
-#[test]
-fn via_binds_the_tx_before_it() {
-    let via = |name: &str| Some(name.to_owned());
-    let links = transmit("tx a 1 tx b 2 via eth1 threads 4 tx c 3 verbose 2 via 192.0.2.1 tx d 4").links;
-    let bound: Vec<_> = links.into_iter().map(|link| (link.host, link.via)).collect();
-    let expected = [("a", None), ("b", via("eth1")), ("c", via("192.0.2.1")), ("d", None)];
-    assert_eq!(bound, expected.map(|(host, via)| (host.to_owned(), via)));
-    assert_eq!(wrong("via eth0 tx a 1"), "via binds the tx before it, and there is none before it");
-    assert_eq!(wrong("tx a 1 via eth0 via eth1 tx b 2"), "via is given twice for one tx");
-    assert_eq!(wrong("rx 1 via eth0"), "via goes with tx, and there is no tx");
+    assert_eq!(tunnel, EdgePlan::Initiate { host: name("version"), port: 22 });
 }
 
 #[test]
@@ -147,7 +142,7 @@ fn every_word_reaches_the_plan() {
     assert_eq!(common.checkphrase, Some(*b"wat!"));
     assert_eq!((common.chaos, common.buffer, common.verbose), (Some(7), 8 << 20, 10));
     assert_eq!(common.patience, Some(Patience::For(Duration::from_secs(9))));
-    assert_eq!(common.edge, EdgePlan::Terminate { address: Ipv6Addr::LOCALHOST.into(), port: 11 });
+    assert_eq!(common.edge, EdgePlan::Terminate(ListenPlan { on: ListenOn::Host(address("::1")), port: 11 }));
     assert_eq!(plan("rx 1 prbs 0xffff").common.prbs, Some(0xffff));
     assert_eq!(plan("rx 1 patience 0").common.patience, Some(Patience::ForEver));
     assert_eq!(plan("rx 1 buffer 4M").common.buffer, 4 << 20);
@@ -156,7 +151,13 @@ fn every_word_reaches_the_plan() {
 #[test]
 fn a_tunnel_implies_charmode_and_loopback() {
     let common = plan("rx 1 terminate 0").common;
-    assert_eq!(common.edge, EdgePlan::Terminate { address: Ipv4Addr::LOCALHOST.into(), port: 0 });
+    assert_eq!(
+        common.edge,
+        EdgePlan::Terminate(ListenPlan {
+            on: ListenOn::Host(Host::Address(IpAddr::V4(Ipv4Addr::LOCALHOST))),
+            port: 0
+        })
+    );
     assert!(common.charmode);
     assert!(plan("rx 1 initiate localhost 22").common.charmode);
 }
@@ -222,8 +223,8 @@ fn prbs_stands_alone_or_with_either_side() {
 #[test]
 fn words_that_exclude_each_other() {
     for (line, pair) in [
-        ("rx 1 terminate 2 exec cat", "terminate and exec"),
-        ("rx 1 exec cat initiate a 2", "initiate and exec"),
+        ("rx 1 terminate 2 exec cat", "exec and terminate"),
+        ("rx 1 exec cat initiate a 2", "exec and initiate"),
         ("rx 1 initiate a 2 terminate 3", "terminate and initiate"),
         ("tx a 1 prbs 1 exec cat", "exec and prbs"),
         ("tx a 1 rx 1 prbs 1 terminate 3", "terminate and prbs"),
@@ -263,13 +264,17 @@ fn an_operand_that_is_wrong_is_quoted_after_its_word() {
         ("tx a 1 --threads=", "threads: \"\" is not a number from 1 to 16"),
         ("tx a 0", "tx: \"0\" is not a port from 1 to 65535"),
         ("tx -x 8", "tx: \"-x\" is not a name or address"),
+        ("tx a -5", "tx: \"-5\" is not a port from 1 to 65535"),
         ("rx 65536", "rx: \"65536\" is not a port from 0 to 65535"),
         ("rx 1 prbs 0x10000", "prbs: \"0x10000\" is not a number from 0 to 65535"),
         ("rx 1 checkphrase word5", "checkphrase: \"word5\" has 5 bytes: it must have exactly 4"),
         ("rx 1 chaos 1", "chaos: \"1\" is not a number of at least 2"),
         ("rx 1 verbose 21", "verbose: \"21\" is not a number from 0 to 20"),
         ("rx 1 buffer 3", "buffer: \"3\" is too small: at least 4M"),
-        ("rx 1 patience 1.5", "patience: \"1.5\" is not a number from 0 to 4294967295"),
+        (
+            "rx 1 patience 1.5",
+            "patience: \"1.5\" is not a time; a time is seconds, or a number with s, m, h or d",
+        ),
         (
             "tx a 1 congestion b/r",
             "congestion: \"b/r\" is no name of a congestion control, such as cubic or bbr",
@@ -320,9 +325,65 @@ fn a_misspelt_word_is_guessed() {
         let guess = format!("did you mean {meant:?}?");
         assert!(sentence.starts_with("unknown word ") && sentence.ends_with(&guess), "{line}: {sentence}");
     }
-    for line in ["xyzzy", "--", "-", "-9", "=", "rx 1 8"] {
-        assert!(wrong(line).ends_with("shows the words"), "{line}: {}", wrong(line));
+    for line in ["xyzzy", "--", "-", "-9", "=", "rx 1 8", "tx a 1 t", "rx 1 rate.", "tx a 1 tz"] {
+        assert!(!wrong(line).contains("did you mean"), "{line}: {}", wrong(line));
     }
+}
+
+/// Words of other programs, and of this one's future, are not taken for words that mean something else.
+#[test]
+fn a_word_that_means_something_else_is_not_guessed() {
+    for typed in [
+        "compress", "key", "keys", "resume", "resumes", "peers", "through", "serve", "into", "name", "meta",
+        "tag", "put", "watch", "ssh", "port", "host", "user", "file", "time", "speed", "encrypt", "tls",
+        "zstd", "gzip", "debug", "force", "dry-run", "delete", "udp", "tcp", "listen", "connect", "input",
+        "output", "timeout", "retry", "archive",
+    ] {
+        let expected = format!("unknown word {typed:?}; \"millipede help\" shows the words");
+        assert_eq!(wrong(&format!("tx a 1 {typed} x")), expected);
+    }
+}
+
+#[test]
+fn a_file_is_redirected() {
+    for (line, hint) in [
+        ("tx a 1 disk.img", "to send a file, redirect stdin: < disk.img"),
+        ("--tx a 1 /tmp/disk", "to send a file, redirect stdin: < /tmp/disk"),
+        ("rx 1 disk.img", "to write the stream to a file, redirect stdout: > disk.img"),
+        ("disk.img", "files are redirected with < and >"),
+        // one that is there: tests run in the package's folder
+        ("tx a 1 Makefile", "to send a file, redirect stdin: < Makefile"),
+    ] {
+        let sentence = wrong(line);
+        assert!(sentence.starts_with("unknown word ") && sentence.ends_with(hint), "{line}: {sentence}");
+    }
+}
+
+#[test]
+fn a_command_without_quotes_is_shown_with_them() {
+    for (line, command) in [
+        ("rx 1 exec zfs receive x", "zfs receive x"),
+        ("rx 1 --exec=zfs receive -s x/y buffer 8M", "zfs receive -s x/y"),
+        ("tx a 1 exec tar -cf - .", "tar -cf - ."),
+        ("tx a 1 exec echo $HOME", "COMMAND ..."),
+    ] {
+        let expected = format!("exec takes the command as one argument: quote it, as in exec \"{command}\"");
+        assert_eq!(wrong(line), expected, "{line}");
+    }
+    let pieces = ["rx", "1", "exec", "sh", "-c", "cat > x"];
+    let Err(Stop::Usage(sentence)) = parse_words(&pieces) else { panic!("{pieces:?}") };
+    assert!(sentence.ends_with("exec \"sh -c 'cat > x'\""), "{sentence}");
+}
+
+#[test]
+fn no_size_is_too_small_to_say() {
+    assert_eq!(plan("tx a 1 size 0").common.size, Some(0));
+    assert_eq!(plan("tx a 1 size 1.5G").common.size, Some(3 << 29));
+    assert_eq!(
+        wrong("tx a 1 rate 10MB"),
+        "rate: \"10MB\" has two meanings: write 10M for 10485760 bytes, or write 10000000"
+    );
+    assert_eq!(plan("rx 1 patience 5m").common.patience, Some(Patience::For(Duration::from_secs(300))));
 }
 
 #[test]

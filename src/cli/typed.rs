@@ -1,19 +1,20 @@
 //! Words as typed: which words were given, with which operands.
 //!
-//! 1 [`canonical`] rewrites bare words and their operands as options; it alone knows where a word may stand, so that
-//!   an operand may look like a word (`tx rx 99` sends to a host called rx).
-//! 2 clap parses these: it finds repetitions, and knows which word was meant by a misspelt one.
-//!
-//! What the operands say is not looked at here, except to tell `[ADDRESS] PORT` from `PORT`.
+//! 1 [`options`] rewrites the command line as options. It knows the two things that clap cannot: that words may
+//!   stand without dashes, so that an operand may look like a word (`tx rx 99` sends to a host called rx), and that
+//!   some words take two operands, of which one may be left out or joined to the other (`[ADDRESS] PORT`).
+//! 2 clap parses these: it reads and checks every single operand by the table, finds repetitions, what is missing
+//!   and what excludes each other, and answers `version`.
 
-use clap::builder::ValueRange;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::builder::ValueParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::any::Any;
 
-use super::{Operands, Stop, WORDS, Word, help, value, word};
+use super::words::TIME_MAX;
+use super::{Operands, Stop, WORDS, Word, help, value, word, wrong};
 
-/// The words given; operands still as typed.
+/// The words given; the operands of words that take two are still as typed.
 pub(super) struct Typed(ArgMatches);
 
 impl Typed {
@@ -22,7 +23,12 @@ impl Typed {
         self.0.value_source(name) == Some(ValueSource::CommandLine)
     }
 
-    /// The operands of a word that does not repeat.
+    /// The operand of a word that takes one, of the type that the table's kind of operand has; `None`: not given.
+    pub(super) fn one<T: Any + Clone + Send + Sync + 'static>(&self, name: &str) -> Option<T> {
+        self.0.get_one::<T>(name).cloned()
+    }
+
+    /// The operands of a word that takes two and does not repeat.
     pub(super) fn operands(&self, name: &str) -> Option<Vec<&str>> {
         self.0.get_many::<String>(name).map(|operands| operands.map(String::as_str).collect())
     }
@@ -42,151 +48,139 @@ impl Typed {
 
 /// Reads the command line, given without the program's own name.
 pub(super) fn parse(args: &[String]) -> Result<Typed, Stop> {
-    let options = canonical(args)?;
-    command().try_get_matches_from(options).map(Typed).map_err(|error| sentence(&error).into())
+    let options = options(args)?;
+    command().try_get_matches_from(options).map(Typed).map_err(|error| wrong::told_by_clap(&error))
 }
 
-/// The same command line with every word as an option that has all its operands; what asks for help ends it here.
-fn canonical(args: &[String]) -> Result<Vec<String>, Stop> {
+/// The same command line with every word as an option; what asks for help ends it here.
+fn options(args: &[String]) -> Result<Vec<String>, Stop> {
     let mut options = vec!["millipede".to_owned()];
-    let mut rest = args;
+    let (mut rest, mut before) = (args, None);
     while let Some((first, after)) = rest.split_first() {
-        let (name, inline) = split(first);
-        let word = word(name).ok_or_else(|| unknown(first))?;
-        let next: Vec<&str> = inline.into_iter().chain(after.iter().map(String::as_str)).take(2).collect();
-        let count = count(word.operands, &next, inline.is_some()).ok_or_else(|| too_few(word, &next))?;
-        let operands = &next[..count];
-        match word.name {
-            "help" => return Err(explain(operands.first().copied())),
-            "version" => return Err(Stop::Print(help::version())),
-            name => push(&mut options, name, operands),
+        let (name, attached) = split(first);
+        let Some(word) = word(name) else { return Err(wrong::unknown(args, rest, before).into()) };
+        let next: Vec<&str> = attached.into_iter().chain(after.iter().map(String::as_str)).collect();
+        let (count, operands) = operands(word.operands, &next, attached.is_some());
+        if word.name == "help" {
+            return Err(explain(operands.first().copied()));
         }
-        rest = &after[count - usize::from(inline.is_some())..];
+        if lacks(word, &operands) {
+            let asks = next.get(count).is_some_and(|next| next.starts_with('-') && split(next).0 == "help");
+            return Err(if asks { Stop::Print(help::explain(word)) } else { wrong::wants(word).into() });
+        }
+        push(&mut options, word, &operands);
+        rest = &after[count - usize::from(attached.is_some())..];
+        before = Some(word);
     }
     Ok(options)
 }
 
 /// A word as typed, without its dashes, and the operand behind its `=`.
-fn split(typed: &str) -> (&str, Option<&str>) {
-    match (typed, typed.strip_prefix("--")) {
-        ("-h", _) => ("help", None),
-        ("-V", _) => ("version", None),
-        (_, Some(long)) => long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value))),
-        (bare, None) => (bare, None),
+pub(super) fn split(typed: &str) -> (&str, Option<&str>) {
+    if let Some(long) = typed.strip_prefix("--") {
+        return long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+    }
+    let letter = |word: &&Word| {
+        word.letter
+            .is_some_and(|letter| typed.strip_prefix('-').is_some_and(|rest| rest.chars().eq([letter])))
+    };
+    (WORDS.iter().find(letter).map_or(typed, |word| word.name), None)
+}
+
+/// How many of the next arguments are operands of a word, and the operands that they are. The first one certainly
+/// is if it stood behind a `=`. A word in dashes ends the operands of the one before, and so does a bare word where
+/// no text can stand; a host may be called like a word.
+fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool) -> (usize, Vec<&'a str>) {
+    let dashed = |typed: &str| typed.starts_with('-') && word(split(typed).0).is_some();
+    let text = |at: usize| next.get(at).copied().filter(|typed| (attached && at == 0) || !dashed(typed));
+    let plain = |at: usize| text(at).filter(|typed| (attached && at == 0) || word(typed).is_none());
+    let found: Vec<&str> = match kind {
+        Operands::None => next.iter().take(usize::from(attached)).copied().collect(), // clap says that it takes none
+        Operands::Phrase(_) | Operands::Command(_) | Operands::Word(_) => {
+            next.iter().take(1).copied().collect()
+        }
+        Operands::Algorithm(_) | Operands::Interface(_) => text(0).into_iter().collect(),
+        Operands::Number(..) | Operands::Size(..) | Operands::Time(_) => plain(0).into_iter().collect(),
+        Operands::HostPort => match text(0) {
+            Some(host) if value::joined(host).is_some() => vec![host],
+            host => host.into_iter().chain(host.and_then(|_| plain(1))).collect(),
+        },
+        Operands::AddressPort => match plain(0) {
+            Some(one) if value::joined(one).is_some() || value::is_number(one) => vec![one],
+            address => address.into_iter().chain(address.and_then(|_| plain(1))).collect(),
+        },
+    };
+    let count = found.len();
+    match (kind, &found[..]) {
+        (Operands::HostPort | Operands::AddressPort, [one]) => {
+            (count, value::joined(one).map_or(vec![*one], |(host, port)| vec![host, port]))
+        }
+        _ => (count, found),
     }
 }
 
-/// How many of the next two arguments are operands of a word; `None`: too few. The first one certainly is if it
-/// stood behind a `=`. A word in dashes ends the operands of the one before, and so does a bare one where a number
-/// must stand; a host may be called like a word.
-fn count(operands: Operands, next: &[&str], inline: bool) -> Option<usize> {
-    let is_option = |typed: &str| typed.starts_with('-') && word(split(typed).0).is_some();
-    let operand = |at: usize| next.get(at).is_some_and(|typed| (inline && at == 0) || !is_option(typed));
-    let number = |at: usize| operand(at) && word(next[at]).is_none();
-    match operands {
-        Operands::None => Some(usize::from(inline)), // clap says that it takes none
-        Operands::Text(_) => (!next.is_empty()).then_some(1),
-        Operands::Host(_) => operand(0).then_some(1),
-        Operands::Number(_) => number(0).then_some(1),
-        Operands::Maybe(_) => Some(next.len().min(1)),
-        Operands::HostPort => (operand(0) && number(1)).then_some(2),
-        Operands::AddressPort if !number(0) => None,
-        Operands::AddressPort if value::address(next[0]).is_ok() => number(1).then_some(2),
-        Operands::AddressPort => Some(1 + usize::from(number(1) && is_name_before_port(next))),
+/// Whether an operand is missing. Where one may be left out, clap or the plan sees what the other is.
+fn lacks(word: &Word, operands: &[&str]) -> bool {
+    match word.operands {
+        Operands::None | Operands::Word(_) => false,
+        Operands::HostPort => operands.len() < 2,
+        _ => operands.is_empty(),
     }
-}
-
-/// Whether a host name stands where only an address may: it is then said to be wrong, not the port after it.
-fn is_name_before_port(next: &[&str]) -> bool {
-    !value::is_number(next[0]) && value::is_number(next[1])
 }
 
 /// Appends an option in a form in which clap takes its operands whatever they look like.
-fn push(options: &mut Vec<String>, name: &str, operands: &[&str]) {
+fn push(options: &mut Vec<String>, word: &Word, operands: &[&str]) {
     match operands {
-        [one] => options.push(format!("--{name}={one}")),
+        [one] => options.push(format!("--{}={one}", word.name)),
         several => {
-            options.push(format!("--{name}"));
+            options.push(format!("--{}", word.name));
             options.extend(several.iter().map(|&operand| operand.to_owned()));
         }
     }
 }
 
-/// The words as clap knows them. Help and version are answered before clap sees them.
+/// The words as clap knows them. Help is answered before clap sees it.
 fn command() -> Command {
-    Command::new("millipede").disable_help_flag(true).disable_version_flag(true).args(WORDS.iter().map(
-        |word| {
-            let arg = Arg::new(word.name).long(word.name).aliases(word.aliases.iter().copied());
-            let count: ValueRange = match word.operands {
-                Operands::None => return arg.action(ArgAction::SetTrue),
-                Operands::Number(_) | Operands::Host(_) | Operands::Text(_) => 1.into(),
-                Operands::Maybe(_) => (0..=1).into(),
-                Operands::HostPort => 2.into(),
-                Operands::AddressPort => (1..=2).into(),
-            };
-            let action = if word.repeats { ArgAction::Append } else { ArgAction::Set };
-            arg.action(action).num_args(count).allow_hyphen_values(true)
-        },
-    ))
+    Command::new("millipede")
+        .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args(WORDS.iter().map(arg))
 }
 
-/// What clap found wrong, in our words.
-fn sentence(error: &clap::Error) -> String {
-    let option = context(error, ContextKind::InvalidArg).unwrap_or_default();
-    let name = option.trim_start_matches('-').split([' ', '=']).next().and_then(word);
-    match (error.kind(), name) {
-        (ErrorKind::ArgumentConflict, Some(word)) => format!("{} is given twice", word.name),
-        (_, Some(word)) => wants(word),
-        (_, None) => error.to_string().lines().next().unwrap_or_default().to_owned(),
-    }
-}
-
-fn wants(word: &Word) -> String {
-    match word.operands {
-        Operands::None => format!("{} stands alone, without a value", word.name),
-        operands => format!("{} wants {}: {}", word.name, operands.shown(), word.short),
-    }
-}
-
-/// Says what a word wants, at length if help is what follows it.
-fn too_few(word: &Word, next: &[&str]) -> Stop {
-    match next.iter().any(|typed| typed.starts_with('-') && split(typed).0 == "help") {
-        true => Stop::Print(help::explain(word)),
-        false => wants(word).into(),
-    }
+fn arg(word: &'static Word) -> Arg {
+    let arg = Arg::new(word.name)
+        .long(word.name)
+        .aliases(word.aliases.iter().copied())
+        .conflicts_with_all(word.excludes.iter().copied())
+        .action(if word.repeats { ArgAction::Append } else { ArgAction::Set });
+    let parser = match word.operands {
+        Operands::None if word.name == "version" => return arg.action(ArgAction::Version),
+        Operands::None => return arg.action(ArgAction::SetTrue),
+        // there are always as many as there can be, or one that is attached
+        Operands::HostPort => return arg.num_args(2).allow_hyphen_values(true),
+        Operands::AddressPort => return arg.num_args(1..=2).allow_hyphen_values(true),
+        Operands::Number(_, least, most) => {
+            ValueParser::new(move |text: &str| value::number(text, least..=most))
+        }
+        Operands::Size(_, unit, least, most) => {
+            ValueParser::new(move |text: &str| value::size(text, unit, least..=most))
+        }
+        Operands::Time(_) => ValueParser::new(|text: &str| value::seconds(text, TIME_MAX)),
+        Operands::Phrase(_) => ValueParser::new(value::checkphrase),
+        Operands::Algorithm(_) => ValueParser::new(value::congestion),
+        Operands::Command(_) => ValueParser::new(value::command),
+        Operands::Interface(_) => ValueParser::new(value::interface),
+        Operands::Word(_) => return arg.num_args(0..=1),
+    };
+    arg.value_parser(parser)
 }
 
 /// Explains one word, or everything.
 fn explain(name: Option<&str>) -> Stop {
     let Some(typed) = name else { return Stop::Print(help::screen()) };
-    word(split(typed).0).map_or_else(|| unknown(typed).into(), |word| Stop::Print(help::explain(word)))
-}
-
-fn unknown(typed: &str) -> String {
-    let name = typed.trim_start_matches('-');
-    let meant = match name.split_once('=') {
-        Some((name, value)) => meant(name).map(|name| format!("{name} {value}")),
-        None => meant(name),
-    };
-    match meant {
-        Some(meant) => format!("unknown word {typed:?}; did you mean {meant:?}?"),
-        None => format!("unknown word {typed:?}; \"millipede help\" shows the words"),
-    }
-}
-
-/// The word that a misspelt one is likely to be, as clap judges it.
-fn meant(name: &str) -> Option<String> {
-    if let Some(word) = word(name) {
-        return Some(word.name.to_owned());
-    }
-    let error = command().try_get_matches_from(["millipede", &format!("--{name}")]).err()?;
-    context(&error, ContextKind::SuggestedArg).map(|option| option.trim_start_matches('-').to_owned())
-}
-
-fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
-    match error.get(kind)? {
-        ContextValue::String(text) => Some(text.clone()),
-        ContextValue::Strings(texts) => texts.first().cloned(),
-        _ => None,
+    match word(split(typed).0) {
+        Some(word) => Stop::Print(help::explain(word)),
+        None => wrong::no_such_word(typed).into(),
     }
 }

@@ -10,11 +10,11 @@ use crate::endpoint::tunnel::{Config, Place, Tunnel, TunnelSink, TunnelSource};
 use crate::endpoint::{Discard, Sink, Source};
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::{EdgePlan, Plan};
+use crate::plan::{EdgePlan, ListenPlan, Plan};
 use crate::proto::hello::Features;
 use crate::proto::way::Way;
+use crate::run::listen;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The ends of a process's streams.
@@ -41,11 +41,9 @@ impl Ends {
         let edge = match &plan.common.edge {
             EdgePlan::Stdio => Edge::Stdio,
             EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),
-            EdgePlan::Terminate { address, port } => {
-                Edge::Tunnel(tunnel(plan, listen(SocketAddr::new(*address, *port))?)?)
-            }
+            EdgePlan::Terminate(listen) => Edge::Tunnel(tunnel(plan, terminate(listen)?)?),
             EdgePlan::Initiate { host, port } => {
-                Edge::Tunnel(tunnel(plan, Place::Initiate(host.clone(), *port))?)
+                Edge::Tunnel(tunnel(plan, Place::Initiate(host.to_string(), *port))?)
             }
         };
         let interactive = plan.common.charmode || plan.is_duplex();
@@ -120,25 +118,21 @@ impl Ends {
 fn tunnel(plan: &Plan, place: Place) -> Result<Arc<Tunnel>, Failure> {
     let directions = [plan.receives(), plan.transmits()];
     let config = Config { place, directions, oneshot: plan.common.oneshot, budget: plan.common.buffer };
-    Tunnel::new(config).map_err(|e| no_tunnel(&e))
+    Tunnel::new(config).map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))
 }
 
-/// Listens for the tunnel, and says which port it was given.
-fn listen(address: SocketAddr) -> Result<Place, Failure> {
-    let place = Place::listen(address).map_err(|e| no_tunnel(&e))?;
+/// Listens for the tunnel, and says on which port.
+fn terminate(plan: &ListenPlan) -> Result<Place, Failure> {
+    let place = Place::Terminate(listen::open(plan)?);
     if let Some(port) = place.port() {
         let line = format!("tunnel on port {port}");
-        match address.port() {
+        match plan.port {
             // nobody could know it otherwise
             0 => message::say(line),
             _ => message::announce(|| line),
         }
     }
     Ok(place)
-}
-
-fn no_tunnel(error: &io::Error) -> Failure {
-    Failure::network(format!("cannot start the tunnel: {}", reason(error)))
 }
 
 /// The stream of a seed on stdout, for other programs: it ends when nobody takes it any more.

@@ -70,9 +70,8 @@ impl Gathered<'_> {
     fn ended(&mut self, session: usize, ended: io::Result<()>) {
         self.running -= 1;
         // the thread that was to tell of it may have been slower
-        let session = &self.sessions.all()[session];
-        for way in session.ways() {
-            session.outcome(way).into_iter().for_each(|ending| self.settled(way, ending));
+        for (way, ending) in self.sessions.all()[session].settled() {
+            self.settled(way, ending);
         }
         if let Err(failure) = ended.map_err(no_thread) {
             let why = failure.sentence.clone();

@@ -2,6 +2,7 @@
 
 pub mod ends;
 pub mod gather;
+pub mod listen;
 pub mod monitor;
 pub mod sessions;
 pub mod signals;

@@ -8,6 +8,8 @@ use crate::message;
 use crate::proto::outcome::{Outcome, Status};
 use crate::run::monitor::Monitor;
 use crate::run::sessions::Sessions;
+use crate::sys::pipe::{Interest, wait};
+use crate::sys::refusal;
 use crate::sys::signal::{ASKING, any_pending, block, end_by, ignored_at_start, unblock};
 use crate::sys::thread::spawn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -26,6 +28,9 @@ const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 const REPORT: &[i32] = &[SIGUSR1];
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
 const REPORT: &[i32] = &[SIGUSR1, signal_hook::consts::SIGINFO];
+
+/// What is said, here and to the peer, when the kernel refuses memory.
+const REFUSED: &str = "out of memory: the kernel gives no more; a smaller buffer needs less";
 
 /// The signal that ends this process; 0 while there is none.
 static ENDING: AtomicI32 = AtomicI32::new(0);
@@ -72,11 +77,18 @@ pub fn hear() -> io::Result<Heard> {
 }
 
 impl Heard {
-    /// Acts on every signal from the first one that was heard.
+    /// Acts on every signal from the first one that was heard, and on the kernel's refusing memory.
     ///
     /// # Errors
-    /// The kernel has no threads left.
+    /// The kernel has no threads left, or no memory.
     pub fn watch(mut self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
+        let (refused, ending) = (refusal::heard()?, sessions.clone());
+        spawn("memory", move || {
+            // if it cannot be waited for, whoever is refused ends the process by itself
+            if wait(&[Interest::read(&refused)], None).is_ok() {
+                ending.stop(&Outcome::here(Status::Incomplete, REFUSED));
+            }
+        })?;
         spawn("signals", move || {
             unblock(ASKING);
             for signal in self.0.forever() {

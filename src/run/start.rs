@@ -1,21 +1,22 @@
 //! From the plan of a direction to its session: built and not started.
 
 use super::ends::Ends;
+use super::listen;
 use super::sessions::News;
 use super::signals;
 use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::{Common, Plan, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::plan::{Common, LinkPlan, ListenPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
 use crate::proto::leg::LEG_MAX;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
-use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, accept, orders};
+use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
+use crate::sys::interface;
 use crate::wording::word;
 use crossbeam_channel::Sender;
 use std::cell::Cell;
-use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ impl Parts<'_> {
         let duplex = if plan.duplex.is_some() { Features::DUPLEX } else { Features::NONE };
         let receives = self.incoming(duplex)?;
         let sends = plan.duplex.as_ref().map(|stream| self.outgoing(stream)).transpose()?;
-        let listener = listen(plan)?;
+        let listener = listening(&plan.listen)?;
         let expectations = Expectations {
             checkphrase: self.common.checkphrase,
             features: ABILITIES | duplex,
@@ -61,6 +62,7 @@ impl Parts<'_> {
     /// # Errors
     /// stdin or stdout is closed, or the kernel refuses the congestion control.
     pub fn transmit(&self, plan: &TransmitPlan) -> Result<Start, Failure> {
+        plan.links.iter().try_for_each(check_via)?;
         let duplex = if plan.duplex { Features::DUPLEX } else { Features::NONE };
         let receives = plan.duplex.then(|| self.incoming(duplex)).transpose()?;
         let checksum = if plan.checksum { Features::CHECKSUM } else { Features::NONE };
@@ -157,12 +159,9 @@ impl Parts<'_> {
     }
 }
 
-fn listen(plan: &ReceivePlan) -> Result<TcpListener, Failure> {
-    let place =
-        plan.address.map_or_else(|| format!("port {}", plan.port), |a| format!("{a} port {}", plan.port));
-    let cannot = |e: io::Error| Failure::network(format!("cannot listen on {place}: {}", reason(&e)));
-    let listener = accept::listen(plan.address, plan.port).map_err(cannot)?;
-    let port = listener.local_addr().map_err(cannot)?.port();
+fn listening(plan: &ListenPlan) -> Result<TcpListener, Failure> {
+    let listener = listen::open(plan)?;
+    let port = listener.local_addr().map_or(plan.port, |address| address.port());
     let line = format!("listening on port {port}");
     match plan.port {
         // nobody could know it otherwise
@@ -170,6 +169,12 @@ fn listen(plan: &ReceivePlan) -> Result<TcpListener, Failure> {
         _ => message::announce(|| line),
     }
     Ok(listener)
+}
+
+/// A `via` that this host does not have would never work.
+fn check_via(link: &LinkPlan) -> Result<(), Failure> {
+    let found = link.via.as_ref().map_or(Ok(()), |via| interface::check(via));
+    found.map_err(|e| Failure::network(format!("{link}: {e}")))
 }
 
 fn random_id() -> Id {

@@ -11,17 +11,15 @@ use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
 use crate::proto::hello::{Expectations, HELLO_MAX, Hello, Refusal, Reply};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Handshakes under way at a time.
 const PENDING_MAX: usize = 64;
 /// How long accepting pauses when the process or the system has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(250);
-const BACKLOG: i32 = 128;
 
 const LISTENER: Token = Token(0);
 const FIRST_PEER: usize = 1;
@@ -34,36 +32,6 @@ pub struct Guest {
     pub hello: Hello,
     /// Where it comes from.
     pub address: SocketAddr,
-}
-
-/// Opens the listening socket: on `address`, or on all addresses of IPv6 and IPv4.
-///
-/// # Errors
-/// The kernel's: the port is taken, or not allowed.
-pub fn listen(address: Option<IpAddr>, port: u16) -> io::Result<std::net::TcpListener> {
-    match address {
-        Some(address) => listen_on(SocketAddr::new(address, port)),
-        None => match listen_on(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)) {
-            // a host without IPv6
-            Err(e) if e.kind() != ErrorKind::AddrInUse && e.kind() != ErrorKind::PermissionDenied => {
-                listen_on(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
-            }
-            result => result,
-        },
-    }
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // a port whose last connections are still in TIME_WAIT is free again at once
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 enum Peer {

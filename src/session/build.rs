@@ -103,9 +103,9 @@ impl Handle {
         Way::BOTH.into_iter().filter(|way| self.pools[*way as usize].is_some())
     }
 
-    /// How a stream was judged, if it was.
-    pub fn outcome(&self, way: Way) -> Option<Outcome> {
-        self.desk.peek(|core| core.outcome(way).cloned())
+    /// How its streams were judged, in that order.
+    pub fn settled(&self) -> Vec<(Way, Outcome)> {
+        self.desk.settled()
     }
 
     /// How a stream goes; with what the kernels know of its connections, if that is wanted too.

@@ -18,8 +18,10 @@ use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Tic
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::proto::leg::{CONNECTIONS_MAX, Leg};
 use crate::proto::life::Steady;
+use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
+use crate::proto::way::Way;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -70,6 +72,8 @@ struct State<C, L> {
     /// Whether anything happened since the clock looked last.
     stirred: bool,
     over: bool,
+    /// How streams were judged, in that order.
+    settled: Vec<(Way, Outcome)>,
     /// The peer was seen to close a connection in order after the session was over.
     heard_out: bool,
 }
@@ -105,6 +109,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
             armed: None,
             stirred: false,
             over: false,
+            settled: Vec::new(),
             heard_out: false,
         };
         Desk { state: Mutex::new(state), clock: Condvar::new(), audience }
@@ -139,6 +144,11 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
     /// The time as all deadlines see it: without the gaps in which this process did not run.
     pub fn now(&self) -> Instant {
         self.lock().now()
+    }
+
+    /// How streams were judged, in that order.
+    pub fn settled(&self) -> Vec<(Way, Outcome)> {
+        self.lock().settled.clone()
     }
 
     /// Whether the session is over.
@@ -418,7 +428,10 @@ impl<C: Core, L> State<C, L> {
                 todo.input |= self.input_awaits.is_some();
                 todo.news.push(News::Met(way, features));
             }
-            Action::Settled(way, ending) => todo.news.push(News::Settled(way, ending)),
+            Action::Settled(way, outcome) => {
+                self.settled.push((way, outcome.clone()));
+                todo.news.push(News::Settled(way, outcome));
+            }
             Action::Tell(event) => todo.news.push(News::Tell(event)),
             Action::Over => {
                 self.over = true;

@@ -3,12 +3,13 @@
 //! Blocks the thread of the connection, for no longer than it is told; nothing else depends on that thread while it
 //! has no connection. Never tries again: when and where to do that is for [`crate::proto::links`] to say.
 
+use super::resolve::resolve;
 use crate::channel::connect::{self, Dialled, Options};
 use crate::error::reason;
 use crate::plan::LinkPlan;
 use crate::proto::hello::Hello;
 use crate::proto::links::DialError;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,10 +59,10 @@ impl Target {
 
     /// The addresses to try, in order. A name that cannot be resolved any more keeps its last addresses.
     fn addresses(&self, connection: usize) -> Result<Vec<SocketAddr>, DialError> {
-        let resolved = (self.plan.host.as_str(), self.plan.port).to_socket_addrs();
+        let resolved = resolve(&self.plan.host, self.plan.port);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match resolved {
-            Ok(addresses) => known.addresses = addresses.collect(),
+            Ok(addresses) => known.addresses = addresses,
             Err(error) if known.addresses.is_empty() => {
                 let why = reason(&error);
                 let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);

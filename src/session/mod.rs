@@ -26,6 +26,7 @@ pub mod meters;
 pub mod orders;
 pub mod pool;
 pub mod pump;
+pub mod resolve;
 pub mod snapshot;
 mod sync;
 

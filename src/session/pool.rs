@@ -3,9 +3,11 @@
 //! A buffer is taken for a leg, shared while the leg is sent or ordered, and comes back by itself when its
 //! last handle goes. What comes back is kept, by size, and the latest to come back is the first to go out
 //! again, because its pages are the warmest. In use and kept together never exceed the capacity: before
-//! they would, kept buffers of the sizes longest not asked for are given back to the kernel.
+//! they would, kept buffers of the sizes longest not asked for are given back to the kernel. Where the kernel refuses
+//! memory within the capacity the pool closes: the process is ending then ([`crate::sys::refusal`]).
 
 use crate::sys::memory::{Memory, SMALL_MAX};
+use crate::sys::refusal;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -74,7 +76,8 @@ impl Pool {
         Pool { shared: Arc::new(Shared { capacity, rounding, state, returned: Condvar::new() }) }
     }
 
-    /// A buffer of `size` bytes; waits until there is room for it. None once the pool is closed.
+    /// A buffer of `size` bytes; waits until there is room for it. None once the pool is closed, be it that the kernel
+    /// refused memory.
     ///
     /// # Panics
     ///
@@ -90,6 +93,10 @@ impl Pool {
             if let Some(memory) = state.obtain(class, self.capacity(), 0) {
                 return Some(self.buffer(memory, size));
             }
+            if state.closed {
+                self.shared.returned.notify_all();
+                return None;
+            }
             state = self.shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -101,9 +108,12 @@ impl Pool {
         if state.closed {
             return None;
         }
-        let memory = state.obtain(class, self.capacity(), self.shared.rounding)?;
+        let memory = state.obtain(class, self.capacity(), self.shared.rounding);
+        if state.closed {
+            self.shared.returned.notify_all();
+        }
         drop(state);
-        Some(self.buffer(memory, size))
+        memory.map(|memory| self.buffer(memory, size))
     }
 
     /// The same buffer with its first `len` bytes filled; moved into a smaller one where that frees at least
@@ -126,10 +136,7 @@ impl Pool {
 
     /// Ends all waiting, now and later: from now on nothing is given out, and what comes back is freed.
     pub fn close(&self) {
-        let mut state = self.shared.lock();
-        state.closed = true;
-        state.shelves.clear();
-        state.kept = 0;
+        self.shared.lock().close();
         self.shared.returned.notify_all();
     }
 
@@ -191,7 +198,14 @@ impl Shared {
 }
 
 impl State {
-    /// Memory of exactly this size, kept or new; None if the budget, with that much over, has no room for it.
+    fn close(&mut self) {
+        self.closed = true;
+        self.shelves.clear();
+        self.kept = 0;
+    }
+
+    /// Memory of exactly this size, kept or new; None if the budget, with that much over, has no room for it, or
+    /// closed because the kernel has none.
     fn obtain(&mut self, class: usize, capacity: u64, over: u64) -> Option<Memory> {
         self.requests += 1;
         let shelf = self.shelves.entry(class).or_default();
@@ -205,7 +219,12 @@ impl State {
             None if self.in_use + size > capacity + over => return None,
             None => {
                 self.make_room(capacity.saturating_sub(self.in_use + size));
-                Memory::new(class)
+                let memory = Memory::new(class);
+                if memory.is_none() {
+                    refusal::tell();
+                    self.close();
+                }
+                memory?
             }
         };
         self.in_use += size;

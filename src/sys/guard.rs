@@ -222,6 +222,11 @@ mod tests {
         drop(guard);
     }
 
+    /// Whether it was ended by this signal, or on a machine so busy that it had no turn before, by the one after.
+    fn is_ended(child: &mut Child, signo: i32) -> bool {
+        child.wait().unwrap().signal().is_some_and(|by| by == signo || by == libc::SIGKILL)
+    }
+
     #[test]
     fn a_command_whose_guard_is_dismissed_is_told_the_end() {
         let (guard, mut child, mut writer) = guarded("echo; cat; echo committed");
@@ -244,7 +249,7 @@ mod tests {
             let (guard, mut child, writer) = guarded(script);
             die(guard, writer);
             assert_eq!(rest(&mut child), "", "{script}");
-            assert_eq!(child.wait().unwrap().signal(), Some(signo), "{script}");
+            assert!(is_ended(&mut child, signo), "{script}");
         }
     }
 
@@ -257,7 +262,7 @@ mod tests {
         let escaped = Pid::from_raw(said.trim_end().parse().unwrap()).unwrap();
         let id = guard.pid;
         die(guard, writer);
-        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
+        assert!(is_ended(&mut child, libc::SIGTERM));
         assert!(waitpid(Some(id), WaitOptions::NOHANG).unwrap().is_none(), "it stays");
         kill_process_group(escaped, Signal::KILL).unwrap();
         assert_eq!(rest(&mut child), "");

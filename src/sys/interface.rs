@@ -1,7 +1,7 @@
 //! Which way a connection leaves this host: `via` an address or a network interface.
 #![allow(unsafe_code)]
 
-use socket2::{Domain, SockAddr, Socket};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::ffi::CStr;
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -18,6 +18,22 @@ pub fn bind_to(socket: &Socket, via: &str, family: Domain) -> io::Result<()> {
         Some(address) => bind_to_address(socket, via, address?, family),
         None => bind_to_interface(socket, via, family),
     }
+}
+
+/// Whether `via` is there: an IP address or a network interface of this host.
+///
+/// Errors say in words that it is not, or what the kernel says.
+pub fn check(via: &str) -> io::Result<()> {
+    let Some(address) = parse_address(via) else {
+        let unknown = || fault("neither an address nor a network interface of this host".to_owned());
+        return if exists(via) { Ok(()) } else { Err(unknown()) };
+    };
+    let address = address?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&SockAddr::from(address)).map_err(|e| match e.kind() {
+        io::ErrorKind::AddrNotAvailable => fault("not an address of this host".to_owned()),
+        _ => e,
+    })
 }
 
 /// The address that `via` is; None if it is none and so must be a name.
@@ -86,8 +102,22 @@ fn exists(name: &str) -> bool {
     index(name).is_ok()
 }
 
-/// The number of an interface.
-fn index(name: &str) -> io::Result<u32> {
+/// The number of an interface of this host.
+///
+/// Errors: there is none of this name.
+#[cfg(target_os = "linux")]
+pub fn index(name: &str) -> io::Result<u32> {
+    // any socket will do, and this family is always there
+    let socket = Socket::new(Domain::UNIX, socket2::Type::DGRAM, None)?;
+    let found = rustix::net::netdevice::name_to_index(socket, name);
+    found.map_err(|_| fault(format!("{name} is not a network interface of this host")))
+}
+
+/// The number of an interface of this host.
+///
+/// Errors: there is none of this name.
+#[cfg(not(target_os = "linux"))]
+pub fn index(name: &str) -> io::Result<u32> {
     let unknown = || fault(format!("{name} is not a network interface of this host"));
     let name = std::ffi::CString::new(name).map_err(|_| unknown())?;
     // SAFETY: the name ends with a zero byte.
@@ -170,7 +200,6 @@ fn explain(error: io::Error, via: &str, gone: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use socket2::Type;
     use std::net::Ipv4Addr;
 
     fn socket(family: Domain) -> Socket {
@@ -202,6 +231,16 @@ mod tests {
         let found = first_address("lo", Domain::IPV4).unwrap();
         assert_eq!(found, Some("127.0.0.1:0".parse().unwrap()));
         assert_eq!(first_address("no-such-thing", Domain::IPV4).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_known_without_a_link() {
+        check("127.0.0.1").unwrap();
+        check("lo").unwrap();
+        let said = |via: &str| check(via).unwrap_err().to_string();
+        assert_eq!(said("192.0.2.1"), "not an address of this host");
+        assert_eq!(said("wlan99"), "neither an address nor a network interface of this host");
+        assert_eq!(said("fe80::1%wlan99"), "wlan99 is not a network interface of this host");
     }
 
     #[test]

@@ -143,11 +143,12 @@ pub enum Memory {
 }
 
 impl Memory {
-    /// `len` bytes: mapped above [`SMALL_MAX`]. Where the kernel has no more mappings to give, the allocator
-    /// has the last word, and ends the process if it has no more either.
-    pub fn new(len: usize) -> Memory {
-        let boxed = || Memory::Boxed(vec![0; len].into_boxed_slice());
-        if len <= SMALL_MAX { boxed() } else { Region::new(len).map_or_else(|_| boxed(), Memory::Mapped) }
+    /// `len` bytes: mapped above [`SMALL_MAX`]. None where the kernel gives no more.
+    pub fn new(len: usize) -> Option<Memory> {
+        if len <= SMALL_MAX {
+            return Some(Memory::Boxed(vec![0; len].into_boxed_slice()));
+        }
+        Region::new(len).ok().map(Memory::Mapped)
     }
 }
 
@@ -202,8 +203,8 @@ mod tests {
 
     #[test]
     fn small_memory_is_not_mapped() {
-        assert!(matches!(Memory::new(SMALL_MAX), Memory::Boxed(_)));
-        let mut large = Memory::new(SMALL_MAX + 1);
+        assert!(matches!(Memory::new(SMALL_MAX), Some(Memory::Boxed(_))));
+        let mut large = Memory::new(SMALL_MAX + 1).unwrap();
         assert!(matches!(large, Memory::Mapped(_)));
         assert_eq!(large.len(), SMALL_MAX + 1);
         large[SMALL_MAX] = 1;

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, IntoRawFd};
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static STDIN_CLOSED: AtomicBool = AtomicBool::new(false);
@@ -25,20 +25,33 @@ pub fn stdout_was_closed() -> bool {
 
 /// Takes standard input away from everyone else in this process: descriptor 0 reads nothing from now on.
 ///
-/// Errors: no descriptor left, or no /dev/null.
+/// Errors: no descriptor left.
 pub fn take_stdin() -> io::Result<File> {
     let taken = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    rustix::stdio::dup2_stdin(nothing_to_read()?)?;
     Ok(taken)
+}
+
+/// What reads as empty: /dev/null, or where there is none (a bare chroot) a pipe that nobody writes to.
+///
+/// Errors: no descriptor left.
+pub fn nothing_to_read() -> io::Result<OwnedFd> {
+    File::open("/dev/null").map(OwnedFd::from).or_else(|_| io::pipe().map(|(reader, _)| reader.into()))
+}
+
+/// /dev/null, or where there is none a pipe that nobody reads.
+fn nowhere_to_write() -> io::Result<OwnedFd> {
+    let null = File::options().write(true).open("/dev/null").map(OwnedFd::from);
+    null.or_else(|_| io::pipe().map(|(_, writer)| writer.into()))
 }
 
 /// Takes standard output away from everyone else in this process, so that closing what is returned ends it
 /// for its reader: what goes to descriptor 1 from now on goes nowhere.
 ///
-/// Errors: no descriptor left, or no /dev/null.
+/// Errors: no descriptor left.
 pub fn take_stdout() -> io::Result<File> {
     let taken = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    rustix::stdio::dup2_stdout(File::options().write(true).open("/dev/null")?)?;
+    rustix::stdio::dup2_stdout(nowhere_to_write()?)?;
     Ok(taken)
 }
 

@@ -40,6 +40,17 @@ fn one_direction_ending_does_not_end_the_other() {
 }
 
 #[test]
+fn a_taken_port_is_named_with_its_reason() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let process = Process::start(&["rx", "0", "terminate", &address.port().to_string()]);
+    let (code, said) = process.end();
+    assert_eq!(code, Some(1), "{said}");
+    let words = format!("cannot listen on {address} for the tunnel: address already in use");
+    assert!(said.trim_end().ends_with(&words), "{said}");
+}
+
+#[test]
 fn the_status_is_that_of_the_first_failure() {
     let pair = Pair::start(&[], &[]);
     let at_a = pair.a.collect();

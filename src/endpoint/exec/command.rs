@@ -16,6 +16,7 @@ use crate::sys::event::Bell;
 use crate::sys::guard::Guard;
 use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill_group;
+use crate::sys::stdio::nothing_to_read;
 use crate::sys::thread::spawn;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGTERM};
@@ -122,10 +123,11 @@ impl Exec {
             State::Running(running) => Ok(running.clone()),
             State::Over => Err(format!("{} was ended before it began", shown(&self.command))),
             State::Waiting => {
-                let running = Arc::new(self.start().map_err(|e| {
+                let started = self.start();
+                if started.is_err() {
                     *state = State::Over;
-                    format!("cannot run {}: {}", shown(&self.command), reason(&e))
-                })?);
+                }
+                let running = Arc::new(started?);
                 *state = State::Running(running.clone());
                 let waiter = running.clone();
                 let spawned = spawn("command", move || waiter.await_exit());
@@ -135,22 +137,23 @@ impl Exec {
         }
     }
 
-    fn start(&self) -> io::Result<Running> {
-        let (exited, mut command) = (Bell::new()?, Command::new("sh"));
+    fn start(&self) -> Result<Running, String> {
+        let cannot = |e| format!("cannot run {}: {}", shown(&self.command), reason(&e));
+        let (exited, mut command) = (Bell::new().map_err(cannot)?, Command::new("sh"));
         command.arg("-c").arg(&self.command).process_group(0);
         begin_with_our_mask(&mut command);
         die_with_parent(&mut command);
         heed_children();
         let (mut stdin, mut guard) = (None, None);
         if self.takes {
-            let (reader, writer) = io::pipe()?;
-            let started = Guard::start(writer.as_fd())?;
-            started.watch(&mut command)?;
+            let (reader, writer) = io::pipe().map_err(cannot)?;
+            let started = Guard::start(writer.as_fd()).map_err(cannot)?;
+            started.watch(&mut command).map_err(cannot)?;
             command.stdin(reader);
             (stdin, guard) = (Some(File::from(OwnedFd::from(writer))), Some(started));
         } else if rustix::termios::isatty(io::stdin()) {
             // in a group of its own it would be stopped if it read from the terminal
-            command.stdin(Stdio::null());
+            command.stdin(nothing_to_read().map_err(cannot)?);
         }
         if self.gives {
             command.stdout(Stdio::piped());
@@ -160,7 +163,8 @@ impl Exec {
             Ok(child) => child,
             Err(error) => {
                 guard.into_iter().for_each(Guard::dismiss);
-                return Err(error);
+                // what was not found is the shell, and not what it was to run
+                return Err(format!("cannot run sh for {}: {}", shown(&self.command), reason(&error)));
             }
         };
         let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
@@ -177,7 +181,7 @@ impl Exec {
         };
         if let Err(error) = running.keep(stdin, stdout) {
             running.signal(SIGKILL);
-            return Err(error);
+            return Err(cannot(error));
         }
         Ok(running)
     }

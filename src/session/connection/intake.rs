@@ -14,6 +14,7 @@ use crate::session::orders::Ticket;
 use crate::session::pool::{Buffer, Pool};
 use crate::session::pump::{Intake, Stop};
 use crate::stage;
+use crate::sys::refusal;
 use std::sync::Arc;
 
 /// Takes what comes on one connection.
@@ -46,12 +47,12 @@ impl Intake for Inbox<'_> {
         let placed = self.desk.peek_as(self.ticket, |core| core.session.place(place, header));
         match placed.ok_or(Stop::Over)?? {
             Place::Scratch => Ok(None),
-            // inside the window there is room for everything that keeps to the agreed sizes
-            Place::Keep => self
-                .pool
-                .try_take(header.encoded as usize)
-                .map(Some)
-                .ok_or(Stop::Lost(LossReason::Breach(Breach::BeyondMemory))),
+            // inside the window there is room for everything that keeps to the agreed sizes; where the kernel refuses
+            // memory the session is being ended for that, and the sender told
+            Place::Keep => match self.pool.try_take(header.encoded as usize) {
+                None if !refusal::is_known() => Err(Stop::Lost(LossReason::Breach(Breach::BeyondMemory))),
+                room => Ok(room),
+            },
         }
     }
 

@@ -1,0 +1,410 @@
+//! The table of words: the one place that says which words there are and what they do.
+//!
+//! The parser, the help, README's table, the manual's section WORDS and the completions are made from it, so a word
+//! is added by an entry here and a field in the plan. What is made and kept in files is made again by the tests:
+//! `UPDATE=1 cargo test --test completion --test documents --test man`. Nothing here reads what was typed.
+
+use crate::message::LEVEL_MAX;
+use crate::plan::{BUFFER_MAX, BUFFER_MIN};
+use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
+
+/// The longest times that can be asked for, in their unit: over a century of patience, over an hour before each
+/// 2 MiB. Adding one to a clock never overflows.
+pub const TIME_MAX: u64 = u32::MAX as u64;
+
+/// Which side of the pipe a word belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The transmitting side alone: needs `tx`.
+    Tx,
+    /// Whoever sends a stream: needs `tx` or `duplex`.
+    Stream,
+    /// Both sides: needs `rx` or `tx`.
+    Both,
+    /// Needs neither.
+    Free,
+}
+
+/// What follows a word. The text in each is the operand's name, as shown to the user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operands {
+    /// Nothing.
+    None,
+    /// A whole number, from the first to the second.
+    Number(&'static str, u64, u64),
+    /// A size, from the second to the third in bytes; a plain number is in units of the first.
+    Size(&'static str, u64, u64, u64),
+    /// A time in seconds, up to [`TIME_MAX`].
+    Time(&'static str),
+    /// Exactly four bytes.
+    Phrase(&'static str),
+    /// One of the kernel's congestion controls.
+    Algorithm(&'static str),
+    /// A command for the shell: one operand.
+    Command(&'static str),
+    /// An address or network interface of this host.
+    Interface(&'static str),
+    /// A word, or nothing.
+    Word(&'static str),
+    /// `HOST PORT`, or `HOST:PORT`.
+    HostPort,
+    /// `[ADDRESS] PORT`, or `ADDRESS:PORT`.
+    AddressPort,
+}
+
+impl Operands {
+    /// As shown to the user after the word.
+    pub fn shown(self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Number(name, ..)
+            | Self::Size(name, ..)
+            | Self::Time(name)
+            | Self::Phrase(name)
+            | Self::Algorithm(name)
+            | Self::Command(name)
+            | Self::Interface(name) => name.to_owned(),
+            Self::Word(name) => format!("[{name}]"),
+            Self::HostPort => "HOST PORT".to_owned(),
+            Self::AddressPort => "[ADDRESS] PORT".to_owned(),
+        }
+    }
+}
+
+/// A word of the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    /// The word; with `--` before it, the option.
+    pub name: &'static str,
+    /// Other spellings.
+    pub aliases: &'static [&'static str],
+    /// The spelling as one letter after a dash.
+    pub letter: Option<char>,
+    /// What follows it.
+    pub operands: Operands,
+    /// Where it may stand.
+    pub side: Side,
+    /// Whether it may be given more than once.
+    pub repeats: bool,
+    /// The words that cannot stand beside it.
+    pub excludes: &'static [&'static str],
+    /// Whether it has a line of its own in the one screen of help.
+    pub common: bool,
+    /// What it does, for that line and the completions: at most 50 characters.
+    pub short: &'static str,
+    /// What it does, in whole sentences; what is typed stands in backticks. The first paragraph is enough by itself
+    /// and is all that README has; the manual and `help WORD` have all.
+    pub long: &'static str,
+}
+
+impl Word {
+    /// The word and what follows it, as shown to the user.
+    pub fn shown(&self) -> String {
+        format!("{} {}", self.name, self.operands.shown()).trim_end().to_owned()
+    }
+
+    /// How it may be spelt besides its name.
+    pub fn spellings(&self) -> Vec<String> {
+        let aliases = self.aliases.iter().map(|&alias| alias.to_owned());
+        aliases.chain(self.letter.map(|letter| format!("-{letter}"))).collect()
+    }
+}
+
+/// The entry of a word or of another spelling of it.
+pub fn word(name: &str) -> Option<&'static Word> {
+    WORDS.iter().find(|word| word.name == name || word.aliases.contains(&name))
+}
+
+/// What most entries leave as it is.
+const WORD: Word = Word {
+    name: "",
+    aliases: &[],
+    letter: None,
+    operands: Operands::None,
+    side: Side::Both,
+    repeats: false,
+    excludes: &[],
+    common: true,
+    short: "",
+    long: "",
+};
+
+/// Every word, in the order of the help.
+pub const WORDS: &[Word] = &[
+    Word {
+        name: "rx",
+        operands: Operands::AddressPort,
+        side: Side::Free,
+        short: "receive, and write to stdout",
+        long: "Receives a stream and writes it to stdout. Listens on PORT, on all addresses of this host unless \
+               ADDRESS, an IP address or a name, is given.\n\n\
+               Port 0 takes a free port and says which. Of a name the first address is used. A link-local address \
+               needs its interface: `fe80::1%eth0`. The form `ADDRESS:PORT` is accepted too.",
+        ..WORD
+    },
+    Word {
+        name: "tx",
+        operands: Operands::HostPort,
+        side: Side::Free,
+        repeats: true,
+        short: "transmit stdin; repeat it for more links",
+        long: "Sends stdin to the receiver at HOST. Given more than once, at most 16 times, it is an ordered list of \
+               links to the same receiver: the first link that has room is used, the next ones when the earlier \
+               links are full or dead.\n\n\
+               HOST is an IP address or a name; every address of a name is tried. The forms `HOST:PORT` and \
+               `[ADDRESS]:PORT` are accepted too.",
+        ..WORD
+    },
+    Word {
+        name: "via",
+        operands: Operands::Interface("ADDRESS-OR-INTERFACE"),
+        side: Side::Tx,
+        repeats: true,
+        common: false,
+        short: "bind the link before it to this address or interface",
+        long: "Binds the link of the `tx` before it to this address or network interface of this host, which must \
+               exist when the program starts.",
+        ..WORD
+    },
+    Word {
+        name: "ipv4",
+        letter: Some('4'),
+        excludes: &["ipv6"],
+        common: false,
+        short: "use IPv4 only between the two hosts",
+        long: "Uses IPv4 only between the two hosts: of the names after `tx` and `rx` the IPv4 addresses, and where \
+               `rx` has no ADDRESS all IPv4 addresses of this host.",
+        ..WORD
+    },
+    Word {
+        name: "ipv6",
+        letter: Some('6'),
+        excludes: &["ipv4"],
+        common: false,
+        short: "use IPv6 only between the two hosts",
+        long: "Uses IPv6 only between the two hosts: of the names after `tx` and `rx` the IPv6 addresses, and where \
+               `rx` has no ADDRESS all IPv6 addresses of this host.",
+        ..WORD
+    },
+    Word {
+        name: "duplex",
+        short: "both directions over the same connections",
+        long: "Sends a stream each way over the connections that `tx` dials, so that only the side with `rx` need be \
+               reachable. Both sides must say `duplex`.\n\n\
+               Stdin and stdout of both sides are used, or what `exec`, `terminate`, `initiate` or `prbs` put in \
+               their place. Each stream has an end and an outcome of its own. A stream that has ended, or whose \
+               output has failed, does not end the other; a signal, an input that fails, or a peer that is gone ends \
+               both. The words `leglimit`, `delayus`, `rate` and `congestion` may then stand with `rx` too, for the \
+               stream that it sends. The word `checksum`, given with `tx`, holds for both streams.",
+        ..WORD
+    },
+    Word {
+        name: "threads",
+        operands: Operands::Number("N", 1, CONNECTIONS_MAX as u64),
+        side: Side::Tx,
+        short: "connections, 1 to 16 (default 16)",
+        long: "Uses N connections, 1 to 16. The default is 16. With as many `tx` as threads, each link has one \
+               connection.",
+        ..WORD
+    },
+    Word {
+        name: "checkphrase",
+        operands: Operands::Phrase("WORD"),
+        short: "4 bytes that must be the same at both ends",
+        long: "Lets the two ends meet only if both give the same WORD of exactly 4 bytes. A receiver without one \
+               takes only a sender without one. It prevents mistakes; it is no authentication.",
+        ..WORD
+    },
+    Word {
+        name: "checksum",
+        aliases: &["checksums"],
+        side: Side::Tx,
+        short: "verify every leg and the whole stream",
+        long: "Sends a CRC-32 with every leg and one of the whole stream. A leg that arrives damaged is sent again.",
+        ..WORD
+    },
+    Word {
+        name: "charmode",
+        common: false,
+        short: "pass on whatever has been read, at once",
+        long: "Passes on at once whatever has been read, for interactive streams. Both `terminate` and `initiate` \
+               imply it.",
+        ..WORD
+    },
+    Word {
+        name: "exec",
+        operands: Operands::Command("COMMAND"),
+        excludes: &["terminate", "initiate"],
+        short: "pipe into (rx) or from (tx) a command",
+        long: "Runs `sh -c COMMAND`: `rx` pipes the stream into it, `tx` pipes the stream from it. Its exit status \
+               counts: when the command fails, the stream fails at both ends.\n\n\
+               The command is one argument, so it must be quoted: `exec \"zfs receive tank/home\"`.",
+        ..WORD
+    },
+    Word {
+        name: "terminate",
+        operands: Operands::AddressPort,
+        excludes: &["exec", "initiate"],
+        short: "tunnel from TCP connections accepted here",
+        long: "Carries TCP connections that are accepted here in place of stdin and stdout: any number of them where \
+               the far side has `initiate`, otherwise one. Listens on 127.0.0.1 unless ADDRESS, an IP address or a \
+               name, is given.\n\n\
+               Implies `charmode`.",
+        ..WORD
+    },
+    Word {
+        name: "initiate",
+        operands: Operands::HostPort,
+        excludes: &["exec", "terminate"],
+        short: "tunnel to TCP connections opened from here",
+        long: "Carries TCP connections that are opened from here to HOST in place of stdin and stdout: one for each \
+               that `terminate` at the far side accepts, otherwise one.\n\n\
+               Implies `charmode`.",
+        ..WORD
+    },
+    Word {
+        name: "oneshot",
+        common: false,
+        short: "end the tunnel after its first connection",
+        long: "Ends the tunnel in order after the first connection that it carried. Needs `terminate` or `initiate`.",
+        ..WORD
+    },
+    Word {
+        name: "prbs",
+        operands: Operands::Number("SEED", 0, u16::MAX as u64),
+        side: Side::Free,
+        common: false,
+        short: "send and verify a pseudorandom stream",
+        long: "Sends a pseudorandom stream in place of stdin (`tx`), or verifies every byte of it and passes it on \
+               (`rx`). Without `rx` and `tx`, writes the stream to stdout.\n\n\
+               SEED has 16 bits; the same seed gives the same bytes everywhere. The stream ends only if `leglimit` \
+               is given.",
+        ..WORD
+    },
+    Word {
+        name: "leglimit",
+        operands: Operands::Number("N", 0, u64::MAX / LEG_MAX as u64),
+        side: Side::Stream,
+        common: false,
+        short: "end the stream after N times 2 MiB",
+        long: "Ends the stream after N times 2 MiB.",
+        ..WORD
+    },
+    Word {
+        name: "delayus",
+        operands: Operands::Number("N", 0, TIME_MAX),
+        side: Side::Stream,
+        common: false,
+        short: "wait N microseconds before each 2 MiB",
+        long: "Waits N microseconds before each 2 MiB of the stream.",
+        ..WORD
+    },
+    Word {
+        name: "congestion",
+        operands: Operands::Algorithm("NAME"),
+        side: Side::Stream,
+        common: false,
+        short: "congestion control of the connections, e.g. bbr",
+        long: "Uses the kernel's congestion control NAME for the connections, such as `bbr` for a long path that \
+               loses packets at random.\n\n\
+               On such a path `bbr` carries many times what the usual `cubic` does. The kernel must list it in \
+               `net.ipv4.tcp_available_congestion_control` and, for users other than root, in \
+               `net.ipv4.tcp_allowed_congestion_control`.",
+        ..WORD
+    },
+    Word {
+        name: "rate",
+        operands: Operands::Size("SIZE", 1, 1, u64::MAX),
+        side: Side::Stream,
+        short: "at most this many bytes a second, such as 10M",
+        long: "Sends at most SIZE bytes of the stream a second.",
+        ..WORD
+    },
+    Word {
+        name: "chaos",
+        operands: Operands::Number("N", 2, u64::MAX),
+        common: false,
+        short: "break the connection in use at every Nth frame",
+        long: "Breaks the connection in use at every Nth frame, the same way each run, to see the stream survive it. \
+               The least N is 2.",
+        ..WORD
+    },
+    Word {
+        name: "buffer",
+        operands: Operands::Size("SIZE", 1 << 20, BUFFER_MIN, BUFFER_MAX),
+        short: "memory per direction, at most (default 128M)",
+        long: "Uses at most SIZE of memory for the legs of each direction. The default is 128M, or a quarter of what \
+               the machine has or its control group or ulimit allows, if that is less. The least is 4M; a plain \
+               number is MiB.\n\n\
+               The smaller buffer of the two ends bounds what can be on its way, however many connections there \
+               are: a path needs its rate times its round-trip time.",
+        ..WORD
+    },
+    Word {
+        name: "patience",
+        operands: Operands::Time("SECONDS"),
+        short: "give up after this long without a connection",
+        long: "Gives up when no connection has worked for SECONDS; 0 waits for ever. The default is 3600 once the \
+               session has begun; before that `tx` waits 60 seconds and `rx` for ever.\n\n\
+               A time may also be written with a unit: `90s`, `5m`, `2h` or `1d`. Where `patience` is not given, a \
+               receiver also gives up when all connections were closed and none came back for 60 seconds, and a \
+               sender when every link has refused connections for 15 seconds.",
+        ..WORD
+    },
+    Word {
+        name: "progress",
+        excludes: &["quiet"],
+        common: false,
+        short: "a live line on stderr",
+        long: "Shows a live line on stderr: bytes delivered, rate, time and buffer in use and, where the size is \
+               known, a bar and the time left.\n\n\
+               On a terminal it is there without this word, unless stdin or stdout is the terminal too. Where stderr \
+               is no terminal, this word gives a plain line every 10 seconds.",
+        ..WORD
+    },
+    Word {
+        name: "quiet",
+        excludes: &["progress"],
+        common: false,
+        short: "no live line and no last line",
+        long: "Shows no live line and no last line, on a terminal either. Messages about trouble are still shown.",
+        ..WORD
+    },
+    Word {
+        name: "size",
+        operands: Operands::Size("SIZE", 1, 0, u64::MAX),
+        common: false,
+        short: "how large the stream is, for the time left",
+        long: "Says how many bytes the stream will have, for the bar and the time left. A stream that turns out \
+               smaller is told; the exit status stays the same. The size of a file on stdin is known without it.",
+        ..WORD
+    },
+    Word {
+        name: "verbose",
+        operands: Operands::Number("N", 0, LEVEL_MAX as u64),
+        side: Side::Free,
+        short: "say more, 0 to 20",
+        long: "Says more on stderr, from 0 to 20: 0 says one line at the end, on a terminal or in a service's journal only, 1 says it everywhere, 2 tells of \
+               links and connections, higher levels of legs and frames.",
+        ..WORD
+    },
+    Word {
+        name: "help",
+        letter: Some('h'),
+        operands: Operands::Word("WORD"),
+        side: Side::Free,
+        common: false,
+        short: "explain, or explain one word",
+        long: "Shows one screen of help, or explains one word.",
+        ..WORD
+    },
+    Word {
+        name: "version",
+        letter: Some('V'),
+        side: Side::Free,
+        common: false,
+        short: "show the version",
+        long: "Shows the version.",
+        ..WORD
+    },
+];

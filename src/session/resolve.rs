@@ -1,0 +1,91 @@
+//! From a host as the user named it to socket addresses.
+//!
+//! Asks the system's resolver, so it may take as long as that does. Never connects or binds; remembers nothing.
+
+use crate::plan::{Family, Host};
+use crate::sys::interface::index;
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+
+/// The addresses of a host, in the resolver's order; at least one. Those of another family are left out.
+///
+/// # Errors
+/// The resolver's; in words where the name has no address of the family, or there is no such interface.
+pub fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
+    match host {
+        Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
+        Host::Scoped { address, interface } => {
+            let scope = interface.parse().or_else(|_| index(interface))?;
+            Ok(vec![SocketAddrV6::new(*address, port, 0, scope).into()])
+        }
+        Host::Name { name, family } => {
+            let found = (name.as_str(), port).to_socket_addrs()?;
+            let found: Vec<SocketAddr> = found.filter(|address| family.has(address.ip())).collect();
+            if found.is_empty() {
+                Err(io::Error::new(io::ErrorKind::NotFound, none(*family)))
+            } else {
+                Ok(found)
+            }
+        }
+    }
+}
+
+fn none(family: Family) -> &'static str {
+    match family {
+        Family::Any => "it has no address",
+        Family::V4 => "it has no IPv4 address",
+        Family::V6 => "it has no IPv6 address",
+    }
+}
+
+/// An address as the user would write it: with its scope, and IPv4 where it is mapped from that.
+pub fn shown(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+        address => IpAddr::to_canonical(&address.ip()).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str, family: Family) -> Host {
+        Host::Name { name: name.to_owned(), family }
+    }
+
+    #[test]
+    fn an_address_is_itself() {
+        let host = Host::Address("192.0.2.1".parse().unwrap());
+        assert_eq!(resolve(&host, 7).unwrap(), ["192.0.2.1:7".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_scope_is_an_interface_by_name_or_by_number() {
+        let scoped = |interface: &str| Host::Scoped {
+            address: "fe80::1".parse().unwrap(),
+            interface: interface.to_owned(),
+        };
+        let number = index("lo").unwrap();
+        for interface in ["lo", &number.to_string()] {
+            let found = resolve(&scoped(interface), 7).unwrap();
+            assert_eq!(found, [SocketAddr::V6(SocketAddrV6::new("fe80::1".parse().unwrap(), 7, 0, number))]);
+            assert_eq!(shown(&found[0]), format!("fe80::1%{number}"));
+        }
+        let error = resolve(&scoped("wlan99"), 7).unwrap_err();
+        assert_eq!(error.to_string(), "wlan99 is not a network interface of this host");
+    }
+
+    #[test]
+    fn a_family_leaves_the_other_addresses_out() {
+        for (family, there) in
+            [(Family::V4, IpAddr::is_ipv4 as fn(&IpAddr) -> bool), (Family::V6, IpAddr::is_ipv6)]
+        {
+            match resolve(&name("localhost", family), 7) {
+                Ok(found) => assert!(found.iter().all(|address| there(&address.ip())), "{found:?}"),
+                Err(error) => assert!(error.to_string().starts_with("it has no IPv"), "{error}"),
+            }
+        }
+        assert!(!resolve(&name("localhost", Family::Any), 7).unwrap().is_empty());
+    }
+}
