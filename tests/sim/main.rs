@@ -16,6 +16,7 @@ mod clock;
 mod data;
 mod end;
 mod faults;
+mod imp;
 mod line;
 mod malice;
 mod net;
