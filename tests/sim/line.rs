@@ -91,7 +91,9 @@ impl Line {
                 return Ok(None);
             }
             self.coming = None;
-            return Ok(Some(Read::Leg(header, place, self.inbox.drain(..len).collect())));
+            let bytes = self.inbox[..len].to_vec();
+            self.inbox.drain(..len);
+            return Ok(Some(Read::Leg(header, place, bytes)));
         }
         let decoded = wire::decode(&self.inbox).map_err(|e| LossReason::Breach(format!("sent {e}")))?;
         let Some((frame, len)) = decoded else { return Ok(None) };
