@@ -169,8 +169,8 @@ impl Sender {
         let elsewhere = held.carriers & mates != 0 && willing & !mates & !held.carriers != 0;
         let here = held.carriers & mates & willing;
         let waited = held.late_among(here).is_none_or(|at| at + OTHER_LINK_FIRST <= now);
-        let quicker = held.carriers != 0 && self.has_quicker(now, worker, held);
-        held.carriers & own == 0 && (waited || !sounder && !elsewhere) && !quicker
+        let quicker = || held.carriers != 0 && self.has_quicker(now, worker, held);
+        held.carriers & own == 0 && (waited || !sounder && !elsewhere) && !quicker()
     }
 
     /// Whether this connection is known to need long for the leg, and another that has none of it and keeps to its
