@@ -65,6 +65,11 @@ impl Line {
         matches!(self.stage, Stage::Up)
     }
 
+    /// Whether the session was told of it and took it.
+    pub fn is_known(&self) -> bool {
+        !matches!(self.stage, Stage::Dialling(_) | Stage::Asked(..))
+    }
+
     /// Whether anything may be written; before the far end's welcome, only the one for it.
     pub fn may_write(&self) -> bool {
         match self.stage {

@@ -89,6 +89,9 @@ impl End {
                 }
                 if let Some(old) = self.lines[connection].take() {
                     net.reset(old.conn, self.which);
+                    if self.mutation == Mutation::TellReplaced {
+                        self.session.lost(now, connection, &LossReason::Closed);
+                    }
                 }
                 let stage = match self.source {
                     Some(_) => {
