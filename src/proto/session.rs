@@ -419,6 +419,11 @@ impl Session {
         self.ownership.link_of(connection)
     }
 
+    /// How many times longer than usual a connection on this link may be silent.
+    pub fn lenience(&self, link: usize) -> u32 {
+        self.leniency.of(link)
+    }
+
     /// How many connections are up on a link.
     pub fn connections_on(&self, link: usize) -> usize {
         (0..self.connections()).filter(|connection| self.link_of(*connection) == Some(link)).count()
