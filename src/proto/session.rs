@@ -27,11 +27,12 @@ use super::way::Way;
 use super::wire::Frame;
 use dialler::Dialler;
 use host::{Door, Host};
-use ownership::{Ownership, View};
+use ownership::Ownership;
 use pulse::Pulse;
 use stage::Stage;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use view::View;
 
 mod assign;
 mod carrying;
@@ -46,6 +47,7 @@ mod pulse;
 mod stage;
 mod streams;
 mod terms;
+mod view;
 
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
@@ -168,7 +170,7 @@ impl Session {
         Door { is_shut: self.is_over(), is_judged: !self.is_going(Way::In) }
     }
 
-    /// A peer has said hello, and what it says was checked by [`super::hello::check`]. The number of its connection,
+    /// A peer has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
     /// whose welcome is in the mailbox; an older connection of that number is to be given up without a word.
     ///
     /// # Errors
@@ -417,6 +419,11 @@ impl Session {
     /// The link of a connection that is up.
     pub fn link_of(&self, connection: usize) -> Option<usize> {
         self.ownership.link_of(connection)
+    }
+
+    /// How many times longer than usual a connection on this link may be silent.
+    pub fn lenience(&self, link: usize) -> u32 {
+        self.leniency.of(link)
     }
 
     /// How many connections are up on a link.

@@ -15,7 +15,7 @@ use super::snapshot;
 use crate::chaos::Hazard;
 use crate::endpoint::{Sink, Source};
 use crate::plan::{LinkPlan, StreamPlan};
-use crate::proto::hello::Expectations;
+use crate::proto::check::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
 use crate::proto::outcome::Outcome;
 use crate::proto::pacing::Pacing;
