@@ -54,7 +54,7 @@ impl Ownership {
         }
     }
 
-    /// The link on which a connection waits to be welcomed by the far end, or could.
+    /// The link of a connection to which a welcome of the far end may come now.
     pub fn awaits_welcome(&self, connection: usize) -> Option<usize> {
         match (self, self.whereabouts(connection)) {
             (Ownership::Dialler(_), Whereabouts::Dialling(link)) => Some(link),
