@@ -323,6 +323,11 @@ impl Sender {
         self.connections.iter().flatten().filter(|carrier| !carrier.flights.is_empty()).count()
     }
 
+    /// Whether nothing that was pushed is still to be received.
+    pub fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Whether no leg waits for its first sending.
     pub fn is_drained(&self) -> bool {
         self.fresh == self.first + self.held.len() as u64

@@ -178,6 +178,6 @@ impl Core for SessionCore {
         let Some(sending) = self.session.sending().filter(|sending| sending.is_hungry()) else {
             return Hunger::None;
         };
-        if sending.sender().busy() == 0 { Hunger::Idle } else { Hunger::Free }
+        if sending.sender().holds_nothing() { Hunger::Idle } else { Hunger::Free }
     }
 }
