@@ -17,7 +17,7 @@
 
 use super::acknowledging::Acknowledging;
 use super::hello::{Features, Hello, Refusal, Welcome};
-use super::leg::CONNECTIONS_MAX;
+use super::leg::{CONNECTIONS_MAX, Payload};
 use super::life::{Leniency, Silence};
 use super::links::{DialError, LossReason};
 use super::mailbox::{Item, Mailbox};
@@ -385,6 +385,11 @@ impl Session {
     /// What waits to be written on this connection.
     pub fn mailbox(&self, connection: usize) -> &Mailbox {
         &self.mailboxes[connection]
+    }
+
+    /// Payload that was received since this was asked last, to be dropped where that delays nobody.
+    pub fn take_freed(&mut self) -> Vec<Payload> {
+        self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default()
     }
 
     /// When `tick` is due, if nothing happens before; in the past if time has gone on since the last event.

@@ -181,6 +181,7 @@ impl Start {
         let core = SessionCore::new(
             now,
             session,
+            outgoing_pool.clone(),
             outgoing.unwrap_or_default(),
             names,
             waits.clone(),
