@@ -217,7 +217,7 @@ impl Session {
     pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
         // a stream that is done with takes no connection, and leaves it to the other one
         let link = self.ownership.awaits_welcome(connection).filter(|_| !self.is_done(Way::Out));
-        // no leg of a stream that was judged is wanted again, whatever the far end says
+        // of a stream that was judged the receiver may have thrown away what it had confirmed
         let known = if self.is_going(Way::Out) { self.known[connection] } else { 0 };
         let view = self.view();
         let Some((sending, link)) = self.sending.as_mut().zip(link) else { return };
