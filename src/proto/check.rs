@@ -95,7 +95,6 @@ mod tests {
         HelloOption { id: 77, mandatory, value: vec![7; length] }
     }
 
-    /// A hello with a right CRC-32 and one byte of the body changed.
     #[test]
     fn a_fitting_hello_passes() {
         assert_eq!(check(&hello(), &OURS), Ok(()));

@@ -218,7 +218,7 @@ impl Session {
         // a stream that is done with takes no connection, and leaves it to the other one
         let link = self.ownership.awaits_welcome(connection).filter(|_| !self.is_done(Way::Out));
         // of a stream that was judged the receiver may have thrown away what it had confirmed
-        let known = if self.outcome(Way::Out).is_some() { 0 } else { self.known[connection] };
+        let known = if self.is_going(Way::Out) { self.known[connection] } else { 0 };
         let view = self.view();
         let Some((sending, link)) = self.sending.as_mut().zip(link) else { return };
         if sending.link_of(connection).is_some() {

@@ -49,7 +49,9 @@ pub fn play(seed: u64, kind: Kind, mutation: Mutation) -> Result<u64, String> {
     let begun = !world.is_judged();
     let time = heal(&mut rng, &mut world);
     world.run(time, World::senders_know).and_then(|_| judge(&world, time, begun))?;
-    world.run(LINGER, World::both_over)?;
+    // with two streams the lingering of one may follow that of the other
+    let lingering = LINGER * world.streams() as u32;
+    world.run(lingering, World::both_over)?;
     judge_end(&world)?;
     Ok(world.events)
 }
