@@ -316,6 +316,7 @@ impl End {
             while let Some(action) = self.session.poll() {
                 self.act(net, action);
             }
+            drop(self.session.take_freed());
             let posted = self.session.take_posted();
             if posted.is_empty() {
                 return;
