@@ -1,11 +1,12 @@
 //! Commands at either end: `exec`, and what its exit status is worth.
 
-use super::{assert_same, both};
+use super::{assert_same, both, signal_set};
 use crate::util::relay::Relay;
-use crate::util::{Rx, Signal, pattern, send, tx};
+use crate::util::{Process, Rx, Signal, pattern, send, shell, tx, until};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 const KILL: i32 = 9;
 const INT: i32 = 2;
@@ -140,6 +141,54 @@ fn a_command_does_not_outlive_a_receiver_that_was_killed() {
     tx.finish();
 }
 
+#[test]
+fn a_command_never_takes_the_death_of_its_receiver_for_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let committed = path(&dir, "committed");
+    for command in ["cat >/dev/null && touch $C", "trap '' TERM; cat | (cat >/dev/null; touch $C)"].repeat(3)
+    {
+        let rx = Rx::keeping(&["exec", &command.replace("$C", &committed)]);
+        let tx = tx(rx.port, &[]);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        rx.await_command("cat");
+        rx.signal(Signal::KILL);
+        // this waits for all who have its stderr, the commands among them
+        assert_eq!(rx.finish().signal(), Some(KILL));
+        assert!(!Path::new(&committed).exists(), "{command}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_guard_of_a_commands_stdin_ends_with_it() {
+    for (command, code) in [("cat", 0), ("cat; exit 3", 5)] {
+        let rx = Rx::keeping(&["exec", command]);
+        let tx = tx(rx.port, &[]);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        let guard = until("the guard", || child_called(rx.pid(), "stdin-guard"));
+        drop(stdin);
+        let (tx, rx) = (tx.finish(), rx.finish());
+        assert_eq!((rx.code(), tx.code()), (code, code), "{rx:?} {tx:?}");
+        assert!(!Path::new(&format!("/proc/{guard}")).exists(), "{guard}");
+    }
+}
+
+/// The child of this process that has this name.
+#[cfg(target_os = "linux")]
+fn child_called(parent: u32, name: &str) -> Option<u32> {
+    let stats = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let mut stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    stats.find_map(|stat| {
+        // pid (name) state ppid
+        let (id, rest) = stat.split_once(" (")?;
+        let (called, rest) = rest.rsplit_once(") ")?;
+        let is_it = called == name && rest.split_whitespace().nth(1) == Some(&parent.to_string());
+        is_it.then(|| id.parse().ok()).flatten()
+    })
+}
+
 // ---- commands that give ---------------------------------------------------------------------------------
 
 #[test]
@@ -233,4 +282,37 @@ fn a_receiver_started_anew_never_sees_the_rest_of_a_stream() {
     assert_eq!((whole.code(), new.code(), new.text()), (0, 0, "whole"), "{new:?}");
     assert_eq!(fs::read_to_string(&started).unwrap(), "once\n");
     assert_eq!(new.stderr.matches(words).count(), 1, "{new:?}");
+}
+
+// ---- whatever the command -------------------------------------------------------------------------------
+
+const NO_SHELL: [&str; 2] = ["cannot run sh for exec \"zfs ", ": no such file or directory"];
+
+#[test]
+fn a_shell_that_rx_misses_is_named_at_both_ends() {
+    let mut line = shell("PATH=/none; exec $MP rx 0 exec 'zfs recv x'");
+    let rx = Rx::spawn(line.stdin(Stdio::null()).stdout(Stdio::null()));
+    let tx = send(rx.port, &[], b"x");
+    let rx = rx.finish();
+    NO_SHELL.iter().for_each(|words| both(&rx, &tx, 5, words));
+}
+
+#[test]
+fn a_shell_that_tx_misses_is_named_at_both_ends() {
+    let rx = Rx::keeping(&[]);
+    let line = format!("PATH=/none; exec $MP tx 127.0.0.1 {} exec 'zfs send x'", rx.port);
+    let tx = Process::spawn(shell(&line).stdin(Stdio::null())).finish();
+    let rx = rx.finish();
+    NO_SHELL.iter().for_each(|words| both(&rx, &tx, 4, words));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_ends_by_the_limit_of_a_files_size_as_ever() {
+    const XFSZ: u64 = 25;
+    let rx = Rx::keeping(&["exec", "grep ^SigIgn /proc/self/status; cat >/dev/null"]);
+    let tx = send(rx.port, &[], b"x");
+    let rx = rx.finish();
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{rx:?} {tx:?}");
+    assert_eq!(signal_set(rx.text(), "SigIgn") & 1 << (XFSZ - 1), 0, "{rx:?}");
 }

@@ -35,3 +35,9 @@ fn assert_same(found: &[u8], right: &[u8]) {
     let differs = found.iter().zip(right).position(|(a, b)| a != b);
     assert_eq!((found.len(), differs), (right.len(), None));
 }
+
+/// Of a process's status file in `/proc`, the set of signals of this name.
+fn signal_set(status: &str, name: &str) -> u64 {
+    let set = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    u64::from_str_radix(set.trim_start_matches(':').trim(), 16).unwrap()
+}
