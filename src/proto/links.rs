@@ -44,6 +44,8 @@ pub enum DialError {
     TimedOut,
     /// The name has no address.
     Unresolved(String),
+    /// The resolver has no answer for now; nothing is known about the name.
+    Unanswered(String),
     /// Anything else the kernel says, or a peer that is no millipede.
     Unreachable(String),
 }
@@ -53,7 +55,9 @@ impl std::fmt::Display for DialError {
         match self {
             DialError::Refused => f.write_str("connection refused"),
             DialError::TimedOut => f.write_str("no answer"),
-            DialError::Unresolved(why) | DialError::Unreachable(why) => f.write_str(why),
+            DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
