@@ -3,8 +3,8 @@
 use super::{MIB, both};
 use crate::util::relay::{Relay, There};
 use crate::util::{
-    Process, Rx, Signal, assert_complete, carry, check, feed, free_port, shell, side_by_side, skip, tx,
-    tx_over, until_still,
+    Process, Rx, Signal, assert_complete, carry, check, feed, free_port, server, shell, side_by_side, skip,
+    tx, tx_over, until_still,
 };
 use millipede::sys::signal::ignored_at_start;
 use std::io::Read;
@@ -105,6 +105,20 @@ fn nobody_listens_and_patience_ends() {
     let (code, said) = tx(free_port(), &["patience", "1"]).end();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("connection refused"), "{said}");
+}
+
+/// A forwarded port accepts, and ends or resets the connection when it finds nobody.
+#[test]
+fn a_port_that_accepts_for_nobody_is_told_from_one_that_refuses() {
+    let ends = server(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let resets = Relay::to_nobody();
+    for port in [ends, resets.port] {
+        let (code, said) = tx(port, &["patience", "1"]).end();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("accepted, then closed: no receiver behind it?"), "{said}");
+    }
 }
 
 /// The output is a prefix, and the receiver knows at once that it is no more than that.
