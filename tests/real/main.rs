@@ -1,4 +1,6 @@
 //! Real processes on loopback: what a user sees, and what a peer, a network or the kernel may do to it.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 
 #[path = "../util/mod.rs"]
 mod util;

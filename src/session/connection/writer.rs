@@ -264,6 +264,6 @@ fn header(leg: &Leg, crc: Option<u32>) -> LegHeader {
 }
 
 /// Harm to these changes nothing: the fault plan does not count them.
-pub fn is_last_word(frame: &Frame) -> bool {
+pub(crate) fn is_last_word(frame: &Frame) -> bool {
     matches!(frame, Frame::Bye | Frame::Abort(_))
 }
