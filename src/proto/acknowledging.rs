@@ -139,7 +139,8 @@ impl Acknowledging {
         acks
     }
 
-    fn open_connections(&self) -> ConnectionSet {
+    /// The connections that bring legs.
+    pub fn open_connections(&self) -> ConnectionSet {
         (0..CONNECTIONS_MAX).filter(|connection| self.is_open(*connection)).collect()
     }
 }

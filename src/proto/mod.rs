@@ -2,6 +2,7 @@
 #![allow(unreachable_pub)]
 
 pub mod acknowledging;
+pub mod breach;
 mod codec;
 pub mod event;
 pub mod handshake;
@@ -13,13 +14,10 @@ pub mod mailbox;
 pub mod outcome;
 pub mod pacing;
 pub mod receiver;
-pub mod reception;
 pub mod sched;
 pub mod sender;
 pub mod session;
 pub mod set;
-pub mod sharing;
-pub mod transmission;
 pub mod waiting;
 pub mod way;
 pub mod wire;

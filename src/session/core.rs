@@ -5,6 +5,7 @@ use super::orders::{Core, Hunger};
 use crate::proto::leg::CONNECTIONS_MAX;
 use crate::proto::links::LossReason;
 use crate::proto::outcome::{Outcome, Status};
+use crate::proto::sender::Progress;
 use crate::proto::session::{Action, Session};
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
@@ -85,13 +86,13 @@ impl SessionCore {
 
     /// A leg of so many bytes was given to a connection.
     pub fn sent(&mut self, place: usize, bytes: u64) {
-        let link = self.session.sending().and_then(|sending| sending.links().link_of(place));
+        let link = self.session.link_of(place);
         self.meters[Way::Out as usize].leg(self.now, place, link, bytes);
     }
 
     /// A connection has brought a leg.
     pub fn came(&mut self, place: usize, sequence: u64, bytes: u64) {
-        let link = self.session.receiving().map(|receiving| usize::from(receiving.slots()[place].link));
+        let link = self.session.link_of(place);
         self.meters[Way::In as usize].leg(self.now, place, link, bytes);
         self.brought[place] = Some(sequence);
     }
@@ -101,7 +102,7 @@ impl SessionCore {
         let Some(sending) = self.session.sending() else { return (1, 0) };
         let size = sending.leg_size();
         let Some(met) = self.met else { return (size, self.buffer.min(BEFORE_MEETING)) };
-        let (_, sent, delivered) = sending.sender().bytes();
+        let Progress { sent, delivered, .. } = sending.sender().progress();
         let suits = (64 * size as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
         let settled = met.elapsed() >= SETTLING;
         (size, if settled { self.buffer } else { suits.min(self.buffer) })
@@ -135,7 +136,7 @@ impl SessionCore {
         match way {
             Way::In => self.session.receiving().map_or(0, |receiving| receiving.position().delivered),
             Way::Out => self.session.sending().map_or(0, |sending| {
-                let (pushed, _, delivered) = sending.sender().bytes();
+                let Progress { pushed, delivered, .. } = sending.sender().progress();
                 // the verdict may overtake the last acknowledgement
                 let complete = self.outcome(way).is_some_and(|ending| ending.status == Status::Complete);
                 if complete { pushed } else { delivered }

@@ -27,8 +27,8 @@ pub trait Core {
 
 /// Who hears what the desk has to tell the rest of the process. Called without any lock.
 pub trait Audience: Send + Sync {
-    /// The output has something to do, and slept.
-    fn rouse_output(&self);
+    /// The output has something to do, and slept. `here`: it may be done by this thread.
+    fn rouse_output(&self, here: bool);
     /// The input has waited for what is the case now.
     fn rouse_input(&self);
     /// Something happened.

@@ -3,9 +3,9 @@
 use super::connection::{Seat, SessionDesk};
 use super::core::SessionCore;
 use super::pool::Pool;
-use crate::proto::links::WorkerState;
 use crate::proto::outcome::{Outcome, Status};
-use crate::proto::reception::SlotStats;
+use crate::proto::sender::Progress;
+use crate::proto::session::{Brought, Given, Losses, Session, Whereabouts};
 use crate::proto::way::Way;
 use crate::report::{Connection, Detail, Link, Phase, Side, Snapshot, State, Waited};
 use std::sync::Arc;
@@ -39,14 +39,25 @@ fn phase(outcome: Option<&Outcome>, met: bool, closing: bool) -> Phase {
     }
 }
 
+/// Where a connection is, as a report shows it.
+fn state(session: &Session, connection: usize) -> (State, Option<usize>) {
+    match session.whereabouts(connection) {
+        Whereabouts::Down => (State::Down, None),
+        Whereabouts::Dialling(link) => (State::Dialling, Some(link)),
+        Whereabouts::Up(link) => (State::Up, Some(link)),
+        Whereabouts::Leaving(link) => (State::Leaving, Some(link)),
+    }
+}
+
 impl SessionCore {
     fn snapshot_out(&mut self, now: Instant, held: u64) -> Snapshot {
         let delivered = self.delivered(Way::Out);
         let Some(sending) = self.session.sending() else {
             unreachable!("only asked of a stream that there is")
         };
-        let (stats, links) = (sending.stats(), sending.links());
-        let (read, sent, _) = sending.sender().bytes();
+        let (stats, session) = (sending.sender().stats(), &self.session);
+        let losses: &Losses = session.losses();
+        let Progress { pushed: read, sent, .. } = sending.sender().progress();
         let meters = &mut self.meters[Way::Out as usize];
         let name = |link: usize| match (self.names.get(link), self.addresses.get(&link)) {
             (Some(name), _) => name.clone(),
@@ -61,39 +72,34 @@ impl SessionCore {
         let all_links = known.into_iter().map(|index| Link {
             name: name(index),
             index,
-            up: links.connections_on(index),
+            up: session.connections_on(index),
             rate: meters.link_rate(now, index),
-            trouble: if links.connections_on(index) > 0 {
+            trouble: if session.connections_on(index) > 0 {
                 String::new()
             } else {
-                links.trouble(index).into()
+                session.trouble(index).into()
             },
         });
         let all_links = all_links.collect();
         let connection = |number| {
-            let (state, link) = match links.state(number) {
-                WorkerState::Resting(_) => (State::Down, None),
-                WorkerState::Dialling(link) => (State::Dialling, Some(link)),
-                WorkerState::Up(link) => (State::Up, Some(link)),
-                WorkerState::Leaving(link) => (State::Leaving, Some(link)),
-            };
-            let line = sending.line_stats(number);
+            let (state, link) = state(session, number);
+            let Given { bytes, leg, .. } = sending.given(number);
             let rate = meters.connection_rate(now, number);
-            Connection { number, link, state, leg: line.leg, bytes: line.bytes, rate, kernel: None }
+            Connection { number, link, state, leg, bytes, rate, kernel: None }
         };
         // the far end's connections are shown once they have been there
         let seen = |number: &usize| {
             !self.names.is_empty()
-                || !matches!(links.state(*number), WorkerState::Resting(_))
-                || sending.line_stats(*number).legs > 0
+                || session.whereabouts(*number) != Whereabouts::Down
+                || sending.given(*number).legs > 0
         };
-        let connections = (0..sending.connections()).filter(seen).map(connection).collect();
+        let connections = (0..session.connections()).filter(seen).map(connection).collect();
         let detail = Detail::Tx {
             read,
             sent,
-            again: (stats.sender.legs_again, stats.sender.bytes_again),
-            rescues: stats.sender.rescues,
-            damaged: stats.sender.damaged,
+            again: (stats.legs_again, stats.bytes_again),
+            rescues: stats.rescues,
+            damaged: stats.damaged,
         };
         Snapshot {
             side: Side::Tx,
@@ -108,8 +114,8 @@ impl SessionCore {
             buffer: self.buffer,
             detail,
             waited: meters.waited(now),
-            lost: stats.connections_lost,
-            last_loss: stats.last_loss.map(|(link, why)| format!("{}: {why}", name(link))),
+            lost: losses.count,
+            last_loss: losses.last.as_ref().map(|(link, why)| format!("{}: {why}", name(*link))),
         }
     }
 
@@ -120,24 +126,22 @@ impl SessionCore {
             unreachable!("only asked of a stream that there is")
         };
         let meters = &mut self.meters[Way::In as usize];
-        let (slots, receiver) = (receiving.slots(), receiving.receiver());
-        let (ahead, ahead_bytes) = receiver.map_or((0, 0), |r| r.ahead());
-        let connection = |(number, slot): (usize, &SlotStats)| Connection {
-            number,
-            link: Some(slot.link.into()),
-            state: if slot.up { State::Up } else { State::Down },
-            leg: self.brought[number],
-            bytes: slot.bytes,
-            rate: meters.connection_rate(now, number),
-            kernel: None,
+        let (session, receiver) = (&self.session, receiving.receiver());
+        let ahead = receiver.map(|r| r.ahead()).unwrap_or_default();
+        let connection = |number: usize| {
+            let (state, link) = state(session, number);
+            let Brought { bytes, .. } = receiving.brought(number);
+            let rate = meters.connection_rate(now, number);
+            Connection { number, link, state, leg: self.brought[number], bytes, rate, kernel: None }
         };
-        let known = slots.iter().enumerate().filter(|(_, slot)| slot.up || slot.legs > 0);
-        let connections = known.map(connection).collect();
+        let known =
+            |number: &usize| session.link_of(*number).is_some() || receiving.brought(*number).legs > 0;
+        let connections = (0..session.connections()).filter(known).map(connection).collect();
         let way = if self.names.is_empty() { "from" } else { "to" };
         let links = self.addresses.iter().map(|(&index, address)| Link {
             name: format!("{way} {address}"),
             index,
-            up: slots.iter().filter(|slot| slot.up && usize::from(slot.link) == index).count(),
+            up: session.connections_on(index),
             rate: meters.link_rate(now, index),
             trouble: String::new(),
         });
@@ -158,12 +162,12 @@ impl SessionCore {
             detail: Detail::Rx {
                 received: receiver.map_or(0, |r| r.received_bytes()),
                 next: receiving.position().next,
-                ahead: (ahead as u64, ahead_bytes),
+                ahead: (ahead.legs, ahead.bytes),
                 copies: self.session.again() + receiver.map_or(0, |r| r.duplicates()),
                 blocked: self.blocked.for_how_long(Instant::now()),
             },
             waited,
-            lost: receiving.connections_lost(),
+            lost: session.losses().count,
             last_loss: self.last_loss.clone(),
             links,
             connections,

@@ -207,10 +207,11 @@ fn needs(world: &World, stream: usize, rate: f64, trip: f64, sink: f64) -> f64 {
 fn grace(world: &World) -> Duration {
     let mut begun = GRACE_UNBEGUN;
     let mut longest = Duration::ZERO;
-    for sending in world.ends.iter().filter_map(|end| end.session.sending()) {
+    for end in &world.ends {
+        let Some(sending) = end.session.sending() else { continue };
         let known = (0..world.config.workers).filter_map(|worker| sending.sender().pace(worker)?.rtt());
         longest = longest.max(known.max().unwrap_or_default());
-        if sending.begun() {
+        if end.session.has_begun() {
             begun = GRACE;
         }
     }

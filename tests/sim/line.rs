@@ -93,7 +93,7 @@ impl Line {
             self.coming = None;
             return Ok(Some(Read::Leg(header, place, self.inbox.drain(..len).collect())));
         }
-        let decoded = wire::decode(&self.inbox).map_err(|e| LossReason::Breach(format!("sent {e}")))?;
+        let decoded = wire::decode(&self.inbox).map_err(|e| LossReason::Breach(e.into()))?;
         let Some((frame, len)) = decoded else { return Ok(None) };
         self.inbox.drain(..len);
         Ok(Some(match frame {

@@ -18,6 +18,7 @@ mod clock;
 mod data;
 mod end;
 mod faults;
+mod imp;
 mod line;
 mod malice;
 mod net;

@@ -67,7 +67,7 @@ fn a_healthy_run_uses_its_links_and_loses_no_connection() {
     let mut world = world(&[(2e6, 0.01); 2], 4, 8 << 20);
     completes(&mut world, 6.0);
     assert!(losses(&world).is_empty(), "{:?}", losses(&world));
-    assert!(world.ends[DIALS].session.sending().unwrap().stats().sender.bytes_again < 1 << 18);
+    assert!(world.ends[DIALS].session.sending().unwrap().sender().stats().bytes_again < 1 << 18);
 }
 
 #[test]
@@ -257,8 +257,8 @@ fn damaged(every: u64) -> World {
 fn a_damaged_leg_is_sent_again() {
     let mut world = damaged(10);
     completes(&mut world, 10.0);
-    let stats = world.ends[DIALS].session.sending().unwrap().stats();
-    assert!(stats.sender.damaged >= 5 && stats.sender.legs_again >= 5, "{stats:?}");
+    let stats = world.ends[DIALS].session.sending().unwrap().sender().stats();
+    assert!(stats.damaged >= 5 && stats.legs_again >= 5, "{stats:?}");
     assert!(world.ends[DIALS].losses.is_empty());
 }
 
@@ -276,4 +276,22 @@ fn a_way_there_that_is_dead_is_noticed_though_the_peer_speaks() {
     completes(&mut world, 15.0);
     assert_eq!(world.ends[DIALS].losses, [LossReason::Silent]);
     assert!(world.ends[LISTENS].losses.iter().all(|why| *why != LossReason::Silent));
+}
+
+/// A connection whose way there is dead takes no legs again and again, each of which waits until it is late.
+#[test]
+fn a_connection_that_lets_nothing_through_is_not_fed() {
+    for pick in 0..4 {
+        let mut config = Config::plain(1);
+        config.links = vec![(2e6, s(0.8))];
+        config.buffers[LISTENS] = 512 << 10;
+        config.flows[DIALS].as_mut().unwrap().total = 8 << 20;
+        let mut world = World::new(config);
+        // what was measured on the long way is known of each
+        after(&mut world, 8.0, Fault::Delay { link: 0, delay: s(0.002) });
+        after(&mut world, 8.0, Fault::Forget { pick, ends: [true, false] });
+        completes(&mut world, 100.0);
+        // it is called dead after 15 s only
+        assert!(sink(&world).gap.0 < s(6.0), "a gap of {:?} at the output", sink(&world).gap.0);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::clock::Event;
 use super::end::End;
-use super::malice::Imp;
+use super::imp::Imp;
 use super::net::{DIALS, LISTENS, Net};
 use super::sink::Sink;
 use super::source::{Flow, Source};
@@ -93,6 +93,8 @@ pub struct World {
     pub ends: Vec<End>,
     /// Who means ill, if anybody does.
     pub imp: Option<Imp>,
+    /// Whether both ends are honest, so that what one says of success can be held against the other.
+    pub honest: bool,
     pub config: Config,
     /// Whether planned harm still happens.
     pub war: bool,
@@ -110,7 +112,7 @@ impl World {
         let ends = [DIALS, LISTENS].map(|which| end(&mut net, &config, which, 1)).into();
         let at_once = (net.clock.now, 0);
         let trace = std::env::var_os("TRACE").is_some();
-        World { net, ends, imp: None, config, war: true, flips: 0, at_once, events: 0, trace }
+        World { net, ends, imp: None, honest: true, config, war: true, flips: 0, at_once, events: 0, trace }
     }
 
     /// Another receiving process takes the place of the one that was there, which is killed.
@@ -282,7 +284,7 @@ impl World {
         let streams = [(Way::Out, which), (Way::In, 1 - which)];
         for (way, stream) in streams {
             let success = self.ends[which].code(way) == Some(Status::Complete);
-            if success && self.imp.is_none() && !self.is_whole(stream) {
+            if success && self.honest && !self.is_whole(stream) {
                 let (taken, total) = (self.taken(stream), self.total(stream));
                 return Err(format!("{way:?} is a success when {taken} bytes of {total} are delivered"));
             }
@@ -298,11 +300,12 @@ pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
     let duplex = config.flows[LISTENS].is_some();
     let now = net.clock.now;
     let receives = inbound(config, which, instance);
+    let inseparable = duplex && config.seed.is_multiple_of(2);
     let mut session = match which {
-        DIALS => Session::dialling(now, dialler(config), duplex.then_some(receives), false),
+        DIALS => Session::dialling(now, dialler(config), duplex.then_some(receives), inseparable),
         _ => {
             let sends = OutboundConfig { buffer: config.buffers[which] };
-            Session::listening(now, receives, duplex.then_some(sends), false)
+            Session::listening(now, receives, duplex.then_some(sends), inseparable)
         }
     };
     if config.mutation == Mutation::NoRescue {

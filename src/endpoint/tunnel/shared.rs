@@ -7,6 +7,7 @@ use super::dial::Resolver;
 use super::local::{self, Local, Role};
 use super::place::Place;
 use super::raw::{self, Raw};
+use crate::endpoint::OnNews;
 use crate::error::reason;
 use crate::proto::hello::Features;
 use crate::proto::way::Way;
@@ -14,7 +15,7 @@ use crate::sys::event::Bell;
 use crate::sys::thread::spawn;
 use mio::{Events, Poll};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// What a tunnel is made from.
@@ -36,6 +37,8 @@ pub struct Tunnel {
     pub(super) to_source: Bell,
     /// Rung when the sink has more to look at than its commands.
     pub(super) to_sink: Bell,
+    source_news: OnceLock<OnNews>,
+    sink_news: OnceLock<OnNews>,
     directions: [bool; 2],
     /// Whether it opens connections, and accepts none.
     initiates: bool,
@@ -85,6 +88,8 @@ impl Tunnel {
             state: Mutex::new(state),
             to_source: Bell::new()?,
             to_sink: Bell::new()?,
+            source_news: OnceLock::new(),
+            sink_news: OnceLock::new(),
             directions: config.directions,
             initiates,
         }))
@@ -121,8 +126,7 @@ impl Tunnel {
         };
         state.phase = phase.unwrap_or_else(Phase::Failed);
         drop(state);
-        self.to_source.ring();
-        self.to_sink.ring();
+        self.tell_both();
     }
 
     fn begin(self: &Arc<Self>, state: &mut State, records: bool) -> Result<Phase, String> {
@@ -169,8 +173,7 @@ impl Tunnel {
             }
         }
         drop(state);
-        self.to_source.ring();
-        self.to_sink.ring();
+        self.tell_both();
     }
 
     /// The thread of the local sockets.
@@ -199,12 +202,37 @@ impl Tunnel {
         let (output, drained) = (local.has_output() || local.is_over(), local.is_drained());
         drop(state);
         if output {
-            self.to_source.ring();
+            match self.source_news.get() {
+                Some(call) => call(true),
+                None => self.to_source.ring(),
+            }
         }
         if drained {
             self.to_sink.ring();
         }
         Some(result)
+    }
+
+    /// Has this called when the stream's source may have something to give.
+    pub(super) fn on_source_news(&self, call: OnNews) {
+        // there is one source
+        let _ = self.source_news.set(call);
+    }
+
+    /// Has this called when the stream's sink has more to look at than its legs.
+    pub(super) fn on_sink_news(&self, call: OnNews) {
+        // there is one sink
+        let _ = self.sink_news.set(call);
+    }
+
+    /// The tunnel is another than before. Whoever is told may not be made to read or write here: it might wait.
+    fn tell_both(&self) {
+        self.to_source.ring();
+        self.to_sink.ring();
+        [&self.source_news, &self.sink_news]
+            .into_iter()
+            .filter_map(OnceLock::get)
+            .for_each(|call| call(false));
     }
 
     /// Nothing panics half-way while it holds the lock without ending the process.

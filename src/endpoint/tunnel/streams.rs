@@ -3,7 +3,7 @@
 use super::raw::RawSink;
 use super::shared::{Phase, Tunnel};
 use crate::endpoint::file::FileSource;
-use crate::endpoint::{Sink, SinkError, Source, Waited};
+use crate::endpoint::{OnNews, Sink, SinkError, Source, Waited};
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -25,7 +25,7 @@ impl TunnelSource {
     }
 
     /// Gives what there is now; `None`: nothing, and no end.
-    fn pull(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
+    fn pull_now(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
         let mut state = self.tunnel.lock();
         match &mut state.phase {
             Phase::Unmet => Ok(None),
@@ -58,13 +58,28 @@ impl Source for TunnelSource {
                 return raw.read(space);
             }
             self.tunnel.to_source.clear();
-            if let Some(n) = self.pull(space)? {
+            if let Some(n) = self.pull_now(space)? {
                 return Ok(n);
             }
             if self.raw.is_none() {
                 wait(&[Interest::read(&self.tunnel.to_source)], None).map_err(|e| failed(&e))?;
             }
         }
+    }
+
+    fn pull(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
+        match &mut self.raw {
+            Some(raw) => raw.read(space).map(Some),
+            None => {
+                let pulled = self.pull_now(space)?;
+                // there is a connection now, whose bytes are the stream
+                if self.raw.is_some() { self.pull(space) } else { Ok(pulled) }
+            }
+        }
+    }
+
+    fn on_news(&mut self, call: OnNews) {
+        self.tunnel.on_source_news(call);
     }
 
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
@@ -128,13 +143,14 @@ impl TunnelSink {
     }
 
     fn await_ready(&mut self) -> Result<(), SinkError> {
-        loop {
+        while !self.is_ready()? {
             self.tunnel.to_sink.clear();
             if self.is_ready()? {
-                return Ok(());
+                break;
             }
             self.listen(None)?;
         }
+        Ok(())
     }
 
     /// Waits for the tunnel's bell, and for this one.
@@ -160,6 +176,14 @@ impl Sink for TunnelSink {
             Some(Err(breach)) => Err(SinkError::output(breach.to_string())),
             None => Err(SinkError::output("the tunnel has ended")),
         }
+    }
+
+    fn is_prompt(&mut self) -> bool {
+        self.raw.is_none() && matches!(self.tunnel.lock().phase, Phase::Records(_))
+    }
+
+    fn on_news(&mut self, call: OnNews) {
+        self.tunnel.on_sink_news(call);
     }
 
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
