@@ -12,7 +12,7 @@ use millipede::proto::session::Place;
 use millipede::proto::wire::{Edge, Frame, LegFlags, LegHeader};
 use rand::RngExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl End {
     pub fn read(&mut self, net: &mut Net, conn: usize, bytes: &[u8]) {
@@ -148,8 +148,11 @@ impl End {
             Ok(None) => {}
             Ok(Some((welcome, rest))) => {
                 let now = net.clock.now;
-                let taken =
-                    if let Stage::Welcomed(hearing) = &line.stage { hearing.taken(now) } else { now - now };
+                let taken = if let Stage::Welcomed(hearing) = &line.stage {
+                    hearing.taken(now)
+                } else {
+                    Duration::ZERO
+                };
                 self.come_up(net, connection, rest);
                 self.welcomed(net, connection, &welcome, now - taken);
                 // what was put there meanwhile

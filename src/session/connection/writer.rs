@@ -30,7 +30,7 @@ const RATE_TIME: Duration = Duration::from_millis(100);
 
 /// A leg of at most so many bytes is written by whoever posted it, without waking the owner of the connection. To copy
 /// more takes longer than a wake-up.
-pub const SMALL: u64 = 16 << 10;
+pub(super) const SMALL: u64 = 16 << 10;
 
 /// How far the handshake is that is written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
