@@ -6,7 +6,7 @@ use crate::util::{Process, Rx, Signal, pattern, send, shell, tx, until};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ChildStdin, Stdio};
 
 const KILL: i32 = 9;
 const INT: i32 = 2;
@@ -17,6 +17,14 @@ const MUCH: usize = 24 << 20;
 
 fn path(dir: &tempfile::TempDir, name: &str) -> String {
     dir.path().join(name).to_str().unwrap().to_owned()
+}
+
+/// A sender that has sent one byte, and whose input goes on.
+fn begun(port: u16) -> (Process, ChildStdin) {
+    let tx = tx(port, &[]);
+    let mut stdin = tx.stdin();
+    stdin.write_all(b"x").unwrap();
+    (tx, stdin)
 }
 
 // ---- commands that take ---------------------------------------------------------------------------------
@@ -79,9 +87,7 @@ fn a_command_that_takes_exactly_everything_succeeds() {
 #[test]
 fn a_command_that_exits_in_a_pause_is_noticed() {
     let rx = Rx::keeping(&["exec", "head -c 1 >/dev/null; exit 7"]);
-    let tx = tx(rx.port, &[]);
-    let mut stdin = tx.stdin();
-    stdin.write_all(b"x").unwrap();
+    let (tx, stdin) = begun(rx.port);
     both(&rx.finish(), &tx.finish(), 5, "exited 7");
     drop(stdin);
 }
@@ -93,9 +99,7 @@ fn a_pipeline_is_ended_as_a_whole_and_its_stdin_not_closed_before() {
     // neither is told the end of the stream, so neither commits
     for ignores in ["", "trap '' TERM; "] {
         let rx = Rx::keeping(&["exec", &format!("{ignores}cat | (cat >/dev/null; touch {committed})")]);
-        let tx = tx(rx.port, &[]);
-        let mut stdin = tx.stdin();
-        stdin.write_all(b"x").unwrap();
+        let (tx, _stdin) = begun(rx.port);
         rx.await_command("cat");
         tx.signal(Signal::TERM);
         let tx = tx.finish();
@@ -112,9 +116,7 @@ fn a_pipeline_is_ended_as_a_whole_and_its_stdin_not_closed_before() {
 fn the_command_ends_with_a_receiver_that_is_interrupted() {
     for (command, twice) in [("cat | cat", false), ("trap '' TERM; cat | cat", true)] {
         let rx = Rx::keeping(&["exec", command]);
-        let tx = tx(rx.port, &[]);
-        let mut stdin = tx.stdin();
-        stdin.write_all(b"x").unwrap();
+        let (tx, _stdin) = begun(rx.port);
         rx.await_command("cat");
         rx.signal(Signal::INT);
         if twice {
@@ -131,9 +133,7 @@ fn the_command_ends_with_a_receiver_that_is_interrupted() {
 #[test]
 fn a_command_does_not_outlive_a_receiver_that_was_killed() {
     let rx = Rx::keeping(&["exec", "exec sleep 1000"]);
-    let tx = tx(rx.port, &[]);
-    let mut stdin = tx.stdin();
-    stdin.write_all(b"x").unwrap();
+    let (tx, _stdin) = begun(rx.port);
     rx.await_command("sleep");
     rx.signal(Signal::KILL);
     assert_eq!(rx.finish().signal(), Some(KILL));
@@ -148,9 +148,7 @@ fn a_command_never_takes_the_death_of_its_receiver_for_the_end() {
     for command in ["cat >/dev/null && touch $C", "trap '' TERM; cat | (cat >/dev/null; touch $C)"].repeat(3)
     {
         let rx = Rx::keeping(&["exec", &command.replace("$C", &committed)]);
-        let tx = tx(rx.port, &[]);
-        let mut stdin = tx.stdin();
-        stdin.write_all(b"x").unwrap();
+        let (_tx, _stdin) = begun(rx.port);
         rx.await_command("cat");
         rx.signal(Signal::KILL);
         // this waits for all who have its stderr, the commands among them
@@ -164,9 +162,7 @@ fn a_command_never_takes_the_death_of_its_receiver_for_the_end() {
 fn the_guard_of_a_commands_stdin_ends_with_it() {
     for (command, code) in [("cat", 0), ("cat; exit 3", 5)] {
         let rx = Rx::keeping(&["exec", command]);
-        let tx = tx(rx.port, &[]);
-        let mut stdin = tx.stdin();
-        stdin.write_all(b"x").unwrap();
+        let (tx, stdin) = begun(rx.port);
         let guard = until("the guard", || child_called(rx.pid(), "stdin-guard"));
         drop(stdin);
         let (tx, rx) = (tx.finish(), rx.finish());
