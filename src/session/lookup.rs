@@ -15,7 +15,6 @@ use std::time::Duration;
 pub type Answer = Result<Vec<SocketAddr>, NotResolved>;
 
 /// One name's addresses, for all threads that dial it.
-#[derive(Clone)]
 pub struct Lookup {
     shared: Arc<Shared>,
 }
@@ -55,8 +54,11 @@ impl Lookup {
         let mut known = shared.lock();
         let before = known.answers;
         if !known.asking {
-            self.ask().map_err(NotResolved::Unanswered)?;
-            known.asking = true;
+            let asked = self.ask();
+            known.asking = asked.is_ok();
+            if let (Err(why), true) = (asked, known.addresses.is_empty()) {
+                return Err(NotResolved::Unanswered(why));
+            }
         }
         let waits = |known: &mut Known| known.addresses.is_empty() && known.answers == before;
         let waited = shared.answered.wait_timeout_while(known, patience, waits);
