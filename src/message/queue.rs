@@ -3,7 +3,8 @@
 //! Pure. What is dropped is counted and told in front of what was kept. The newest is always kept: it may be why the
 //! process ends.
 
-use super::{one_line, wording};
+use super::text::one_line;
+use super::wording;
 use std::collections::VecDeque;
 
 /// The most that waits, in bytes: lines of a busy minute at the highest verbosity.

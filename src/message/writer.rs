@@ -7,7 +7,8 @@
 use super::limit::{Kind, Limiter};
 use super::queue::{PIECE_MAX, Queue};
 use super::screen::{ERASE, Frame, Screen};
-use super::{one_line, wording};
+use super::text::one_line;
+use super::wording;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr, write};
 use std::io;

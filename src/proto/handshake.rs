@@ -11,8 +11,9 @@
 //! reader ([`Hearing::rest`]). A peer decides nothing here but its own fate: not the memory used, nor the time.
 
 use super::breach::Breach;
-use super::hello::{Expectations, HELLO_MAX, Hello, HelloError, MAGIC, Refusal, RefusalCode, Reply, VERSION};
-use super::hello::{Welcome, check};
+use super::check::{Expectations, check};
+use super::hello::Welcome;
+use super::hello::{HELLO_MAX, Hello, HelloError, MAGIC, Refusal, RefusalCode, Reply, VERSION};
 use super::links::LossReason;
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,7 @@
 
 pub mod acknowledging;
 pub mod breach;
+pub mod check;
 mod codec;
 pub mod event;
 pub mod handshake;

@@ -105,6 +105,7 @@ pub struct Sender {
     stream_crc: crc32fast::Hasher,
     crc_next: u64,
     stats: SenderStats,
+    freed: Vec<Payload>,
     /// Only ever false in the simulator's proof that rescue is needed.
     rescues: bool,
 }
@@ -130,6 +131,7 @@ impl Sender {
             stream_crc: crc32fast::Hasher::new(),
             crc_next: 0,
             stats: SenderStats::default(),
+            freed: Vec::new(),
             rescues: true,
         }
     }
@@ -323,6 +325,16 @@ impl Sender {
         self.connections.iter().flatten().filter(|carrier| !carrier.flights.is_empty()).count()
     }
 
+    /// What was received since this was asked last: the owner drops it where that delays nobody.
+    pub fn take_freed(&mut self) -> Vec<Payload> {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Whether nothing that was pushed is still to be received.
+    pub fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Whether no leg waits for its first sending.
     pub fn is_drained(&self) -> bool {
         self.fresh == self.first + self.held.len() as u64
@@ -452,8 +464,9 @@ impl Sender {
     fn receive(&mut self, sequence: u64, sent: Option<Instant>) -> Option<u64> {
         self.again.remove(&sequence);
         let held = self.get_mut(sequence)?;
-        held.payload.take()?;
+        let payload = held.payload.take()?;
         let (len, late) = (held.len, held.late);
+        self.freed.push(payload);
         self.held_bytes -= len;
         if let Some(late) = late {
             self.lates.remove(&(late, sequence));

@@ -17,7 +17,7 @@
 
 use super::acknowledging::Acknowledging;
 use super::hello::{Features, Hello, Refusal, Welcome};
-use super::leg::CONNECTIONS_MAX;
+use super::leg::{CONNECTIONS_MAX, Payload};
 use super::life::{Leniency, Silence};
 use super::links::{DialError, LossReason};
 use super::mailbox::{Item, Mailbox};
@@ -27,11 +27,12 @@ use super::way::Way;
 use super::wire::Frame;
 use dialler::Dialler;
 use host::{Door, Host};
-use ownership::{Ownership, View};
+use ownership::Ownership;
 use pulse::Pulse;
 use stage::Stage;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use view::View;
 
 mod assign;
 mod carrying;
@@ -46,6 +47,7 @@ mod pulse;
 mod stage;
 mod streams;
 mod terms;
+mod view;
 
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
@@ -168,7 +170,7 @@ impl Session {
         Door { is_shut: self.is_over(), is_judged: !self.is_going(Way::In) }
     }
 
-    /// A peer has said hello, and what it says was checked by [`super::hello::check`]. The number of its connection,
+    /// A peer has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
     /// whose welcome is in the mailbox; an older connection of that number is to be given up without a word.
     ///
     /// # Errors
@@ -215,7 +217,9 @@ impl Session {
     pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
         // a stream that is done with takes no connection, and leaves it to the other one
         let link = self.ownership.awaits_welcome(connection).filter(|_| !self.is_done(Way::Out));
-        let (view, known) = (self.view(), self.known[connection]);
+        // of a stream that was judged the receiver may have thrown away what it had confirmed
+        let known = if self.is_going(Way::Out) { self.known[connection] } else { 0 };
+        let view = self.view();
         let Some((sending, link)) = self.sending.as_mut().zip(link) else { return };
         if sending.link_of(connection).is_some() {
             return;
@@ -383,6 +387,11 @@ impl Session {
         &self.mailboxes[connection]
     }
 
+    /// Payload that was received since this was asked last, to be dropped where that delays nobody.
+    pub fn take_freed(&mut self) -> Vec<Payload> {
+        self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default()
+    }
+
     /// When `tick` is due, if nothing happens before; in the past if time has gone on since the last event.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.is_over() {
@@ -417,6 +426,11 @@ impl Session {
     /// The link of a connection that is up.
     pub fn link_of(&self, connection: usize) -> Option<usize> {
         self.ownership.link_of(connection)
+    }
+
+    /// How many times longer than usual a connection on this link may be silent.
+    pub fn lenience(&self, link: usize) -> u32 {
+        self.leniency.of(link)
     }
 
     /// How many connections are up on a link.

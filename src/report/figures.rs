@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The right margin of a report and of a last line.
+pub const COLUMNS: usize = 80;
+
 /// Bytes, with three digits that count: `12.4 GiB`.
 pub fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

@@ -7,8 +7,9 @@
 use super::limits::FAREWELL;
 use crate::channel::hear::{self, Heard as Bytes};
 use crate::channel::prepare;
+use crate::proto::check::Expectations;
 use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
-use crate::proto::hello::{Expectations, HELLO_MAX, Hello, Refusal, Reply};
+use crate::proto::hello::{HELLO_MAX, Hello, Refusal, Reply};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;

@@ -15,7 +15,7 @@ use super::snapshot;
 use crate::chaos::Hazard;
 use crate::endpoint::{Sink, Source};
 use crate::plan::{LinkPlan, StreamPlan};
-use crate::proto::hello::Expectations;
+use crate::proto::check::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
 use crate::proto::outcome::Outcome;
 use crate::proto::pacing::Pacing;
@@ -173,7 +173,8 @@ impl Start {
         let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
         let now = Instant::now();
         let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
-        let core = core(now, session, &approach, sends.as_ref(), waits.clone(), blocked.clone());
+        let pool = outgoing_pool.clone();
+        let core = core(now, session, pool, &approach, sends.as_ref(), waits.clone(), blocked.clone());
         let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
         let shared = Shared {
             desk: desk.clone(),
@@ -237,6 +238,7 @@ fn incoming_pool(buffer: u64) -> Pool {
 fn core(
     now: Instant,
     session: Session,
+    pool: Option<Pool>,
     approach: &Approach,
     sends: Option<&Outgoing>,
     waits: InputWaits,
@@ -247,7 +249,7 @@ fn core(
         Approach::Listen(..) => Vec::new(),
     };
     let buffer = sends.map_or(0, |sends| sends.config.buffer);
-    SessionCore::new(now, session, buffer, names, waits, blocked)
+    SessionCore::new(now, session, pool, buffer, names, waits, blocked)
 }
 
 fn session(

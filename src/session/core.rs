@@ -2,7 +2,8 @@
 
 use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
 use super::orders::{Core, Hunger};
-use crate::proto::leg::CONNECTIONS_MAX;
+use super::pool::Pool;
+use crate::proto::leg::{CONNECTIONS_MAX, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::sender::Progress;
@@ -27,7 +28,8 @@ pub struct SessionCore {
     pub session: Session,
     /// By [`Way`].
     pub(super) meters: [Meters; 2],
-    /// Memory for the legs that go out, in bytes.
+    /// Memory for the legs that go out; at most `buffer` bytes of it.
+    outgoing: Option<Pool>,
     pub(super) buffer: u64,
     /// What the input's thread waits for.
     pub(super) input: InputWaits,
@@ -51,6 +53,7 @@ impl SessionCore {
     pub fn new(
         now: Instant,
         session: Session,
+        outgoing: Option<Pool>,
         buffer: u64,
         names: Vec<String>,
         input: InputWaits,
@@ -59,6 +62,7 @@ impl SessionCore {
         SessionCore {
             session,
             meters: [Meters::new(now), Meters::new(now)],
+            outgoing,
             buffer,
             input,
             blocked,
@@ -97,15 +101,24 @@ impl SessionCore {
         self.brought[place] = Some(sequence);
     }
 
-    /// Bytes that the next leg of the input should have, and how much memory it may fill by now.
-    pub fn appetite(&self) -> (usize, u64) {
-        let Some(sending) = self.session.sending() else { return (1, 0) };
-        let size = sending.leg_size();
-        let Some(met) = self.met else { return (size, self.buffer.min(BEFORE_MEETING)) };
+    /// Bytes that the next leg of the input should have.
+    pub fn leg_size(&self) -> usize {
+        self.session.sending().map_or(1, |sending| sending.leg_size())
+    }
+
+    /// Lets the input read ahead as far as it should by now, which may be what it waits for.
+    fn read_ahead(&self) {
+        let (Some(pool), Some(sending), Some(met)) = (&self.outgoing, self.session.sending(), self.met)
+        else {
+            return;
+        };
+        if pool.capacity() >= self.buffer {
+            return;
+        }
         let Progress { sent, delivered, .. } = sending.sender().progress();
-        let suits = (64 * size as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
-        let settled = met.elapsed() >= SETTLING;
-        (size, if settled { self.buffer } else { suits.min(self.buffer) })
+        let suits = (64 * sending.leg_size() as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
+        let settled = self.now.saturating_duration_since(met) >= SETTLING;
+        pool.widen(if settled { self.buffer } else { suits.min(self.buffer) });
     }
 
     /// How a stream was judged, if it was.
@@ -155,6 +168,7 @@ impl Core for SessionCore {
             meters.delivered(now, delivered);
             meters.wait_for(now, causes[way as usize]);
         }
+        self.read_ahead();
         self.session.output_blocked(self.blocked.for_how_long(Instant::now()));
     }
 
@@ -170,6 +184,10 @@ impl Core for SessionCore {
         self.session.take_posted()
     }
 
+    fn take_freed(&mut self) -> Vec<Payload> {
+        self.session.take_freed()
+    }
+
     fn deadline(&self, now: Instant) -> Option<Instant> {
         self.session.deadline(now)
     }
@@ -178,6 +196,6 @@ impl Core for SessionCore {
         let Some(sending) = self.session.sending().filter(|sending| sending.is_hungry()) else {
             return Hunger::None;
         };
-        if sending.sender().busy() == 0 { Hunger::Idle } else { Hunger::Free }
+        if sending.sender().holds_nothing() { Hunger::Idle } else { Hunger::Free }
     }
 }

@@ -16,7 +16,7 @@
 
 use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use crate::proto::leg::{CONNECTIONS_MAX, Leg};
+use crate::proto::leg::{CONNECTIONS_MAX, Leg, Payload};
 use crate::proto::life::Steady;
 use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
@@ -86,6 +86,8 @@ struct Todo<L> {
     input: bool,
     clock: bool,
     news: Vec<News>,
+    /// Only to be dropped.
+    _freed: Vec<Payload>,
 }
 
 /// The lock, and the clock's bell.
@@ -403,8 +405,14 @@ impl<C: Core, L> State<C, L> {
 
     /// Everything that the core wants done, for everybody but the thread that owns connection `own`.
     fn post_all(&mut self, now: Instant, own: Option<usize>) -> Todo<L> {
-        let mut todo =
-            Todo { lines: Vec::new(), output: false, input: false, clock: false, news: Vec::new() };
+        let mut todo = Todo {
+            lines: Vec::new(),
+            output: false,
+            input: false,
+            clock: false,
+            news: Vec::new(),
+            _freed: self.core.take_freed(),
+        };
         let mut wake = ConnectionSet::EMPTY;
         while let Some(action) = self.core.poll() {
             self.post(action, &mut wake, &mut todo);

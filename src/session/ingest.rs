@@ -246,9 +246,7 @@ impl Ingest {
             }
             self.await_hunger()?;
         }
-        let (size, read_ahead) = self.desk.peek(|core| core.appetite());
-        self.pool.widen(read_ahead);
-        let size = size.min(room);
+        let size = self.desk.peek(|core| core.leg_size()).min(room);
         if let Some(buffer) = self.pool.try_take(size) {
             self.waits.set(InputWait::Source);
             return Ok(Some(buffer));

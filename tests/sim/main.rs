@@ -141,6 +141,11 @@ fn a_window_off_by_one_leg_is_noticed() {
 }
 
 #[test]
+fn a_loss_that_is_told_of_a_replaced_connection_is_noticed() {
+    noticed(Mutation::TellReplaced);
+}
+
+#[test]
 fn a_late_complaint_is_noticed() {
     noticed(Mutation::LateComplaint);
 }

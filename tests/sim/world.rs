@@ -3,6 +3,7 @@
 use super::clock::Event;
 use super::end::End;
 use super::imp::Imp;
+use super::line::Line;
 use super::net::{DIALS, LISTENS, Net};
 use super::sink::Sink;
 use super::source::{Flow, Source};
@@ -30,6 +31,8 @@ pub enum Mutation {
     EarlyVerdict,
     /// The sender takes the edge of the window to be one leg further.
     WindowOffByOne,
+    /// The session is told that a connection is lost, although it was replaced.
+    TellReplaced,
     /// What is next is written before a complaint about a damaged leg.
     LateComplaint,
     /// Overtaken legs are not sent again.
@@ -255,6 +258,7 @@ impl World {
             return Err(format!("{name}: {failure}"));
         }
         self.check_memory(which).map_err(|why| format!("{name}: {why}"))?;
+        self.check_lines(which).map_err(|why| format!("{name}: {why}"))?;
         self.check_success(which).map_err(|why| format!("{name}: {why}"))
     }
 
@@ -277,6 +281,23 @@ impl World {
             return Err(format!("{held} bytes are held with a window of {window}"));
         }
         Ok(())
+    }
+
+    /// The session knows every connection that it let in or was told of.
+    fn check_lines(&self, which: usize) -> Result<(), String> {
+        let end = &self.ends[which];
+        if end.over.is_some() || end.session.receiving().is_none() {
+            return Ok(());
+        }
+        let unknown = |(connection, line): &(usize, &Option<Line>)| {
+            line.as_ref().is_some_and(Line::is_known) && end.session.link_of(*connection).is_none()
+        };
+        match end.lines.iter().enumerate().find(unknown) {
+            Some((connection, _)) => {
+                Err(format!("connection {connection} is there, and the session does not know it"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Nobody speaks of success who has not had it.

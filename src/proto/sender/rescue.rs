@@ -175,8 +175,8 @@ impl Sender {
         let elsewhere = shared && !(willing - mates - held.carriers).is_empty();
         let here = held.carriers & mates & willing;
         let waited = held.late_among(here).is_none_or(|at| at + OTHER_LINK_FIRST <= now);
-        let quicker = !held.carriers.is_empty() && self.has_quicker(now, connection, held);
-        !held.carriers.contains(connection) && (waited || !sounder && !elsewhere) && !quicker
+        let quicker = || !held.carriers.is_empty() && self.has_quicker(now, connection, held);
+        !held.carriers.contains(connection) && (waited || !sounder && !elsewhere) && !quicker()
     }
 
     /// Whether this connection is known to need long for the leg, and another that has none of it and keeps to its

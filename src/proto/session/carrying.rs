@@ -1,7 +1,7 @@
 //! What the input and the output tell, and what follows from every event.
 
 use super::super::event::Event;
-use super::super::leg::Payload;
+use super::super::leg::{LEG_FIRST, Payload};
 use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
 use super::super::way::Way;
@@ -160,6 +160,9 @@ impl Session {
             self.actions.push_back(Action::Tell(Event::Rescued { sequence, connection }));
         }
         for (connection, leg) in sending.assign(now) {
+            if leg.len() <= LEG_FIRST as u64 {
+                self.acknowledging.ride(connection);
+            }
             self.mailboxes[connection].leg(leg);
             self.posted.insert(connection);
         }

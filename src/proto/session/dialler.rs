@@ -12,8 +12,8 @@ use super::super::outcome::{Outcome, Status};
 use super::super::set::ConnectionSet;
 use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder, linger};
 use super::last_word::{LastWord, Move};
-use super::ownership::View;
 use super::terms::{Action, DiallerConfig};
+use super::view::View;
 use std::time::{Duration, Instant};
 
 /// Every link refusing for so long means that a peer that waits for nothing but a bye has left.

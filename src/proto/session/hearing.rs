@@ -1,7 +1,7 @@
 //! What comes on a connection: legs and frames.
 
 use super::super::breach::Breach;
-use super::super::leg::Leg;
+use super::super::leg::{LEG_FIRST, Leg};
 use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
 use super::super::way::Way;
@@ -26,10 +26,14 @@ impl Session {
 
     /// A leg has come whole, and is what was sent if it is checked.
     pub fn leg(&mut self, now: Instant, connection: usize, leg: Leg) {
-        self.acknowledging.took(connection);
+        let (small, answers) = (leg.len() <= LEG_FIRST as u64, self.is_going(Way::Out));
         let is_done = self.is_done(Way::In);
+        let mut alone = false;
         if let Some(receiving) = self.receiving.as_mut().filter(|_| !is_done) {
-            match receiving.leg(connection, leg) {
+            let heard = receiving.leg(connection, leg);
+            alone =
+                small && answers && receiving.receiver().is_some_and(|receiver| receiver.ahead().legs == 0);
+            match heard {
                 Ok(legs) => {
                     self.actions.extend(legs.into_iter().map(Action::Deliver));
                     self.acknowledging.news(now);
@@ -37,6 +41,10 @@ impl Session {
                 }
                 Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),
             }
+        }
+        match alone {
+            true => self.acknowledging.took_alone(now, connection),
+            false => self.acknowledging.took(connection),
         }
         self.step(now);
     }

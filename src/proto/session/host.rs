@@ -8,7 +8,7 @@ use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
 use super::super::waiting::{PATIENCE_BEGUN, Patience, Reminder};
-use super::ownership::View;
+use super::view::View;
 use std::time::{Duration, Instant};
 
 /// A session that has received nothing and has no connection is forgotten after this.
@@ -27,7 +27,7 @@ pub struct Door {
 
 /// One connection.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct Guest {
     /// The link that the sender has it on, while it is up.
     link: Option<usize>,
     /// The highest attempt that was let in.
@@ -41,7 +41,7 @@ pub struct Host {
     patience: Option<Patience>,
     /// The session that is served. While there is none, no connection is up.
     session: Option<Id>,
-    places: [Place; CONNECTIONS_MAX],
+    guests: [Guest; CONNECTIONS_MAX],
     /// Since when the session has no connection.
     alone: Option<Instant>,
     /// Whether the last connection ended in silence, so that the sender may still be trying.
@@ -58,7 +58,7 @@ impl Host {
             instance,
             patience,
             session: None,
-            places: Default::default(),
+            guests: Default::default(),
             alone: None,
             silent: false,
             reminder: Reminder::default(),
@@ -99,11 +99,11 @@ impl Host {
     /// The refusal to answer with; nothing has changed.
     pub fn admit(&mut self, hello: &Hello, door: Door) -> Result<bool, Refusal> {
         self.screen(hello, door)?;
-        let place = &mut self.places[usize::from(hello.connection)];
-        if hello.attempt <= place.attempt {
+        let guest = &mut self.guests[usize::from(hello.connection)];
+        if hello.attempt <= guest.attempt {
             return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
         }
-        *place = Place { link: Some(hello.link.into()), attempt: hello.attempt };
+        *guest = Guest { link: Some(hello.link.into()), attempt: hello.attempt };
         self.alone = None;
         let begins = self.session.replace(hello.session).is_none();
         if begins {
@@ -114,17 +114,17 @@ impl Host {
 
     /// The link of a connection that is up.
     pub fn link_of(&self, connection: usize) -> Option<usize> {
-        self.places[connection].link
+        self.guests[connection].link
     }
 
     /// A connection is gone. Whether it was up.
     pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, view: View) -> bool {
-        let was_up = self.places[connection].link.take().is_some();
+        let was_up = self.guests[connection].link.take().is_some();
         if !was_up || !view.wanted {
             return false;
         }
         self.silent = *reason == LossReason::Silent;
-        if self.places.iter().all(|place| place.link.is_none()) {
+        if self.guests.iter().all(|guest| guest.link.is_none()) {
             self.alone = Some(now);
             self.reminder.restart(now);
         }
@@ -145,7 +145,7 @@ impl Host {
         if view.begun || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
             return false;
         }
-        (self.session, self.alone, self.places) = (None, None, Default::default());
+        (self.session, self.alone, self.guests) = (None, None, Default::default());
         self.reminder.stop();
         self.events.push(Event::SessionForgotten);
         true

@@ -93,7 +93,8 @@ impl Inbound {
     /// It may not be sent.
     pub fn place(&self, header: &LegHeader) -> Result<Place, Breach> {
         let Position { next, edge, .. } = self.position();
-        if self.verdict.is_some() || header.sequence < next {
+        // those of a stream that was judged are kept too: what is counted here is gone at the sender
+        if header.sequence < next {
             return Ok(Place::Scratch);
         }
         if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {

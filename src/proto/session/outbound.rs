@@ -122,6 +122,11 @@ impl Outbound {
         Ok(())
     }
 
+    /// See [`Session::take_freed`](super::Session::take_freed).
+    pub(super) fn take_freed(&mut self) -> Vec<Payload> {
+        self.sender.take_freed()
+    }
+
     /// A connection is gone. How many legs it takes with it, to be sent again.
     pub fn detach(&mut self, connection: usize) -> usize {
         self.carriers[connection] = None;

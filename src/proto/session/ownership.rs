@@ -8,6 +8,7 @@ use super::super::links::{LossReason, State};
 use super::super::outcome::Outcome;
 use super::dialler::Dialler;
 use super::host::Host;
+use super::view::View;
 use std::time::Instant;
 
 /// The end's side of the connections.
@@ -16,17 +17,6 @@ pub enum Ownership {
     Dialler(Box<Dialler>),
     /// It listens.
     Host(Box<Host>),
-}
-
-/// What the streams of a session say about it, as far as its connections are concerned.
-#[derive(Clone, Copy, Debug)]
-pub struct View {
-    /// Something of a stream was received, so that only this peer can finish the session.
-    pub begun: bool,
-    /// A stream was not judged yet.
-    pub wanted: bool,
-    /// Every byte that goes out was received there, and only the verdict is missing.
-    pub in_doubt: bool,
 }
 
 /// Where a connection is.
@@ -64,7 +54,7 @@ impl Ownership {
         }
     }
 
-    /// The link on which a connection waits to be welcomed by the far end, or could.
+    /// The link of a connection to which a welcome of the far end may come now.
     pub fn awaits_welcome(&self, connection: usize) -> Option<usize> {
         match (self, self.whereabouts(connection)) {
             (Ownership::Dialler(_), Whereabouts::Dialling(link)) => Some(link),

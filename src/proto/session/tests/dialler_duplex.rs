@@ -66,6 +66,18 @@ fn after_a_verdict_nothing_more_of_the_stream_is_sent() {
 }
 
 #[test]
+fn a_receiver_whose_output_failed_may_want_what_it_has_counted() {
+    let mut rig = both(2);
+    rig.input(2);
+    rig.frame(0, ack(0, 1));
+    rig.frame(1, ack(2, 1));
+    rig.frame(0, verdict(Status::Output, 0));
+    rig.lost(0, reset());
+    rig.welcomed(0, HOST, 1);
+    assert_eq!((rig.up_count(), rig.over), (2, false), "nothing more of that stream is sent");
+}
+
+#[test]
 fn it_goes_when_the_other_stream_is_over_and_its_last_word_has_come() {
     let mut rig = settled(Status::Complete);
     rig.empty_stream_comes(1);

@@ -7,8 +7,8 @@ use super::super::super::life::Silence;
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
-use super::super::super::wire::Frame;
-use super::super::{Farewell, InboundConfig, OutboundConfig, Session};
+use super::super::super::wire::{Frame, LegHeader};
+use super::super::{Farewell, InboundConfig, OutboundConfig, Place, Session};
 use super::rig::*;
 
 fn both() -> Rig {
@@ -175,6 +175,17 @@ fn a_session_that_was_forgotten_with_legs_on_the_way_there_is_taken_again() {
     assert_eq!(rig.hello(&unnamed).err(), Some(RefusalCode::NotThatReceiver));
     let again = rig.hello(&begun_hello(0, 2)).unwrap();
     assert_eq!(again.next, 0);
+}
+
+#[test]
+fn legs_of_a_stream_that_was_judged_keep_their_place() {
+    let mut rig = both();
+    rig.lent(0, 1, 0, 0);
+    rig.output_failed(Status::Output, "the disk is full");
+    let header = LegHeader { sequence: 0, offset: 0, raw: 1000, encoded: 1000, flags: 0, crc: 0 };
+    assert_eq!(rig.session.place(0, &header), Ok(Place::Keep));
+    rig.leg(0, 0);
+    assert_eq!(rig.hello(&begun_hello(1, 1)).map(|welcome| welcome.next), Ok(1), "what is counted is here");
 }
 
 // ---- the stream that goes out -------------------------------------------------------------------------
