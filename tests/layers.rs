@@ -3,6 +3,8 @@
 //!
 //! A file imports another one when it names a path into it, outside of its tests. That a file declares a child is no
 //! import; that a child names something of its own parent is one. A failure names the file and line.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 
 #[path = "layers/circles.rs"]
 mod circles;

@@ -10,7 +10,7 @@ use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 
 /// The longest times that can be asked for, in their unit: over a century of patience, over an hour before each
 /// 2 MiB. Adding one to a clock never overflows.
-pub const TIME_MAX: u64 = u32::MAX as u64;
+pub(crate) const TIME_MAX: u64 = u32::MAX as u64;
 
 /// Which side of the pipe a word belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

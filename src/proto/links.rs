@@ -28,12 +28,16 @@ pub const REFUSED_MAX: Duration = Duration::from_secs(15);
 /// Why an attempt to get a connection failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialError {
-    /// A reset, or an end before any welcome (forwarded ports end so).
+    /// A reset where a connection was asked for.
     Refused,
+    /// An end before any welcome: forwarded ports and proxies end so when nobody is behind them.
+    Closed,
     /// No connection, or no welcome, in the time allowed.
     TimedOut,
     /// The name has no address.
     Unresolved(String),
+    /// The resolver has no answer for now; nothing is known about the name.
+    Unanswered(String),
     /// Anything else the kernel says, or a peer that is no millipede.
     Unreachable(String),
 }
@@ -42,8 +46,11 @@ impl std::fmt::Display for DialError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             DialError::Refused => f.write_str("connection refused"),
+            DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
             DialError::TimedOut => f.write_str("no answer"),
-            DialError::Unresolved(why) | DialError::Unreachable(why) => f.write_str(why),
+            DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
@@ -241,7 +248,8 @@ impl Links {
         link.dialling -= 1;
         link.last = why.to_string();
         link.unresolved = matches!(why, DialError::Unresolved(_));
-        link.refused = (*why == DialError::Refused).then(|| link.refused.unwrap_or(now));
+        let refused = matches!(why, DialError::Refused | DialError::Closed);
+        link.refused = refused.then(|| link.refused.unwrap_or(now));
         if !alone {
             return false;
         }

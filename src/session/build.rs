@@ -160,9 +160,7 @@ impl Start {
     /// The kernel has no descriptors left.
     pub fn new(setup: Setup) -> io::Result<Self> {
         let Setup { approach, sends, receives, inseparable, hazard, hear } = setup;
-        let now = Instant::now();
-        let outgoing = sends.as_ref().map(|sends| sends.config.buffer);
-        let outgoing_pool = outgoing.map(|buffer| Pool::new(buffer.min(BEFORE_MEETING)));
+        let outgoing_pool = sends.as_ref().map(|sends| Pool::new(sends.config.buffer.min(BEFORE_MEETING)));
         let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
         let bell = |there: bool| there.then(Bell::new).transpose();
         let (output, input) = (bell(receives.is_some())?, bell(sends.is_some())?);
@@ -173,20 +171,10 @@ impl Start {
             hear,
         });
         let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
-        let names = match &approach {
-            Approach::Dial(_, config) => config.links.clone(),
-            Approach::Listen(..) => Vec::new(),
-        };
+        let now = Instant::now();
         let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
-        let core = SessionCore::new(
-            now,
-            session,
-            outgoing_pool.clone(),
-            outgoing.unwrap_or_default(),
-            names,
-            waits.clone(),
-            blocked.clone(),
-        );
+        let pool = outgoing_pool.clone();
+        let core = core(now, session, pool, &approach, sends.as_ref(), waits.clone(), blocked.clone());
         let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
         let shared = Shared {
             desk: desk.clone(),
@@ -245,6 +233,23 @@ impl Start {
 /// A leg inside the window has a place, even if all of them are tiny and rounded up to pages.
 fn incoming_pool(buffer: u64) -> Pool {
     Pool::with_rounding(buffer, (WINDOW_LEGS * PAGE).min(buffer))
+}
+
+fn core(
+    now: Instant,
+    session: Session,
+    pool: Option<Pool>,
+    approach: &Approach,
+    sends: Option<&Outgoing>,
+    waits: InputWaits,
+    blocked: Arc<Blocked>,
+) -> SessionCore {
+    let names = match approach {
+        Approach::Dial(_, config) => config.links.clone(),
+        Approach::Listen(..) => Vec::new(),
+    };
+    let buffer = sends.map_or(0, |sends| sends.config.buffer);
+    SessionCore::new(now, session, pool, buffer, names, waits, blocked)
 }
 
 fn session(

@@ -22,6 +22,7 @@ pub mod egress;
 pub mod host;
 pub mod ingest;
 pub mod limits;
+pub mod lookup;
 pub mod meters;
 pub mod orders;
 pub mod pool;

@@ -5,9 +5,10 @@ use super::core::SessionCore;
 use super::pool::Pool;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::sender::Progress;
-use crate::proto::session::{Brought, Given, Losses, Session, Whereabouts};
+use crate::proto::session::{Brought, Given, Inbound, Outbound, Session, Whereabouts};
 use crate::proto::way::Way;
 use crate::report::{Connection, Detail, Link, Phase, Side, Snapshot, State, Waited};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,128 +51,141 @@ fn state(session: &Session, connection: usize) -> (State, Option<usize>) {
 }
 
 impl SessionCore {
+    // ---- the stream that goes out ---------------------------------------------------------------------
+
     fn snapshot_out(&mut self, now: Instant, held: u64) -> Snapshot {
+        let (links, connections) = (self.links_out(now), self.connections_out(now));
         let delivered = self.delivered(Way::Out);
-        let Some(sending) = self.session.sending() else {
-            unreachable!("only asked of a stream that there is")
-        };
-        let (stats, session) = (sending.sender().stats(), &self.session);
-        let losses: &Losses = session.losses();
-        let Progress { pushed: read, sent, .. } = sending.sender().progress();
+        let losses = self.session.losses();
+        let last_loss = losses.last.as_ref().map(|(link, why)| format!("{}: {why}", self.link_name(*link)));
+        let sending = self.outbound();
+        let (closing, detail) = (sending.awaits_verdict(), detail_out(sending));
         let meters = &mut self.meters[Way::Out as usize];
-        let name = |link: usize| match (self.names.get(link), self.addresses.get(&link)) {
-            (Some(name), _) => name.clone(),
-            (None, Some(address)) => format!("from {address}"),
-            (None, None) => String::new(),
-        };
-        let known: Vec<usize> = if self.names.is_empty() {
-            self.addresses.keys().copied().collect()
-        } else {
-            (0..self.names.len()).collect()
-        };
-        let all_links = known.into_iter().map(|index| Link {
-            name: name(index),
-            index,
-            up: session.connections_on(index),
-            rate: meters.link_rate(now, index),
-            trouble: if session.connections_on(index) > 0 {
-                String::new()
-            } else {
-                session.trouble(index).into()
-            },
-        });
-        let all_links = all_links.collect();
-        let connection = |number| {
-            let (state, link) = state(session, number);
-            let Given { bytes, leg, .. } = sending.given(number);
-            let rate = meters.connection_rate(now, number);
-            Connection { number, link, state, leg, bytes, rate, kernel: None }
-        };
-        // the far end's connections are shown once they have been there
-        let seen = |number: &usize| {
-            !self.names.is_empty()
-                || session.whereabouts(*number) != Whereabouts::Down
-                || sending.given(*number).legs > 0
-        };
-        let connections = (0..session.connections()).filter(seen).map(connection).collect();
-        let detail = Detail::Tx {
-            read,
-            sent,
-            again: (stats.legs_again, stats.bytes_again),
-            rescues: stats.rescues,
-            damaged: stats.damaged,
-        };
         Snapshot {
             side: Side::Tx,
-            phase: phase(self.session.outcome(Way::Out), meters.has_met(), sending.awaits_verdict()),
+            phase: phase(self.session.outcome(Way::Out), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
             delivered,
-            connections,
-            links: all_links,
             rate: meters.rate(now),
             held,
             buffer: self.buffer,
             detail,
             waited: meters.waited(now),
             lost: losses.count,
-            last_loss: losses.last.as_ref().map(|(link, why)| format!("{}: {why}", name(*link))),
+            last_loss,
+            links,
+            connections,
         }
     }
 
-    fn snapshot_in(&mut self, now: Instant, held: u64, buffer: u64) -> Snapshot {
-        let delivered = self.delivered(Way::In);
-        let waited = self.waited_in(now);
-        let Some(receiving) = self.session.receiving() else {
+    fn outbound(&self) -> &Outbound {
+        let Some(sending) = self.session.sending() else {
             unreachable!("only asked of a stream that there is")
         };
-        let meters = &mut self.meters[Way::In as usize];
-        let (session, receiver) = (&self.session, receiving.receiver());
-        let ahead = receiver.map(|r| r.ahead()).unwrap_or_default();
-        let connection = |number: usize| {
-            let (state, link) = state(session, number);
-            let Brought { bytes, .. } = receiving.brought(number);
-            let rate = meters.connection_rate(now, number);
-            Connection { number, link, state, leg: self.brought[number], bytes, rate, kernel: None }
+        sending
+    }
+
+    /// The links that the user named; at the far end those that have brought connections.
+    fn links_out(&mut self, now: Instant) -> Vec<Link> {
+        let known: Vec<usize> = if self.names.is_empty() {
+            self.addresses.keys().copied().collect()
+        } else {
+            (0..self.names.len()).collect()
         };
-        let known =
-            |number: &usize| session.link_of(*number).is_some() || receiving.brought(*number).legs > 0;
-        let connections = (0..session.connections()).filter(known).map(connection).collect();
-        let way = if self.names.is_empty() { "from" } else { "to" };
-        let links = self.addresses.iter().map(|(&index, address)| Link {
-            name: format!("{way} {address}"),
-            index,
-            up: session.connections_on(index),
-            rate: meters.link_rate(now, index),
-            trouble: String::new(),
-        });
-        let links = links.collect();
+        let link = |index| {
+            let up = self.session.connections_on(index) > 0;
+            let trouble = if up { String::new() } else { self.session.trouble(index).into() };
+            self.link(now, Way::Out, index, self.link_name(index), trouble)
+        };
+        known.into_iter().map(link).collect()
+    }
+
+    fn link_name(&self, link: usize) -> String {
+        match (self.names.get(link), self.addresses.get(&link)) {
+            (Some(name), _) => name.clone(),
+            (None, Some(address)) => format!("from {address}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// The far end's connections are shown once they have been there.
+    fn connections_out(&mut self, now: Instant) -> Vec<Connection> {
+        let dials = !self.names.is_empty();
+        let mut connections = Vec::new();
+        for number in 0..self.session.connections() {
+            let Given { bytes, legs, leg } = self.outbound().given(number);
+            if dials || legs > 0 || self.session.whereabouts(number) != Whereabouts::Down {
+                connections.push(self.connection(now, Way::Out, number, bytes, leg));
+            }
+        }
+        connections
+    }
+
+    // ---- the stream that comes in ---------------------------------------------------------------------
+
+    fn snapshot_in(&mut self, now: Instant, held: u64, buffer: u64) -> Snapshot {
+        let (links, connections) = (self.links_in(now), self.connections_in(now));
+        let (delivered, waited) = (self.delivered(Way::In), self.waited_in(now));
+        let closing = self.inbound().receiver().is_some_and(|receiver| receiver.whole().is_some());
+        let detail = self.detail_in();
+        let meters = &mut self.meters[Way::In as usize];
         Snapshot {
             side: Side::Rx,
-            phase: phase(
-                self.session.outcome(Way::In),
-                meters.has_met(),
-                receiver.is_some_and(|r| r.whole().is_some()),
-            ),
+            phase: phase(self.session.outcome(Way::In), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
             delivered,
             rate: meters.rate(now),
             held,
             buffer,
-            detail: Detail::Rx {
-                received: receiver.map_or(0, |r| r.received_bytes()),
-                next: receiving.position().next,
-                ahead: (ahead.legs, ahead.bytes),
-                copies: self.session.again() + receiver.map_or(0, |r| r.duplicates()),
-                blocked: self.blocked.for_how_long(Instant::now()),
-            },
+            detail,
             waited,
-            lost: session.losses().count,
+            lost: self.session.losses().count,
             last_loss: self.last_loss.clone(),
             links,
             connections,
         }
+    }
+
+    fn inbound(&self) -> &Inbound {
+        let Some(receiving) = self.session.receiving() else {
+            unreachable!("only asked of a stream that there is")
+        };
+        receiving
+    }
+
+    fn detail_in(&self) -> Detail {
+        let receiver = self.inbound().receiver();
+        let ahead = receiver.map(|receiver| receiver.ahead()).unwrap_or_default();
+        Detail::Rx {
+            received: receiver.map_or(0, |receiver| receiver.received_bytes()),
+            next: self.inbound().position().next,
+            ahead: (ahead.legs, ahead.bytes),
+            copies: self.session.again() + receiver.map_or(0, |receiver| receiver.duplicates()),
+            blocked: self.blocked.for_how_long(Instant::now()),
+        }
+    }
+
+    /// Where connections have come from, or gone to.
+    fn links_in(&mut self, now: Instant) -> Vec<Link> {
+        let way = if self.names.is_empty() { "from" } else { "to" };
+        let name = |(index, address): (&usize, &IpAddr)| (*index, format!("{way} {address}"));
+        let named: Vec<_> = self.addresses.iter().map(name).collect();
+        let link = |(index, name)| self.link(now, Way::In, index, name, String::new());
+        named.into_iter().map(link).collect()
+    }
+
+    /// Connections are shown once they have been there.
+    fn connections_in(&mut self, now: Instant) -> Vec<Connection> {
+        let mut connections = Vec::new();
+        for number in 0..self.session.connections() {
+            let Brought { legs, bytes } = self.inbound().brought(number);
+            if legs > 0 || self.session.link_of(number).is_some() {
+                connections.push(self.connection(now, Way::In, number, bytes, self.brought[number]));
+            }
+        }
+        connections
     }
 
     /// The output's waiting is measured where it happens; all other time is the network's, or the input's.
@@ -179,5 +193,36 @@ impl SessionCore {
         let all: Duration = self.meters[Way::In as usize].waited(now).network;
         let output = self.blocked.total(Instant::now()).min(all);
         Waited { network: all - output, output, ..Waited::default() }
+    }
+    // ---- either ---------------------------------------------------------------------------------------
+
+    fn link(&mut self, now: Instant, way: Way, index: usize, name: String, trouble: String) -> Link {
+        let rate = self.meters[way as usize].link_rate(now, index);
+        Link { name, index, up: self.session.connections_on(index), rate, trouble }
+    }
+
+    fn connection(
+        &mut self,
+        now: Instant,
+        way: Way,
+        number: usize,
+        bytes: u64,
+        leg: Option<u64>,
+    ) -> Connection {
+        let (state, link) = state(&self.session, number);
+        let rate = self.meters[way as usize].connection_rate(now, number);
+        Connection { number, link, state, leg, bytes, rate, kernel: None }
+    }
+}
+
+fn detail_out(sending: &Outbound) -> Detail {
+    let stats = sending.sender().stats();
+    let Progress { pushed: read, sent, .. } = sending.sender().progress();
+    Detail::Tx {
+        read,
+        sent,
+        again: (stats.legs_again, stats.bytes_again),
+        rescues: stats.rescues,
+        damaged: stats.damaged,
     }
 }

@@ -101,7 +101,7 @@ fn the_receiver_is_gone_when_every_link_is_refused() {
     place_all(&mut links, start);
     links.failed(start, 0, &REFUSED);
     assert_eq!(links.refused_since(), None);
-    links.failed(start + ms(500), 1, &REFUSED);
+    links.failed(start + ms(500), 1, &DialError::Closed);
     assert_eq!(links.refused_since(), Some(start + ms(500)));
     place_all(&mut links, start + PAUSE_MAX);
     links.failed(start + PAUSE_MAX, 0, &DialError::TimedOut);

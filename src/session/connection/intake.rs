@@ -18,7 +18,7 @@ use crate::sys::refusal;
 use std::sync::Arc;
 
 /// Takes what comes on one connection.
-pub struct Inbox<'a> {
+pub(crate) struct Inbox<'a> {
     pub desk: &'a SessionDesk,
     pub ticket: Ticket,
     /// Where legs live.

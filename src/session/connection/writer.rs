@@ -30,7 +30,7 @@ const RATE_TIME: Duration = Duration::from_millis(100);
 
 /// A leg of at most so many bytes is written by whoever posted it, without waking the owner of the connection. To copy
 /// more takes longer than a wake-up.
-pub const SMALL: u64 = 16 << 10;
+pub(super) const SMALL: u64 = 16 << 10;
 
 /// How far the handshake is that is written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,6 +278,6 @@ fn header(leg: &Leg, crc: Option<u32>) -> LegHeader {
 }
 
 /// Harm to these changes nothing: the fault plan does not count them.
-pub fn is_last_word(frame: &Frame) -> bool {
+pub(crate) fn is_last_word(frame: &Frame) -> bool {
     matches!(frame, Frame::Bye | Frame::Abort(_))
 }
