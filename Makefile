@@ -36,9 +36,10 @@ test:
 check:
 	.ci/run
 
-# Many more seeds than the tests play: make sim SEEDS=1000000. A failing one is printed, with how to replay it.
+# Many more seeds than the tests play, of each kind: make sim SEEDS=1000000. A failing one is printed, with how to
+# replay it.
 sim:
-	SEEDS=$(SEEDS) $(CARGO) test --release --locked --test sim
+	SEEDS=$(SEEDS) $(CARGO) test --release --locked --test sim -- --nocapture
 
 # The parts one by one, then the race against other programs. ROUNDS=5 MEGABYTES=4000 for the race.
 bench:

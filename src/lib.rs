@@ -30,9 +30,7 @@
 //!    ╰──────────── TCP connections on ordered links; acks come back on the same ones ────────────╯
 //! ```
 //!
-//! With `duplex` a session has two streams, one each way, over the same connections. Each end then has both hubs, and
-//! a connection's worker serves both; one of the hubs owns the connections, the other borrows them
-//! ([`proto::sharing`]).
+//! With `duplex` a session has two streams, one each way, over the same connections.
 //!
 //! Payload moves by handle from one thread to the next and is never copied between them. Each side's state has
 //! one owner, the hub: everyone else sends it events, and it never blocks on a channel.
@@ -40,7 +38,7 @@
 //! # Who calls whom
 //!
 //! `main` has [`cli`] make a [`plan`] of the words, and `run` carries it out: it starts the threads and
-//! drives one core per direction, [`proto::transmission`] or [`proto::reception`]. A core has a method for
+//! drives one core per session, [`proto::session`]. A core has a method for
 //! each event, given the time with it, and answers with actions until `poll()` has no more; it never looks at a
 //! clock and never waits. So the simulator drives the same cores as the threads do, on a clock and a network
 //! of its own.
@@ -48,11 +46,11 @@
 //! ```text
 //!  main ─▶ cli ─▶ plan
 //!    │
-//!    ╰──▶ run ─▶ proto::transmission ─▶ sender   which leg goes next, where each one is, which goes again
-//!          │                        ├─▶ links    who dials what and when, and who is passed over
+//!    ╰──▶ run ─▶ proto::session ──────▶ sender   which leg goes next, where each one is, which goes again
 //!          │                        ├─▶ sched    rates, leg sizes, when a leg is late
+//!          │                        ├─▶ receiver order, once each, within the window
+//!          │                        ├─▶ links    who dials what and when, and who is passed over
 //!          │                        ╰─▶ life     when a connection is dead
-//!          ├───▶ proto::reception ────▶ receiver order, once each, within the window
 //!          ├───▶ proto::pacing                   how far and how fast the input may be read
 //!          ├───▶ proto::{hello, wire} ▶ codec    bytes to and from the wire
 //!          ├───▶ stage                           rewrites a leg on its way
@@ -61,8 +59,8 @@
 //!          ╰───▶ sys                             the kernel
 //! ```
 //!
-//! Both cores know `proto::waiting`, how patient a side is and when it says so; `proto::outcome`, how a direction
-//! ended; `proto::sharing`, whose the connections are; and `proto::leg`, what all of them hand on.
+//! A session also has `proto::waiting`, how patient an end is and when it says so; `proto::outcome`, how a stream
+//! ended; `proto::breach`, what a peer may not do; `proto::event`, what the user is told; and `proto::leg`.
 //!
 //! # Where things live
 //!

@@ -24,10 +24,7 @@ pub use text::words;
 pub use writer::is_in_foreground;
 
 use std::fmt::Display;
-use text::{LINE_MAX, bounded, cleaned};
-
-/// What every line begins with.
-const PREFIX: &str = "millipede: ";
+use text::{LINE_MAX, bounded, cleaned, one_line};
 
 static VERBOSITY: level::Verbosity = level::Verbosity::new();
 
@@ -124,12 +121,6 @@ pub fn watched(level: u8) -> u8 {
 /// The same where only the journal always gets it: a person at a terminal has asked for nothing of the kind.
 pub fn journaled(level: u8) -> u8 {
     if reader() == Reader::Journal { watched(level) } else { level }
-}
-
-/// The line as it is written: the program's name, nothing invisible, a newline.
-fn one_line(line: &str) -> String {
-    let line = cleaned(line.trim_end_matches(['\n', '\r']));
-    format!("{PREFIX}{}\n", bounded(&line, LINE_MAX))
 }
 
 #[cfg(test)]

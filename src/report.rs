@@ -9,7 +9,7 @@ mod live;
 mod snapshot;
 mod summary;
 
-pub use figures::{size, time};
+pub use figures::{COLUMNS, size, time};
 pub use live::{live, plain};
 pub use snapshot::{Connection, Detail, Kernel, Link, Phase, Side, Snapshot, State, Waited};
 pub use summary::Summary;
@@ -18,9 +18,6 @@ use crate::message::text::clipped;
 use figures::{count, rate};
 use std::fmt::Write as _;
 use std::time::Duration;
-
-/// The right margin of a report and of a last line.
-pub const COLUMNS: usize = 80;
 
 /// Rows for connections that carry something: with one link, a report is seen whole on a screen of 24.
 const ROWS: usize = 8;

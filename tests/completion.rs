@@ -1,5 +1,7 @@
 //! Completion for shells, made from the table of words and tried by typing into each shell. After a change of the
 //! table: `UPDATE=1 cargo test --test completion`.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 #![cfg(target_os = "linux")]
 // a shell must have its terminal for itself before it is executed
 #![allow(unsafe_code)]

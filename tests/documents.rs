@@ -1,5 +1,7 @@
 //! The documents agree with the program: words, exit statuses, and the files they name. README's table of words is
 //! made here, from the table in `src/cli/words.rs`; after a change of that: `UPDATE=1 cargo test --test documents`.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 
 #[path = "util/made.rs"]
 mod made;

@@ -1,6 +1,8 @@
 //! The manual, the help and the parser have the same words; the manual is well formed, and quotes what is said. Its
 //! section WORDS is made here, from the table in `src/cli/words.rs`; after a change of that:
 //! `UPDATE=1 cargo test --test man`.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 
 #[path = "util/made.rs"]
 mod made;

@@ -1,4 +1,6 @@
 //! What SIGUSR1 shows, and what the live line shows where there is no terminal. With a terminal: `terminal.rs`.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 
 mod util;
 

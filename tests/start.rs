@@ -1,6 +1,8 @@
 //! What the library sees before `main`, when it is part of another program: this one.
 //!
 //! Each test starts this program again, as a shell would, to run `again` in it with one question.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 
 #[path = "util/signals.rs"]
 mod signals;

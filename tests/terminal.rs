@@ -1,4 +1,6 @@
 //! The live line on a terminal: a pseudo-terminal, and a screen that shows what a person would see.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 #![cfg(target_os = "linux")]
 // the process must have the terminal for itself before it is executed
 #![allow(unsafe_code)]

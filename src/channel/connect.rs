@@ -105,7 +105,7 @@ fn greet(mut stream: TcpStream, hello: &Hello, deadline: Instant) -> Result<Dial
         match hear::read(&mut stream, &mut hearing).map_err(|e| failure(&e))? {
             Heard::Bytes => {}
             Heard::Nothing => await_socket(&[Interest::read(&stream)], hearing.until())?,
-            Heard::End => return Err(DialError::Refused),
+            Heard::End => return Err(DialError::Closed),
         }
     }
 }
@@ -136,9 +136,9 @@ fn await_socket(interests: &[Interest<'_>; 1], deadline: Instant) -> Result<(), 
 
 fn failure(error: &io::Error) -> DialError {
     match error.kind() {
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-            DialError::Refused
-        }
+        ErrorKind::ConnectionRefused => DialError::Refused,
+        // only of a connection that was accepted: by a proxy that gave up before it had read the hello
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => DialError::Closed,
         ErrorKind::TimedOut => DialError::TimedOut,
         _ => DialError::Unreachable(reason(error)),
     }

@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::any::Any;
 
-use super::words::TIME_MAX;
+use super::words::{TIME_MAX, split};
 use super::{Operands, Stop, WORDS, Word, help, value, word, wrong};
 
 /// The words given; the operands of words that take two are still as typed.
@@ -73,18 +73,6 @@ fn options(args: &[String]) -> Result<Vec<String>, Stop> {
         before = Some(word);
     }
     Ok(options)
-}
-
-/// A word as typed, without its dashes, and the operand behind its `=`.
-pub(super) fn split(typed: &str) -> (&str, Option<&str>) {
-    if let Some(long) = typed.strip_prefix("--") {
-        return long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
-    }
-    let letter = |word: &&Word| {
-        word.letter
-            .is_some_and(|letter| typed.strip_prefix('-').is_some_and(|rest| rest.chars().eq([letter])))
-    };
-    (WORDS.iter().find(letter).map_or(typed, |word| word.name), None)
 }
 
 /// How many of the next arguments are operands of a word, and the operands that they are. The first one certainly

@@ -10,7 +10,7 @@ use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 
 /// The longest times that can be asked for, in their unit: over a century of patience, over an hour before each
 /// 2 MiB. Adding one to a clock never overflows.
-pub const TIME_MAX: u64 = u32::MAX as u64;
+pub(crate) const TIME_MAX: u64 = u32::MAX as u64;
 
 /// Which side of the pipe a word belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -408,3 +408,15 @@ pub const WORDS: &[Word] = &[
         ..WORD
     },
 ];
+
+/// A word as typed, without its dashes, and the operand behind its `=`.
+pub(super) fn split(typed: &str) -> (&str, Option<&str>) {
+    if let Some(long) = typed.strip_prefix("--") {
+        return long.split_once('=').map_or((long, None), |(name, value)| (name, Some(value)));
+    }
+    let letter = |word: &&Word| {
+        word.letter
+            .is_some_and(|letter| typed.strip_prefix('-').is_some_and(|rest| rest.chars().eq([letter])))
+    };
+    (WORDS.iter().find(letter).map_or(typed, |word| word.name), None)
+}

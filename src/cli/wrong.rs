@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::error::Error as _;
 use std::path::Path;
 
-use super::typed::split;
+use super::words::split;
 use super::{Operands, Stop, WORDS, Word, word};
 
 /// What clap found, in our words.

@@ -16,6 +16,9 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+/// Called from any thread when a source or sink has news; told whether the caller may be made to read or write at once.
+pub type OnNews = Box<dyn Fn(bool) + Send + Sync>;
+
 /// Why a sink takes no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkError {
@@ -48,6 +51,14 @@ pub trait Sink: Send {
     /// # Errors
     /// The sink takes no more.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError>;
+
+    /// Whether a write would not wait, now and from now on: then it need not be left to a thread that may.
+    fn is_prompt(&mut self) -> bool {
+        false
+    }
+
+    /// Has this called when the sink has news while nobody watches it. Only one that is prompt may ever have some.
+    fn on_news(&mut self, _call: OnNews) {}
 
     /// Waits for the bell, watching whether somebody still takes what is written.
     ///
@@ -87,6 +98,18 @@ pub trait Source: Send {
     /// # Errors
     /// Why not, for the user.
     fn read(&mut self, space: &mut [u8]) -> Result<usize, String>;
+
+    /// Reads what there is; `None`: nothing, and no end, and the news of it will be told. One that never tells news
+    /// waits instead.
+    ///
+    /// # Errors
+    /// Why not, for the user.
+    fn pull(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
+        self.read(space).map(Some)
+    }
+
+    /// Has this called when there is something after [`Source::pull`] gave nothing.
+    fn on_news(&mut self, _call: OnNews) {}
 
     /// Waits until there is something to read, the bell (if any) rings or the time is up.
     ///

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 pub const LEVEL_MAX: u8 = 20;
 
 /// The level given and the level now. `given` ≤ `now` ≤ [`LEVEL_MAX`].
-pub struct Verbosity {
+pub(crate) struct Verbosity {
     given: AtomicU8,
     now: AtomicU8,
     quiet: AtomicBool,
@@ -18,34 +18,34 @@ pub struct Verbosity {
 
 impl Verbosity {
     /// Level 0, not quiet.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { given: AtomicU8::new(0), now: AtomicU8::new(0), quiet: AtomicBool::new(false) }
     }
 
     /// As given on the command line.
-    pub fn set(&self, level: u8) {
+    pub(crate) fn set(&self, level: u8) {
         let level = level.min(LEVEL_MAX);
         self.given.store(level, Ordering::Relaxed);
         self.now.store(level, Ordering::Relaxed);
     }
 
     /// As given on the command line.
-    pub fn set_quiet(&self, quiet: bool) {
+    pub(crate) fn set_quiet(&self, quiet: bool) {
         self.quiet.store(quiet, Ordering::Relaxed);
     }
 
     /// The level now.
-    pub fn level(&self) -> u8 {
+    pub(crate) fn level(&self) -> u8 {
         self.now.load(Ordering::Relaxed)
     }
 
     /// Whether `quiet` holds: from verbosity 1 on it does not.
-    pub fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.level() == 0 && self.quiet.load(Ordering::Relaxed)
     }
 
     /// One level more; after the highest, back to the one given. The level then.
-    pub fn raise(&self) -> u8 {
+    pub(crate) fn raise(&self) -> u8 {
         let given = self.given.load(Ordering::Relaxed);
         let next = |now| if now < LEVEL_MAX { now + 1 } else { given };
         let raised = self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(next(now)));

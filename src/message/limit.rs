@@ -10,16 +10,16 @@
 use std::time::{Duration, Instant};
 
 /// Lines of one kind that are said one after the other.
-pub const BURST: u32 = 5;
+pub(crate) const BURST: u32 = 5;
 
 /// After this long one more.
-pub const REFILL: Duration = Duration::from_secs(60);
+pub(crate) const REFILL: Duration = Duration::from_secs(60);
 
 /// What lines are alike: a few words that complete "214 more like it: ". As many as stand in the sources.
 pub type Kind = &'static str;
 
 /// What has been said of late, by kind.
-pub struct Limiter {
+pub(crate) struct Limiter {
     kinds: Vec<(Kind, Bucket)>,
 }
 
@@ -53,12 +53,12 @@ impl Bucket {
 
 impl Limiter {
     /// Nothing has been said.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Limiter { kinds: Vec::new() }
     }
 
     /// Whether a line of this kind may be said now; if not, it is counted.
-    pub fn may_say(&mut self, now: Instant, kind: Kind) -> bool {
+    pub(crate) fn may_say(&mut self, now: Instant, kind: Kind) -> bool {
         let bucket = self.bucket(now, kind);
         let may = bucket.unsaid == 0 && bucket.spend(now);
         bucket.unsaid += u64::from(!may);
@@ -66,7 +66,7 @@ impl Limiter {
     }
 
     /// Which lines were not said, and how many of each, for those kinds of which a line may be said now.
-    pub fn due(&mut self, now: Instant) -> Vec<(Kind, u64)> {
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<(Kind, u64)> {
         let told = |(kind, bucket): &mut (Kind, Bucket)| {
             (bucket.unsaid > 0 && bucket.spend(now)).then(|| (*kind, std::mem::take(&mut bucket.unsaid)))
         };
@@ -74,13 +74,13 @@ impl Limiter {
     }
 
     /// When [`Limiter::due`] should be asked again.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         let unsaid = self.kinds.iter().filter(|(_, bucket)| bucket.unsaid > 0);
         unsaid.map(|(_, bucket)| bucket.since + if bucket.tokens > 0 { Duration::ZERO } else { REFILL }).min()
     }
 
     /// Everything that was not said, at the end.
-    pub fn rest(&mut self) -> Vec<(Kind, u64)> {
+    pub(crate) fn rest(&mut self) -> Vec<(Kind, u64)> {
         let unsaid = self.kinds.iter_mut().filter(|(_, bucket)| bucket.unsaid > 0);
         unsaid.map(|(kind, bucket)| (*kind, std::mem::take(&mut bucket.unsaid))).collect()
     }

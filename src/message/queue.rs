@@ -3,7 +3,8 @@
 //! Pure. What is dropped is counted and told in front of what was kept. The newest is always kept: it may be why the
 //! process ends.
 
-use super::{one_line, wording};
+use super::text::one_line;
+use super::wording;
 use std::collections::VecDeque;
 
 /// The most that waits, in bytes: lines of a busy minute at the highest verbosity.
@@ -13,10 +14,10 @@ const BYTES_MAX: usize = 512 << 10;
 const ENTRIES_MAX: usize = 4096;
 
 /// What goes out at once: a pipe takes it in one piece, not mixed with the lines of other processes.
-pub const PIECE_MAX: usize = 4096;
+pub(crate) const PIECE_MAX: usize = 4096;
 
 /// The lines. `bytes` is the sum of theirs, at most [`BYTES_MAX`] unless there is only one.
-pub struct Queue {
+pub(crate) struct Queue {
     entries: VecDeque<String>,
     bytes: usize,
     /// Lines dropped and not told of yet.
@@ -25,12 +26,12 @@ pub struct Queue {
 
 impl Queue {
     /// Nothing waits.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Queue { entries: VecDeque::new(), bytes: 0, dropped: 0 }
     }
 
     /// Adds one line or several, each ending in a newline, that stay together.
-    pub fn push(&mut self, entry: String) {
+    pub(crate) fn push(&mut self, entry: String) {
         self.bytes += entry.len();
         self.entries.push_back(entry);
         while self.entries.len() > 1 && (self.bytes > BYTES_MAX || self.entries.len() > ENTRIES_MAX) {
@@ -40,7 +41,7 @@ impl Queue {
     }
 
     /// Takes what goes out next: as many whole entries as one piece holds, or one that is larger.
-    pub fn take(&mut self) -> Option<String> {
+    pub(crate) fn take(&mut self) -> Option<String> {
         let mut piece = match std::mem::take(&mut self.dropped) {
             0 => self.pop()?,
             dropped => one_line(&wording::dropped(dropped)),
@@ -54,7 +55,7 @@ impl Queue {
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 /// To the start of the row, and everything from there on erased.
-pub const ERASE: &str = "\r\x1b[J";
+pub(crate) const ERASE: &str = "\r\x1b[J";
 
 /// A row that is too long after all, because the terminal just became narrower, is cut and not wrapped.
 const NO_WRAP: &str = "\x1b[?7l";
@@ -22,7 +22,7 @@ pub struct Frame {
 
 /// A terminal's state, as far as it is this process's doing.
 #[derive(Default)]
-pub struct Screen {
+pub(crate) struct Screen {
     /// What is to stand below the lines.
     frame: Option<Arc<Frame>>,
     /// Rows of a frame stand there, and the cursor at their start.
@@ -33,18 +33,18 @@ pub struct Screen {
 
 impl Screen {
     /// From now on this stands below the lines, or nothing.
-    pub fn show(&mut self, frame: Option<Arc<Frame>>) {
+    pub(crate) fn show(&mut self, frame: Option<Arc<Frame>>) {
         self.frame = frame;
     }
 
     /// Whether a live line stands there.
-    pub fn is_drawn(&self) -> bool {
+    pub(crate) fn is_drawn(&self) -> bool {
         self.drawn
     }
 
     /// What is to be written so that these lines are added and the frame stands below them. `columns` of the terminal
     /// as it is now; `foreground`: whether it is in this process's hands.
-    pub fn compose(&mut self, lines: &str, columns: usize, foreground: bool) -> String {
+    pub(crate) fn compose(&mut self, lines: &str, columns: usize, foreground: bool) -> String {
         let mut out = String::new();
         // where the terminal is not ours, the cursor is not where it was left
         if self.drawn && (self.always || foreground) {

@@ -93,6 +93,15 @@ pub fn clipped(line: &str, columns: usize) -> String {
     line.chars().take_while(fits).chain(['…']).collect()
 }
 
+/// What every line begins with.
+const PREFIX: &str = "millipede: ";
+
+/// The line as it is written: the program's name, nothing invisible, a newline.
+pub fn one_line(line: &str) -> String {
+    let line = cleaned(line.trim_end_matches(['\n', '\r']));
+    format!("{PREFIX}{}\n", bounded(&line, LINE_MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,8 @@
 use super::limit::{Kind, Limiter};
 use super::queue::{PIECE_MAX, Queue};
 use super::screen::{ERASE, Frame, Screen};
-use super::{one_line, wording};
+use super::text::one_line;
+use super::wording;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr, write};
 use std::io;
@@ -28,7 +29,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const COLUMNS: u16 = 80;
 
 /// The queue, and the thread that empties it.
-pub struct Writer {
+pub(crate) struct Writer {
     state: Mutex<State>,
     /// There is something to write, or a time to wait for.
     work: Condvar,
@@ -62,7 +63,7 @@ enum Thread {
 
 impl Writer {
     /// Without a thread yet.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         let state = State {
             queue: Queue::new(),
             limiter: Limiter::new(),
@@ -81,14 +82,14 @@ impl Writer {
     }
 
     /// Hands over one line or several, each ending in a newline. Never waits.
-    pub fn say(&'static self, lines: String) {
+    pub(crate) fn say(&'static self, lines: String) {
         let mut state = self.lock();
         state.queue.push(lines);
         self.wake(state);
     }
 
     /// Whether a line of this kind may be said now. If not, it is counted, and told later.
-    pub fn may_say(&'static self, kind: Kind) -> bool {
+    pub(crate) fn may_say(&'static self, kind: Kind) -> bool {
         let mut state = self.lock();
         let may = state.limiter.may_say(Instant::now(), kind);
         if !may {
@@ -99,7 +100,7 @@ impl Writer {
     }
 
     /// From now on this stands below the lines, or nothing. Never waits; a frame not drawn in time is never drawn.
-    pub fn show(&'static self, frame: Option<Frame>) {
+    pub(crate) fn show(&'static self, frame: Option<Frame>) {
         let mut state = self.lock();
         if frame.is_some() || state.frame.is_some() {
             (state.frame, state.redraw) = (frame.map(Arc::new), true);
@@ -108,7 +109,7 @@ impl Writer {
     }
 
     /// Waits until all is written, if stderr takes it: [`STALL`] without progress at most, [`FAREWELL`] in all.
-    pub fn finish(&'static self) {
+    pub(crate) fn finish(&'static self) {
         let mut state = self.lock();
         for (kind, lines) in state.limiter.rest() {
             state.queue.push(one_line(&wording::more_like_it(kind, lines)));
@@ -130,7 +131,7 @@ impl Writer {
 
     /// Writes what waits and this line, past the thread and whoever holds the lock, as far as stderr takes it at
     /// once.
-    pub fn say_at_last(&self, line: &str) {
+    pub(crate) fn say_at_last(&self, line: &str) {
         let mut text = String::new();
         if self.drawn.load(Ordering::Relaxed) {
             text += ERASE;

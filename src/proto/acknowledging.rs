@@ -5,6 +5,9 @@
 //! [`DELAY`] and only if there is news. Where the sender may be waiting for it, it is told everywhere. And every
 //! connection tells where the receiver stands every [`UNASKED`].
 //!
+//! Where this end sends a stream too, a small leg that leaves nothing missing may wait for [`RIDE`]: the answer to it is
+//! likely to be on its way out, and the acknowledgement goes with that instead of waking the far end by itself.
+//!
 //! Counts legs per connection in the order they came, and never looks at their numbers: that is what the sender maps
 //! to its own send order.
 
@@ -15,6 +18,10 @@ use std::time::{Duration, Instant};
 
 /// Connections that did not bring the latest leg tell of it within this.
 pub const DELAY: Duration = Duration::from_millis(100);
+
+/// How long the acknowledgement of a small leg may wait for a leg that goes the other way. An answer that takes longer
+/// is not sent sooner by it.
+pub const RIDE: Duration = Duration::from_millis(1);
 
 /// How often a connection says where the receiver stands although nobody asked.
 pub const UNASKED: Duration = Duration::from_secs(1);
@@ -51,6 +58,9 @@ pub struct Acknowledging {
     accounts: [Option<Account>; CONNECTIONS_MAX],
     /// Where an acknowledgement is due at once.
     due: ConnectionSet,
+    /// Where one is due when its ride is over.
+    riding: ConnectionSet,
+    ride_ends: Option<Instant>,
     /// When those that have not told the latest news are to do so.
     news_at: Option<Instant>,
     /// The furthest edge that any acknowledgement carried.
@@ -68,6 +78,7 @@ impl Acknowledging {
     pub fn close(&mut self, connection: usize) {
         self.accounts[connection] = None;
         self.due.remove(connection);
+        self.riding.remove(connection);
     }
 
     /// Another session may begin: nobody was told of its window yet.
@@ -84,6 +95,23 @@ impl Acknowledging {
     pub fn took(&mut self, connection: usize) {
         if let Some(account) = &mut self.accounts[connection] {
             account.count += 1;
+            self.due.insert(connection);
+        }
+    }
+
+    /// The same of a small leg in its order, with nothing missing: that may wait for a leg that goes the other way.
+    pub fn took_alone(&mut self, now: Instant, connection: usize) {
+        if let Some(account) = &mut self.accounts[connection] {
+            account.count += 1;
+            self.riding.insert(connection);
+            self.ride_ends.get_or_insert(now + RIDE);
+        }
+    }
+
+    /// A small leg goes the other way on this connection: what there is to acknowledge goes with it. The connections
+    /// that brought the legs still tell when their ride is over.
+    pub fn ride(&mut self, connection: usize) {
+        if !self.riding.is_empty() && self.is_open(connection) {
             self.due.insert(connection);
         }
     }
@@ -107,13 +135,17 @@ impl Acknowledging {
     /// When [`Acknowledging::take_due`] has something to give, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let unasked = self.accounts.iter().flatten().map(|account| account.unasked_at);
-        unasked.chain(self.news_at).min()
+        unasked.chain(self.news_at).chain(self.ride_ends).min()
     }
 
     /// The acknowledgements that are due, with the connections that they are for. `blocked` is for how long the output
     /// has been taking nothing.
     pub fn take_due(&mut self, now: Instant, at: Position, blocked: Duration) -> Vec<(usize, Ack)> {
         let news = self.news_at.take_if(|at| *at <= now).is_some();
+        if self.ride_ends.take_if(|at| *at <= now).is_some() {
+            let over = std::mem::take(&mut self.riding);
+            over.iter().for_each(|connection| self.due.insert(connection));
+        }
         if !news && self.due.is_empty() && self.deadline().is_none_or(|at| at > now) {
             return Vec::new();
         }
@@ -139,7 +171,8 @@ impl Acknowledging {
         acks
     }
 
-    fn open_connections(&self) -> ConnectionSet {
+    /// The connections that bring legs.
+    pub fn open_connections(&self) -> ConnectionSet {
         (0..CONNECTIONS_MAX).filter(|connection| self.is_open(*connection)).collect()
     }
 }
@@ -184,6 +217,22 @@ mod tests {
         acks.close(1);
         acks.tell_all();
         assert_eq!(due(&mut acks, start + UNASKED, 0), [(2, 0)]);
+    }
+
+    #[test]
+    fn a_small_leg_alone_is_acknowledged_with_the_answer_to_it() {
+        let (mut acks, start) = (Acknowledging::default(), Instant::now());
+        acks.open(start, 0);
+        acks.open(start, 3);
+        acks.ride(0);
+        assert_eq!(due(&mut acks, start, 0), [], "there is nothing to acknowledge");
+        acks.took_alone(start, 3);
+        assert_eq!(due(&mut acks, start, 1), []);
+        acks.ride(0);
+        assert_eq!(due(&mut acks, start, 1), [(0, 0)], "what is wanted next says it");
+        assert_eq!(acks.deadline(), Some(start + RIDE));
+        assert_eq!(due(&mut acks, start + RIDE, 1), [(3, 1)], "the count is told where the leg came");
+        assert_eq!(due(&mut acks, start + RIDE, 1), []);
     }
 
     #[test]

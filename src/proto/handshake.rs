@@ -10,7 +10,10 @@
 //! Pure: whoever owns the socket reads, gives the bytes and asks. What follows the message is kept for the frames'
 //! reader ([`Hearing::rest`]). A peer decides nothing here but its own fate: not the memory used, nor the time.
 
-use super::hello::{Expectations, HELLO_MAX, Hello, HelloError, Refusal, Reply, Welcome, check};
+use super::breach::Breach;
+use super::check::{Expectations, check};
+use super::hello::Welcome;
+use super::hello::{HELLO_MAX, Hello, HelloError, MAGIC, Refusal, RefusalCode, Reply, VERSION};
 use super::links::LossReason;
 use std::time::{Duration, Instant};
 
@@ -85,7 +88,14 @@ impl Hearing {
     /// # Errors
     /// Whoever answers is no receiver that this end understands.
     pub fn reply(&mut self) -> Result<Option<Reply>, HelloError> {
-        let Some((reply, len)) = Reply::decode(&self.bytes)? else { return Ok(None) };
+        let Some((mut reply, len)) = Reply::decode(&self.bytes)? else { return Ok(None) };
+        let theirs = self.bytes.get(MAGIC.len()).copied();
+        if let Reply::Refusal(refusal) = &mut reply
+            && (refusal.code, theirs) == (RefusalCode::Version, Some(VERSION))
+        {
+            // it speaks this version, so the hello that it read was damaged on its way
+            refusal.code = RefusalCode::Malformed;
+        }
         self.bytes.drain(..len);
         Ok(Some(reply))
     }
@@ -98,10 +108,8 @@ impl Hearing {
         match self.reply() {
             Ok(None) => Ok(None),
             Ok(Some(Reply::Welcome(welcome))) => Ok(Some(welcome)),
-            Ok(Some(Reply::Refusal(_))) => {
-                Err(LossReason::Breach("refused a connection that it had asked for".into()))
-            }
-            Err(error) => Err(LossReason::Breach(format!("sent no welcome: {error}"))),
+            Ok(Some(Reply::Refusal(_))) => Err(LossReason::Breach(Breach::RefusedItsOwn)),
+            Err(error) => Err(LossReason::Breach(Breach::NoWelcome(error))),
         }
     }
 
@@ -113,7 +121,7 @@ impl Hearing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hello::{Direction, Features, Id, RefusalCode};
+    use super::super::hello::{Direction, Features, Id};
     use super::super::wire::Edge;
     use super::*;
 
@@ -177,6 +185,13 @@ mod tests {
         hearing.push(&bytes[whole - 1..]);
         assert_eq!(hearing.reply(), Ok(Some(Reply::Welcome(welcome()))));
         assert_eq!(hearing.rest(), b"frames");
+    }
+
+    #[test]
+    fn who_speaks_this_version_and_refuses_it_has_read_a_damaged_hello() {
+        let refusal = HelloError::Version(0).refusal().unwrap();
+        let heard = hearing(&Reply::Refusal(refusal).encode()).reply();
+        assert!(matches!(heard, Ok(Some(Reply::Refusal(Refusal { code: RefusalCode::Malformed, .. })))));
     }
 
     #[test]

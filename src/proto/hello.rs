@@ -8,7 +8,7 @@
 //! [`Direction::Duplex`] the dialling side receives too: the first bytes it sends after the listener's welcome are a
 //! welcome of its own, the same in form, and the listener sends nothing before it has that.
 //!
-//! Pure: bytes in, values out; [`check`] holds a hello against what this end expects. Ids are chosen by the
+//! Pure: bytes in, values out; [`super::check`] holds a hello against what this end expects. Ids are chosen by the
 //! caller, and never printed: who knows a session's id can inject into it.
 
 use std::fmt;
@@ -17,10 +17,8 @@ use super::codec::{self, CRC, Reader, SENTENCE_MAX, Shape, Unsound};
 use super::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
 use super::wire::Edge;
 
-mod check;
 mod features;
 
-pub use check::{Expectations, check};
 pub use features::Features;
 
 /// How every hello and reply begins. The first byte is neither ASCII nor UTF-8, so no text protocol begins

@@ -15,7 +15,7 @@ pub const LEG_MAX: usize = 2 << 20;
 /// crosses in one round trip, and 16 of them do not hold up the head on a slow link.
 pub const LEG_FIRST: usize = 16 << 10;
 
-/// The most connections of one session, and so of workers.
+/// The most connections of one session.
 pub const CONNECTIONS_MAX: usize = 16;
 
 /// The most links of one session.

@@ -1,9 +1,10 @@
 //! When a connection is dead, and what time it is for that.
 //!
 //! Both sides measure the silence of their connections ([`Silence`]) in a time without the gaps in which this
-//! process did not run ([`Steady`]), so that nobody is blamed for those. Nothing here knows links or legs: what a
-//! death means to a link is for [`super::links`] to say.
+//! process did not run ([`Steady`]), so that nobody is blamed for those. Whoever was wronged is given more time
+//! ([`Leniency`]). Nothing here knows legs; what a death means to a link is for [`super::links`] to say.
 
+use super::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use std::time::{Duration, Instant};
 
 /// The limit of silence for a connection without queues: three round trips and this.
@@ -13,6 +14,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const PEER_SILENCE: Duration = Duration::from_secs(30);
 /// The receiving side only clears away what nobody uses any more.
 pub const REAP: Duration = Duration::from_secs(60);
+
+/// So long after a false death, a link has the ordinary limit of silence again.
+const FORGIVEN: Duration = Duration::from_secs(300);
 
 /// For how long one connection has shown no life, in either of the two ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,53 @@ impl Silence {
     pub fn is_death(&self, asked: Duration, rtt: Duration, lenience: u32) -> bool {
         let limit = ((rtt * 3 + SILENCE) * lenience).min(SILENCE_MAX.max(rtt * 3 + SILENCE));
         self.lasts(asked) >= limit || self.peer >= PEER_SILENCE.max(limit)
+    }
+}
+
+/// How much more silence than usual is borne on each link, because a death there was false before.
+///
+/// A death was false if the next connection of the same number comes up on the same link. Then the limit doubles, but
+/// once for a silence that many connections shared.
+#[derive(Clone, Debug, Default)]
+pub struct Leniency {
+    /// By link: how often the limit was doubled, and when last.
+    doubled: [(u32, Option<Instant>); LINKS_MAX],
+    /// By connection: the link on which the last one of this number was called dead, and since when it was silent.
+    silent: [Option<(usize, Instant)>; CONNECTIONS_MAX],
+}
+
+/// The limit is doubled this often at most.
+const DOUBLED_MAX: u32 = 5;
+
+impl Leniency {
+    /// A connection is up.
+    pub fn up(&mut self, now: Instant, connection: usize, link: usize) {
+        let silent = self.silent[connection].take().filter(|(on, _)| *on == link);
+        let (doubled, at) = &mut self.doubled[link];
+        // whatever fell silent before the limit was raised was under the old one
+        if silent.is_some_and(|(_, since)| at.is_none_or(|at| since > at)) {
+            *doubled = (*doubled + 1).min(DOUBLED_MAX);
+            *at = Some(now);
+        }
+    }
+
+    /// A connection has ended; if it was called dead, it had been silent since then.
+    pub fn lost(&mut self, now: Instant, connection: usize, link: usize, silent_since: Option<Instant>) {
+        let (doubled, at) = &mut self.doubled[link];
+        if at.is_some_and(|at| now.saturating_duration_since(at) > FORGIVEN) {
+            (*doubled, *at) = (0, None);
+        }
+        self.silent[connection] = silent_since.map(|since| (link, since));
+    }
+
+    /// The connection was dialled again, and that failed: so its death may have been a true one.
+    pub fn failed(&mut self, connection: usize) {
+        self.silent[connection] = None;
+    }
+
+    /// How many times longer than usual a connection on this link may be silent.
+    pub fn of(&self, link: usize) -> u32 {
+        1 << self.doubled[link].0
     }
 }
 
@@ -100,5 +151,40 @@ mod tests {
         assert_eq!(steady.now(start + ms(61_700), Some(start + ms(1700))), start + ms(1700));
         assert_eq!(steady.now(start + ms(62_000), Some(start + ms(2700))), start + ms(2000));
         assert_eq!(steady.now(start + ms(99_000), None), start + ms(39_000), "nothing was expected");
+    }
+
+    #[test]
+    fn a_link_that_was_wronged_is_given_more_time() {
+        let (mut leniency, start) = (Leniency::default(), Instant::now() + FORGIVEN);
+        leniency.lost(start, 0, 2, Some(start));
+        leniency.up(start, 0, 2);
+        assert_eq!((leniency.of(2), leniency.of(1)), (2, 1));
+        leniency.lost(start + ms(6000), 0, 2, Some(start - ms(1)));
+        leniency.up(start + ms(6000), 0, 2);
+        assert_eq!(leniency.of(2), 2, "silent since before that");
+        leniency.lost(start + FORGIVEN * 2, 0, 2, Some(start + FORGIVEN));
+        assert_eq!(leniency.of(2), 1, "long ago");
+    }
+
+    #[test]
+    fn one_silence_of_many_connections_is_one_wrong() {
+        let (mut leniency, start) = (Leniency::default(), Instant::now());
+        (0..4).for_each(|connection| leniency.lost(start, connection, 0, Some(start)));
+        leniency.up(start + ms(50), 0, 0);
+        (1..4).for_each(|connection| leniency.up(start + ms(50), connection, 0));
+        assert_eq!(leniency.of(0), 2);
+    }
+
+    #[test]
+    fn only_a_silence_that_ends_on_the_same_link_is_a_wrong() {
+        let (mut leniency, start) = (Leniency::default(), Instant::now());
+        leniency.lost(start, 0, 0, None);
+        leniency.up(start, 0, 0);
+        leniency.lost(start, 0, 0, Some(start));
+        leniency.up(start, 0, 1);
+        leniency.lost(start, 0, 0, Some(start));
+        leniency.failed(0);
+        leniency.up(start, 0, 0);
+        assert_eq!((leniency.of(0), leniency.of(1)), (1, 1));
     }
 }

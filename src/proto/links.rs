@@ -1,25 +1,18 @@
-//! Links and workers: who dials what and when, which links are passed over.
+//! The links of the end that dials: which connection dials which link and when, and which links are passed over.
 //!
-//! Decides about connections, never about legs. Each worker has a home link; it serves others while that
-//! one is dead and is called back when it lives again.
+//! Decides about connections, never about legs. Each connection has a home link. It serves other links while its home
+//! is dead and is called back when its home lives again.
 //!
-//! ```text
-//!            place()              up()          recall
-//!  Resting ──────────▶ Dialling ────────▶ Up ──────────▶ Leaving
-//!     ▲                   │ failed()       │ lost()         │ lost()
-//!     └───────────────────┴────────────────┴────────────────┘
-//! ```
-//!
-//! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is
-//! not usable is dead: one worker at a time probes it, with growing, jittered pauses.
+//! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
+//! is dead: one connection at a time probes it, with growing, jittered pauses.
 
+use super::breach::Breach;
 use super::hello::RefusalCode;
-use super::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
 
-/// Pauses between probes of a dead link, and between attempts of a worker whose connections achieve nothing.
+/// Pauses between probes of a dead link, and between attempts of a connection that achieves nothing.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -32,18 +25,19 @@ const DIAL_MAX_BEGUN: Duration = Duration::from_secs(6);
 /// All links refused for so long in mid-session: the receiver is gone, not its host restarting a service.
 pub const REFUSED_MAX: Duration = Duration::from_secs(15);
 
-/// So long after a false death, a link has the ordinary limit of silence again.
-const FORGIVEN: Duration = Duration::from_secs(300);
-
 /// Why an attempt to get a connection failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialError {
-    /// A reset, or an end before any welcome (forwarded ports end so).
+    /// A reset where a connection was asked for.
     Refused,
+    /// An end before any welcome: forwarded ports and proxies end so when nobody is behind them.
+    Closed,
     /// No connection, or no welcome, in the time allowed.
     TimedOut,
     /// The name has no address.
     Unresolved(String),
+    /// The resolver has no answer for now; nothing is known about the name.
+    Unanswered(String),
     /// Anything else the kernel says, or a peer that is no millipede.
     Unreachable(String),
 }
@@ -52,8 +46,11 @@ impl std::fmt::Display for DialError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             DialError::Refused => f.write_str("connection refused"),
+            DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
             DialError::TimedOut => f.write_str("no answer"),
-            DialError::Unresolved(why) | DialError::Unreachable(why) => f.write_str(why),
+            DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => {
+                f.write_str(why)
+            }
         }
     }
 }
@@ -68,7 +65,7 @@ pub enum LossReason {
     /// No life for too long.
     Silent,
     /// The peer broke the rules.
-    Breach(String),
+    Breach(Breach),
     /// This side closed it on purpose: to move to another link, or as its own fault plan demands.
     Left,
 }
@@ -85,30 +82,71 @@ impl std::fmt::Display for LossReason {
     }
 }
 
-/// Where a worker is.
+/// Where a connection of the end that dials is.
+///
+/// ```text
+///           Dial             Welcome          Recall
+///  Resting ──────▶ Dialling ─────────▶ Up ────────────▶ Leaving
+///     ▲               │ Rest            │ Rest             │ Rest
+///     ╰───────────────┴─────────────────┴──────────────────╯
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkerState {
-    /// Has no connection; may be placed from this time on.
+pub enum State {
+    /// There is none; it may be dialled from this time on.
     Resting(Instant),
-    /// Is getting a connection on this link.
+    /// It is being dialled on this link.
     Dialling(usize),
-    /// Carries legs on this link.
+    /// It carries legs on this link.
     Up(usize),
-    /// Finishes what it holds on this link, then goes home.
+    /// It finishes what it holds on this link, then goes home.
     Leaving(usize),
 }
 
-struct Worker {
+/// What happens to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    /// It is dialled on this link.
+    Dial(usize),
+    /// It was welcomed.
+    Welcome,
+    /// It is called back to its home.
+    Recall,
+    /// It is gone, and may be dialled again from then on.
+    Rest(Instant),
+}
+
+impl State {
+    /// The state after a move; None if the move is not legal.
+    fn next(self, step: Move) -> Option<State> {
+        match (self, step) {
+            (State::Resting(_), Move::Dial(link)) => Some(State::Dialling(link)),
+            (State::Dialling(link), Move::Welcome) => Some(State::Up(link)),
+            (State::Up(link), Move::Recall) => Some(State::Leaving(link)),
+            (State::Dialling(_) | State::Up(_) | State::Leaving(_), Move::Rest(at)) => {
+                Some(State::Resting(at))
+            }
+            _ => None,
+        }
+    }
+
+    /// The link of a connection that is up.
+    pub fn up_on(self) -> Option<usize> {
+        match self {
+            State::Up(link) | State::Leaving(link) => Some(link),
+            State::Resting(_) | State::Dialling(_) => None,
+        }
+    }
+}
+
+struct Connection {
     home: usize,
-    state: WorkerState,
-    /// Connections in a row that achieved nothing.
+    state: State,
+    /// How many of its attempts and connections in a row achieved nothing.
     misses: u32,
-    /// Its connection was called silent on this link, since then, and nothing was tried after.
-    silent_on: Option<(usize, Instant)>,
 }
 
 struct Link {
-    /// The worker that stays with it and probes it; none if there are more links than workers.
+    /// The connection that stays with it and probes it; none if there are more links than connections.
     keeper: Option<usize>,
     up: usize,
     dialling: usize,
@@ -122,10 +160,6 @@ struct Link {
     /// Not to be used again, and why.
     bad: Option<(RefusalCode, String)>,
     last: String,
-    /// Multiplies the limit of silence; doubles with each false death.
-    lenience: u32,
-    /// When `lenience` last grew.
-    wronged_at: Option<Instant>,
 }
 
 impl Link {
@@ -134,20 +168,18 @@ impl Link {
     }
 }
 
-/// All links and workers of one sending session.
+/// All links and connections of one end that dials.
 pub struct Links {
     links: Vec<Link>,
-    workers: Vec<Worker>,
+    connections: Vec<Connection>,
     rng: SmallRng,
-    /// Nothing is dialled from here: connections come by [`Links::give`].
-    given: bool,
 }
 
 impl Links {
-    /// Workers spread over links: each link keeps two (one if there are not enough), the rest start on the
+    /// Connections spread over links: each link keeps two (one if there are not enough), the rest start on the
     /// first. `seed` decides the jitter alone.
-    pub fn new(now: Instant, links: usize, workers: usize, seed: u64) -> Self {
-        let homes = homes(links, workers);
+    pub fn new(now: Instant, links: usize, connections: usize, seed: u64) -> Self {
+        let homes = homes(links, connections);
         let link = |index| Link {
             keeper: homes.iter().position(|home| *home == index),
             up: 0,
@@ -159,97 +191,66 @@ impl Links {
             unresolved: false,
             bad: None,
             last: String::new(),
-            lenience: 1,
-            wronged_at: None,
         };
         Links {
             links: (0..links).map(link).collect(),
-            workers: homes
+            connections: homes
                 .iter()
-                .map(|home| Worker {
-                    home: *home,
-                    state: WorkerState::Resting(now),
-                    misses: 0,
-                    silent_on: None,
-                })
+                .map(|home| Connection { home: *home, state: State::Resting(now), misses: 0 })
                 .collect(),
             rng: SmallRng::seed_from_u64(seed),
-            given: false,
         }
     }
 
-    /// Links and workers of the far end, which dials: any that it may have, and none is ever placed or called back.
-    pub fn given(now: Instant) -> Self {
-        Links { given: true, ..Links::new(now, LINKS_MAX, CONNECTIONS_MAX, 0) }
-    }
-
-    /// The far end gets a connection for this worker on this link, in place of any that it was getting. Counts as
-    /// dialling from then.
-    pub fn give(&mut self, worker: usize, link: usize) {
-        if let WorkerState::Dialling(before) = self.workers[worker].state {
-            self.links[before].dialling -= 1;
-        }
-        self.workers[worker].state = WorkerState::Dialling(link);
-        self.links[link].dialling += 1;
-    }
-
-    /// Where this resting worker should dial now, and how long it may take. Counts as dialling from then.
-    pub fn place(&mut self, now: Instant, worker: usize, begun: bool) -> Option<(usize, Duration)> {
-        let WorkerState::Resting(at) = self.workers[worker].state else { return None };
-        if at > now || self.given {
+    /// Where this resting connection should dial now, and how long it may take. Counts as dialling from then.
+    pub fn place(&mut self, now: Instant, connection: usize, begun: bool) -> Option<(usize, Duration)> {
+        let State::Resting(at) = self.state(connection) else { return None };
+        if at > now {
             return None;
         }
-        let link = self.choose(now, worker)?;
-        self.workers[worker].state = WorkerState::Dialling(link);
+        let link = self.choose(now, connection)?;
+        self.advance(connection, Move::Dial(link));
         self.links[link].dialling += 1;
         let max = if begun { DIAL_MAX_BEGUN } else { DIAL_MAX };
         Some((link, (DIAL_FIRST * (1 << self.links[link].timeouts.min(4))).min(max)))
     }
 
-    /// When a resting worker may next be placed.
+    /// When a resting connection may next be placed.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        if self.given {
-            return None;
-        }
-        let resting = self.workers.iter().filter_map(|w| match w.state {
-            WorkerState::Resting(at) => Some(at),
+        let resting = self.connections.iter().filter_map(|w| match w.state {
+            State::Resting(at) => Some(at),
             _ => None,
         });
         let probes = self.links.iter().filter(|l| l.bad.is_none()).filter_map(|l| l.probe_at);
         resting.chain(probes).filter(|at| *at > now).min()
     }
 
-    /// The worker's attempt succeeded. Returns the workers that shall leave where they are and come home.
-    pub fn up(&mut self, now: Instant, worker: usize) -> Vec<usize> {
-        let WorkerState::Dialling(index) = self.workers[worker].state else { return Vec::new() };
-        self.workers[worker].state = WorkerState::Up(index);
+    /// The attempt succeeded. Returns the connections that shall leave where they are and come home.
+    pub fn up(&mut self, connection: usize) -> Vec<usize> {
+        let State::Dialling(index) = self.state(connection) else { return Vec::new() };
+        self.advance(connection, Move::Welcome);
         let link = &mut self.links[index];
         link.dialling -= 1;
         link.up += 1;
         (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
         (link.refused, link.unresolved) = (None, false);
-        // whatever fell silent before the limit was raised was under the old one
-        if let Some((_, since)) = self.workers[worker].silent_on.take().filter(|(link, _)| *link == index)
-            && link.wronged_at.is_none_or(|at| since > at)
-        {
-            link.lenience = (link.lenience * 2).min(32);
-            link.wronged_at = Some(now);
-        }
         self.recall()
     }
 
-    /// The worker's attempt failed. True if that makes its link dead.
-    pub fn failed(&mut self, now: Instant, worker: usize, why: &DialError) -> bool {
-        let WorkerState::Dialling(index) = self.workers[worker].state else { return false };
-        self.workers[worker].state = WorkerState::Resting(now);
-        self.workers[worker].silent_on = None;
+    /// The attempt failed. True if that makes its link dead.
+    pub fn failed(&mut self, now: Instant, connection: usize, why: &DialError) -> bool {
+        let State::Dialling(index) = self.state(connection) else { return false };
+        // where others are up, only this connection has trouble
+        let alone = self.links[index].up == 0;
+        let at = if alone { now } else { self.pause_ends(now, connection) };
+        self.advance(connection, Move::Rest(at));
         let link = &mut self.links[index];
         link.dialling -= 1;
         link.last = why.to_string();
         link.unresolved = matches!(why, DialError::Unresolved(_));
-        link.refused = (*why == DialError::Refused).then(|| link.refused.unwrap_or(now));
-        if link.up > 0 {
-            self.rest(now, worker);
+        let refused = matches!(why, DialError::Refused | DialError::Closed);
+        link.refused = refused.then(|| link.refused.unwrap_or(now));
+        if !alone {
             return false;
         }
         let died = link.failures == 0;
@@ -262,65 +263,58 @@ impl Links {
     }
 
     /// The receiver at this link's end does not want this session; the link is not used again.
-    pub fn condemn(&mut self, now: Instant, worker: usize, code: RefusalCode, sentence: &str) {
-        if let WorkerState::Dialling(index) = self.workers[worker].state {
+    pub fn condemn(&mut self, now: Instant, connection: usize, code: RefusalCode, sentence: &str) {
+        if let State::Dialling(index) = self.state(connection) {
             self.links[index].dialling -= 1;
             self.links[index].bad = Some((code, sentence.to_owned()));
-            self.workers[worker].state = WorkerState::Resting(now);
+            self.advance(connection, Move::Rest(now));
         }
     }
 
-    /// The worker's connection has been silent since then, and will be `lost` for it.
-    pub fn fell_silent(&mut self, worker: usize, since: Instant) {
-        if let Some(link) = self.link_of(worker) {
-            self.workers[worker].silent_on = Some((link, since));
-        }
-    }
-
-    /// The worker's connection is gone; `progressed` if it achieved anything. True if its link is dead now.
-    pub fn lost(&mut self, now: Instant, worker: usize, why: &LossReason, progressed: bool) -> bool {
-        let (WorkerState::Up(index) | WorkerState::Leaving(index)) = self.workers[worker].state else {
-            return false;
-        };
-        let link = &mut self.links[index];
-        link.up -= 1;
+    /// The connection is gone; `progressed` if it achieved anything. True if its link is dead now.
+    pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason, progressed: bool) -> bool {
+        let Some(index) = self.link_of(connection) else { return false };
+        self.links[index].up -= 1;
         if *why == LossReason::Left {
-            self.workers[worker].state = WorkerState::Resting(now);
+            self.advance(connection, Move::Rest(now));
             return false;
         }
-        link.last = why.to_string();
         if progressed {
-            self.workers[worker].misses = 0;
+            self.connections[connection].misses = 0;
         }
-        let silent = *why == LossReason::Silent;
-        if link.wronged_at.is_some_and(|at| now.saturating_duration_since(at) > FORGIVEN) {
-            (link.lenience, link.wronged_at) = (1, None);
-        }
-        let since = self.workers[worker].silent_on.map_or(now, |(_, since)| since);
-        self.workers[worker].silent_on = silent.then_some((index, since));
-        let died = silent && link.up == 0;
+        let at = self.pause_ends(now, connection);
+        self.advance(connection, Move::Rest(at));
+        let link = &mut self.links[index];
+        link.last = why.to_string();
+        let died = *why == LossReason::Silent && link.up == 0;
         if died {
             (link.failures, link.probe_at) = (link.failures.max(1), Some(now));
         }
-        self.rest(now, worker);
         died
     }
 
-    /// Where a worker is.
-    pub fn state(&self, worker: usize) -> WorkerState {
-        self.workers[worker].state
+    /// How many connections there may be.
+    pub fn len(&self) -> usize {
+        self.connections.len()
     }
 
-    /// The link of a worker that has a connection.
-    pub fn link_of(&self, worker: usize) -> Option<usize> {
-        match self.workers[worker].state {
-            WorkerState::Up(link) | WorkerState::Leaving(link) => Some(link),
-            _ => None,
-        }
+    /// Whether there may be no connection.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
     }
 
-    /// Connections that are up.
-    pub fn connections(&self) -> usize {
+    /// Where a connection is.
+    pub fn state(&self, connection: usize) -> State {
+        self.connections[connection].state
+    }
+
+    /// The link of a connection that is up.
+    pub fn link_of(&self, connection: usize) -> Option<usize> {
+        self.state(connection).up_on()
+    }
+
+    /// How many connections are up.
+    pub fn up_count(&self) -> usize {
         self.links.iter().map(|link| link.up).sum()
     }
 
@@ -373,22 +367,17 @@ impl Links {
         self.links[link].bad.as_ref().map_or(&self.links[link].last, |(_, sentence)| sentence)
     }
 
-    /// How many times longer than usual a connection on this link may be silent.
-    pub fn lenience(&self, link: usize) -> u32 {
-        self.links[link].lenience
-    }
-
     // ---- choosing -------------------------------------------------------------------------------------
 
-    fn choose(&self, now: Instant, worker: usize) -> Option<usize> {
-        let home = self.workers[worker].home;
+    fn choose(&self, now: Instant, connection: usize) -> Option<usize> {
+        let home = self.connections[connection].home;
         if self.links[home].usable() {
             return Some(home);
         }
-        // with more links than workers, some link can be reached only by a worker that gives up its own
-        let needed_elsewhere = self.connections() == 0 && self.links.iter().any(|link| link.keeper.is_none());
+        // with more links than connections, some link can be reached only by a connection that gives up its own
+        let needed_elsewhere = self.up_count() == 0 && self.links.iter().any(|link| link.keeper.is_none());
         let home_link = &self.links[home];
-        if home_link.keeper == Some(worker) && home_link.bad.is_none() && !needed_elsewhere {
+        if home_link.keeper == Some(connection) && home_link.bad.is_none() && !needed_elsewhere {
             return self.due(now, home).then_some(home);
         }
         let all = || 0..self.links.len();
@@ -405,29 +394,37 @@ impl Links {
         link.bad.is_none() && link.dialling == 0 && link.probe_at.is_none_or(|at| at <= now)
     }
 
-    /// Workers elsewhere whose home lives again.
+    /// Connections elsewhere whose home lives again.
     fn recall(&mut self) -> Vec<usize> {
         let mut leaving = Vec::new();
-        for index in 0..self.workers.len() {
-            let worker = &mut self.workers[index];
-            if let WorkerState::Up(link) = worker.state
-                && link != worker.home
-                && !self.given
-                && self.links[worker.home].up > 0
+        for index in 0..self.len() {
+            let Connection { home, state, .. } = self.connections[index];
+            if let State::Up(link) = state
+                && link != home
+                && self.links[home].up > 0
             {
-                worker.state = WorkerState::Leaving(link);
+                self.advance(index, Move::Recall);
                 leaving.push(index);
             }
         }
         leaving
     }
 
-    /// A worker whose connection achieved something goes on at once; others after a growing pause.
-    fn rest(&mut self, now: Instant, worker: usize) {
-        let worker = &mut self.workers[worker];
-        let wait = if worker.misses == 0 { Duration::ZERO } else { pause(&mut self.rng, worker.misses) };
-        worker.misses += 1;
-        worker.state = WorkerState::Resting(now + wait);
+    /// A connection that achieved something is dialled again at once; others after a growing pause.
+    fn pause_ends(&mut self, now: Instant, connection: usize) -> Instant {
+        let connection = &mut self.connections[connection];
+        let wait =
+            if connection.misses == 0 { Duration::ZERO } else { pause(&mut self.rng, connection.misses) };
+        connection.misses += 1;
+        now + wait
+    }
+
+    fn advance(&mut self, connection: usize, step: Move) {
+        let state = &mut self.connections[connection].state;
+        match state.next(step) {
+            Some(next) => *state = next,
+            None => unreachable!("{step:?} is no move of a connection that is {state:?}"),
+        }
     }
 }
 
@@ -437,9 +434,9 @@ fn pause(rng: &mut SmallRng, times: u32) -> Duration {
     full.mul_f64(rng.random_range(0.5..=1.0))
 }
 
-/// The home link of each worker: one round over all links, a second, the rest to the first.
-fn homes(links: usize, workers: usize) -> Vec<usize> {
-    (0..links).chain(0..links).chain(std::iter::repeat(0)).take(workers).collect()
+/// The home link of each connection: one round over all links, a second, the rest to the first.
+fn homes(links: usize, connections: usize) -> Vec<usize> {
+    (0..links).chain(0..links).chain(std::iter::repeat(0)).take(connections).collect()
 }
 
 #[cfg(test)]

@@ -5,26 +5,10 @@
 //! ever dropped. Throughout: held bytes ≤ window, whatever the peer sends, because the ranges of held legs
 //! are disjoint and lie between what is delivered and the edge.
 
+use super::breach::Breach;
 use super::leg::{Leg, WINDOW_LEGS};
 use super::wire::{Edge, Fin};
 use std::collections::{BTreeMap, VecDeque};
-
-/// A leg or end of stream that contradicts what was agreed; the connection that brought it is closed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Contradiction {
-    /// Beyond the window the sender was given.
-    #[error("leg {0} lies beyond the window")]
-    BeyondWindow(u64),
-    /// Overlaps its neighbours, or leaves a gap to them.
-    #[error("leg {0} does not fit its neighbours")]
-    Misfit(u64),
-    /// Beyond the end that was announced, or the end is below what was received or announced before.
-    #[error("leg {0} contradicts the announced end of the stream")]
-    PastEnd(u64),
-    /// Another end than the one announced before.
-    #[error("the end of the stream was announced differently before")]
-    OtherEnd,
-}
 
 /// What became of a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +19,15 @@ pub enum Arrival {
     Ahead,
     /// It was there already.
     Duplicate,
+}
+
+/// Legs that are held out of order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// How many.
+    pub legs: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// The reordering and the window of one stream.
@@ -83,7 +76,7 @@ impl Receiver {
     ///
     /// # Errors
     /// The leg was not taken.
-    pub fn leg(&mut self, leg: Leg) -> Result<Arrival, Contradiction> {
+    pub fn leg(&mut self, leg: Leg) -> Result<Arrival, Breach> {
         if leg.sequence < self.next || self.ahead.contains_key(&leg.sequence) {
             self.duplicates += 1;
             return Ok(Arrival::Duplicate);
@@ -106,13 +99,13 @@ impl Receiver {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn admits(&self, sequence: u64, offset: u64, len: u64) -> Result<(), Contradiction> {
+    pub fn admits(&self, sequence: u64, offset: u64, len: u64) -> Result<(), Breach> {
         let end = offset.saturating_add(len);
         if sequence >= self.edge.legs || end > self.edge.bytes {
-            return Err(Contradiction::BeyondWindow(sequence));
+            return Err(Breach::BeyondWindow(sequence));
         }
         if self.fin.is_some_and(|fin| sequence >= fin.legs || end > fin.bytes) {
-            return Err(Contradiction::PastEnd(sequence));
+            return Err(Breach::PastEnd(sequence));
         }
         let before = self.ahead.range(..sequence).next_back();
         let (before, from) = before
@@ -121,7 +114,7 @@ impl Receiver {
         let after = self.ahead.range(sequence..).next().map(|(s, leg)| (*s, leg.offset));
         let fits_before = if adjacent { offset == from } else { offset > from };
         let fits_after = after.is_none_or(|(s, o)| if s == sequence + 1 { end == o } else { end < o });
-        if fits_before && fits_after { Ok(()) } else { Err(Contradiction::Misfit(sequence)) }
+        if fits_before && fits_after { Ok(()) } else { Err(Breach::Misfit(sequence)) }
     }
 
     /// The next leg for the output, in order.
@@ -156,15 +149,15 @@ impl Receiver {
     ///
     /// # Errors
     /// It contradicts what was received or announced before.
-    pub fn fin(&mut self, fin: Fin) -> Result<(), Contradiction> {
+    pub fn fin(&mut self, fin: Fin) -> Result<(), Breach> {
         if self.fin.is_some_and(|known| known != fin) {
-            return Err(Contradiction::OtherEnd);
+            return Err(Breach::OtherEnd);
         }
         let last = self.ahead.last_key_value().map(|(s, leg)| (s + 1, leg.range().end));
         let (legs, bytes) = last.unwrap_or((self.next, self.next_offset));
         let whole = fin.legs == self.next && fin.bytes != self.next_offset;
         if fin.legs < legs || fin.bytes < bytes || whole {
-            return Err(Contradiction::PastEnd(legs));
+            return Err(Breach::PastEnd(legs));
         }
         self.fin = Some(fin);
         Ok(())
@@ -205,9 +198,9 @@ impl Receiver {
         self.edge
     }
 
-    /// Legs held out of order, and their bytes.
-    pub fn ahead(&self) -> (usize, u64) {
-        (self.ahead.len(), self.ahead_bytes)
+    /// What is held out of order.
+    pub fn ahead(&self) -> Ahead {
+        Ahead { legs: self.ahead.len() as u64, bytes: self.ahead_bytes }
     }
 
     /// Bytes received and not yet delivered, in order or not.
@@ -270,10 +263,10 @@ mod tests {
     #[test]
     fn the_window_ends_where_it_was_said_to_end() {
         let mut r = Receiver::new(100);
-        assert_eq!(r.leg(leg(0, 0, 101)), Err(Contradiction::BeyondWindow(0)));
+        assert_eq!(r.leg(leg(0, 0, 101)), Err(Breach::BeyondWindow(0)));
         assert_eq!(r.leg(leg(0, 0, 100)), Ok(Arrival::InOrder));
-        assert_eq!(r.leg(leg(1, 100, 1)), Err(Contradiction::BeyondWindow(1)));
-        assert_eq!(r.leg(leg(WINDOW_LEGS, 1, 1)), Err(Contradiction::BeyondWindow(WINDOW_LEGS)));
+        assert_eq!(r.leg(leg(1, 100, 1)), Err(Breach::BeyondWindow(1)));
+        assert_eq!(r.leg(leg(WINDOW_LEGS, 1, 1)), Err(Breach::BeyondWindow(WINDOW_LEGS)));
         assert!(r.delivered(1, 100), "it was shut and is open");
         assert_eq!(r.edge(), Edge { bytes: 200, legs: WINDOW_LEGS + 1 });
         assert_eq!(r.leg(leg(1, 100, 1)), Ok(Arrival::InOrder));
@@ -309,7 +302,7 @@ mod tests {
         r.leg(leg(3, 30, 10)).unwrap();
         for bad in [leg(1, 11, 5), leg(1, 9, 5), leg(2, 10, 5), leg(2, 25, 4), leg(4, 41, 1), leg(5, 40, 1)] {
             let sequence = bad.sequence;
-            assert_eq!(r.leg(bad), Err(Contradiction::Misfit(sequence)));
+            assert_eq!(r.leg(bad), Err(Breach::Misfit(sequence)));
         }
         assert_eq!(r.leg(leg(2, 20, 10)), Ok(Arrival::Ahead));
         assert_eq!(r.leg(leg(1, 10, 10)), Ok(Arrival::InOrder));
@@ -321,11 +314,11 @@ mod tests {
         let fin = |legs, bytes| Fin { legs, bytes, crc: None };
         let mut r = Receiver::new(1000);
         r.leg(leg(1, 10, 10)).unwrap();
-        assert_eq!(r.fin(fin(1, 10)), Err(Contradiction::PastEnd(2)));
+        assert_eq!(r.fin(fin(1, 10)), Err(Breach::PastEnd(2)));
         assert_eq!(r.fin(fin(2, 20)), Ok(()));
         assert_eq!(r.fin(fin(2, 20)), Ok(()));
-        assert_eq!(r.fin(fin(3, 30)), Err(Contradiction::OtherEnd));
-        assert_eq!(r.leg(leg(2, 20, 1)), Err(Contradiction::PastEnd(2)));
+        assert_eq!(r.fin(fin(3, 30)), Err(Breach::OtherEnd));
+        assert_eq!(r.leg(leg(2, 20, 1)), Err(Breach::PastEnd(2)));
         r.leg(leg(0, 0, 10)).unwrap();
         assert_eq!((r.whole().is_some(), r.complete()), (true, None));
         r.delivered(2, 20);
@@ -358,7 +351,7 @@ mod tests {
                 match r.leg(leg(index as u64, starts[index], lens[index])) {
                     Ok(Arrival::Duplicate) => prop_assert!((index as u64) < before || r.ahead.contains_key(&(index as u64))),
                     Ok(_) => {}
-                    Err(e) => prop_assert_eq!(e, Contradiction::BeyondWindow(index as u64)),
+                    Err(e) => prop_assert_eq!(e, Breach::BeyondWindow(index as u64)),
                 }
                 while let Some(l) = r.next_ready() { waiting.push_back(l.len()); out.push(l.sequence); }
                 if deliver { while let Some(len) = waiting.pop_front() { r.delivered(1, len); } }

@@ -96,9 +96,9 @@ impl LegSize {
         self.size
     }
 
-    /// Follows a total of `rate` bytes per second over `lanes` busy connections.
-    pub fn follow(&mut self, now: Instant, rate: f64, lanes: usize) {
-        let target = rate * LEG_TIME / lanes.max(1) as f64;
+    /// Follows a total of `rate` bytes per second over so many `busy` connections.
+    pub fn follow(&mut self, now: Instant, rate: f64, busy: usize) {
+        let target = rate * LEG_TIME / busy.max(1) as f64;
         let since = self.changed.map(|at| now.saturating_duration_since(at));
         let may = |pause| since.is_none_or(|s| s >= pause);
         if target >= 2.0 * self.size as f64 && self.size < self.max && may(GROWTH_PAUSE) {

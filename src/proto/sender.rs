@@ -14,8 +14,10 @@
 //!      overtaken, nack   again
 //! ```
 
+use super::breach::Breach;
 use super::leg::{Leg, Payload};
 use super::sched::{LATE_UNMEASURED, Pace};
+use super::set::ConnectionSet;
 use super::wire::{Ack, Edge, Fin};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 mod rescue;
 mod terms;
 
-pub use terms::{Breach, Progress, SenderStats};
+pub use terms::{Acked, Backlog, Progress, SenderStats};
 
 /// A leg that arrived damaged this often ends the transfer: the fault is not the network's chance.
 pub const FAILURES_MAX: u8 = 4;
@@ -33,8 +35,8 @@ struct Held {
     payload: Option<Payload>,
     offset: u64,
     len: u64,
-    /// Workers that carry a copy now, a bit each.
-    carriers: u32,
+    /// Workers that carry a copy now.
+    carriers: ConnectionSet,
     /// When the latest copy was given to a connection; None while fresh.
     sent: Option<Instant>,
     /// When the latest copy is late, as another link sees it.
@@ -47,8 +49,8 @@ struct Held {
     copies: u32,
     /// Times it arrived damaged; < [`FAILURES_MAX`].
     failures: u8,
-    /// Workers on whose connections it did, a bit each.
-    damaged_on: u32,
+    /// Workers on whose connections it did.
+    damaged_on: ConnectionSet,
     crc: Option<u32>,
 }
 
@@ -62,9 +64,9 @@ struct Flight {
     damaged: bool,
 }
 
-/// One connection as the sender sees it; indexed by worker.
+/// One connection as the sender sees it; indexed by connection.
 #[derive(Default)]
-struct Lane {
+struct Connection {
     /// What was given to it and not counted yet, in send order.
     flights: VecDeque<Flight>,
     bytes_in_flight: u64,
@@ -95,7 +97,7 @@ pub struct Sender {
     again: BTreeSet<u64>,
     /// Sent and not received, by when the latest copy is late; exactly the legs whose `late` is set.
     lates: BTreeSet<(Instant, u64)>,
-    lanes: Vec<Option<Lane>>,
+    connections: Vec<Option<Connection>>,
     edge: Edge,
     /// When the latest-sent of the received legs was sent: whatever is older has been overtaken.
     newest_received: Option<Instant>,
@@ -103,14 +105,15 @@ pub struct Sender {
     stream_crc: crc32fast::Hasher,
     crc_next: u64,
     stats: SenderStats,
+    freed: Vec<Payload>,
     /// Only ever false in the simulator's proof that rescue is needed.
     rescues: bool,
 }
 
 impl Sender {
-    /// A sender with places for `workers` connections and nothing to send yet, whose owner stops pushing
+    /// A sender with places for `connections` connections and nothing to send yet, whose owner stops pushing
     /// when it holds `memory` bytes.
-    pub fn new(workers: usize, memory: u64) -> Self {
+    pub fn new(connections: usize, memory: u64) -> Self {
         Sender {
             memory,
             held_bytes: 0,
@@ -122,17 +125,18 @@ impl Sender {
             ended: false,
             again: BTreeSet::new(),
             lates: BTreeSet::new(),
-            lanes: (0..workers).map(|_| None).collect(),
+            connections: (0..connections).map(|_| None).collect(),
             edge: Edge { bytes: 0, legs: 0 },
             newest_received: None,
             stream_crc: crc32fast::Hasher::new(),
             crc_next: 0,
             stats: SenderStats::default(),
+            freed: Vec::new(),
             rescues: true,
         }
     }
 
-    /// See [`super::transmission::Transmission::forgo_rescue`].
+    /// See [`super::session::Session::forgo_rescue`].
     pub(super) fn forgo_rescue(&mut self) {
         self.rescues = false;
     }
@@ -145,14 +149,14 @@ impl Sender {
             payload: Some(payload),
             offset: self.pushed,
             len,
-            carriers: 0,
+            carriers: ConnectionSet::EMPTY,
             sent: None,
             late: None,
             patience: Duration::ZERO,
             expected: None,
             copies: 0,
             failures: 0,
-            damaged_on: 0,
+            damaged_on: ConnectionSet::EMPTY,
             crc: None,
         });
         self.pushed += len;
@@ -170,14 +174,14 @@ impl Sender {
     ///
     /// # Errors
     /// A breach attaches nothing.
-    pub fn attach(&mut self, worker: usize, known: u64, next: u64, edge: Edge) -> Result<bool, Breach> {
+    pub fn attach(&mut self, connection: usize, known: u64, next: u64, edge: Edge) -> Result<bool, Breach> {
         if next > self.fresh {
             return Err(Breach::BeyondSent);
         }
         if next < known {
             return Ok(false);
         }
-        self.lanes[worker] = Some(Lane::default());
+        self.connections[connection] = Some(Connection::default());
         self.receive_below(next);
         self.widen(edge);
         Ok(true)
@@ -185,7 +189,7 @@ impl Sender {
 
     /// Nothing was received, and no connection is left: another receiver may have it all, in its own window.
     pub fn start_again(&mut self) {
-        debug_assert!(!self.has_received() && self.lanes.iter().all(Option::is_none));
+        debug_assert!(!self.has_received() && self.connections.iter().all(Option::is_none));
         (self.fresh, self.delivered, self.edge) = (self.first, 0, Edge { bytes: 0, legs: 0 });
         self.again.clear();
         self.lates.clear();
@@ -195,13 +199,13 @@ impl Sender {
     }
 
     /// The connection is gone; what only it carried is to be sent again. Returns how many legs that is.
-    pub fn detach(&mut self, worker: usize) -> usize {
-        let Some(lane) = self.lanes[worker].take() else { return 0 };
+    pub fn detach(&mut self, connection: usize) -> usize {
+        let Some(carrier) = self.connections[connection].take() else { return 0 };
         let mut lost = 0;
-        for flight in lane.flights.iter().filter(|f| !f.damaged) {
+        for flight in carrier.flights.iter().filter(|f| !f.damaged) {
             let Some(held) = self.get_mut(flight.sequence) else { continue };
-            held.carriers &= !(1 << worker);
-            if held.payload.is_some() && held.carriers == 0 {
+            held.carriers.remove(connection);
+            if held.payload.is_some() && held.carriers.is_empty() {
                 self.again.insert(flight.sequence);
                 lost += 1;
             }
@@ -210,59 +214,60 @@ impl Sender {
     }
 
     /// The next leg for this connection, if there is one it should carry. It counts as sent from now on.
-    /// `mates` are the connections on its link, itself included, a bit each.
-    pub fn take(&mut self, now: Instant, worker: usize, mates: u32) -> Option<Leg> {
-        if !self.is_willing(worker) {
+    /// `mates` are the connections on its link, itself included.
+    pub fn take(&mut self, now: Instant, connection: usize, mates: ConnectionSet) -> Option<Leg> {
+        if !self.is_willing(connection) {
             return None;
         }
         let sequence = self
-            .next_again(now, worker, mates)
+            .next_again(now, connection, mates)
             .or_else(|| self.next_fresh())
-            .or_else(|| self.next_straggler(now, worker, mates))?;
-        Some(self.send(now, worker, sequence))
+            .or_else(|| self.next_straggler(now, connection, mates))?;
+        Some(self.send(now, connection, sequence))
     }
 
     /// The same, but only a leg that is to be sent again: for connections that are not wanted for more.
-    pub fn take_again(&mut self, now: Instant, worker: usize, mates: u32) -> Option<Leg> {
-        let sequence = self.next_again(now, worker, mates).filter(|_| self.is_willing(worker))?;
-        Some(self.send(now, worker, sequence))
+    pub fn take_again(&mut self, now: Instant, connection: usize, mates: ConnectionSet) -> Option<Leg> {
+        let sequence = self.next_again(now, connection, mates).filter(|_| self.is_willing(connection))?;
+        Some(self.send(now, connection, sequence))
     }
 
     /// The receiver's acknowledgement, as it came on this connection.
     ///
     /// # Errors
     /// A breach frees nothing.
-    pub fn ack(&mut self, now: Instant, worker: usize, ack: &Ack) -> Result<Progress, Breach> {
-        let Some(lane) = self.lanes[worker].as_ref() else { return Ok(Progress::default()) };
-        let sent = lane.counted + lane.flights.len() as u64;
+    pub fn ack(&mut self, now: Instant, connection: usize, ack: &Ack) -> Result<Acked, Breach> {
+        let Some(carrier) = self.connections[connection].as_ref() else { return Ok(Acked::default()) };
+        let sent = carrier.counted + carrier.flights.len() as u64;
         if ack.count > sent {
             return Err(Breach::CountBeyondSent { counted: ack.count, sent });
         }
         if ack.next > self.fresh || ack.delivered > self.sent_bytes() {
             return Err(Breach::BeyondSent);
         }
-        let mut progress = self.count(now, worker, ack.count);
+        let mut acked = self.count(now, connection, ack.count);
         let (legs, bytes) = self.receive_below(ack.next);
-        progress.legs += legs;
-        progress.bytes += bytes;
+        acked.legs += legs;
+        acked.bytes += bytes;
         let wider = self.widen(ack.edge);
         let delivered = ack.delivered > self.delivered;
         self.delivered = self.delivered.max(ack.delivered);
-        progress.moved |= progress.legs > 0 || wider || delivered;
-        Ok(progress)
+        acked.moved |= acked.legs > 0 || wider || delivered;
+        Ok(acked)
     }
 
     /// The receiver found a leg damaged. False if that leg has now failed too often.
-    pub fn nack(&mut self, worker: usize, sequence: u64) -> Result<bool, Breach> {
+    pub fn nack(&mut self, connection: usize, sequence: u64) -> Result<bool, Breach> {
         let unknown = Breach::UnknownLeg(sequence);
-        let lane = self.lanes[worker].as_mut().ok_or(unknown.clone())?;
-        let flight = lane.flights.iter_mut().find(|f| f.sequence == sequence && !f.damaged).ok_or(unknown)?;
+        let carrier = self.connections[connection].as_mut().ok_or(unknown.clone())?;
+        let flight =
+            carrier.flights.iter_mut().find(|f| f.sequence == sequence && !f.damaged).ok_or(unknown)?;
         flight.damaged = true;
         self.stats.damaged += 1;
         let Some(held) = self.get_mut(sequence) else { return Ok(true) };
-        held.carriers &= !(1 << worker);
+        held.carriers.remove(connection);
         held.failures += 1;
-        held.damaged_on |= 1 << worker;
+        held.damaged_on.insert(connection);
         let bearable = held.failures < FAILURES_MAX;
         if held.payload.is_some() {
             self.again.insert(sequence);
@@ -271,9 +276,9 @@ impl Sender {
     }
 
     /// A round trip measured on this connection.
-    pub fn round_trip(&mut self, worker: usize, sample: Duration) {
-        if let Some(lane) = self.lanes[worker].as_mut() {
-            lane.pace.round_trip(sample);
+    pub fn round_trip(&mut self, connection: usize, sample: Duration) {
+        if let Some(carrier) = self.connections[connection].as_mut() {
+            carrier.pace.round_trip(sample);
         }
     }
 
@@ -311,13 +316,23 @@ impl Sender {
     }
 
     /// Whether nothing that was given to this connection is still on the way.
-    pub fn is_idle(&self, worker: usize) -> bool {
-        self.lanes[worker].as_ref().is_none_or(|lane| lane.flights.is_empty())
+    pub fn is_idle(&self, connection: usize) -> bool {
+        self.connections[connection].as_ref().is_none_or(|carrier| carrier.flights.is_empty())
     }
 
     /// Connections that have something on the way.
     pub fn busy(&self) -> usize {
-        self.lanes.iter().flatten().filter(|lane| !lane.flights.is_empty()).count()
+        self.connections.iter().flatten().filter(|carrier| !carrier.flights.is_empty()).count()
+    }
+
+    /// What was received since this was asked last: the owner drops it where that delays nobody.
+    pub fn take_freed(&mut self) -> Vec<Payload> {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Whether nothing that was pushed is still to be received.
+    pub fn holds_nothing(&self) -> bool {
+        self.held.is_empty()
     }
 
     /// Whether no leg waits for its first sending.
@@ -330,15 +345,18 @@ impl Sender {
         !self.is_drained() && self.next_fresh().is_none()
     }
 
-    /// Bytes that are received in order and wait for the receiver's output, and the most that may.
-    pub fn backlog(&self) -> (u64, u64) {
+    /// What waits for the receiver's output.
+    pub fn backlog(&self) -> Backlog {
         let received = self.get(self.first).map_or(self.pushed, |head| head.offset);
-        (received.saturating_sub(self.delivered), self.edge.bytes.saturating_sub(self.delivered))
+        Backlog {
+            bytes: received.saturating_sub(self.delivered),
+            most: self.edge.bytes.saturating_sub(self.delivered),
+        }
     }
 
-    /// Stream bytes pushed, sent at least once, and delivered.
-    pub fn bytes(&self) -> (u64, u64, u64) {
-        (self.pushed, self.sent_bytes(), self.delivered)
+    /// How far the stream is.
+    pub fn progress(&self) -> Progress {
+        Progress { pushed: self.pushed, sent: self.sent_bytes(), delivered: self.delivered }
     }
 
     /// Whether any leg has been received, or even sent.
@@ -352,8 +370,8 @@ impl Sender {
     }
 
     /// What is known of a connection's pace.
-    pub fn pace(&self, worker: usize) -> Option<&Pace> {
-        self.lanes[worker].as_ref().map(|lane| &lane.pace)
+    pub fn pace(&self, connection: usize) -> Option<&Pace> {
+        self.connections[connection].as_ref().map(|carrier| &carrier.pace)
     }
 
     /// Counters since the start.
@@ -364,22 +382,22 @@ impl Sender {
     // ---- moving ---------------------------------------------------------------------------------------
 
     /// Whether the connection is up and may be given legs.
-    fn is_willing(&self, worker: usize) -> bool {
-        self.lanes[worker].as_ref().is_some_and(|lane| !lane.suspect)
+    fn is_willing(&self, connection: usize) -> bool {
+        self.connections[connection].as_ref().is_some_and(|carrier| !carrier.suspect)
     }
 
-    fn send(&mut self, now: Instant, worker: usize, sequence: u64) -> Leg {
+    fn send(&mut self, now: Instant, connection: usize, sequence: u64) -> Leg {
         self.again.remove(&sequence);
         if sequence == self.fresh {
             self.fresh += 1;
         }
         let index = (sequence - self.first) as usize;
         let held = &mut self.held[index];
-        let lane = self.lanes[worker].get_or_insert_default();
-        lane.bytes_in_flight += held.len;
-        let need = lane.pace.need(lane.bytes_in_flight);
-        held.patience = lane.pace.late_after(need);
-        lane.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
+        let carrier = self.connections[connection].get_or_insert_default();
+        carrier.bytes_in_flight += held.len;
+        let need = carrier.pace.need(carrier.bytes_in_flight);
+        held.patience = carrier.pace.late_after(need);
+        carrier.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
         if held.copies > 0 {
             self.stats.legs_again += 1;
             self.stats.bytes_again += held.len;
@@ -387,8 +405,8 @@ impl Sender {
         // what a connection of unknown pace is tried with has been helped: one trial at a time is enough
         let trial = (held.copies > 0).then_some(LATE_UNMEASURED);
         held.copies += 1;
-        let before = held.expected.filter(|at| *at > now && held.carriers != 0);
-        held.carriers |= 1 << worker;
+        let before = held.expected.filter(|at| *at > now && !held.carriers.is_empty());
+        held.carriers.insert(connection);
         held.sent = Some(now);
         held.expected = before.into_iter().chain(need.or(trial).map(|need| now + need)).min();
         if let Some(was_late) = held.late.replace(now + held.patience) {
@@ -400,31 +418,32 @@ impl Sender {
     }
 
     /// The receiver has taken `count` legs from this connection, in its send order.
-    fn count(&mut self, now: Instant, worker: usize, count: u64) -> Progress {
-        let mut progress = Progress::default();
-        let Some(lane) = self.lanes[worker].as_mut() else { return progress };
-        let taken = count.saturating_sub(lane.counted) as usize;
+    fn count(&mut self, now: Instant, connection: usize, count: u64) -> Acked {
+        let mut acked = Acked::default();
+        let Some(carrier) = self.connections[connection].as_mut() else { return acked };
+        let taken = count.saturating_sub(carrier.counted) as usize;
         if taken == 0 {
-            return progress;
+            return acked;
         }
-        let flights: Vec<Flight> = lane.flights.drain(..taken).collect();
+        let flights: Vec<Flight> = carrier.flights.drain(..taken).collect();
         let bytes: u64 = flights.iter().map(|f| f.len).sum();
-        lane.counted = count;
-        lane.bytes_in_flight -= bytes;
-        lane.suspect = false;
-        lane.pace.confirmed(now, flights[0].sent, bytes, flights[flights.len() - 1].need);
-        progress.moved = true;
+        carrier.counted = count;
+        carrier.bytes_in_flight -= bytes;
+        carrier.suspect = false;
+        carrier.pace.confirmed(now, flights[0].sent, bytes, flights[flights.len() - 1].need);
+        acked.moved = true;
         for flight in flights.iter().filter(|f| !f.damaged) {
             if let Some(held) = self.get_mut(flight.sequence) {
-                held.carriers &= !(1 << worker);
+                held.carriers.remove(connection);
             }
+            self.beaten(now, flight);
             if let Some(len) = self.receive(flight.sequence, Some(flight.sent)) {
-                progress.legs += 1;
-                progress.bytes += len;
+                acked.legs += 1;
+                acked.bytes += len;
             }
         }
         self.drop_received();
-        progress
+        acked
     }
 
     /// The receiver has every leg below `next`.
@@ -445,8 +464,9 @@ impl Sender {
     fn receive(&mut self, sequence: u64, sent: Option<Instant>) -> Option<u64> {
         self.again.remove(&sequence);
         let held = self.get_mut(sequence)?;
-        held.payload.take()?;
+        let payload = held.payload.take()?;
         let (len, late) = (held.len, held.late);
+        self.freed.push(payload);
         self.held_bytes -= len;
         if let Some(late) = late {
             self.lates.remove(&(late, sequence));

@@ -5,58 +5,85 @@
 //! `tick` is the event. The owner (threads behind one lock, or the simulator) carries this out and decides nothing.
 //! Connections are known by their number. Events of a connection that was replaced or given up are not to be told.
 //!
-//! Here are the events and whom they concern. In files of their own: `streams`, how a stream ends and what that means
-//! to the other one; `terms`, what the owner gives and gets.
+//! ```text
+//!            ┌── ownership: dialler or host    whose the connections are, when the peer is given up
+//!  Session ──┼── outbound, assign              the stream that goes out
+//!            └── inbound                       the stream that comes in
+//! ```
+//!
+//! Here are connections that come and go, and the answers. In files of their own: `hearing`, what comes on a
+//! connection; `carrying`, what the input and the output tell and what follows from every event; `streams`, how
+//! streams end and what that means to each other; `terms`, what the owner gives and gets.
 
-use super::acknowledging::{Acknowledging, Position};
-use super::hello::{Direction, Features, Hello, Id, Refusal, Welcome};
-use super::leg::{CONNECTIONS_MAX, Leg, Payload, leg_max};
-use super::life::Silence;
+use super::acknowledging::Acknowledging;
+use super::hello::{Features, Hello, Refusal, Welcome};
+use super::leg::{CONNECTIONS_MAX, Payload};
+use super::life::{Leniency, Silence};
 use super::links::{DialError, LossReason};
 use super::mailbox::{Item, Mailbox};
 use super::outcome::{Outcome, Status};
-use super::reception::{self, Loss, Reception};
 use super::set::ConnectionSet;
-use super::sharing::Sharing;
-use super::transmission::{self, Given, Transmission};
 use super::way::Way;
-use super::wire::{Frame, LegHeader};
+use super::wire::Frame;
+use dialler::Dialler;
+use host::{Door, Host};
+use ownership::Ownership;
+use pulse::Pulse;
+use stage::Stage;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use view::View;
 
+mod assign;
+mod carrying;
+mod dialler;
+mod hearing;
+mod host;
+mod inbound;
+mod last_word;
+mod outbound;
+mod ownership;
+mod pulse;
+mod stage;
 mod streams;
 mod terms;
+mod view;
 
-pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, OutboundConfig, Place};
-
-/// What a receiving end says of itself in every welcome.
-#[derive(Clone, Debug)]
-struct Terms {
-    features: Features,
-    buffer: u64,
-}
+pub use inbound::{Brought, Inbound};
+pub use outbound::{Given, Outbound, Unusable};
+pub use ownership::Whereabouts;
+pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, Losses, OutboundConfig, Place};
 
 /// One session, or the wait for one.
 pub struct Session {
-    sending: Option<Transmission>,
-    receiving: Option<Reception>,
-    /// Whether this end dials; otherwise it listens.
-    dials: bool,
+    ownership: Ownership,
+    /// The stream that goes out.
+    sending: Option<Outbound>,
+    /// The stream that comes in.
+    receiving: Option<Inbound>,
+    /// By [`Way`]; None for a stream that the session does not have.
+    stages: [Option<Stage>; 2],
     /// One stream is of no use without the other.
     inseparable: bool,
-    terms: Option<(Id, Terms)>,
     acknowledging: Acknowledging,
     mailboxes: [Mailbox; CONNECTIONS_MAX],
     posted: ConnectionSet,
     actions: VecDeque<Action>,
-    /// How each stream was judged, by [`Way`].
-    outcomes: [Option<Outcome>; 2],
-    /// Streams whose state is done with, by [`Way`]; those that this session does not have, too.
-    over: [bool; 2],
+    /// [`Action::Over`] is among the actions, or was: nothing may follow it.
+    told_over: bool,
+    /// Of connections that are up, where a stream goes out.
+    pulses: [Option<Pulse>; CONNECTIONS_MAX],
+    pings: u64,
+    leniency: Leniency,
+    /// By connection: the head when the far end was asked; no welcome to it may want less.
+    known: [u64; CONNECTIONS_MAX],
+    losses: Losses,
     /// For how long the output has been taking nothing.
     blocked: Duration,
     /// Legs that came although they were there, or came damaged.
     again: u64,
+    /// Until when all that was due has been done.
+    stepped: Instant,
 }
 
 impl Session {
@@ -67,12 +94,15 @@ impl Session {
         receives: Option<InboundConfig>,
         inseparable: bool,
     ) -> Self {
-        let DiallerConfig { hello, links, connections, patience, checked, seed } = dials;
-        let sharing = if receives.is_some() { Sharing::Owner } else { Sharing::Sole };
-        let settings =
-            transmission::Settings { hello, links, workers: connections, patience, checked, seed, sharing };
-        let receives = receives.map(|config| reception_settings(config, Sharing::Borrower));
-        Self::new(now, true, Some(settings), receives, inseparable)
+        let sending = Outbound::new(dials.hello.buffer, dials.checked);
+        let receiving = receives.map(|config| {
+            let mut inbound = Inbound::new(config);
+            // whoever answers will be its sender
+            inbound.begin(u64::MAX);
+            inbound
+        });
+        let ownership = Ownership::Dialler(Box::new(Dialler::new(now, dials)));
+        Self::new(now, ownership, Some(sending), receiving, inseparable)
     }
 
     /// The end that listens: it receives a stream and, with `sends`, sends one over the same connections.
@@ -82,44 +112,45 @@ impl Session {
         sends: Option<OutboundConfig>,
         inseparable: bool,
     ) -> Self {
-        let sharing = if sends.is_some() { Sharing::Owner } else { Sharing::Sole };
-        let sends = sends.map(|config| transmission_settings(&config));
-        Self::new(now, false, sends, Some(reception_settings(receives, sharing)), inseparable)
+        let ownership = Ownership::Host(Box::new(Host::new(receives.instance, receives.patience)));
+        let sending = sends.map(|config| Outbound::new(config.buffer, false));
+        Self::new(now, ownership, sending, Some(Inbound::new(receives)), inseparable)
     }
 
     fn new(
         now: Instant,
-        dials: bool,
-        sends: Option<transmission::Settings>,
-        receives: Option<reception::Settings>,
+        ownership: Ownership,
+        sending: Option<Outbound>,
+        receiving: Option<Inbound>,
         inseparable: bool,
     ) -> Self {
-        let over = [receives.is_none(), sends.is_none()];
-        let terms = receives.as_ref().map(|settings| {
-            let reception::Settings { instance, features, buffer, .. } = *settings;
-            (instance, Terms { features, buffer })
-        });
+        let stages = [receiving.is_some(), sending.is_some()].map(|there| there.then_some(Stage::Going));
         Session {
-            sending: sends.map(|settings| Transmission::new(now, settings)),
-            receiving: receives.map(|settings| Reception::new(now, settings)),
-            dials,
+            ownership,
+            sending,
+            receiving,
+            stages,
             inseparable,
-            terms,
             acknowledging: Acknowledging::default(),
             mailboxes: Default::default(),
             posted: ConnectionSet::EMPTY,
             actions: VecDeque::new(),
-            outcomes: [None, None],
-            over,
+            told_over: false,
+            pulses: [None; CONNECTIONS_MAX],
+            pings: 0,
+            leniency: Leniency::default(),
+            known: [0; CONNECTIONS_MAX],
+            losses: Losses::default(),
             blocked: Duration::ZERO,
             again: 0,
+            stepped: now,
         }
     }
 
     /// Never sends overtaken legs again: for the simulator, which shows that this would be noticed.
     #[doc(hidden)]
     pub fn forgo_rescue(&mut self) {
-        self.sending.iter_mut().for_each(Transmission::forgo_rescue);
+        self.sending.iter_mut().for_each(Outbound::forgo_rescue);
     }
 
     // ---- connections come and go ----------------------------------------------------------------------
@@ -129,317 +160,209 @@ impl Session {
     /// # Errors
     /// The refusal to answer with.
     pub fn screen(&self, hello: &Hello) -> Result<(), Refusal> {
-        self.receiving.as_ref().map_or(Ok(()), |receiving| receiving.screen(hello))
+        match &self.ownership {
+            Ownership::Host(host) => host.screen(hello, self.door()),
+            Ownership::Dialler(_) => Ok(()),
+        }
     }
 
-    /// A peer has said hello, and what it says was checked by [`super::hello::check`]. The number of its connection,
+    fn door(&self) -> Door {
+        Door { is_shut: self.is_over(), is_judged: !self.is_going(Way::In) }
+    }
+
+    /// A peer has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
     /// whose welcome is in the mailbox; an older connection of that number is to be given up without a word.
     ///
     /// # Errors
     /// The refusal to answer with; nothing has changed.
     pub fn hello(&mut self, now: Instant, hello: &Hello) -> Result<usize, Refusal> {
-        let Some(receiving) = &mut self.receiving else {
-            unreachable!("an end that only sends listens to nobody")
+        let (door, connection) = (self.door(), usize::from(hello.connection));
+        let (Ownership::Host(host), Some(receiving)) = (&mut self.ownership, &mut self.receiving) else {
+            unreachable!("an end that dials listens to nobody")
         };
-        let begins = receiving.receiver().is_none();
-        let admission = receiving.hello(now, hello)?;
-        let connection = admission.connection;
-        if begins {
+        if host.admit(hello, door)? {
+            receiving.begin(hello.buffer);
             self.acknowledging.forget_told();
         }
-        self.mailboxes[connection].clear();
-        self.acknowledging.open(now, connection);
-        self.mailboxes[connection].welcome(admission.welcome);
-        self.posted.insert(connection);
-        if let Some(sending) = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]) {
-            let checked = hello.features.contains(Features::CHECKSUM);
-            let known = sending.sender().head();
-            let given = Given { worker: connection, link: usize::from(hello.link), known, checked };
-            sending.given(now, given);
+        if self.sending.as_ref().is_some_and(|sending| sending.link_of(connection).is_some()) {
+            self.detach(now, connection, &LossReason::Closed);
         }
-        self.actions.push_back(Action::Met(Way::In, hello.features));
-        self.follow(now);
+        if let Some(sending) = &mut self.sending {
+            sending.check(hello.features.contains(Features::CHECKSUM));
+            self.known[connection] = sending.sender().head();
+            // no leg may come that would say so
+            let begun = self.view().begun;
+            self.ownership.works(connection, begun);
+        }
+        self.welcome(now, connection, hello.buffer, hello.features);
+        self.step(now);
         Ok(connection)
+    }
+
+    /// Welcomes the far end of a connection, which has this much memory and makes use of these features.
+    fn welcome(&mut self, now: Instant, connection: usize, buffer: u64, features: Features) {
+        self.mailboxes[connection].clear();
+        let Some(receiving) = &mut self.receiving else { return };
+        receiving.open(connection);
+        self.mailboxes[connection].welcome(receiving.welcome(buffer));
+        self.posted.insert(connection);
+        self.acknowledging.open(now, connection);
+        if let Some(verdict) = receiving.verdict().cloned() {
+            self.post(now, connection, Frame::Verdict(verdict));
+        }
+        self.actions.push_back(Action::Met(Way::In, features));
     }
 
     /// The far end welcomed a connection, this long after it was asked.
     pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
         // a stream that is done with takes no connection, and leaves it to the other one
-        let sending = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]);
-        let up = sending.and_then(|sending| {
-            sending.welcomed(now, connection, welcome, rtt);
-            sending.links().link_of(connection)
-        });
-        if let (Some(link), true) = (up, self.dials) {
-            self.mailboxes[connection].clear();
-            self.welcome_back(now, connection, link as u8, welcome);
+        let link = self.ownership.awaits_welcome(connection).filter(|_| !self.is_done(Way::Out));
+        // of a stream that was judged the receiver may have thrown away what it had confirmed
+        let known = if self.is_going(Way::Out) { self.known[connection] } else { 0 };
+        let view = self.view();
+        let Some((sending, link)) = self.sending.as_mut().zip(link) else { return };
+        if sending.link_of(connection).is_some() {
+            return;
+        }
+        match sending.attach(connection, link, known, welcome, view.begun) {
+            Ok(()) => {
+                sending.round_trip(connection, rtt);
+                self.leniency.up(now, connection, link);
+                self.pulses[connection] = Some(Pulse::new(now));
+                self.dialled(now, connection, link, welcome, rtt);
+            }
+            Err(why) => self.unusable(now, connection, why),
         }
         self.actions.push_back(Action::Met(Way::Out, welcome.features));
-        self.follow(now);
+        self.step(now);
     }
 
-    /// The far end of a connection that was dialled from here is welcomed, if there is anything to receive.
-    fn welcome_back(&mut self, now: Instant, connection: usize, link: u8, theirs: &Welcome) {
-        let (Some(receiving), Some((instance, terms))) = (&mut self.receiving, &self.terms) else { return };
-        receiving.given(now, connection, link);
-        let Position { next, edge, .. } = receiving.position();
-        self.mailboxes[connection].welcome(Welcome {
-            instance: *instance,
-            next,
-            edge,
-            leg_max: leg_max(terms.buffer, theirs.buffer) as u32,
-            features: terms.features,
-            buffer: terms.buffer,
-        });
-        self.posted.insert(connection);
-        self.acknowledging.open(now, connection);
-        self.actions.push_back(Action::Met(Way::In, theirs.features));
+    /// An attempt of this end succeeded. The far end is welcomed in turn if there is a stream to receive.
+    fn dialled(&mut self, now: Instant, connection: usize, link: usize, welcome: &Welcome, rtt: Duration) {
+        let Ownership::Dialler(dialler) = &mut self.ownership else { return };
+        let recalled = dialler.up(connection, link, rtt);
+        if let Some(sending) = &mut self.sending {
+            recalled.into_iter().for_each(|connection| sending.recall(connection));
+        }
+        self.welcome(now, connection, welcome.buffer, welcome.features);
+    }
+
+    fn unusable(&mut self, now: Instant, connection: usize, why: Unusable) {
+        let reason = match &why {
+            Unusable::Breach(breach) => LossReason::Breach(breach.clone()),
+            Unusable::OtherReceiver | Unusable::LegGone(_) => LossReason::Left,
+        };
+        if let Ownership::Dialler(dialler) = &mut self.ownership {
+            match &why {
+                Unusable::OtherReceiver => dialler.met_another(now, connection),
+                Unusable::Breach(_) => {
+                    dialler.failed(now, connection, &DialError::Unreachable(reason.to_string()));
+                }
+                Unusable::LegGone(_) => {}
+            }
+        }
+        match why {
+            Unusable::LegGone(leg) => {
+                let why = format!(
+                    "the receiver wants leg {leg} again, which is gone: it has lost what it had confirmed"
+                );
+                self.fail_stream(now, Way::Out, Outcome::here(Status::Incomplete, why));
+            }
+            Unusable::OtherReceiver | Unusable::Breach(_) => self.give_up(now, connection, reason),
+        }
     }
 
     /// The receiver, or a stranger, refused a connection in words.
     pub fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal) {
-        if let Some(sending) = &mut self.sending {
-            sending.refused(now, connection, refusal);
+        let begun = self.view().begun;
+        if let Ownership::Dialler(dialler) = &mut self.ownership {
+            dialler.refused(now, connection, refusal, begun);
         }
-        self.follow(now);
+        self.leniency.failed(connection);
+        self.step(now);
     }
 
     /// There is no connection.
     pub fn dial_failed(&mut self, now: Instant, connection: usize, why: &DialError) {
-        if let Some(sending) = &mut self.sending {
-            sending.dial_failed(now, connection, why);
+        if let Ownership::Dialler(dialler) = &mut self.ownership {
+            dialler.failed(now, connection, why);
         }
-        self.follow(now);
+        self.leniency.failed(connection);
+        self.step(now);
     }
 
     /// The connection has ended.
     pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason) {
         self.forget(now, connection, why);
-        if let Some(sending) = &mut self.sending {
-            sending.lost(now, connection, why);
-        }
-        self.follow(now);
+        self.step(now);
     }
 
     /// The connection has nothing to read now, and has shown no life for so long; to be told every second or so for
     /// every connection, as what comes in is no proof that anything gets out.
     pub fn quiet(&mut self, now: Instant, connection: usize, silence: Silence) {
-        if let Some(sending) = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]) {
-            sending.quiet(now, connection, silence);
-        }
-        self.follow(now);
-    }
-
-    // ---- what comes in --------------------------------------------------------------------------------
-
-    /// A leg is coming: where its bytes are to go.
-    ///
-    /// # Errors
-    /// The peer may not send it; the connection is to be closed.
-    pub fn place(&self, connection: usize, header: &LegHeader) -> Result<Place, LossReason> {
-        let breach = |what: String| Err(LossReason::Breach(what));
-        let Some(receiving) = &self.receiving else { return breach("sent a leg to the sender".into()) };
-        if !self.acknowledging.is_open(connection) {
-            return breach("sent a leg before it was welcome".into());
-        }
-        let Position { next, edge, .. } = receiving.position();
-        if self.over[Way::In as usize] || header.sequence < next {
-            return Ok(Place::Scratch);
-        }
-        if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {
-            return breach(format!("sent leg {} beyond the window", header.sequence));
-        }
-        if header.encoded != header.raw {
-            return breach("sent a leg in an encoding that was not agreed".into());
-        }
-        Ok(Place::Keep)
-    }
-
-    /// A leg has come whole, and is what was sent if it is checked.
-    pub fn leg(&mut self, now: Instant, connection: usize, leg: Leg) {
-        self.acknowledging.took(connection);
-        if let Some(receiving) = self.receiving.as_mut().filter(|_| !self.over[Way::In as usize])
-            && let Err(contradiction) = receiving.leg(now, connection, leg)
+        if let Some((sending, pulse)) = self.sending.as_ref().zip(self.pulses[connection])
+            && let Some(link) = sending.link_of(connection)
+            && !self.is_done(Way::Out)
         {
-            self.give_up(now, connection, LossReason::Breach(contradiction.to_string()));
-        }
-        self.follow(now);
-    }
-
-    /// A leg that is here already has come whole, and was read to nowhere.
-    pub fn leg_again(&mut self, now: Instant, connection: usize) {
-        self.again += 1;
-        self.acknowledging.took(connection);
-        self.follow(now);
-    }
-
-    /// A leg has come that is not what was sent.
-    pub fn leg_damaged(&mut self, now: Instant, connection: usize, sequence: u64) {
-        self.again += 1;
-        if !self.over[Way::In as usize] {
-            self.post(now, connection, Frame::Nack { sequence });
-            self.acknowledging.took(connection);
-        }
-        self.follow(now);
-    }
-
-    /// A frame other than a leg has come.
-    pub fn frame(&mut self, now: Instant, connection: usize, frame: Frame) {
-        match frame {
-            Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) => {
-                self.hear_receiver(now, connection, frame);
-            }
-            Frame::Abort(_) => {
-                self.hear_sender(now, connection, frame.clone());
-                self.hear_receiver(now, connection, frame);
-            }
-            Frame::Leg(_) | Frame::Fin(_) | Frame::Ping { .. } | Frame::Bye => {
-                self.hear_sender(now, connection, frame);
+            let rtt = sending.sender().pace(connection).and_then(|pace| pace.rtt()).unwrap_or_default();
+            let asked = pulse.unanswered(now);
+            if silence.is_death(asked, rtt, self.leniency.of(link)) {
+                self.give_up(now, connection, LossReason::Silent);
+                // it was silent for longer than since now
+                let since = now.checked_sub(silence.lasts(asked)).unwrap_or(now);
+                self.leniency.lost(now, connection, link, Some(since));
             }
         }
-        self.follow(now);
+        self.step(now);
     }
 
-    /// What a receiver says.
-    fn hear_receiver(&mut self, now: Instant, connection: usize, frame: Frame) {
-        let abort = matches!(frame, Frame::Abort(_));
-        match &mut self.sending {
-            Some(sending) if !self.over[Way::Out as usize] => sending.frame(now, connection, frame),
-            // this end had the verdict, said bye and was done; the bye was lost
-            Some(_) if matches!(frame, Frame::Verdict(_)) => self.post(now, connection, Frame::Bye),
-            None if !abort => {
-                let why = "sent a receiver's message to the receiver".into();
-                self.give_up(now, connection, LossReason::Breach(why));
-            }
-            Some(_) | None => {}
+    /// This end closes a connection at once.
+    fn give_up(&mut self, now: Instant, connection: usize, why: LossReason) {
+        self.forget(now, connection, &why);
+        self.actions.push_back(Action::Drop(connection, why));
+    }
+
+    /// Nothing comes on this connection any more, and nothing is written.
+    fn forget(&mut self, now: Instant, connection: usize, why: &LossReason) {
+        self.mailboxes[connection].clear();
+        self.posted.remove(connection);
+        self.acknowledging.close(connection);
+        let link = self.ownership.link_of(connection);
+        let again = self.detach(now, connection, why);
+        let view = self.view();
+        if !self.is_over() && self.ownership.lost(now, connection, why, again, view) {
+            self.losses = Losses { count: self.losses.count + 1, last: link.map(|link| (link, why.clone())) };
         }
     }
 
-    /// What a sender says.
-    fn hear_sender(&mut self, now: Instant, connection: usize, frame: Frame) {
-        let open = self.acknowledging.is_open(connection);
-        let breach = match (&mut self.receiving, frame) {
-            (Some(_), _) if self.over[Way::In as usize] => None,
-            (Some(receiving), Frame::Abort(abort)) => {
-                receiving.abort(abort);
-                None
-            }
-            (Some(_), _) if !open => Some("spoke before it was welcome".to_owned()),
-            (Some(_), Frame::Ping { token }) => {
-                self.post(now, connection, Frame::Pong { token });
-                None
-            }
-            (Some(receiving), Frame::Fin(fin)) => receiving.fin(now, fin).err().map(|e| e.to_string()),
-            (Some(receiving), Frame::Bye) => {
-                receiving.bye();
-                None
-            }
-            (None, Frame::Abort(_)) => None,
-            (Some(_) | None, _) => Some("sent a sender's message to the sender".to_owned()),
-        };
-        if let Some(breach) = breach {
-            self.give_up(now, connection, LossReason::Breach(breach));
+    /// The stream that goes out has the connection no more. How many legs are to be sent again.
+    fn detach(&mut self, now: Instant, connection: usize, why: &LossReason) -> usize {
+        let said_bye = self.pulses[connection].take().is_some_and(|pulse| pulse.has_said_bye());
+        // a peer that waits for nothing more closes in order
+        if said_bye && *why == LossReason::Closed {
+            self.heard_bye();
         }
-    }
-
-    // ---- what goes out --------------------------------------------------------------------------------
-
-    /// The path of this connection drains, and no leg is under way: it can take one.
-    pub fn ready(&mut self, now: Instant, connection: usize) {
-        if let Some(sending) = self.sending.as_mut().filter(|_| !self.over[Way::Out as usize]) {
-            sending.ready(now, connection);
+        let Some(sending) = &mut self.sending else { return 0 };
+        let silent = (*why == LossReason::Silent).then_some(now);
+        match sending.link_of(connection) {
+            Some(_) if *why == LossReason::Left => {}
+            Some(link) => self.leniency.lost(now, connection, link, silent),
+            None => self.leniency.failed(connection),
         }
-        self.follow(now);
-    }
-
-    /// The CRC-32 of a leg, before its first byte leaves.
-    pub fn checked(&mut self, now: Instant, sequence: u64, crc: u32) {
-        if let Some(sending) = &mut self.sending {
-            sending.checked(sequence, crc);
-        }
-        self.follow(now);
-    }
-
-    /// The next piece of the stream; never empty.
-    pub fn input(&mut self, now: Instant, payload: Payload) {
-        if let Some(sending) = &mut self.sending {
-            sending.input(now, payload);
-        }
-        self.follow(now);
-    }
-
-    /// The stream has ended with what was given.
-    pub fn input_ended(&mut self, now: Instant) {
-        if let Some(sending) = &mut self.sending {
-            sending.input_ended(now);
-        }
-        self.follow(now);
-    }
-
-    /// The input cannot be read; why, for the user.
-    pub fn input_failed(&mut self, now: Instant, why: &str) {
-        // what nobody wants any more may fail
-        if let Some(sending) = self.sending.as_mut().filter(|sending| !sending.is_settled()) {
-            sending.fail(now, Outcome::here(Status::Input, why));
-        }
-        self.follow(now);
-    }
-
-    // ---- the output -----------------------------------------------------------------------------------
-
-    /// For how long the output has been taking nothing; to be told before other events.
-    pub fn output_blocked(&mut self, blocked: Duration) {
-        self.blocked = blocked;
-    }
-
-    /// The output has taken so many more legs and bytes.
-    pub fn delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
-        if let Some(receiving) = &mut self.receiving {
-            self.acknowledging.told().into_iter().for_each(|edge| receiving.note_told(edge));
-            receiving.delivered(now, legs, bytes);
-        }
-        self.follow(now);
-    }
-
-    /// The output is closed, and whoever reads it has taken everything. With `crc`, that of the stream if every leg
-    /// was checked.
-    pub fn output_closed(&mut self, now: Instant, crc: Option<u32>) {
-        if let Some(receiving) = &mut self.receiving {
-            receiving.output_closed(now, crc);
-        }
-        self.follow(now);
-    }
-
-    /// The output failed; `status` is [`Status::Output`] or, for a stream that does not verify, `Corrupt`.
-    pub fn output_failed(&mut self, now: Instant, status: Status, sentence: &str) {
-        if let Some(receiving) = &mut self.receiving {
-            receiving.output_failed(now, status, sentence);
-        }
-        self.follow(now);
+        sending.detach(connection)
     }
 
     // ---- the whole ------------------------------------------------------------------------------------
 
     /// This end cannot go on; the peer is told why.
-    pub fn fail(&mut self, now: Instant, ending: &Outcome) {
-        if let Some(sending) = &mut self.sending {
-            sending.fail(now, ending.clone());
-        }
-        if let Some(receiving) = &mut self.receiving {
-            receiving.fail(ending.clone());
-        }
-        self.follow(now);
+    pub fn fail(&mut self, now: Instant, outcome: &Outcome) {
+        self.stop(now, outcome);
+        self.step(now);
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) {
-        if let Some(sending) = &mut self.sending {
-            sending.tick(now);
-        }
-        if let Some(receiving) = &mut self.receiving {
-            receiving.tick(now);
-        }
-        self.follow(now);
+        self.step(now);
     }
 
     // ---- answers --------------------------------------------------------------------------------------
@@ -464,25 +387,82 @@ impl Session {
         &self.mailboxes[connection]
     }
 
+    /// Payload that was received since this was asked last, to be dropped where that delays nobody.
+    pub fn take_freed(&mut self) -> Vec<Payload> {
+        self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default()
+    }
+
     /// When `tick` is due, if nothing happens before; in the past if time has gone on since the last event.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.is_over() {
             return None;
         }
-        let sending = self.sending.as_ref().and_then(|sending| sending.deadline(now));
-        let receiving = self.receiving.as_ref().and_then(|receiving| receiving.deadline(now));
-        let acks = self.acknowledging.deadline().filter(|_| !self.over[Way::In as usize]);
-        [sending, receiving, acks].into_iter().flatten().min()
+        let now = self.stepped.min(now);
+        let legs = self.sending.as_ref().filter(|_| self.is_going(Way::Out));
+        let legs = legs.and_then(|sending| sending.sender().deadline(now));
+        let word = self.receiving.as_ref().and_then(|receiving| receiving.last_word.until());
+        let acks = self.acknowledging.deadline().filter(|_| !self.is_done(Way::In));
+        let pings = self.pulses.iter().flatten().map(Pulse::due).filter(|_| !self.is_done(Way::Out));
+        let others = self.ownership.deadlines(now, self.view());
+        let times = [legs, word].into_iter().flatten().chain(pings).chain(others).filter(|at| *at > now);
+        times.chain(acks).min()
     }
 
     /// The stream that goes out, if there is one.
-    pub fn sending(&self) -> Option<&Transmission> {
+    pub fn sending(&self) -> Option<&Outbound> {
         self.sending.as_ref()
     }
 
     /// The stream that comes in, if there is one.
-    pub fn receiving(&self) -> Option<&Reception> {
+    pub fn receiving(&self) -> Option<&Inbound> {
         self.receiving.as_ref()
+    }
+
+    /// Where a connection is.
+    pub fn whereabouts(&self, connection: usize) -> Whereabouts {
+        self.ownership.whereabouts(connection)
+    }
+
+    /// The link of a connection that is up.
+    pub fn link_of(&self, connection: usize) -> Option<usize> {
+        self.ownership.link_of(connection)
+    }
+
+    /// How many times longer than usual a connection on this link may be silent.
+    pub fn lenience(&self, link: usize) -> u32 {
+        self.leniency.of(link)
+    }
+
+    /// How many connections are up on a link.
+    pub fn connections_on(&self, link: usize) -> usize {
+        (0..self.connections()).filter(|connection| self.link_of(*connection) == Some(link)).count()
+    }
+
+    /// How many connections there may be.
+    pub fn connections(&self) -> usize {
+        match &self.ownership {
+            Ownership::Dialler(dialler) => dialler.connections(),
+            Ownership::Host(_) => CONNECTIONS_MAX,
+        }
+    }
+
+    /// The last thing that went wrong on a link that is dialled from here; empty if nothing has.
+    pub fn trouble(&self, link: usize) -> &str {
+        match &self.ownership {
+            Ownership::Dialler(dialler) => dialler.trouble(link),
+            Ownership::Host(_) => "",
+        }
+    }
+
+    /// Connections that were up and ended before the session did.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// Whether anything of a stream was received at either end, as far as is known here: then only this peer can finish
+    /// the session.
+    pub fn has_begun(&self) -> bool {
+        self.view().begun
     }
 
     /// Legs that came although they were there, or came damaged, and were not counted as duplicates.
@@ -495,123 +475,23 @@ impl Session {
         self.sending.as_ref().map_or((0, false), |sending| (sending.leg_size(), sending.is_hungry()))
     }
 
-    // ---- carrying out ---------------------------------------------------------------------------------
-
-    /// Everything that follows from an event.
-    fn follow(&mut self, now: Instant) {
-        loop {
-            self.share();
-            if let Some(action) = self.sending.as_mut().and_then(Transmission::poll) {
-                self.transmit(now, action);
-            } else if let Some(action) = self.receiving.as_mut().and_then(Reception::poll) {
-                self.receive(now, action);
-            } else {
-                break;
-            }
-        }
-        if let Some(receiving) = self.receiving.as_ref().filter(|_| !self.over[Way::In as usize]) {
-            for (connection, ack) in self.acknowledging.take_due(now, receiving.position(), self.blocked) {
-                self.post(now, connection, Frame::Ack(ack));
-            }
-        }
-    }
-
-    fn transmit(&mut self, now: Instant, action: transmission::Action) {
-        use transmission::Action as Sends;
-        match action {
-            Sends::Dial { worker, link, hello, timeout } => {
-                self.actions.push_back(Action::Dial { connection: worker, link, hello, timeout });
-            }
-            Sends::Send(worker, leg) => {
-                self.mailboxes[worker].leg(leg);
-                self.posted.insert(worker);
-            }
-            Sends::Tell(worker, frame) => self.post(now, worker, frame),
-            Sends::Drop(worker, why) => {
-                self.forget(now, worker, &why);
-                self.actions.push_back(Action::Drop(worker, why));
-            }
-            Sends::Leave(worker) => self.actions.push_back(Action::Leave(worker)),
-            Sends::Settle(ending) => self.settled(now, Way::Out, ending),
-            Sends::Say(event) => self.actions.push_back(Action::Tell(event)),
-            Sends::End(ending) => self.ended(now, Way::Out, ending),
-        }
-    }
-
-    fn receive(&mut self, now: Instant, action: reception::Action) {
-        use reception::Action as Receives;
-        match action {
-            Receives::Deliver(leg) => self.actions.push_back(Action::Deliver(leg)),
-            Receives::CloseOutput => self.actions.push_back(Action::CloseOutput),
-            Receives::Acknowledge { now: true } => self.acknowledging.tell_all(),
-            Receives::Acknowledge { now: false } => self.acknowledging.news(now),
-            Receives::Tell(connection, frame) => self.post(now, connection, frame),
-            Receives::Drop(connection, why) => self.give_up(now, connection, LossReason::Breach(why)),
-            Receives::Settle(ending) => self.settled(now, Way::In, ending),
-            Receives::Say(event) => self.actions.push_back(Action::Tell(event)),
-            Receives::End(ending) => self.ended(now, Way::In, ending),
-        }
-    }
-
-    fn post(&mut self, now: Instant, connection: usize, frame: Frame) {
-        if self.mailboxes[connection].frame(frame).is_err() {
-            let why = "brings damaged legs and takes no complaints".into();
-            return self.give_up(now, connection, LossReason::Failed(why));
-        }
-        self.posted.insert(connection);
-    }
-
-    /// This end closes a connection at once.
-    fn give_up(&mut self, now: Instant, connection: usize, why: LossReason) {
-        self.forget(now, connection, &why);
-        if let Some(sending) = &mut self.sending {
-            sending.lost(now, connection, &why);
-        }
-        self.actions.push_back(Action::Drop(connection, why));
-    }
-
-    /// Nothing comes on this connection any more, and nothing is written.
-    fn forget(&mut self, now: Instant, connection: usize, why: &LossReason) {
-        self.mailboxes[connection].clear();
-        self.posted.remove(connection);
-        self.acknowledging.close(connection);
-        let (loss, why) = match why {
-            LossReason::Closed => (Loss::Closed, "closed by the sender".to_owned()),
-            LossReason::Silent => (Loss::Silent, "silent".to_owned()),
-            why => (Loss::Closed, why.to_string()),
+    /// What the streams say about the session.
+    fn view(&self) -> View {
+        let (sending, receiving) = (self.sending.as_ref(), self.receiving.as_ref());
+        let came = match self.ownership {
+            // the end alone would be announced again to an end that listens, and has no place at another sender
+            Ownership::Dialler(_) => receiving.is_some_and(Inbound::is_bound),
+            Ownership::Host(_) => receiving.is_some_and(Inbound::has_begun),
         };
-        if let Some(receiving) = &mut self.receiving {
-            receiving.lost(now, connection, loss, &why);
+        let went = sending.is_some_and(|sending| sending.sender().has_received());
+        let going = Way::BOTH.map(|way| self.is_going(way));
+        View {
+            begun: came || went || (sending.is_some() && !self.is_going(Way::Out)),
+            wanted: going != [false; 2],
+            in_doubt: self.is_going(Way::Out) && sending.is_some_and(Outbound::awaits_verdict),
         }
     }
 }
 
-fn reception_settings(config: InboundConfig, sharing: Sharing) -> reception::Settings {
-    let InboundConfig { instance, buffer, patience, features } = config;
-    reception::Settings { instance, buffer, patience, features, sharing }
-}
-
-fn transmission_settings(config: &OutboundConfig) -> transmission::Settings {
-    let hello = Hello {
-        session: Id::new([0; 16]),
-        instance: None,
-        direction: Direction::Duplex,
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 0,
-        features: Features::NONE,
-        buffer: config.buffer,
-        options: Vec::new(),
-    };
-    transmission::Settings {
-        hello,
-        links: Vec::new(),
-        workers: CONNECTIONS_MAX,
-        patience: None,
-        checked: false,
-        seed: 0,
-        sharing: Sharing::Borrower,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,12 @@ impl ConnectionSet {
 
     /// All of them, the lowest number first.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..CONNECTIONS_MAX).filter(move |connection| self.contains(*connection))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let lowest = rest.trailing_zeros();
+            rest &= rest.checked_sub(1)?;
+            Some(lowest as usize)
+        })
     }
 }
 

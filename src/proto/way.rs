@@ -1,23 +1,15 @@
-//! The two ways that a stream can go, as this process sees them.
+//! The two ways that a stream can go.
 
-/// One of the two.
+/// One way, as this process sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
-    /// This process receives.
+    /// The stream comes in: this process receives it.
     In = 0,
-    /// This process transmits.
+    /// The stream goes out: this process transmits it.
     Out = 1,
 }
 
 impl Way {
     /// Both.
     pub const BOTH: [Self; 2] = [Self::In, Self::Out];
-
-    /// The other one.
-    pub const fn other(self) -> Self {
-        match self {
-            Self::In => Self::Out,
-            Self::Out => Self::In,
-        }
-    }
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The right margin of a report and of a last line.
+pub const COLUMNS: usize = 80;
+
 /// Bytes, with three digits that count: `12.4 GiB`.
 pub fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -19,7 +22,7 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Bytes a second: `66.1 MiB/s`.
-pub fn rate(bytes_per_second: f64) -> String {
+pub(crate) fn rate(bytes_per_second: f64) -> String {
     format!("{}/s", size(bytes_per_second as u64))
 }
 
@@ -32,12 +35,12 @@ pub fn time(elapsed: Duration) -> String {
 }
 
 /// A rate over this time; 0 where that is too short to tell.
-pub fn per_second(bytes: u64, elapsed: Duration) -> f64 {
+pub(crate) fn per_second(bytes: u64, elapsed: Duration) -> f64 {
     let seconds = elapsed.as_secs_f64();
     if seconds < 0.001 { 0.0 } else { bytes as f64 / seconds }
 }
 
 /// So many of these, in words.
-pub fn count(n: u64, what: &str) -> String {
+pub(crate) fn count(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }

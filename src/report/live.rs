@@ -3,8 +3,8 @@
 //! The narrower the terminal, the fewer parts: first the bar goes, then the buffer, then what can be seen from the
 //! rest. At no width is a part cut in the middle while a shorter line would say something.
 
-use super::Snapshot;
 use super::figures::{rate, size, time};
+use super::snapshot::Snapshot;
 use crate::message::text::clipped;
 
 /// A shorter bar shows nothing that the percentage does not.

@@ -3,8 +3,8 @@
 //! It begins with `sent N bytes` or `received N bytes` if all is well; else it says how much there is, and that this
 //! is not the whole. It fits 80 columns with the program's name before it.
 
-use super::figures::{count, per_second, rate, size, time};
-use super::{COLUMNS, Detail, Phase, Side, Snapshot};
+use super::figures::{COLUMNS, count, per_second, rate, size, time};
+use super::snapshot::{Detail, Phase, Side, Snapshot};
 use std::fmt;
 use std::time::Duration;
 

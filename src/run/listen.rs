@@ -24,9 +24,9 @@ pub fn open(plan: &ListenPlan) -> Result<TcpListener, Failure> {
         ListenOn::All(family) => return all(*family, port).map_err(|e| cannot("", port, &e)),
         ListenOn::Host(host) => host,
     };
-    let unknown = |e: io::Error| cannot(&format!("{host} "), port, &e);
-    let addresses = resolve(host, port).map_err(unknown)?;
-    let first = addresses.first().ok_or_else(|| unknown(ErrorKind::NotFound.into()))?;
+    let unknown = |why: String| Failure::network(format!("cannot listen on {host} port {port}: {why}"));
+    let addresses = resolve(host, port).map_err(|error| unknown(error.to_string()))?;
+    let first = addresses.first().ok_or_else(|| unknown("it has no address".into()))?;
     let place = match host {
         Host::Name { name, .. } => format!("{name} ({}) ", shown(first)),
         Host::Address(_) | Host::Scoped { .. } => format!("{host} "),
@@ -70,13 +70,10 @@ fn on(address: SocketAddr, alone: bool) -> io::Result<TcpListener> {
 
 /// Where it is to listen, if not on all addresses, and why it cannot.
 fn cannot(place: &str, port: u16, error: &io::Error) -> Failure {
-    let why = match (error.kind(), error.raw_os_error()) {
-        (ErrorKind::AddrNotAvailable, Some(_)) => "not an address of this host".to_owned(),
-        // in our words already
-        (ErrorKind::AddrNotAvailable | ErrorKind::NotFound, None) => error.to_string(),
+    let why = match error.kind() {
+        ErrorKind::AddrNotAvailable => "not an address of this host".to_owned(),
         _ => reason(error),
     };
-    let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
     let hint =
         if error.kind() == ErrorKind::PermissionDenied && port < 1024 { "; take one above 1023" } else { "" };
     Failure::network(format!("cannot listen on {place}port {port}: {why}{hint}"))

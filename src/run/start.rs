@@ -9,8 +9,9 @@ use crate::chaos::Hazard;
 use crate::error::{Failure, reason};
 use crate::message;
 use crate::plan::{Common, LinkPlan, ListenPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::proto::check::Expectations;
 use crate::proto::event::Event;
-use crate::proto::hello::{Direction, Expectations, Features, Hello, Id};
+use crate::proto::hello::{Direction, Features, Hello, Id};
 use crate::proto::leg::LEG_MAX;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 const ABILITIES: Features = Features(Features::CHECKSUM.0 | Features::TUNNEL.0);
 
 /// Everything that all sessions are made from.
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// What holds for all.
     pub common: &'a Common,
     /// Where streams come from and go to.
@@ -45,7 +46,7 @@ impl Parts<'_> {
     ///
     /// # Errors
     /// The port is taken, stdout or stdin is closed, or the kernel refuses the congestion control.
-    pub fn receive(&self, plan: &ReceivePlan) -> Result<Start, Failure> {
+    pub(crate) fn receive(&self, plan: &ReceivePlan) -> Result<Start, Failure> {
         let duplex = if plan.duplex.is_some() { Features::DUPLEX } else { Features::NONE };
         let receives = self.incoming(duplex)?;
         let sends = plan.duplex.as_ref().map(|stream| self.outgoing(stream)).transpose()?;
@@ -63,7 +64,7 @@ impl Parts<'_> {
     ///
     /// # Errors
     /// stdin or stdout is closed, or the kernel refuses the congestion control.
-    pub fn transmit(&self, plan: &TransmitPlan) -> Result<Start, Failure> {
+    pub(crate) fn transmit(&self, plan: &TransmitPlan) -> Result<Start, Failure> {
         plan.links.iter().try_for_each(check_via)?;
         let duplex = if plan.duplex { Features::DUPLEX } else { Features::NONE };
         let receives = plan.duplex.then(|| self.incoming(duplex)).transpose()?;
@@ -82,7 +83,7 @@ impl Parts<'_> {
 
     /// The size of the stream that goes out, where it is known: that of the file, up to the limit; prbs ends at the
     /// limit alone.
-    pub fn size(&self, plan: &Plan) -> Option<u64> {
+    pub(crate) fn size(&self, plan: &Plan) -> Option<u64> {
         let received = plan.receive.as_ref().and_then(|receive| receive.duplex.as_ref());
         let stream = plan.transmit.as_ref().map(|transmit| &transmit.stream).or(received);
         let limit = stream.and_then(|stream| stream.leglimit).map(|legs| legs * LEG_MAX as u64);

@@ -4,9 +4,9 @@ use super::accept::Door;
 use super::connection::{Dialling, Seat, SessionDesk, Shared};
 use super::core::{BEFORE_MEETING, SessionCore};
 use super::dial::Target;
-use super::egress::Egress;
+use super::egress::{Egress, Output};
 use super::host::Host;
-use super::ingest::Ingest;
+use super::ingest::{Ingest, Input};
 use super::limits::FAREWELL;
 use super::meters::{Blocked, InputWaits};
 use super::orders::{Audience, News};
@@ -15,7 +15,7 @@ use super::snapshot;
 use crate::chaos::Hazard;
 use crate::endpoint::{Sink, Source};
 use crate::plan::{LinkPlan, StreamPlan};
-use crate::proto::hello::Expectations;
+use crate::proto::check::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
 use crate::proto::outcome::Outcome;
 use crate::proto::pacing::Pacing;
@@ -26,7 +26,7 @@ use crate::sys::event::Bell;
 use crate::sys::thread::spawn;
 use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Sizes of legs are rounded up to this, at most.
@@ -125,22 +125,24 @@ pub struct Start {
     threads: Vec<Thread>,
 }
 
-/// The bells of the ends of the streams, and whoever hears of the rest.
+/// The ends of the streams, and whoever hears of the rest.
 struct Crew {
-    output: Option<Bell>,
-    input: Option<Bell>,
+    /// Set once both are built, before any thread starts.
+    output: OnceLock<Arc<Output>>,
+    input: OnceLock<Arc<Input>>,
     /// Where legs wait that go out: of no more use once the stream was judged.
     outgoing: Option<Pool>,
     hear: Hear,
 }
 
-impl Audience for Crew {
-    fn rouse_output(&self) {
-        self.output.iter().for_each(Bell::ring);
+impl Audience for Arc<Crew> {
+    fn rouse_output(&self, here: bool) {
+        let Some(output) = self.output.get() else { return };
+        if here { output.write_here() } else { output.wake() }
     }
 
     fn rouse_input(&self) {
-        self.input.iter().for_each(Bell::ring);
+        self.input.get().into_iter().for_each(|input| input.wake());
     }
 
     fn hear(&self, news: News) {
@@ -158,29 +160,22 @@ impl Start {
     /// The kernel has no descriptors left.
     pub fn new(setup: Setup) -> io::Result<Self> {
         let Setup { approach, sends, receives, inseparable, hazard, hear } = setup;
-        let now = Instant::now();
-        let outgoing = sends.as_ref().map(|sends| sends.config.buffer);
-        let outgoing_pool = outgoing.map(|buffer| Pool::new(buffer.min(BEFORE_MEETING)));
+        let outgoing_pool = sends.as_ref().map(|sends| Pool::new(sends.config.buffer.min(BEFORE_MEETING)));
         let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
         let bell = |there: bool| there.then(Bell::new).transpose();
         let (output, input) = (bell(receives.is_some())?, bell(sends.is_some())?);
-        let crew =
-            Crew { output: output.clone(), input: input.clone(), outgoing: outgoing_pool.clone(), hear };
+        let crew = Arc::new(Crew {
+            output: OnceLock::new(),
+            input: OnceLock::new(),
+            outgoing: outgoing_pool.clone(),
+            hear,
+        });
         let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
-        let names = match &approach {
-            Approach::Dial(_, config) => config.links.clone(),
-            Approach::Listen(..) => Vec::new(),
-        };
+        let now = Instant::now();
         let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
-        let core = SessionCore::new(
-            now,
-            session,
-            outgoing.unwrap_or_default(),
-            names,
-            waits.clone(),
-            blocked.clone(),
-        );
-        let desk = Arc::new(SessionDesk::new(core, Box::new(crew)));
+        let pool = outgoing_pool.clone();
+        let core = core(now, session, pool, &approach, sends.as_ref(), waits.clone(), blocked.clone());
+        let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
         let shared = Shared {
             desk: desk.clone(),
             pool: incoming_pool.clone().unwrap_or_else(|| Pool::new(0)),
@@ -197,12 +192,14 @@ impl Start {
             }
         };
         if let (Some(Incoming { sink, .. }), Some(bell)) = (receives, output) {
-            let egress = Egress { desk: desk.clone(), sink, bell, blocked };
-            threads.push(("egress".into(), Box::new(move || egress.run())));
+            let output = Output::new(Egress { desk: desk.clone(), sink, bell, blocked });
+            let output = crew.output.get_or_init(|| output).clone();
+            threads.push(("egress".into(), Box::new(move || output.run())));
         }
         if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing_pool) {
-            let ingest = ingest(sends, desk, pool, bell, waits);
-            threads.push(("ingest".into(), Box::new(move || ingest.run())));
+            let input = Input::new(ingest(sends, desk, pool, bell, waits));
+            let input = crew.input.get_or_init(|| input).clone();
+            threads.push(("ingest".into(), Box::new(move || input.run())));
         }
         Ok(Start { handle, threads })
     }
@@ -236,6 +233,23 @@ impl Start {
 /// A leg inside the window has a place, even if all of them are tiny and rounded up to pages.
 fn incoming_pool(buffer: u64) -> Pool {
     Pool::with_rounding(buffer, (WINDOW_LEGS * PAGE).min(buffer))
+}
+
+fn core(
+    now: Instant,
+    session: Session,
+    pool: Option<Pool>,
+    approach: &Approach,
+    sends: Option<&Outgoing>,
+    waits: InputWaits,
+    blocked: Arc<Blocked>,
+) -> SessionCore {
+    let names = match approach {
+        Approach::Dial(_, config) => config.links.clone(),
+        Approach::Listen(..) => Vec::new(),
+    };
+    let buffer = sends.map_or(0, |sends| sends.config.buffer);
+    SessionCore::new(now, session, pool, buffer, names, waits, blocked)
 }
 
 fn session(

@@ -2,9 +2,11 @@
 
 use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
 use super::orders::{Core, Hunger};
-use crate::proto::leg::CONNECTIONS_MAX;
+use super::pool::Pool;
+use crate::proto::leg::{CONNECTIONS_MAX, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::outcome::{Outcome, Status};
+use crate::proto::sender::Progress;
 use crate::proto::session::{Action, Session};
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
@@ -26,7 +28,8 @@ pub struct SessionCore {
     pub session: Session,
     /// By [`Way`].
     pub(super) meters: [Meters; 2],
-    /// Memory for the legs that go out, in bytes.
+    /// Memory for the legs that go out; at most `buffer` bytes of it.
+    outgoing: Option<Pool>,
     pub(super) buffer: u64,
     /// What the input's thread waits for.
     pub(super) input: InputWaits,
@@ -50,6 +53,7 @@ impl SessionCore {
     pub fn new(
         now: Instant,
         session: Session,
+        outgoing: Option<Pool>,
         buffer: u64,
         names: Vec<String>,
         input: InputWaits,
@@ -58,6 +62,7 @@ impl SessionCore {
         SessionCore {
             session,
             meters: [Meters::new(now), Meters::new(now)],
+            outgoing,
             buffer,
             input,
             blocked,
@@ -85,26 +90,35 @@ impl SessionCore {
 
     /// A leg of so many bytes was given to a connection.
     pub fn sent(&mut self, place: usize, bytes: u64) {
-        let link = self.session.sending().and_then(|sending| sending.links().link_of(place));
+        let link = self.session.link_of(place);
         self.meters[Way::Out as usize].leg(self.now, place, link, bytes);
     }
 
     /// A connection has brought a leg.
     pub fn came(&mut self, place: usize, sequence: u64, bytes: u64) {
-        let link = self.session.receiving().map(|receiving| usize::from(receiving.slots()[place].link));
+        let link = self.session.link_of(place);
         self.meters[Way::In as usize].leg(self.now, place, link, bytes);
         self.brought[place] = Some(sequence);
     }
 
-    /// Bytes that the next leg of the input should have, and how much memory it may fill by now.
-    pub fn appetite(&self) -> (usize, u64) {
-        let Some(sending) = self.session.sending() else { return (1, 0) };
-        let size = sending.leg_size();
-        let Some(met) = self.met else { return (size, self.buffer.min(BEFORE_MEETING)) };
-        let (_, sent, delivered) = sending.sender().bytes();
-        let suits = (64 * size as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
-        let settled = met.elapsed() >= SETTLING;
-        (size, if settled { self.buffer } else { suits.min(self.buffer) })
+    /// Bytes that the next leg of the input should have.
+    pub fn leg_size(&self) -> usize {
+        self.session.sending().map_or(1, |sending| sending.leg_size())
+    }
+
+    /// Lets the input read ahead as far as it should by now, which may be what it waits for.
+    fn read_ahead(&self) {
+        let (Some(pool), Some(sending), Some(met)) = (&self.outgoing, self.session.sending(), self.met)
+        else {
+            return;
+        };
+        if pool.capacity() >= self.buffer {
+            return;
+        }
+        let Progress { sent, delivered, .. } = sending.sender().progress();
+        let suits = (64 * sending.leg_size() as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
+        let settled = self.now.saturating_duration_since(met) >= SETTLING;
+        pool.widen(if settled { self.buffer } else { suits.min(self.buffer) });
     }
 
     /// How a stream was judged, if it was.
@@ -135,7 +149,7 @@ impl SessionCore {
         match way {
             Way::In => self.session.receiving().map_or(0, |receiving| receiving.position().delivered),
             Way::Out => self.session.sending().map_or(0, |sending| {
-                let (pushed, _, delivered) = sending.sender().bytes();
+                let Progress { pushed, delivered, .. } = sending.sender().progress();
                 // the verdict may overtake the last acknowledgement
                 let complete = self.outcome(way).is_some_and(|ending| ending.status == Status::Complete);
                 if complete { pushed } else { delivered }
@@ -154,6 +168,7 @@ impl Core for SessionCore {
             meters.delivered(now, delivered);
             meters.wait_for(now, causes[way as usize]);
         }
+        self.read_ahead();
         self.session.output_blocked(self.blocked.for_how_long(Instant::now()));
     }
 
@@ -169,6 +184,10 @@ impl Core for SessionCore {
         self.session.take_posted()
     }
 
+    fn take_freed(&mut self) -> Vec<Payload> {
+        self.session.take_freed()
+    }
+
     fn deadline(&self, now: Instant) -> Option<Instant> {
         self.session.deadline(now)
     }
@@ -177,6 +196,6 @@ impl Core for SessionCore {
         let Some(sending) = self.session.sending().filter(|sending| sending.is_hungry()) else {
             return Hunger::None;
         };
-        if sending.sender().busy() == 0 { Hunger::Idle } else { Hunger::Free }
+        if sending.sender().holds_nothing() { Hunger::Idle } else { Hunger::Free }
     }
 }

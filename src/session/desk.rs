@@ -11,12 +11,12 @@
 //! sockets, feeding the output, lines for the user.
 //!
 //! Under the lock never: I/O, waiting, a line, a bell. Lock order: the lease of a source or sink, then a connection's
-//! writer, then the desk. A thread that is asked to write for another one only tries the writer's lock, and else wakes
-//! the thread that owns the connection, so that nothing that was posted is ever left.
+//! writer, then the desk. Something small is written by whoever posted it; a connection that is busy with something
+//! large, or whoever has a writer already, leaves it to the thread that owns the connection, and wakes that.
 
 use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use crate::proto::leg::{CONNECTIONS_MAX, Leg};
+use crate::proto::leg::{CONNECTIONS_MAX, Leg, Payload};
 use crate::proto::life::Steady;
 use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
@@ -36,7 +36,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 pub trait Line<C>: Sized {
     /// Wakes the thread that owns it.
     fn wake(&self);
-    /// Writes what waits, if nobody else is writing and it is small; otherwise wakes the owner.
+    /// Writes what waits, if that is small; otherwise wakes the owner. The caller has no writer.
     fn nudge(&self, desk: &Desk<C, Self>);
 }
 
@@ -86,6 +86,8 @@ struct Todo<L> {
     input: bool,
     clock: bool,
     news: Vec<News>,
+    /// Only to be dropped.
+    _freed: Vec<Payload>,
 }
 
 /// The lock, and the clock's bell.
@@ -130,6 +132,19 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         current.then(|| self.carry_out(state, Some(ticket.place), news))
     }
 
+    /// The same while the connection is being written: others are only woken, because whoever waited for the writer of
+    /// one connection while it has that of another could wait for ever.
+    pub fn tell_writing<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
+        let state = self.lock();
+        if !state.is_current(ticket) {
+            return None;
+        }
+        let (result, mut todo) = self.decide(state, Some(ticket.place), news);
+        todo.lines.iter_mut().for_each(|(_, wake)| *wake = true);
+        self.follow(todo, false);
+        Some(result)
+    }
+
     /// Looks at the core, and changes nothing that anything follows from.
     pub fn peek<R>(&self, look: impl FnOnce(&mut C) -> R) -> R {
         look(&mut self.lock().core)
@@ -159,21 +174,31 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
     /// News, core, post, unlock, follow. `own` is the connection whose thread this is.
     fn carry_out<R>(
         &self,
-        mut state: MutexGuard<'_, State<C, L>>,
+        state: MutexGuard<'_, State<C, L>>,
         own: Option<usize>,
         news: impl FnOnce(&mut C, Instant) -> R,
     ) -> R {
+        let (result, todo) = self.decide(state, own, news);
+        self.follow(todo, true);
+        result
+    }
+
+    /// News, core, post, unlock.
+    fn decide<R>(
+        &self,
+        mut state: MutexGuard<'_, State<C, L>>,
+        own: Option<usize>,
+        news: impl FnOnce(&mut C, Instant) -> R,
+    ) -> (R, Todo<L>) {
         state.stirred = true;
         let now = state.enter();
         let result = news(&mut state.core, now);
         let todo = state.post_all(now, own);
-        drop(state);
-        self.follow(todo);
-        result
+        (result, todo)
     }
 
-    /// After the lock: whoever is concerned learns of it.
-    fn follow(&self, todo: Todo<L>) {
+    /// After the lock: whoever is concerned learns of it. `here`: this thread has no writer, and may write.
+    fn follow(&self, todo: Todo<L>, here: bool) {
         if todo.clock {
             self.clock.notify_all();
         }
@@ -181,7 +206,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
             if wake { line.wake() } else { line.nudge(self) }
         }
         if todo.output {
-            self.audience.rouse_output();
+            self.audience.rouse_output(here);
         }
         if todo.input {
             self.audience.rouse_input();
@@ -215,7 +240,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         let ticket = Ticket { place, epoch: slot.epoch };
         let todo = state.post_all(now, Some(place));
         drop(state);
-        self.follow(todo);
+        self.follow(todo, true);
         old.iter().for_each(|old| old.wake());
         Ok(ticket)
     }
@@ -325,7 +350,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
                 let now = state.enter();
                 let todo = state.post_all(now, None);
                 drop(state);
-                self.follow(todo);
+                self.follow(todo, true);
                 continue;
             }
             // while things happen it looks often
@@ -380,8 +405,14 @@ impl<C: Core, L> State<C, L> {
 
     /// Everything that the core wants done, for everybody but the thread that owns connection `own`.
     fn post_all(&mut self, now: Instant, own: Option<usize>) -> Todo<L> {
-        let mut todo =
-            Todo { lines: Vec::new(), output: false, input: false, clock: false, news: Vec::new() };
+        let mut todo = Todo {
+            lines: Vec::new(),
+            output: false,
+            input: false,
+            clock: false,
+            news: Vec::new(),
+            _freed: self.core.take_freed(),
+        };
         let mut wake = ConnectionSet::EMPTY;
         while let Some(action) = self.core.poll() {
             self.post(action, &mut wake, &mut todo);

@@ -3,10 +3,10 @@
 //! Blocks the thread of the connection, for no longer than it is told; nothing else depends on that thread while it
 //! has no connection. Never tries again: when and where to do that is for [`crate::proto::links`] to say.
 
-use super::resolve::resolve;
+use super::lookup::{Answer, Lookup};
+use super::resolve::{NotResolved, resolve};
 use crate::channel::connect::{self, Dialled, Options};
-use crate::error::reason;
-use crate::plan::LinkPlan;
+use crate::plan::{Host, LinkPlan};
 use crate::proto::hello::Hello;
 use crate::proto::links::DialError;
 use std::net::SocketAddr;
@@ -17,28 +17,26 @@ use std::time::{Duration, Instant};
 pub struct Target {
     plan: LinkPlan,
     options: Options,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// As resolved last.
-    addresses: Vec<SocketAddr>,
+    /// Of a link that has a name.
+    lookup: Option<Lookup>,
     /// The address that answered last.
-    good: Option<SocketAddr>,
+    good: Mutex<Option<SocketAddr>>,
 }
 
 impl Target {
     /// Nothing is resolved yet.
     pub fn new(plan: LinkPlan, congestion: Option<String>) -> Self {
+        let (host, port) = (plan.host.clone(), plan.port);
+        let named = matches!(host, Host::Name { .. });
+        let lookup = named.then(|| Lookup::new(move || resolve(&host, port)));
         let options = Options { via: plan.via.clone(), congestion };
-        Target { plan, options, known: Mutex::default() }
+        Target { plan, options, lookup, good: Mutex::default() }
     }
 
     /// One attempt: each address of the name in turn, each for `timeout` at most. Connections begin with different
-    /// addresses until one is known to answer.
+    /// addresses until one is known to answer. The resolver has `timeout` where no address is known yet.
     pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration) -> Dialled {
-        let addresses = match self.addresses(connection) {
+        let addresses = match self.addresses(connection, timeout) {
             Ok(addresses) => addresses,
             Err(error) => return Dialled::Failed(error),
         };
@@ -46,7 +44,7 @@ impl Target {
         for address in addresses {
             match connect::dial(address, &self.options, hello, Instant::now() + timeout) {
                 Ok(answer) => {
-                    self.known.lock().unwrap_or_else(PoisonError::into_inner).good = Some(address);
+                    *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
                     return answer;
                 }
                 // of several reasons the last that is not a plain refusal says most
@@ -57,26 +55,81 @@ impl Target {
         Dialled::Failed(failed)
     }
 
-    /// The addresses to try, in order. A name that cannot be resolved any more keeps its last addresses.
-    fn addresses(&self, connection: usize) -> Result<Vec<SocketAddr>, DialError> {
-        let resolved = resolve(&self.plan.host, self.plan.port);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match resolved {
-            Ok(addresses) => known.addresses = addresses,
-            Err(error) if known.addresses.is_empty() => {
-                let why = reason(&error);
-                let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why);
-                return Err(DialError::Unresolved(format!("cannot resolve {}: {why}", self.plan.host)));
+    /// The addresses to try, in order.
+    fn addresses(&self, connection: usize, timeout: Duration) -> Result<Vec<SocketAddr>, DialError> {
+        let mut addresses = self.resolved(timeout).map_err(|error| {
+            let why = format!("cannot resolve {}: {error}", self.plan.host);
+            match error {
+                NotResolved::Unknown(_) => DialError::Unresolved(why),
+                NotResolved::Unanswered(_) => DialError::Unanswered(why),
             }
-            Err(_) => {}
-        }
-        let mut addresses = known.addresses.clone();
-        if addresses.is_empty() {
-            return Err(DialError::Unresolved(format!("{} has no address", self.plan.host)));
-        }
-        let first = known.good.and_then(|good| addresses.iter().position(|a| *a == good));
-        let count = addresses.len();
+        })?;
+        let good = *self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = good.and_then(|good| addresses.iter().position(|address| *address == good));
+        let count = addresses.len().max(1);
         addresses.rotate_left(first.unwrap_or(connection % count));
         Ok(addresses)
+    }
+
+    fn resolved(&self, timeout: Duration) -> Answer {
+        match &self.lookup {
+            Some(lookup) => lookup.addresses(timeout),
+            None => resolve(&self.plan.host, self.plan.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Family;
+    use crate::session::lookup::tests::told;
+
+    /// Far beyond what a loaded machine needs.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn target(lookup: Lookup) -> Target {
+        let host = Host::Name { name: "backup.example".into(), family: Family::Any };
+        let plan = LinkPlan { host, port: 8834, via: None };
+        Target { lookup: Some(lookup), ..Target::new(plan, None) }
+    }
+
+    fn at(ports: &[u16]) -> Vec<SocketAddr> {
+        ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect()
+    }
+
+    #[test]
+    fn an_unknown_name_and_a_silent_resolver_are_two_failures() {
+        let (resolver, lookup) = told();
+        let target = target(lookup);
+        resolver.send(Err(NotResolved::Unknown("name not known".into()))).unwrap();
+        let unknown = DialError::Unresolved("cannot resolve backup.example: name not known".into());
+        assert_eq!(target.addresses(0, LONG), Err(unknown));
+        resolver.send(Err(NotResolved::Unanswered("temporary failure".into()))).unwrap();
+        let silent = DialError::Unanswered("cannot resolve backup.example: temporary failure".into());
+        assert_eq!(target.addresses(0, LONG), Err(silent));
+    }
+
+    #[test]
+    fn connections_begin_with_different_addresses() {
+        let (resolver, lookup) = told();
+        let target = target(lookup);
+        resolver.send(Ok(at(&[1, 2, 3]))).unwrap();
+        for (connection, order) in [(0, [1, 2, 3]), (1, [2, 3, 1]), (5, [3, 1, 2])] {
+            assert_eq!(target.addresses(connection, LONG), Ok(at(&order)));
+        }
+    }
+
+    #[test]
+    fn a_redial_begins_with_the_address_that_answered_while_the_resolver_is_silent() {
+        let (resolver, lookup) = told();
+        let target = target(lookup);
+        resolver.send(Ok(at(&[1, 2]))).unwrap();
+        target.addresses(0, LONG).unwrap();
+        *target.good.lock().unwrap() = at(&[2]).pop();
+        // nobody tells the resolver anything any more
+        for connection in 0..3 {
+            assert_eq!(target.addresses(connection, LONG), Ok(at(&[2, 1])));
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! The sending side's first step: reads the input and cuts it into legs.
 //!
-//! The only thread that waits for the input. Memory bounds how far it reads ahead. A leg goes when it is
-//! full or when the input pauses; in charmode at once, unless others are on their way: then whatever is read
-//! within a millisecond of the one before joins one leg, so that a flood of single bytes is not one leg each.
+//! One thread waits for the input. Memory bounds how far it reads ahead. A leg goes when it is full or when the input
+//! pauses; in charmode at once, unless others are on their way: then whatever is read within a millisecond of the one
+//! before joins one leg, so that a flood of single bytes is not one leg each.
+//!
+//! A source that never waits (a tunnel's) is read by whoever has news of it, as long as nothing is to be waited for:
+//! then a byte crosses no other thread. Whoever reads holds the lease; who does not get it wakes the thread.
 
 use super::connection::SessionDesk;
 use super::meters::{InputWait, InputWaits};
@@ -12,7 +15,7 @@ use crate::endpoint::{Source, Waited};
 use crate::proto::pacing::{Pacing, Step};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,7 +42,7 @@ impl From<String> for End {
     }
 }
 
-/// The thread's state.
+/// What the reading needs.
 pub struct Ingest {
     /// The session.
     pub desk: Arc<SessionDesk>,
@@ -47,7 +50,7 @@ pub struct Ingest {
     pub source: Box<dyn Source>,
     /// Where legs live until they are received.
     pub pool: Pool,
-    /// Rung when what was asked at the desk is the case.
+    /// Rung when what was asked at the desk is the case, or the source has news.
     pub bell: Bell,
     /// How far and how fast it may be read.
     pub pacing: Pacing,
@@ -60,72 +63,201 @@ pub struct Ingest {
     pub is_asked_to_end: fn() -> bool,
 }
 
-impl Ingest {
-    /// Reads until the end of the input, or until the session is over.
-    pub fn run(mut self) {
-        match self.read_all() {
-            End::Whole => self.desk.tell(|core, now| core.session.input_ended(now)),
+/// The leg that is being cut.
+struct Cutting {
+    buffer: Buffer,
+    filled: usize,
+}
+
+/// How a turn of reading ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// The source has nothing now, and will tell when it has.
+    Idle,
+    /// Something is to be waited for.
+    Waits,
+}
+
+/// What is behind the lease.
+struct Reading {
+    parts: Ingest,
+    cutting: Option<Cutting>,
+    /// When the latest leg was cut.
+    cut_at: Option<Instant>,
+    /// How the reading has ended, if somebody else than the thread saw that.
+    end: Option<End>,
+}
+
+/// The input of a session.
+pub struct Input {
+    lease: Mutex<Reading>,
+    bell: Bell,
+}
+
+impl Input {
+    /// Nothing read yet.
+    pub fn new(parts: Ingest) -> Arc<Self> {
+        let bell = parts.bell.clone();
+        let reading = Reading { parts, cutting: None, cut_at: None, end: None };
+        let input = Arc::new(Input { lease: Mutex::new(reading), bell });
+        let weak = Arc::downgrade(&input);
+        input.lock().parts.source.on_news(Box::new(move |here| {
+            if let Some(input) = weak.upgrade() {
+                if here { input.read_here() } else { input.wake() }
+            }
+        }));
+        input
+    }
+
+    /// The thread's work: reads until the end of the input, or until the session is over.
+    pub fn run(&self) {
+        let end = self.read_all();
+        let desk = self.lock().parts.desk.clone();
+        match end {
+            End::Whole => desk.tell(|core, now| core.session.input_ended(now)),
             End::Unwanted => {}
-            End::Failed(why) => self.desk.tell(|core, now| core.session.input_failed(now, &why)),
+            End::Failed(why) => desk.tell(|core, now| core.session.input_failed(now, &why)),
         }
     }
 
-    fn read_all(&mut self) -> End {
-        let mut sent_at = None;
-        let begun = if self.source.follows_a_welcome() { self.await_welcome() } else { Ok(()) };
-        let mut step = begun;
+    /// Wakes the thread: what it waits for may be the case.
+    pub fn wake(&self) {
+        self.bell.ring();
+    }
+
+    /// There is news of a source that never waits: reads it, or wakes the thread.
+    fn read_here(&self) {
+        let mut reading = match self.lease.try_lock() {
+            Ok(reading) => reading,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return self.bell.ring(),
+        };
+        match reading.turn(false) {
+            Ok(Turn::Idle) => {}
+            Ok(Turn::Waits) => self.bell.ring(),
+            Err(end) => {
+                reading.end = Some(end);
+                self.bell.ring();
+            }
+        }
+    }
+
+    fn read_all(&self) -> End {
         loop {
-            match step {
-                Ok(()) => step = self.read_leg(&mut sent_at),
+            self.bell.clear();
+            let turn = self.lock().turn(true);
+            match turn {
+                Ok(_) => {
+                    if let Err(e) = wait(&[Interest::read(&self.bell)], None) {
+                        return End::Failed(format!("cannot wait: {e}"));
+                    }
+                }
                 Err(End::Whole) => break,
                 Err(end) => return end,
             }
         }
-        match self.source.finish() {
-            Ok(()) if (self.is_asked_to_end)() => End::Unwanted,
+        let parts = &mut self.lock().parts;
+        match parts.source.finish() {
+            Ok(()) if (parts.is_asked_to_end)() => End::Unwanted,
             Ok(()) => End::Whole,
             Err(why) => End::Failed(why),
         }
     }
 
-    /// Reads and cuts one leg; an end comes as an error.
-    fn read_leg(&mut self, sent_at: &mut Option<Instant>) -> Result<(), End> {
-        let room = match self.pacing.step(Instant::now()) {
-            Step::Read(room) => room,
-            Step::Wait(until) => {
-                self.waits.set(InputWait::Pace);
-                thread::sleep(until.saturating_duration_since(Instant::now()));
-                return Ok(());
+    fn lock(&self) -> MutexGuard<'_, Reading> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading {
+    /// Reads and cuts legs, until there is nothing to read or something to wait for; with `waits` it waits here.
+    fn turn(&mut self, waits: bool) -> Result<Turn, End> {
+        if let Some(end) = self.end.take() {
+            return Err(end);
+        }
+        if self.parts.source.follows_a_welcome() && !self.parts.desk.has_met().ok_or(End::Unwanted)? {
+            return Ok(Turn::Waits);
+        }
+        loop {
+            let cutting = match self.cutting.take() {
+                Some(cutting) => cutting,
+                None => match self.parts.begin(waits)? {
+                    Some(buffer) => Cutting { buffer, filled: 0 },
+                    None => return Ok(Turn::Waits),
+                },
+            };
+            let cutting = self.cutting.insert(cutting);
+            match self.parts.fill(cutting, self.cut_at, waits)? {
+                Filled::Whole => self.cut(),
+                Filled::Ended => {
+                    self.cut();
+                    return Err(End::Whole);
+                }
+                Filled::Nothing => return Ok(Turn::Idle),
+                Filled::Waits => return Ok(Turn::Waits),
             }
-            Step::End => return Err(End::Whole),
-        };
-        if self.pacing.has_rate() {
-            self.await_hunger()?;
         }
-        let (size, read_ahead) = self.desk.peek(|core| core.appetite());
-        self.pool.widen(read_ahead);
-        self.waits.set(InputWait::Memory);
-        let mut buffer = self.pool.take(size.min(room)).ok_or(End::Unwanted)?;
-        self.waits.set(InputWait::Source);
-        let (filled, ended) = self.fill(&mut buffer, *sent_at)?;
-        if filled > 0 {
-            let now = Instant::now();
-            self.pacing.took(now, filled);
-            *sent_at = Some(now);
-            let leg = Arc::new(self.pool.shrink(buffer, filled));
-            self.desk.tell(|core, now| core.session.input(now, leg));
-        }
-        if ended { Err(End::Whole) } else { Ok(()) }
     }
 
-    fn await_welcome(&self) -> Result<(), End> {
-        loop {
-            self.bell.clear();
-            if self.desk.has_met().ok_or(End::Unwanted)? {
-                return Ok(());
+    /// What was read becomes a leg.
+    fn cut(&mut self) {
+        let Some(Cutting { buffer, filled }) = self.cutting.take().filter(|cutting| cutting.filled > 0)
+        else {
+            return;
+        };
+        let now = Instant::now();
+        self.parts.pacing.took(now, filled);
+        self.cut_at = Some(now);
+        let leg = Arc::new(self.parts.pool.shrink(buffer, filled));
+        self.parts.desk.tell(|core, now| core.session.input(now, leg));
+    }
+}
+
+/// How far a leg has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    /// It can go.
+    Whole,
+    /// It is the last one.
+    Ended,
+    /// The source has nothing now, and the leg is empty.
+    Nothing,
+    /// Whether it can go is to be waited for.
+    Waits,
+}
+
+impl Ingest {
+    /// Memory for the next leg, as soon as it may be read.
+    fn begin(&mut self, waits: bool) -> Result<Option<Buffer>, End> {
+        let room = loop {
+            match self.pacing.step(Instant::now()) {
+                Step::Read(room) => break room,
+                Step::Wait(_) if !waits => return Ok(None),
+                Step::Wait(until) => {
+                    self.waits.set(InputWait::Pace);
+                    thread::sleep(until.saturating_duration_since(Instant::now()));
+                }
+                Step::End => return Err(End::Whole),
             }
-            self.await_bell()?;
+        };
+        if self.pacing.has_rate() {
+            if !waits {
+                return Ok(None);
+            }
+            self.await_hunger()?;
         }
+        let size = self.desk.peek(|core| core.leg_size()).min(room);
+        if let Some(buffer) = self.pool.try_take(size) {
+            self.waits.set(InputWait::Source);
+            return Ok(Some(buffer));
+        }
+        if !waits {
+            return Ok(None);
+        }
+        self.waits.set(InputWait::Memory);
+        let buffer = self.pool.take(size).ok_or(End::Unwanted)?;
+        self.waits.set(InputWait::Source);
+        Ok(Some(buffer))
     }
 
     /// Waits until all that was read has left: what is paced here must not gather in the buffer while the
@@ -136,46 +268,52 @@ impl Ingest {
             if self.desk.hunger().ok_or(End::Unwanted)? > Hunger::None {
                 return Ok(());
             }
-            self.await_bell()?;
+            wait(&[Interest::read(&self.bell)], None).map_err(|e| format!("cannot wait: {e}"))?;
         }
     }
 
-    fn await_bell(&self) -> Result<(), String> {
-        wait(&[Interest::read(&self.bell)], None).map(drop).map_err(|e| format!("cannot wait: {e}"))
-    }
-
-    /// Reads one leg; how many bytes, and whether the input has ended.
-    fn fill(&mut self, buffer: &mut Buffer, sent_at: Option<Instant>) -> Result<(usize, bool), End> {
-        let mut filled = 0;
-        while filled < buffer.size() {
-            if filled > 0 && !self.expects_more(sent_at)? {
-                return Ok((filled, false));
+    /// Reads into a leg until it can go.
+    fn fill(&mut self, cutting: &mut Cutting, cut_at: Option<Instant>, waits: bool) -> Result<Filled, End> {
+        while cutting.filled < cutting.buffer.size() {
+            if cutting.filled > 0 {
+                match self.expects_more(cut_at, waits)? {
+                    Some(true) => {}
+                    Some(false) => return Ok(Filled::Whole),
+                    None => return Ok(Filled::Waits),
+                }
             }
-            match self.source.read(&mut buffer.space()[filled..])? {
-                0 => return Ok((filled, true)),
-                n => filled += n,
+            match self.source.pull(&mut cutting.buffer.space()[cutting.filled..])? {
+                Some(0) => return Ok(Filled::Ended),
+                Some(n) => cutting.filled += n,
+                None if cutting.filled == 0 => return Ok(Filled::Nothing),
+                None => {}
             }
         }
-        Ok((filled, false))
+        Ok(Filled::Whole)
     }
 
-    /// With something read already: whether more should be read before it goes.
-    fn expects_more(&self, sent_at: Option<Instant>) -> Result<bool, End> {
+    /// With something read already: whether more should be read before it goes. None: that is to be waited for.
+    fn expects_more(&self, cut_at: Option<Instant>, waits: bool) -> Result<Option<bool>, End> {
         if !self.charmode {
-            return Ok(self.source.wait(None, Some(PAUSE))? == Waited::Input);
+            return Ok(Some(self.source.wait(None, Some(PAUSE))? == Waited::Input));
         }
         loop {
-            self.bell.clear();
+            if waits {
+                self.bell.clear();
+            }
             let until = match self.desk.hunger().ok_or(End::Unwanted)? {
-                Hunger::Idle => return Ok(false),
-                Hunger::Free => Some(JOIN.saturating_sub(sent_at.map_or(JOIN, |at| at.elapsed()))),
+                Hunger::Idle => return Ok(Some(false)),
+                Hunger::Free => Some(JOIN.saturating_sub(cut_at.map_or(JOIN, |at| at.elapsed()))),
                 Hunger::None => None,
             };
             if until.is_some_and(|time| time.is_zero()) {
-                return Ok(false);
+                return Ok(Some(false));
+            }
+            if !waits {
+                return Ok(None);
             }
             if self.source.wait(Some(&self.bell), until)? == Waited::Input {
-                return Ok(true);
+                return Ok(Some(true));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::proto::event::Event;
 use crate::proto::hello::{Features, Hello};
-use crate::proto::leg::Leg;
+use crate::proto::leg::{Leg, Payload};
 use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
@@ -19,6 +19,8 @@ pub trait Core {
     fn poll(&mut self) -> Option<Action>;
     /// Connections for which there is something to write.
     fn take_posted(&mut self) -> ConnectionSet;
+    /// What nobody needs any more, to be dropped without the lock.
+    fn take_freed(&mut self) -> Vec<Payload>;
     /// When the next tick is due.
     fn deadline(&self, now: Instant) -> Option<Instant>;
     /// How much the next leg of the input is wanted.
@@ -27,8 +29,8 @@ pub trait Core {
 
 /// Who hears what the desk has to tell the rest of the process. Called without any lock.
 pub trait Audience: Send + Sync {
-    /// The output has something to do, and slept.
-    fn rouse_output(&self);
+    /// The output has something to do, and slept. `here`: it may be done by this thread.
+    fn rouse_output(&self, here: bool);
     /// The input has waited for what is the case now.
     fn rouse_input(&self);
     /// Something happened.

@@ -52,6 +52,8 @@ struct State {
     /// Counts requests: the clock of the shelves.
     requests: u64,
     closed: bool,
+    /// Threads that wait for memory: without any, nobody need be told that some has come back, which costs a call.
+    waiting: usize,
 }
 
 /// Kept buffers of one size.
@@ -97,7 +99,9 @@ impl Pool {
                 self.shared.returned.notify_all();
                 return None;
             }
+            state.waiting += 1;
             state = self.shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
     }
 
@@ -325,8 +329,13 @@ impl fmt::Debug for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
-            self.home.lock().give_back(memory);
-            self.home.returned.notify_all();
+            let mut state = self.home.lock();
+            state.give_back(memory);
+            let waiting = state.waiting > 0;
+            drop(state);
+            if waiting {
+                self.home.returned.notify_all();
+            }
         }
     }
 }

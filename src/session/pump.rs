@@ -35,7 +35,7 @@ pub enum Stop {
 
 impl From<WireError> for Stop {
     fn from(error: WireError) -> Self {
-        Stop::Lost(LossReason::Breach(format!("sent {error}")))
+        Stop::Lost(LossReason::Breach(error.into()))
     }
 }
 

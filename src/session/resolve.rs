@@ -2,32 +2,68 @@
 //!
 //! Asks the system's resolver, so it may take as long as that does. Never connects or binds; remembers nothing.
 
+use crate::error::reason;
 use crate::plan::{Family, Host};
 use crate::sys::interface::index;
+use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType, getaddrinfo};
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use thiserror::Error;
+
+/// Why a host has no address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum NotResolved {
+    /// There is none: the resolver knows, or there is no such interface.
+    #[error("{0}")]
+    Unknown(String),
+    /// The resolver gives no answer for now.
+    #[error("{0}")]
+    Unanswered(String),
+}
 
 /// The addresses of a host, in the resolver's order; at least one. Those of another family are left out.
 ///
 /// # Errors
-/// The resolver's; in words where the name has no address of the family, or there is no such interface.
-pub fn resolve(host: &Host, port: u16) -> io::Result<Vec<SocketAddr>> {
+/// What the resolver says; in words where the name has no address of the family, or there is no such interface.
+pub fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, NotResolved> {
     match host {
         Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
         Host::Scoped { address, interface } => {
-            let scope = interface.parse().or_else(|_| index(interface))?;
+            let scope = interface.parse().or_else(|_| index(interface));
+            let scope = scope.map_err(|error| NotResolved::Unknown(error.to_string()))?;
             Ok(vec![SocketAddrV6::new(*address, port, 0, scope).into()])
         }
         Host::Name { name, family } => {
-            let found = (name.as_str(), port).to_socket_addrs()?;
-            let found: Vec<SocketAddr> = found.filter(|address| family.has(address.ip())).collect();
-            if found.is_empty() {
-                Err(io::Error::new(io::ErrorKind::NotFound, none(*family)))
-            } else {
-                Ok(found)
-            }
+            let mut found = look_up(name, port)?;
+            found.retain(|address| family.has(address.ip()));
+            if found.is_empty() { Err(NotResolved::Unknown(none(*family).into())) } else { Ok(found) }
         }
     }
+}
+
+/// Every address of a name.
+fn look_up(name: &str, port: u16) -> Result<Vec<SocketAddr>, NotResolved> {
+    let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..Default::default() };
+    let answer = getaddrinfo(Some(name), None, Some(hints)).map_err(|error| {
+        let kind = error.kind();
+        let why = reason(&io::Error::from(error));
+        let why = why.strip_prefix("failed to lookup address information: ").unwrap_or(&why).to_owned();
+        match kind {
+            // no server that answers, or a resolver that could not even ask
+            LookupErrorKind::Again | LookupErrorKind::System | LookupErrorKind::Memory => {
+                NotResolved::Unanswered(why)
+            }
+            _ => NotResolved::Unknown(why),
+        }
+    })?;
+    // an address of a family that is not IP is of no use here
+    let addresses = answer.map_while(Result::ok).map(|found| found.sockaddr);
+    Ok(addresses.map(|address| with_port(address, port)).collect())
+}
+
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
 }
 
 fn none(family: Family) -> &'static str {
@@ -73,7 +109,14 @@ mod tests {
             assert_eq!(shown(&found[0]), format!("fe80::1%{number}"));
         }
         let error = resolve(&scoped("wlan99"), 7).unwrap_err();
-        assert_eq!(error.to_string(), "wlan99 is not a network interface of this host");
+        assert_eq!(error, NotResolved::Unknown("wlan99 is not a network interface of this host".into()));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_unknown_without_asking_anybody() {
+        // a label has 63 characters at most
+        let error = resolve(&name(&"x".repeat(64), Family::Any), 7).unwrap_err();
+        assert!(matches!(error, NotResolved::Unknown(_)), "{error:?}");
     }
 
     #[test]
@@ -86,6 +129,7 @@ mod tests {
                 Err(error) => assert!(error.to_string().starts_with("it has no IPv"), "{error}"),
             }
         }
-        assert!(!resolve(&name("localhost", Family::Any), 7).unwrap().is_empty());
+        let found = resolve(&name("localhost", Family::Any), 7).unwrap();
+        assert!(!found.is_empty() && found.iter().all(|address| address.port() == 7), "{found:?}");
     }
 }

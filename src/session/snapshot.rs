@@ -3,11 +3,12 @@
 use super::connection::{Seat, SessionDesk};
 use super::core::SessionCore;
 use super::pool::Pool;
-use crate::proto::links::WorkerState;
 use crate::proto::outcome::{Outcome, Status};
-use crate::proto::reception::SlotStats;
+use crate::proto::sender::Progress;
+use crate::proto::session::{Brought, Given, Inbound, Outbound, Session, Whereabouts};
 use crate::proto::way::Way;
 use crate::report::{Connection, Detail, Link, Phase, Side, Snapshot, State, Waited};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,135 +40,152 @@ fn phase(outcome: Option<&Outcome>, met: bool, closing: bool) -> Phase {
     }
 }
 
+/// Where a connection is, as a report shows it.
+fn state(session: &Session, connection: usize) -> (State, Option<usize>) {
+    match session.whereabouts(connection) {
+        Whereabouts::Down => (State::Down, None),
+        Whereabouts::Dialling(link) => (State::Dialling, Some(link)),
+        Whereabouts::Up(link) => (State::Up, Some(link)),
+        Whereabouts::Leaving(link) => (State::Leaving, Some(link)),
+    }
+}
+
 impl SessionCore {
+    // ---- the stream that goes out ---------------------------------------------------------------------
+
     fn snapshot_out(&mut self, now: Instant, held: u64) -> Snapshot {
+        let (links, connections) = (self.links_out(now), self.connections_out(now));
         let delivered = self.delivered(Way::Out);
-        let Some(sending) = self.session.sending() else {
-            unreachable!("only asked of a stream that there is")
-        };
-        let (stats, links) = (sending.stats(), sending.links());
-        let (read, sent, _) = sending.sender().bytes();
+        let losses = self.session.losses();
+        let last_loss = losses.last.as_ref().map(|(link, why)| format!("{}: {why}", self.link_name(*link)));
+        let sending = self.outbound();
+        let (closing, detail) = (sending.awaits_verdict(), detail_out(sending));
         let meters = &mut self.meters[Way::Out as usize];
-        let name = |link: usize| match (self.names.get(link), self.addresses.get(&link)) {
-            (Some(name), _) => name.clone(),
-            (None, Some(address)) => format!("from {address}"),
-            (None, None) => String::new(),
-        };
-        let known: Vec<usize> = if self.names.is_empty() {
-            self.addresses.keys().copied().collect()
-        } else {
-            (0..self.names.len()).collect()
-        };
-        let all_links = known.into_iter().map(|index| Link {
-            name: name(index),
-            index,
-            up: links.connections_on(index),
-            rate: meters.link_rate(now, index),
-            trouble: if links.connections_on(index) > 0 {
-                String::new()
-            } else {
-                links.trouble(index).into()
-            },
-        });
-        let all_links = all_links.collect();
-        let connection = |number| {
-            let (state, link) = match links.state(number) {
-                WorkerState::Resting(_) => (State::Down, None),
-                WorkerState::Dialling(link) => (State::Dialling, Some(link)),
-                WorkerState::Up(link) => (State::Up, Some(link)),
-                WorkerState::Leaving(link) => (State::Leaving, Some(link)),
-            };
-            let line = sending.line_stats(number);
-            let rate = meters.connection_rate(now, number);
-            Connection { number, link, state, leg: line.leg, bytes: line.bytes, rate, kernel: None }
-        };
-        // the far end's connections are shown once they have been there
-        let seen = |number: &usize| {
-            !self.names.is_empty()
-                || !matches!(links.state(*number), WorkerState::Resting(_))
-                || sending.line_stats(*number).legs > 0
-        };
-        let connections = (0..sending.connections()).filter(seen).map(connection).collect();
-        let detail = Detail::Tx {
-            read,
-            sent,
-            again: (stats.sender.legs_again, stats.sender.bytes_again),
-            rescues: stats.sender.rescues,
-            damaged: stats.sender.damaged,
-        };
         Snapshot {
             side: Side::Tx,
-            phase: phase(self.session.outcome(Way::Out), meters.has_met(), sending.awaits_verdict()),
+            phase: phase(self.session.outcome(Way::Out), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
             delivered,
-            connections,
-            links: all_links,
             rate: meters.rate(now),
             held,
             buffer: self.buffer,
             detail,
             waited: meters.waited(now),
-            lost: stats.connections_lost,
-            last_loss: stats.last_loss.map(|(link, why)| format!("{}: {why}", name(link))),
+            lost: losses.count,
+            last_loss,
+            links,
+            connections,
         }
     }
 
-    fn snapshot_in(&mut self, now: Instant, held: u64, buffer: u64) -> Snapshot {
-        let delivered = self.delivered(Way::In);
-        let waited = self.waited_in(now);
-        let Some(receiving) = self.session.receiving() else {
+    fn outbound(&self) -> &Outbound {
+        let Some(sending) = self.session.sending() else {
             unreachable!("only asked of a stream that there is")
         };
-        let meters = &mut self.meters[Way::In as usize];
-        let (slots, receiver) = (receiving.slots(), receiving.receiver());
-        let (ahead, ahead_bytes) = receiver.map_or((0, 0), |r| r.ahead());
-        let connection = |(number, slot): (usize, &SlotStats)| Connection {
-            number,
-            link: Some(slot.link.into()),
-            state: if slot.up { State::Up } else { State::Down },
-            leg: self.brought[number],
-            bytes: slot.bytes,
-            rate: meters.connection_rate(now, number),
-            kernel: None,
+        sending
+    }
+
+    /// The links that the user named; at the far end those that have brought connections.
+    fn links_out(&mut self, now: Instant) -> Vec<Link> {
+        let known: Vec<usize> = if self.names.is_empty() {
+            self.addresses.keys().copied().collect()
+        } else {
+            (0..self.names.len()).collect()
         };
-        let known = slots.iter().enumerate().filter(|(_, slot)| slot.up || slot.legs > 0);
-        let connections = known.map(connection).collect();
-        let way = if self.names.is_empty() { "from" } else { "to" };
-        let links = self.addresses.iter().map(|(&index, address)| Link {
-            name: format!("{way} {address}"),
-            index,
-            up: slots.iter().filter(|slot| slot.up && usize::from(slot.link) == index).count(),
-            rate: meters.link_rate(now, index),
-            trouble: String::new(),
-        });
-        let links = links.collect();
+        let link = |index| {
+            let up = self.session.connections_on(index) > 0;
+            let trouble = if up { String::new() } else { self.session.trouble(index).into() };
+            self.link(now, Way::Out, index, self.link_name(index), trouble)
+        };
+        known.into_iter().map(link).collect()
+    }
+
+    fn link_name(&self, link: usize) -> String {
+        match (self.names.get(link), self.addresses.get(&link)) {
+            (Some(name), _) => name.clone(),
+            (None, Some(address)) => format!("from {address}"),
+            (None, None) => String::new(),
+        }
+    }
+
+    /// The far end's connections are shown once they have been there.
+    fn connections_out(&mut self, now: Instant) -> Vec<Connection> {
+        let dials = !self.names.is_empty();
+        let mut connections = Vec::new();
+        for number in 0..self.session.connections() {
+            let Given { bytes, legs, leg } = self.outbound().given(number);
+            if dials || legs > 0 || self.session.whereabouts(number) != Whereabouts::Down {
+                connections.push(self.connection(now, Way::Out, number, bytes, leg));
+            }
+        }
+        connections
+    }
+
+    // ---- the stream that comes in ---------------------------------------------------------------------
+
+    fn snapshot_in(&mut self, now: Instant, held: u64, buffer: u64) -> Snapshot {
+        let (links, connections) = (self.links_in(now), self.connections_in(now));
+        let (delivered, waited) = (self.delivered(Way::In), self.waited_in(now));
+        let closing = self.inbound().receiver().is_some_and(|receiver| receiver.whole().is_some());
+        let detail = self.detail_in();
+        let meters = &mut self.meters[Way::In as usize];
         Snapshot {
             side: Side::Rx,
-            phase: phase(
-                self.session.outcome(Way::In),
-                meters.has_met(),
-                receiver.is_some_and(|r| r.whole().is_some()),
-            ),
+            phase: phase(self.session.outcome(Way::In), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
             delivered,
             rate: meters.rate(now),
             held,
             buffer,
-            detail: Detail::Rx {
-                received: receiver.map_or(0, |r| r.received_bytes()),
-                next: receiving.position().next,
-                ahead: (ahead as u64, ahead_bytes),
-                copies: self.session.again() + receiver.map_or(0, |r| r.duplicates()),
-                blocked: self.blocked.for_how_long(Instant::now()),
-            },
+            detail,
             waited,
-            lost: receiving.connections_lost(),
+            lost: self.session.losses().count,
             last_loss: self.last_loss.clone(),
             links,
             connections,
         }
+    }
+
+    fn inbound(&self) -> &Inbound {
+        let Some(receiving) = self.session.receiving() else {
+            unreachable!("only asked of a stream that there is")
+        };
+        receiving
+    }
+
+    fn detail_in(&self) -> Detail {
+        let receiver = self.inbound().receiver();
+        let ahead = receiver.map(|receiver| receiver.ahead()).unwrap_or_default();
+        Detail::Rx {
+            received: receiver.map_or(0, |receiver| receiver.received_bytes()),
+            next: self.inbound().position().next,
+            ahead: (ahead.legs, ahead.bytes),
+            copies: self.session.again() + receiver.map_or(0, |receiver| receiver.duplicates()),
+            blocked: self.blocked.for_how_long(Instant::now()),
+        }
+    }
+
+    /// Where connections have come from, or gone to.
+    fn links_in(&mut self, now: Instant) -> Vec<Link> {
+        let way = if self.names.is_empty() { "from" } else { "to" };
+        let name = |(index, address): (&usize, &IpAddr)| (*index, format!("{way} {address}"));
+        let named: Vec<_> = self.addresses.iter().map(name).collect();
+        let link = |(index, name)| self.link(now, Way::In, index, name, String::new());
+        named.into_iter().map(link).collect()
+    }
+
+    /// Connections are shown once they have been there.
+    fn connections_in(&mut self, now: Instant) -> Vec<Connection> {
+        let mut connections = Vec::new();
+        for number in 0..self.session.connections() {
+            let Brought { legs, bytes } = self.inbound().brought(number);
+            if legs > 0 || self.session.link_of(number).is_some() {
+                connections.push(self.connection(now, Way::In, number, bytes, self.brought[number]));
+            }
+        }
+        connections
     }
 
     /// The output's waiting is measured where it happens; all other time is the network's, or the input's.
@@ -175,5 +193,36 @@ impl SessionCore {
         let all: Duration = self.meters[Way::In as usize].waited(now).network;
         let output = self.blocked.total(Instant::now()).min(all);
         Waited { network: all - output, output, ..Waited::default() }
+    }
+    // ---- either ---------------------------------------------------------------------------------------
+
+    fn link(&mut self, now: Instant, way: Way, index: usize, name: String, trouble: String) -> Link {
+        let rate = self.meters[way as usize].link_rate(now, index);
+        Link { name, index, up: self.session.connections_on(index), rate, trouble }
+    }
+
+    fn connection(
+        &mut self,
+        now: Instant,
+        way: Way,
+        number: usize,
+        bytes: u64,
+        leg: Option<u64>,
+    ) -> Connection {
+        let (state, link) = state(&self.session, number);
+        let rate = self.meters[way as usize].connection_rate(now, number);
+        Connection { number, link, state, leg, bytes, rate, kernel: None }
+    }
+}
+
+fn detail_out(sending: &Outbound) -> Detail {
+    let stats = sending.sender().stats();
+    let Progress { pushed: read, sent, .. } = sending.sender().progress();
+    Detail::Tx {
+        read,
+        sent,
+        again: (stats.legs_again, stats.bytes_again),
+        rescues: stats.rescues,
+        damaged: stats.damaged,
     }
 }

@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{Pid, Signal, WaitOptions};
-use rustix::process::{kill_process_group, setsid, test_kill_process_group, waitpid};
+use rustix::process::{kill_process, kill_process_group, setsid, test_kill_process_group, waitpid};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -161,7 +161,9 @@ fn is_dismissed(ear: BorrowedFd<'_>) -> bool {
 
 /// Ends the command's group; returns when nobody reads its stdin any more.
 fn end(command: Pid, stdin: BorrowedFd<'_>) {
-    // whom a signal does not reach is waited for all the same
+    // Whom a signal does not reach is waited for all the same. The shell goes first: the kernel signals the processes of
+    // a group one after another, and a shell that saw its child die before would go on with its next command.
+    let _ = kill_process(command, Signal::TERM);
     let _ = kill_process_group(command, Signal::TERM);
     // one that is stopped ends as well
     let _ = kill_process_group(command, Signal::CONT);
@@ -170,6 +172,7 @@ fn end(command: Pid, stdin: BorrowedFd<'_>) {
         left -= STEP_MS;
         pause(STEP_MS);
     }
+    let _ = kill_process(command, Signal::KILL);
     let _ = kill_process_group(command, Signal::KILL);
     while !has_no_reader(stdin) {}
 }
@@ -264,7 +267,9 @@ mod tests {
         die(guard, writer);
         assert!(is_ended(&mut child, libc::SIGTERM));
         assert!(waitpid(Some(id), WaitOptions::NOHANG).unwrap().is_none(), "it stays");
-        kill_process_group(escaped, Signal::KILL).unwrap();
+        // the shell first, or it would go on when it saw the other one die
+        kill_process(escaped, Signal::KILL).unwrap();
+        let _ = kill_process_group(escaped, Signal::KILL);
         assert_eq!(rest(&mut child), "");
         waitpid(Some(id), WaitOptions::empty()).unwrap();
     }

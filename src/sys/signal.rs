@@ -52,6 +52,8 @@ pub fn kill(pid: u32, signo: i32) -> io::Result<()> {
 /// Errors: `ESRCH` where there is no such group, `EPERM`, `EINVAL` for a number that is no signal or process.
 pub fn kill_group(pid: u32, signo: i32) -> io::Result<()> {
     let (pid, signal) = checked(pid, signo)?;
+    // the leader first, if it is still there: a shell that saw its child die before would go on with its next command
+    let _ = kill_process(pid, signal);
     Ok(kill_process_group(pid, signal)?)
 }
 

@@ -1,11 +1,12 @@
 //! Commands at either end: `exec`, and what its exit status is worth.
 
-use super::{assert_same, both};
+use super::{assert_same, both, signal_set};
 use crate::util::relay::Relay;
-use crate::util::{Rx, Signal, pattern, send, tx};
+use crate::util::{Process, Rx, Signal, pattern, send, shell, tx, until};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
+use std::process::{ChildStdin, Stdio};
 
 const KILL: i32 = 9;
 const INT: i32 = 2;
@@ -16,6 +17,14 @@ const MUCH: usize = 24 << 20;
 
 fn path(dir: &tempfile::TempDir, name: &str) -> String {
     dir.path().join(name).to_str().unwrap().to_owned()
+}
+
+/// A sender that has sent one byte, and whose input goes on.
+fn begun(port: u16) -> (Process, ChildStdin) {
+    let tx = tx(port, &[]);
+    let mut stdin = tx.stdin();
+    stdin.write_all(b"x").unwrap();
+    (tx, stdin)
 }
 
 // ---- commands that take ---------------------------------------------------------------------------------
@@ -78,9 +87,7 @@ fn a_command_that_takes_exactly_everything_succeeds() {
 #[test]
 fn a_command_that_exits_in_a_pause_is_noticed() {
     let rx = Rx::keeping(&["exec", "head -c 1 >/dev/null; exit 7"]);
-    let tx = tx(rx.port, &[]);
-    let mut stdin = tx.stdin();
-    stdin.write_all(b"x").unwrap();
+    let (tx, stdin) = begun(rx.port);
     both(&rx.finish(), &tx.finish(), 5, "exited 7");
     drop(stdin);
 }
@@ -92,9 +99,7 @@ fn a_pipeline_is_ended_as_a_whole_and_its_stdin_not_closed_before() {
     // neither is told the end of the stream, so neither commits
     for ignores in ["", "trap '' TERM; "] {
         let rx = Rx::keeping(&["exec", &format!("{ignores}cat | (cat >/dev/null; touch {committed})")]);
-        let tx = tx(rx.port, &[]);
-        let mut stdin = tx.stdin();
-        stdin.write_all(b"x").unwrap();
+        let (tx, _stdin) = begun(rx.port);
         rx.await_command("cat");
         tx.signal(Signal::TERM);
         let tx = tx.finish();
@@ -111,9 +116,7 @@ fn a_pipeline_is_ended_as_a_whole_and_its_stdin_not_closed_before() {
 fn the_command_ends_with_a_receiver_that_is_interrupted() {
     for (command, twice) in [("cat | cat", false), ("trap '' TERM; cat | cat", true)] {
         let rx = Rx::keeping(&["exec", command]);
-        let tx = tx(rx.port, &[]);
-        let mut stdin = tx.stdin();
-        stdin.write_all(b"x").unwrap();
+        let (tx, _stdin) = begun(rx.port);
         rx.await_command("cat");
         rx.signal(Signal::INT);
         if twice {
@@ -130,14 +133,56 @@ fn the_command_ends_with_a_receiver_that_is_interrupted() {
 #[test]
 fn a_command_does_not_outlive_a_receiver_that_was_killed() {
     let rx = Rx::keeping(&["exec", "exec sleep 1000"]);
-    let tx = tx(rx.port, &[]);
-    let mut stdin = tx.stdin();
-    stdin.write_all(b"x").unwrap();
+    let (tx, _stdin) = begun(rx.port);
     rx.await_command("sleep");
     rx.signal(Signal::KILL);
     assert_eq!(rx.finish().signal(), Some(KILL));
     tx.signal(Signal::KILL);
     tx.finish();
+}
+
+#[test]
+fn a_command_never_takes_the_death_of_its_receiver_for_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let committed = path(&dir, "committed");
+    for command in ["cat >/dev/null && touch $C", "trap '' TERM; cat | (cat >/dev/null; touch $C)"].repeat(3)
+    {
+        let rx = Rx::keeping(&["exec", &command.replace("$C", &committed)]);
+        let (_tx, _stdin) = begun(rx.port);
+        rx.await_command("cat");
+        rx.signal(Signal::KILL);
+        // this waits for all who have its stderr, the commands among them
+        assert_eq!(rx.finish().signal(), Some(KILL));
+        assert!(!Path::new(&committed).exists(), "{command}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_guard_of_a_commands_stdin_ends_with_it() {
+    for (command, code) in [("cat", 0), ("cat; exit 3", 5)] {
+        let rx = Rx::keeping(&["exec", command]);
+        let (tx, stdin) = begun(rx.port);
+        let guard = until("the guard", || child_called(rx.pid(), "stdin-guard"));
+        drop(stdin);
+        let (tx, rx) = (tx.finish(), rx.finish());
+        assert_eq!((rx.code(), tx.code()), (code, code), "{rx:?} {tx:?}");
+        assert!(!Path::new(&format!("/proc/{guard}")).exists(), "{guard}");
+    }
+}
+
+/// The child of this process that has this name.
+#[cfg(target_os = "linux")]
+fn child_called(parent: u32, name: &str) -> Option<u32> {
+    let stats = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let mut stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+    stats.find_map(|stat| {
+        // pid (name) state ppid
+        let (id, rest) = stat.split_once(" (")?;
+        let (called, rest) = rest.rsplit_once(") ")?;
+        let is_it = called == name && rest.split_whitespace().nth(1) == Some(&parent.to_string());
+        is_it.then(|| id.parse().ok()).flatten()
+    })
 }
 
 // ---- commands that give ---------------------------------------------------------------------------------
@@ -233,4 +278,37 @@ fn a_receiver_started_anew_never_sees_the_rest_of_a_stream() {
     assert_eq!((whole.code(), new.code(), new.text()), (0, 0, "whole"), "{new:?}");
     assert_eq!(fs::read_to_string(&started).unwrap(), "once\n");
     assert_eq!(new.stderr.matches(words).count(), 1, "{new:?}");
+}
+
+// ---- whatever the command -------------------------------------------------------------------------------
+
+const NO_SHELL: [&str; 2] = ["cannot run sh for exec \"zfs ", ": no such file or directory"];
+
+#[test]
+fn a_shell_that_rx_misses_is_named_at_both_ends() {
+    let mut line = shell("PATH=/none; exec $MP rx 0 exec 'zfs recv x'");
+    let rx = Rx::spawn(line.stdin(Stdio::null()).stdout(Stdio::null()));
+    let tx = send(rx.port, &[], b"x");
+    let rx = rx.finish();
+    NO_SHELL.iter().for_each(|words| both(&rx, &tx, 5, words));
+}
+
+#[test]
+fn a_shell_that_tx_misses_is_named_at_both_ends() {
+    let rx = Rx::keeping(&[]);
+    let line = format!("PATH=/none; exec $MP tx 127.0.0.1 {} exec 'zfs send x'", rx.port);
+    let tx = Process::spawn(shell(&line).stdin(Stdio::null())).finish();
+    let rx = rx.finish();
+    NO_SHELL.iter().for_each(|words| both(&rx, &tx, 4, words));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_ends_by_the_limit_of_a_files_size_as_ever() {
+    const XFSZ: u64 = 25;
+    let rx = Rx::keeping(&["exec", "grep ^SigIgn /proc/self/status; cat >/dev/null"]);
+    let tx = send(rx.port, &[], b"x");
+    let rx = rx.finish();
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{rx:?} {tx:?}");
+    assert_eq!(signal_set(rx.text(), "SigIgn") & 1 << (XFSZ - 1), 0, "{rx:?}");
 }

@@ -169,7 +169,7 @@ fn a_process_that_was_stopped_goes_on() {
         pair.d.feed(30_000_000);
         pair.l.feed(30_000_000);
         at_l.await_bytes(1_000_000);
-        let (stopped, other) = if at_d { (&pair.d, &*pair.l) } else { (&*pair.l, &pair.d) };
+        let (stopped, other) = sides(&pair, at_d);
         stopped.signal(Signal::STOP);
         other.expect("lost (silent)");
         stopped.signal(Signal::CONT);
@@ -210,7 +210,7 @@ fn a_slow_output_holds_up_its_own_stream_alone() {
 fn an_output_that_fails_ends_its_own_stream() {
     side_by_side([true, false], |at_d| {
         let pair = Duplex::start(&[], &["threads", "2"]);
-        let (fails, goes_on) = if at_d { (&pair.d, &*pair.l) } else { (&*pair.l, &pair.d) };
+        let (fails, goes_on) = sides(&pair, at_d);
         drop(fails.stdout());
         let output = goes_on.collect();
         let mut input = fails.stdin();
@@ -244,7 +244,7 @@ fn a_signal_ends_both_ends_and_both_streams() {
         let mut input = pair.l.stdin();
         feed(&mut input, 0, 100_000).unwrap();
         at_d_out.await_bytes(100_000);
-        let (told, other) = if at_d { (&pair.d, &*pair.l) } else { (&*pair.l, &pair.d) };
+        let (told, other) = sides(&pair, at_d);
         told.signal(Signal::TERM);
         let (status, said) = other.end();
         assert_eq!(status, Some(1), "{other}");
@@ -263,11 +263,7 @@ fn an_end_that_is_killed_is_missed() {
         // one stream has begun, and it is not the one whose direction owns the connections
         feed(&mut input, 0, 100_000).unwrap();
         at_d_out.await_bytes(100_000);
-        let (killed, other) = if at_d { (&pair.d, &*pair.l) } else { (&*pair.l, &pair.d) };
-        killed.signal(Signal::KILL);
-        let (status, said) = other.end();
-        assert_eq!(status, Some(1), "{other}");
-        assert_eq!(said.matches("no connection").count(), 1, "{said}");
+        assert_missed(&pair, at_d);
     });
 }
 
@@ -279,12 +275,23 @@ fn an_end_that_is_killed_when_one_stream_is_over_is_missed() {
         let _input = pair.l.stdin();
         pair.d.feed(1000);
         assert_eq!(at_l.join(), 1000);
-        let (killed, other) = if at_d { (&pair.d, &*pair.l) } else { (&*pair.l, &pair.d) };
-        killed.signal(Signal::KILL);
-        let (status, said) = other.end();
-        assert_eq!(status, Some(1), "{other}");
-        assert_eq!(said.matches("no connection").count(), 1, "{said}");
+        assert_missed(&pair, at_d);
     });
+}
+
+/// One end is killed; the other one says, once, that nobody comes any more.
+#[track_caller]
+fn assert_missed(pair: &Duplex, at_d: bool) {
+    let (killed, other) = sides(pair, at_d);
+    killed.signal(Signal::KILL);
+    let (status, said) = other.end();
+    assert_eq!(status, Some(1), "{other}");
+    assert_eq!(said.matches("no connection").count(), 1, "{said}");
+}
+
+/// One end, the one that dials or the one that listens, and the other.
+fn sides(pair: &Duplex, at_d: bool) -> (&Process, &Process) {
+    if at_d { (&pair.d, &pair.l) } else { (&pair.l, &pair.d) }
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! Real processes on loopback: what a user sees, and what a peer, a network or the kernel may do to it.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 
 #[path = "../util/mod.rs"]
 mod util;
@@ -35,4 +37,10 @@ fn both(rx: &util::Ended, tx: &util::Ended, code: i32, said: &str) {
 fn assert_same(found: &[u8], right: &[u8]) {
     let differs = found.iter().zip(right).position(|(a, b)| a != b);
     assert_eq!((found.len(), differs), (right.len(), None));
+}
+
+/// Of a process's status file in `/proc`, the set of signals of this name.
+fn signal_set(status: &str, name: &str) -> u64 {
+    let set = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    u64::from_str_radix(set.trim_start_matches(':').trim(), 16).unwrap()
 }

@@ -1,14 +1,15 @@
 //! Whatever happens to the two processes: the bytes come out right, or the other one says why not.
 
-use super::MIB;
+use super::{MIB, both};
 use crate::util::relay::{Relay, There};
 use crate::util::{
-    Process, Rx, Signal, assert_complete, carry, check, feed, free_port, side_by_side, skip, tx, tx_over,
-    until_still,
+    Process, Rx, Signal, assert_complete, carry, check, feed, free_port, server, shell, side_by_side, skip,
+    tx, tx_over, until_still,
 };
 use millipede::sys::signal::ignored_at_start;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long the fault itself lasts: no wait for something to happen.
@@ -106,6 +107,20 @@ fn nobody_listens_and_patience_ends() {
     assert!(said.contains("connection refused"), "{said}");
 }
 
+/// A forwarded port accepts, and ends or resets the connection when it finds nobody.
+#[test]
+fn a_port_that_accepts_for_nobody_is_told_from_one_that_refuses() {
+    let ends = server(|mut stream| {
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let resets = Relay::to_nobody();
+    for port in [ends, resets.port] {
+        let (code, said) = tx(port, &["patience", "1"]).end();
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("accepted, then closed: no receiver behind it?"), "{said}");
+    }
+}
+
 /// The output is a prefix, and the receiver knows at once that it is no more than that.
 #[test]
 fn the_sender_is_ended_by_a_signal() {
@@ -180,4 +195,48 @@ fn what_came_before_a_cut_is_a_prefix() {
     output.read_to_end(&mut rest).unwrap();
     check(first.len() as u64, &rest);
     assert_eq!((tx.wait().code(), rx.wait().code()), (Some(1), Some(1)), "{tx}\n{rx}");
+}
+
+// ---- what the host does not give ----------------------------------------------------------------------
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_host_without_dev_null_carries_streams_as_well() {
+    let without = "mount -t tmpfs none /dev && ! test -e /dev/null";
+    let possible = Command::new("unshare").args(["-rm", "sh", "-c", without]).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        return skip("needs user namespaces with mounts: unshare -rm");
+    }
+    let bare = |line: &str| shell(&format!("exec unshare -rm sh -c '{without} && exec $MP {line}'"));
+    let rx = Rx::spawn(bare("rx 0").stdin(Stdio::null()).stdout(Stdio::piped()));
+    let tx = Process::spawn(bare(&format!("tx 127.0.0.1 {}", rx.port)).stdin(Stdio::piped()));
+    carry(&rx, &tx, 5);
+}
+
+/// The program may not have more addresses than this, in KiB; of what it is asked to hold, less fits.
+#[cfg(target_os = "linux")]
+const FEW_ADDRESSES: &str = "ulimit -v 200000; exec $MP";
+
+#[cfg(target_os = "linux")]
+const REFUSED_MEMORY: &str = "out of memory: the kernel gives no more";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_refused_to_the_receiver_ends_both_in_words() {
+    let line = format!("{FEW_ADDRESSES} rx 0 buffer 1G exec 'sleep 1000'");
+    let rx = Rx::spawn(shell(&line).stdin(Stdio::null()));
+    let tx = tx(rx.port, &["exec", "yes"]);
+    // before its input may end
+    tx.expect(REFUSED_MEMORY);
+    both(&rx.finish(), &tx.finish(), 1, REFUSED_MEMORY);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_refused_to_the_sender_ends_both_in_words() {
+    let rx = Rx::start(&["buffer", "1G", "exec", "sleep 1000"]);
+    let line = format!("{FEW_ADDRESSES} tx 127.0.0.1 {} buffer 1G exec yes", rx.port);
+    let tx = Process::spawn(shell(&line).stdin(Stdio::null()));
+    tx.expect(REFUSED_MEMORY);
+    both(&rx.finish(), &tx.finish(), 1, REFUSED_MEMORY);
 }

@@ -1,5 +1,6 @@
 //! Signals to either end, to both, and to whoever started them.
 
+use super::signal_set;
 use crate::util::{MILLIPEDE, Process, Rx, Signal, has, pattern, send, shell, skip, tx, until};
 use rustix::process::{Pid, kill_process};
 use std::fs;
@@ -11,6 +12,8 @@ use std::process::{Command, Stdio};
 const HUP: i32 = 1;
 const INT: i32 = 2;
 const TERM: i32 = 15;
+const USR1: i32 = 10;
+const USR2: i32 = 12;
 
 /// How often what is a race by nature is tried here; it was tried 200 times when it was written.
 const TIMES: usize = 10;
@@ -103,8 +106,7 @@ fn the_report_signals_never_end_it() {
     // from its first lines on, which are before any of its own
     until("handlers of the report signals", || {
         let status = fs::read_to_string(format!("/proc/{}/status", tx.pid())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
-        (u64::from_str_radix(caught, 16).unwrap() & 0xa00 == 0xa00).then_some(())
+        (signal_set(&status, "SigCgt") & 0xa00 == 0xa00).then_some(())
     });
     let mut stdin = tx.stdin();
     for _ in 0..20 {
@@ -117,6 +119,30 @@ fn the_report_signals_never_end_it() {
     drop(stdin);
     let (tx, rx) = (tx.finish(), rx.finish());
     assert_eq!((rx.code(), tx.code(), rx.stdout.len()), (0, 0, 2_000_000), "{rx:?} {tx:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_thread_hears_signals_and_commands_begin_without_that() {
+    let asking = [HUP, INT, TERM, USR1, USR2].iter().fold(0, |set, signo| set | 1 << (signo - 1));
+    let rx = Rx::keeping(&["exec", "grep ^Sig /proc/self/status; cat >/dev/null"]);
+    let tx = tx(rx.port, &["verbose", "2"]);
+    tx.expect("is up");
+    for process in [&*rx, &tx] {
+        until("one thread that hears signals", || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", process.pid())).unwrap();
+            let statuses =
+                tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("status")).ok());
+            let blocked = statuses.map(|status| signal_set(&status, "SigBlk") & asking).collect::<Vec<_>>();
+            let others = blocked.iter().filter(|set| **set == asking).count();
+            (blocked.contains(&0) && others + 1 == blocked.len()).then_some(())
+        });
+    }
+    tx.stdin().write_all(b"x").unwrap();
+    let (tx, rx) = (tx.finish(), rx.finish());
+    assert_eq!((rx.code(), tx.code()), (0, 0), "{rx:?} {tx:?}");
+    let [blocked, ignored] = ["SigBlk", "SigIgn"].map(|name| signal_set(rx.text(), name));
+    assert_eq!((blocked & asking, ignored & asking), (0, 0), "{rx:?}");
 }
 
 #[test]

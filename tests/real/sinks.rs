@@ -127,3 +127,12 @@ fn an_unreadable_input_is_a_failure() {
     let tx = Process::spawn(&mut shell("exec $MP tx 127.0.0.1 9 </")).finish();
     assert_eq!((tx.code(), tx.stderr.contains("cannot read stdin: is a directory")), (4, true), "{tx:?}");
 }
+
+#[test]
+fn an_output_beyond_the_limit_of_a_files_size_is_an_output_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = format!("ulimit -f 100; exec $MP rx 0 > {}", dir.path().join("out").display());
+    let rx = Rx::spawn(shell(&line).stdin(Stdio::null()));
+    let tx = send(rx.port, &[], &pattern(0, 1 << 20));
+    both(&rx.finish(), &tx, 5, "cannot write to stdout: file too large");
+}

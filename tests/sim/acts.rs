@@ -17,6 +17,8 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(10);
 /// Before anything has been received, attempts to connect may take 30 s, and TCP's own pauses grow.
 const GRACE_UNBEGUN: Duration = Duration::from_secs(40);
+/// How long a connection may be silent, beyond its round trips.
+const SILENCE: Duration = Duration::from_secs(3);
 /// The receiver repeats its last word for as long as this if the sender's "bye" is lost.
 const LINGER: Duration = Duration::from_secs(62);
 /// Patience that is over in some runs.
@@ -47,7 +49,9 @@ pub fn play(seed: u64, kind: Kind, mutation: Mutation) -> Result<u64, String> {
     let begun = !world.is_judged();
     let time = heal(&mut rng, &mut world);
     world.run(time, World::senders_know).and_then(|_| judge(&world, time, begun))?;
-    world.run(LINGER, World::both_over)?;
+    // with two streams the lingering of one may follow that of the other
+    let lingering = LINGER * world.streams() as u32;
+    world.run(lingering, World::both_over)?;
     judge_end(&world)?;
     Ok(world.events)
 }
@@ -74,6 +78,11 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
     };
     let rate: f64 = links.iter().map(|(rate, _)| rate).sum();
     let could = rate * lasts.as_secs_f64();
+    // two streams of a seed have about as much as one
+    let flows = match kind {
+        Kind::Simplex => [Some(flow(rng, could, 1000, 2 << 20)), None],
+        Kind::Duplex => [0; 2].map(|_| Some(flow(rng, could, 300, 1 << 20))),
+    };
     let mut sink_rate = || if rng.random() { 1e9 } else { spread(rng, 1e4, 1e7) };
     let sink_rates = [sink_rate(), sink_rate()];
     Config {
@@ -82,7 +91,7 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
         buffers,
         patience,
         checked: rng.random_ratio(1, 3),
-        flows: [Some(flow(rng, could)), (kind == Kind::Duplex).then(|| flow(rng, could))],
+        flows,
         sink_rates,
         low_water: [1, 4 << 10, 64 << 10][rng.random_range(0..3)],
         room: [2 << 10, 32 << 10, 256 << 10, 4 << 20][rng.random_range(0..4)],
@@ -91,11 +100,12 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
     }
 }
 
-/// An input; `could` is what the links could carry in the first act.
-fn flow(rng: &mut SmallRng, could: f64) -> Flow {
+/// An input; `could` is what the links could carry in the first act. It has at most so many legs if these are tiny, and
+/// else so many bytes.
+fn flow(rng: &mut SmallRng, could: f64, legs: usize, bytes: usize) -> Flow {
     let tiny = rng.random_ratio(1, 8);
     let leg_max = if tiny { spread(rng, 1.0, 2000.0) as usize } else { 2 << 20 };
-    let most = if tiny { 1000.0 * leg_max as f64 } else { (2 << 20) as f64 };
+    let most = if tiny { legs * leg_max } else { bytes } as f64;
     let total = match rng.random_range(0..16) {
         0 => 0,
         1 => rng.random_range(1..100),
@@ -203,18 +213,20 @@ fn needs(world: &World, stream: usize, rate: f64, trip: f64, sink: f64) -> f64 {
 }
 
 /// The time to notice what is dead grows with the round trips that were measured while the network was
-/// hurt: 3 of them, twice that on a link that was wronged before.
+/// hurt: 3 of them, and 3 s, and twice that on a link that was wronged before.
 fn grace(world: &World) -> Duration {
     let mut begun = GRACE_UNBEGUN;
-    let mut longest = Duration::ZERO;
-    for sending in world.ends.iter().filter_map(|end| end.session.sending()) {
+    let (mut longest, mut wronged) = (Duration::ZERO, false);
+    for end in &world.ends {
+        let Some(sending) = end.session.sending() else { continue };
         let known = (0..world.config.workers).filter_map(|worker| sending.sender().pace(worker)?.rtt());
         longest = longest.max(known.max().unwrap_or_default());
-        if sending.begun() {
+        wronged |= (0..world.net.links.len()).any(|link| end.session.lenience(link) > 1);
+        if end.session.has_begun() {
             begun = GRACE;
         }
     }
-    begun + longest * 6
+    begun + longest * 6 + if wronged { SILENCE } else { Duration::ZERO }
 }
 
 /// After act two: the senders have ended, and as they should.

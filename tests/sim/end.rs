@@ -48,6 +48,8 @@ pub struct End {
     pub refused: Vec<Refusal>,
     pub failure: Option<String>,
     pub said: Vec<String>,
+    /// Whether anybody wants to know of every leg.
+    pub talks: bool,
     /// The furthest edge that was read.
     pub edge: Edge,
     /// Every leg whose turn it is leaves damaged; 0 is none.
@@ -79,6 +81,7 @@ impl End {
             refused: Vec::new(),
             failure: None,
             said: Vec::new(),
+            talks: std::env::var_os("TRACE").is_some(),
             edge: Edge { bytes: 0, legs: 0 },
             damage_every: 0,
             sent: 0,
@@ -238,8 +241,10 @@ impl End {
         let Some(connection) = self.number_of(conn) else { return };
         match self.lines[connection].as_ref().map(|line| &line.stage) {
             Some(Stage::Dialling(_) | Stage::Asked(..)) => self.dial_failed(net, conn, &DialError::TimedOut),
-            Some(Stage::Welcomed(_)) => self.lose(net, connection, &LossReason::Silent),
-            Some(Stage::Up) | None => return,
+            Some(Stage::Welcomed(hearing)) if hearing.until() <= net.clock.now => {
+                self.lose(net, connection, &LossReason::Silent);
+            }
+            Some(Stage::Welcomed(_) | Stage::Up) | None => return,
         }
         self.settle(net);
     }
@@ -311,6 +316,7 @@ impl End {
             while let Some(action) = self.session.poll() {
                 self.act(net, action);
             }
+            drop(self.session.take_freed());
             let posted = self.session.take_posted();
             if posted.is_empty() {
                 return;

@@ -65,6 +65,11 @@ impl Line {
         matches!(self.stage, Stage::Up)
     }
 
+    /// Whether the session was told of it and took it.
+    pub fn is_known(&self) -> bool {
+        !matches!(self.stage, Stage::Dialling(_) | Stage::Asked(..))
+    }
+
     /// Whether anything may be written; before the far end's welcome, only the one for it.
     pub fn may_write(&self) -> bool {
         match self.stage {
@@ -91,9 +96,11 @@ impl Line {
                 return Ok(None);
             }
             self.coming = None;
-            return Ok(Some(Read::Leg(header, place, self.inbox.drain(..len).collect())));
+            let bytes = self.inbox[..len].to_vec();
+            self.inbox.drain(..len);
+            return Ok(Some(Read::Leg(header, place, bytes)));
         }
-        let decoded = wire::decode(&self.inbox).map_err(|e| LossReason::Breach(format!("sent {e}")))?;
+        let decoded = wire::decode(&self.inbox).map_err(|e| LossReason::Breach(e.into()))?;
         let Some((frame, len)) = decoded else { return Ok(None) };
         self.inbox.drain(..len);
         Ok(Some(match frame {

@@ -10,12 +10,15 @@
 //!
 //! Everything follows from a seed. `SEEDS=n` plays that many of each kind (a few thousand otherwise), `SEED=n` one alone.
 //! Nothing here sleeps, and nothing depends on the machine.
+// nothing of a test program is seen from outside: `pub` is for its own modules
+#![allow(unreachable_pub)]
 
 mod acts;
 mod clock;
 mod data;
 mod end;
 mod faults;
+mod imp;
 mod line;
 mod malice;
 mod net;
@@ -135,6 +138,11 @@ fn an_early_verdict_is_noticed() {
 #[test]
 fn a_window_off_by_one_leg_is_noticed() {
     noticed(Mutation::WindowOffByOne);
+}
+
+#[test]
+fn a_loss_that_is_told_of_a_replaced_connection_is_noticed() {
+    noticed(Mutation::TellReplaced);
 }
 
 #[test]

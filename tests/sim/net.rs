@@ -14,6 +14,7 @@ use super::clock::{Clock, Event};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::collections::VecDeque;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 /// The ends: the one that dials and the one that listens. An end also names the direction of what it writes.
@@ -169,7 +170,6 @@ impl Net {
     }
 
     // ---- what the processes do ------------------------------------------------------------------------
-
     /// Begins to connect; `Connected` or `Refused` follows, or nothing.
     pub fn dial(&mut self, link: usize) -> usize {
         let now = self.clock.now;
@@ -216,7 +216,7 @@ impl Net {
         self.check_drained(conn, end);
     }
 
-    /// The processes' word that the connection is up: from now on its kernels confirm what comes.
+    /// The process says that the connection is up: its silence begins now.
     pub fn came_up(&mut self, conn: usize, end: usize) {
         self.conns[conn].ends[end].kernel_at = self.clock.now;
     }
@@ -244,7 +244,6 @@ impl Net {
     }
 
     // ---- what goes wrong ------------------------------------------------------------------------------
-
     /// Both kernels end the connection, or only that of `informed`; a part of what flies still arrives.
     pub fn cut(&mut self, conn: usize, informed: [bool; 2]) {
         for end in [DIALS, LISTENS] {
@@ -305,7 +304,6 @@ impl Net {
     }
 
     // ---- inside ---------------------------------------------------------------------------------------
-
     pub fn happen(&mut self, what: Happening) {
         match what {
             Happening::Syn { conn, tries } => self.syn(conn, tries),
@@ -389,7 +387,8 @@ impl Net {
         if from.severed {
             // the kernel has cut it
         } else if len > 0 {
-            let bytes: Vec<u8> = from.backlog.drain(..len).collect();
+            let mut bytes = vec![0; len];
+            let _ = from.backlog.read_exact(&mut bytes);
             way.free_at = self.clock.now + Duration::from_secs_f64(len as f64 / way.rate);
             from.unacked += len;
             from.queued = !from.backlog.is_empty() || from.fin;

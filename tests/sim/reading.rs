@@ -1,18 +1,20 @@
 //! From the network to the session: the handshake, then frames and legs.
 
+use super::clock::Event;
 use super::end::End;
 use super::line::{Line, Read, Stage};
 use super::net::Net;
 use super::world::Mutation;
+use millipede::proto::check::Expectations;
 use millipede::proto::handshake::{CHUNK, Heard, Hearing, WELCOME_TIME};
-use millipede::proto::hello::{Expectations, Features, Hello, HelloError, Refusal, Reply, Welcome};
+use millipede::proto::hello::{Features, Hello, HelloError, Refusal, Reply, Welcome};
 use millipede::proto::leg::Leg;
 use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::session::Place;
 use millipede::proto::wire::{Edge, Frame, LegFlags, LegHeader};
 use rand::RngExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl End {
     pub fn read(&mut self, net: &mut Net, conn: usize, bytes: &[u8]) {
@@ -88,10 +90,13 @@ impl End {
                 }
                 if let Some(old) = self.lines[connection].take() {
                     net.reset(old.conn, self.which);
+                    if self.mutation == Mutation::TellReplaced {
+                        self.session.lost(now, connection, &LossReason::Closed);
+                    }
                 }
                 let stage = match self.source {
                     Some(_) => {
-                        net.clock.after(WELCOME_TIME, super::clock::Event::Heard { end: self.which, conn });
+                        net.clock.after(WELCOME_TIME, Event::Heard { end: self.which, conn });
                         Stage::Welcomed(Hearing::new(now, WELCOME_TIME))
                     }
                     None => Stage::Up,
@@ -148,8 +153,10 @@ impl End {
             Ok(None) => {}
             Ok(Some((welcome, rest))) => {
                 let now = net.clock.now;
-                let taken =
-                    if let Stage::Welcomed(hearing) = &line.stage { hearing.taken(now) } else { now - now };
+                let taken = match &line.stage {
+                    Stage::Welcomed(hearing) => hearing.taken(now),
+                    _ => Duration::ZERO,
+                };
                 self.come_up(net, connection, rest);
                 self.welcomed(net, connection, &welcome, now - taken);
                 // what was put there meanwhile

@@ -4,6 +4,7 @@ use super::clock::Event;
 use super::faults::Fault;
 use super::net::{DIALS, Door, LISTENS};
 use super::sink::Sink;
+use super::source::Flow;
 use super::world::{Config, World};
 use millipede::proto::hello::RefusalCode;
 use millipede::proto::links::LossReason;
@@ -27,6 +28,16 @@ fn world(links: &[(f64, f64)], workers: usize, total: u64) -> World {
     World::new(config)
 }
 
+/// The same with a stream each way.
+fn duplex(links: &[(f64, f64)], workers: usize, totals: [u64; 2]) -> World {
+    let mut config = Config::plain(1);
+    config.links = links.iter().map(|(rate, delay)| (*rate, s(*delay))).collect();
+    config.workers = workers;
+    let flow = config.flows[DIALS].unwrap();
+    config.flows = totals.map(|total| Some(Flow { total, ..flow }));
+    World::new(config)
+}
+
 fn after(world: &mut World, seconds: f64, fault: Fault) {
     world.net.clock.after(s(seconds), Event::Fault(fault));
 }
@@ -35,8 +46,10 @@ fn after(world: &mut World, seconds: f64, fault: Fault) {
 fn completes(world: &mut World, within: f64) {
     run(world, within, World::both_over);
     assert!(world.both_over(), "not complete in {within} s: {} bytes delivered", world.taken(0));
-    assert_eq!(world.codes(0), [Some(Status::Complete), Some(Status::Complete)]);
-    assert!(world.is_whole(0));
+    for stream in 0..world.streams() {
+        assert_eq!(world.codes(stream), [Some(Status::Complete); 2]);
+        assert!(world.is_whole(stream));
+    }
 }
 
 fn run(world: &mut World, seconds: f64, done: impl Fn(&World) -> bool) {
@@ -67,7 +80,7 @@ fn a_healthy_run_uses_its_links_and_loses_no_connection() {
     let mut world = world(&[(2e6, 0.01); 2], 4, 8 << 20);
     completes(&mut world, 6.0);
     assert!(losses(&world).is_empty(), "{:?}", losses(&world));
-    assert!(world.ends[DIALS].session.sending().unwrap().stats().sender.bytes_again < 1 << 18);
+    assert!(world.ends[DIALS].session.sending().unwrap().sender().stats().bytes_again < 1 << 18);
 }
 
 #[test]
@@ -257,8 +270,8 @@ fn damaged(every: u64) -> World {
 fn a_damaged_leg_is_sent_again() {
     let mut world = damaged(10);
     completes(&mut world, 10.0);
-    let stats = world.ends[DIALS].session.sending().unwrap().stats();
-    assert!(stats.sender.damaged >= 5 && stats.sender.legs_again >= 5, "{stats:?}");
+    let stats = world.ends[DIALS].session.sending().unwrap().sender().stats();
+    assert!(stats.damaged >= 5 && stats.legs_again >= 5, "{stats:?}");
     assert!(world.ends[DIALS].losses.is_empty());
 }
 
@@ -276,4 +289,69 @@ fn a_way_there_that_is_dead_is_noticed_though_the_peer_speaks() {
     completes(&mut world, 15.0);
     assert_eq!(world.ends[DIALS].losses, [LossReason::Silent]);
     assert!(world.ends[LISTENS].losses.iter().all(|why| *why != LossReason::Silent));
+}
+
+/// A connection whose way there is dead takes no legs again and again, each of which waits until it is late.
+#[test]
+fn a_connection_that_lets_nothing_through_is_not_fed() {
+    for pick in 0..4 {
+        let mut config = Config::plain(1);
+        config.links = vec![(2e6, s(0.8))];
+        config.buffers[LISTENS] = 512 << 10;
+        config.flows[DIALS].as_mut().unwrap().total = 8 << 20;
+        let mut world = World::new(config);
+        // what was measured on the long way is known of each
+        after(&mut world, 8.0, Fault::Delay { link: 0, delay: s(0.002) });
+        after(&mut world, 8.0, Fault::Forget { pick, ends: [true, false] });
+        completes(&mut world, 100.0);
+        // it is called dead after 15 s only
+        assert!(sink(&world).gap.0 < s(6.0), "a gap of {:?} at the output", sink(&world).gap.0);
+    }
+}
+
+#[test]
+fn a_hello_that_was_damaged_is_said_again() {
+    for pick in 0..50 {
+        let mut config = Config::plain(pick);
+        config.links = vec![(1e6, s(0.1))];
+        config.workers = 1;
+        config.checked = true;
+        let mut world = World::new(config);
+        after(&mut world, 0.25, Fault::Flip { pick: 0 });
+        completes(&mut world, 30.0);
+    }
+}
+
+// ---- two streams --------------------------------------------------------------------------------------
+
+#[test]
+fn two_streams_use_the_same_connections_and_lose_none() {
+    let mut world = duplex(&[(2e6, 0.01); 2], 4, [8 << 20, 4 << 20]);
+    completes(&mut world, 6.0);
+    assert!(losses(&world).is_empty(), "{:?}", losses(&world));
+}
+
+#[test]
+fn a_stream_that_is_done_with_leaves_new_connections_to_the_other() {
+    for totals in [[8 << 20, 1000], [1000, 8 << 20], [8 << 20, 0], [0, 8 << 20]] {
+        let mut world = duplex(&[(2e6, 0.01); 2], 4, totals);
+        for link in [0, 1] {
+            after(&mut world, 1.0, Fault::Kill { link });
+        }
+        completes(&mut world, 8.0);
+        let lost = world.ends[DIALS].losses.len();
+        assert!(lost <= 4, "{lost} connections were lost where 4 broke");
+    }
+}
+
+#[test]
+fn a_far_end_that_welcomes_nobody_is_given_up_after_5_s() {
+    let mut world = duplex(&[(2e6, 0.4)], 1, [1 << 20, 1 << 20]);
+    // its hello comes after 1.2 s, and its welcome would after 2 s; it waits longer for an answer, as this way is long
+    after(&mut world, 1.4, Fault::Forget { pick: 0, ends: [true, false] });
+    run(&mut world, 6.1, |_| false);
+    assert!(world.ends[LISTENS].losses.is_empty());
+    run(&mut world, 0.2, |_| false);
+    assert_eq!(world.ends[LISTENS].losses, [LossReason::Silent]);
+    completes(&mut world, 30.0);
 }

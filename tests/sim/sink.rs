@@ -98,11 +98,6 @@ impl Sink {
         self.checked.then(|| self.crc.clone().finalize())
     }
 
-    /// Bytes that were given and not taken.
-    pub fn waiting(&self) -> u64 {
-        self.queue.iter().map(Leg::len).sum()
-    }
-
     /// For how long it has taken nothing of what it was given.
     pub fn blocked(&self, now: Instant) -> Duration {
         if self.queue.is_empty() { Duration::ZERO } else { now - self.taken_at }

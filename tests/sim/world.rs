@@ -2,7 +2,8 @@
 
 use super::clock::Event;
 use super::end::End;
-use super::malice::Imp;
+use super::imp::Imp;
+use super::line::Line;
 use super::net::{DIALS, LISTENS, Net};
 use super::sink::Sink;
 use super::source::{Flow, Source};
@@ -30,6 +31,8 @@ pub enum Mutation {
     EarlyVerdict,
     /// The sender takes the edge of the window to be one leg further.
     WindowOffByOne,
+    /// The session is told that a connection is lost, although it was replaced.
+    TellReplaced,
     /// What is next is written before a complaint about a damaged leg.
     LateComplaint,
     /// Overtaken legs are not sent again.
@@ -93,6 +96,8 @@ pub struct World {
     pub ends: Vec<End>,
     /// Who means ill, if anybody does.
     pub imp: Option<Imp>,
+    /// Whether both ends are honest, so that what one says of success can be held against the other.
+    pub honest: bool,
     pub config: Config,
     /// Whether planned harm still happens.
     pub war: bool,
@@ -110,7 +115,7 @@ impl World {
         let ends = [DIALS, LISTENS].map(|which| end(&mut net, &config, which, 1)).into();
         let at_once = (net.clock.now, 0);
         let trace = std::env::var_os("TRACE").is_some();
-        World { net, ends, imp: None, config, war: true, flips: 0, at_once, events: 0, trace }
+        World { net, ends, imp: None, honest: true, config, war: true, flips: 0, at_once, events: 0, trace }
     }
 
     /// Another receiving process takes the place of the one that was there, which is killed.
@@ -253,6 +258,7 @@ impl World {
             return Err(format!("{name}: {failure}"));
         }
         self.check_memory(which).map_err(|why| format!("{name}: {why}"))?;
+        self.check_lines(which).map_err(|why| format!("{name}: {why}"))?;
         self.check_success(which).map_err(|why| format!("{name}: {why}"))
     }
 
@@ -277,12 +283,29 @@ impl World {
         Ok(())
     }
 
+    /// The session knows every connection that it let in or was told of.
+    fn check_lines(&self, which: usize) -> Result<(), String> {
+        let end = &self.ends[which];
+        if end.over.is_some() || end.session.receiving().is_none() {
+            return Ok(());
+        }
+        let unknown = |(connection, line): &(usize, &Option<Line>)| {
+            line.as_ref().is_some_and(Line::is_known) && end.session.link_of(*connection).is_none()
+        };
+        match end.lines.iter().enumerate().find(unknown) {
+            Some((connection, _)) => {
+                Err(format!("connection {connection} is there, and the session does not know it"))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Nobody speaks of success who has not had it.
     fn check_success(&self, which: usize) -> Result<(), String> {
         let streams = [(Way::Out, which), (Way::In, 1 - which)];
         for (way, stream) in streams {
             let success = self.ends[which].code(way) == Some(Status::Complete);
-            if success && self.imp.is_none() && !self.is_whole(stream) {
+            if success && self.honest && !self.is_whole(stream) {
                 let (taken, total) = (self.taken(stream), self.total(stream));
                 return Err(format!("{way:?} is a success when {taken} bytes of {total} are delivered"));
             }
@@ -298,11 +321,12 @@ pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
     let duplex = config.flows[LISTENS].is_some();
     let now = net.clock.now;
     let receives = inbound(config, which, instance);
+    let inseparable = duplex && config.seed.is_multiple_of(2);
     let mut session = match which {
-        DIALS => Session::dialling(now, dialler(config), duplex.then_some(receives), false),
+        DIALS => Session::dialling(now, dialler(config), duplex.then_some(receives), inseparable),
         _ => {
             let sends = OutboundConfig { buffer: config.buffers[which] };
-            Session::listening(now, receives, duplex.then_some(sends), false)
+            Session::listening(now, receives, duplex.then_some(sends), inseparable)
         }
     };
     if config.mutation == Mutation::NoRescue {

@@ -75,7 +75,9 @@ impl End {
     }
 
     fn begin_leg(&mut self, net: &mut Net, connection: usize, leg: &Leg) {
-        self.said.push(format!("{leg:?} to connection {connection}"));
+        if self.talks {
+            self.said.push(format!("{leg:?} to connection {connection}"));
+        }
         if leg.sequence >= self.edge.legs || leg.range().end > self.edge.bytes {
             self.failure = Some(format!("{leg:?} was sent beyond the window, {:?}", self.edge));
         }

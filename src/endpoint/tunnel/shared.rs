@@ -11,6 +11,7 @@ use super::dial::Resolver;
 use super::local::{self, Local, Role};
 use super::place::Place;
 use super::raw::{self, Raw};
+use crate::endpoint::OnNews;
 use crate::error::reason;
 use crate::message;
 use crate::proto::hello::Features;
@@ -20,7 +21,7 @@ use crate::sys::thread::spawn;
 use mio::{Events, Poll, Registry, Waker};
 use std::io;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 /// What is said of a far end that does something else in each direction, or something else than before.
@@ -46,6 +47,8 @@ pub struct Tunnel {
     pub(super) to_source: Bell,
     /// Rung when the sink has more to look at than its commands.
     pub(super) to_sink: Bell,
+    source_news: OnceLock<OnNews>,
+    sink_news: OnceLock<OnNews>,
     directions: [bool; 2],
     /// Whether it opens connections, and accepts none.
     initiates: bool,
@@ -63,8 +66,6 @@ pub(super) struct State {
     generation: u64,
     /// How the far ends that were met last do not suit, and from which verbosity on that is said.
     misfit: Option<(u8, &'static str)>,
-    /// The sink waits until the far end has taken what it is to be told.
-    pub(super) choked: bool,
     /// Where the local connections come from, unless the phase has it.
     place: Option<Place>,
     /// A connection to the target is being opened for [`Phase::Raw`].
@@ -118,7 +119,6 @@ impl Tunnel {
             begun: false,
             generation: 0,
             misfit: None,
-            choked: false,
             place: Some(config.place),
             connecting: false,
             poll: None,
@@ -129,6 +129,8 @@ impl Tunnel {
             state: Mutex::new(state),
             to_source: Bell::new()?,
             to_sink: Bell::new()?,
+            source_news: OnceLock::new(),
+            sink_news: OnceLock::new(),
             directions: config.directions,
             initiates,
             target,
@@ -171,8 +173,7 @@ impl Tunnel {
         if let (false, Some((level, misfit))) = (told, misfit) {
             message::peer(level, "far ends that do not suit the tunnel", || format!("{misfit}; it waits"));
         }
-        self.to_source.ring();
-        self.to_sink.ring();
+        self.tell_both();
     }
 
     /// The far end of one direction is gone before anything has begun, and is not expected back.
@@ -183,8 +184,7 @@ impl Tunnel {
             self.undo(&mut state);
         }
         drop(state);
-        self.to_source.ring();
-        self.to_sink.ring();
+        self.tell_both();
     }
 
     /// Whether the far ends that were met last want records; none if not all were met, or if they differ.
@@ -327,8 +327,7 @@ impl Tunnel {
         }
         drop(state);
         line.into_iter().for_each(|line| message::peer(1, "failures of the tunnel's target", || line));
-        self.to_source.ring();
-        self.to_sink.ring();
+        self.tell_both();
     }
 
     fn raw_accepted(&self, generation: u64, result: Result<TcpStream, String>) {
@@ -341,8 +340,7 @@ impl Tunnel {
             }
         }
         drop(state);
-        self.to_source.ring();
-        self.to_sink.ring();
+        self.tell_both();
     }
 
     /// Something was read, or the end, from a connection of this generation: what becomes of it.
@@ -395,7 +393,10 @@ impl Tunnel {
             });
         }
         if output {
-            self.to_source.ring();
+            match self.source_news.get() {
+                Some(call) => call(true),
+                None => self.to_source.ring(),
+            }
         }
         if drained {
             self.to_sink.ring();
@@ -403,12 +404,26 @@ impl Tunnel {
         Some(result)
     }
 
-    /// Whether the sink has to wait; it is told when it has not any more.
-    pub(super) fn is_choked(&self) -> bool {
-        let mut state = self.lock();
-        let choked = matches!(&state.phase, Phase::Records(local) if local.is_choked());
-        state.choked = choked;
-        choked
+    /// Has this called when the stream's source may have something to give.
+    pub(super) fn on_source_news(&self, call: OnNews) {
+        // there is one source
+        let _ = self.source_news.set(call);
+    }
+
+    /// Has this called when the stream's sink has more to look at than its legs.
+    pub(super) fn on_sink_news(&self, call: OnNews) {
+        // there is one sink
+        let _ = self.sink_news.set(call);
+    }
+
+    /// The tunnel is another than before. Whoever is told may not be made to read or write here: it might wait.
+    fn tell_both(&self) {
+        self.to_source.ring();
+        self.to_sink.ring();
+        [&self.source_news, &self.sink_news]
+            .into_iter()
+            .filter_map(OnceLock::get)
+            .for_each(|call| call(false));
     }
 
     /// Nothing panics half-way while it holds the lock without ending the process.

@@ -1,10 +1,9 @@
 //! The tunnel as the stream's source and as its sink.
 
 use super::raw::RawSink;
-use super::record::Breach;
 use super::shared::{Commit, Phase, Tunnel};
 use crate::endpoint::file::FileSource;
-use crate::endpoint::{Sink, SinkError, Source, Waited};
+use crate::endpoint::{OnNews, Sink, SinkError, Source, Waited};
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -26,7 +25,7 @@ impl TunnelSource {
     }
 
     /// Gives what there is now; `None`: nothing, and no end.
-    fn pull(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
+    fn pull_now(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
         let mut guard = self.tunnel.lock();
         let (fits, state) = (self.tunnel.fits(&guard), &mut *guard);
         match &mut state.phase {
@@ -42,10 +41,6 @@ impl TunnelSource {
                 0 => Ok(local.is_over().then_some(0)),
                 n => {
                     state.begun = true;
-                    if state.choked && !local.is_choked() {
-                        state.choked = false;
-                        self.tunnel.to_sink.ring();
-                    }
                     Ok(Some(n))
                 }
             },
@@ -95,13 +90,30 @@ impl Source for TunnelSource {
                 return read;
             }
             self.tunnel.to_source.clear();
-            if let Some(n) = self.pull(space)? {
+            if let Some(n) = self.pull_now(space)? {
                 return Ok(n);
             }
             if self.raw.is_none() {
                 wait(&[Interest::read(&self.tunnel.to_source)], None).map_err(|e| failed(&e))?;
             }
         }
+    }
+
+    fn pull(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
+        loop {
+            if let Some(read) = self.read_raw(space) {
+                return read.map(Some);
+            }
+            let pulled = self.pull_now(space)?;
+            // there may be a connection now, whose bytes are the stream
+            if self.raw.is_none() {
+                return Ok(pulled);
+            }
+        }
+    }
+
+    fn on_news(&mut self, call: OnNews) {
+        self.tunnel.on_source_news(call);
     }
 
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
@@ -175,13 +187,14 @@ impl TunnelSink {
     }
 
     fn await_ready(&mut self) -> Result<(), SinkError> {
-        loop {
+        while !self.is_ready()? {
             self.tunnel.to_sink.clear();
             if self.is_ready()? {
-                return Ok(());
+                break;
             }
             self.listen(None)?;
         }
+        Ok(())
     }
 
     /// Whether the one connection is to be watched.
@@ -192,25 +205,6 @@ impl TunnelSink {
             // a reader that goes away counts once something has begun
             Phase::Raw(_) => Ok(state.begun),
             Phase::Unmet | Phase::Records(_) => Ok(false),
-        }
-    }
-
-    /// Gives it to the local side, as far as that takes it.
-    fn push(&self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        let pushed = self.tunnel.with(|local| {
-            let mut all = 0;
-            for slice in slices {
-                let pushed = local.push(slice)?;
-                all += pushed;
-                if pushed < slice.len() {
-                    break;
-                }
-            }
-            Ok(all)
-        });
-        match pushed {
-            Some(result) => result.map_err(|breach: Breach| SinkError::output(breach.to_string())),
-            None => Err(SinkError::output("the tunnel has ended")),
         }
     }
 
@@ -231,14 +225,21 @@ impl Sink for TunnelSink {
         if let Some((raw, _)) = &mut self.raw {
             return raw.file.write(slices);
         }
-        loop {
-            self.tunnel.to_sink.clear();
-            let pushed = self.push(slices)?;
-            if pushed > 0 || !self.tunnel.is_choked() {
-                return Ok(pushed);
-            }
-            self.listen(None)?;
+        let pushed = self.tunnel.with(|local| slices.iter().try_for_each(|slice| local.push(slice)));
+        match pushed {
+            Some(Ok(())) => Ok(slices.iter().map(|slice| slice.len()).sum()),
+            Some(Err(breach)) => Err(SinkError::output(breach.to_string())),
+            None => Err(SinkError::output("the tunnel has ended")),
         }
+    }
+
+    fn is_prompt(&mut self) -> bool {
+        let state = self.tunnel.lock();
+        self.raw.is_none() && matches!(state.phase, Phase::Records(_)) && self.tunnel.fits(&state)
+    }
+
+    fn on_news(&mut self, call: OnNews) {
+        self.tunnel.on_sink_news(call);
     }
 
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {

@@ -34,7 +34,7 @@ impl Features {
     }
 
     /// Those in this set that one who has only `known` must refuse.
-    pub(super) const fn refused_by(self, known: Self) -> Self {
+    pub const fn refused_by(self, known: Self) -> Self {
         Self(self.0 & !known.0 & Self::MANDATORY)
     }
 }

@@ -1,12 +1,5 @@
 use super::*;
 
-const OURS: Expectations = Expectations {
-    checkphrase: Some(*b"OURS"),
-    features: Features::CHECKSUM,
-    duplex: false,
-    initiates: false,
-};
-
 fn hello() -> Hello {
     Hello {
         session: Id([0x5e; 16]),
@@ -23,13 +16,6 @@ fn hello() -> Hello {
     }
 }
 
-fn refused(hello: Hello, ours: Expectations) -> (RefusalCode, String) {
-    let refusal = check(&hello, &ours).expect_err("a refusal");
-    assert!(!refusal.sentence.contains("OURS") && !refusal.sentence.contains('\n'));
-    assert!(refusal.sentence.len() <= SENTENCE_MAX);
-    (refusal.code, refusal.sentence)
-}
-
 fn option(mandatory: bool, length: usize) -> HelloOption {
     HelloOption { id: 77, mandatory, value: vec![7; length] }
 }
@@ -41,67 +27,6 @@ fn forged(at: usize, byte: u8) -> Result<Option<(Hello, usize)>, HelloError> {
     out[ENVELOPE + at] = byte;
     codec::seal(&mut out, 0, ENVELOPE);
     Hello::decode(&out)
-}
-
-#[test]
-fn a_fitting_hello_passes() {
-    assert_eq!(check(&hello(), &OURS), Ok(()));
-    let none = Hello { checkphrase: None, ..hello() };
-    assert_eq!(check(&none, &Expectations { checkphrase: None, ..OURS }), Ok(()));
-    let duplex = Hello { direction: Direction::Duplex, ..hello() };
-    assert_eq!(check(&duplex, &Expectations { duplex: true, ..OURS }), Ok(()));
-}
-
-#[test]
-fn checkphrases_must_match_and_absent_matches_only_absent() {
-    for (theirs, ours) in [
-        (Some(*b"ELSE"), Some(*b"OURS")),
-        (None, Some(*b"OURS")),
-        (Some(*b"ELSE"), None),
-        (Some([0; 4]), None),
-    ] {
-        let hello = Hello { checkphrase: theirs, ..hello() };
-        let ours = Expectations { checkphrase: ours, ..OURS };
-        assert_eq!(refused(hello, ours).0, RefusalCode::Checkphrase);
-    }
-}
-
-#[test]
-fn unknown_features_are_refused_if_mandatory() {
-    let features = Features::CHECKSUM | Features::TUNNEL | Features(1 << 31);
-    let (code, sentence) = refused(Hello { features, ..hello() }, OURS);
-    assert_eq!(code, RefusalCode::Feature);
-    assert!(sentence.ends_with(": tunnel, 0x80000000"), "{sentence}");
-    let offer = Hello { features: Features(1 << 32 | 1 << 63), ..hello() };
-    assert_eq!(check(&offer, &OURS), Ok(()));
-}
-
-#[test]
-fn unknown_options_are_refused_if_mandatory() {
-    let passed_over = Hello { options: vec![option(false, 3)], ..hello() };
-    assert_eq!(check(&passed_over, &OURS), Ok(()));
-    let insisted = Hello { options: vec![option(false, 0), option(true, 0)], ..hello() };
-    assert_eq!(refused(insisted, OURS).0, RefusalCode::Option);
-}
-
-#[test]
-fn duplex_is_wanted_by_both_or_by_neither() {
-    let duplex = Hello { direction: Direction::Duplex, ..hello() };
-    let (code, sentence) = refused(duplex, OURS);
-    assert_eq!(code, RefusalCode::Direction);
-    assert!(sentence.starts_with("the sender says duplex"), "{sentence}");
-    let (code, sentence) = refused(hello(), Expectations { duplex: true, ..OURS });
-    assert_eq!(code, RefusalCode::Direction);
-    assert!(sentence.starts_with("the receiver says duplex"), "{sentence}");
-}
-
-#[test]
-fn two_ends_that_initiate_would_wait_for_ever() {
-    let initiates = Hello { features: Features::INITIATES, ..hello() };
-    assert_eq!(check(&initiates, &OURS), Ok(()), "the other one accepts, or does not know of it");
-    let ours = Expectations { initiates: true, ..OURS };
-    assert_eq!(check(&hello(), &ours), Ok(()));
-    assert_eq!(refused(initiates, ours).0, RefusalCode::Feature);
 }
 
 #[test]

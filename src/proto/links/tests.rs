@@ -6,10 +6,10 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Places every worker that can be placed; the links they went to.
+/// Places every connection that can be placed; the links they went to.
 fn place_all(links: &mut Links, now: Instant) -> Vec<(usize, usize)> {
-    let workers = links.workers.len();
-    (0..workers).filter_map(|w| links.place(now, w, true).map(|(link, _)| (w, link))).collect()
+    let connections = links.len();
+    (0..connections).filter_map(|w| links.place(now, w, true).map(|(link, _)| (w, link))).collect()
 }
 
 #[test]
@@ -25,25 +25,25 @@ fn the_dead_link_is_passed_over_and_probed_by_its_keeper() {
     let start = Instant::now();
     let mut links = Links::new(start, 2, 6, 1);
     assert_eq!(place_all(&mut links, start).len(), 6);
-    for worker in [1, 3] {
-        links.up(start, worker);
+    for connection in [1, 3] {
+        links.up(connection);
     }
-    for worker in [0, 2, 4, 5] {
-        links.failed(start, worker, &REFUSED);
+    for connection in [0, 2, 4, 5] {
+        links.failed(start, connection, &REFUSED);
     }
-    assert_eq!(place_all(&mut links, start), [(2, 1), (4, 1), (5, 1)], "worker 0 keeps link 0");
+    assert_eq!(place_all(&mut links, start), [(2, 1), (4, 1), (5, 1)], "connection 0 keeps link 0");
     assert_eq!(place_all(&mut links, start + PAUSE_MAX), [(0, 0)]);
-    for worker in [2, 4, 5] {
-        links.up(start, worker);
+    for connection in [2, 4, 5] {
+        links.up(connection);
     }
-    assert_eq!(links.up(start, 0), [2, 4, 5], "called back when it answers");
-    assert_eq!(links.state(2), WorkerState::Leaving(1));
+    assert_eq!(links.up(0), [2, 4, 5], "called back when it answers");
+    assert_eq!(links.state(2), State::Leaving(1));
     links.lost(start, 2, &LossReason::Left, true);
     assert_eq!(links.place(start, 2, true).map(|(link, _)| link), Some(0));
 }
 
 #[test]
-fn one_worker_finds_the_link_that_works() {
+fn one_connection_finds_the_link_that_works() {
     let start = Instant::now();
     let mut links = Links::new(start, 3, 1, 1);
     let mut now = start;
@@ -84,11 +84,11 @@ fn killed_connections_are_dialled_again_at_once_and_idle_ones_with_pauses() {
     let reset = LossReason::Failed("reset".into());
     for _ in 0..5 {
         assert_eq!(place_all(&mut links, start).len(), 1);
-        links.up(start, 0);
+        links.up(0);
         assert!(!links.lost(start, 0, &reset, true));
     }
     place_all(&mut links, start);
-    links.up(start, 0);
+    links.up(0);
     links.lost(start, 0, &reset, false);
     assert_eq!(place_all(&mut links, start), [], "it achieved nothing");
     assert_eq!(place_all(&mut links, start + PAUSE_MAX).len(), 1);
@@ -101,7 +101,7 @@ fn the_receiver_is_gone_when_every_link_is_refused() {
     place_all(&mut links, start);
     links.failed(start, 0, &REFUSED);
     assert_eq!(links.refused_since(), None);
-    links.failed(start + ms(500), 1, &REFUSED);
+    links.failed(start + ms(500), 1, &DialError::Closed);
     assert_eq!(links.refused_since(), Some(start + ms(500)));
     place_all(&mut links, start + PAUSE_MAX);
     links.failed(start + PAUSE_MAX, 0, &DialError::TimedOut);
@@ -109,68 +109,19 @@ fn the_receiver_is_gone_when_every_link_is_refused() {
 }
 
 #[test]
-fn a_link_that_was_wronged_is_given_more_time() {
-    let start = Instant::now();
-    let mut links = Links::new(start, 1, 1, 1);
-    place_all(&mut links, start);
-    links.up(start, 0);
-    links.lost(start, 0, &LossReason::Silent, true);
-    place_all(&mut links, start);
-    links.up(start, 0);
-    assert_eq!(links.lenience(0), 2);
-    links.fell_silent(0, start - ms(1));
-    links.lost(start + ms(6000), 0, &LossReason::Silent, true);
-    place_all(&mut links, start + ms(6000));
-    links.up(start + ms(6000), 0);
-    assert_eq!(links.lenience(0), 2, "silent since before that");
-    links.lost(start + FORGIVEN * 2, 0, &LossReason::Silent, true);
-    assert_eq!(links.lenience(0), 1, "long ago");
-}
-
-#[test]
-fn one_silence_of_many_connections_is_one_wrong() {
-    let start = Instant::now();
-    let mut links = Links::new(start, 1, 4, 1);
-    place_all(&mut links, start);
-    (0..4).for_each(|worker| _ = links.up(start, worker));
-    (0..4).for_each(|worker| _ = links.lost(start, worker, &LossReason::Silent, true));
-    place_all(&mut links, start);
-    links.up(start + ms(50), 0);
-    place_all(&mut links, start);
-    (1..4).for_each(|worker| _ = links.up(start, worker));
-    assert_eq!(links.lenience(0), 2);
-}
-
-#[test]
-fn links_that_are_given_are_never_dialled_nor_called_home() {
-    let start = Instant::now();
-    let mut links = Links::given(start);
-    assert_eq!(place_all(&mut links, start + PAUSE_MAX), []);
-    assert_eq!(links.deadline(start), None);
-    links.give(3, 9);
-    assert_eq!(links.up(start, 3), [0; 0]);
-    assert_eq!((links.link_of(3), links.connections_on(9)), (Some(9), 1));
-    links.give(0, 0);
-    links.give(0, 9);
-    assert_eq!(links.up(start, 0), [0; 0], "worker 3 stays where it is");
-    links.lost(start, 3, &LossReason::Silent, false);
-    links.lost(start, 0, &LossReason::Closed, false);
-    assert_eq!((links.connections(), links.deadline(start)), (0, None));
-    assert_eq!(place_all(&mut links, start + PAUSE_MAX), []);
-    links.give(3, 9);
-    links.failed(start, 3, &REFUSED);
-    assert!(matches!(links.state(3), WorkerState::Resting(_)));
-}
-
-#[test]
-fn a_link_that_is_given_is_forgiven_as_one_that_is_dialled() {
-    let start = Instant::now();
-    let mut links = Links::given(start);
-    links.give(0, 2);
-    links.up(start, 0);
-    links.fell_silent(0, start);
-    links.lost(start, 0, &LossReason::Silent, true);
-    links.give(0, 2);
-    links.up(start, 0);
-    assert_eq!(links.lenience(2), 2);
+fn every_pair_of_state_and_move_is_legal_or_not() {
+    let now = Instant::now();
+    let states = [State::Resting(now), State::Dialling(1), State::Up(1), State::Leaving(1)];
+    let moves = [Move::Dial(2), Move::Welcome, Move::Recall, Move::Rest(now)];
+    let table = states.map(|state| moves.map(|step| state.next(step)));
+    let rested = Some(State::Resting(now));
+    assert_eq!(
+        table,
+        [
+            [Some(State::Dialling(2)), None, None, None],
+            [None, Some(State::Up(1)), None, rested],
+            [None, None, Some(State::Leaving(1)), rested],
+            [None, None, None, rested],
+        ]
+    );
 }

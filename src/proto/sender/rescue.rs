@@ -8,7 +8,9 @@
 //!    its connections hold, and these are *suspect*: no new legs until they answer.
 //! 3. A leg never sent, if the window admits it; that is the ordinary case, and not decided here.
 //! 4. A *late copy*: a leg whose latest copy is late. Links other than those that carry it may take it at once,
-//!    its own only after a time that doubles with each copy under way there, those of suspects aside.
+//!    its own only after a time that doubles with each copy under way there, those of suspects aside. When a copy
+//!    is received, those that should have brought the leg long before are suspect too: else a connection that lets
+//!    nothing through would go on taking legs, each of which waits until it is late.
 //! 5. When the output is *starving* for the head, or *the input has ended*: a leg of a slow connection, if this
 //!    one needs less than half the time, or the leg is overdue.
 //!
@@ -16,10 +18,12 @@
 //!
 //! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds: a
 //! connection never gets a second copy of a leg it carries; nor one that it damaged, while another might do
-//! better; and other links come first, for a moment. The first copy wins, the receiver drops the rest.
+//! better; nor a further copy if it is known to be slow, while another is known to be quick; and other links come
+//! first, for a moment. The first copy wins, the receiver drops the rest.
 
 use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
-use super::{Flight, Held, Lane, Sender};
+use super::super::set::ConnectionSet;
+use super::{Connection, Flight, Held, Sender};
 use std::time::{Duration, Instant};
 
 /// A further copy of a late leg waits this long for a connection on another link: what is slow or broken is
@@ -35,23 +39,40 @@ impl Sender {
     pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
         self.late_head().filter(|late| *late <= now)?;
         let head = self.first;
-        let carriers = self.held[0].carriers;
-        let slow = (0..self.lanes.len()).filter(|w| carriers & (1 << w) != 0).collect::<Vec<_>>();
-        for &worker in &slow {
-            self.suspect(worker);
-        }
+        let slow = self.held[0].carriers;
+        slow.iter().for_each(|connection| self.suspect(connection));
         self.again.insert(head);
         self.stats.rescues += 1;
-        slow.first().map(|worker| (head, *worker))
+        slow.iter().next().map(|connection| (head, connection))
+    }
+
+    /// A leg was received: whoever was given it before and should have brought it long ago is suspect.
+    pub(super) fn beaten(&mut self, now: Instant, winner: &Flight) {
+        let Some(held) = self.get(winner.sequence).filter(|held| self.rescues && held.payload.is_some())
+        else {
+            return;
+        };
+        let lost = |flight: &Flight| {
+            flight.sequence == winner.sequence
+                && flight.sent < winner.sent
+                && flight.is_overdue(now, grace(true))
+        };
+        for connection in held.carriers.iter() {
+            let carrier = self.connections[connection].as_ref();
+            if carrier.is_some_and(|carrier| carrier.flights.iter().any(lost)) {
+                self.suspect(connection);
+            }
+        }
     }
 
     /// No new legs for this connection until it answers; what only it holds is to be sent again.
-    fn suspect(&mut self, worker: usize) {
-        let Some(lane) = self.lanes[worker].as_mut() else { return };
-        lane.suspect = true;
-        let carried: Vec<u64> = lane.flights.iter().filter(|f| !f.damaged).map(|f| f.sequence).collect();
+    fn suspect(&mut self, connection: usize) {
+        let Some(carrier) = self.connections[connection].as_mut() else { return };
+        carrier.suspect = true;
+        let carried: Vec<u64> = carrier.flights.iter().filter(|f| !f.damaged).map(|f| f.sequence).collect();
+        let only = ConnectionSet::of(connection);
         for sequence in carried {
-            if self.get(sequence).is_some_and(|h| h.payload.is_some() && h.carriers == 1 << worker) {
+            if self.get(sequence).is_some_and(|h| h.payload.is_some() && h.carriers == only) {
                 self.again.insert(sequence);
             }
         }
@@ -60,7 +81,7 @@ impl Sender {
     /// When the head is late, if it has been overtaken and is not already to be sent again.
     fn late_head(&self) -> Option<Instant> {
         let head = self.held.front()?;
-        let overtaken = self.rescues && head.carriers != 0 && head.sent? < self.newest_received?;
+        let overtaken = self.rescues && !head.carriers.is_empty() && head.sent? < self.newest_received?;
         (overtaken && !self.again.contains(&self.first)).then(|| head.late_among(head.carriers))?
     }
 
@@ -76,60 +97,66 @@ impl Sender {
     }
 
     /// The pace of a connection that keeps to it: neither suspect nor overdue with a leg.
-    pub fn steady_pace(&self, now: Instant, worker: usize) -> Option<&Pace> {
-        let lane = self.lanes[worker].as_ref().filter(|lane| !lane.suspect)?;
-        let overdue = lane.flights.front().is_some_and(|first| first.is_overdue(now, grace(false)));
-        (!overdue).then_some(&lane.pace)
+    pub fn steady_pace(&self, now: Instant, connection: usize) -> Option<&Pace> {
+        let carrier = self.connections[connection].as_ref().filter(|carrier| !carrier.suspect)?;
+        let overdue = carrier.flights.front().is_some_and(|first| first.is_overdue(now, grace(false)));
+        (!overdue).then_some(&carrier.pace)
     }
 
-    /// The connections that carry the leg that would be sent again first, a bit each: another link is to be
+    /// The connections that carry the leg that would be sent again first: another link is to be
     /// preferred for it.
-    pub fn avoid(&self) -> u32 {
-        self.again.first().and_then(|s| self.get(*s)).map_or(0, |held| held.carriers)
+    pub fn avoid(&self) -> ConnectionSet {
+        self.again.first().and_then(|s| self.get(*s)).map_or(ConnectionSet::EMPTY, |held| held.carriers)
     }
 
     /// Rules 1 and 2: the oldest leg to be sent again that this connection suits.
-    pub(super) fn next_again(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
-        let suits = |s: &u64| self.get(*s).is_some_and(|held| self.suits(now, worker, mates, held));
+    pub(super) fn next_again(&self, now: Instant, connection: usize, mates: ConnectionSet) -> Option<u64> {
+        let suits = |s: &u64| self.get(*s).is_some_and(|held| self.suits(now, connection, mates, held));
         self.again.iter().copied().find(suits)
     }
 
     /// Rules 4 and 5, with nothing else to send: the oldest leg of which this connection should carry a copy.
-    pub(super) fn next_straggler(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
+    pub(super) fn next_straggler(
+        &self,
+        now: Instant,
+        connection: usize,
+        mates: ConnectionSet,
+    ) -> Option<u64> {
         if !self.rescues {
             return None;
         }
-        let late = self.next_late(now, worker, mates);
+        let late = self.next_late(now, connection, mates);
         let may_help = self.ended || self.is_starving();
-        let slower = may_help.then(|| self.next_slower(now, worker, mates)).flatten();
+        let slower = may_help.then(|| self.next_slower(now, connection, mates)).flatten();
         late.into_iter().chain(slower).min()
     }
 
     /// Rule 4: a leg that other connections hold too long.
-    fn next_late(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
+    fn next_late(&self, now: Instant, connection: usize, mates: ConnectionSet) -> Option<u64> {
         let late = self.lates.iter().take_while(|(at, _)| *at <= now).map(|(_, sequence)| *sequence);
         let wanted = |held: &Held| {
             let here = held.carriers & mates & self.willing();
-            let late = held.carriers & mates == 0 || held.late_among(here).is_some_and(|at| at <= now);
-            held.carriers != 0 && late && self.suits(now, worker, mates, held)
+            let late =
+                (held.carriers & mates).is_empty() || held.late_among(here).is_some_and(|at| at <= now);
+            !held.carriers.is_empty() && late && self.suits(now, connection, mates, held)
         };
         late.filter(|sequence| self.get(*sequence).is_some_and(wanted)).min()
     }
 
     /// Rule 5: of each slow connection the first leg that needs this one's help, and of those the oldest.
-    fn next_slower(&self, now: Instant, worker: usize, mates: u32) -> Option<u64> {
-        let own = self.lanes[worker].as_ref()?;
+    fn next_slower(&self, now: Instant, connection: usize, mates: ConnectionSet) -> Option<u64> {
+        let own = self.connections[connection].as_ref()?;
         let helper = Helper { own, now, starving: self.is_starving() };
         let wanted = |flight: &Flight| {
             self.get(flight.sequence).is_some_and(|held| {
                 held.payload.is_some()
-                    && held.carriers != 0
-                    && helper.is_needed(flight, held, held.carriers & mates != 0)
-                    && self.suits(now, worker, mates, held)
+                    && !held.carriers.is_empty()
+                    && helper.is_needed(flight, held, !(held.carriers & mates).is_empty())
+                    && self.suits(now, connection, mates, held)
             })
         };
-        let slow = self.lanes.iter().flatten().filter(|lane| helper.finds_slow(lane));
-        slow.filter_map(|lane| lane.flights.iter().find(|f| wanted(f))).map(|f| f.sequence).min()
+        let slow = self.connections.iter().flatten().filter(|carrier| helper.finds_slow(carrier));
+        slow.filter_map(|carrier| carrier.flights.iter().find(|f| wanted(f))).map(|f| f.sequence).min()
     }
 
     /// Whether nothing more can be sent or even read, and the output has nothing, because the head is missing.
@@ -139,34 +166,50 @@ impl Sender {
     }
 
     /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
-    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time.
-    fn suits(&self, now: Instant, worker: usize, mates: u32, held: &Held) -> bool {
-        let (own, willing) = (1 << worker, self.willing());
-        let sounder = held.damaged_on & own != 0 && willing & !held.damaged_on != 0;
-        let elsewhere = held.carriers & mates != 0 && willing & !mates & !held.carriers != 0;
+    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time. One that
+    /// is known to be slow is none while there is a quick one.
+    fn suits(&self, now: Instant, connection: usize, mates: ConnectionSet, held: &Held) -> bool {
+        let willing = self.willing();
+        let sounder = held.damaged_on.contains(connection) && !(willing - held.damaged_on).is_empty();
+        let shared = !(held.carriers & mates).is_empty();
+        let elsewhere = shared && !(willing - mates - held.carriers).is_empty();
         let here = held.carriers & mates & willing;
         let waited = held.late_among(here).is_none_or(|at| at + OTHER_LINK_FIRST <= now);
-        held.carriers & own == 0 && (waited || !sounder && !elsewhere)
+        let quicker = || !held.carriers.is_empty() && self.has_quicker(now, connection, held);
+        !held.carriers.contains(connection) && (waited || !sounder && !elsewhere) && !quicker()
+    }
+
+    /// Whether this connection is known to need long for the leg, and another that has none of it and keeps to its
+    /// pace would need less than half of that.
+    fn has_quicker(&self, now: Instant, connection: usize, held: &Held) -> bool {
+        let need = |pace: &Pace, carrier: &Connection| pace.need(carrier.bytes_in_flight + held.len);
+        let own = self.connections[connection].as_ref().and_then(|carrier| need(&carrier.pace, carrier));
+        let Some(own) = own else { return false };
+        let others = (0..self.connections.len())
+            .filter(|other| !held.carriers.contains(*other) && *other != connection);
+        let quickest =
+            others.filter_map(|other| need(self.steady_pace(now, other)?, self.connections[other].as_ref()?));
+        own > LATE_UNMEASURED && quickest.min().is_some_and(|quickest| own > quickest * 2)
     }
 
     /// Connections that may be given legs.
-    fn willing(&self) -> u32 {
-        (0..self.lanes.len()).filter(|worker| self.is_willing(*worker)).fold(0, |all, w| all | 1 << w)
+    fn willing(&self) -> ConnectionSet {
+        (0..self.connections.len()).filter(|connection| self.is_willing(*connection)).collect()
     }
 }
 
 /// A connection that offers its help to the slow ones, as rule 5 sees it.
 struct Helper<'a> {
-    own: &'a Lane,
+    own: &'a Connection,
     now: Instant,
     starving: bool,
 }
 
 impl Helper<'_> {
     /// Whether another connection would hold the last of its legs too long, or has held the first.
-    fn finds_slow(&self, lane: &Lane) -> bool {
-        let last = lane.flights.back().is_some_and(|last| self.is_faster(last, last.due(), false));
-        last || lane.flights.front().is_some_and(|first| first.is_overdue(self.now, grace(false)))
+    fn finds_slow(&self, carrier: &Connection) -> bool {
+        let last = carrier.flights.back().is_some_and(|last| self.is_faster(last, last.due(), false));
+        last || carrier.flights.front().is_some_and(|first| first.is_overdue(self.now, grace(false)))
     }
 
     /// Whether a leg that others have is overdue, or would be here much sooner; `mate` if a connection on this
@@ -200,8 +243,8 @@ impl Helper<'_> {
 impl Held {
     /// When its latest copy is late for these carriers: each further copy under way is given twice the time of
     /// the one before, so that a path that slows down for everybody is not filled with copies. None while fresh.
-    fn late_among(&self, carriers: u32) -> Option<Instant> {
-        let further = carriers.count_ones().saturating_sub(1).min(6);
+    fn late_among(&self, carriers: ConnectionSet) -> Option<Instant> {
+        let further = carriers.len().saturating_sub(1).min(6);
         Some(self.sent? + self.patience * (1 << further))
     }
 }

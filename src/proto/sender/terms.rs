@@ -1,30 +1,8 @@
-//! What a sender says of its peer and of itself.
-
-/// A peer that broke the rules of the protocol; its connection is closed and nothing it said is believed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Breach {
-    /// It counts more legs than this connection carried.
-    #[error("acknowledges {counted} legs where {sent} were sent")]
-    CountBeyondSent {
-        /// What it claims.
-        counted: u64,
-        /// What was sent.
-        sent: u64,
-    },
-    /// It wants a leg, or has delivered bytes, that were never sent.
-    #[error("acknowledges what was never sent")]
-    BeyondSent,
-    /// It complains about a leg that this connection is not carrying.
-    #[error("complains about leg {0}, which is not on the way")]
-    UnknownLeg(u64),
-    /// A message that makes no sense in this direction or state.
-    #[error("sent {0} out of place")]
-    OutOfPlace(&'static str),
-}
+//! What a sender says of itself.
 
 /// What an acknowledgement achieved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct Acked {
     /// Legs that are now received and were not before.
     pub legs: u64,
     /// Their bytes.
@@ -33,7 +11,27 @@ pub struct Progress {
     pub moved: bool,
 }
 
-/// Counters of a direction's sending side, since its start.
+/// How far a stream is, in bytes; `delivered` ≤ `sent` ≤ `pushed`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Given by the input.
+    pub pushed: u64,
+    /// Sent at least once.
+    pub sent: u64,
+    /// Taken by the receiver's output.
+    pub delivered: u64,
+}
+
+/// What is received in order and waits for the receiver's output, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// So much.
+    pub bytes: u64,
+    /// The most that may wait: the window.
+    pub most: u64,
+}
+
+/// Counters of a stream's sending side, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SenderStats {
     /// Legs sent again, for whatever reason.

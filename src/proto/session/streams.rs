@@ -1,98 +1,191 @@
-//! How a stream ends, and what that means to the other one and to the session.
+//! How streams end, and what that means to each other and to the session.
 //!
-//! Two streams over the same connections do not end by themselves. A stream that was judged may still keep its
-//! connections for the other; one that is done with releases the other; one that fails in any way but by a verdict
-//! ends both, because the connections are gone or the peer is.
+//! A stream is judged by its verdict, for good or ill, and another one over the same connections goes on. A stream that
+//! was judged is over once its last word has come to the peer, or nobody wants it: the verdict of one that comes in, and
+//! the bye for one that goes out from an end that dials, because a peer without it would wait for a connection that
+//! nobody dials any more. Whatever else ends a stream (an abort, a signal, an input that failed, a peer that is gone)
+//! ends the session.
 
 use super::super::outcome::{Outcome, Status};
+use super::super::set::ConnectionSet;
 use super::super::way::Way;
+use super::super::wire::{Abort, Frame, Verdict};
+use super::last_word::LastWord;
+use super::ownership::Ownership;
+use super::stage::{Move, Stage};
 use super::{Action, Farewell, Session};
 use std::time::Instant;
 
 impl Session {
     /// How a stream was judged, if it was.
     pub fn outcome(&self, way: Way) -> Option<&Outcome> {
-        self.outcomes[way as usize].as_ref()
+        self.stages[way as usize].as_ref().and_then(Stage::outcome)
     }
 
     /// Whether every stream is done with.
     pub fn is_over(&self) -> bool {
-        self.over == [true; 2]
+        self.stages.iter().flatten().all(|stage| matches!(stage, Stage::Over(_)))
     }
 
     /// Whom to wait for when it is over.
     pub fn farewell(&self) -> Farewell {
-        let told_by_peer = |ending: &Outcome| ending.by_peer;
-        let complete = |ending: &Outcome| ending.by_peer || ending.status == Status::Complete;
-        match (&self.sending, &self.receiving) {
-            (None, Some(receiving)) if receiving.is_dismissed() => Farewell::Nobody,
-            (Some(_), None) if self.outcome(Way::Out).is_some_and(told_by_peer) => Farewell::First,
-            (Some(_), Some(_)) if self.outcomes.iter().flatten().all(complete) => Farewell::First,
+        let (sent, received) = (self.outcome(Way::Out), self.outcome(Way::In));
+        let is_well = |outcome: &Outcome| outcome.by_peer || outcome.is_complete();
+        let heard = self.receiving.as_ref().is_some_and(|receiving| receiving.last_word == LastWord::Heard);
+        match (sent, received) {
+            (None, Some(received)) if heard || received.by_peer => Farewell::Nobody,
+            (Some(sent), None) if sent.by_peer => Farewell::First,
+            (Some(sent), Some(received)) if is_well(sent) && is_well(received) => Farewell::First,
             _ => Farewell::All,
         }
     }
 
+    /// Whether there is such a stream and it was not judged.
+    pub(super) fn is_going(&self, way: Way) -> bool {
+        self.stages[way as usize] == Some(Stage::Going)
+    }
+
+    /// Whether there is no such stream, or nothing left to do for it.
+    pub(super) fn is_done(&self, way: Way) -> bool {
+        matches!(self.stages[way as usize], None | Some(Stage::Over(_)))
+    }
+
+    /// Makes a move of a stream's life, if it is legal. The owner hears of its outcome, once.
+    fn advance(&mut self, way: Way, step: Move) {
+        let Some(stage) = &mut self.stages[way as usize] else { return };
+        let Some(next) = stage.next(step) else { return };
+        let was_going = std::mem::replace(stage, next) == Stage::Going;
+        if let Some(outcome) = self.outcome(way).filter(|_| was_going).cloned() {
+            self.actions.push_back(Action::Settled(way, outcome));
+        }
+    }
+
+    // ---- verdicts -------------------------------------------------------------------------------------
+
+    /// The verdict of this end on the stream that comes in.
+    pub(super) fn speak_verdict(&mut self, now: Instant, verdict: Verdict) {
+        let Some(receiving) = self.receiving.as_mut().filter(|receiving| receiving.verdict().is_none())
+        else {
+            return;
+        };
+        let outcome = receiving.judge(now, verdict.clone());
+        for connection in self.carrying().iter() {
+            self.post(now, connection, Frame::Verdict(verdict.clone()));
+        }
+        self.judge(now, Way::In, outcome);
+    }
+
+    /// The verdict of the peer on the stream that goes out. Whoever says it again has not heard the bye.
+    pub(super) fn hear_verdict(&mut self, now: Instant, connection: usize, verdict: Verdict) {
+        let Some(sending) = &self.sending else { return };
+        if !self.is_going(Way::Out) {
+            return self.say_bye(now, connection);
+        }
+        let (outcome, connections) = (sending.judge(verdict), sending.attached());
+        connections.iter().for_each(|connection| self.say_bye(now, connection));
+        let last = self.is_done(Way::In);
+        if let Ownership::Dialler(dialler) = &mut self.ownership {
+            dialler.said_bye(now, last);
+        }
+        // for whoever has not heard the other verdict there is as much time as ever
+        self.receiving.iter_mut().for_each(|receiving| receiving.keep_word(now));
+        self.judge(now, Way::Out, outcome);
+    }
+
+    fn judge(&mut self, now: Instant, way: Way, outcome: Outcome) {
+        let breaks = self.inseparable && self.is_shared() && !outcome.is_complete();
+        self.advance(way, Move::Judge(outcome.clone()));
+        if breaks {
+            self.fail_stream(now, way, outcome);
+        }
+    }
+
     fn is_shared(&self) -> bool {
-        self.sending.is_some() && self.receiving.is_some()
+        self.stages.iter().all(Option::is_some)
     }
 
-    /// What one stream has seen counts for the other: only this peer can finish the session.
-    pub(super) fn share(&mut self) {
-        let (Some(sending), Some(receiving)) = (&mut self.sending, &mut self.receiving) else { return };
-        match self.dials {
-            true if receiving.has_begun() => sending.other_begun(),
-            false if sending.begun() => receiving.other_begun(),
-            _ => {}
-        }
-    }
+    // ---- last words -----------------------------------------------------------------------------------
 
-    /// The stream was judged; its connections may still be wanted.
-    pub(super) fn settled(&mut self, now: Instant, way: Way, ending: Outcome) {
-        self.outcomes[way as usize] = Some(ending.clone());
-        self.actions.push_back(Action::Settled(way, ending.clone()));
-        if way == Way::Out
-            && let Some(receiving) = &mut self.receiving
-        {
-            receiving.other_settled(now);
-        }
-        if self.inseparable && ending.status != Status::Complete {
-            self.stop_both(now, &ending);
+    /// Says bye. Where the peer must hear it, it is asked whether it has: its answer, or its end in order, is the proof.
+    fn say_bye(&mut self, now: Instant, connection: usize) {
+        self.post(now, connection, Frame::Bye);
+        let must_hear = self.is_shared() && matches!(self.ownership, Ownership::Dialler(_));
+        if let Some(pulse) = self.pulses[connection].as_mut().filter(|_| must_hear) {
+            self.pings += 1;
+            pulse.say_bye(now, self.pings);
+            self.post(now, connection, Frame::Ping { token: self.pings });
         }
     }
 
-    /// Nothing is left to do for this stream.
-    pub(super) fn ended(&mut self, now: Instant, way: Way, ending: Outcome) {
-        self.over[way as usize] = true;
-        if self.outcomes[way as usize].is_none() {
-            self.outcomes[way as usize] = Some(ending.clone());
-            self.actions.push_back(Action::Settled(way, ending.clone()));
+    /// The peer has heard bye.
+    pub(super) fn heard_bye(&mut self) {
+        if let Ownership::Dialler(dialler) = &mut self.ownership {
+            dialler.heard_bye();
         }
-        if self.is_shared() {
-            match ending.status {
-                Status::Complete => self.release(now, way.other()),
-                _ => self.stop_both(now, &ending),
+    }
+
+    /// Streams that were judged and whose last words are done with are over.
+    pub(super) fn finish_streams(&mut self, now: Instant) {
+        let out_goes = self.is_going(Way::Out);
+        if let Some(receiving) = &self.receiving {
+            // while the other stream goes on, it may bring somebody who wants to know
+            let word = receiving.last_word;
+            if word == LastWord::Heard || (word.has_lapsed(now) && !out_goes) {
+                self.advance(Way::In, Move::Finish);
             }
         }
+        let in_done = self.is_done(Way::In);
+        let parted = match &mut self.ownership {
+            Ownership::Dialler(dialler) if self.receiving.is_some() => {
+                if in_done && dialler.is_parting() {
+                    dialler.said_bye(now, true);
+                }
+                in_done && dialler.has_parted(now)
+            }
+            Ownership::Dialler(_) | Ownership::Host(_) => true,
+        };
+        if parted {
+            self.advance(Way::Out, Move::Finish);
+        }
+    }
+
+    // ---- failures -------------------------------------------------------------------------------------
+
+    /// A stream fails in another way than by a verdict, or is no use without the other: the session ends, and the peer
+    /// is told why.
+    pub(super) fn fail_stream(&mut self, now: Instant, way: Way, outcome: Outcome) {
+        self.abort(now, &outcome);
+        self.advance(way, Move::Fail(outcome.clone()));
+        self.end_both(&Outcome::here(Status::Incomplete, outcome.sentence));
+    }
+
+    /// The session ends, and the peer is told why.
+    pub(super) fn stop(&mut self, now: Instant, outcome: &Outcome) {
+        self.abort(now, outcome);
+        self.end_both(outcome);
+    }
+
+    /// Whatever was not judged ends so.
+    pub(super) fn end_both(&mut self, outcome: &Outcome) {
+        for way in [Way::Out, Way::In] {
+            self.advance(way, Move::Fail(outcome.clone()));
+        }
+    }
+
+    fn abort(&mut self, now: Instant, outcome: &Outcome) {
         if self.is_over() {
-            self.actions.push_back(Action::Over);
+            return;
+        }
+        let Outcome { status, sentence, .. } = outcome;
+        for connection in self.carrying().iter() {
+            let abort = Abort { status: *status, sentence: sentence.clone() };
+            self.post(now, connection, Frame::Abort(abort));
         }
     }
 
-    /// The other stream keeps no connection for this one any more.
-    fn release(&mut self, now: Instant, way: Way) {
-        match way {
-            Way::In => self.receiving.iter_mut().for_each(|receiving| receiving.release()),
-            Way::Out => self.sending.iter_mut().for_each(|sending| sending.release(now)),
-        }
-    }
-
-    fn stop_both(&mut self, now: Instant, because: &Outcome) {
-        let ending = Outcome::here(Status::Incomplete, because.sentence.clone());
-        if let Some(sending) = &mut self.sending {
-            sending.fail(now, ending.clone());
-        }
-        if let Some(receiving) = &mut self.receiving {
-            receiving.fail(ending);
-        }
+    /// Connections that carry a stream, either way.
+    fn carrying(&self) -> ConnectionSet {
+        let sending = self.sending.as_ref().map(|sending| sending.attached()).unwrap_or_default();
+        sending | self.acknowledging.open_connections()
     }
 }

@@ -78,6 +78,15 @@ pub enum Action {
     Over,
 }
 
+/// Connections that were up and ended before the session did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// How many.
+    pub count: u64,
+    /// The link and reason of the last one.
+    pub last: Option<(usize, LossReason)>,
+}
+
 /// Where the bytes of a leg go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {

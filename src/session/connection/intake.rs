@@ -4,6 +4,7 @@ use super::seat::SessionDesk;
 use super::writer::is_last_word;
 use crate::chaos::{Harm, Hazard};
 use crate::message;
+use crate::proto::breach::Breach;
 use crate::proto::leg::{Leg, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::session::Place;
@@ -17,7 +18,7 @@ use crate::sys::refusal;
 use std::sync::Arc;
 
 /// Takes what comes on one connection.
-pub struct Inbox<'a> {
+pub(crate) struct Inbox<'a> {
     pub desk: &'a SessionDesk,
     pub ticket: Ticket,
     /// Where legs live.
@@ -49,9 +50,7 @@ impl Intake for Inbox<'_> {
             // inside the window there is room for everything that keeps to the agreed sizes; where the kernel refuses
             // memory the session is being ended for that, and the sender told
             Place::Keep => match self.pool.try_take(header.encoded as usize) {
-                None if !refusal::is_known() => {
-                    Err(Stop::Lost(LossReason::Breach("sent more than the window holds".into())))
-                }
+                None if !refusal::is_known() => Err(Stop::Lost(LossReason::Breach(Breach::BeyondMemory))),
                 room => Ok(room),
             },
         }

@@ -201,8 +201,15 @@ impl<'a> Serving<'a> {
 
     fn run(mut self, greeting: Greeting, checked: bool, inlet: Inlet, origin: &str, events: &mut Events) {
         let Shared { desk, hazard, .. } = self.shared;
-        let writer =
-            Writer::new(self.heard, self.ticket, self.channel.clone(), greeting, checked, hazard.clone());
+        let writer = Writer::new(
+            self.heard,
+            self.ticket,
+            self.channel.clone(),
+            greeting,
+            checked,
+            hazard.clone(),
+            self.seat.busy(),
+        );
         *self.seat.lock() = Some(writer);
         desk.opened(self.ticket);
         let registered = self.channel.register(self.poll.registry(), SOCKET);

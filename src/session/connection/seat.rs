@@ -1,13 +1,14 @@
 //! A connection's place in its session: how its owner is woken, and where something small is written.
 
-use super::writer::Writer;
+use super::writer::{SMALL, Writer};
 use crate::channel::Channel;
 use crate::report::Kernel;
 use crate::session::core::SessionCore;
 use crate::session::desk::{Desk, Line};
 use mio::{Poll, Token, Waker};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The token of a thread's waker; its one connection has another.
 const WAKER: Token = Token(1);
@@ -15,15 +16,13 @@ const WAKER: Token = Token(1);
 /// The one lock of a session as it really is.
 pub type SessionDesk = Desk<SessionCore, Seat>;
 
-/// A leg of at most so many bytes is written by whoever posted it, without waking the owner of the connection. To copy
-/// more takes longer than a wake-up.
-const SMALL: u64 = 16 << 10;
-
 /// One connection's place in the session: how its owner is woken, and where something small is written.
 pub struct Seat {
     waker: Waker,
     /// There is one while the owner has a connection.
     writer: Mutex<Option<Writer>>,
+    /// Whether the writer is at a large leg, which takes a while.
+    busy: Arc<AtomicBool>,
 }
 
 impl Seat {
@@ -34,13 +33,18 @@ impl Seat {
     pub fn new() -> io::Result<(Arc<Self>, Poll)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        Ok((Arc::new(Seat { waker, writer: Mutex::new(None) }), poll))
+        Ok((Arc::new(Seat { waker, writer: Mutex::new(None), busy: Arc::default() }), poll))
     }
 
     /// What the kernel knows about the connection, for a report; None where there is none.
     pub fn kernel(&self) -> Option<Kernel> {
         let channel = self.lock().as_ref().map(|writer| writer.channel().clone())?;
         kernel(&channel)
+    }
+
+    /// Shows the others that the writer is at a large leg.
+    pub fn busy(&self) -> Arc<AtomicBool> {
+        self.busy.clone()
     }
 
     /// Waits for whoever writes now, which is never long.
@@ -66,14 +70,11 @@ impl Line<SessionCore> for Seat {
     }
 
     fn nudge(&self, desk: &SessionDesk) {
-        let mut writer = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // whoever writes now may have looked into the mailbox already
-            Err(TryLockError::WouldBlock) => return self.wake(),
-        };
+        if self.busy.load(Ordering::Relaxed) {
+            return self.wake();
+        }
         // where there is no connection yet, its owner looks when there is
-        if writer.as_mut().is_some_and(|writer| !writer.flush(desk, SMALL)) {
+        if self.lock().as_mut().is_some_and(|writer| !writer.flush(desk, SMALL)) {
             self.wake();
         }
     }

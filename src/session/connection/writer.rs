@@ -20,12 +20,17 @@ use crate::session::orders::Ticket;
 use crate::session::pump::{Outlet, Wrote};
 use crate::stage;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What the kernel may hold unsent is what the connection carries in this time: long enough to bring the next leg.
 const UNSENT_TIME: Duration = Duration::from_millis(20);
 /// A connection's rate is measured over no less than this.
 const RATE_TIME: Duration = Duration::from_millis(100);
+
+/// A leg of at most so many bytes is written by whoever posted it, without waking the owner of the connection. To copy
+/// more takes longer than a wake-up.
+pub(super) const SMALL: u64 = 16 << 10;
 
 /// How far the handshake is that is written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +74,8 @@ pub struct Writer {
     paced: (Instant, u64),
     /// What the kernel was last told that it may hold unsent.
     unsent: u32,
+    /// Shows the others that a large leg is being written.
+    busy: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -80,7 +87,9 @@ impl Writer {
         greeting: Greeting,
         checked: bool,
         hazard: Hazard,
+        busy: Arc<AtomicBool>,
     ) -> Self {
+        busy.store(false, Ordering::Relaxed);
         Writer {
             ticket,
             channel,
@@ -95,6 +104,7 @@ impl Writer {
             mute: false,
             paced: (now, 0),
             unsent: *UNSENT.start(),
+            busy,
         }
     }
 
@@ -163,7 +173,10 @@ impl Writer {
                 }
             }
             match self.outlet.write(&mut &*self.channel) {
-                Ok(Wrote::All) => self.pace(),
+                Ok(Wrote::All) => {
+                    self.busy.store(false, Ordering::Relaxed);
+                    self.pace();
+                }
                 Ok(Wrote::Blocked) => self.writable = false,
                 Err(e) => self.failed = Some(failure(&e)),
             }
@@ -176,7 +189,7 @@ impl Writer {
         if self.awaits_drain && self.greeting == Greeting::Done && self.channel.drains() {
             self.awaits_drain = false;
             let place = self.ticket.place;
-            desk.tell_as(self.ticket, |core, now| core.session.ready(now, place));
+            desk.tell_writing(self.ticket, |core, now| core.session.ready(now, place));
         }
     }
 
@@ -225,8 +238,9 @@ impl Writer {
                 message::note(LEGS, || format!("connection {place}: {leg:?} goes out"));
                 let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
                 if let Some(crc) = crc {
-                    desk.tell_as(self.ticket, |core, now| core.session.checked(now, leg.sequence, crc));
+                    desk.tell_writing(self.ticket, |core, now| core.session.checked(now, leg.sequence, crc));
                 }
+                self.busy.store(leg.len() > SMALL, Ordering::Relaxed);
                 self.outlet.leg(header(&leg, crc), leg);
                 self.awaits_drain = true;
                 self.count_frame();
@@ -264,6 +278,6 @@ fn header(leg: &Leg, crc: Option<u32>) -> LegHeader {
 }
 
 /// Harm to these changes nothing: the fault plan does not count them.
-pub fn is_last_word(frame: &Frame) -> bool {
+pub(crate) fn is_last_word(frame: &Frame) -> bool {
     matches!(frame, Frame::Bye | Frame::Abort(_))
 }

@@ -1,0 +1,158 @@
+//! Whether two ends can work with each other: a hello held against what the end that listens expects.
+
+use super::hello::{Direction, Features, Hello, Refusal, RefusalCode};
+
+/// What a listener holds a hello against.
+#[derive(Clone, Copy, Debug)]
+pub struct Expectations {
+    /// What the sender must have too; with `None` it must have none.
+    pub checkphrase: Option<[u8; 4]>,
+    /// What this end can make use of.
+    pub features: Features,
+    /// Whether this end sends a stream as well, over the same connections: the dialling side must want that too.
+    pub duplex: bool,
+    /// Whether this end opens the connections of a tunnel: then the other one must accept them.
+    pub initiates: bool,
+}
+
+/// Whether this end can work with the one that said hello; if not, what to answer. The sentences tell no
+/// more of our checkphrase than whether there is one.
+pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
+    let refuse = |code, sentence| Err(Refusal { code, sentence });
+    if hello.checkphrase != ours.checkphrase {
+        return refuse(RefusalCode::Checkphrase, phrases(hello.checkphrase, ours.checkphrase).into());
+    }
+    if (hello.direction == Direction::Duplex) != ours.duplex {
+        let sentence = match ours.duplex {
+            false => "the sender says duplex and the receiver does not: say it at both ends or at neither",
+            true => "the receiver says duplex and the sender does not: say it at both ends or at neither",
+        };
+        return refuse(RefusalCode::Direction, sentence.into());
+    }
+    let missing = hello.features.refused_by(ours.features);
+    if missing != Features::NONE {
+        let sentence = format!("the sender needs features that the receiver does not have: {missing}");
+        return refuse(RefusalCode::Feature, sentence);
+    }
+    if ours.initiates && hello.features.contains(Features::INITIATES) {
+        let sentence = "both ends initiate, and so nothing would ever come: one of them must terminate";
+        return refuse(RefusalCode::Feature, sentence.into());
+    }
+    // No option is known yet.
+    if let Some(option) = hello.options.iter().find(|option| option.mandatory) {
+        let sentence = format!("the sender insists on option {}, unknown to the receiver", option.id);
+        return refuse(RefusalCode::Option, sentence);
+    }
+    Ok(())
+}
+
+/// How the checkphrases differ.
+fn phrases(theirs: Option<[u8; 4]>, ours: Option<[u8; 4]>) -> &'static str {
+    match (theirs, ours) {
+        (None, Some(_)) => "the receiver has a checkphrase and the sender has none",
+        (Some(_), None) => "the sender has a checkphrase and the receiver has none",
+        _ => "the checkphrases of sender and receiver differ",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::SENTENCE_MAX;
+    use super::super::hello::{HelloOption, Id};
+    use super::*;
+
+    const OURS: Expectations = Expectations {
+        checkphrase: Some(*b"OURS"),
+        features: Features::CHECKSUM,
+        duplex: false,
+        initiates: false,
+    };
+
+    fn hello() -> Hello {
+        Hello {
+            session: Id::new([0x5e; 16]),
+            instance: None,
+            direction: Direction::Transmit,
+            begun: false,
+            checkphrase: Some(*b"OURS"),
+            link: 0,
+            connection: 0,
+            attempt: 1,
+            features: Features::CHECKSUM,
+            buffer: 128 << 20,
+            options: Vec::new(),
+        }
+    }
+
+    fn refused(hello: Hello, ours: Expectations) -> (RefusalCode, String) {
+        let refusal = check(&hello, &ours).expect_err("a refusal");
+        assert!(!refusal.sentence.contains("OURS") && !refusal.sentence.contains('\n'));
+        assert!(refusal.sentence.len() <= SENTENCE_MAX);
+        (refusal.code, refusal.sentence)
+    }
+
+    fn option(mandatory: bool, length: usize) -> HelloOption {
+        HelloOption { id: 77, mandatory, value: vec![7; length] }
+    }
+
+    #[test]
+    fn a_fitting_hello_passes() {
+        assert_eq!(check(&hello(), &OURS), Ok(()));
+        let none = Hello { checkphrase: None, ..hello() };
+        assert_eq!(check(&none, &Expectations { checkphrase: None, ..OURS }), Ok(()));
+        let duplex = Hello { direction: Direction::Duplex, ..hello() };
+        assert_eq!(check(&duplex, &Expectations { duplex: true, ..OURS }), Ok(()));
+    }
+
+    #[test]
+    fn checkphrases_must_match_and_absent_matches_only_absent() {
+        for (theirs, ours) in [
+            (Some(*b"ELSE"), Some(*b"OURS")),
+            (None, Some(*b"OURS")),
+            (Some(*b"ELSE"), None),
+            (Some([0; 4]), None),
+        ] {
+            let hello = Hello { checkphrase: theirs, ..hello() };
+            let ours = Expectations { checkphrase: ours, ..OURS };
+            assert_eq!(refused(hello, ours).0, RefusalCode::Checkphrase);
+        }
+    }
+
+    #[test]
+    fn unknown_features_are_refused_if_mandatory() {
+        let features = Features::CHECKSUM | Features::TUNNEL | Features(1 << 31);
+        let (code, sentence) = refused(Hello { features, ..hello() }, OURS);
+        assert_eq!(code, RefusalCode::Feature);
+        assert!(sentence.ends_with(": tunnel, 0x80000000"), "{sentence}");
+        let offer = Hello { features: Features(1 << 32 | 1 << 63), ..hello() };
+        assert_eq!(check(&offer, &OURS), Ok(()));
+    }
+
+    #[test]
+    fn unknown_options_are_refused_if_mandatory() {
+        let passed_over = Hello { options: vec![option(false, 3)], ..hello() };
+        assert_eq!(check(&passed_over, &OURS), Ok(()));
+        let insisted = Hello { options: vec![option(false, 0), option(true, 0)], ..hello() };
+        assert_eq!(refused(insisted, OURS).0, RefusalCode::Option);
+    }
+
+    #[test]
+    fn duplex_is_wanted_by_both_or_by_neither() {
+        let duplex = Hello { direction: Direction::Duplex, ..hello() };
+        let (code, sentence) = refused(duplex, OURS);
+        assert_eq!(code, RefusalCode::Direction);
+        assert!(sentence.starts_with("the sender says duplex"), "{sentence}");
+        let (code, sentence) = refused(hello(), Expectations { duplex: true, ..OURS });
+        assert_eq!(code, RefusalCode::Direction);
+        assert!(sentence.starts_with("the receiver says duplex"), "{sentence}");
+    }
+
+    #[test]
+    fn two_ends_that_initiate_would_wait_for_ever() {
+        let initiates = Hello { features: Features::INITIATES, ..hello() };
+        assert_eq!(check(&initiates, &OURS), Ok(()), "the other one accepts, or does not know of it");
+        let ours = Expectations { initiates: true, ..OURS };
+        assert_eq!(check(&hello(), &ours), Ok(()));
+        assert_eq!(refused(initiates, ours).0, RefusalCode::Feature);
+    }
+}

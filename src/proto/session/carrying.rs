@@ -1,0 +1,204 @@
+//! What the input and the output tell, and what follows from every event.
+
+use super::super::event::Event;
+use super::super::leg::{LEG_FIRST, Payload};
+use super::super::links::LossReason;
+use super::super::outcome::{Outcome, Status};
+use super::super::way::Way;
+use super::super::wire::Frame;
+use super::ownership::Ownership;
+use super::{Action, Session};
+use std::time::{Duration, Instant};
+
+impl Session {
+    // ---- the input ------------------------------------------------------------------------------------
+
+    /// The path of this connection drains, and no leg is under way: it can take one.
+    pub fn ready(&mut self, now: Instant, connection: usize) {
+        if let Some(sending) = &mut self.sending {
+            sending.ready(connection);
+        }
+        self.step(now);
+    }
+
+    /// The CRC-32 of a leg, before its first byte leaves.
+    pub fn checked(&mut self, now: Instant, sequence: u64, crc: u32) {
+        if let Some(sending) = &mut self.sending {
+            sending.checked(sequence, crc);
+        }
+        self.step(now);
+    }
+
+    /// The next piece of the stream; never empty.
+    pub fn input(&mut self, now: Instant, payload: Payload) {
+        let wanted = self.is_going(Way::Out);
+        if let Some(sending) = self.sending.as_mut().filter(|_| wanted) {
+            sending.push(payload);
+        }
+        self.step(now);
+    }
+
+    /// The stream has ended with what was given.
+    pub fn input_ended(&mut self, now: Instant) {
+        if let Some(sending) = &mut self.sending {
+            sending.end();
+        }
+        self.step(now);
+    }
+
+    /// The input cannot be read; why, for the user.
+    pub fn input_failed(&mut self, now: Instant, why: &str) {
+        // what nobody wants any more may fail
+        if self.is_going(Way::Out) {
+            self.fail_stream(now, Way::Out, Outcome::here(Status::Input, why));
+        }
+        self.step(now);
+    }
+
+    // ---- the output -----------------------------------------------------------------------------------
+
+    /// For how long the output has been taking nothing; to be told before other events.
+    pub fn output_blocked(&mut self, blocked: Duration) {
+        self.blocked = blocked;
+    }
+
+    /// The output has taken so many more legs and bytes.
+    pub fn delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
+        if let Some(receiving) = &mut self.receiving {
+            match receiving.delivered(legs, bytes, self.acknowledging.told()) {
+                true => self.acknowledging.tell_all(),
+                false => self.acknowledging.news(now),
+            }
+        }
+        self.step(now);
+    }
+
+    /// The output is closed, and whoever reads it has taken everything. With `crc`, that of the stream if every leg
+    /// was checked.
+    pub fn output_closed(&mut self, now: Instant, crc: Option<u32>) {
+        let verdict = self.receiving.as_ref().and_then(|receiving| receiving.verdict_when_closed(crc));
+        if let Some(verdict) = verdict {
+            self.speak_verdict(now, verdict);
+        }
+        self.step(now);
+    }
+
+    /// The output failed; `status` is [`Status::Output`] or, for a stream that does not verify, `Corrupt`.
+    pub fn output_failed(&mut self, now: Instant, status: Status, sentence: &str) {
+        let verdict =
+            self.receiving.as_ref().and_then(|receiving| receiving.verdict_when_failed(status, sentence));
+        match verdict {
+            Some(verdict) => self.speak_verdict(now, verdict),
+            None if self.is_going(Way::In) => self.fail_stream(now, Way::In, Outcome::here(status, sentence)),
+            None => {}
+        }
+        self.step(now);
+    }
+
+    // ---- what follows ---------------------------------------------------------------------------------
+
+    /// Everything that follows from an event, in an order that never gives a leg to a doomed connection.
+    pub(super) fn step(&mut self, now: Instant) {
+        self.stepped = now;
+        self.finish_streams(now);
+        if !self.is_over() {
+            self.give_up_peer(now);
+        }
+        if !self.is_over() {
+            self.dial(now);
+            self.send(now);
+            self.ping(now);
+            let view = self.view();
+            self.ownership.remind(now, view);
+            if self.receiving.as_mut().is_some_and(|receiving| receiving.closes_output()) {
+                self.actions.push_back(Action::CloseOutput);
+            }
+            self.acknowledge(now);
+        }
+        let events = self.ownership.take_events();
+        if !self.told_over {
+            self.actions.extend(events.into_iter().map(Action::Tell));
+            self.told_over = self.is_over();
+            self.actions.extend(self.told_over.then_some(Action::Over));
+        }
+    }
+
+    /// Gives the peer up, or at least its session, if that is due.
+    fn give_up_peer(&mut self, now: Instant) {
+        let view = self.view();
+        if let Ownership::Host(host) = &mut self.ownership
+            && host.forgets(now, view)
+        {
+            self.receiving.iter_mut().for_each(|receiving| receiving.forget());
+        }
+        if let Some(outcome) = self.ownership.given_up(now, view) {
+            self.stop(now, &outcome);
+        }
+    }
+
+    /// Connections that were called back leave, and others are dialled.
+    fn dial(&mut self, now: Instant) {
+        let begun = self.view().begun;
+        let (Ownership::Dialler(dialler), Some(sending)) = (&mut self.ownership, &mut self.sending) else {
+            return;
+        };
+        self.actions.extend(sending.take_idle().into_iter().map(Action::Leave));
+        let head = sending.sender().head();
+        for dial in dialler.dial(now, sending.instance(), begun) {
+            if let Action::Dial { connection, .. } = &dial {
+                self.known[*connection] = head;
+            }
+            self.actions.push_back(dial);
+        }
+    }
+
+    /// Legs, and the end of the stream, to the connections.
+    fn send(&mut self, now: Instant) {
+        let going = self.is_going(Way::Out);
+        let Some(sending) = self.sending.as_mut().filter(|_| going) else { return };
+        if let Some((sequence, connection)) = sending.rescue(now) {
+            self.actions.push_back(Action::Tell(Event::Rescued { sequence, connection }));
+        }
+        for (connection, leg) in sending.assign(now) {
+            if leg.len() <= LEG_FIRST as u64 {
+                self.acknowledging.ride(connection);
+            }
+            self.mailboxes[connection].leg(leg);
+            self.posted.insert(connection);
+        }
+        if let Some((fin, connections)) = sending.take_fin() {
+            connections.iter().for_each(|connection| self.post(now, connection, Frame::Fin(fin)));
+        }
+    }
+
+    /// A ping on every connection where one is due.
+    fn ping(&mut self, now: Instant) {
+        if self.is_done(Way::Out) {
+            return;
+        }
+        for connection in 0..self.pulses.len() {
+            let Some(pulse) = self.pulses[connection].as_mut().filter(|pulse| pulse.due() <= now) else {
+                continue;
+            };
+            if pulse.ask(now, self.pings + 1) {
+                self.pings += 1;
+                self.post(now, connection, Frame::Ping { token: self.pings });
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, now: Instant) {
+        let Some(receiving) = self.receiving.as_ref().filter(|_| !self.is_done(Way::In)) else { return };
+        for (connection, ack) in self.acknowledging.take_due(now, receiving.position(), self.blocked) {
+            self.post(now, connection, Frame::Ack(ack));
+        }
+    }
+
+    pub(super) fn post(&mut self, now: Instant, connection: usize, frame: Frame) {
+        if self.mailboxes[connection].frame(frame).is_err() {
+            let why = "brings damaged legs and takes no complaints".into();
+            return self.give_up(now, connection, LossReason::Failed(why));
+        }
+        self.posted.insert(connection);
+    }
+}

@@ -1,0 +1,305 @@
+//! The end that dials: its links and attempts, and when it gives the receiver up.
+//!
+//! Nothing is given up while a connection is up. Without one the reasons are, in this order: every link refused for
+//! good (before anything was received, one is enough if no other is still hoped for); no name has an address; all
+//! refuse for a while in mid-session, so that the receiver is gone; patience is over.
+
+use super::super::event::Event;
+use super::super::hello::{Hello, Id, Refusal, RefusalCode};
+use super::super::leg::CONNECTIONS_MAX;
+use super::super::links::{DialError, Links, LossReason, REFUSED_MAX, State};
+use super::super::outcome::{Outcome, Status};
+use super::super::set::ConnectionSet;
+use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder, linger};
+use super::last_word::{LastWord, Move};
+use super::terms::{Action, DiallerConfig};
+use super::view::View;
+use std::time::{Duration, Instant};
+
+/// Every link refusing for so long means that a peer that waits for nothing but a bye has left.
+const GONE: Duration = Duration::from_secs(1);
+
+/// The end that dials.
+pub struct Dialler {
+    /// What every hello says, but for what is particular to an attempt.
+    hello: Hello,
+    names: Vec<String>,
+    patience: Option<Patience>,
+    links: Links,
+    /// By connection: how often it was dialled.
+    attempts: [u32; CONNECTIONS_MAX],
+    /// Connections that have achieved something.
+    progressed: ConnectionSet,
+    /// Since when no connection achieves anything: set when the last one goes, cleared by progress.
+    alone: Option<Instant>,
+    reminder: Reminder,
+    /// The bye to the receiver, where it matters that this comes to it: the session has two streams. Nobody else dials
+    /// for a peer that has not heard it.
+    bye: LastWord,
+    /// For the user.
+    pub events: Vec<Event>,
+}
+
+impl Dialler {
+    /// It begins to dial when it is asked first.
+    pub fn new(now: Instant, config: DiallerConfig) -> Self {
+        let DiallerConfig { hello, links: names, connections, patience, seed, .. } = config;
+        Dialler {
+            hello,
+            patience,
+            links: Links::new(now, names.len(), connections, seed),
+            names,
+            attempts: [0; CONNECTIONS_MAX],
+            progressed: ConnectionSet::EMPTY,
+            alone: Some(now),
+            reminder: Reminder::starting(now),
+            bye: LastWord::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Attempts for all connections that may be dialled now. `instance` names the receiver, once it is known.
+    pub fn dial(&mut self, now: Instant, instance: Option<Id>, begun: bool) -> Vec<Action> {
+        let mut dials = Vec::new();
+        for connection in 0..self.links.len() {
+            let Some((link, timeout)) = self.links.place(now, connection, begun) else { continue };
+            self.attempts[connection] += 1;
+            let hello = Hello {
+                instance: instance.filter(|_| begun || self.links.up_count() > 0),
+                begun,
+                link: link as u8,
+                connection: connection as u8,
+                attempt: self.attempts[connection],
+                ..self.hello.clone()
+            };
+            dials.push(Action::Dial { connection, link, hello: Box::new(hello), timeout });
+        }
+        dials
+    }
+
+    // ---- attempts -------------------------------------------------------------------------------------
+
+    /// An attempt succeeded. Connections that are called back to their homes.
+    pub fn up(&mut self, connection: usize, link: usize, rtt: Duration) -> Vec<usize> {
+        self.progressed.remove(connection);
+        let recalled = self.links.up(connection);
+        if let Some(connection) = recalled.iter().copied().find(|other| *other != connection) {
+            self.events.push(Event::LinkWorksAgain { link, connection });
+        }
+        self.events.push(Event::ConnectionUp { connection, link, rtt });
+        recalled
+    }
+
+    /// An attempt failed.
+    pub fn failed(&mut self, now: Instant, connection: usize, why: &DialError) {
+        let Some(State::Dialling(link)) = self.state(connection) else { return };
+        if self.links.failed(now, connection, why) {
+            self.events.push(Event::LinkDied { link, reason: Some(why.clone()) });
+        }
+    }
+
+    /// Whoever answered refused the connection in words.
+    pub fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal, begun: bool) {
+        if matches!(refusal.code, RefusalCode::Finished | RefusalCode::NotThatReceiver)
+            && self.bye.until().is_some()
+        {
+            self.bye.advance(Move::Hear);
+        }
+        match refusal.code {
+            // a session that just ended, an attempt that a newer one replaced, a hello damaged on its way: try again
+            RefusalCode::Finished if !begun => self.failed(now, connection, &DialError::Refused),
+            RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
+                self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
+            }
+            code => {
+                let sentence = refusal.sentence.clone();
+                self.condemn(now, connection, code, sentence, |link, sentence| Event::LinkRefused {
+                    link,
+                    sentence,
+                    begun,
+                });
+            }
+        }
+    }
+
+    /// Another receiver than the session's answered.
+    pub fn met_another(&mut self, now: Instant, connection: usize) {
+        let sentence = "another receiver answers there; all links must lead to one".to_owned();
+        let event = |link, _| Event::OtherReceiver { link };
+        self.condemn(now, connection, RefusalCode::NotThatReceiver, sentence, event);
+    }
+
+    /// The link of an attempt is not used again. The user hears of it once.
+    fn condemn(
+        &mut self,
+        now: Instant,
+        connection: usize,
+        code: RefusalCode,
+        sentence: String,
+        event: impl FnOnce(usize, String) -> Event,
+    ) {
+        let Some(State::Dialling(link)) = self.state(connection) else { return };
+        if !self.links.is_bad(link) {
+            self.events.push(event(link, sentence.clone()));
+        }
+        self.links.condemn(now, connection, code, &sentence);
+    }
+
+    // ---- connections ----------------------------------------------------------------------------------
+
+    /// A connection is gone, and `again` legs with it. Whether it was up and went unasked.
+    pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, again: usize) -> bool {
+        let Some(link) = self.links.link_of(connection) else { return false };
+        let died = self.links.lost(now, connection, reason, self.progressed.contains(connection));
+        let unasked = *reason != LossReason::Left;
+        if unasked {
+            let (link, reason) = (Some(link), reason.clone());
+            self.events.push(Event::ConnectionLost { connection, link, reason, again });
+        }
+        if died {
+            self.events.push(Event::LinkDied { link, reason: None });
+        }
+        if self.links.up_count() == 0 && self.alone.is_none() {
+            self.alone = Some(now);
+            self.reminder.start(now);
+        }
+        unasked
+    }
+
+    /// The connection works: in both directions, up to the receiver's core.
+    pub fn works(&mut self, connection: usize, begun: bool) {
+        self.progressed.insert(connection);
+        self.alone = None;
+        if self.reminder.over() {
+            self.events.push(Event::WorksAgain { begun });
+        }
+    }
+
+    /// Where a connection is; None for one that this session does not have.
+    pub fn state(&self, connection: usize) -> Option<State> {
+        (connection < self.links.len()).then(|| self.links.state(connection))
+    }
+
+    /// How many connections there may be.
+    pub fn connections(&self) -> usize {
+        self.links.len()
+    }
+
+    /// What is wrong with a link; empty if nothing is.
+    pub fn trouble(&self, link: usize) -> &str {
+        self.links.trouble(link)
+    }
+
+    // ---- the bye --------------------------------------------------------------------------------------
+
+    /// The stream that goes out was judged, and bye was said. With `last`, nothing else keeps the session.
+    pub fn said_bye(&mut self, now: Instant, last: bool) {
+        let until = last.then(|| now + linger(self.patience));
+        self.bye.advance(Move::Say(until));
+    }
+
+    /// The peer has heard the bye.
+    pub fn heard_bye(&mut self) {
+        self.bye.advance(Move::Hear);
+    }
+
+    /// Whether the bye is on its way, and is all that keeps the session once the other stream is over.
+    pub fn is_parting(&self) -> bool {
+        matches!(self.bye, LastWord::Said(None))
+    }
+
+    /// Whether the bye has come to the peer, or nobody is there to hear it.
+    pub fn has_parted(&self, now: Instant) -> bool {
+        self.bye == LastWord::Heard || self.bye_until().is_some_and(|at| at <= now)
+    }
+
+    /// Until when somebody is looked for who has not heard the bye. One refusal may be a connection that broke before
+    /// its welcome; nobody is there when every link refuses and goes on refusing.
+    fn bye_until(&self) -> Option<Instant> {
+        let gone = self.links.refused_since().map(|at| at + GONE);
+        self.bye.until().map(|at| gone.map_or(at, |gone| gone.min(at)))
+    }
+
+    // ---- giving up ------------------------------------------------------------------------------------
+
+    /// The reason to end the session now, if there is one.
+    pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+        if self.links.up_count() > 0 {
+            return None;
+        }
+        if let Some((link, sentence)) = self.unwanted(view.begun) {
+            // once it has begun, being refused is only how the receiver's loss shows
+            let status = if view.begun { Status::Incomplete } else { Status::Refused };
+            return Some(without_verdict(view, status, format!("{}: refused: {sentence}", self.names[link])));
+        }
+        if !view.begun && self.links.all_unresolved() {
+            return Some(Outcome::here(Status::Incomplete, self.troubles()));
+        }
+        let is_past = |at: Instant| at <= now;
+        if self.refused_until(view).is_some_and(is_past) {
+            let why = format!("the receiver is gone: {}", self.troubles());
+            return Some(without_verdict(view, Status::Incomplete, why));
+        }
+        let waited = self.alone.map_or(0, |at| now.saturating_duration_since(at).as_secs());
+        let why = || format!("no connection for {waited} s: {}", self.troubles());
+        self.patience_ends(view)
+            .is_some_and(is_past)
+            .then(|| without_verdict(view, Status::Incomplete, why()))
+    }
+
+    /// The first link that was refused for good, with what was said there, if that ends the session.
+    fn unwanted(&self, begun: bool) -> Option<(usize, &str)> {
+        let all = self.links.all_bad();
+        let one = || self.links.first_bad().filter(|_| !begun && !self.links.hopeful());
+        all.or_else(one).map(|(link, _, sentence)| (link, sentence))
+    }
+
+    /// What is wrong with each link, in order.
+    fn troubles(&self) -> String {
+        let each = self.names.iter().enumerate().map(|(link, name)| {
+            let trouble = self.links.trouble(link);
+            format!("{name}: {}", if trouble.is_empty() { "no answer yet" } else { trouble })
+        });
+        each.collect::<Vec<_>>().join("; ")
+    }
+
+    /// When refusals on every link are believed. Before patience is over only if the user gave none, and the session
+    /// has begun.
+    fn refused_until(&self, view: View) -> Option<Instant> {
+        let early = view.begun && self.patience.is_none();
+        self.links.refused_since().filter(|_| early).map(|at| at + REFUSED_MAX)
+    }
+
+    fn patience_ends(&self, view: View) -> Option<Instant> {
+        let default = if view.begun { PATIENCE_BEGUN } else { PATIENCE_BEFORE };
+        let alone = self.alone.filter(|_| self.links.up_count() == 0)?;
+        self.patience.unwrap_or(default).ends(alone)
+    }
+
+    /// Tells the user that nothing works, if that is due.
+    pub fn remind(&mut self, now: Instant, view: View) {
+        if !self.reminder.is_due(now) || self.links.up_count() > 0 {
+            return;
+        }
+        let ends = self.patience_ends(view).into_iter().chain(self.refused_until(view)).min();
+        let left = self.reminder.tell(now, ends);
+        let troubles = (0..self.names.len()).map(|link| self.links.trouble(link).to_owned());
+        self.events.push(Event::Waiting { troubles: troubles.collect(), left });
+    }
+
+    /// The times at which there may be something to do.
+    pub fn deadlines(&self, now: Instant, view: View) -> [Option<Instant>; 5] {
+        let waiting = [self.reminder.at(), self.refused_until(view), self.patience_ends(view)];
+        let [reminder, refused, patience] = waiting;
+        [self.links.deadline(now), reminder, refused, patience, self.bye_until()]
+    }
+}
+
+/// The end of a session without a verdict. If only the verdict is missing, nobody here knows how the stream went.
+fn without_verdict(view: View, status: Status, mut why: String) -> Outcome {
+    if view.begun && view.in_doubt {
+        why += "; every byte arrived there, but whether the output took them is not known";
+        return Outcome::here(Status::Incomplete, why);
+    }
+    Outcome::here(status, why)
+}

@@ -1,0 +1,162 @@
+//! What comes on a connection: legs and frames.
+
+use super::super::breach::Breach;
+use super::super::leg::{LEG_FIRST, Leg};
+use super::super::links::LossReason;
+use super::super::outcome::{Outcome, Status};
+use super::super::way::Way;
+use super::super::wire::{Abort, Frame, LegHeader};
+use super::{Action, Place, Session};
+use std::time::Instant;
+
+impl Session {
+    /// A leg is coming: where its bytes are to go.
+    ///
+    /// # Errors
+    /// The peer may not send it; the connection is to be closed.
+    pub fn place(&self, connection: usize, header: &LegHeader) -> Result<Place, LossReason> {
+        let placed = match &self.receiving {
+            None => Err(Breach::ToTheSender),
+            Some(_) if !self.acknowledging.is_open(connection) => Err(Breach::NotWelcome),
+            Some(_) if self.is_done(Way::In) => Ok(Place::Scratch),
+            Some(receiving) => receiving.place(header),
+        };
+        placed.map_err(LossReason::Breach)
+    }
+
+    /// A leg has come whole, and is what was sent if it is checked.
+    pub fn leg(&mut self, now: Instant, connection: usize, leg: Leg) {
+        let (small, answers) = (leg.len() <= LEG_FIRST as u64, self.is_going(Way::Out));
+        let is_done = self.is_done(Way::In);
+        let mut alone = false;
+        if let Some(receiving) = self.receiving.as_mut().filter(|_| !is_done) {
+            let heard = receiving.leg(connection, leg);
+            alone =
+                small && answers && receiving.receiver().is_some_and(|receiver| receiver.ahead().legs == 0);
+            match heard {
+                Ok(legs) => {
+                    self.actions.extend(legs.into_iter().map(Action::Deliver));
+                    self.acknowledging.news(now);
+                    self.works(connection);
+                }
+                Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),
+            }
+        }
+        match alone {
+            true => self.acknowledging.took_alone(now, connection),
+            false => self.acknowledging.took(connection),
+        }
+        self.step(now);
+    }
+
+    /// A leg that is here already has come whole, and was read to nowhere.
+    pub fn leg_again(&mut self, now: Instant, connection: usize) {
+        self.again += 1;
+        self.acknowledging.took(connection);
+        self.step(now);
+    }
+
+    /// A leg has come that is not what was sent.
+    pub fn leg_damaged(&mut self, now: Instant, connection: usize, sequence: u64) {
+        self.again += 1;
+        if !self.is_done(Way::In) {
+            self.post(now, connection, Frame::Nack { sequence });
+            self.acknowledging.took(connection);
+        }
+        self.step(now);
+    }
+
+    /// A frame other than a leg has come.
+    pub fn frame(&mut self, now: Instant, connection: usize, frame: Frame) {
+        let heard = match frame {
+            Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) => {
+                self.hear_receiver(now, connection, frame)
+            }
+            Frame::Leg(_) | Frame::Fin(_) | Frame::Ping { .. } | Frame::Bye => {
+                self.hear_sender(now, connection, frame)
+            }
+            Frame::Abort(abort) => {
+                self.aborted(abort);
+                Ok(())
+            }
+        };
+        if let Err(breach) = heard {
+            self.give_up(now, connection, LossReason::Breach(breach));
+        }
+        self.step(now);
+    }
+
+    /// What a receiver says.
+    fn hear_receiver(&mut self, now: Instant, connection: usize, frame: Frame) -> Result<(), Breach> {
+        let is_done = self.is_done(Way::Out);
+        let Some(sending) = &mut self.sending else { return Err(Breach::ToTheReceiver) };
+        let is_up = sending.link_of(connection).is_some();
+        match frame {
+            // this end had the verdict, said bye and was done; the bye was lost
+            Frame::Verdict(_) if is_done => self.post(now, connection, Frame::Bye),
+            Frame::Verdict(verdict) if is_up => self.hear_verdict(now, connection, verdict),
+            Frame::Ack(ack) if is_up && !is_done => {
+                let moved = sending.acked(now, connection, &ack)?;
+                if moved {
+                    self.works(connection);
+                }
+            }
+            Frame::Nack { sequence } if is_up && !is_done => {
+                let bearable = sending.nacked(connection, sequence)?;
+                if !bearable {
+                    let why =
+                        format!("leg {sequence} arrived damaged again and again; the path corrupts data");
+                    self.fail_stream(now, Way::Out, Outcome::here(Status::Corrupt, why));
+                }
+            }
+            Frame::Pong { token } if is_up && !is_done => self.hear_pong(now, connection, token),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn hear_pong(&mut self, now: Instant, connection: usize, token: u64) {
+        let pulse = self.pulses[connection].as_mut();
+        let Some(answer) = pulse.and_then(|pulse| pulse.answered(now, token)) else { return };
+        if let Some(sending) = &mut self.sending {
+            sending.round_trip(connection, answer.rtt);
+        }
+        self.works(connection);
+        if answer.heard_bye {
+            self.heard_bye();
+        }
+    }
+
+    /// What a sender says.
+    fn hear_sender(&mut self, now: Instant, connection: usize, frame: Frame) -> Result<(), Breach> {
+        let is_done = self.is_done(Way::In);
+        let Some(receiving) = &mut self.receiving else { return Err(Breach::ToTheSender) };
+        if !self.acknowledging.is_open(connection) {
+            return Err(Breach::NotWelcome);
+        }
+        match frame {
+            Frame::Ping { token } => self.post(now, connection, Frame::Pong { token }),
+            Frame::Fin(fin) if !is_done => {
+                receiving.fin(fin)?;
+                self.works(connection);
+            }
+            Frame::Bye => receiving.heard_bye(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The peer gives up, and says why.
+    fn aborted(&mut self, abort: Abort) {
+        if let Some(receiving) = &mut self.receiving {
+            receiving.heard_bye();
+        }
+        self.end_both(&Outcome::there(abort.status, abort.sentence));
+    }
+
+    /// Something of a stream got through.
+    fn works(&mut self, connection: usize) {
+        let begun = self.view().begun;
+        self.ownership.works(connection, begun);
+    }
+}

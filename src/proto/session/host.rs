@@ -1,0 +1,202 @@
+//! The end that listens: whose session it serves, which connections it has let in, and when it gives the sender up.
+//!
+//! A session of which nothing has come is forgotten when its connections are gone; this end then waits for another one.
+
+use super::super::event::Event;
+use super::super::hello::{Hello, Id, Refusal, RefusalCode};
+use super::super::leg::CONNECTIONS_MAX;
+use super::super::links::LossReason;
+use super::super::outcome::{Outcome, Status};
+use super::super::waiting::{PATIENCE_BEGUN, Patience, Reminder};
+use super::view::View;
+use std::time::{Duration, Instant};
+
+/// A session that has received nothing and has no connection is forgotten after this.
+const FORGOTTEN: Duration = Duration::from_secs(5);
+/// All connections closed, not silent, and none came again for so long: the sender is gone.
+const SENDER_GONE: Duration = Duration::from_secs(60);
+
+/// What a hello is held against, besides the session that is served.
+#[derive(Clone, Copy, Debug)]
+pub struct Door {
+    /// The session is over.
+    pub is_shut: bool,
+    /// The stream that comes in was judged.
+    pub is_judged: bool,
+}
+
+/// One connection.
+#[derive(Clone, Copy, Debug, Default)]
+struct Guest {
+    /// The link that the sender has it on, while it is up.
+    link: Option<usize>,
+    /// The highest attempt that was let in.
+    attempt: u32,
+}
+
+/// The end that listens.
+pub struct Host {
+    /// The name of this process.
+    instance: Id,
+    patience: Option<Patience>,
+    /// The session that is served. While there is none, no connection is up.
+    session: Option<Id>,
+    guests: [Guest; CONNECTIONS_MAX],
+    /// Since when the session has no connection.
+    alone: Option<Instant>,
+    /// Whether the last connection ended in silence, so that the sender may still be trying.
+    silent: bool,
+    reminder: Reminder,
+    /// For the user.
+    pub events: Vec<Event>,
+}
+
+impl Host {
+    /// Waits for a session.
+    pub fn new(instance: Id, patience: Option<Patience>) -> Self {
+        Host {
+            instance,
+            patience,
+            session: None,
+            guests: Default::default(),
+            alone: None,
+            silent: false,
+            reminder: Reminder::default(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Whether this hello belongs to the session served, or may begin one.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn screen(&self, hello: &Hello, door: Door) -> Result<(), Refusal> {
+        if door.is_shut {
+            return refuse(RefusalCode::Finished, "this receiver has finished");
+        }
+        match self.session {
+            Some(session) if session == hello.session => {}
+            Some(_) if door.is_judged => {
+                return refuse(RefusalCode::Finished, "this receiver has just finished another session");
+            }
+            Some(_) => return refuse(RefusalCode::Busy, "the receiver is busy with another session"),
+            None => {}
+        }
+        // One that names this process has nothing from here but the first legs of the stream that goes out, if this
+        // end has forgotten it: else the session would have been kept.
+        let ours = hello.instance.map(|instance| instance == self.instance);
+        if ours == Some(false) || (self.session.is_none() && hello.begun && ours.is_none()) {
+            let sentence =
+                "not that receiver: the one that has the first part of this stream is another process";
+            return refuse(RefusalCode::NotThatReceiver, sentence);
+        }
+        Ok(())
+    }
+
+    /// Lets a connection in. Whether a session begins with it.
+    ///
+    /// # Errors
+    /// The refusal to answer with; nothing has changed.
+    pub fn admit(&mut self, hello: &Hello, door: Door) -> Result<bool, Refusal> {
+        self.screen(hello, door)?;
+        let guest = &mut self.guests[usize::from(hello.connection)];
+        if hello.attempt <= guest.attempt {
+            return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
+        }
+        *guest = Guest { link: Some(hello.link.into()), attempt: hello.attempt };
+        self.alone = None;
+        let begins = self.session.replace(hello.session).is_none();
+        if begins {
+            self.events.push(Event::SessionBegins);
+        }
+        Ok(begins)
+    }
+
+    /// The link of a connection that is up.
+    pub fn link_of(&self, connection: usize) -> Option<usize> {
+        self.guests[connection].link
+    }
+
+    /// A connection is gone. Whether it was up.
+    pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, view: View) -> bool {
+        let was_up = self.guests[connection].link.take().is_some();
+        if !was_up || !view.wanted {
+            return false;
+        }
+        self.silent = *reason == LossReason::Silent;
+        if self.guests.iter().all(|guest| guest.link.is_none()) {
+            self.alone = Some(now);
+            self.reminder.restart(now);
+        }
+        let reason = reason.clone();
+        self.events.push(Event::ConnectionLost { connection, link: None, reason, again: 0 });
+        true
+    }
+
+    /// The sender is there again.
+    pub fn works(&mut self, begun: bool) {
+        if self.reminder.over() {
+            self.events.push(Event::WorksAgain { begun });
+        }
+    }
+
+    /// Whether it is time to forget the session, of which nothing has come. Then it is forgotten.
+    pub fn forgets(&mut self, now: Instant, view: View) -> bool {
+        if view.begun || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
+            return false;
+        }
+        (self.session, self.alone, self.guests) = (None, None, Default::default());
+        self.reminder.stop();
+        self.events.push(Event::SessionForgotten);
+        true
+    }
+
+    /// The reason to end the session now, if there is one.
+    pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+        let alone = self.alone.filter(|_| view.begun)?;
+        let at = self.alone_ends(view).filter(|at| *at <= now)?;
+        let why = match self.is_gone() {
+            true => "the sender is gone: all connections closed, and none came back".to_owned(),
+            false => format!("no connection from the sender for {} s", (at - alone).as_secs()),
+        };
+        Some(Outcome::here(Status::Incomplete, why))
+    }
+
+    /// Whether the kernel of the sender's host has spoken, and the user has not said to wait nevertheless.
+    fn is_gone(&self) -> bool {
+        self.patience.is_none() && !self.silent
+    }
+
+    /// When this end stops waiting for its sender.
+    fn alone_ends(&self, view: View) -> Option<Instant> {
+        let alone = self.alone.filter(|_| view.wanted)?;
+        if !view.begun {
+            return Some(alone + FORGOTTEN);
+        }
+        if self.is_gone() {
+            return Some(alone + SENDER_GONE);
+        }
+        self.patience.unwrap_or(PATIENCE_BEGUN).ends(alone)
+    }
+
+    /// Tells the user that the sender is away, if that is due.
+    pub fn remind(&mut self, now: Instant, view: View) {
+        if !self.reminder.is_due(now) {
+            return;
+        }
+        if self.alone.is_none() || !view.wanted {
+            return self.reminder.stop();
+        }
+        let left = self.reminder.tell(now, self.alone_ends(view));
+        self.events.push(Event::SenderAway { left });
+    }
+
+    /// The times at which there may be something to do.
+    pub fn deadlines(&self, view: View) -> [Option<Instant>; 5] {
+        [self.alone_ends(view), self.reminder.at(), None, None, None]
+    }
+}
+
+fn refuse<T>(code: RefusalCode, sentence: &str) -> Result<T, Refusal> {
+    Err(Refusal { code, sentence: sentence.to_owned() })
+}

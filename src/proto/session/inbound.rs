@@ -1,0 +1,230 @@
+//! The stream that comes in: its order and window, its output, and the verdict on it.
+//!
+//! Legs travel through [`Receiver`]. Nothing here knows who dials, or when the peer is given up.
+
+use super::super::acknowledging::Position;
+use super::super::breach::Breach;
+use super::super::hello::Welcome;
+use super::super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
+use super::super::outcome::{Outcome, Status};
+use super::super::receiver::{Arrival, Receiver};
+use super::super::waiting::linger;
+use super::super::wire::{Edge, Fin, LegHeader, Verdict};
+use super::last_word::{LastWord, Move};
+use super::terms::{InboundConfig, Place};
+use std::time::Instant;
+
+/// What is known of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// It takes legs.
+    Open,
+    /// Everything was given to it, and it was told to close.
+    Closing,
+}
+
+/// What one connection has brought, copies included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Brought {
+    /// Legs.
+    pub legs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The stream that comes in.
+pub struct Inbound {
+    config: InboundConfig,
+    /// None until its sender is known.
+    receiver: Option<Receiver>,
+    /// The largest leg that its sender may send.
+    leg_max: usize,
+    output: Output,
+    /// Set when the stream is judged, and never changed.
+    verdict: Option<Verdict>,
+    /// The verdict, as far as the peer is concerned.
+    pub(super) last_word: LastWord,
+    brought: [Brought; CONNECTIONS_MAX],
+}
+
+impl Inbound {
+    /// A stream whose sender is still to come.
+    pub fn new(config: InboundConfig) -> Self {
+        Inbound {
+            config,
+            receiver: None,
+            leg_max: 0,
+            output: Output::Open,
+            verdict: None,
+            last_word: LastWord::default(),
+            brought: Default::default(),
+        }
+    }
+
+    /// The sender is known, and has this much memory for legs, or is not known yet and may have any.
+    pub fn begin(&mut self, peer_buffer: u64) {
+        let buffer = self.config.buffer;
+        self.leg_max = leg_max(buffer, peer_buffer);
+        self.receiver = Some(Receiver::new(window(buffer, self.leg_max)));
+    }
+
+    /// The sender went away before anything came. Another may begin.
+    pub fn forget(&mut self) {
+        self.receiver = None;
+    }
+
+    /// A connection brings legs from now on.
+    pub fn open(&mut self, connection: usize) {
+        self.brought[connection] = Brought::default();
+    }
+
+    /// What to say to a sender with this much memory for legs.
+    pub fn welcome(&self, peer_buffer: u64) -> Welcome {
+        let InboundConfig { instance, buffer, features, .. } = self.config;
+        let Position { next, edge, .. } = self.position();
+        Welcome { instance, next, edge, leg_max: leg_max(buffer, peer_buffer) as u32, features, buffer }
+    }
+
+    // ---- what comes -----------------------------------------------------------------------------------
+
+    /// Where the bytes of a leg are to go.
+    ///
+    /// # Errors
+    /// It may not be sent.
+    pub fn place(&self, header: &LegHeader) -> Result<Place, Breach> {
+        let Position { next, edge, .. } = self.position();
+        // those of a stream that was judged are kept too: what is counted here is gone at the sender
+        if header.sequence < next {
+            return Ok(Place::Scratch);
+        }
+        if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {
+            return Err(Breach::BeyondWindow(header.sequence));
+        }
+        // sixteen of them at once are to fit beside the window
+        if header.raw as usize > self.leg_max {
+            return Err(Breach::TooLong(header.raw));
+        }
+        if header.encoded != header.raw {
+            return Err(Breach::Encoding);
+        }
+        Ok(Place::Keep)
+    }
+
+    /// A leg has come whole. The legs that can be given to the output now, in order.
+    ///
+    /// # Errors
+    /// It was not to be sent.
+    pub fn leg(&mut self, connection: usize, leg: Leg) -> Result<Vec<Leg>, Breach> {
+        let Some(receiver) = &mut self.receiver else { return Ok(Vec::new()) };
+        let brought = &mut self.brought[connection];
+        *brought = Brought { legs: brought.legs + 1, bytes: brought.bytes + leg.len() };
+        match receiver.leg(leg)? {
+            Arrival::InOrder => Ok(std::iter::from_fn(|| receiver.next_ready()).collect()),
+            Arrival::Ahead | Arrival::Duplicate => Ok(Vec::new()),
+        }
+    }
+
+    /// The stream's end was announced.
+    ///
+    /// # Errors
+    /// It contradicts what is known.
+    pub fn fin(&mut self, fin: Fin) -> Result<(), Breach> {
+        self.receiver.as_mut().map_or(Ok(()), |receiver| receiver.fin(fin))
+    }
+
+    // ---- the output -----------------------------------------------------------------------------------
+
+    /// The output has taken so many more legs and bytes, and acknowledgements have told the sender of this edge.
+    /// Whether the sender must hear of it at once.
+    pub fn delivered(&mut self, legs: u64, bytes: u64, told: Option<Edge>) -> bool {
+        let Some(receiver) = &mut self.receiver else { return false };
+        told.into_iter().for_each(|edge| receiver.note_told(edge));
+        receiver.delivered(legs, bytes)
+    }
+
+    /// Whether everything was delivered, so that the output is to close. True once.
+    pub fn closes_output(&mut self) -> bool {
+        let complete = self.receiver.as_ref().is_some_and(|receiver| receiver.complete().is_some());
+        complete && std::mem::replace(&mut self.output, Output::Closing) == Output::Open
+    }
+
+    /// The verdict when the output is closed and whoever reads it has taken everything. With `crc`, that of the stream
+    /// if every leg was checked. None if the stream is not complete.
+    pub fn verdict_when_closed(&self, crc: Option<u32>) -> Option<Verdict> {
+        let fin = self.receiver.as_ref()?.complete()?;
+        let (status, sentence) = match (fin.crc, crc) {
+            (Some(announced), Some(found)) if announced != found => (
+                Status::Corrupt,
+                format!("the stream's checksum is {found:08x} where {announced:08x} was sent"),
+            ),
+            (Some(_), None) => (
+                Status::Corrupt,
+                "the stream was sent with a checksum, but not every leg of it came with one".into(),
+            ),
+            _ => (Status::Complete, String::new()),
+        };
+        Some(Verdict { bytes: fin.bytes, crc: crc.and(fin.crc), status, sentence })
+    }
+
+    /// The verdict when the output failed. None if there is nobody to tell it to.
+    pub fn verdict_when_failed(&self, status: Status, sentence: &str) -> Option<Verdict> {
+        let bytes = self.receiver.as_ref()?.delivered_bytes();
+        Some(Verdict { bytes, crc: None, status, sentence: sentence.to_owned() })
+    }
+
+    /// The verdict is spoken, and kept for whoever has not heard it. What it means.
+    pub fn judge(&mut self, now: Instant, verdict: Verdict) -> Outcome {
+        let outcome = Outcome::here(verdict.status, verdict.sentence.clone());
+        self.verdict = Some(verdict);
+        self.keep_word(now);
+        outcome
+    }
+
+    /// The verdict is kept for as long as ever from now on, if it was not heard.
+    pub fn keep_word(&mut self, now: Instant) {
+        if self.verdict.is_some() {
+            self.last_word.advance(Move::Say(Some(now + linger(self.config.patience))));
+        }
+    }
+
+    /// The sender shows that it has the verdict, or wants none.
+    pub fn heard_bye(&mut self) {
+        self.last_word.advance(Move::Hear);
+    }
+
+    // ---- answers --------------------------------------------------------------------------------------
+
+    /// What an acknowledgement says now.
+    pub fn position(&self) -> Position {
+        self.receiver.as_ref().map_or(Position::NOWHERE, |receiver| {
+            let (next, delivered, edge) = (receiver.next(), receiver.delivered_bytes(), receiver.edge());
+            Position { next, delivered, edge }
+        })
+    }
+
+    /// Whether any of the stream has come.
+    pub fn has_begun(&self) -> bool {
+        let came = |receiver: &Receiver| receiver.next() > 0 || receiver.ahead().legs > 0;
+        self.receiver.as_ref().is_some_and(came) || self.output == Output::Closing || self.verdict.is_some()
+    }
+
+    /// Whether anything of the stream is known, be it only its end: then only this sender can send it.
+    pub fn is_bound(&self) -> bool {
+        self.has_begun() || self.receiver.as_ref().is_some_and(|receiver| receiver.announced().is_some())
+    }
+
+    /// The verdict, once it was spoken.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.verdict.as_ref()
+    }
+
+    /// Order and window, once the sender is known.
+    pub fn receiver(&self) -> Option<&Receiver> {
+        self.receiver.as_ref()
+    }
+
+    /// What a connection has brought.
+    pub fn brought(&self, connection: usize) -> Brought {
+        self.brought[connection]
+    }
+}

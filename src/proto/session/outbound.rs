@@ -1,0 +1,321 @@
+//! The stream that goes out: its legs, the connections that can carry them, and what the receiver says of them.
+//!
+//! Which leg suits a connection is for [`Sender`] to say, and which connection takes the next one for `assign`. Nothing
+//! here knows who dials, or when the peer is given up.
+
+use super::super::breach::Breach;
+use super::super::hello::{Id, Welcome};
+use super::super::leg::{CONNECTIONS_MAX, Payload};
+use super::super::outcome::{Outcome, Status};
+use super::super::sched::{LegSize, Meter};
+use super::super::sender::Sender;
+use super::super::set::ConnectionSet;
+use super::super::wire::{Ack, Fin, Verdict};
+use std::time::{Duration, Instant};
+
+/// One connection that is up, beyond its legs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Carrier {
+    /// The link it is on.
+    pub link: usize,
+    /// It is called back: it gets no new legs, and is left when it has nothing on the way.
+    pub recalled: bool,
+    fin_told: bool,
+}
+
+/// What one connection was given since it came up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Bytes of the stream.
+    pub bytes: u64,
+    /// Legs.
+    pub legs: u64,
+    /// The leg it was given last.
+    pub leg: Option<u64>,
+}
+
+/// Why a connection that was welcomed cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It leads to another receiver than the others.
+    OtherReceiver,
+    /// The receiver wants a leg again that is gone: it has lost what it had confirmed.
+    LegGone(u64),
+    /// The peer broke the rules.
+    Breach(Breach),
+}
+
+/// The stream that goes out.
+pub struct Outbound {
+    pub(super) sender: Sender,
+    pub(super) carriers: [Option<Carrier>; CONNECTIONS_MAX],
+    pub(super) given: [Given; CONNECTIONS_MAX],
+    /// Connections whose path drains, the one that drained last at the end. All are up.
+    pub(super) ready: Vec<usize>,
+    /// The receiving process, once it is known.
+    instance: Option<Id>,
+    leg_size: LegSize,
+    /// What the receiver has received, and what its output has taken.
+    meter: Meter,
+    pub(super) taken: Meter,
+    /// Legs that were never sent wait for the receiver's output, though there are connections for them.
+    pub(super) held_back: bool,
+    /// Legs and stream are checked by CRC-32.
+    checked: bool,
+    blocked_at_peer: Duration,
+}
+
+impl Outbound {
+    /// A stream of which nothing is known yet, with this much memory for legs.
+    pub fn new(buffer: u64, checked: bool) -> Self {
+        Outbound {
+            sender: Sender::new(CONNECTIONS_MAX, buffer),
+            carriers: [None; CONNECTIONS_MAX],
+            given: [Given::default(); CONNECTIONS_MAX],
+            ready: Vec::new(),
+            instance: None,
+            leg_size: LegSize::new(),
+            meter: Meter::default(),
+            taken: Meter::default(),
+            held_back: false,
+            checked,
+            blocked_at_peer: Duration::ZERO,
+        }
+    }
+
+    /// See [`Session::forgo_rescue`](super::Session::forgo_rescue).
+    pub(super) fn forgo_rescue(&mut self) {
+        self.sender.forgo_rescue();
+    }
+
+    // ---- connections ----------------------------------------------------------------------------------
+
+    /// A connection is up. The head was `known` when the receiver was asked, and no welcome may want less.
+    ///
+    /// # Errors
+    /// It cannot be used, and nothing has changed.
+    pub fn attach(
+        &mut self,
+        connection: usize,
+        link: usize,
+        known: u64,
+        welcome: &Welcome,
+        begun: bool,
+    ) -> Result<(), Unusable> {
+        let is_other = |instance: Id| instance != welcome.instance;
+        if !begun && self.attached().is_empty() && self.instance.is_some_and(is_other) {
+            // nothing was received and no connection is left: any receiver will do, with a window of its own
+            self.instance = None;
+            self.sender.start_again();
+        }
+        if *self.instance.get_or_insert(welcome.instance) != welcome.instance {
+            return Err(Unusable::OtherReceiver);
+        }
+        match self.sender.attach(connection, known, welcome.next, welcome.edge) {
+            Ok(true) => {}
+            Ok(false) => return Err(Unusable::LegGone(welcome.next)),
+            Err(breach) => return Err(Unusable::Breach(breach)),
+        }
+        self.leg_size.agree(welcome.leg_max as usize);
+        self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
+        self.given[connection] = Given::default();
+        Ok(())
+    }
+
+    /// See [`Session::take_freed`](super::Session::take_freed).
+    pub(super) fn take_freed(&mut self) -> Vec<Payload> {
+        self.sender.take_freed()
+    }
+
+    /// A connection is gone. How many legs it takes with it, to be sent again.
+    pub fn detach(&mut self, connection: usize) -> usize {
+        self.carriers[connection] = None;
+        self.unready(connection);
+        self.sender.detach(connection)
+    }
+
+    /// A connection is called back: it gets nothing new.
+    pub fn recall(&mut self, connection: usize) {
+        if let Some(carrier) = &mut self.carriers[connection] {
+            carrier.recalled = true;
+        }
+    }
+
+    /// Connections that were called back and have nothing on the way any more.
+    pub fn take_idle(&mut self) -> Vec<usize> {
+        let recalled = |carrier: Carrier| carrier.recalled;
+        let idle = |connection: &usize| {
+            self.carriers[*connection].is_some_and(recalled)
+                && self.is_ready(*connection)
+                && self.sender.is_idle(*connection)
+        };
+        let idle: Vec<usize> = self.attached().iter().filter(idle).collect();
+        idle.iter().for_each(|connection| self.unready(*connection));
+        idle
+    }
+
+    /// The path of a connection drains: it can take a leg.
+    pub fn ready(&mut self, connection: usize) {
+        if self.link_of(connection).is_some() && !self.is_ready(connection) {
+            self.ready.push(connection);
+        }
+    }
+
+    pub(super) fn is_ready(&self, connection: usize) -> bool {
+        self.ready.contains(&connection)
+    }
+
+    pub(super) fn unready(&mut self, connection: usize) {
+        self.ready.retain(|other| *other != connection);
+    }
+
+    /// The link of a connection that is up.
+    pub fn link_of(&self, connection: usize) -> Option<usize> {
+        self.carriers[connection].map(|carrier| carrier.link)
+    }
+
+    /// Connections that are up.
+    pub fn attached(&self) -> ConnectionSet {
+        (0..CONNECTIONS_MAX).filter(|connection| self.carriers[*connection].is_some()).collect()
+    }
+
+    // ---- the input ------------------------------------------------------------------------------------
+
+    /// The far end wants legs and stream checked, or does not.
+    pub fn check(&mut self, checked: bool) {
+        self.checked = checked;
+    }
+
+    /// The next piece of the stream; never empty.
+    pub fn push(&mut self, payload: Payload) {
+        self.sender.push(payload);
+    }
+
+    /// The stream has ended with what was given.
+    pub fn end(&mut self) {
+        self.sender.end();
+    }
+
+    /// Marks an overtaken leg for sending again. The leg, and the connection that was too slow for it.
+    pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
+        self.sender.rescue(now)
+    }
+
+    /// The CRC-32 of a leg, before its first byte leaves.
+    pub fn checked(&mut self, sequence: u64, crc: u32) {
+        self.sender.checked(sequence, crc);
+    }
+
+    /// The stream's end, once it is known, and the connections on which it is to be told now.
+    pub fn take_fin(&mut self) -> Option<(Fin, ConnectionSet)> {
+        let fin = self.fin()?;
+        let untold = |carrier: &Option<Carrier>| carrier.is_some_and(|carrier| !carrier.fin_told);
+        let to = (0..CONNECTIONS_MAX).filter(|connection| untold(&self.carriers[*connection])).collect();
+        self.carriers.iter_mut().flatten().for_each(|carrier| carrier.fin_told = true);
+        Some((fin, to))
+    }
+
+    fn fin(&self) -> Option<Fin> {
+        self.sender.fin(self.checked)
+    }
+
+    // ---- what the receiver says -----------------------------------------------------------------------
+
+    /// An acknowledgement. Whether anything moved.
+    ///
+    /// # Errors
+    /// It cannot be true.
+    pub fn acked(&mut self, now: Instant, connection: usize, ack: &Ack) -> Result<bool, Breach> {
+        let before = self.sender.progress().delivered;
+        let acked = self.sender.ack(now, connection, ack)?;
+        let after = self.sender.progress().delivered;
+        if after > before {
+            self.taken.add(now, after - before);
+        }
+        self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
+        if acked.bytes > 0 {
+            self.meter.add(now, acked.bytes);
+            if let Some(rate) = self.meter.rate(now) {
+                self.leg_size.follow(now, rate, self.sender.busy());
+            }
+        }
+        Ok(acked.moved)
+    }
+
+    /// A complaint about a damaged leg. False if that leg has now failed too often.
+    ///
+    /// # Errors
+    /// The connection does not carry it.
+    pub fn nacked(&mut self, connection: usize, sequence: u64) -> Result<bool, Breach> {
+        self.sender.nack(connection, sequence)
+    }
+
+    /// A round trip was measured.
+    pub fn round_trip(&mut self, connection: usize, rtt: Duration) {
+        self.sender.round_trip(connection, rtt);
+    }
+
+    /// What the receiver's last word means. It must fit what was sent.
+    pub fn judge(&self, verdict: Verdict) -> Outcome {
+        match (verdict.status, self.fin()) {
+            (Status::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
+                Outcome::there(Status::Complete, "")
+            }
+            (Status::Complete, Some(fin)) => {
+                let why = format!("the receiver confirms {} bytes of {}", verdict.bytes, fin.bytes);
+                Outcome::here(Status::Corrupt, why)
+            }
+            (Status::Complete, None) => {
+                Outcome::here(Status::Incomplete, "the receiver confirms a stream that has not ended")
+            }
+            (status, _) => Outcome::there(status, verdict.sentence),
+        }
+    }
+
+    // ---- answers --------------------------------------------------------------------------------------
+
+    /// The legs.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// The receiving process, once it is known.
+    pub fn instance(&self) -> Option<Id> {
+        self.instance
+    }
+
+    /// What a connection was given.
+    pub fn given(&self, connection: usize) -> Given {
+        self.given[connection]
+    }
+
+    /// Whether legs and stream are checked by CRC-32.
+    pub fn is_checked(&self) -> bool {
+        self.checked
+    }
+
+    /// Bytes that the next leg should have.
+    pub fn leg_size(&self) -> usize {
+        self.leg_size.get()
+    }
+
+    /// Whether a connection waits for input that is not there.
+    pub fn is_hungry(&self) -> bool {
+        !self.ready.is_empty() && self.sender.is_drained()
+    }
+
+    /// Whether all has been received, so that only the verdict is missing.
+    pub fn awaits_verdict(&self) -> bool {
+        self.sender.all_received()
+    }
+
+    /// Whether the receiver's output is all that the next leg waits for.
+    pub fn waits_for_output(&self) -> bool {
+        self.held_back || self.sender.is_shut()
+    }
+
+    /// How long the receiver's output has been blocked, as it said last.
+    pub fn blocked_at_peer(&self) -> Duration {
+        self.blocked_at_peer
+    }
+}

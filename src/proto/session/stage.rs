@@ -1,0 +1,76 @@
+//! How far the life of one stream is.
+
+use super::super::outcome::Outcome;
+
+/// The life of one stream at one end.
+///
+/// ```text
+///           Judge               Finish
+///  Going ───────────▶ Judged ──────────────▶ Over
+///    │                   │ Fail               ▲
+///    ╰───────────────────┴────────────────────╯
+///         Fail
+/// ```
+///
+/// How a stream was judged stays so, whatever happens to the session after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its verdict is still to come.
+    Going,
+    /// Its verdict was spoken. It may still keep its last word for the peer.
+    Judged(Outcome),
+    /// It is done with.
+    Over(Outcome),
+}
+
+/// What happens to a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// The verdict on it.
+    Judge(Outcome),
+    /// Its last word got there, or nobody wants it.
+    Finish,
+    /// The session ends for another reason than a verdict.
+    Fail(Outcome),
+}
+
+impl Stage {
+    /// The stage after a move; None if the move is not legal.
+    pub fn next(&self, step: Move) -> Option<Stage> {
+        match (self, step) {
+            (Stage::Going, Move::Judge(outcome)) => Some(Stage::Judged(outcome)),
+            (Stage::Going, Move::Fail(outcome)) => Some(Stage::Over(outcome)),
+            (Stage::Judged(outcome), Move::Finish | Move::Fail(_)) => Some(Stage::Over(outcome.clone())),
+            _ => None,
+        }
+    }
+
+    /// How the stream ended, once that is decided.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Stage::Going => None,
+            Stage::Judged(outcome) | Stage::Over(outcome) => Some(outcome),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::outcome::Status;
+    use super::*;
+
+    #[test]
+    fn every_pair_of_stage_and_move_is_legal_or_not() {
+        let (good, bad) = (Outcome::there(Status::Complete, ""), Outcome::here(Status::Incomplete, "gone"));
+        let moves = || [Move::Judge(good.clone()), Move::Finish, Move::Fail(bad.clone())];
+        let stages = [Stage::Going, Stage::Judged(good.clone()), Stage::Over(good.clone())];
+        let table = stages.map(|stage| moves().map(|step| stage.next(step)));
+        let (judged, over) = (Some(Stage::Judged(good.clone())), Some(Stage::Over(good.clone())));
+        let failed = Some(Stage::Over(bad.clone()));
+        assert_eq!(
+            table,
+            [[judged, None, failed], [None, over.clone(), over], [None, None, None]],
+            "what was judged stays so"
+        );
+    }
+}

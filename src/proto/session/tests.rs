@@ -1,0 +1,87 @@
+//! One session at one end, event by event.
+
+mod dialler_connections;
+mod dialler_duplex;
+mod dialler_endings;
+mod host_connections;
+mod host_duplex;
+mod host_verdict;
+mod rig;
+
+use super::super::outcome::Status;
+use super::super::way::Way;
+use super::super::wire::Frame;
+use super::{Farewell, Place};
+use rig::*;
+
+#[test]
+fn whom_to_wait_for_depends_on_who_has_the_last_word() {
+    let mut rig = up(1, 1);
+    rig.input(1);
+    rig.end_input();
+    rig.frame(0, ack(1, 1));
+    rig.frame(0, verdict(Status::Complete, LEN));
+    assert_eq!((rig.ended(Way::Out).0, rig.session.farewell()), (Status::Complete, Farewell::First));
+
+    let mut rig = up(1, 1);
+    rig.fail(Status::Incomplete, "ended by SIGTERM");
+    assert_eq!(rig.session.farewell(), Farewell::All, "the abort must get there");
+
+    let mut rig = host_judged(None);
+    rig.frame(0, Frame::Bye);
+    assert_eq!((rig.ended(Way::In).0, rig.session.farewell()), (Status::Complete, Farewell::Nobody));
+
+    let mut rig = host_begun(None);
+    rig.frame(0, abort(Status::Input, "zfs send failed"));
+    assert_eq!(rig.session.farewell(), Farewell::Nobody);
+
+    let mut rig = host_judged(None);
+    rig.pass(secs(61));
+    assert_eq!((rig.over, rig.session.farewell()), (true, Farewell::All), "nobody said bye");
+}
+
+#[test]
+fn a_stream_that_the_session_does_not_have_is_done_with_from_the_start() {
+    let (mut rig, now) = (up(1, 1), std::time::Instant::now());
+    assert!(rig.session.receiving().is_none() && rig.session.outcome(Way::In).is_none());
+    rig.does(|s, _| s.output_failed(now, Status::Output, "there is none"));
+    assert!(!rig.over && rig.settled.is_empty());
+    let mut rig = host_begun(None);
+    rig.input(1);
+    rig.does(|s, _| s.input_failed(now, "there is none"));
+    assert!(!rig.over && rig.sends.is_empty());
+}
+
+#[test]
+fn a_leg_has_a_place_inside_the_window_and_goes_nowhere_when_it_is_here() {
+    use super::super::breach::Breach;
+    use super::super::links::LossReason;
+    use super::super::wire::LegHeader;
+    let rig = host_begun(None);
+    let header = |sequence, offset, raw| LegHeader { sequence, offset, raw, encoded: raw, flags: 0, crc: 0 };
+    let place = |connection, header| rig.session.place(connection, &header);
+    assert_eq!(place(0, header(1, LEN, 1000)), Ok(Place::Keep));
+    assert_eq!(place(0, header(0, 0, 1000)), Ok(Place::Scratch));
+    for (connection, header, breach) in [
+        (2, header(1, LEN, 1000), Breach::NotWelcome),
+        (0, header(1, 1 << 40, 1000), Breach::BeyondWindow(1)),
+        (0, header(1, LEN, 1 << 20), Breach::TooLong(1 << 20)),
+        (0, LegHeader { encoded: 999, ..header(1, LEN, 1000) }, Breach::Encoding),
+    ] {
+        assert_eq!(place(connection, header), Err(LossReason::Breach(breach)));
+    }
+    let sender = up(1, 1);
+    let told = sender.session.place(0, &header(0, 0, 1));
+    assert_eq!(told, Err(LossReason::Breach(Breach::ToTheSender)));
+}
+
+#[test]
+fn a_connection_that_brings_damage_and_takes_no_complaints_is_given_up() {
+    let mut rig = host_begun(None);
+    for sequence in 0..17 {
+        rig.session.leg_damaged(rig.now, 0, sequence);
+    }
+    rig.does(|_, _| ());
+    assert!(matches!(rig.drops[..], [(0, _)]), "{:?}", rig.drops);
+    assert_eq!(rig.session.again(), 17);
+}

@@ -1,0 +1,330 @@
+//! The end that dials, with one stream: patience, what the user reads, life, and the end.
+
+use super::super::super::event::Event;
+use super::super::super::hello::RefusalCode;
+use super::super::super::life::Silence;
+use super::super::super::links::{DialError, LossReason};
+use super::super::super::outcome::Status;
+use super::super::super::way::Way;
+use super::super::super::wire::{Ack, Frame, Verdict};
+use super::rig::*;
+
+// ---- patience -----------------------------------------------------------------------------------------
+
+#[test]
+fn a_first_connection_is_waited_for_a_minute() {
+    let (waited, code, why) = (dialler(1, 2)).endures(Way::Out, &DialError::Refused);
+    assert_eq!((waited, code), (60, Status::Incomplete));
+    assert!(why.contains("host0") && why.contains("connection refused"), "{why}");
+}
+
+#[test]
+fn a_begun_session_waits_an_hour_for_a_silent_network() {
+    let mut rig = begun(1, 2);
+    rig.lost(0, LossReason::Silent);
+    rig.lost(1, LossReason::Silent);
+    assert_eq!(rig.endures(Way::Out, &DialError::TimedOut).0, 3600);
+}
+
+#[test]
+fn patience_given_is_patience_kept() {
+    assert_eq!((dialler_with(1, 2, patience(4))).endures(Way::Out, &DialError::TimedOut).0, 4);
+    let mut rig = begun_with(1, 1, patience(100));
+    rig.lost(0, LossReason::Closed);
+    assert_eq!(rig.endures(Way::Out, &DialError::Refused).0, 100, "also where every link is refused");
+}
+
+#[test]
+fn patience_zero_is_for_ever() {
+    for mut rig in [dialler_with(1, 1, patience(0)), begun_with(1, 1, patience(0))] {
+        rig.lost(0, LossReason::Closed);
+        rig.pass_with(secs(20_000), &DialError::Refused);
+        assert!(!rig.over);
+    }
+}
+
+#[test]
+fn a_session_that_is_refused_everywhere_for_15_s_has_lost_its_receiver() {
+    let mut rig = begun(2, 2);
+    rig.lost(0, LossReason::Closed);
+    rig.lost(1, LossReason::Closed);
+    let (waited, code, why) = rig.endures(Way::Out, &DialError::Refused);
+    assert_eq!((waited, code), (15, Status::Incomplete));
+    assert!(why.contains("the receiver is gone"), "{why}");
+}
+
+#[test]
+fn one_link_that_is_only_silent_keeps_up_hope() {
+    let mut rig = begun(2, 2);
+    rig.lost(0, LossReason::Closed);
+    rig.lost(1, LossReason::Silent);
+    let until = rig.now + secs(100);
+    while rig.now < until {
+        for dial in std::mem::take(&mut rig.dials) {
+            let fate = [DialError::Refused, DialError::TimedOut][dial.link].clone();
+            rig.failed(dial.connection, fate);
+        }
+        rig.later(ms(500));
+    }
+    assert!(!rig.over);
+}
+
+#[test]
+fn progress_alone_resets_patience() {
+    let mut rig = begun_with(1, 1, patience(10));
+    rig.lost(0, LossReason::Closed);
+    rig.pass_with(secs(6), &DialError::TimedOut);
+    rig.later(secs(2));
+    rig.welcomed(0, 7, 1);
+    rig.lost(0, LossReason::Closed);
+    rig.pass_with(secs(3), &DialError::TimedOut);
+    assert_eq!(
+        rig.ended(Way::Out).0,
+        Status::Incomplete,
+        "a connection that achieved nothing changed nothing"
+    );
+
+    let mut rig = begun_with(1, 1, patience(10));
+    rig.lost(0, LossReason::Closed);
+    rig.later(secs(8));
+    rig.welcomed(0, 7, 1);
+    rig.all_ready();
+    rig.input(1);
+    rig.frame(0, ack(2, 1));
+    rig.lost(0, LossReason::Closed);
+    rig.pass_with(secs(9), &DialError::TimedOut);
+    assert!(!rig.over);
+}
+
+#[test]
+fn a_connection_that_is_up_is_never_out_of_patience() {
+    let mut rig = begun_with(1, 1, patience(4));
+    for _ in 0..100 {
+        rig.later(secs(1));
+    }
+    assert!(!rig.over);
+}
+
+// ---- what the user reads ------------------------------------------------------------------------------
+
+#[test]
+fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
+    let mut rig = begun(1, 1);
+    rig.lost(0, LossReason::Silent);
+    rig.pass_with(ms(4999), &DialError::TimedOut);
+    assert!(rig.said().is_empty());
+    rig.pass_with(ms(2), &DialError::TimedOut);
+    let said = rig.said();
+    let [Event::Waiting { troubles, left: Some(left) }] = &said[..] else { panic!("{said:?}") };
+    assert_eq!((&troubles[..], left.as_secs()), (&["no answer".to_owned()][..], 3595));
+    rig.pass_with(secs(59), &DialError::TimedOut);
+    assert!(rig.said().is_empty());
+    rig.pass_with(secs(122), &DialError::TimedOut);
+    assert_eq!(rig.said().len(), 3);
+    rig.later(secs(5));
+    rig.welcomed(0, 7, 1);
+    rig.all_ready();
+    rig.input(1);
+    rig.frame(0, ack(2, 1));
+    assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);
+    rig.pass_with(secs(200), &DialError::TimedOut);
+    assert!(rig.said().is_empty());
+}
+
+#[test]
+fn what_heals_within_5_s_is_not_mentioned() {
+    let mut rig = begun(1, 2);
+    for _ in 0..20 {
+        rig.lost(0, LossReason::Closed);
+        rig.lost(1, LossReason::Closed);
+        rig.later(secs(4));
+        let next = rig.session.sending().unwrap().sender().head();
+        rig.welcomed(0, 7, next);
+        rig.welcomed(1, 7, next);
+        rig.all_ready();
+        rig.input(1);
+        let (connection, _) = rig.sent()[0];
+        rig.frame(connection, ack(next + 1, 1));
+    }
+    assert!(rig.said().is_empty());
+}
+
+// ---- life ---------------------------------------------------------------------------------------------
+
+#[test]
+fn every_connection_is_pinged_each_second_and_pongs_measure_it() {
+    let mut rig = up(1, 2);
+    rig.later(ms(999));
+    assert_eq!(rig.told(|f| matches!(f, Frame::Ping { .. })), [0; 0]);
+    rig.later(ms(1));
+    let pings: Vec<_> = std::mem::take(&mut rig.frames);
+    let [(0, Frame::Ping { token: first }), (1, Frame::Ping { token: second })] = pings[..] else {
+        panic!("{pings:?}")
+    };
+    assert_ne!(first, second);
+    rig.now += ms(90);
+    rig.frame(0, Frame::Pong { token: second });
+    assert_eq!(
+        rig.session.sending().unwrap().sender().pace(0).and_then(|p| p.rtt()),
+        Some(RTT),
+        "not its token"
+    );
+    rig.frame(0, Frame::Pong { token: first });
+    assert_eq!(
+        rig.session.sending().unwrap().sender().pace(0).and_then(|p| p.rtt()),
+        Some((RTT * 7 + ms(90)) / 8)
+    );
+    rig.later(secs(1));
+    assert_eq!(rig.told(|f| matches!(f, Frame::Ping { .. })), [0], "1 has not answered the last one");
+}
+
+#[test]
+fn silence_ends_a_connection_after_3_rtt_and_3_s() {
+    let mut rig = up(1, 2);
+    rig.input(1);
+    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
+    rig.does(|s, now| s.quiet(now, 1, silence(3029)));
+    assert!(rig.drops.is_empty());
+    rig.does(|s, now| s.quiet(now, 1, silence(3030)));
+    assert_eq!(rig.drops, [(1, LossReason::Silent)]);
+    assert_eq!(rig.sent(), [(1, 0), (0, 0)]);
+}
+
+#[test]
+fn a_blocked_output_is_reported_and_nothing_else_happens() {
+    let mut rig = up(1, 1);
+    rig.input(1);
+    for second in 1..100u32 {
+        rig.later(secs(1));
+        let blocked = Ack { next: 1, delivered: 0, edge: edge(1000), count: 1, blocked_ms: second * 1000 };
+        rig.frame(0, Frame::Ack(blocked));
+    }
+    assert_eq!(rig.session.sending().unwrap().blocked_at_peer(), secs(99));
+    assert_eq!((rig.up_count(), rig.said(), rig.over), (1, vec![], false));
+}
+
+// ---- the end ------------------------------------------------------------------------------------------
+
+/// Two connections, one leg received, the input ended.
+fn waiting_for_the_verdict() -> Rig {
+    let mut rig = up(1, 2);
+    rig.input(1);
+    rig.end_input();
+    rig.frame(1, ack(1, 1));
+    assert!(rig.session.sending().unwrap().awaits_verdict());
+    rig
+}
+
+#[test]
+fn fin_is_told_on_every_connection_when_all_has_been_sent() {
+    let mut rig = up(1, 2);
+    rig.input(3);
+    rig.end_input();
+    assert_eq!(rig.told(is_fin), [0; 0], "leg 2 waits for a connection");
+    rig.ready(0);
+    assert_eq!(rig.told(is_fin), [0, 1]);
+    rig.later(secs(1));
+    assert_eq!(rig.told(is_fin), [0; 0], "once each");
+    rig.lost(0, LossReason::Closed);
+    rig.welcomed(0, 7, 0);
+    assert_eq!(rig.told(is_fin), [0], "and again on each new one");
+}
+
+#[test]
+fn only_the_verdict_ends_it_well() {
+    let mut rig = waiting_for_the_verdict();
+    rig.later(secs(1));
+    assert!(!rig.over, "all is received, and that is not enough");
+    rig.frame(0, verdict(Status::Complete, LEN));
+    assert_eq!(rig.ended(Way::Out), (Status::Complete, "", true));
+    assert_eq!(rig.told(is_bye), [0, 1]);
+}
+
+#[test]
+fn a_verdict_that_does_not_fit_the_stream_is_not_believed() {
+    let mut rig = waiting_for_the_verdict();
+    rig.frame(0, verdict(Status::Complete, LEN - 1));
+    assert_eq!(rig.ended(Way::Out).0, Status::Corrupt);
+
+    let mut rig = waiting_for_the_verdict();
+    let other_crc = Verdict { bytes: LEN, crc: Some(1), status: Status::Complete, sentence: String::new() };
+    rig.frame(0, Frame::Verdict(other_crc));
+    assert_eq!(rig.ended(Way::Out).0, Status::Corrupt);
+
+    let mut rig = up(1, 1);
+    rig.input(1);
+    rig.frame(0, verdict(Status::Complete, LEN));
+    assert_eq!(rig.ended(Way::Out).0, Status::Incomplete, "the input goes on");
+}
+
+#[test]
+fn a_failure_at_the_receiver_is_the_status_here_whenever_it_comes() {
+    for code in [Status::Output, Status::Corrupt, Status::Incomplete] {
+        let mut rig = up(1, 1);
+        rig.input(1);
+        rig.frame(0, verdict(code, 0));
+        assert_eq!(rig.ended(Way::Out), (code, "so it is", true));
+        assert_eq!(rig.told(is_bye), [0]);
+    }
+}
+
+#[test]
+fn an_abort_ends_it_as_the_peer_says() {
+    let mut rig = up(1, 1);
+    rig.frame(0, abort(Status::Output, "the disk is full"));
+    assert_eq!(rig.ended(Way::Out), (Status::Output, "the disk is full", true));
+}
+
+#[test]
+fn a_failure_here_is_told_on_every_connection() {
+    let mut rig = up(1, 3);
+    rig.fail(Status::Input, "cannot read");
+    assert_eq!(rig.ended(Way::Out), (Status::Input, "cannot read", false));
+    assert_eq!(rig.told(is_abort), [0, 1, 2]);
+    rig.input(1);
+    rig.later(secs(10));
+    assert!(rig.sent().is_empty());
+    assert_eq!(rig.session.deadline(rig.now), None);
+}
+
+#[test]
+fn without_the_verdict_it_does_not_claim_to_know() {
+    let mut rig = waiting_for_the_verdict();
+    rig.lost(0, LossReason::Closed);
+    rig.lost(1, LossReason::Closed);
+    let (waited, code, why) = rig.endures(Way::Out, &DialError::Refused);
+    assert_eq!((waited, code), (15, Status::Incomplete));
+    assert!(why.contains("is not known"), "{why}");
+
+    let mut rig = waiting_for_the_verdict();
+    rig.lost(0, LossReason::Closed);
+    rig.lost(1, LossReason::Closed);
+    rig.refused(0, RefusalCode::Finished);
+    let (code, why, _) = rig.ended(Way::Out);
+    assert!(code == Status::Incomplete && why.contains("is not known"), "{why}");
+}
+
+#[test]
+fn a_leg_damaged_four_times_ends_both_ends_with_6() {
+    let mut rig = up(1, 1);
+    rig.input(1);
+    for count in 1..=4 {
+        rig.frame(0, Frame::Nack { sequence: 0 });
+        if count < 4 {
+            rig.frame(0, ack(0, count));
+            rig.ready(0);
+        }
+    }
+    assert_eq!(rig.sent().len(), 4);
+    assert_eq!(rig.ended(Way::Out).0, Status::Corrupt);
+    assert_eq!(rig.told(|f| matches!(f, Frame::Abort(abort) if abort.status == Status::Corrupt)), [0]);
+}
+
+#[test]
+fn a_welcome_after_the_end_changes_nothing() {
+    let mut rig = dialler(1, 2);
+    rig.welcomed(0, 7, 0);
+    rig.fail(Status::Incomplete, "interrupted");
+    rig.welcomed(1, 7, 0);
+    assert_eq!((rig.up_count(), rig.drops.len()), (1, 0));
+}

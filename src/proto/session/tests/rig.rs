@@ -1,0 +1,484 @@
+//! A session, and everything it has asked for and not been asked about.
+
+use super::super::super::event::Event;
+use super::super::super::hello::{Direction, Features, Hello, Id, Refusal, RefusalCode, Welcome};
+use super::super::super::leg::Leg;
+use super::super::super::links::{DialError, LossReason};
+use super::super::super::mailbox::Item;
+use super::super::super::outcome::{Outcome, Status};
+use super::super::super::waiting::Patience;
+use super::super::super::way::Way;
+use super::super::super::wire::{Abort, Ack, Edge, Fin, Frame, Verdict};
+use super::super::{Action, DiallerConfig, InboundConfig, OutboundConfig, Session};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of every leg here.
+pub const LEN: u64 = 1000;
+pub const RTT: Duration = Duration::from_millis(10);
+/// The instances of the receiving ends: the one that the dialler meets, and the dialler itself.
+pub const HOST: u8 = 7;
+pub const DIALLER: u8 = 9;
+
+pub fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+pub fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+pub fn id(n: u8) -> Id {
+    Id::new([n; 16])
+}
+
+/// This many seconds; zero is for ever.
+pub fn patience(seconds: u64) -> Option<Patience> {
+    Some(if seconds == 0 { Patience::ForEver } else { Patience::For(secs(seconds)) })
+}
+
+pub fn edge(bytes: u64) -> Edge {
+    Edge { bytes, legs: 4096 }
+}
+
+pub fn welcome(instance: u8, next: u64) -> Welcome {
+    let features = Features::NONE;
+    Welcome { instance: id(instance), next, edge: edge(1 << 30), leg_max: 2 << 20, features, buffer: 1 << 30 }
+}
+
+pub fn refusal(code: RefusalCode) -> Refusal {
+    Refusal { code, sentence: format!("{code:?} it says") }
+}
+
+pub fn ack(next: u64, count: u64) -> Frame {
+    Frame::Ack(Ack { next, delivered: 0, edge: edge(1 << 30), count, blocked_ms: 0 })
+}
+
+pub fn verdict(status: Status, bytes: u64) -> Frame {
+    Frame::Verdict(Verdict { bytes, crc: None, status, sentence: "so it is".into() })
+}
+
+pub fn abort(status: Status, sentence: &str) -> Frame {
+    Frame::Abort(Abort { status, sentence: sentence.into() })
+}
+
+pub fn fin(legs: u64) -> Frame {
+    Frame::Fin(Fin { legs, bytes: legs * LEN, crc: None })
+}
+
+pub fn leg(sequence: u64) -> Leg {
+    Leg::new(sequence, sequence * LEN, Arc::new(vec![sequence as u8; LEN as usize]))
+}
+
+/// The hello of session 1's connection, at this attempt.
+pub fn hello(connection: u8, attempt: u32) -> Hello {
+    Hello {
+        session: id(1),
+        instance: None,
+        direction: Direction::Transmit,
+        begun: false,
+        checkphrase: None,
+        link: 0,
+        connection,
+        attempt,
+        features: Features::NONE,
+        buffer: 32 << 20,
+        options: Vec::new(),
+    }
+}
+
+pub fn other_session() -> Hello {
+    Hello { session: id(2), ..hello(0, 1) }
+}
+
+pub fn begun_hello(connection: u8, attempt: u32) -> Hello {
+    Hello { begun: true, instance: Some(id(HOST)), ..hello(connection, attempt) }
+}
+
+pub fn is_fin(frame: &Frame) -> bool {
+    matches!(frame, Frame::Fin(_))
+}
+
+pub fn is_abort(frame: &Frame) -> bool {
+    matches!(frame, Frame::Abort(_))
+}
+
+pub fn is_bye(frame: &Frame) -> bool {
+    *frame == Frame::Bye
+}
+
+/// A dial, as tests look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dialled {
+    pub connection: usize,
+    pub link: usize,
+    pub attempt: u32,
+    pub begun: bool,
+    pub instance: Option<Id>,
+}
+
+pub struct Rig {
+    pub session: Session,
+    pub now: Instant,
+    pub start: Instant,
+    pub dials: Vec<Dialled>,
+    pub sends: Vec<(usize, u64)>,
+    pub frames: Vec<(usize, Frame)>,
+    pub welcomes: Vec<(usize, Welcome)>,
+    pub drops: Vec<(usize, LossReason)>,
+    pub leaves: Vec<usize>,
+    pub events: Vec<Event>,
+    pub delivers: Vec<u64>,
+    pub closes: usize,
+    pub settled: Vec<(Way, Outcome)>,
+    pub over: bool,
+}
+
+impl Rig {
+    pub fn of(now: Instant, session: Session) -> Self {
+        let mut rig = Rig {
+            session,
+            now,
+            start: now,
+            dials: Vec::new(),
+            sends: Vec::new(),
+            frames: Vec::new(),
+            welcomes: Vec::new(),
+            drops: Vec::new(),
+            leaves: Vec::new(),
+            events: Vec::new(),
+            delivers: Vec::new(),
+            closes: 0,
+            settled: Vec::new(),
+            over: false,
+        };
+        rig.does(|session, now| session.tick(now));
+        rig
+    }
+
+    /// An end that dials, with or without a stream that comes in.
+    pub fn dialling(links: usize, connections: usize, patience: Option<Patience>, duplex: bool) -> Self {
+        let now = Instant::now();
+        let links = (0..links).map(|link| format!("host{link}")).collect();
+        let hello = Hello { buffer: 128 << 20, ..hello(0, 0) };
+        let dials = DiallerConfig { hello, links, connections, patience, checked: false, seed: 1 };
+        let receives = duplex.then(|| inbound(DIALLER, patience));
+        Self::of(now, Session::dialling(now, dials, receives, false))
+    }
+
+    /// An end that listens, with or without a stream that goes out.
+    pub fn listening(patience: Option<Patience>, duplex: bool) -> Self {
+        let now = Instant::now();
+        let sends = duplex.then_some(OutboundConfig { buffer: 128 << 20 });
+        Self::of(now, Session::listening(now, inbound(HOST, patience), sends, false))
+    }
+
+    /// One event, and its actions.
+    pub fn does<T>(&mut self, event: impl FnOnce(&mut Session, Instant) -> T) -> T {
+        let result = event(&mut self.session, self.now);
+        while let Some(action) = self.session.poll() {
+            assert!(!self.over, "nothing follows the end, but {action:?}");
+            self.act(action);
+        }
+        for connection in self.session.take_posted().iter() {
+            while let Some(item) = self.session.take(connection) {
+                match item {
+                    Item::Welcome(welcome) => self.welcomes.push((connection, welcome)),
+                    Item::Frame(frame) => self.frames.push((connection, frame)),
+                    Item::Leg(leg) => self.sends.push((connection, leg.sequence)),
+                }
+            }
+        }
+        result
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Dial { connection, link, hello, .. } => {
+                assert_eq!((hello.connection, hello.link), (connection as u8, link as u8));
+                let (attempt, begun, instance) = (hello.attempt, hello.begun, hello.instance);
+                self.dials.push(Dialled { connection, link, attempt, begun, instance });
+            }
+            Action::Drop(connection, why) => self.drops.push((connection, why)),
+            Action::Leave(connection) => self.leaves.push(connection),
+            Action::Deliver(leg) => self.delivers.push(leg.sequence),
+            Action::CloseOutput => self.closes += 1,
+            Action::Met(..) => {}
+            Action::Settled(way, outcome) => self.settled.push((way, outcome)),
+            Action::Tell(event) => self.events.push(event),
+            Action::Over => self.over = true,
+        }
+    }
+
+    // ---- events ---------------------------------------------------------------------------------------
+
+    pub fn welcomed(&mut self, connection: usize, instance: u8, next: u64) {
+        self.does(|s, now| s.welcomed(now, connection, &welcome(instance, next), RTT));
+    }
+
+    pub fn ready(&mut self, connection: usize) {
+        self.does(|s, now| s.ready(now, connection));
+    }
+
+    /// Every connection drains, the first one first.
+    pub fn all_ready(&mut self) {
+        (0..self.session.connections()).for_each(|connection| self.ready(connection));
+    }
+
+    pub fn input(&mut self, legs: usize) {
+        for _ in 0..legs {
+            self.does(|s, now| s.input(now, Arc::new(vec![1u8; LEN as usize])));
+        }
+    }
+
+    pub fn end_input(&mut self) {
+        self.does(|s, now| s.input_ended(now));
+    }
+
+    pub fn frame(&mut self, connection: usize, frame: Frame) {
+        self.does(|s, now| s.frame(now, connection, frame));
+    }
+
+    pub fn lost(&mut self, connection: usize, why: LossReason) {
+        self.does(|s, now| s.lost(now, connection, &why));
+    }
+
+    pub fn refused(&mut self, connection: usize, code: RefusalCode) {
+        self.does(|s, now| s.refused(now, connection, &refusal(code)));
+    }
+
+    pub fn failed(&mut self, connection: usize, why: DialError) {
+        self.does(|s, now| s.dial_failed(now, connection, &why));
+    }
+
+    pub fn fail(&mut self, status: Status, sentence: &str) {
+        self.does(|s, now| s.fail(now, &Outcome::here(status, sentence)));
+    }
+
+    /// A peer says hello; the welcome that it gets.
+    pub fn hello(&mut self, hello: &Hello) -> Result<Welcome, RefusalCode> {
+        let connection = self.does(|s, now| s.hello(now, hello)).map_err(|refusal| refusal.code)?;
+        assert_eq!(connection, usize::from(hello.connection));
+        match self.welcomes.pop() {
+            Some((to, welcome)) if to == connection => Ok(welcome),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn leg(&mut self, connection: usize, sequence: u64) {
+        self.does(|s, now| s.leg(now, connection, leg(sequence)));
+    }
+
+    pub fn delivered(&mut self, legs: u64) {
+        self.does(|s, now| s.delivered(now, legs, legs * LEN));
+    }
+
+    pub fn output_closed(&mut self) {
+        self.does(|s, now| s.output_closed(now, None));
+    }
+
+    pub fn output_failed(&mut self, status: Status, sentence: &str) {
+        self.does(|s, now| s.output_failed(now, status, sentence));
+    }
+
+    /// The stream that comes in is empty, and its sender has the verdict: it is over.
+    pub fn empty_stream_comes(&mut self, connection: usize) {
+        self.frame(connection, fin(0));
+        self.output_closed();
+        self.frame(connection, Frame::Bye);
+    }
+
+    // ---- time -----------------------------------------------------------------------------------------
+
+    /// Time passes as it does for an owner, who wakes at every deadline; whatever is dialled meanwhile fails like this
+    /// at once.
+    pub fn pass_with(&mut self, time: Duration, fate: &DialError) {
+        let until = self.now + time;
+        loop {
+            for dial in std::mem::take(&mut self.dials) {
+                self.failed(dial.connection, fate.clone());
+            }
+            if !self.dials.is_empty() {
+                continue;
+            }
+            let next = self.session.deadline(self.now).filter(|at| *at < until);
+            self.now = next.unwrap_or(until);
+            self.does(|s, now| s.tick(now));
+            if next.is_none() || self.over {
+                return;
+            }
+        }
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        self.pass_with(time, &DialError::Refused);
+    }
+
+    /// Time passes in one step.
+    pub fn later(&mut self, time: Duration) {
+        self.now += time;
+        self.does(|s, now| s.tick(now));
+    }
+
+    /// How many seconds the session goes on whose dials all fail like this, and how the stream ends.
+    pub fn endures(mut self, way: Way, fate: &DialError) -> (u64, Status, String) {
+        let from = self.now;
+        self.pass_with(secs(10_000), fate);
+        assert!(self.over, "it has not ended");
+        let outcome = self.session.outcome(way).unwrap();
+        ((self.now - from).as_secs(), outcome.status, outcome.sentence.clone())
+    }
+
+    // ---- what it said ---------------------------------------------------------------------------------
+
+    pub fn forget(&mut self) {
+        self.dials.clear();
+        self.sends.clear();
+        self.frames.clear();
+        self.drops.clear();
+        self.events.clear();
+        self.delivers.clear();
+    }
+
+    pub fn sent(&mut self) -> Vec<(usize, u64)> {
+        std::mem::take(&mut self.sends)
+    }
+
+    /// The connections on which such frames were told since this was asked last.
+    pub fn told(&mut self, wanted: impl Fn(&Frame) -> bool) -> Vec<usize> {
+        let frames = std::mem::take(&mut self.frames);
+        frames.into_iter().filter(|(_, frame)| wanted(frame)).map(|(connection, _)| connection).collect()
+    }
+
+    pub fn verdicts(&mut self) -> Vec<(usize, Status)> {
+        let frames = std::mem::take(&mut self.frames);
+        let verdict = |(connection, frame)| match frame {
+            Frame::Verdict(verdict) => Some((connection, verdict.status)),
+            _ => None,
+        };
+        frames.into_iter().filter_map(verdict).collect()
+    }
+
+    /// Acknowledgements since this was asked last: the connection, and how many legs it has brought.
+    pub fn acks(&mut self) -> Vec<(usize, u64)> {
+        let frames = std::mem::take(&mut self.frames);
+        let ack = |(connection, frame)| match frame {
+            Frame::Ack(ack) => Some((connection, ack.count)),
+            _ => None,
+        };
+        frames.into_iter().filter_map(ack).collect()
+    }
+
+    /// Tokens of the pings on a connection.
+    pub fn pings(&self, connection: usize) -> Vec<u64> {
+        let token = |(on, frame): &(usize, Frame)| match frame {
+            Frame::Ping { token } if *on == connection => Some(*token),
+            _ => None,
+        };
+        self.frames.iter().filter_map(token).collect()
+    }
+
+    /// The last ping on a connection is answered.
+    pub fn pong(&mut self, connection: usize) {
+        let token = self.pings(connection).pop().expect("it has asked");
+        self.frame(connection, Frame::Pong { token });
+    }
+
+    /// What the user reads without having asked for more.
+    pub fn said(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events).into_iter().filter(|event| event.level() == 0).collect()
+    }
+
+    /// How many connections are up.
+    pub fn up_count(&self) -> usize {
+        (0..16).filter(|connection| self.session.link_of(*connection).is_some()).count()
+    }
+
+    /// How the stream ended of a session that is over.
+    pub fn ended(&self, way: Way) -> (Status, &str, bool) {
+        assert!(self.over && self.session.is_over(), "it has not ended");
+        self.judged(way)
+    }
+
+    /// How the stream was judged.
+    pub fn judged(&self, way: Way) -> (Status, &str, bool) {
+        let outcome = self.session.outcome(way).expect("it was not judged");
+        let told: Vec<_> = self.settled.iter().filter(|(of, _)| *of == way).map(|(_, told)| told).collect();
+        assert_eq!(told, [outcome], "the owner hears of it, once");
+        (outcome.status, &outcome.sentence, outcome.by_peer)
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+}
+
+pub fn inbound(instance: u8, patience: Option<Patience>) -> InboundConfig {
+    InboundConfig { instance: id(instance), buffer: 128 << 20, patience, features: Features::NONE }
+}
+
+// ---- ends that have come some way ---------------------------------------------------------------------
+
+/// One stream, before anything was answered.
+pub fn dialler(links: usize, connections: usize) -> Rig {
+    dialler_with(links, connections, None)
+}
+
+pub fn dialler_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
+    Rig::dialling(links, connections, patience, false)
+}
+
+/// All connections welcomed by the host, and ready.
+pub fn up(links: usize, connections: usize) -> Rig {
+    up_with(links, connections, None)
+}
+
+pub fn up_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
+    let mut rig = dialler_with(links, connections, patience);
+    (0..connections).for_each(|connection| rig.welcomed(connection, HOST, 0));
+    rig.all_ready();
+    rig
+}
+
+/// One leg was sent and received by each connection of `up`.
+pub fn begun(links: usize, connections: usize) -> Rig {
+    begun_with(links, connections, None)
+}
+
+pub fn begun_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
+    let mut rig = up_with(links, connections, patience);
+    rig.input(connections);
+    (0..connections).for_each(|connection| rig.frame(connection, ack(connections as u64, 1)));
+    assert!(rig.session.has_begun());
+    rig.forget();
+    rig
+}
+
+/// One stream, and nobody has come.
+pub fn host() -> Rig {
+    host_with(None)
+}
+
+pub fn host_with(patience: Option<Patience>) -> Rig {
+    Rig::listening(patience, false)
+}
+
+/// Connections 0 and 1 are up, and one leg has come.
+pub fn host_begun(patience: Option<Patience>) -> Rig {
+    let mut rig = host_with(patience);
+    rig.hello(&hello(0, 1)).unwrap();
+    rig.hello(&hello(1, 1)).unwrap();
+    rig.leg(0, 0);
+    rig.forget();
+    rig
+}
+
+/// A stream of one leg was delivered, and the output closed well.
+pub fn host_judged(patience: Option<Patience>) -> Rig {
+    let mut rig = host_begun(patience);
+    rig.frame(0, fin(1));
+    rig.delivered(1);
+    assert_eq!(rig.closes, 1);
+    rig.output_closed();
+    rig
+}

@@ -1,0 +1,12 @@
+//! What streams and connections of a session know of each other.
+
+/// What the streams of a session say about it, as far as its connections are concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Something of a stream was received, so that only this peer can finish the session.
+    pub begun: bool,
+    /// A stream was not judged yet.
+    pub wanted: bool,
+    /// Every byte that goes out was received there, and only the verdict is missing.
+    pub in_doubt: bool,
+}
