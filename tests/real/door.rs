@@ -5,7 +5,7 @@ use crate::util::pair::entrance;
 use crate::util::relay::Relay;
 use crate::util::{
     DEADLINE, Process, Rx, assert_complete, connect, echo, eventually, feed, free_port, ping, server,
-    side_by_side, tx,
+    side_by_side, tx, until_still,
 };
 use millipede::proto::hello::{Direction, Features, Hello, Id, Refusal, RefusalCode, Reply, Welcome};
 use millipede::proto::wire::Edge;
@@ -110,7 +110,9 @@ fn a_silent_flood_keeps_no_sender_out_and_ends_no_session() {
 fn the_descriptors_of_strangers_are_bounded() {
     let rx = Rx::start(&["checkphrase", "good"]);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", rx.pid())).unwrap().count();
-    let before = descriptors();
+    // its own are all there when somebody was met
+    drop(say(rx.port, &hello(1000)));
+    let before = until_still(|| descriptors() as u64) as usize;
     let mut there = Vec::new();
     for session in 0..150 {
         let mut stream = connect(rx.port);
