@@ -157,7 +157,7 @@ impl Local {
                         self.queue(id);
                         self.flush(id);
                     }
-                    Some(Socket::Connecting(_)) => self.look_at_attempt(now, id),
+                    Some(Socket::Connecting(_)) => self.look_at_attempt(now, id, event.is_read_closed()),
                     Some(Socket::Resolving) | None => {}
                 }
             }
@@ -385,13 +385,14 @@ impl Local {
         }
     }
 
-    fn look_at_attempt(&mut self, now: Instant, id: u32) {
+    /// `ended`: the event that says so tells of an end as well, which no other will.
+    fn look_at_attempt(&mut self, now: Instant, id: u32, ended: bool) {
         let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
         match attempt.outcome() {
             None => {}
             Some(Ok(stream)) => {
                 self.remove(id);
-                self.admit_registered(id, stream);
+                self.admit_registered(id, stream, ended);
             }
             Some(Err(e)) => self.attempt_failed(now, id, &e),
         }
@@ -409,15 +410,15 @@ impl Local {
     fn admit(&mut self, id: u32, mut stream: TcpStream) {
         let interest = Interest::READABLE | Interest::WRITABLE;
         match self.registry.register(&mut stream, Token(FIRST + id as usize), interest) {
-            Ok(()) => self.admit_registered(id, stream),
+            Ok(()) => self.admit_registered(id, stream, false),
             Err(_) => self.break_off(id),
         }
     }
 
-    fn admit_registered(&mut self, id: u32, stream: TcpStream) {
+    fn admit_registered(&mut self, id: u32, stream: TcpStream, ended: bool) {
         // without it only the latency suffers
         let _ = stream.set_nodelay(true);
-        let open = Open { stream, readable: true, ended: false, writable: true, queued: None };
+        let open = Open { stream, readable: true, ended, writable: true, queued: None };
         self.sockets.insert(id, Socket::Open(open));
         self.queue(id);
         self.flush(id);
