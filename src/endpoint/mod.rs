@@ -52,7 +52,16 @@ pub trait Sink: Send {
     /// The sink takes no more.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError>;
 
-    /// Whether a write would not wait, now and from now on: then it need not be left to a thread that may.
+    /// The same without waiting; none if that would be needed. A sink that does this leaves less to the thread that
+    /// may wait.
+    ///
+    /// # Errors
+    /// The sink takes no more.
+    fn write_now(&mut self, _slices: &[IoSlice<'_>]) -> Result<Option<usize>, SinkError> {
+        Ok(None)
+    }
+
+    /// Whether nobody need watch it, because it tells its news.
     fn is_prompt(&mut self) -> bool {
         false
     }

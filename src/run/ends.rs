@@ -102,6 +102,13 @@ impl Ends {
         }
     }
 
+    /// The far end of a stream that has not begun is gone.
+    pub fn forget(&self, way: Way) {
+        if let Edge::Tunnel(tunnel) = &self.edge {
+            tunnel.forget(way);
+        }
+    }
+
     /// Whether one direction is of no use without the other.
     pub fn need_both(&self) -> bool {
         matches!(self.edge, Edge::Tunnel(_))

@@ -11,8 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-/// How many connections may wait to be accepted: more than arrive while the poll is busy.
-const BACKLOG: i32 = 128;
+/// How many connections may wait to be accepted: more than arrive, in a flood, while the poll is busy.
+const BACKLOG: i32 = 4096;
 
 /// Listens, non-blocking. Of a name it is the first address; which, is said if the name has several.
 ///

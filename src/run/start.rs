@@ -10,9 +10,11 @@ use crate::error::{Failure, reason};
 use crate::message;
 use crate::plan::{Common, LinkPlan, ListenPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::check::Expectations;
+use crate::proto::event::Event;
 use crate::proto::hello::{Direction, Features, Hello, Id};
 use crate::proto::leg::LEG_MAX;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
+use crate::proto::way::Way;
 use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
 use crate::sys::interface;
 use crate::wording::word;
@@ -103,18 +105,24 @@ impl Parts<'_> {
             Approach::Dial(_, config) => config.links.clone(),
             Approach::Listen(..) => Vec::new(),
         };
-        let setup = Setup { approach, sends, receives, inseparable, hazard, hear: self.hear(names) };
+        let ways = Way::BOTH.map(|way| [receives.is_some(), sends.is_some()][way as usize].then_some(way));
+        let setup = Setup { approach, sends, receives, inseparable, hazard, hear: self.hear(names, ways) };
         Start::new(setup).map_err(|e| Failure::network(format!("cannot start: {}", reason(&e))))
     }
 
     /// Who hears how a session goes: the ends of its streams, the user, and whoever gathers its outcome. Links are
-    /// told to the user by these names.
-    fn hear(&self, names: Vec<String>) -> Hear {
+    /// told to the user by these names. The session has these streams.
+    fn hear(&self, names: Vec<String>, ways: [Option<Way>; 2]) -> Hear {
         let (ends, news) = (self.ends.clone(), self.news.clone());
         let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
         Box::new(move |event| match event {
             orders::News::Met(way, features) => ends.meet(way, features),
-            orders::News::Tell(event) => message::note(event.level(), || word(&event, &name)),
+            orders::News::Tell(event) => {
+                if matches!(event, Event::SessionForgotten) {
+                    ways.into_iter().flatten().for_each(|way| ends.forget(way));
+                }
+                message::note(event.level(), || word(&event, &name));
+            }
             // nobody gathers any more: it came too late
             orders::News::Settled(way, ending) => drop(news.send(News::Settled(way, ending))),
         })

@@ -1,26 +1,34 @@
 //! The receiver's door: one poll loop for the listening sockets, pending handshakes and farewells.
 //!
-//! Strangers are met here and nowhere else. Each pending handshake holds a fixed amount of memory and time;
-//! there are at most 64, of which the oldest makes room. Only a hello that is whole, right and
-//! allowed by the user's words reaches the session, and that alone decides whose it is.
+//! Strangers are met here and nowhere else. Each pending handshake holds a fixed amount of memory and time, and so does
+//! each farewell; there are at most 64 of the first and 16 of the second, whatever comes. Who keeps a place when more
+//! come is decided by [`Pending`]. Only a hello that is whole, right and allowed by the user's words reaches the session,
+//! and that alone decides whose it is.
 
 use super::limits::FAREWELL;
+use super::pending::Pending;
 use crate::channel::hear::{self, Heard as Bytes};
 use crate::channel::prepare;
 use crate::proto::check::Expectations;
 use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
-use crate::proto::hello::{HELLO_MAX, Hello, Refusal, Reply};
+use crate::proto::hello::{HELLO_MAX, Hello, Id, Refusal, Reply};
+use crate::sys::socket::{accept_with_bytes, reset_on_close};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Handshakes under way at a time.
-const PENDING_MAX: usize = 64;
+/// Peers at a time that were told why not, and may read that in peace. More are closed at once: the answer is on its
+/// way all the same.
+const LEAVING_MAX: usize = 16;
+/// Connections accepted before those that wait are attended again: fewer than it takes to lose a place unheard.
+const BATCH: usize = 8;
 /// How long accepting pauses when the process or the system has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(250);
+/// Addresses of the running session that are known: one for each of its connections.
+const KNOWN_MAX: usize = 16;
 
 const LISTENER: Token = Token(0);
 const FIRST_PEER: usize = 1;
@@ -54,14 +62,41 @@ impl Peer {
 /// Lets a peer in whose hello is in order, or answers with a refusal.
 pub type Admit = Box<dyn FnMut(Guest) -> Result<(), (std::net::TcpStream, Refusal)> + Send>;
 
+/// Where the connections of the session come from that was let in last.
+#[derive(Default)]
+struct Known {
+    session: Option<Id>,
+    /// The oldest first, at most [`KNOWN_MAX`].
+    addresses: Vec<IpAddr>,
+}
+
+impl Known {
+    fn note(&mut self, session: Id, address: IpAddr) {
+        if self.session.replace(session) != Some(session) {
+            self.addresses.clear();
+        }
+        self.addresses.retain(|known| *known != address);
+        self.addresses.push(address);
+        if self.addresses.len() > KNOWN_MAX {
+            self.addresses.remove(0);
+        }
+    }
+}
+
 /// The thread's state.
 pub struct Door {
     poll: Poll,
     listener: TcpListener,
     expectations: Expectations,
-    /// By token: the lowest is the oldest.
+    /// By token, in the order in which they came.
     peers: BTreeMap<usize, Peer>,
+    pending: Pending,
+    /// How many of `peers` are leaving; at most [`LEAVING_MAX`].
+    leaving: usize,
+    known: Known,
     next_token: usize,
+    /// More may wait to be accepted.
+    accepting: bool,
     /// No descriptors were left: accept again then.
     paused: Option<Instant>,
     admit: Admit,
@@ -78,48 +113,63 @@ impl Door {
         admit: Admit,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
+        // without it the silent ones are held here alone
+        let _ = accept_with_bytes(&listener);
         let mut listener = TcpListener::from_std(listener);
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let (peers, next_token) = (BTreeMap::new(), FIRST_PEER);
-        Ok(Door { poll, listener, expectations, peers, next_token, paused: None, admit })
+        Ok(Door {
+            poll,
+            listener,
+            expectations,
+            peers: BTreeMap::new(),
+            pending: Pending::default(),
+            leaving: 0,
+            known: Known::default(),
+            next_token: FIRST_PEER,
+            accepting: true,
+            paused: None,
+            admit,
+        })
     }
 
     /// Keeps the door until the process ends.
     pub fn run(mut self) {
-        let mut events = Events::with_capacity(PENDING_MAX);
+        let mut events = Events::with_capacity(64);
         loop {
             let until = self.peers.values().map(Peer::until).chain(self.paused).min();
-            let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
+            let timeout = match until.map(|at| at.saturating_duration_since(Instant::now())) {
+                _ if self.accepting && self.paused.is_none() => Some(Duration::ZERO),
+                timeout => timeout,
+            };
             // an interruption is a wake-up like any other
             let _ = self.poll.poll(&mut events, timeout);
             let now = Instant::now();
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept(now),
+                    LISTENER => self.accepting = true,
                     Token(token) => self.attend(now, token),
                 }
             }
-            if self.paused.is_some_and(|at| at <= now) {
-                self.accept(now);
-            }
-            self.peers.retain(|_, peer| peer.until() > now);
+            self.paused = self.paused.filter(|at| *at > now);
+            self.accept(now);
+            self.part(now);
         }
     }
 
+    /// Accepts a few.
     fn accept(&mut self, now: Instant) {
-        self.paused = None;
-        loop {
+        for _ in 0..BATCH {
+            if !self.accepting || self.paused.is_some() {
+                return;
+            }
             match self.listener.accept() {
                 Ok((stream, address)) => {
                     // IPv4 that came to an IPv6 socket is still IPv4 to the user
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     self.meet(now, stream, address);
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) if is_exhaustion(&e) => {
-                    self.paused = Some(now + EXHAUSTED);
-                    return;
-                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.accepting = false,
+                Err(e) if is_exhaustion(&e) => self.paused = Some(now + EXHAUSTED),
                 // one peer that left before it was met
                 Err(_) => {}
             }
@@ -127,21 +177,39 @@ impl Door {
     }
 
     fn meet(&mut self, now: Instant, stream: TcpStream, address: SocketAddr) {
-        if self.peers.len() >= PENDING_MAX {
-            self.peers.pop_first();
-        }
         let hearing = Hearing::new(now, HELLO_TIME);
-        self.keep(now, Peer::Pending { stream, hearing, address });
+        let Some(token) = self.keep(Peer::Pending { stream, hearing, address }) else { return };
+        let known = self.known.addresses.contains(&address.ip());
+        let gone = self.pending.enter(now, token, address.ip(), known, rand::random());
+        self.attend(now, token);
+        if let Some(gone) = gone {
+            // what it has said meanwhile counts
+            self.attend(now, gone);
+            if let Some(Peer::Pending { stream, .. }) = self.peers.remove(&gone) {
+                // without a state that lingers in the kernel
+                let _ = reset_on_close(&stream);
+            }
+        }
     }
 
-    /// Registers a peer, and looks at what it has said already.
-    fn keep(&mut self, now: Instant, mut peer: Peer) {
+    /// Registers a peer; its token.
+    fn keep(&mut self, mut peer: Peer) -> Option<usize> {
         let token = self.next_token;
         self.next_token += 1;
         let (Peer::Pending { stream, .. } | Peer::Leaving { stream, .. }) = &mut peer;
-        if self.poll.registry().register(stream, Token(token), Interest::READABLE).is_ok() {
-            self.peers.insert(token, peer);
-            self.attend(now, token);
+        self.poll.registry().register(stream, Token(token), Interest::READABLE).ok()?;
+        self.peers.insert(token, peer);
+        Some(token)
+    }
+
+    /// Forgets whose time is over.
+    fn part(&mut self, now: Instant) {
+        while let Some((token, _)) = self.peers.iter().find(|(_, peer)| peer.until() <= now) {
+            let token = *token;
+            match self.peers.remove(&token) {
+                Some(Peer::Leaving { .. }) => self.leaving -= 1,
+                Some(Peer::Pending { .. }) | None => self.pending.leave(token),
+            }
         }
     }
 
@@ -150,10 +218,10 @@ impl Door {
             Some(Peer::Pending { stream, hearing, address }) => {
                 self.listen_to(now, token, stream, hearing, address);
             }
-            Some(Peer::Leaving { stream, until }) => {
-                let open = discard(stream).map(|stream| (token, Peer::Leaving { stream, until }));
-                self.peers.extend(open);
-            }
+            Some(Peer::Leaving { stream, until }) => match discard(stream) {
+                Some(stream) => drop(self.peers.insert(token, Peer::Leaving { stream, until })),
+                None => self.leaving -= 1,
+            },
             None => {}
         }
     }
@@ -166,22 +234,35 @@ impl Door {
         mut hearing: Hearing,
         address: SocketAddr,
     ) {
+        let mut spoke = false;
         loop {
-            match hearing.hello(&self.expectations) {
-                Heard::More => {}
-                Heard::Hello(hello) => return self.greet(now, stream, *hello, address),
-                Heard::Refused(refusal) => return self.see_off(now, stream, &refusal),
-                Heard::Foreign => return,
-            }
             match hear::read(&mut stream, &mut hearing) {
                 Ok(Bytes::Bytes) => {}
                 Ok(Bytes::Nothing) => {
+                    if spoke {
+                        self.pending.spoke(token);
+                    }
                     self.peers.insert(token, Peer::Pending { stream, hearing, address });
                     return;
                 }
                 // an end before the hello
-                Ok(Bytes::End) | Err(_) => return,
+                Ok(Bytes::End) | Err(_) => return self.pending.leave(token),
             }
+            match hearing.hello(&self.expectations) {
+                Heard::More => spoke = true,
+                heard => {
+                    self.pending.leave(token);
+                    return self.answer(now, stream, address, heard);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, stream: TcpStream, address: SocketAddr, heard: Heard) {
+        match heard {
+            Heard::Hello(hello) => self.greet(now, stream, *hello, address),
+            Heard::Refused(refusal) => self.see_off(now, stream, &refusal),
+            Heard::Foreign | Heard::More => {}
         }
     }
 
@@ -190,8 +271,10 @@ impl Door {
         if prepared.is_err() {
             return;
         }
-        if let Err((stream, refusal)) = (self.admit)(Guest { stream: stream.into(), hello, address }) {
-            self.see_off(now, TcpStream::from_std(stream), &refusal);
+        let session = hello.session;
+        match (self.admit)(Guest { stream: stream.into(), hello, address }) {
+            Ok(()) => self.known.note(session, address.ip()),
+            Err((stream, refusal)) => self.see_off(now, TcpStream::from_std(stream), &refusal),
         }
     }
 
@@ -200,8 +283,13 @@ impl Door {
         let _ = self.poll.registry().deregister(&mut stream);
         let answer = Reply::Refusal(refusal.clone()).encode();
         // an answer is smaller than any socket's buffer; a peer that is gone needs none
-        if stream.write_all(&answer).and_then(|()| stream.shutdown(Shutdown::Write)).is_ok() {
-            self.keep(now, Peer::Leaving { stream, until: now + FAREWELL });
+        let answered = stream.write_all(&answer).and_then(|()| stream.shutdown(Shutdown::Write)).is_ok();
+        if !answered || self.leaving >= LEAVING_MAX {
+            return;
+        }
+        if let Some(token) = self.keep(Peer::Leaving { stream, until: now + FAREWELL }) {
+            self.leaving += 1;
+            self.attend(now, token);
         }
     }
 }

@@ -36,7 +36,8 @@ impl Host {
         let (seat, poll) = match Seat::new() {
             Ok(seat) => seat,
             Err(error) => {
-                message::note(2, || format!("{address}: cannot let it in: {}", reason(&error)));
+                let line = || format!("{address}: cannot let it in: {}", reason(&error));
+                message::peer(2, "connections without a descriptor left", line);
                 return Ok(());
             }
         };

@@ -38,6 +38,35 @@ pub fn set_congestion(fd: impl AsFd, name: &str) -> io::Result<()> {
     Ok(sockopt::set_tcp_congestion(fd, name)?)
 }
 
+/// Lets a listening socket give connections only when they have brought bytes, or a second or so later
+/// (TCP_DEFER_ACCEPT): the kernel holds the silent ones, as long as it has room.
+///
+/// Errors: not a TCP socket; `Unsupported` elsewhere than on Linux.
+#[cfg(target_os = "linux")]
+pub fn accept_with_bytes(fd: impl AsFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let seconds: libc::c_int = 1;
+    // SAFETY: the pointer and the length describe `seconds`, of the type that the option has.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of_val(&seconds) as libc::socklen_t,
+        )
+    };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Lets a listening socket give connections only when they have brought bytes.
+///
+/// Errors: `Unsupported`.
+#[cfg(not(target_os = "linux"))]
+pub fn accept_with_bytes(_: impl AsFd) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// What the kernel knows about a TCP connection. A field that an older kernel does not have is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TcpInfo {

@@ -1,8 +1,9 @@
 //! Getting a connection for the tunnel: the name is resolved by a thread, addresses are tried in turn.
 //!
 //! All connections of a tunnel go to the same name, so one thread that resolves is enough: when it has to wait,
-//! they all have to.
+//! they all have to, and one answer is for all that wait.
 
+use super::place::Place;
 use crate::error::reason;
 use crate::sys::thread::spawn;
 use crossbeam_channel::Sender;
@@ -16,10 +17,11 @@ use std::time::{Duration, Instant};
 /// How long one address may take to answer.
 const TIME: Duration = Duration::from_secs(10);
 
-/// Resolves one name, again for every connection.
+/// Resolves one name, as often as it is asked; once at a time.
 pub struct Resolver {
-    name: String,
-    requests: Sender<u32>,
+    host: String,
+    port: u16,
+    requests: Sender<()>,
 }
 
 impl Resolver {
@@ -30,27 +32,23 @@ impl Resolver {
     pub fn start(
         host: String,
         port: u16,
-        answer: impl Fn(u32, Result<Vec<SocketAddr>, String>) + Send + 'static,
+        answer: impl Fn(Result<Vec<SocketAddr>, String>) + Send + 'static,
     ) -> io::Result<Self> {
-        let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let (requests, asked) = crossbeam_channel::unbounded();
-        spawn("resolver", move || {
-            for id in asked {
-                answer(id, resolve(&host, port));
-            }
-        })?;
-        Ok(Resolver { name, requests })
+        let (requests, asked) = crossbeam_channel::bounded(1);
+        let name = host.clone();
+        spawn("resolver", move || asked.iter().for_each(|()| answer(resolve(&name, port))))?;
+        Ok(Resolver { host, port, requests })
     }
 
-    /// The host and its port, for the user.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Resolves the name.
+    pub fn resolve(&self) {
+        // fails only when it is asked already
+        let _ = self.requests.try_send(());
     }
 
-    /// Resolves the name for this connection.
-    pub fn resolve(&self, id: u32) {
-        // fails only when the thread has ended, which ends the process
-        let _ = self.requests.send(id);
+    /// What it resolves, to be begun anew.
+    pub fn into_place(self) -> Place {
+        Place::Initiate(self.host, self.port)
     }
 }
 
@@ -70,8 +68,8 @@ pub struct Attempt {
 
 impl Attempt {
     /// None is under way.
-    pub fn new(now: Instant, addresses: Vec<SocketAddr>) -> Self {
-        Attempt { addresses: addresses.into(), stream: None, until: now + TIME }
+    pub fn new(addresses: Vec<SocketAddr>) -> Self {
+        Attempt { addresses: addresses.into(), stream: None, until: Instant::now() }
     }
 
     /// Tries the next address; `None` if there is none.

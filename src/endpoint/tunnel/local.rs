@@ -6,17 +6,19 @@
 //! straight into a socket while that takes it.
 
 use super::dial::{Attempt, Resolver};
-use super::mux::{Event, Mux};
+use super::mux::{Event, Mux, WINDOW_FIRST};
+use super::open::{Open, retry};
+use super::place::Place;
 use super::record::Breach;
 use crate::error::reason;
-use crate::message;
 use crate::sys::pipe::unread;
 use crate::sys::socket::reset_on_close;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token, Waker};
-use std::collections::{HashMap, VecDeque};
-use std::io::{self, ErrorKind, Read, Write};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The listening socket. Connections have their numbers, which begin with 1, after these two.
@@ -27,6 +29,12 @@ const FIRST: usize = 2;
 
 /// Connections at a time; more wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 1024;
+
+/// What may wait here for connections even where the user wants less, in bytes: the first windows of 256.
+const BUDGET_MIN: u64 = 16 << 20;
+
+/// Bytes of the stream after which is done what follows from them.
+const CHUNK: usize = 64 << 10;
 
 /// How long accepting pauses when the process or the system has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(250);
@@ -47,25 +55,24 @@ enum Socket {
     Open(Open),
 }
 
-struct Open {
-    stream: TcpStream,
-    readable: bool,
-    /// The end of its data is here or behind what is here.
-    ended: bool,
-    writable: bool,
-    /// It has a place in the turn.
-    queued: bool,
-}
-
 /// The local side.
 pub struct Local {
     mux: Mux,
     registry: Registry,
-    waker: Waker,
+    waker: Arc<Waker>,
     role: Role,
+    /// Connections at a time.
+    connections: usize,
     sockets: HashMap<u32, Socket>,
+    /// A name is being resolved, for all that wait for it.
+    asked: bool,
+    /// When attempts are given up.
+    attempts: BTreeSet<(Instant, u32)>,
+    /// Why connections could not be opened, for the user.
+    refusals: Vec<String>,
     /// Connections that may have data to send, in turn.
-    turn: VecDeque<u32>,
+    turn: BTreeMap<u64, u32>,
+    next_turn: u64,
     /// More may wait to be accepted.
     accepting: bool,
     /// No descriptors were left: accept again then.
@@ -78,29 +85,56 @@ pub struct Local {
 }
 
 impl Local {
-    /// Nothing is accepted yet; `budget` bytes may wait here beyond every connection's first window.
+    /// Nothing is accepted yet; about `budget` bytes may wait here for all connections together. `waker` wakes the poll
+    /// of the registry.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn new(registry: Registry, mut role: Role, oneshot: bool, budget: u64) -> io::Result<Self> {
+    pub fn new(
+        registry: Registry,
+        waker: Arc<Waker>,
+        mut role: Role,
+        oneshot: bool,
+        budget: u64,
+    ) -> io::Result<Self> {
         if let Role::Terminate(listener) = &mut role {
             registry.register(listener, LISTENER, Interest::READABLE)?;
         }
         let accepting = matches!(role, Role::Terminate(_));
-        let waker = Waker::new(&registry, WAKER)?;
+        let budget = budget.max(BUDGET_MIN);
+        let connections = usize::try_from(budget / u64::from(WINDOW_FIRST)).unwrap_or(CONNECTIONS_MAX);
+        let connections = connections.min(CONNECTIONS_MAX);
         Ok(Local {
             waker,
-            mux: Mux::new(matches!(role, Role::Initiate(_)), budget),
+            mux: Mux::new(matches!(role, Role::Initiate(_)), connections, budget),
             registry,
             role,
+            connections,
             sockets: HashMap::new(),
-            turn: VecDeque::new(),
+            asked: false,
+            attempts: BTreeSet::new(),
+            refusals: Vec::new(),
+            turn: BTreeMap::new(),
+            next_turn: 0,
             accepting,
             paused: None,
             oneshot,
             served: 0,
             ended: false,
         })
+    }
+
+    /// Gives up all that was begun: where connections come from.
+    pub fn into_place(mut self) -> Place {
+        self.sockets.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.discard(id));
+        match self.role {
+            Role::Terminate(mut listener) => {
+                // fails only where it is not registered
+                let _ = self.registry.deregister(&mut listener);
+                Place::Terminate(listener.into())
+            }
+            Role::Initiate(resolver) => resolver.into_place(),
+        }
     }
 
     // ---- the poll ---------------------------------------------------------------------------------------
@@ -132,8 +166,8 @@ impl Local {
 
     /// After the events: accepts, and gives up what took too long.
     pub fn tick(&mut self, now: Instant) {
-        let late: Vec<u32> = self.attempts().filter(|(_, until)| *until <= now).map(|(id, _)| id).collect();
-        for id in late {
+        while let Some((until, id)) = self.attempts.first().copied().filter(|(until, _)| *until <= now) {
+            self.attempts.remove(&(until, id));
             self.attempt_failed(now, id, &ErrorKind::TimedOut.into());
         }
         self.accept(now);
@@ -142,14 +176,12 @@ impl Local {
 
     /// When `tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.attempts().map(|(_, until)| until).chain(self.paused).min()
+        self.attempts.first().map(|(until, _)| *until).into_iter().chain(self.paused).min()
     }
 
-    fn attempts(&self) -> impl Iterator<Item = (u32, Instant)> {
-        self.sockets.iter().filter_map(|(id, socket)| match socket {
-            Socket::Connecting(attempt) => Some((*id, attempt.until)),
-            _ => None,
-        })
+    /// Why connections could not be opened since this was asked last, for the user.
+    pub fn take_refusals(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.refusals)
     }
 
     // ---- the stream -------------------------------------------------------------------------------------
@@ -159,15 +191,15 @@ impl Local {
         if self.mux.has_records() {
             return true;
         }
-        while let Some(id) = self.turn.front() {
+        while let Some((_, id)) = self.turn.first_key_value() {
             if let Some(Socket::Open(open)) = self.sockets.get_mut(id) {
                 if self.mux.may_send(*id) && (open.ended || unread(&open.stream).is_ok_and(|n| n > 0)) {
                     return true;
                 }
                 open.readable &= !self.mux.may_send(*id);
-                open.queued = false;
+                open.queued = None;
             }
-            self.turn.pop_front();
+            self.turn.pop_first();
         }
         false
     }
@@ -184,9 +216,9 @@ impl Local {
             if records > 0 {
                 return records;
             }
-            let Some(id) = self.turn.pop_front() else { return 0 };
+            let Some((_, id)) = self.turn.pop_first() else { return 0 };
             let Some(Socket::Open(open)) = self.sockets.get_mut(&id) else { continue };
-            open.queued = false;
+            open.queued = None;
             let mut short = false;
             let sent = self.mux.send(id, space, |room| {
                 let n = retry(|| open.stream.read(room))?;
@@ -209,11 +241,23 @@ impl Local {
         }
     }
 
-    /// Takes bytes of the stream.
+    /// Takes bytes of the stream; how many. Fewer than all if the far end first has to take what is to be told to it.
     ///
     /// # Errors
     /// The far end broke the rules.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<usize, Breach> {
+        let mut pushed = 0;
+        for chunk in bytes.chunks(CHUNK) {
+            let taken = self.push_chunk(chunk)?;
+            pushed += taken;
+            if taken < chunk.len() {
+                break;
+            }
+        }
+        Ok(pushed)
+    }
+
+    fn push_chunk(&mut self, bytes: &[u8]) -> Result<usize, Breach> {
         let mut broken = Vec::new();
         let sockets = &mut self.sockets;
         let result = self.mux.receive(bytes, &mut |id, data| {
@@ -226,6 +270,11 @@ impl Local {
         broken.into_iter().for_each(|id| self.break_off(id));
         self.settle();
         result
+    }
+
+    /// Whether nothing is taken of the stream until the far end has taken what is to be told to it.
+    pub fn is_choked(&self) -> bool {
+        self.mux.is_choked()
     }
 
     /// The stream from the far end is over.
@@ -252,7 +301,7 @@ impl Local {
                     let _ = open.stream.shutdown(Shutdown::Write);
                 }
             }
-            Event::Closed(id) => drop(self.sockets.remove(&id)),
+            Event::Closed(id) => drop(self.remove(id)),
             Event::Reset(id) => self.discard(id),
         }
     }
@@ -294,7 +343,7 @@ impl Local {
     }
 
     fn is_full(&self) -> bool {
-        self.ended || self.sockets.len() >= CONNECTIONS_MAX || (self.oneshot && self.served > 0)
+        self.ended || self.sockets.len() >= self.connections || (self.oneshot && self.served > 0)
     }
 
     fn open(&mut self, id: u32) {
@@ -302,24 +351,27 @@ impl Local {
         self.served += 1;
         match &self.role {
             Role::Initiate(resolver) if !full => {
-                resolver.resolve(id);
+                if !std::mem::replace(&mut self.asked, true) {
+                    resolver.resolve();
+                }
                 self.sockets.insert(id, Socket::Resolving);
             }
             _ => self.break_off(id),
         }
     }
 
-    /// The addresses for a connection are known, or not.
-    pub fn resolved(&mut self, now: Instant, id: u32, addresses: Result<Vec<SocketAddr>, String>) {
-        if !matches!(self.sockets.get(&id), Some(Socket::Resolving)) {
-            return;
-        }
-        match addresses {
-            Ok(addresses) => {
-                self.sockets.insert(id, Socket::Connecting(Attempt::new(now, addresses)));
-                self.next_attempt(now, id, "it has no address".into());
+    /// The addresses are known, or not: for all connections that wait for them.
+    pub fn resolved(&mut self, now: Instant, addresses: &Result<Vec<SocketAddr>, String>) {
+        self.asked = false;
+        let waiting = self.sockets.iter().filter(|(_, socket)| matches!(socket, Socket::Resolving));
+        for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+            match addresses {
+                Ok(addresses) => {
+                    self.sockets.insert(id, Socket::Connecting(Attempt::new(addresses.clone())));
+                    self.next_attempt(now, id, "it has no address".into());
+                }
+                Err(why) => self.refuse(id, why.clone()),
             }
-            Err(why) => self.refuse(id, &why),
         }
         self.settle();
         // there may be a deadline that the poll does not know
@@ -333,10 +385,14 @@ impl Local {
 
     fn next_attempt(&mut self, now: Instant, id: u32, mut why: String) {
         let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
+        self.attempts.remove(&(attempt.until, id));
         loop {
             match attempt.next(now, &self.registry, Token(FIRST + id as usize)) {
-                None => return self.refuse(id, &why),
-                Some(Ok(())) => return,
+                None => return self.refuse(id, why),
+                Some(Ok(())) => {
+                    self.attempts.insert((attempt.until, id));
+                    return;
+                }
                 Some(Err(e)) => why = reason(&e),
             }
         }
@@ -346,7 +402,10 @@ impl Local {
         let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
         match attempt.outcome() {
             None => {}
-            Some(Ok(stream)) => self.admit_registered(id, stream),
+            Some(Ok(stream)) => {
+                self.remove(id);
+                self.admit_registered(id, stream);
+            }
             Some(Err(e)) => self.attempt_failed(now, id, &e),
         }
     }
@@ -355,13 +414,8 @@ impl Local {
         self.next_attempt(now, id, reason(error));
     }
 
-    fn refuse(&mut self, id: u32, why: &str) {
-        if let Role::Initiate(resolver) = &self.role {
-            message::say(format_args!(
-                "cannot connect to {}: {why}; that connection is closed",
-                resolver.name()
-            ));
-        }
+    fn refuse(&mut self, id: u32, why: String) {
+        self.refusals.push(why);
         self.break_off(id);
     }
 
@@ -376,7 +430,7 @@ impl Local {
     fn admit_registered(&mut self, id: u32, stream: TcpStream) {
         // without it only the latency suffers
         let _ = stream.set_nodelay(true);
-        let open = Open { stream, readable: true, ended: false, writable: true, queued: false };
+        let open = Open { stream, readable: true, ended: false, writable: true, queued: None };
         self.sockets.insert(id, Socket::Open(open));
         self.queue(id);
         self.flush(id);
@@ -403,11 +457,12 @@ impl Local {
     fn queue(&mut self, id: u32) {
         if let Some(Socket::Open(open)) = self.sockets.get_mut(&id)
             && open.readable
-            && !open.queued
+            && open.queued.is_none()
             && self.mux.may_send(id)
         {
-            open.queued = true;
-            self.turn.push_back(id);
+            open.queued = Some(self.next_turn);
+            self.turn.insert(self.next_turn, id);
+            self.next_turn += 1;
         }
     }
 
@@ -418,34 +473,22 @@ impl Local {
     }
 
     fn discard(&mut self, id: u32) {
-        if let Some(Socket::Open(open)) = self.sockets.remove(&id) {
+        if let Some(Socket::Open(open)) = self.remove(id) {
             // if it fails the peer sees an end in place of a break
             let _ = reset_on_close(&open.stream);
         }
     }
 }
 
-impl Open {
-    /// Writes as much as the socket takes.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut written = 0;
-        while self.writable && written < bytes.len() {
-            match retry(|| self.stream.write(&bytes[written..])) {
-                Ok(n) => written += n,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(e) => return Err(e),
-            }
+impl Local {
+    /// Nothing here knows of it any more.
+    fn remove(&mut self, id: u32) -> Option<Socket> {
+        let socket = self.sockets.remove(&id)?;
+        match &socket {
+            Socket::Connecting(attempt) => drop(self.attempts.remove(&(attempt.until, id))),
+            Socket::Open(open) => drop(open.queued.and_then(|place| self.turn.remove(&place))),
+            Socket::Resolving => {}
         }
-        Ok(written)
-    }
-}
-
-/// Makes an interrupted call again.
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
+        Some(socket)
     }
 }

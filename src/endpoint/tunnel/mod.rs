@@ -6,11 +6,13 @@
 //!
 //! Where both ends tunnel in both directions, the stream holds records ([`record`]) of any number of connections,
 //! and the tunnel stays. Otherwise one connection's bytes are the stream, as they are. Which of the two it is shows
-//! when the far ends of all directions have been met ([`Tunnel::meet`]); nothing is accepted or opened before.
+//! when the far ends of all directions have been met ([`Tunnel::meet`]); nothing is accepted or opened before. A far end
+//! may be a stranger: until something was read or written others may decide anew.
 
 pub mod dial;
 pub mod local;
 pub mod mux;
+mod open;
 pub mod place;
 pub mod raw;
 pub mod record;

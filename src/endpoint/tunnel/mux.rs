@@ -2,7 +2,9 @@
 //!
 //! Pure: bytes of the stream and of the connections go in and out through arguments. Call order: one method,
 //! then drain [`Mux::poll`]. What arrives never has to wait for a connection to take it: the far end sends no
-//! more than it was given credit for, and so much is kept here.
+//! more than it was given credit for, and so much is kept here. What the far end is to be told is state of each
+//! connection and no queue, so that one that takes no answers fills no memory; where it asks for more answers than its
+//! connections can be worth, nothing more is taken from it ([`Mux::is_choked`]).
 //!
 //! ```text
 //!            finish          finished by the far end and drained
@@ -22,6 +24,10 @@ pub const WINDOW_FIRST: u32 = 64 << 10;
 /// What a connection may send at most without credit, once it has shown that it is used: 400 Mbit/s at a
 /// round trip of 80 ms.
 const WINDOW_MAX: u32 = 4 << 20;
+
+/// Connections of which the far end has to be told something, at most: several times those that there can be. One that
+/// keeps to the rules and takes no answers cannot cause so many, so that two ends never wait for each other.
+const OWED_MAX: usize = 4096;
 
 /// Less space than this for a record of data is not worth a call; it is made beside and copied.
 const SPACE_MIN: usize = HEADER + 1024;
@@ -71,6 +77,31 @@ impl Stream {
     }
 }
 
+/// What the far end has not been told yet of one connection; told in this order. With `reset` there is nothing else.
+#[derive(Debug, Default)]
+struct Owed {
+    open: bool,
+    credit: u32,
+    finish: bool,
+    reset: bool,
+}
+
+impl Owed {
+    /// The next record; whether there is another one.
+    fn take(&mut self, id: u32) -> (Option<Record>, bool) {
+        let record = if std::mem::take(&mut self.open) {
+            Some(Record::Open(id))
+        } else if self.credit > 0 {
+            Some(Record::Credit(id, std::mem::take(&mut self.credit)))
+        } else if std::mem::take(&mut self.finish) {
+            Some(Record::Finish(id))
+        } else {
+            std::mem::take(&mut self.reset).then_some(Record::Reset(id))
+        };
+        (record, self.open || self.credit > 0 || self.finish || self.reset)
+    }
+}
+
 /// A record that has begun to arrive.
 #[derive(Debug)]
 enum Arriving {
@@ -87,10 +118,17 @@ pub struct Mux {
     last_id: u32,
     /// Whether the far end may open connections.
     accepts: bool,
-    /// The sum of all windows that grew is at most this.
+    /// Connections that the far end may have here at a time.
+    connections: usize,
+    /// Windows grow as long as the sum of all is at most this.
     budget: u64,
+    /// By how much windows have grown.
     windows: u64,
-    /// Records that wait to be sent; of data only what found no space.
+    /// What is to be told, by connection; at most a few more than [`OWED_MAX`].
+    owed: BTreeMap<u32, Owed>,
+    /// Whose turn it is to be told of.
+    turn: u32,
+    /// The record that is being sent; of data only what found no space.
     out: VecDeque<u8>,
     arriving: Arriving,
     events: VecDeque<Event>,
@@ -98,14 +136,17 @@ pub struct Mux {
 
 impl Mux {
     /// An end that lets windows grow while their sum is within `budget` bytes; `accepts`: whether the far end may
-    /// open connections here.
-    pub fn new(accepts: bool, budget: u64) -> Self {
+    /// open connections here, at most so many at a time.
+    pub fn new(accepts: bool, connections: usize, budget: u64) -> Self {
         Mux {
             streams: BTreeMap::new(),
             last_id: 0,
             accepts,
+            connections,
             budget,
             windows: 0,
+            owed: BTreeMap::new(),
+            turn: 0,
             out: VecDeque::new(),
             arriving: Arriving::Header([0; HEADER], 0),
             events: VecDeque::new(),
@@ -118,12 +159,12 @@ impl Mux {
     pub fn open(&mut self) -> u32 {
         loop {
             self.last_id = self.last_id.wrapping_add(1);
-            if !self.streams.contains_key(&self.last_id) {
+            if !self.streams.contains_key(&self.last_id) && !self.owed.contains_key(&self.last_id) {
                 break;
             }
         }
         self.insert(self.last_id);
-        self.tell(Record::Open(self.last_id));
+        self.owed.entry(self.last_id).or_default().open = true;
         self.last_id
     }
 
@@ -134,13 +175,42 @@ impl Mux {
 
     /// Whether records wait that [`Mux::records`] would give.
     pub fn has_records(&self) -> bool {
-        !self.out.is_empty()
+        !self.out.is_empty() || !self.owed.is_empty()
+    }
+
+    /// Whether so much is to be told to the far end that nothing more is taken from it.
+    pub fn is_choked(&self) -> bool {
+        self.owed.len() >= OWED_MAX
     }
 
     /// Moves waiting records into `space`; how many bytes. They may be cut anywhere.
     pub fn records(&mut self, space: &mut [u8]) -> usize {
-        // reading from a VecDeque never fails
-        io::Read::read(&mut self.out, space).unwrap_or(0)
+        let mut filled = 0;
+        while filled < space.len() {
+            if self.out.is_empty() {
+                let Some(record) = self.next_owed() else { break };
+                self.out.extend(record.encode());
+            }
+            // reading from a VecDeque never fails, and gives up to a half at a time
+            filled += io::Read::read(&mut self.out, &mut space[filled..]).unwrap_or(0);
+        }
+        filled
+    }
+
+    /// What is to be told next: each connection in its turn.
+    fn next_owed(&mut self) -> Option<Record> {
+        loop {
+            let next = self.owed.range(self.turn..).next().or_else(|| self.owed.iter().next());
+            let id = *next?.0;
+            let (record, more) = self.owed.get_mut(&id)?.take(id);
+            if !more {
+                self.owed.remove(&id);
+                self.turn = id.wrapping_add(1);
+            }
+            if record.is_some() {
+                return record;
+            }
+        }
     }
 
     /// Lets `read` fill a record of this connection's data in place; how many bytes of `space` are used. The end of
@@ -157,7 +227,7 @@ impl Mux {
         let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.finished_here) else {
             return Ok(0);
         };
-        if !self.out.is_empty() || stream.credit == 0 {
+        if !self.out.is_empty() || !self.owed.is_empty() || stream.credit == 0 {
             return Ok(0);
         }
         let credit = usize::try_from(stream.credit).unwrap_or(usize::MAX);
@@ -183,7 +253,7 @@ impl Mux {
     pub fn finish(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if !std::mem::replace(&mut stream.finished_here, true) {
-            self.tell(Record::Finish(id));
+            self.owed.entry(id).or_default().finish = true;
             self.close_if_over(id);
         }
     }
@@ -191,14 +261,18 @@ impl Mux {
     /// The connection broke, or could not be opened.
     pub fn reset(&mut self, id: u32) {
         if self.remove(id) {
-            self.tell(Record::Reset(id));
+            let owed = self.owed.remove(&id);
+            // of one that the far end has not been told of it need not hear
+            if !owed.is_some_and(|owed| owed.open) {
+                self.owed.insert(id, Owed { reset: true, ..Owed::default() });
+            }
         }
     }
 
     // ---- from the far end to here -----------------------------------------------------------------------
 
     /// Bytes of the stream have come. Data is offered to `write` first, if nothing of its connection waits; what
-    /// that does not take is kept.
+    /// that does not take is kept. How many bytes were taken: fewer than all where it is [choked](Mux::is_choked).
     ///
     /// # Errors
     /// The far end broke the rules; the tunnel cannot go on.
@@ -206,8 +280,9 @@ impl Mux {
         &mut self,
         mut bytes: &[u8],
         write: &mut impl FnMut(u32, &[u8]) -> usize,
-    ) -> Result<(), Breach> {
-        while !bytes.is_empty() {
+    ) -> Result<usize, Breach> {
+        let all = bytes.len();
+        while !bytes.is_empty() && !self.is_choked() {
             match &mut self.arriving {
                 Arriving::Header(header, have) => {
                     let part = bytes.len().min(HEADER - *have);
@@ -232,7 +307,7 @@ impl Mux {
                 }
             }
         }
-        Ok(())
+        Ok(all - bytes.len())
     }
 
     /// Offers `write` what waits for this connection, until it takes no more.
@@ -302,6 +377,9 @@ impl Mux {
             Record::Open(id) if self.streams.contains_key(&id) => {
                 return Err(Breach("opened a connection twice"));
             }
+            Record::Open(id) if self.streams.len() >= self.connections => {
+                self.owed.insert(id, Owed { reset: true, ..Owed::default() });
+            }
             Record::Open(id) => {
                 self.insert(id);
                 self.events.push_back(Event::Opened(id));
@@ -326,6 +404,8 @@ impl Mux {
                 self.shut_if_drained(id);
             }
             Record::Reset(id) => {
+                // nothing that this end had to say about it is of interest any more
+                self.owed.remove(&id);
                 if self.remove(id) {
                     self.events.push_back(Event::Reset(id));
                 }
@@ -343,6 +423,7 @@ impl Mux {
 
     /// The connection has taken so many bytes: gives credit for them when that is worth a record.
     fn took(&mut self, id: u32, taken: usize) {
+        let first = self.streams.len() as u64 * u64::from(WINDOW_FIRST);
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.taken += taken as u32;
         if stream.finished_there {
@@ -352,13 +433,14 @@ impl Mux {
             return;
         }
         let mut more = std::mem::take(&mut stream.taken);
-        if stream.window < WINDOW_MAX && self.windows + u64::from(stream.window) <= self.budget {
+        let held = self.windows + first;
+        if stream.window < WINDOW_MAX && held + u64::from(stream.window) <= self.budget {
             self.windows += u64::from(stream.window);
             more += stream.window;
             stream.window *= 2;
         }
         stream.granted += more;
-        self.tell(Record::Credit(id, more));
+        self.owed.entry(id).or_default().credit += more;
     }
 
     fn shut_if_drained(&mut self, id: u32) {
@@ -385,10 +467,6 @@ impl Mux {
         let Some(stream) = self.streams.remove(&id) else { return false };
         self.windows -= u64::from(stream.window - WINDOW_FIRST);
         true
-    }
-
-    fn tell(&mut self, record: Record) {
-        self.out.extend(record.encode());
     }
 }
 

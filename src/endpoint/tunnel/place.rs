@@ -18,4 +18,13 @@ impl Place {
             Place::Initiate(..) => None,
         }
     }
+
+    /// The host and its port that connections are opened to, for the user; empty if none are.
+    pub(super) fn target(&self) -> String {
+        match self {
+            Place::Terminate(_) => String::new(),
+            Place::Initiate(host, port) if host.contains(':') => format!("[{host}]:{port}"),
+            Place::Initiate(host, port) => format!("{host}:{port}"),
+        }
+    }
 }

@@ -1,10 +1,11 @@
 //! One local connection whose bytes are the stream, where the far side does not tunnel.
 
 use super::dial;
-use super::place::Place;
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::error::reason;
+use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
+use crate::sys::socket::reset_on_close;
 use crate::sys::thread::spawn;
 use std::fs::File;
 use std::io;
@@ -16,13 +17,33 @@ use std::time::Duration;
 const TIME: Duration = Duration::from_secs(10);
 
 /// The connection, once it is there.
-#[derive(Default)]
 pub struct Raw {
     /// Both ends of the stream use it.
     pub stream: Option<TcpStream>,
+    /// Why it could not be opened.
+    pub failed: Option<String>,
+    /// It was tried a second time, when there was something to write.
+    pub tried_again: bool,
+    /// Rung when nobody wants it any more.
+    pub stop: Bell,
 }
 
 impl Raw {
+    /// There is none yet.
+    pub fn new() -> io::Result<Self> {
+        Ok(Raw { stream: None, failed: None, tried_again: false, stop: Bell::new()? })
+    }
+
+    /// Nobody wants it any more: it breaks, and whoever waits for it or reads from it stops.
+    pub fn give_up(self) {
+        self.stop.ring();
+        if let Some(stream) = self.stream {
+            // if it fails the connection is gone
+            let _ = reset_on_close(&stream);
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
     /// The end that the stream comes from.
     pub fn source(&self) -> io::Result<Option<FileSource>> {
         let Some(stream) = &self.stream else { return Ok(None) };
@@ -56,40 +77,52 @@ impl RawSink {
     }
 }
 
-/// Gets the one connection, in a thread of its own.
+/// Accepts the one connection, in a thread of its own; nothing is heard of it once `stop` has rung.
 ///
 /// # Errors
 /// The kernel has no threads left.
-pub(super) fn start(
-    place: Place,
-    ready: impl FnOnce(Result<TcpStream, String>) + Send + 'static,
+pub(super) fn accept(
+    listener: TcpListener,
+    stop: Bell,
+    accepted: impl FnOnce(Result<TcpStream, String>) + Send + 'static,
 ) -> io::Result<()> {
-    spawn("tunnel", move || {
-        ready(match place {
-            Place::Terminate(listener) => {
-                accept(&listener).map_err(|e| format!("cannot accept a connection: {}", reason(&e)))
-            }
-            Place::Initiate(host, port) => {
-                connect(&host, port).map_err(|why| format!("cannot connect to {host} port {port}: {why}"))
-            }
-        });
+    spawn("tunnel", move || match accept_one(&listener, &stop) {
+        Ok(None) => {}
+        Ok(Some(stream)) => accepted(Ok(stream)),
+        Err(e) => accepted(Err(format!("cannot accept a connection: {}", reason(&e)))),
     })
 }
 
-fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+fn accept_one(listener: &TcpListener, stop: &Bell) -> io::Result<Option<TcpStream>> {
     loop {
+        let [_, stopped] = wait(&[Interest::read(listener), Interest::read(stop)], None)?;
+        if stopped.any() {
+            return Ok(None);
+        }
         match listener.accept() {
-            Ok((stream, _)) => return prepared(stream),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                wait(&[Interest::read(listener)], None)?;
-            }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Ok((stream, _)) => return prepared(stream).map(Some),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
             Err(e) => return Err(e),
         }
     }
 }
 
-fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+/// Opens the one connection, in a thread of its own.
+///
+/// # Errors
+/// The kernel has no threads left.
+pub(super) fn connect(
+    host: String,
+    port: u16,
+    connected: impl FnOnce(Result<TcpStream, String>) + Send + 'static,
+) -> io::Result<()> {
+    spawn("tunnel", move || {
+        connected(open(&host, port).map_err(|why| format!("cannot connect to {host} port {port}: {why}")));
+    })
+}
+
+fn open(host: &str, port: u16) -> Result<TcpStream, String> {
     let mut why = "it has no address".to_owned();
     for address in dial::resolve(host, port)? {
         match TcpStream::connect_timeout(&address, TIME).and_then(prepared) {

@@ -1,7 +1,11 @@
 //! What the tunnel's threads share: its phase, and how it is told of the far ends.
 //!
-//! One lock holds the local side; no one who has it waits for anything but the kernel's copy of the bytes. Three
-//! threads take it: the poll of the local sockets, the stream's source and its sink.
+//! One lock holds the local side; no one who has it waits for anything but the kernel's copy of the bytes, and no line is
+//! written under it. Three threads take it: the poll of the local sockets, the stream's source and its sink.
+//!
+//! Whoever says hello may be a stranger, so what the far ends seem to be decides nothing for good: as long as nothing
+//! was read from a local connection and no leg came, the phase follows the far ends met last. From then on it stays, and
+//! the stream waits for far ends that suit.
 
 use super::dial::Resolver;
 use super::local::{self, Local, Role};
@@ -9,14 +13,20 @@ use super::place::Place;
 use super::raw::{self, Raw};
 use crate::endpoint::OnNews;
 use crate::error::reason;
+use crate::message;
 use crate::proto::hello::Features;
 use crate::proto::way::Way;
 use crate::sys::event::Bell;
 use crate::sys::thread::spawn;
-use mio::{Events, Poll};
+use mio::{Events, Poll, Registry, Waker};
 use std::io;
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
+
+/// What is said of a far end that does something else in each direction, or something else than before.
+const MIXED: &str = "the far end tunnels in one direction and not in the other";
+const CHANGED: &str = "the far end does not tunnel as the one did with which this tunnel has begun";
 
 /// What a tunnel is made from.
 pub struct Config {
@@ -42,22 +52,36 @@ pub struct Tunnel {
     directions: [bool; 2],
     /// Whether it opens connections, and accepts none.
     initiates: bool,
+    /// Where to, for the user.
+    target: String,
 }
 
 pub(super) struct State {
     pub(super) phase: Phase,
     /// What each direction's far end said last: whether it tunnels.
     far: [Option<bool>; 2],
-    /// Where the local connections come from, until the phase takes it.
+    /// Something was read from a local connection, or a leg came: the phase stays.
+    pub(super) begun: bool,
+    /// Counts the phases that were undone; what belongs to one with another number is over.
+    generation: u64,
+    /// How the far ends that were met last do not suit, and from which verbosity on that is said.
+    misfit: Option<(u8, &'static str)>,
+    /// The sink waits until the far end has taken what it is to be told.
+    pub(super) choked: bool,
+    /// Where the local connections come from, unless the phase has it.
     place: Option<Place>,
+    /// A connection to the target is being opened for [`Phase::Raw`].
+    connecting: bool,
+    /// Of the poll of the local sockets, once there is one.
+    poll: Option<(Registry, Arc<Waker>)>,
     oneshot: bool,
     budget: u64,
 }
 
 /// ```text
-///                       ┌─▶ Records
-///  Unmet ── all met ────┤
-///                       └─▶ Raw          Failed: from anywhere
+///                       ┌─▶ Records ─┐
+///  Unmet ── all met ────┤            ├─ nothing has begun, and others are met ─▶ Raw, Records
+///                       └─▶ Raw ─────┘                              Failed: from anywhere
 /// ```
 pub(super) enum Phase {
     /// The far ends are not known.
@@ -70,6 +94,16 @@ pub(super) enum Phase {
     Failed(String),
 }
 
+/// What becomes of something read from a connection of [`Phase::Raw`].
+pub(super) enum Commit {
+    /// It is the stream.
+    Stream,
+    /// It was read for a far end that is gone, and nobody wants it.
+    Stale,
+    /// An end, before anything has begun: to be believed then.
+    Early,
+}
+
 impl Tunnel {
     /// A tunnel that has met no far end; it accepts and opens nothing yet.
     ///
@@ -77,10 +111,20 @@ impl Tunnel {
     /// There are no descriptors left.
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
         let initiates = matches!(config.place, Place::Initiate(..));
+        if let Place::Terminate(listener) = &config.place {
+            listener.set_nonblocking(true)?;
+        }
+        let target = config.place.target();
         let state = State {
             phase: Phase::Unmet,
             far: [None, None],
+            begun: false,
+            generation: 0,
+            misfit: None,
+            choked: false,
             place: Some(config.place),
+            connecting: false,
+            poll: None,
             oneshot: config.oneshot,
             budget: config.budget,
         };
@@ -92,6 +136,7 @@ impl Tunnel {
             sink_news: OnceLock::new(),
             directions: config.directions,
             initiates,
+            target,
         }))
     }
 
@@ -113,67 +158,214 @@ impl Tunnel {
     pub fn meet(self: &Arc<Self>, way: Way, features: Features) {
         let mut state = self.lock();
         state.far[way as usize] = Some(features.contains(Features::TUNNEL));
-        if (0..2).any(|way| self.directions[way] && state.far[way].is_none()) {
-            return;
-        }
-        let records = self.has_records() && state.far == [Some(true); 2];
-        let mixed = self.directions == [true, true] && state.far[0] != state.far[1];
-        let phase = match (&state.phase, records) {
-            (Phase::Failed(_), _) | (Phase::Records(_), true) => return,
-            (Phase::Raw(_), false) if !mixed => return,
-            (Phase::Unmet, _) if !mixed => self.begin(&mut state, records),
-            _ => Err("the far end tunnels in one direction and not in the other".into()),
+        let misfit = match (self.wanted(&state), &state.phase) {
+            // of two directions one is always met first
+            (None, _) if self.is_mixed(&state) => Some((1, MIXED)),
+            (None, _) | (_, Phase::Failed(_)) => return,
+            (Some(true), Phase::Records(_)) | (Some(false), Phase::Raw(_)) => None,
+            (Some(_), _) if state.begun => Some((0, CHANGED)),
+            (Some(records), _) => {
+                self.undo(&mut state);
+                state.phase = self.begin(&mut state, records).unwrap_or_else(Phase::Failed);
+                None
+            }
         };
-        state.phase = phase.unwrap_or_else(Phase::Failed);
+        // one far end says it on each of its connections
+        let told = std::mem::replace(&mut state.misfit, misfit) == misfit;
         drop(state);
-        self.tell_both();
+        if let (false, Some((level, misfit))) = (told, misfit) {
+            message::peer(level, "far ends that do not suit the tunnel", || format!("{misfit}; it waits"));
+        }
+        self.tell_source();
+        self.tell_sink();
+    }
+
+    /// The far end of one direction is gone before anything has begun, and is not expected back.
+    pub fn forget(&self, way: Way) {
+        let mut state = self.lock();
+        state.far[way as usize] = None;
+        if !state.begun && !matches!(state.phase, Phase::Failed(_)) {
+            self.undo(&mut state);
+        }
+        drop(state);
+        self.tell_source();
+        self.tell_sink();
+    }
+
+    /// Whether the far ends that were met last want records; none if not all were met, or if they differ.
+    fn wanted(&self, state: &State) -> Option<bool> {
+        let met = |way: &usize| self.directions[*way].then_some(state.far[*way]);
+        let mut far = (0..2).filter_map(|way| met(&way));
+        let first = far.next()??;
+        let same = far.all(|other| other == Some(first));
+        same.then_some(first && self.has_records())
+    }
+
+    fn is_mixed(&self, state: &State) -> bool {
+        self.has_records() && matches!(state.far, [Some(a), Some(b)] if a != b)
+    }
+
+    /// Whether the far ends suit the phase.
+    pub(super) fn fits(&self, state: &State) -> bool {
+        match state.phase {
+            Phase::Records(_) => self.wanted(state) == Some(true),
+            Phase::Raw(_) => self.wanted(state) == Some(false),
+            Phase::Unmet | Phase::Failed(_) => false,
+        }
+    }
+
+    /// A leg has come: from now on the phase stays.
+    ///
+    /// # Errors
+    /// The far end that has sent it does not suit; why.
+    pub(super) fn leg_came(self: &Arc<Self>, state: &mut State) -> Result<(), String> {
+        let decided = !matches!(state.phase, Phase::Unmet);
+        match &state.phase {
+            Phase::Failed(why) => return Err(why.clone()),
+            _ if self.is_mixed(state) => return Err(MIXED.into()),
+            _ if decided && !self.fits(state) => return Err(CHANGED.into()),
+            _ => {}
+        }
+        if decided && !std::mem::replace(&mut state.begun, true) {
+            self.tell_source();
+        }
+        self.try_again(state)
+    }
+
+    /// What was begun for far ends that are gone is over: where connections come from is free again.
+    fn undo(&self, state: &mut State) {
+        state.generation += 1;
+        match std::mem::replace(&mut state.phase, Phase::Unmet) {
+            Phase::Records(local) => state.place = Some(local.into_place()),
+            Phase::Raw(raw) => raw.give_up(),
+            Phase::Unmet | Phase::Failed(_) => {}
+        }
     }
 
     fn begin(self: &Arc<Self>, state: &mut State, records: bool) -> Result<Phase, String> {
-        let place = state.place.take().ok_or("the tunnel has begun before")?;
         let cannot = |e: io::Error| format!("cannot start the tunnel: {}", reason(&e));
         if !records {
-            let tunnel = self.clone();
-            let ready = move |result| tunnel.raw_ready(result);
-            raw::start(place, ready).map_err(cannot)?;
-            return Ok(Phase::Raw(Raw::default()));
+            return self.begin_raw(state).map(Phase::Raw).map_err(cannot);
         }
         allow_descriptors();
-        let poll = Poll::new().map_err(cannot)?;
+        let (registry, waker) = self.poll(state).map_err(cannot)?;
+        let place = state.place.take().ok_or("the tunnel has begun before")?;
         let role = self.role(place).map_err(cannot)?;
-        let registry = poll.registry().try_clone().map_err(cannot)?;
-        let local = Local::new(registry, role, state.oneshot, state.budget).map_err(cannot)?;
-        let tunnel = self.clone();
-        spawn("tunnel", move || tunnel.serve(poll)).map_err(cannot)?;
+        let local = Local::new(registry, waker, role, state.oneshot, state.budget).map_err(cannot)?;
         Ok(Phase::Records(Box::new(local)))
+    }
+
+    /// The poll of the local sockets, whose thread stays.
+    fn poll(self: &Arc<Self>, state: &mut State) -> io::Result<(Registry, Arc<Waker>)> {
+        if state.poll.is_none() {
+            let poll = Poll::new()?;
+            let registry = poll.registry().try_clone()?;
+            let waker = Arc::new(Waker::new(&registry, local::WAKER)?);
+            let tunnel = self.clone();
+            spawn("tunnel", move || tunnel.serve(poll))?;
+            state.poll = Some((registry, waker));
+        }
+        let (registry, waker) = state.poll.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        // whoever waits there looks for a deadline
+        waker.wake()?;
+        Ok((registry.try_clone()?, waker.clone()))
     }
 
     fn role(self: &Arc<Self>, place: Place) -> io::Result<Role> {
         match place {
-            Place::Terminate(listener) => {
-                listener.set_nonblocking(true)?;
-                Ok(Role::Terminate(mio::net::TcpListener::from_std(listener)))
-            }
+            Place::Terminate(listener) => Ok(Role::Terminate(mio::net::TcpListener::from_std(listener))),
             Place::Initiate(host, port) => {
                 let tunnel = self.clone();
-                let answer = move |id, addresses| {
-                    tunnel.with(|local| local.resolved(Instant::now(), id, addresses));
+                let answer = move |addresses| {
+                    tunnel.with(|local| local.resolved(Instant::now(), &addresses));
                 };
                 Ok(Role::Initiate(Resolver::start(host, port, answer)?))
             }
         }
     }
 
-    fn raw_ready(&self, result: Result<std::net::TcpStream, String>) {
+    // ---- the one connection -----------------------------------------------------------------------------
+
+    fn begin_raw(self: &Arc<Self>, state: &mut State) -> io::Result<Raw> {
+        let raw = Raw::new()?;
+        match &state.place {
+            Some(Place::Terminate(listener)) => {
+                let (tunnel, generation) = (self.clone(), state.generation);
+                let accepted = move |result| tunnel.raw_accepted(generation, result);
+                raw::accept(listener.try_clone()?, raw.stop.clone(), accepted)?;
+            }
+            Some(Place::Initiate(..)) => self.connect(state)?,
+            None => {}
+        }
+        Ok(raw)
+    }
+
+    /// Opens the one connection, unless that is under way: strangers that come and go cost one thread.
+    fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        if let (false, Some(Place::Initiate(host, port))) = (state.connecting, &state.place) {
+            let tunnel = self.clone();
+            raw::connect(host.clone(), *port, move |result| tunnel.raw_connected(result))?;
+            state.connecting = true;
+        }
+        Ok(())
+    }
+
+    /// The target may have been away when a stranger said hello: with the first leg it counts.
+    fn try_again(self: &Arc<Self>, state: &mut State) -> Result<(), String> {
+        let Phase::Raw(raw) = &mut state.phase else { return Ok(()) };
+        let Some(why) = raw.failed.take() else { return Ok(()) };
+        if std::mem::replace(&mut raw.tried_again, true) {
+            return Err(why);
+        }
+        self.connect(state).map_err(|_| why)
+    }
+
+    fn raw_connected(&self, result: Result<TcpStream, String>) {
         let mut state = self.lock();
+        state.connecting = false;
+        let mut line = None;
         if let Phase::Raw(raw) = &mut state.phase {
+            match result {
+                Ok(stream) => raw.stream = Some(stream),
+                Err(why) => line = Some(raw.failed.insert(why).clone()),
+            }
+        }
+        drop(state);
+        line.into_iter().for_each(|line| message::peer(1, "failures of the tunnel's target", || line));
+        self.tell_source();
+        self.tell_sink();
+    }
+
+    fn raw_accepted(&self, generation: u64, result: Result<TcpStream, String>) {
+        let mut state = self.lock();
+        let current = state.generation == generation;
+        if let (true, Phase::Raw(raw)) = (current, &mut state.phase) {
             match result {
                 Ok(stream) => raw.stream = Some(stream),
                 Err(why) => state.phase = Phase::Failed(why),
             }
         }
         drop(state);
-        self.tell_both();
+        self.tell_source();
+        self.tell_sink();
+    }
+
+    /// Something was read, or the end, from a connection of this generation: what becomes of it.
+    pub(super) fn commit(&self, generation: u64, end: bool) -> Commit {
+        let mut state = self.lock();
+        if state.generation != generation {
+            return Commit::Stale;
+        }
+        // a target that hangs up on a stranger has not ended anything
+        if end && !state.begun && self.initiates && self.has_records() {
+            return Commit::Early;
+        }
+        let first = !std::mem::replace(&mut state.begun, true);
+        drop(state);
+        if first {
+            self.tell_sink();
+        }
+        Commit::Stream
     }
 
     /// The thread of the local sockets.
@@ -200,7 +392,13 @@ impl Tunnel {
         let Phase::Records(local) = &mut state.phase else { return None };
         let result = act(local);
         let (output, drained) = (local.has_output() || local.is_over(), local.is_drained());
+        let refusals = local.take_refusals();
         drop(state);
+        for why in refusals {
+            message::peer(0, "connections that the tunnel cannot open", || {
+                format!("cannot connect to {}: {why}; that connection is closed", self.target)
+            });
+        }
         if output {
             match self.source_news.get() {
                 Some(call) => call(true),
@@ -208,7 +406,7 @@ impl Tunnel {
             }
         }
         if drained {
-            self.to_sink.ring();
+            self.tell_sink();
         }
         Some(result)
     }
@@ -225,19 +423,39 @@ impl Tunnel {
         let _ = self.sink_news.set(call);
     }
 
-    /// The tunnel is another than before. Whoever is told may not be made to read or write here: it might wait.
-    fn tell_both(&self) {
+    /// The source may have something to give. Whoever is told may not be made to read here: it might wait.
+    fn tell_source(&self) {
         self.to_source.ring();
+        self.source_news.get().into_iter().for_each(|call| call(false));
+    }
+
+    /// The sink has more to look at than its legs.
+    pub(super) fn tell_sink(&self) {
         self.to_sink.ring();
-        [&self.source_news, &self.sink_news]
-            .into_iter()
-            .filter_map(OnceLock::get)
-            .for_each(|call| call(false));
+        self.sink_news.get().into_iter().for_each(|call| call(false));
+    }
+
+    /// Whether the sink has to wait; it is told when it has not any more.
+    pub(super) fn is_choked(&self) -> bool {
+        let mut state = self.lock();
+        let choked = matches!(&state.phase, Phase::Records(local) if local.is_choked());
+        state.choked = choked;
+        choked
     }
 
     /// Nothing panics half-way while it holds the lock without ending the process.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The connection that is the stream and the number of the phase it belongs to, once it is there.
+    pub(super) fn raw(&self) -> Option<(&Raw, u64)> {
+        match &self.phase {
+            Phase::Raw(raw) => raw.stream.as_ref().map(|_| (raw, self.generation)),
+            _ => None,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The tunnel as the stream's source and as its sink.
 
 use super::raw::RawSink;
-use super::shared::{Phase, Tunnel};
+use super::record::Breach;
+use super::shared::{Commit, Phase, Tunnel};
 use crate::endpoint::file::FileSource;
 use crate::endpoint::{OnNews, Sink, SinkError, Source, Waited};
 use crate::error::reason;
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 /// The stream comes from the tunnel.
 pub struct TunnelSource {
     tunnel: Arc<Tunnel>,
-    /// The one connection, if that is the stream.
-    raw: Option<FileSource>,
+    /// The one connection, if that is the stream, and the phase it belongs to.
+    raw: Option<(FileSource, u64)>,
 }
 
 impl TunnelSource {
@@ -26,27 +27,63 @@ impl TunnelSource {
 
     /// Gives what there is now; `None`: nothing, and no end.
     fn pull_now(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
-        let mut state = self.tunnel.lock();
+        let mut guard = self.tunnel.lock();
+        let (fits, state) = (self.tunnel.fits(&guard), &mut *guard);
         match &mut state.phase {
-            Phase::Unmet => Ok(None),
             Phase::Failed(why) => Err(why.clone()),
-            Phase::Raw(raw) => {
-                self.raw = raw.source().map_err(|e| failed(&e))?;
+            Phase::Raw(_) if fits => {
+                let raw = state.raw().map(|(raw, generation)| (raw.source(), generation));
+                if let Some((source, generation)) = raw {
+                    self.raw = source.map_err(|e| failed(&e))?.map(|source| (source, generation));
+                }
                 Ok(None)
             }
-            Phase::Records(local) => match local.pull(space) {
+            Phase::Records(local) if fits => match local.pull(space) {
                 0 => Ok(local.is_over().then_some(0)),
-                n => Ok(Some(n)),
+                n => {
+                    state.begun = true;
+                    if state.choked && !local.is_choked() {
+                        state.choked = false;
+                        self.tunnel.tell_sink();
+                    }
+                    Ok(Some(n))
+                }
             },
+            // whatever there is waits for a far end that it is for
+            Phase::Unmet | Phase::Raw(_) | Phase::Records(_) => Ok(None),
         }
     }
 
     fn has_input(&self) -> bool {
-        match &mut self.tunnel.lock().phase {
+        let mut state = self.tunnel.lock();
+        let fits = self.tunnel.fits(&state);
+        match &mut state.phase {
             Phase::Unmet => false,
             Phase::Failed(_) => true,
-            Phase::Raw(raw) => raw.stream.is_some(),
-            Phase::Records(local) => local.has_output() || local.is_over(),
+            Phase::Raw(raw) => fits && raw.stream.is_some(),
+            Phase::Records(local) => fits && (local.has_output() || local.is_over()),
+        }
+    }
+
+    /// Reads from the one connection; none if that was for a far end that is gone.
+    fn read_raw(&mut self, space: &mut [u8]) -> Option<Result<usize, String>> {
+        let (raw, generation) = self.raw.as_mut()?;
+        let read = raw.read(space);
+        let end = !matches!(read, Ok(1..));
+        loop {
+            self.tunnel.to_source.clear();
+            match self.tunnel.commit(*generation, end) {
+                Commit::Stream => return Some(read),
+                Commit::Stale => {
+                    self.raw = None;
+                    return None;
+                }
+                Commit::Early => {
+                    if let Err(e) = wait(&[Interest::read(&self.tunnel.to_source)], None) {
+                        return Some(Err(failed(&e)));
+                    }
+                }
+            }
         }
     }
 }
@@ -54,8 +91,8 @@ impl TunnelSource {
 impl Source for TunnelSource {
     fn read(&mut self, space: &mut [u8]) -> Result<usize, String> {
         loop {
-            if let Some(raw) = &mut self.raw {
-                return raw.read(space);
+            if let Some(read) = self.read_raw(space) {
+                return read;
             }
             self.tunnel.to_source.clear();
             if let Some(n) = self.pull_now(space)? {
@@ -68,12 +105,14 @@ impl Source for TunnelSource {
     }
 
     fn pull(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
-        match &mut self.raw {
-            Some(raw) => raw.read(space).map(Some),
-            None => {
-                let pulled = self.pull_now(space)?;
-                // there is a connection now, whose bytes are the stream
-                if self.raw.is_some() { self.pull(space) } else { Ok(pulled) }
+        loop {
+            if let Some(read) = self.read_raw(space) {
+                return read.map(Some);
+            }
+            let pulled = self.pull_now(space)?;
+            // or there is a connection now, whose bytes are the stream
+            if self.raw.is_none() {
+                return Ok(pulled);
             }
         }
     }
@@ -83,7 +122,7 @@ impl Source for TunnelSource {
     }
 
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
-        if let Some(raw) = &self.raw {
+        if let Some((raw, _)) = &self.raw {
             return raw.wait(bell, timeout);
         }
         let deadline = timeout.map(|time| Instant::now() + time);
@@ -116,8 +155,8 @@ impl Source for TunnelSource {
 /// The stream goes to the tunnel.
 pub struct TunnelSink {
     tunnel: Arc<Tunnel>,
-    /// The one connection, if that is the stream.
-    raw: Option<RawSink>,
+    /// The one connection, if that is the stream, and the phase it belongs to.
+    raw: Option<(RawSink, u64)>,
 }
 
 impl TunnelSink {
@@ -126,19 +165,29 @@ impl TunnelSink {
         TunnelSink { tunnel, raw: None }
     }
 
-    /// Whether it is known what becomes of the stream; if the answer is one connection, it is there now.
+    /// A leg, or the end, has come: whether it is known what becomes of it; if the answer is one connection, it is
+    /// there now.
     fn is_ready(&mut self) -> Result<bool, SinkError> {
-        if self.raw.is_some() {
-            return Ok(true);
-        }
-        match &self.tunnel.lock().phase {
-            Phase::Unmet => Ok(false),
-            Phase::Failed(why) => Err(SinkError::output(why.clone())),
-            Phase::Records(_) => Ok(true),
-            Phase::Raw(raw) => {
-                self.raw = raw.sink().map_err(|e| SinkError::output(failed(&e)))?;
+        let mut state = self.tunnel.lock();
+        self.tunnel.leg_came(&mut state).map_err(SinkError::output)?;
+        drop(state);
+        self.look()
+    }
+
+    /// Whether there is something to write to.
+    fn look(&mut self) -> Result<bool, SinkError> {
+        let state = self.tunnel.lock();
+        match (&state.phase, state.raw()) {
+            (Phase::Records(_), _) => Ok(true),
+            (_, Some((_, generation))) if self.raw.as_ref().is_some_and(|(_, own)| *own == generation) => {
+                Ok(true)
+            }
+            (_, Some((raw, generation))) => {
+                let sink = raw.sink().map_err(|e| SinkError::output(failed(&e)))?;
+                self.raw = sink.map(|sink| (sink, generation));
                 Ok(self.raw.is_some())
             }
+            (_, None) => Ok(false),
         }
     }
 
@@ -151,6 +200,36 @@ impl TunnelSink {
             self.listen(None)?;
         }
         Ok(())
+    }
+
+    /// Whether the one connection is to be watched.
+    fn is_raw(&self) -> Result<bool, SinkError> {
+        let state = self.tunnel.lock();
+        match &state.phase {
+            Phase::Failed(why) => Err(SinkError::output(why.clone())),
+            // a reader that goes away counts once something has begun
+            Phase::Raw(_) => Ok(state.begun),
+            Phase::Unmet | Phase::Records(_) => Ok(false),
+        }
+    }
+
+    /// Gives it to the local side, as far as that takes it.
+    fn push(&self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        let pushed = self.tunnel.with(|local| {
+            let mut all = 0;
+            for slice in slices {
+                let pushed = local.push(slice)?;
+                all += pushed;
+                if pushed < slice.len() {
+                    break;
+                }
+            }
+            Ok(all)
+        });
+        match pushed {
+            Some(result) => result.map_err(|breach: Breach| SinkError::output(breach.to_string())),
+            None => Err(SinkError::output("the tunnel has ended")),
+        }
     }
 
     /// Waits for the tunnel's bell, and for this one.
@@ -167,15 +246,26 @@ impl TunnelSink {
 impl Sink for TunnelSink {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
         self.await_ready()?;
-        if let Some(raw) = &mut self.raw {
+        if let Some((raw, _)) = &mut self.raw {
             return raw.file.write(slices);
         }
-        let pushed = self.tunnel.with(|local| slices.iter().try_for_each(|slice| local.push(slice)));
-        match pushed {
-            Some(Ok(())) => Ok(slices.iter().map(|slice| slice.len()).sum()),
-            Some(Err(breach)) => Err(SinkError::output(breach.to_string())),
-            None => Err(SinkError::output("the tunnel has ended")),
+        loop {
+            self.tunnel.to_sink.clear();
+            let pushed = self.push(slices)?;
+            if pushed > 0 || !self.tunnel.is_choked() {
+                return Ok(pushed);
+            }
+            self.listen(None)?;
         }
+    }
+
+    fn write_now(&mut self, slices: &[IoSlice<'_>]) -> Result<Option<usize>, SinkError> {
+        if !self.is_ready()? || self.raw.is_some() {
+            return Ok(None);
+        }
+        let pushed = self.push(slices)?;
+        let waits = pushed == 0 && self.tunnel.is_choked();
+        Ok((!waits).then_some(pushed))
     }
 
     fn is_prompt(&mut self) -> bool {
@@ -189,8 +279,10 @@ impl Sink for TunnelSink {
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
         loop {
             self.tunnel.to_sink.clear();
-            self.is_ready()?;
-            if let Some(raw) = &mut self.raw {
+            if self.is_raw()?
+                && self.look()?
+                && let Some((raw, _)) = &mut self.raw
+            {
                 return raw.file.watch(bell);
             }
             if self.listen(Some(bell))? {
@@ -201,7 +293,7 @@ impl Sink for TunnelSink {
 
     fn finish(&mut self) -> Result<(), SinkError> {
         self.await_ready()?;
-        if let Some(raw) = &mut self.raw {
+        if let Some((raw, _)) = &mut self.raw {
             raw.shut();
             return raw.file.finish();
         }

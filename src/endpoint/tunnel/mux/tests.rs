@@ -40,7 +40,7 @@ fn give(mux: &mut Mux, bytes: &[u8]) -> Vec<(u32, Vec<u8>)> {
 
 /// A connection that is open at both ends.
 fn pair() -> (Mux, Mux, u32) {
-    let (mut near, mut far) = (Mux::new(false, BUDGET), Mux::new(true, BUDGET));
+    let (mut near, mut far) = (Mux::new(false, 1024, BUDGET), Mux::new(true, 1024, BUDGET));
     let id = near.open();
     assert!(give(&mut far, &records(&mut near)).is_empty());
     assert_eq!(events(&mut far), [Event::Opened(id)]);
@@ -111,7 +111,7 @@ fn a_connection_that_takes_nothing_stops_its_sender_alone() {
 
 #[test]
 fn windows_grow_only_within_the_budget() {
-    let mut far = Mux::new(true, 3 * u64::from(WINDOW_FIRST));
+    let mut far = Mux::new(true, 1024, 13 * u64::from(WINDOW_FIRST));
     let total = |far: &Mux| far.streams.values().map(|s| u64::from(s.window)).sum::<u64>();
     for id in 0..10 {
         give(&mut far, &Record::Open(id).encode());
@@ -191,6 +191,68 @@ fn breaches_are_seen() {
     assert!(refuse(&mut far, Record::Data(id, 1)), "after its end");
 }
 
+/// The far end opens and opens, and takes no answer: it is not listened to any more, and then is again.
+#[test]
+fn one_that_takes_no_answers_is_not_listened_to() {
+    let mut far = Mux::new(true, 2, BUDGET);
+    let opens: Vec<u8> = (1..=2 * OWED_MAX as u32).flat_map(|id| Record::Open(id).encode()).collect();
+    let taken = far.receive(&opens, &mut |_, _| 0).unwrap();
+    assert!(far.is_choked() && taken == (2 + OWED_MAX) * HEADER);
+    assert_eq!(far.receive(&opens[taken..], &mut |_, _| 0).unwrap(), 0);
+    assert_eq!((far.len(), far.owed.len(), events(&mut far).len()), (2, OWED_MAX, 2));
+    let mut told = records(&mut far);
+    assert_eq!(told.len(), OWED_MAX * HEADER, "each is told once");
+    assert_eq!(told.drain(..HEADER).collect::<Vec<_>>(), Record::Reset(3).encode());
+    assert_eq!(far.receive(&opens[taken..], &mut |_, _| 0).unwrap(), opens.len() - taken);
+}
+
+#[test]
+fn what_was_opened_and_reset_leaves_nothing() {
+    let mut far = Mux::new(true, 2, BUDGET);
+    for id in 0..1000 {
+        give(&mut far, &[Record::Open(id).encode(), Record::Reset(id).encode()].concat());
+        far.reset(id);
+        assert_eq!(events(&mut far), [Event::Opened(id), Event::Reset(id)]);
+    }
+    // beyond what it may have, too
+    (0..1000).for_each(|id| drop(give(&mut far, &Record::Open(id).encode())));
+    (0..1000).for_each(|id| drop(give(&mut far, &Record::Reset(id).encode())));
+    assert!(far.is_empty() && !far.has_records());
+    // nor what was opened here, and never told
+    let mut near = Mux::new(false, 2, BUDGET);
+    let id = near.open();
+    near.reset(id);
+    assert!(near.is_empty() && !near.has_records());
+}
+
+#[test]
+fn credits_add_up_while_nobody_takes_them() {
+    let (_, mut far, id) = pair();
+    let half = WINDOW_FIRST / 2;
+    let mut granted = 0;
+    for _ in 0..2 {
+        give(&mut far, &Record::Data(id, half).encode());
+        give(&mut far, &vec![0; half as usize]);
+        granted = far.streams[&id].granted;
+    }
+    assert_eq!(records(&mut far), Record::Credit(id, granted).encode(), "one for all");
+}
+
+#[test]
+fn each_connection_is_told_of_in_its_turn() {
+    let mut near = Mux::new(false, 8, BUDGET);
+    let mut told = Vec::new();
+    near.open();
+    for _ in 0..3 {
+        // one more for each that is told: the first ones are not told again and again before the last
+        near.open();
+        let mut space = [0; HEADER];
+        assert_eq!(near.records(&mut space), HEADER);
+        told.push(Record::decode(&space).unwrap());
+    }
+    assert_eq!(told, [Record::Open(1), Record::Open(2), Record::Open(3)]);
+}
+
 /// What one end does in a random run.
 #[derive(Clone, Debug)]
 enum Step {
@@ -215,7 +277,7 @@ proptest! {
     /// no more waits than a window, and in the end everything has come.
     #[test]
     fn every_connection_is_a_pipe(steps in proptest::collection::vec(step(), 1..200)) {
-        let (mut near, mut far) = (Mux::new(false, 1 << 20), Mux::new(true, 1 << 20));
+        let (mut near, mut far) = (Mux::new(false, 1024, 1 << 20), Mux::new(true, 1024, 1 << 20));
         let ids: Vec<u32> = (0..4).map(|_| near.open()).collect();
         let (mut sent, mut taken) = ([0u64; 4], [0u64; 4]);
         let mut wire = VecDeque::from(records(&mut near));
