@@ -258,11 +258,16 @@ mod tests {
 
     #[test]
     fn one_that_has_left_the_group_is_not_told_the_end() {
+        // not <&0: what a shell runs beside itself has /dev/null there before it is redirected
         let (guard, mut child, writer) =
-            guarded("setsid sh -c 'echo; echo $$; cat; echo committed' <&0 & wait");
+            guarded("exec 3<&0; setsid sh -c 'echo; echo $$; cat; echo committed' <&3 3<&- & wait");
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut said = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        stdout.read_line(&mut said).unwrap();
         let escaped = Pid::from_raw(said.trim_end().parse().unwrap()).unwrap();
+        let link = |fd: String| read_link(format!("/proc/{fd}")).unwrap();
+        let stdin = link(format!("{}/fd/0", escaped.as_raw_pid()));
+        assert_eq!(stdin, link(format!("self/fd/{}", writer.as_raw_fd())), "it reads the guarded pipe");
         let id = guard.pid;
         die(guard, writer);
         assert!(is_ended(&mut child, libc::SIGTERM));
@@ -270,7 +275,9 @@ mod tests {
         // the shell first, or it would go on when it saw the other one die
         kill_process(escaped, Signal::KILL).unwrap();
         let _ = kill_process_group(escaped, Signal::KILL);
-        assert_eq!(rest(&mut child), "");
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
         waitpid(Some(id), WaitOptions::empty()).unwrap();
     }
 
