@@ -5,7 +5,7 @@
 
 use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, Payload};
+use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload};
 use super::super::outcome::{Outcome, Status};
 use super::super::sched::{LegSize, Meter};
 use super::super::sender::Sender;
@@ -102,6 +102,10 @@ impl Outbound {
         welcome: &Welcome,
         begun: bool,
     ) -> Result<(), Unusable> {
+        // every receiver has memory for more, and each leg costs both ends its bookkeeping
+        if (welcome.leg_max as usize) < LEG_FIRST {
+            return Err(Unusable::Breach(Breach::LegsTooSmall(welcome.leg_max)));
+        }
         let is_other = |instance: Id| instance != welcome.instance;
         if !begun && self.attached().is_empty() && self.instance.is_some_and(is_other) {
             // nothing was received and no connection is left: any receiver will do, with a window of its own

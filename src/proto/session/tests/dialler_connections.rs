@@ -1,7 +1,9 @@
 //! The end that dials, with one stream: which connection carries what, peers that break the rules, refusals.
 
+use super::super::super::breach::Breach;
 use super::super::super::event::Event;
 use super::super::super::hello::{RefusalCode, Welcome};
+use super::super::super::leg::LEG_FIRST;
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
@@ -244,6 +246,19 @@ fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
         assert_eq!((status, by_peer), (Status::Refused, false), "{code:?}");
         assert!(why.contains("host0") && why.contains(&refusal(code).sentence), "{why}");
     }
+}
+
+#[test]
+fn a_welcome_that_asks_for_tiny_legs_is_a_breach() {
+    let mut rig = dialler(2, 2);
+    let least = LEG_FIRST as u32;
+    let tiny = Welcome { leg_max: least - 1, ..welcome(HOST, 0) };
+    rig.does(|s, now| s.welcomed(now, 0, &tiny, RTT));
+    assert_eq!(rig.drops, [(0, LossReason::Breach(Breach::LegsTooSmall(least - 1)))]);
+    assert!(rig.session.trouble(0).contains("asks for legs of"), "{}", rig.session.trouble(0));
+    let least = Welcome { leg_max: least, ..tiny };
+    rig.does(|s, now| s.welcomed(now, 1, &least, RTT));
+    assert_eq!((rig.up_count(), rig.over), (1, false));
 }
 
 #[test]
