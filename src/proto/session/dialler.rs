@@ -185,6 +185,16 @@ impl Dialler {
         self.links.len()
     }
 
+    /// Whether an attempt is under way.
+    pub fn is_dialling(&self) -> bool {
+        (0..self.links.len()).any(|connection| matches!(self.links.state(connection), State::Dialling(_)))
+    }
+
+    /// How long to wait with no working connection, if the user says so.
+    pub fn patience(&self) -> Option<Patience> {
+        self.patience
+    }
+
     /// What is wrong with a link; empty if nothing is.
     pub fn trouble(&self, link: usize) -> &str {
         self.links.trouble(link)

@@ -16,6 +16,9 @@ const FORGOTTEN: Duration = Duration::from_secs(5);
 /// All connections closed, not silent, and none came again for so long: the sender is gone.
 const SENDER_GONE: Duration = Duration::from_secs(60);
 
+/// A connection that works has brought a message after this time, whatever the sender has to send.
+const SPOKEN: Duration = Duration::from_secs(2);
+
 /// What a hello is held against, besides the session that is served.
 #[derive(Clone, Copy, Debug)]
 pub struct Door {
@@ -32,6 +35,8 @@ struct Guest {
     link: Option<usize>,
     /// The highest attempt that was let in.
     attempt: u32,
+    /// More than its hello has come on it.
+    spoke: bool,
 }
 
 /// The end that listens.
@@ -42,6 +47,10 @@ pub struct Host {
     /// The session that is served. While there is none, no connection is up.
     session: Option<Id>,
     guests: [Guest; CONNECTIONS_MAX],
+    /// Since when no connection works, before a session has begun. A hello alone does not show that one does.
+    unmet: Option<Instant>,
+    /// When somebody was let in first since then.
+    visited: Option<Instant>,
     /// Since when the session has no connection.
     alone: Option<Instant>,
     /// Whether the last connection ended in silence, so that the sender may still be trying.
@@ -53,12 +62,14 @@ pub struct Host {
 
 impl Host {
     /// Waits for a session.
-    pub fn new(instance: Id, patience: Option<Patience>) -> Self {
+    pub fn new(now: Instant, instance: Id, patience: Option<Patience>) -> Self {
         Host {
             instance,
             patience,
             session: None,
             guests: Default::default(),
+            unmet: Some(now),
+            visited: None,
             alone: None,
             silent: false,
             reminder: Reminder::default(),
@@ -97,13 +108,15 @@ impl Host {
     ///
     /// # Errors
     /// The refusal to answer with; nothing has changed.
-    pub fn admit(&mut self, hello: &Hello, door: Door) -> Result<bool, Refusal> {
+    pub fn admit(&mut self, now: Instant, hello: &Hello, door: Door) -> Result<bool, Refusal> {
         self.screen(hello, door)?;
         let guest = &mut self.guests[usize::from(hello.connection)];
         if hello.attempt <= guest.attempt {
             return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
         }
-        *guest = Guest { link: Some(hello.link.into()), attempt: hello.attempt };
+        *guest = Guest { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
+        self.count_speakers(now);
+        self.visited.get_or_insert(now);
         self.alone = None;
         let begins = self.session.replace(hello.session).is_none();
         if begins {
@@ -117,9 +130,29 @@ impl Host {
         self.guests[connection].link
     }
 
+    /// How long to wait with no working connection, if the user says so.
+    pub fn patience(&self) -> Option<Patience> {
+        self.patience
+    }
+
+    /// A message has come on a connection.
+    pub fn spoke(&mut self, connection: usize) {
+        if self.guests[connection].link.is_some() {
+            self.guests[connection].spoke = true;
+            (self.unmet, self.visited) = (None, None);
+        }
+    }
+
+    fn count_speakers(&mut self, now: Instant) {
+        if !self.guests.iter().any(|guest| guest.spoke && guest.link.is_some()) {
+            self.unmet.get_or_insert(now);
+        }
+    }
+
     /// A connection is gone. Whether it was up.
     pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, view: View) -> bool {
         let was_up = self.guests[connection].link.take().is_some();
+        self.count_speakers(now);
         if !was_up || !view.wanted {
             return false;
         }
@@ -153,7 +186,16 @@ impl Host {
 
     /// The reason to end the session now, if there is one.
     pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
-        let alone = self.alone.filter(|_| view.begun)?;
+        if !view.begun {
+            let at = self.unmet_ends(view).filter(|at| *at <= now)?;
+            let waited = self.unmet.map_or(0, |unmet| (at - unmet).as_secs());
+            let why = match self.visited {
+                Some(_) => format!("a sender came, but nothing of a stream in {waited} s"),
+                None => format!("no sender came for {waited} s"),
+            };
+            return Some(Outcome::here(Status::Incomplete, why));
+        }
+        let alone = self.alone?;
         let at = self.alone_ends(view).filter(|at| *at <= now)?;
         let why = match self.is_gone() {
             true => "the sender is gone: all connections closed, and none came back".to_owned(),
@@ -165,6 +207,14 @@ impl Host {
     /// Whether the kernel of the sender's host has spoken, and the user has not said to wait nevertheless.
     fn is_gone(&self) -> bool {
         self.patience.is_none() && !self.silent
+    }
+
+    /// When this end stops waiting for a session to begin: only if the user says so.
+    fn unmet_ends(&self, view: View) -> Option<Instant> {
+        let unmet = self.unmet.filter(|_| !view.begun && view.wanted)?;
+        let at = self.patience?.ends(unmet)?;
+        // whoever has just come is heard out
+        Some(self.visited.map_or(at, |visited| at.max(visited + SPOKEN)))
     }
 
     /// When this end stops waiting for its sender.
@@ -193,7 +243,7 @@ impl Host {
 
     /// The times at which there may be something to do.
     pub fn deadlines(&self, view: View) -> [Option<Instant>; 5] {
-        [self.alone_ends(view), self.reminder.at(), None, None, None]
+        [self.alone_ends(view), self.reminder.at(), self.unmet_ends(view), None, None]
     }
 }
 

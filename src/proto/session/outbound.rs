@@ -63,6 +63,8 @@ pub struct Outbound {
     /// Legs and stream are checked by CRC-32.
     checked: bool,
     blocked_at_peer: Duration,
+    /// Bytes acknowledged so far, in whatever order.
+    received: u64,
 }
 
 impl Outbound {
@@ -80,6 +82,7 @@ impl Outbound {
             held_back: false,
             checked,
             blocked_at_peer: Duration::ZERO,
+            received: 0,
         }
     }
 
@@ -232,6 +235,7 @@ impl Outbound {
             self.taken.add(now, after - before);
         }
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
+        self.received += acked.bytes;
         if acked.bytes > 0 {
             self.meter.add(now, acked.bytes);
             if let Some(rate) = self.meter.rate(now) {
@@ -281,6 +285,11 @@ impl Outbound {
     /// The receiving process, once it is known.
     pub fn instance(&self) -> Option<Id> {
         self.instance
+    }
+
+    /// Bytes acknowledged so far, in whatever order.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// What a connection was given.

@@ -7,6 +7,7 @@ use super::super::super::leg::{Leg, window};
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
+use super::super::super::wire::Frame;
 use super::super::Brought;
 use super::rig::*;
 use std::sync::Arc;
@@ -120,6 +121,37 @@ fn a_waiting_receiver_waits_for_ever() {
     }
 }
 
+#[test]
+fn a_receiver_with_patience_does_not_wait_longer_for_a_stream_to_begin() {
+    let (waited, status, why) = host_with(patience(3)).endures(Way::In, &DialError::Refused);
+    assert_eq!((waited, status, &why[..]), (3, Status::Incomplete, "no sender came for 3 s"));
+
+    // senders come, and nothing gets through but hellos
+    let mut rig = host_with(patience(10));
+    for attempt in 1..=4 {
+        assert!(rig.hello(&hello(0, attempt)).is_ok(), "attempt {attempt}");
+        rig.pass(secs(2));
+        rig.lost(0, LossReason::Silent);
+    }
+    let (waited, _, why) = rig.endures(Way::In, &DialError::Refused);
+    assert_eq!(waited, 2);
+    assert!(why.contains("a sender came, but nothing"), "{why}");
+}
+
+#[test]
+fn a_sender_with_nothing_to_send_yet_is_waited_for() {
+    for seconds in [1, 4] {
+        let mut rig = host_with(patience(seconds));
+        rig.hello(&hello(0, 1)).unwrap();
+        rig.pass(secs(1));
+        rig.frame(0, Frame::Ping { token: 1 });
+        rig.pass(secs(1000));
+        assert!(!rig.over, "its connection works");
+        rig.lost(0, LossReason::Closed);
+        assert_eq!(rig.endures(Way::In, &DialError::Refused).0, seconds);
+    }
+}
+
 // ---- legs ---------------------------------------------------------------------------------------------
 
 #[test]
@@ -166,6 +198,23 @@ fn a_window_that_opens_is_told_at_once() {
     rig.does(|s, now| s.delivered(now, 1, edge / 2));
     assert_eq!(rig.acks(), [(0, 2), (1, 0)], "once, and on every connection");
     assert_eq!(rig.session.receiving().unwrap().position().edge.bytes, 2 * edge);
+}
+
+#[test]
+fn a_sender_that_asks_and_sends_nothing_of_what_is_missing_is_given_up_after_patience() {
+    for missing in [false, true] {
+        let mut rig = host_begun(patience(20));
+        if missing {
+            rig.leg(0, 2);
+        }
+        for second in 0..30 {
+            rig.later(secs(1));
+            if !rig.over {
+                rig.frame(0, Frame::Ping { token: second });
+            }
+        }
+        assert_eq!(rig.over, missing, "an input with nothing to send is no lack of progress");
+    }
 }
 
 // ---- the sender goes away -----------------------------------------------------------------------------
