@@ -52,6 +52,7 @@ mod streams;
 mod terms;
 mod unsaid;
 mod view;
+mod yielding;
 
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
@@ -170,7 +171,8 @@ impl Session {
     }
 
     fn door(&self) -> Door {
-        Door { is_shut: self.is_over(), is_judged: !self.is_going(Way::In) }
+        let (is_judged, has_begun) = (!self.is_going(Way::In), self.view().begun);
+        Door { is_shut: self.is_over(), is_judged, has_begun }
     }
 
     /// A peer has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
@@ -179,6 +181,8 @@ impl Session {
     /// # Errors
     /// The refusal to answer with; nothing has changed.
     pub fn hello(&mut self, now: Instant, hello: &Hello) -> Result<usize, Refusal> {
+        self.screen(hello)?;
+        self.give_way(now, hello);
         let (door, connection) = (self.door(), usize::from(hello.connection));
         let (Ownership::Host(host), Some(receiving)) = (&mut self.ownership, &mut self.receiving) else {
             unreachable!("an end that dials listens to nobody")

@@ -131,7 +131,7 @@ impl Session {
         if let Ownership::Host(host) = &mut self.ownership
             && host.forgets(now, view)
         {
-            self.receiving.iter_mut().for_each(|receiving| receiving.forget());
+            self.undo();
         }
         if let Some(outcome) = self.ownership.given_up(now, view)
             && !self.end_unsaid(now)

@@ -1,6 +1,8 @@
 //! The end that listens: whose session it serves, which connections it has let in, and when it gives the sender up.
 //!
 //! A session of which nothing has come is forgotten when its connections are gone; this end then waits for another one.
+//! Even before, it gives way to another one that comes, once it had a moment to begin: a stranger's hello keeps nobody
+//! out.
 
 use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal, RefusalCode};
@@ -13,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// A session that has received nothing and has no connection is forgotten after this.
 const FORGOTTEN: Duration = Duration::from_secs(5);
+/// A session of which nothing has come gives way to another one after this: about a round trip, so that of two that
+/// begin at the same time one does.
+const GIVES_WAY: Duration = Duration::from_millis(250);
 /// All connections closed, not silent, and none came again for so long: the sender is gone.
 const SENDER_GONE: Duration = Duration::from_secs(60);
 
@@ -26,6 +31,8 @@ pub struct Door {
     pub is_shut: bool,
     /// The stream that comes in was judged.
     pub is_judged: bool,
+    /// Something of a stream was received.
+    pub has_begun: bool,
 }
 
 /// One connection.
@@ -46,6 +53,8 @@ pub struct Host {
     patience: Option<Patience>,
     /// The session that is served. While there is none, no connection is up.
     session: Option<Id>,
+    /// When the session gives way to another one, if nothing has come by then; None once it does.
+    protected: Option<Instant>,
     guests: [Guest; CONNECTIONS_MAX],
     /// Since when no connection works, before a session has begun. A hello alone does not show that one does.
     unmet: Option<Instant>,
@@ -67,6 +76,7 @@ impl Host {
             instance,
             patience,
             session: None,
+            protected: None,
             guests: Default::default(),
             unmet: Some(now),
             visited: None,
@@ -90,18 +100,36 @@ impl Host {
             Some(_) if door.is_judged => {
                 return refuse(RefusalCode::Finished, "this receiver has just finished another session");
             }
+            Some(_) if self.gives_way(door) => {}
             Some(_) => return refuse(RefusalCode::Busy, "the receiver is busy with another session"),
             None => {}
         }
         // One that names this process has nothing from here but the first legs of the stream that goes out, if this
         // end has forgotten it: else the session would have been kept.
         let ours = hello.instance.map(|instance| instance == self.instance);
-        if ours == Some(false) || (self.session.is_none() && hello.begun && ours.is_none()) {
+        let is_new = self.session != Some(hello.session);
+        if ours == Some(false) || (is_new && hello.begun && ours.is_none()) {
             let sentence =
                 "not that receiver: the one that has the first part of this stream is another process";
             return refuse(RefusalCode::NotThatReceiver, sentence);
         }
         Ok(())
+    }
+
+    fn gives_way(&self, door: Door) -> bool {
+        !door.has_begun && !door.is_judged && self.protected.is_none()
+    }
+
+    /// Whether the session that is served is to be forgotten for the sake of this hello, which was screened.
+    pub fn yields(&self, hello: &Hello) -> bool {
+        self.session.is_some_and(|session| session != hello.session)
+    }
+
+    /// Forgets the session, of which nothing has come. No connection is up any more.
+    pub fn forget(&mut self) {
+        (self.session, self.alone, self.protected, self.guests) = (None, None, None, Default::default());
+        self.reminder.stop();
+        self.events.push(Event::SessionForgotten);
     }
 
     /// Lets a connection in. Whether a session begins with it.
@@ -120,6 +148,7 @@ impl Host {
         self.alone = None;
         let begins = self.session.replace(hello.session).is_none();
         if begins {
+            self.protected = Some(now + GIVES_WAY);
             self.events.push(Event::SessionBegins);
         }
         Ok(begins)
@@ -175,12 +204,11 @@ impl Host {
 
     /// Whether it is time to forget the session, of which nothing has come. Then it is forgotten.
     pub fn forgets(&mut self, now: Instant, view: View) -> bool {
+        self.protected = self.protected.filter(|at| *at > now);
         if view.begun || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
             return false;
         }
-        (self.session, self.alone, self.guests) = (None, None, Default::default());
-        self.reminder.stop();
-        self.events.push(Event::SessionForgotten);
+        self.forget();
         true
     }
 
@@ -243,7 +271,7 @@ impl Host {
 
     /// The times at which there may be something to do.
     pub fn deadlines(&self, view: View) -> [Option<Instant>; 5] {
-        [self.alone_ends(view), self.reminder.at(), self.unmet_ends(view), None, None]
+        [self.alone_ends(view), self.reminder.at(), self.unmet_ends(view), self.protected, None]
     }
 }
 

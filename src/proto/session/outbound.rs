@@ -129,6 +129,14 @@ impl Outbound {
         Ok(())
     }
 
+    /// The receiver that was met is forgotten: it has received nothing, and no connection leads to it.
+    pub fn forget(&mut self) {
+        if self.attached().is_empty() && !self.sender.has_received() {
+            (self.instance, self.checked) = (None, false);
+            self.sender.start_again();
+        }
+    }
+
     /// A connection is gone. How many legs it takes with it, to be sent again.
     pub fn detach(&mut self, connection: usize) -> usize {
         self.carriers[connection] = None;

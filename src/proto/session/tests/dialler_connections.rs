@@ -233,7 +233,6 @@ fn another_receiver_on_one_link_is_told_once() {
 #[test]
 fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
     for code in [
-        RefusalCode::Busy,
         RefusalCode::Checkphrase,
         RefusalCode::Version,
         RefusalCode::Feature,
@@ -259,6 +258,48 @@ fn a_welcome_that_asks_for_tiny_legs_is_a_breach() {
     let least = Welcome { leg_max: least, ..tiny };
     rig.does(|s, now| s.welcomed(now, 1, &least, RTT));
     assert_eq!((rig.up_count(), rig.over), (1, false));
+}
+
+#[test]
+fn a_busy_receiver_is_waited_for_and_that_is_said_once() {
+    let mut rig = dialler(1, 2);
+    rig.refused(0, RefusalCode::Busy);
+    rig.refused(1, RefusalCode::Busy);
+    rig.forget_dials_but_say_busy(secs(30));
+    assert!(!rig.over);
+    let said = rig.said();
+    assert!(
+        matches!(said[..], [Event::ReceiverBusy { link: 0, left: Some(left) }] if left == secs(60)),
+        "{said:?}"
+    );
+    rig.forget_dials_but_say_busy(secs(31));
+    let (status, why, _) = rig.ended(Way::Out);
+    assert_eq!(status, Status::Refused);
+    assert!(why.contains("host0: refused") && why.contains("for 60 s"), "{why}");
+
+    let mut rig = dialler(1, 1);
+    rig.refused(0, RefusalCode::Busy);
+    rig.later(secs(5));
+    rig.welcomed(0, HOST, 0);
+    rig.all_ready();
+    rig.input(1);
+    rig.frame(0, ack(1, 1));
+    assert_eq!(rig.said().last(), Some(&Event::WorksAgain { begun: true }));
+}
+
+impl Rig {
+    /// Time passes, and whoever is dialled is busy.
+    fn forget_dials_but_say_busy(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until && !self.over {
+            self.later(ms(500));
+            for dial in std::mem::take(&mut self.dials) {
+                if !self.over {
+                    self.refused(dial.connection, RefusalCode::Busy);
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -95,21 +95,40 @@ fn a_session_that_never_began_is_forgotten_after_5_s() {
     let mut rig = host();
     rig.hello(&hello(0, 1)).unwrap();
     rig.lost(0, LossReason::Closed);
-    rig.pass(ms(4999));
-    assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Busy));
-    rig.pass(ms(1));
-    assert!(rig.hello(&other_session()).is_ok());
+    rig.pass(ms(5000));
+    assert_eq!(rig.hello(&hello(0, 1)).map(|welcome| welcome.next), Ok(0), "its attempts are forgotten too");
     assert_eq!((rig.said(), rig.over), (vec![], false));
 }
 
 #[test]
-fn it_is_not_forgotten_while_it_has_a_connection() {
+fn a_session_that_has_not_begun_gives_way_to_another_one() {
     let mut rig = host();
     rig.hello(&hello(0, 1)).unwrap();
     rig.hello(&hello(1, 1)).unwrap();
-    rig.lost(0, LossReason::Closed);
-    rig.pass(secs(100));
+    rig.frame(0, Frame::Ping { token: 1 });
+    rig.frame(0, fin(3));
+    assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Busy), "it had no time to begin");
+    rig.pass(ms(250));
+    rig.forget();
+    assert!(rig.hello(&other_session()).is_ok());
+    assert_eq!(rig.drops, [(1, LossReason::Left)], "connection 0 was replaced");
+    rig.frame(0, fin(1));
+    rig.leg(0, 0);
+    assert_eq!(
+        (&rig.delivers[..], rig.drops.len()),
+        (&[0][..], 1),
+        "the end that was announced is forgotten"
+    );
+    rig.pass(secs(1));
+    assert_eq!(rig.hello(&hello(1, 2)).err(), Some(RefusalCode::Busy), "this one has begun");
+}
+
+#[test]
+fn a_begun_session_gives_way_to_nobody() {
+    let mut rig = host_begun(None);
+    rig.pass(secs(10));
     assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Busy));
+    assert!(rig.drops.is_empty());
 }
 
 #[test]
