@@ -44,6 +44,10 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
             let troubles = each_link(troubles, links);
             format!("no connection works ({troubles}); {}", until(*left, "trying until one does"))
         }
+        Event::ReceiverBusy { link, left } => {
+            let until = until(*left, "waiting for its end");
+            format!("{}: the receiver is busy with another session; {until}", links(*link))
+        }
         Event::SenderAway { left } => {
             format!("no connection from the sender; {}", until(*left, "waiting until it comes back"))
         }

@@ -75,6 +75,13 @@ pub enum Event {
         /// The time after which this end gives up; None if it waits for ever.
         left: Option<Duration>,
     },
+    /// The receiver is with another session: the end that dials waits for its turn.
+    ReceiverBusy {
+        /// The link that leads to it.
+        link: usize,
+        /// The time after which this end gives up; None if it waits for ever.
+        left: Option<Duration>,
+    },
     /// The end that listens has no connection.
     SenderAway {
         /// The time after which this end gives up; None if it waits for ever.
@@ -92,6 +99,7 @@ impl Event {
     pub fn level(&self) -> u8 {
         match self {
             Event::OtherReceiver { .. } | Event::LinkRefused { begun: true, .. } => 0,
+            Event::ReceiverBusy { .. } => 0,
             Event::Waiting { .. } | Event::SenderAway { .. } | Event::WorksAgain { .. } => 0,
             Event::SessionBegins | Event::SessionForgotten => 2,
             Event::ConnectionUp { .. } | Event::ConnectionLost { .. } => 2,

@@ -30,8 +30,10 @@ use host::{Door, Host};
 use ownership::Ownership;
 use pulse::Pulse;
 use stage::Stage;
+use stall::Stalls;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use unsaid::Unsaid;
 use view::View;
 
 mod assign;
@@ -45,9 +47,12 @@ mod outbound;
 mod ownership;
 mod pulse;
 mod stage;
+mod stall;
 mod streams;
 mod terms;
+mod unsaid;
 mod view;
+mod yielding;
 
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
@@ -82,6 +87,9 @@ pub struct Session {
     blocked: Duration,
     /// Legs that came although they were there, or came damaged.
     again: u64,
+    stalls: Stalls,
+    /// How it ends, while there is nobody to tell.
+    unsaid: Option<Unsaid>,
     /// Until when all that was due has been done.
     stepped: Instant,
 }
@@ -112,7 +120,7 @@ impl Session {
         sends: Option<OutboundConfig>,
         inseparable: bool,
     ) -> Self {
-        let ownership = Ownership::Host(Box::new(Host::new(receives.instance, receives.patience)));
+        let ownership = Ownership::Host(Box::new(Host::new(now, receives.instance, receives.patience)));
         let sending = sends.map(|config| Outbound::new(config.buffer, false));
         Self::new(now, ownership, sending, Some(Inbound::new(receives)), inseparable)
     }
@@ -143,14 +151,10 @@ impl Session {
             losses: Losses::default(),
             blocked: Duration::ZERO,
             again: 0,
+            stalls: Stalls::new(now),
+            unsaid: None,
             stepped: now,
         }
-    }
-
-    /// Never sends overtaken legs again: for the simulator, which shows that this would be noticed.
-    #[doc(hidden)]
-    pub fn forgo_rescue(&mut self) {
-        self.sending.iter_mut().for_each(Outbound::forgo_rescue);
     }
 
     // ---- connections come and go ----------------------------------------------------------------------
@@ -167,7 +171,8 @@ impl Session {
     }
 
     fn door(&self) -> Door {
-        Door { is_shut: self.is_over(), is_judged: !self.is_going(Way::In) }
+        let (is_judged, has_begun) = (!self.is_going(Way::In), self.view().begun);
+        Door { is_shut: self.is_over(), is_judged, has_begun }
     }
 
     /// A peer has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
@@ -176,11 +181,13 @@ impl Session {
     /// # Errors
     /// The refusal to answer with; nothing has changed.
     pub fn hello(&mut self, now: Instant, hello: &Hello) -> Result<usize, Refusal> {
+        self.screen(hello)?;
+        self.give_way(now, hello);
         let (door, connection) = (self.door(), usize::from(hello.connection));
         let (Ownership::Host(host), Some(receiving)) = (&mut self.ownership, &mut self.receiving) else {
             unreachable!("an end that dials listens to nobody")
         };
-        if host.admit(hello, door)? {
+        if host.admit(now, hello, door)? {
             receiving.begin(hello.buffer);
             self.acknowledging.forget_told();
         }
@@ -234,6 +241,7 @@ impl Session {
             Err(why) => self.unusable(now, connection, why),
         }
         self.actions.push_back(Action::Met(Way::Out, welcome.features));
+        self.stalls.lively = true;
         self.step(now);
     }
 
@@ -354,12 +362,6 @@ impl Session {
 
     // ---- the whole ------------------------------------------------------------------------------------
 
-    /// This end cannot go on; the peer is told why.
-    pub fn fail(&mut self, now: Instant, outcome: &Outcome) {
-        self.stop(now, outcome);
-        self.step(now);
-    }
-
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) {
         self.step(now);
@@ -404,7 +406,12 @@ impl Session {
         let acks = self.acknowledging.deadline().filter(|_| !self.is_done(Way::In));
         let pings = self.pulses.iter().flatten().map(Pulse::due).filter(|_| !self.is_done(Way::Out));
         let others = self.ownership.deadlines(now, self.view());
-        let times = [legs, word].into_iter().flatten().chain(pings).chain(others).filter(|at| *at > now);
+        let times = [legs, word, self.unsaid_until()]
+            .into_iter()
+            .flatten()
+            .chain(pings)
+            .chain(others)
+            .filter(|at| *at > now);
         times.chain(acks).min()
     }
 

@@ -81,7 +81,12 @@ impl Output {
         let delivered = self.deliver();
         let Writing { parts, crc, .. } = &mut *self.lock();
         let closed = delivered.and_then(|turn| match turn {
-            Turn::Close => parts.sink.finish().map(|()| true),
+            Turn::Close => {
+                parts.blocked.begin();
+                let finished = parts.sink.finish();
+                parts.blocked.end();
+                finished.map(|()| true)
+            }
             Turn::Over | Turn::Asleep | Turn::Waits => Ok(false),
         });
         match closed {

@@ -1,13 +1,15 @@
 //! Signals to either end, to both, and to whoever started them.
 
 use super::signal_set;
-use crate::util::{MILLIPEDE, Process, Rx, Signal, has, pattern, send, shell, skip, tx, until};
+use crate::util::relay::Relay;
+use crate::util::{MILLIPEDE, Process, Rx, Signal, has, millipede, pattern, send, shell, skip, tx, until};
 use rustix::process::{Pid, kill_process};
 use std::fs;
 use std::io::{Read, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const HUP: i32 = 1;
 const INT: i32 = 2;
@@ -203,4 +205,51 @@ fn the_first_process_of_a_namespace_ends_with_128_and_the_signal() {
         let rx = rx.finish();
         assert_eq!(rx.code(), 128 + signo, "{rx:?}");
     }
+}
+
+// ---- an end before anybody has answered -----------------------------------------------------------------
+
+/// A path with 40 ms each way, so that every input has failed before the welcome.
+fn far(rx: &Rx) -> Relay {
+    let relay = Relay::to(rx.port);
+    relay.delay(Duration::from_millis(40));
+    relay
+}
+
+#[test]
+fn an_input_that_fails_before_the_welcome_ends_both() {
+    for (input, words) in [(true, &[][..]), (false, &["exec", "exit 3"])] {
+        let rx = Rx::keeping(&[]);
+        let relay = far(&rx);
+        let mut command = millipede(&["tx", "127.0.0.1", &relay.port.to_string()]);
+        command.args(words);
+        if input {
+            command.stdin(fs::File::open("/").unwrap());
+        }
+        let tx = Process::spawn(&mut command).finish();
+        let rx = rx.finish();
+        assert_eq!((tx.code(), rx.code()), (4, 4), "{tx:?} {rx:?}");
+        assert!(rx.stderr.contains("millipede: the sender: "), "{rx:?}");
+    }
+}
+
+#[test]
+fn a_signal_before_the_welcome_ends_both() {
+    let rx = Rx::keeping(&[]);
+    let relay = far(&rx);
+    relay.delay(Duration::from_millis(150));
+    let tx = tx(relay.port, &[]);
+    until("a connection is under way", || (relay.accepted() > 0).then_some(()));
+    tx.signal(Signal::TERM);
+    assert_eq!(tx.finish().signal(), Some(TERM));
+    let rx = rx.finish();
+    assert_eq!(rx.code(), 1, "{rx:?}");
+    assert!(rx.stderr.contains("the sender: ended by SIGTERM"), "{rx:?}");
+}
+
+#[test]
+fn a_receiver_with_patience_ends_where_nobody_comes() {
+    let rx = Rx::keeping(&["patience", "1"]).finish();
+    assert_eq!(rx.code(), 1, "{rx:?}");
+    assert!(rx.stderr.contains("no sender came for 1 s"), "{rx:?}");
 }

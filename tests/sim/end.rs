@@ -27,6 +27,9 @@ const PATROL: Duration = Duration::from_millis(500);
 /// Whoever closes in order is waited for no longer.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How soon a signal is obeyed.
+const OBEDIENCE: Duration = Duration::from_millis(1001);
+
 pub struct End {
     pub session: Session,
     /// Whether it dials or listens.
@@ -58,6 +61,8 @@ pub struct End {
     /// Verdicts are written to nobody, as if each were lost on its way.
     pub mute_verdict: bool,
     pub early: bool,
+    /// When it was told to end.
+    pub asked: Option<Instant>,
 }
 
 impl End {
@@ -87,6 +92,7 @@ impl End {
             sent: 0,
             mute_verdict: false,
             early: false,
+            asked: None,
         }
     }
 
@@ -166,15 +172,21 @@ impl End {
         }
     }
 
-    /// The user ends it by a signal: it obeys at once.
+    /// The user ends it by a signal: it obeys at once, or within a second where it looks for its peer.
     pub fn signal(&mut self, net: &mut Net) {
         if self.over.is_some() {
             return;
         }
-        self.session.fail(net.clock.now, &Outcome::here(Status::Incomplete, "ended by a signal"));
-        self.settle(net);
-        if self.over.is_none() {
-            self.fail("a signal is not obeyed");
+        let now = net.clock.now;
+        match self.asked {
+            None => {
+                self.asked = Some(now);
+                self.session.fail(now, &Outcome::here(Status::Incomplete, "ended by a signal"));
+                self.settle(net);
+                net.clock.after(OBEDIENCE, Event::Signal(self.which));
+            }
+            Some(at) if now - at >= OBEDIENCE => self.fail("a signal is not obeyed"),
+            Some(_) => {}
         }
     }
 

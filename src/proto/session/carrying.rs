@@ -49,7 +49,7 @@ impl Session {
     /// The input cannot be read; why, for the user.
     pub fn input_failed(&mut self, now: Instant, why: &str) {
         // what nobody wants any more may fail
-        if self.is_going(Way::Out) {
+        if self.is_going(Way::Out) && self.unsaid.is_none() {
             self.fail_stream(now, Way::Out, Outcome::here(Status::Input, why));
         }
         self.step(now);
@@ -100,6 +100,7 @@ impl Session {
     /// Everything that follows from an event, in an order that never gives a leg to a doomed connection.
     pub(super) fn step(&mut self, now: Instant) {
         self.stepped = now;
+        self.say_unsaid(now);
         self.finish_streams(now);
         if !self.is_over() {
             self.give_up_peer(now);
@@ -114,6 +115,7 @@ impl Session {
                 self.actions.push_back(Action::CloseOutput);
             }
             self.acknowledge(now);
+            self.watch_progress(now);
         }
         let events = self.ownership.take_events();
         if !self.told_over {
@@ -129,9 +131,11 @@ impl Session {
         if let Ownership::Host(host) = &mut self.ownership
             && host.forgets(now, view)
         {
-            self.receiving.iter_mut().for_each(|receiving| receiving.forget());
+            self.undo();
         }
-        if let Some(outcome) = self.ownership.given_up(now, view) {
+        if let Some(outcome) = self.ownership.given_up(now, view)
+            && !self.end_unsaid(now)
+        {
             self.stop(now, &outcome);
         }
     }

@@ -33,6 +33,8 @@ pub struct Dialler {
     /// Since when no connection achieves anything: set when the last one goes, cleared by progress.
     alone: Option<Instant>,
     reminder: Reminder,
+    /// The link whose receiver is busy with another session, and what it says: this end waits for its turn.
+    busy: Option<(usize, String)>,
     /// The bye to the receiver, where it matters that this comes to it: the session has two streams. Nobody else dials
     /// for a peer that has not heard it.
     bye: LastWord,
@@ -53,6 +55,7 @@ impl Dialler {
             progressed: ConnectionSet::EMPTY,
             alone: Some(now),
             reminder: Reminder::starting(now),
+            busy: None,
             bye: LastWord::default(),
             events: Vec::new(),
         }
@@ -106,6 +109,7 @@ impl Dialler {
             self.bye.advance(Move::Hear);
         }
         match refusal.code {
+            RefusalCode::Busy if !begun => self.wait_for_turn(now, connection, refusal),
             // a session that just ended, an attempt that a newer one replaced, a hello damaged on its way: try again
             RefusalCode::Finished if !begun => self.failed(now, connection, &DialError::Refused),
             RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
@@ -119,6 +123,18 @@ impl Dialler {
                     begun,
                 });
             }
+        }
+    }
+
+    /// The receiver is with another session: its end is waited for. The user hears of it once.
+    fn wait_for_turn(&mut self, now: Instant, connection: usize, refusal: &Refusal) {
+        let Some(State::Dialling(link)) = self.state(connection) else { return };
+        self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
+        if self.busy.replace((link, refusal.sentence.clone())).is_none() {
+            let ends = self.alone.and_then(|at| self.patience.unwrap_or(PATIENCE_BEFORE).ends(at));
+            let left = self.reminder.tell(now, ends);
+            self.reminder.stop();
+            self.events.push(Event::ReceiverBusy { link, left });
         }
     }
 
@@ -169,7 +185,7 @@ impl Dialler {
     /// The connection works: in both directions, up to the receiver's core.
     pub fn works(&mut self, connection: usize, begun: bool) {
         self.progressed.insert(connection);
-        self.alone = None;
+        (self.alone, self.busy) = (None, None);
         if self.reminder.over() {
             self.events.push(Event::WorksAgain { begun });
         }
@@ -183,6 +199,16 @@ impl Dialler {
     /// How many connections there may be.
     pub fn connections(&self) -> usize {
         self.links.len()
+    }
+
+    /// Whether an attempt is under way.
+    pub fn is_dialling(&self) -> bool {
+        (0..self.links.len()).any(|connection| matches!(self.links.state(connection), State::Dialling(_)))
+    }
+
+    /// How long to wait with no working connection, if the user says so.
+    pub fn patience(&self) -> Option<Patience> {
+        self.patience
     }
 
     /// What is wrong with a link; empty if nothing is.
@@ -241,6 +267,12 @@ impl Dialler {
             return Some(without_verdict(view, Status::Incomplete, why));
         }
         let waited = self.alone.map_or(0, |at| now.saturating_duration_since(at).as_secs());
+        if let Some((link, sentence)) = self.busy.as_ref().filter(|_| !view.begun)
+            && self.patience_ends(view).is_some_and(is_past)
+        {
+            let why = format!("{}: refused: {sentence}, for {waited} s", self.names[*link]);
+            return Some(Outcome::here(Status::Refused, why));
+        }
         let why = || format!("no connection for {waited} s: {}", self.troubles());
         self.patience_ends(view)
             .is_some_and(is_past)

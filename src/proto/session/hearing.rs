@@ -80,8 +80,12 @@ impl Session {
                 Ok(())
             }
         };
-        if let Err(breach) = heard {
-            self.give_up(now, connection, LossReason::Breach(breach));
+        match heard {
+            Ok(()) => {
+                self.ownership.spoke(connection);
+                self.stalls.lively = true;
+            }
+            Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),
         }
         self.step(now);
     }
@@ -97,6 +101,9 @@ impl Session {
             Frame::Verdict(verdict) if is_up => self.hear_verdict(now, connection, verdict),
             Frame::Ack(ack) if is_up && !is_done => {
                 let moved = sending.acked(now, connection, &ack)?;
+                if ack.blocked_ms > 0 {
+                    self.stalls.excuse(now);
+                }
                 if moved {
                     self.works(connection);
                 }

@@ -5,7 +5,7 @@
 
 use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, Payload};
+use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload};
 use super::super::outcome::{Outcome, Status};
 use super::super::sched::{LegSize, Meter};
 use super::super::sender::Sender;
@@ -63,6 +63,8 @@ pub struct Outbound {
     /// Legs and stream are checked by CRC-32.
     checked: bool,
     blocked_at_peer: Duration,
+    /// Bytes acknowledged so far, in whatever order.
+    received: u64,
 }
 
 impl Outbound {
@@ -80,6 +82,7 @@ impl Outbound {
             held_back: false,
             checked,
             blocked_at_peer: Duration::ZERO,
+            received: 0,
         }
     }
 
@@ -102,6 +105,10 @@ impl Outbound {
         welcome: &Welcome,
         begun: bool,
     ) -> Result<(), Unusable> {
+        // every receiver has memory for more, and each leg costs both ends its bookkeeping
+        if (welcome.leg_max as usize) < LEG_FIRST {
+            return Err(Unusable::Breach(Breach::LegsTooSmall(welcome.leg_max)));
+        }
         let is_other = |instance: Id| instance != welcome.instance;
         if !begun && self.attached().is_empty() && self.instance.is_some_and(is_other) {
             // nothing was received and no connection is left: any receiver will do, with a window of its own
@@ -125,6 +132,14 @@ impl Outbound {
     /// See [`Session::take_freed`](super::Session::take_freed).
     pub(super) fn take_freed(&mut self) -> Vec<Payload> {
         self.sender.take_freed()
+    }
+
+    /// The receiver that was met is forgotten: it has received nothing, and no connection leads to it.
+    pub fn forget(&mut self) {
+        if self.attached().is_empty() && !self.sender.has_received() {
+            (self.instance, self.checked) = (None, false);
+            self.sender.start_again();
+        }
     }
 
     /// A connection is gone. How many legs it takes with it, to be sent again.
@@ -233,6 +248,7 @@ impl Outbound {
             self.taken.add(now, after - before);
         }
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
+        self.received += acked.bytes;
         if acked.bytes > 0 {
             self.meter.add(now, acked.bytes);
             if let Some(rate) = self.meter.rate(now) {
@@ -282,6 +298,11 @@ impl Outbound {
     /// The receiving process, once it is known.
     pub fn instance(&self) -> Option<Id> {
         self.instance
+    }
+
+    /// Bytes acknowledged so far, in whatever order.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// What a connection was given.

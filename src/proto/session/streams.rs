@@ -13,10 +13,16 @@ use super::super::wire::{Abort, Frame, Verdict};
 use super::last_word::LastWord;
 use super::ownership::Ownership;
 use super::stage::{Move, Stage};
-use super::{Action, Farewell, Session};
+use super::{Action, Farewell, Outbound, Session};
 use std::time::Instant;
 
 impl Session {
+    /// Never sends overtaken legs again: for the simulator, which shows that this would be noticed.
+    #[doc(hidden)]
+    pub fn forgo_rescue(&mut self) {
+        self.sending.iter_mut().for_each(Outbound::forgo_rescue);
+    }
+
     /// How a stream was judged, if it was.
     pub fn outcome(&self, way: Way) -> Option<&Outcome> {
         self.stages[way as usize].as_ref().and_then(Stage::outcome)
@@ -152,8 +158,15 @@ impl Session {
     // ---- failures -------------------------------------------------------------------------------------
 
     /// A stream fails in another way than by a verdict, or is no use without the other: the session ends, and the peer
-    /// is told why.
+    /// is told why, if need be a little later.
     pub(super) fn fail_stream(&mut self, now: Instant, way: Way, outcome: Outcome) {
+        if !self.defers(now, Some(way), &outcome) {
+            self.break_stream(now, way, outcome);
+        }
+    }
+
+    /// The same at once.
+    pub(super) fn break_stream(&mut self, now: Instant, way: Way, outcome: Outcome) {
         self.abort(now, &outcome);
         self.advance(way, Move::Fail(outcome.clone()));
         self.end_both(&Outcome::here(Status::Incomplete, outcome.sentence));
@@ -184,7 +197,7 @@ impl Session {
     }
 
     /// Connections that carry a stream, either way.
-    fn carrying(&self) -> ConnectionSet {
+    pub(super) fn carrying(&self) -> ConnectionSet {
         let sending = self.sending.as_ref().map(|sending| sending.attached()).unwrap_or_default();
         sending | self.acknowledging.open_connections()
     }
