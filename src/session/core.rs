@@ -2,7 +2,7 @@
 
 use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
 use super::orders::{Core, Hunger};
-use crate::proto::leg::CONNECTIONS_MAX;
+use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 use crate::proto::links::LossReason;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::sender::Progress;
@@ -12,14 +12,21 @@ use crate::proto::way::Way;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Memory the input may fill before any receiver was met: legs cut then are small, because nothing is known.
-pub const BEFORE_MEETING: u64 = 2 << 20;
+/// Memory the input may fill before any receiver was met: two pieces, one that waits and one that is read.
+pub const BEFORE_MEETING: u64 = 2 * LEG_MAX as u64;
 
-/// How long after that the input reads ahead only as far as the size of legs suits: a buffer full of small
-/// legs would be sent as such, at a multiple of the work.
-const SETTLING: Duration = Duration::from_secs(2);
+/// What the input should read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appetite {
+    /// Bytes that go at once: what a connection waits for, or else all of `most`.
+    pub enough: usize,
+    /// Bytes of a piece, at most; ≥ `enough`, and never 0.
+    pub most: usize,
+    /// Memory that all pieces may fill by now, in bytes.
+    pub memory: u64,
+}
 
 /// What decides, and what is counted.
 pub struct SessionCore {
@@ -97,15 +104,12 @@ impl SessionCore {
         self.brought[place] = Some(sequence);
     }
 
-    /// Bytes that the next leg of the input should have, and how much memory it may fill by now.
-    pub fn appetite(&self) -> (usize, u64) {
-        let Some(sending) = self.session.sending() else { return (1, 0) };
-        let size = sending.leg_size();
-        let Some(met) = self.met else { return (size, self.buffer.min(BEFORE_MEETING)) };
-        let Progress { sent, delivered, .. } = sending.sender().progress();
-        let suits = (64 * size as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
-        let settled = met.elapsed() >= SETTLING;
-        (size, if settled { self.buffer } else { suits.min(self.buffer) })
+    /// What the input should read now.
+    pub fn appetite(&self) -> Appetite {
+        let (enough, most, hungry) = self.session.appetite();
+        let most = most.max(1);
+        let memory = if self.met.is_some() { self.buffer } else { self.buffer.min(BEFORE_MEETING) };
+        Appetite { enough: if hungry { enough.min(most) } else { most }, most, memory }
     }
 
     /// How a stream was judged, if it was.

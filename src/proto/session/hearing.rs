@@ -89,6 +89,8 @@ impl Session {
             Frame::Verdict(verdict) if is_up => self.hear_verdict(now, connection, verdict),
             Frame::Ack(ack) if is_up && !is_done => {
                 let moved = sending.acked(now, connection, &ack)?;
+                let answered = sending.sender().answered(connection);
+                answered.into_iter().for_each(|sent| self.note_answer(now, connection, sent, false));
                 if moved {
                     self.works(connection);
                 }
@@ -113,6 +115,7 @@ impl Session {
         if let Some(sending) = &mut self.sending {
             sending.round_trip(connection, answer.rtt);
         }
+        self.note_answer(now, connection, answer.asked, false);
         self.works(connection);
         if answer.heard_bye {
             self.heard_bye();
