@@ -96,6 +96,11 @@ impl LegSize {
         self.size
     }
 
+    /// The agreed maximum, in bytes.
+    pub fn most(&self) -> usize {
+        self.max
+    }
+
     /// Follows a total of `rate` bytes per second over so many `busy` connections.
     pub fn follow(&mut self, now: Instant, rate: f64, busy: usize) {
         let target = rate * LEG_TIME / busy.max(1) as f64;

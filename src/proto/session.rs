@@ -12,13 +12,13 @@
 //! ```
 //!
 //! Here are connections that come and go, and the answers. In files of their own: `hearing`, what comes on a
-//! connection; `carrying`, what the input and the output tell and what follows from every event; `streams`, how
+//! connection; `watch`, whether connections live; `carrying`, what the input and the output tell and what follows from every event; `streams`, how
 //! streams end and what that means to each other; `terms`, what the owner gives and gets.
 
 use super::acknowledging::Acknowledging;
 use super::hello::{Features, Hello, Refusal, Welcome};
-use super::leg::{CONNECTIONS_MAX, Payload};
-use super::life::{Leniency, Silence};
+use super::leg::{CONNECTIONS_MAX, LINKS_MAX, Payload};
+use super::life::{Answers, Leniency};
 use super::links::{DialError, LossReason};
 use super::mailbox::{Item, Mailbox};
 use super::outcome::{Outcome, Status};
@@ -52,6 +52,7 @@ mod streams;
 mod terms;
 mod unsaid;
 mod view;
+mod watch;
 mod yielding;
 
 pub use inbound::{Brought, Inbound};
@@ -79,6 +80,10 @@ pub struct Session {
     /// Of connections that are up, where a stream goes out.
     pulses: [Option<Pulse>; CONNECTIONS_MAX],
     pings: u64,
+    /// By link.
+    answers: [Answers; LINKS_MAX],
+    /// Since when something of the stream that goes out has been under way; None while that rests.
+    busy: Option<Instant>,
     leniency: Leniency,
     /// By connection: the head when the far end was asked; no welcome to it may want less.
     known: [u64; CONNECTIONS_MAX],
@@ -146,6 +151,8 @@ impl Session {
             told_over: false,
             pulses: [None; CONNECTIONS_MAX],
             pings: 0,
+            answers: Default::default(),
+            busy: Some(now),
             leniency: Leniency::default(),
             known: [0; CONNECTIONS_MAX],
             losses: Losses::default(),
@@ -234,8 +241,9 @@ impl Session {
         match sending.attach(connection, link, known, welcome, view.begun) {
             Ok(()) => {
                 sending.round_trip(connection, rtt);
-                self.leniency.up(now, connection, link);
+                self.leniency.up(now, connection, link, rtt);
                 self.pulses[connection] = Some(Pulse::new(now));
+                self.note_answer(now, connection, now.checked_sub(rtt).unwrap_or(now), true);
                 self.dialled(now, connection, link, welcome, rtt);
             }
             Err(why) => self.unusable(now, connection, why),
@@ -302,25 +310,6 @@ impl Session {
     /// The connection has ended.
     pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason) {
         self.forget(now, connection, why);
-        self.step(now);
-    }
-
-    /// The connection has nothing to read now, and has shown no life for so long; to be told every second or so for
-    /// every connection, as what comes in is no proof that anything gets out.
-    pub fn quiet(&mut self, now: Instant, connection: usize, silence: Silence) {
-        if let Some((sending, pulse)) = self.sending.as_ref().zip(self.pulses[connection])
-            && let Some(link) = sending.link_of(connection)
-            && !self.is_done(Way::Out)
-        {
-            let rtt = sending.sender().pace(connection).and_then(|pace| pace.rtt()).unwrap_or_default();
-            let asked = pulse.unanswered(now);
-            if silence.is_death(asked, rtt, self.leniency.of(link)) {
-                self.give_up(now, connection, LossReason::Silent);
-                // it was silent for longer than since now
-                let since = now.checked_sub(silence.lasts(asked)).unwrap_or(now);
-                self.leniency.lost(now, connection, link, Some(since));
-            }
-        }
         self.step(now);
     }
 
@@ -404,12 +393,11 @@ impl Session {
         let legs = legs.and_then(|sending| sending.sender().deadline(now));
         let word = self.receiving.as_ref().and_then(|receiving| receiving.last_word.until());
         let acks = self.acknowledging.deadline().filter(|_| !self.is_done(Way::In));
-        let pings = self.pulses.iter().flatten().map(Pulse::due).filter(|_| !self.is_done(Way::Out));
+        let watch = self.watch_deadline();
         let others = self.ownership.deadlines(now, self.view());
-        let times = [legs, word, self.unsaid_until()]
+        let times = [legs, word, watch, self.unsaid_until()]
             .into_iter()
             .flatten()
-            .chain(pings)
             .chain(others)
             .filter(|at| *at > now);
         times.chain(acks).min()
@@ -477,9 +465,13 @@ impl Session {
         self.again
     }
 
-    /// Bytes that the next leg should have, and whether a connection waits for one that is not there.
-    pub fn appetite(&self) -> (usize, bool) {
-        self.sending.as_ref().map_or((0, false), |sending| (sending.leg_size(), sending.is_hungry()))
+    /// Bytes that the input should give at once: enough for a connection that waits for them, and at most; and whether
+    /// one waits.
+    pub fn appetite(&self) -> (usize, usize, bool) {
+        self.sending.as_ref().map_or((0, 0, false), |sending| {
+            let (enough, most) = sending.appetite();
+            (enough, most, sending.is_hungry())
+        })
     }
 
     /// What the streams say about the session.

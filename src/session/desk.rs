@@ -46,6 +46,8 @@ struct Slot<L> {
     epoch: u64,
     order: Option<Order>,
     leaving: bool,
+    /// Its signs of life are to be told.
+    look: bool,
     /// It has a connection, whose last words may still be on their way.
     open: bool,
 }
@@ -100,7 +102,7 @@ pub struct Desk<C, L> {
 impl<C: Core, L: Line<C>> Desk<C, L> {
     /// A desk at which nothing has happened yet.
     pub fn new(core: C, audience: Box<dyn Audience>) -> Self {
-        let slot = || Slot { line: None, epoch: 0, order: None, leaving: false, open: false };
+        let slot = || Slot { line: None, epoch: 0, order: None, leaving: false, look: false, open: false };
         let state = State {
             core,
             slots: std::array::from_fn(|_| slot()),
@@ -259,11 +261,12 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
 
     /// How a connection stands.
     pub fn standing(&self, ticket: Ticket) -> Standing {
-        let state = self.lock();
+        let mut state = self.lock();
         match () {
             () if !state.is_current(ticket) => Standing::Over,
             () if state.over => Standing::Finishing,
             () if state.slots[ticket.place].leaving => Standing::Leaving,
+            () if std::mem::take(&mut state.slots[ticket.place].look) => Standing::Examined,
             () => Standing::Wanted,
         }
     }
@@ -419,8 +422,10 @@ impl<C: Core, L> State<C, L> {
         }
         let mail = self.core.take_posted();
         for place in (0..CONNECTIONS_MAX).filter(|place| wake.contains(*place) || mail.contains(*place)) {
-            let line = self.slots[place].line.clone().filter(|_| Some(place) != own);
-            todo.lines.extend(line.map(|line| (line, wake.contains(place))));
+            // the thread that owns it may be about to sleep, and is to look at how it stands
+            let wakes = wake.contains(place);
+            let line = self.slots[place].line.clone().filter(|_| wakes || Some(place) != own);
+            todo.lines.extend(line.map(|line| (line, wakes)));
         }
         let something = self.output.close || !self.output.legs.is_empty() || self.over;
         todo.output = something && std::mem::take(&mut self.output.asleep);
@@ -446,6 +451,10 @@ impl<C: Core, L> State<C, L> {
             Action::Drop(connection, _why) => {
                 let slot = &mut self.slots[connection];
                 (slot.epoch, slot.leaving) = (slot.epoch + 1, false);
+                wake.insert(connection);
+            }
+            Action::Look(connection) => {
+                self.slots[connection].look = true;
                 wake.insert(connection);
             }
             Action::Leave(connection) => {

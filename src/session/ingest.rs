@@ -1,13 +1,14 @@
-//! The sending side's first step: reads the input and cuts it into legs.
+//! The sending side's first step: reads the input in pieces, which the core cuts into legs when connections take them.
 //!
-//! One thread waits for the input. Memory bounds how far it reads ahead. A leg goes when it is full or when the input
-//! pauses; in charmode at once, unless others are on their way: then whatever is read within a millisecond of the one
+//! One thread waits for the input. Memory bounds how far it reads ahead. A piece goes when it is full, when it is enough
+//! for a connection that has nothing, or when the input pauses; in charmode at once, unless others are on their way: then whatever is read within a millisecond of the one
 //! before joins one leg, so that a flood of single bytes is not one leg each.
 //!
 //! A source that never waits (a tunnel's) is read by whoever has news of it, as long as nothing is to be waited for:
 //! then a byte crosses no other thread. Whoever reads holds the lease; who does not get it wakes the thread.
 
 use super::connection::SessionDesk;
+use super::core::Appetite;
 use super::meters::{InputWait, InputWaits};
 use super::orders::Hunger;
 use super::pool::{Buffer, Pool};
@@ -246,7 +247,8 @@ impl Ingest {
             }
             self.await_hunger()?;
         }
-        let size = self.desk.peek(|core| core.leg_size()).min(room);
+        let Appetite { enough, .. } = self.desk.peek(|core| core.appetite());
+        let size = enough.min(room);
         if let Some(buffer) = self.pool.try_take(size) {
             self.waits.set(InputWait::Source);
             return Ok(Some(buffer));
@@ -276,7 +278,7 @@ impl Ingest {
     fn fill(&mut self, cutting: &mut Cutting, cut_at: Option<Instant>, waits: bool) -> Result<Filled, End> {
         while cutting.filled < cutting.buffer.size() {
             if cutting.filled > 0 {
-                match self.expects_more(cut_at, waits)? {
+                match self.expects_more(cutting.filled, cut_at, waits)? {
                     Some(true) => {}
                     Some(false) => return Ok(Filled::Whole),
                     None => return Ok(Filled::Waits),
@@ -292,9 +294,12 @@ impl Ingest {
         Ok(Filled::Whole)
     }
 
-    /// With something read already: whether more should be read before it goes. None: that is to be waited for.
-    fn expects_more(&self, cut_at: Option<Instant>, waits: bool) -> Result<Option<bool>, End> {
+    /// With so much read already: whether more should be read before it goes. None: that is to be waited for.
+    fn expects_more(&self, filled: usize, cut_at: Option<Instant>, waits: bool) -> Result<Option<bool>, End> {
         if !self.charmode {
+            if self.desk.peek(|core| core.appetite()).enough <= filled {
+                return Ok(Some(false));
+            }
             return Ok(Some(self.source.wait(None, Some(PAUSE))? == Waited::Input));
         }
         loop {

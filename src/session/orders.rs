@@ -90,6 +90,8 @@ pub enum Order {
 pub enum Standing {
     /// It is wanted.
     Wanted,
+    /// It is wanted, and its signs of life are to be told when there is nothing to read.
+    Examined,
     /// It is to be closed in order: it has nothing on the way.
     Leaving,
     /// The session is over: write what there is, then close in order.

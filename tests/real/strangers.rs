@@ -2,7 +2,7 @@
 
 use super::MIB;
 use crate::util::{
-    DEADLINE, MILLIPEDE, Process, Rx, assert_complete, carry, connect, eventually, feed, pattern, tx,
+    MILLIPEDE, Process, Rx, assert_complete, carry, connect, feed, pattern, tx,
 };
 use millipede::proto::hello::{
     Direction, Features, HELLO_MAX, Hello, Id, Refusal, RefusalCode, Reply, VERSION,

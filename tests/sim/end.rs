@@ -158,15 +158,8 @@ impl End {
         let now = net.clock.now;
         for connection in 0..self.lines.len() {
             let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { continue };
-            let silence = Silence {
-                peer: now - line.heard_at,
-                kernel: now - net.conns[line.conn].kernel_at(self.which),
-            };
-            if self.over.is_some() {
-            } else if silence.peer >= REAP && self.session.receiving().is_some() {
+            if self.over.is_none() && now - line.heard_at >= REAP && self.session.receiving().is_some() {
                 self.lose(net, connection, &LossReason::Silent);
-            } else {
-                self.session.quiet(now, connection, silence);
             }
             self.settle(net);
         }
@@ -352,6 +345,11 @@ impl End {
                     net.close(line.conn, self.which);
                 }
                 self.session.lost(now, connection, &LossReason::Left);
+            }
+            Action::Look(connection) => {
+                let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { return };
+                let kernel = now - net.conns[line.conn].kernel_at(self.which);
+                self.session.quiet(now, connection, Silence { peer: now - line.heard_at, kernel });
             }
             Action::Deliver(leg) => {
                 self.sink.iter_mut().for_each(|sink| sink.give(&mut net.clock, leg.clone()));

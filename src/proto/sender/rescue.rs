@@ -23,7 +23,8 @@
 
 use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
 use super::super::set::ConnectionSet;
-use super::{Connection, Flight, Held, Sender};
+use super::held::{Flight, Held};
+use super::{Connection, Sender};
 use std::time::{Duration, Instant};
 
 /// A further copy of a late leg waits this long for a connection on another link: what is slow or broken is
@@ -92,7 +93,7 @@ impl Sender {
             // late already: some connection may become the right one for it by the mere passing of time
             copies = Some(copies.map_or(now + OTHER_LINK_FIRST, |at| at.min(now + OTHER_LINK_FIRST)));
         }
-        let copies = copies.filter(|_| self.rescues && self.next_fresh().is_none());
+        let copies = copies.filter(|_| self.rescues && !self.has_fresh());
         self.late_head().into_iter().chain(copies).filter(|at| *at > now).min()
     }
 
@@ -161,7 +162,7 @@ impl Sender {
 
     /// Whether nothing more can be sent or even read, and the output has nothing, because the head is missing.
     fn is_starving(&self) -> bool {
-        let full = self.held_bytes >= self.memory / 8 * 7;
+        let full = self.uncut.memory() >= self.memory / 8 * 7;
         (self.is_shut() || full) && self.held.front().is_some_and(|head| head.offset <= self.delivered)
     }
 

@@ -109,6 +109,7 @@ impl Session {
             self.dial(now);
             self.send(now);
             self.ping(now);
+            self.look(now);
             let view = self.view();
             self.ownership.remind(now, view);
             if self.receiving.as_mut().is_some_and(|receiving| receiving.closes_output()) {
@@ -172,22 +173,6 @@ impl Session {
         }
         if let Some((fin, connections)) = sending.take_fin() {
             connections.iter().for_each(|connection| self.post(now, connection, Frame::Fin(fin)));
-        }
-    }
-
-    /// A ping on every connection where one is due.
-    fn ping(&mut self, now: Instant) {
-        if self.is_done(Way::Out) {
-            return;
-        }
-        for connection in 0..self.pulses.len() {
-            let Some(pulse) = self.pulses[connection].as_mut().filter(|pulse| pulse.due() <= now) else {
-                continue;
-            };
-            if pulse.ask(now, self.pings + 1) {
-                self.pings += 1;
-                self.post(now, connection, Frame::Ping { token: self.pings });
-            }
         }
     }
 

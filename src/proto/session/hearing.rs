@@ -104,6 +104,8 @@ impl Session {
                 if ack.blocked_ms > 0 {
                     self.stalls.excuse(now);
                 }
+                let answered = sending.sender().answered(connection);
+                answered.into_iter().for_each(|sent| self.note_answer(now, connection, sent, false));
                 if moved {
                     self.works(connection);
                 }
@@ -128,6 +130,7 @@ impl Session {
         if let Some(sending) = &mut self.sending {
             sending.round_trip(connection, answer.rtt);
         }
+        self.note_answer(now, connection, answer.asked, false);
         self.works(connection);
         if answer.heard_bye {
             self.heard_bye();

@@ -5,10 +5,10 @@
 
 use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload};
+use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_max};
 use super::super::outcome::{Outcome, Status};
 use super::super::sched::{LegSize, Meter};
-use super::super::sender::Sender;
+use super::super::sender::{SMALL, Sender};
 use super::super::set::ConnectionSet;
 use super::super::wire::{Ack, Fin, Verdict};
 use std::time::{Duration, Instant};
@@ -54,6 +54,9 @@ pub struct Outbound {
     pub(super) ready: Vec<usize>,
     /// The receiving process, once it is known.
     instance: Option<Id>,
+    /// What the input reads before that goes to connections that have nothing: it follows the rate of the whole stream.
+    haste: LegSize,
+    /// What legs are cut to: it follows the rate of the connections while they carry something.
     leg_size: LegSize,
     /// What the receiver has received, and what its output has taken.
     meter: Meter,
@@ -70,13 +73,17 @@ pub struct Outbound {
 impl Outbound {
     /// A stream of which nothing is known yet, with this much memory for legs.
     pub fn new(buffer: u64, checked: bool) -> Self {
+        let mut leg_size = LegSize::new();
+        // not more than the receiver will agree to, whoever it is
+        leg_size.agree(leg_max(buffer, u64::MAX));
         Outbound {
             sender: Sender::new(CONNECTIONS_MAX, buffer),
             carriers: [None; CONNECTIONS_MAX],
             given: [Given::default(); CONNECTIONS_MAX],
             ready: Vec::new(),
             instance: None,
-            leg_size: LegSize::new(),
+            haste: leg_size.clone(),
+            leg_size,
             meter: Meter::default(),
             taken: Meter::default(),
             held_back: false,
@@ -123,6 +130,7 @@ impl Outbound {
             Ok(false) => return Err(Unusable::LegGone(welcome.next)),
             Err(breach) => return Err(Unusable::Breach(breach)),
         }
+        self.haste.agree(welcome.leg_max as usize);
         self.leg_size.agree(welcome.leg_max as usize);
         self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
         self.given[connection] = Given::default();
@@ -252,10 +260,22 @@ impl Outbound {
         if acked.bytes > 0 {
             self.meter.add(now, acked.bytes);
             if let Some(rate) = self.meter.rate(now) {
-                self.leg_size.follow(now, rate, self.sender.busy());
+                self.haste.follow(now, rate, self.sender.busy());
+            }
+            if let Some(rate) = self.rate_carrying(connection) {
+                self.leg_size.follow(now, rate, 1);
             }
         }
         Ok(acked.moved)
+    }
+
+    /// The rate of a connection while it carries something, in bytes per second: of those that do, and of this one, the
+    /// mean. A time in which none did, because they had to be found dead, says nothing about what they will carry.
+    fn rate_carrying(&self, connection: usize) -> Option<f64> {
+        let carries = |other: &usize| *other == connection || !self.sender.is_idle(*other);
+        let rates = self.attached().iter().filter(carries).filter_map(|one| self.sender.pace(one)?.rate());
+        let (sum, count) = rates.fold((0.0, 0), |(sum, count), rate| (sum + rate, count + 1));
+        (count > 0).then(|| sum / f64::from(count))
     }
 
     /// A complaint about a damaged leg. False if that leg has now failed too often.
@@ -315,9 +335,31 @@ impl Outbound {
         self.checked
     }
 
-    /// Bytes that the next leg should have.
+    /// Bytes that the input should give at once: so many are enough while a connection waits for them, and never more
+    /// than the second number.
+    pub fn appetite(&self) -> (usize, usize) {
+        (self.haste.get(), self.haste.most())
+    }
+
+    /// Bytes that the next leg has, at most.
     pub fn leg_size(&self) -> usize {
         self.leg_size.get()
+    }
+
+    /// The time in which a link should bring what its connections were given; None while nothing is known of their pace.
+    pub fn drain_time(&self, link: usize) -> Option<Duration> {
+        let mates = || self.attached().iter().filter(|mate| self.link_of(*mate) == Some(link));
+        let bytes: u64 = mates().map(|mate| self.sender.bytes_in_flight(mate)).sum();
+        if bytes <= SMALL {
+            return Some(Duration::ZERO);
+        }
+        let rate: f64 = mates().filter_map(|mate| self.sender.pace(mate)?.rate()).sum();
+        (rate > 0.0).then(|| Duration::from_secs_f64((bytes as f64 / rate).min(3600.0)))
+    }
+
+    /// Whether nothing of the stream is on its way, and it has not ended.
+    pub fn is_resting(&self) -> bool {
+        self.sender.is_empty() && !self.sender.has_ended()
     }
 
     /// Whether a connection waits for input that is not there.

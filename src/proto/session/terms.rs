@@ -64,6 +64,8 @@ pub enum Action {
     Drop(usize, LossReason),
     /// Close the connection in order, because it has nothing on the way, and tell that it is lost as left.
     Leave(usize),
+    /// Tell `quiet` as soon as the connection has nothing to read.
+    Look(usize),
     /// Give a leg to the output; tell `delivered` when it has been taken.
     Deliver(Leg),
     /// Everything was delivered: close the output and tell `output_closed`.

@@ -26,10 +26,6 @@ use std::time::{Duration, Instant};
 /// The token of the thread's one connection.
 const SOCKET: Token = Token(0);
 
-/// How often a connection's signs of life are told, and how often while there are none.
-const QUIET_AFTER: Duration = Duration::from_secs(1);
-const QUIET_AGAIN: Duration = Duration::from_millis(500);
-
 /// What the connections of a session share.
 #[derive(Clone)]
 pub struct Shared {
@@ -160,7 +156,8 @@ struct Serving<'a> {
     heard: Instant,
     /// When the peer's kernel was last seen to take bytes, and how many it had taken.
     moved: (Instant, u64),
-    quiet_at: Instant,
+    /// The core wants to know of its signs of life.
+    examined: bool,
     /// The session is over: until then the connection may take to close.
     finishing: Option<Instant>,
     /// While finishing: the peer has closed in order.
@@ -179,6 +176,7 @@ impl<'a> Serving<'a> {
         channel: Arc<Channel>,
     ) -> Self {
         let now = shared.desk.now();
+        let acked = channel.info().map_or(0, |info| info.bytes_acked);
         Serving {
             shared,
             seat,
@@ -190,8 +188,8 @@ impl<'a> Serving<'a> {
             ended: false,
             due: None,
             heard: now,
-            moved: (now, 0),
-            quiet_at: now + QUIET_AFTER,
+            moved: (now, acked),
+            examined: false,
             finishing: None,
             heard_out: false,
             finished: false,
@@ -294,6 +292,7 @@ impl<'a> Serving<'a> {
         let now = desk.now();
         match desk.standing(self.ticket) {
             Standing::Wanted => {}
+            Standing::Examined => self.examined = true,
             Standing::Leaving => return Err(Ended::Lost(LossReason::Left)),
             Standing::Over => return Err(Ended::Over),
             Standing::Finishing if self.finishing.is_none() => {
@@ -360,9 +359,8 @@ impl<'a> Serving<'a> {
         if self.shared.receives && now.saturating_duration_since(self.heard) >= REAP {
             return Err(Ended::Lost(LossReason::Silent));
         }
-        if self.shared.sends && self.quiet_at <= now {
+        if std::mem::take(&mut self.examined) {
             let silence = self.silence(now);
-            self.quiet_at = now + if silence.peer < QUIET_AFTER { QUIET_AFTER } else { QUIET_AGAIN };
             let place = self.ticket.place;
             self.shared.desk.tell_as(self.ticket, |core, now| core.session.quiet(now, place, silence));
         }
@@ -396,9 +394,7 @@ impl<'a> Serving<'a> {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        let quiet = self.shared.sends.then_some(self.quiet_at);
-        let reap = self.shared.receives.then(|| self.heard + REAP);
-        quiet.into_iter().chain(reap).min()
+        self.shared.receives.then(|| self.heard + REAP)
     }
 
     fn wait(&mut self, events: &mut Events, until: Option<Instant>) -> Result<(), Ended> {

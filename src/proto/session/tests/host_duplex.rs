@@ -271,12 +271,16 @@ fn a_silent_connection_is_given_up_here_too_and_a_false_death_gives_its_link_mor
     rig.lent(1, 1, 0, 0);
     rig.input(1);
     let silence = |seconds| Silence { peer: secs(seconds), kernel: secs(seconds) };
+    rig.later(secs(7));
     rig.does(|s, now| s.quiet(now, 1, silence(4)));
     assert_eq!(rig.drops, [(1, LossReason::Silent)]);
-    rig.lent(1, 2, 0, 0);
-    rig.does(|s, now| s.quiet(now, 1, silence(4)));
-    assert_eq!(rig.drops.len(), 1, "it may be silent for twice as long now");
-    rig.does(|s, now| s.quiet(now, 1, silence(7)));
+    rig.comes(1, 2, 0);
+    rig.does(|s, now| s.welcomed(now, 1, &welcome(DIALLER, 0), secs(2)));
+    rig.later(secs(1));
+    rig.later(secs(18));
+    rig.does(|s, now| s.quiet(now, 1, silence(17)));
+    assert_eq!(rig.drops.len(), 1, "it may be silent for twice as long now, and the path is slow");
+    rig.does(|s, now| s.quiet(now, 1, silence(18)));
     assert_eq!(rig.drops.len(), 2);
 }
 

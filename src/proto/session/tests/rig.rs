@@ -204,6 +204,7 @@ impl Rig {
                 self.dials.push(Dialled { connection, link, attempt, begun, instance });
             }
             Action::Drop(connection, why) => self.drops.push((connection, why)),
+            Action::Look(_) => {}
             Action::Leave(connection) => self.leaves.push(connection),
             Action::Deliver(leg) => self.delivers.push(leg.sequence),
             Action::CloseOutput => self.closes += 1,
