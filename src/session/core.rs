@@ -14,16 +14,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Memory the input may fill before any receiver was met: legs cut then are small, because nothing is known.
+/// Memory that the input may fill before any receiver was met, in bytes. Legs cut then are small, because no rate is
+/// known yet.
 pub const BEFORE_MEETING: u64 = 2 << 20;
 
-/// How long after that the input reads ahead only as far as the size of legs suits: a buffer full of small
-/// legs would be sent as such, at a multiple of the work.
+/// For so long after the first receiver was met, the input reads ahead only in proportion to the size of legs. A buffer
+/// full of small legs would be sent as small legs, at a multiple of the work.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// What decides, and what is counted.
+/// The core, and what is counted for reports.
 pub struct SessionCore {
-    /// What decides.
+    /// Decides everything.
     pub session: Session,
     /// By [`Way`].
     pub(super) meters: [Meters; 2],
@@ -33,14 +34,14 @@ pub struct SessionCore {
     pub(super) input: InputWaits,
     /// For how long the output has been taking nothing.
     pub(super) blocked: Arc<Blocked>,
-    /// Where each link comes from or leads, as far as connections on it were seen.
+    /// The peer's address on each link on which a connection was seen.
     pub(super) addresses: BTreeMap<usize, IpAddr>,
     /// The leg that each connection brought last.
     pub(super) brought: [Option<u64>; CONNECTIONS_MAX],
     /// When the first connection was up.
     pub(super) met: Option<Instant>,
     pub(super) last_loss: Option<String>,
-    /// Links as the user typed them; none where they are the far end's.
+    /// Links as the user typed them; empty at the end that listens.
     pub(super) names: Vec<String>,
     /// As of the latest event.
     now: Instant,
@@ -113,8 +114,8 @@ impl SessionCore {
         self.session.outcome(way)
     }
 
-    /// What keeps the stream that goes out from going faster. A full buffer means that the network takes long to
-    /// confirm what is on its way, not that the input is slow.
+    /// What holds the outgoing stream back. If the buffer is full, that is the network, which takes long to confirm
+    /// legs; the input is not slow then.
     fn cause(&self) -> Cause {
         let Some(sending) = self.session.sending().filter(|_| self.met.is_some()) else {
             return Cause::Nobody;

@@ -4,8 +4,8 @@
 //! anything to write. After the last leg it closes the sink and tells that only when what was written has been taken:
 //! read from the pipe, or on the disk.
 //!
-//! A sink that never waits (a tunnel's) is written by whoever brought the next leg. Whoever writes holds the lease; who
-//! does not get it wakes the thread.
+//! A sink that never waits (a tunnel's) is written by the thread that brought the next leg. Writing needs the lease; a
+//! thread that does not get it wakes the egress thread.
 
 use super::connection::SessionDesk;
 use super::meters::Blocked;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 /// Legs that go out in one call, at most.
 const BATCH: usize = 64;
 
-/// What the writing needs.
+/// What egress is made from.
 pub struct Egress {
     /// The session.
     pub desk: Arc<SessionDesk>,
@@ -48,7 +48,7 @@ enum Turn {
 struct Writing {
     parts: Egress,
     crc: StreamCrc,
-    /// Why the sink takes no more, if somebody else than the thread saw that.
+    /// Why the sink takes no more, if another thread than egress found that out.
     failed: Option<SinkError>,
 }
 
@@ -85,12 +85,12 @@ impl Output {
         }
     }
 
-    /// There is something to do, but not here: wakes the thread.
+    /// Wakes the egress thread. For a caller that may not write.
     pub fn wake(&self) {
         self.bell.ring();
     }
 
-    /// There is something to do: does it if the sink never waits, or wakes the thread.
+    /// Writes what is there if the sink never waits; otherwise wakes the egress thread.
     pub fn write_here(&self) {
         let mut writing = match self.lease.try_lock() {
             Ok(writing) => writing,
@@ -155,7 +155,7 @@ impl Writing {
 }
 
 impl Egress {
-    /// Keeps only legs that belong where they are.
+    /// Has the sink verify each leg, and keeps those before the first that does not verify.
     fn verify(&mut self, legs: &mut Vec<Leg>) -> Result<(), SinkError> {
         for index in 0..legs.len() {
             if let Err(error) = self.sink.verify(&legs[index]) {
@@ -186,7 +186,7 @@ impl Egress {
             while let Some(leg) = legs.get(taken).filter(|leg| into >= leg.bytes().len()) {
                 (into, bytes, taken) = (into - leg.bytes().len(), bytes + leg.len(), taken + 1);
             }
-            // the memory first: the sender may send more as soon as it hears of it
+            // free the memory before telling: the sender may send more as soon as it hears of the progress
             drop(legs.drain(..taken));
             if taken > 0 {
                 self.desk.tell(|core, now| core.session.delivered(now, taken as u64, bytes));

@@ -1,4 +1,4 @@
-//! What a session says of itself when it is asked.
+//! The snapshot of a session's stream, for reports.
 
 use super::connection::{Seat, SessionDesk};
 use super::core::SessionCore;
@@ -28,7 +28,7 @@ pub fn ask_kernels(desk: &SessionDesk, snapshot: &mut Snapshot) {
     }
 }
 
-/// The phase of a stream that was judged, or was not.
+/// The phase of a stream, by how it was judged.
 fn phase(outcome: Option<&Outcome>, met: bool, closing: bool) -> Phase {
     match outcome {
         Some(Outcome { status: Status::Complete, .. }) => Phase::Over(Ok(())),
@@ -174,7 +174,7 @@ impl SessionCore {
         }
     }
 
-    /// The output's waiting is measured where it happens; all other time is the network's, or the input's.
+    /// The time that the output was blocked is measured by egress. All other time counts for the network or the input.
     fn waited_in(&mut self, now: Instant) -> Waited {
         let all: Duration = self.meters[Way::In as usize].waited(now).network;
         let output = self.blocked.total(Instant::now()).min(all);
