@@ -1,19 +1,19 @@
 //! When an acknowledgement is due on which connection, and what the sender has been told.
 //!
-//! Where a leg came it is acknowledged at once; how many legs that covers is decided by whoever writes, because only
-//! the latest acknowledgement of a connection is kept until it is written. Elsewhere it is told within
-//! [`DELAY`] and only if there is news. Where the sender may be waiting for it, it is told everywhere. And every
-//! connection tells where the receiver stands every [`UNASKED`].
+//! A leg is acknowledged at once on the connection that brought it. Only the latest acknowledgement of a connection is
+//! kept until it is written, so one may cover several legs. The other connections tell the news within [`DELAY`]. If
+//! the sender may be waiting for the news, all of them tell it at once. Without news, every connection tells where the
+//! receiver stands every [`UNASKED`].
 //!
-//! Counts legs per connection in the order they came, and never looks at their numbers: that is what the sender maps
-//! to its own send order.
+//! Legs are counted per connection in the order in which they came, whatever their sequence numbers. The sender maps
+//! the count to its own send order.
 
 use super::leg::CONNECTIONS_MAX;
 use super::set::ConnectionSet;
 use super::wire::{Ack, Edge};
 use std::time::{Duration, Instant};
 
-/// Connections that did not bring the latest leg tell of it within this.
+/// Connections that did not bring the latest leg tell the news of it within this time.
 pub const DELAY: Duration = Duration::from_millis(100);
 
 /// How often a connection says where the receiver stands although nobody asked.
@@ -51,7 +51,7 @@ pub struct Acknowledging {
     accounts: [Option<Account>; CONNECTIONS_MAX],
     /// Where an acknowledgement is due at once.
     due: ConnectionSet,
-    /// When those that have not told the latest news are to do so.
+    /// When the connections that have not told the latest news are to tell it.
     news_at: Option<Instant>,
     /// The furthest edge that any acknowledgement carried.
     told: Option<Edge>,
@@ -70,7 +70,7 @@ impl Acknowledging {
         self.due.remove(connection);
     }
 
-    /// Another session may begin: nobody was told of its window yet.
+    /// Another session may begin, whose sender was told of no window yet.
     pub fn forget_told(&mut self) {
         self.told = None;
     }
