@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 /// How many connections may wait to be accepted: more than arrive while the poll is busy.
 const BACKLOG: i32 = 128;
 
-/// Listens, non-blocking. Of a name it is the first address; which, is said if the name has several.
+/// Listens, non-blocking. Of a name the first address is used; if the name has several, a line says which it is.
 ///
 /// # Errors
 /// The name cannot be resolved, the port is taken or not allowed, or the address is not one of this host.
@@ -72,7 +72,7 @@ fn on(address: SocketAddr, alone: bool) -> io::Result<TcpListener> {
 fn cannot(place: &str, port: u16, error: &io::Error) -> Failure {
     let why = match (error.kind(), error.raw_os_error()) {
         (ErrorKind::AddrNotAvailable, Some(_)) => "not an address of this host".to_owned(),
-        // in our words already
+        // these errors have a sentence of ours already
         (ErrorKind::AddrNotAvailable | ErrorKind::NotFound, None) => error.to_string(),
         _ => reason(error),
     };
