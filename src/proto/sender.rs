@@ -392,7 +392,8 @@ impl Sender {
             self.stats.legs_again += 1;
             self.stats.bytes_again += held.len;
         }
-        // a connection of unknown pace is tried with one leg at a time, and that leg has a further copy already
+        // A further copy on a connection of unknown pace is a trial. The leg counts as expected within LATE_UNMEASURED,
+        // so that it gets no second trial meanwhile.
         let trial = (held.copies > 0).then_some(LATE_UNMEASURED);
         held.copies += 1;
         let before = held.expected.filter(|at| *at > now && !held.carriers.is_empty());
