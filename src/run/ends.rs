@@ -102,7 +102,7 @@ impl Ends {
         }
     }
 
-    /// Whether one direction is of no use without the other: a command or a tunnel serves both.
+    /// Whether one direction is of no use without the other, as with a tunnel.
     pub fn need_both(&self) -> bool {
         matches!(self.edge, Edge::Tunnel(_))
     }
