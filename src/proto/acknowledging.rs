@@ -1,9 +1,9 @@
 //! When an acknowledgement is due on which connection, and what the sender has been told.
 //!
-//! Where a leg came it is acknowledged at once; how many legs that covers is decided by whoever writes, because only
-//! the latest acknowledgement of a connection is kept until it is written. Elsewhere it is told within
-//! [`DELAY`] and only if there is news. Where the sender may be waiting for it, it is told everywhere. And every
-//! connection tells where the receiver stands every [`UNASKED`].
+//! A leg is acknowledged at once on the connection that brought it. Only the latest acknowledgement of a connection is
+//! kept until it is written, so one may cover several legs. The other connections tell the news within [`DELAY`]. If
+//! the sender may be waiting for the news, all of them tell it at once. Without news, every connection tells where the
+//! receiver stands every [`UNASKED`].
 //!
 //! Where this end sends a stream too, a small leg that leaves nothing missing may wait for [`RIDE`]: the answer to it is
 //! likely to be on its way out, and the acknowledgement goes with that instead of waking the far end by itself.
@@ -16,7 +16,7 @@ use super::set::ConnectionSet;
 use super::wire::{Ack, Edge};
 use std::time::{Duration, Instant};
 
-/// Connections that did not bring the latest leg tell of it within this.
+/// Connections that did not bring the latest leg tell the news of it within this time.
 pub const DELAY: Duration = Duration::from_millis(100);
 
 /// How long the acknowledgement of a small leg may wait for a leg that goes the other way. An answer that takes longer
@@ -81,7 +81,7 @@ impl Acknowledging {
         self.riding.remove(connection);
     }
 
-    /// Another session may begin: nobody was told of its window yet.
+    /// Another session may begin, whose sender was told of no window yet.
     pub fn forget_told(&mut self) {
         self.told = None;
     }

@@ -1,10 +1,10 @@
 //! The sender's core: which legs exist, where each one is, and which goes next.
 //!
-//! A leg is held from the moment the input gave it until the receiver has it ("received"); what happens to
-//! connections in between only changes on which of them it travels. Acknowledgements count the legs a
-//! connection has brought, and are mapped to that connection's own send order, never to sequence numbers.
-//! Which leg deserves a further copy, and on which connection, is said in `sender/rescue.rs`. Nothing here knows
-//! links, addresses, time-outs of connections or how the input is read.
+//! A leg is held from the moment the input gave it until the receiver has it ("received"). What happens to connections
+//! in between only changes which connection carries the leg. An acknowledgement counts the legs that its connection
+//! has brought. The count is mapped to the send order of that connection, never to sequence numbers.
+//! `sender/rescue.rs` says which leg gets a further copy, and on which connection. Nothing here knows links,
+//! addresses, time-outs of connections or how the input is read.
 //!
 //! ```text
 //!   push        take            ack (count, or next wanted)
@@ -40,7 +40,7 @@ pub const SMALL: u64 = 4096;
 /// One connection as the sender sees it; indexed by connection.
 #[derive(Default)]
 struct Connection {
-    /// What was given to it and not counted yet, in send order.
+    /// The legs given to the connection that the receiver has not counted yet, in send order.
     flights: VecDeque<Flight>,
     bytes_in_flight: u64,
     /// Legs counted by the receiver on this connection; `counted + flights.len()` were sent.
@@ -75,7 +75,7 @@ pub struct Sender {
     lates: BTreeSet<(Instant, u64)>,
     connections: Vec<Option<Connection>>,
     edge: Edge,
-    /// When the latest-sent of the received legs was sent: whatever is older has been overtaken.
+    /// When the latest-sent of the received legs was sent. Legs sent before that, and not received, are overtaken.
     newest_received: Option<Instant>,
     /// CRC-32 of the stream up to leg `crc_next`, where legs are checked.
     stream_crc: crc32fast::Hasher,
@@ -135,9 +135,9 @@ impl Sender {
         self.ended = true;
     }
 
-    /// A connection is up, and the receiver said what it wants next and where the window ends. The head was
-    /// `known` when the receiver was asked; what it said may be older than what other connections brought
-    /// since, but never older than the question. False if it is: those bytes exist nowhere any more.
+    /// A connection is up, and the receiver's welcome said which leg it wants next and where the window ends. `known`
+    /// is the head as it was when the hello was sent. The welcome may be older than what other connections brought
+    /// since, but it never wants a leg before `known`. False if it does: such a leg is held nowhere any more.
     ///
     /// # Errors
     /// A breach attaches nothing.
@@ -154,7 +154,8 @@ impl Sender {
         Ok(true)
     }
 
-    /// Nothing was received, and no connection is left: another receiver may have it all, in its own window.
+    /// Nothing was received, and no connection is left: another receiver may take the whole stream, in a window of its
+    /// own.
     pub fn start_again(&mut self) {
         debug_assert!(!self.has_received() && self.connections.iter().all(Option::is_none));
         (self.delivered, self.edge) = (0, Edge { bytes: 0, legs: 0 });
@@ -166,7 +167,7 @@ impl Sender {
         }
     }
 
-    /// The connection is gone; what only it carried is to be sent again. Returns how many legs that is.
+    /// The connection is gone. Legs that no other connection carries are to be sent again; how many these are.
     pub fn detach(&mut self, connection: usize) -> usize {
         let Some(carrier) = self.connections[connection].take() else { return 0 };
         let mut lost = 0;
@@ -194,7 +195,7 @@ impl Sender {
         Some(self.send(now, connection, sequence))
     }
 
-    /// The same, but only a leg that is to be sent again: for connections that are not wanted for more.
+    /// [`Sender::take`], but only for a leg that is to be sent again. For connections that get no fresh legs.
     pub fn take_again(&mut self, now: Instant, connection: usize, mates: ConnectionSet) -> Option<Leg> {
         let sequence = self.next_again(now, connection, mates).filter(|_| self.is_willing(connection))?;
         Some(self.send(now, connection, sequence))
@@ -250,8 +251,8 @@ impl Sender {
         }
     }
 
-    /// The CRC-32 of a leg that is about to leave, where legs are checked; so it is known before the leg
-    /// can be received, and legs that are dropped have been combined.
+    /// Where legs are checked: the CRC-32 of a leg that is about to leave. So it is known before the leg can be
+    /// received and dropped, and the stream's CRC-32 has every leg.
     pub fn checked(&mut self, sequence: u64, crc: u32) {
         if let Some(held) = self.get_mut(sequence) {
             held.crc = Some(crc);
@@ -262,7 +263,8 @@ impl Sender {
         }
     }
 
-    /// What the whole stream was, once it has ended and every leg has gone out at least once.
+    /// The announcement of the end: legs, bytes and CRC-32 of the whole stream. There is one once the stream has ended
+    /// and every leg has gone out at least once.
     pub fn fin(&self, checked: bool) -> Option<Fin> {
         let legs = self.fresh();
         let known = self.ended && self.is_drained() && (!checked || self.crc_next == legs);
@@ -386,7 +388,8 @@ impl Sender {
             self.stats.legs_again += 1;
             self.stats.bytes_again += held.len;
         }
-        // what a connection of unknown pace is tried with has been helped: one trial at a time is enough
+        // A further copy on a connection of unknown pace is a trial. The leg counts as expected within LATE_UNMEASURED,
+        // so that it gets no second trial meanwhile.
         let trial = (held.copies > 0).then_some(LATE_UNMEASURED);
         held.copies += 1;
         let before = held.expected.filter(|at| *at > now && !held.carriers.is_empty());

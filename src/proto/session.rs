@@ -69,7 +69,7 @@ pub struct Session {
     receiving: Option<Inbound>,
     /// By [`Way`]; None for a stream that the session does not have.
     stages: [Option<Stage>; 2],
-    /// One stream is of no use without the other.
+    /// One stream is of no use without the other: if one fails, the session ends.
     inseparable: bool,
     acknowledging: Acknowledging,
     mailboxes: [Mailbox; CONNECTIONS_MAX],
@@ -85,7 +85,7 @@ pub struct Session {
     /// Since when something of the stream that goes out has been under way; None while that rests.
     busy: Option<Instant>,
     leniency: Leniency,
-    /// By connection: the head when the far end was asked; no welcome to it may want less.
+    /// By connection: the head when the hello was sent. No welcome may want a leg before it.
     known: [u64; CONNECTIONS_MAX],
     losses: Losses,
     /// For how long the output has been taking nothing.
@@ -110,7 +110,7 @@ impl Session {
         let sending = Outbound::new(dials.hello.buffer, dials.checked);
         let receiving = receives.map(|config| {
             let mut inbound = Inbound::new(config);
-            // whoever answers will be its sender
+            // the sender is whoever answers, and its memory is not known before that
             inbound.begin(u64::MAX);
             inbound
         });
@@ -204,7 +204,7 @@ impl Session {
         if let Some(sending) = &mut self.sending {
             sending.check(hello.features.contains(Features::CHECKSUM));
             self.known[connection] = sending.sender().head();
-            // no leg may come that would say so
+            // the session may be one without legs, so the hello itself shows that the peer is there
             let begun = self.view().begun;
             self.ownership.works(connection, begun);
         }
@@ -229,7 +229,7 @@ impl Session {
 
     /// The far end welcomed a connection, this long after it was asked.
     pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
-        // a stream that is done with takes no connection, and leaves it to the other one
+        // if the outgoing stream is done with, the connection is left to the incoming one
         let link = self.ownership.awaits_welcome(connection).filter(|_| !self.is_done(Way::Out));
         // of a stream that was judged the receiver may have thrown away what it had confirmed
         let known = if self.is_going(Way::Out) { self.known[connection] } else { 0 };
@@ -319,7 +319,7 @@ impl Session {
         self.actions.push_back(Action::Drop(connection, why));
     }
 
-    /// Nothing comes on this connection any more, and nothing is written.
+    /// Forgets a connection: nothing comes on it any more, and nothing is written.
     fn forget(&mut self, now: Instant, connection: usize, why: &LossReason) {
         self.mailboxes[connection].clear();
         self.posted.remove(connection);
@@ -332,10 +332,10 @@ impl Session {
         }
     }
 
-    /// The stream that goes out has the connection no more. How many legs are to be sent again.
+    /// Takes the connection from the outgoing stream. Gives how many legs are to be sent again.
     fn detach(&mut self, now: Instant, connection: usize, why: &LossReason) -> usize {
         let said_bye = self.pulses[connection].take().is_some_and(|pulse| pulse.has_said_bye());
-        // a peer that waits for nothing more closes in order
+        // a peer that has heard the bye closes in order
         if said_bye && *why == LossReason::Closed {
             self.heard_bye();
         }

@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 /// The signals that end this process.
 const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// What asks for a report; SIGINFO is a key of the terminal where it exists.
+/// The signals that ask for a report. Where SIGINFO exists, a key of the terminal sends it.
 #[cfg(not(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd")))]
 const REPORT: &[i32] = &[SIGUSR1];
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
@@ -46,10 +46,10 @@ pub fn ending() -> Option<i32> {
 /// Set by the handlers themselves: one of [`ENDS`] has come, whether or not the thread knows of it already.
 static HEARD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Whether this process has been asked to end, be it that the signal is still on its way to the thread that
-/// acts on it. False until signals are heard. To be asked by a thread that blocks them, as all do but that one.
+/// Whether this process has been asked to end, also if the signal has not reached the thread that acts on it. False
+/// until signals are heard. Must be called by a thread that blocks signals, as all do except that one.
 pub fn is_asked_to_end() -> bool {
-    // in this order: what is no longer pending has been heard
+    // in this order, because a signal that is not pending any more was heard before
     HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst))
 }
 
@@ -58,7 +58,7 @@ fn heeded() -> Vec<i32> {
     ENDS.into_iter().filter(|signal| !ignored_at_start(*signal)).collect()
 }
 
-/// Signals are heard, and nobody acts on them yet.
+/// Signals are heard, and no thread acts on them yet.
 pub struct Heard(Signals);
 
 /// Hears signals from now on. Those that were ignored when the process started stay ignored. The calling thread, and
@@ -84,7 +84,7 @@ impl Heard {
     pub fn watch(mut self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         let (refused, ending) = (refusal::heard()?, sessions.clone());
         spawn("memory", move || {
-            // if it cannot be waited for, whoever is refused ends the process by itself
+            // without this wait, the thread that is refused memory ends the process itself
             if wait(&[Interest::read(&refused)], None).is_ok() {
                 ending.stop(&Outcome::here(Status::Incomplete, REFUSED));
             }

@@ -27,9 +27,9 @@ pub struct Appetite {
     pub most: usize,
 }
 
-/// What decides, and what is counted.
+/// The core, and what is counted for reports.
 pub struct SessionCore {
-    /// What decides.
+    /// Decides everything.
     pub session: Session,
     /// By [`Way`].
     pub(super) meters: [Meters; 2],
@@ -40,14 +40,14 @@ pub struct SessionCore {
     pub(super) input: InputWaits,
     /// For how long the output has been taking nothing.
     pub(super) blocked: Arc<Blocked>,
-    /// Where each link comes from or leads, as far as connections on it were seen.
+    /// The peer's address on each link on which a connection was seen.
     pub(super) addresses: BTreeMap<usize, IpAddr>,
     /// The leg that each connection brought last.
     pub(super) brought: [Option<u64>; CONNECTIONS_MAX],
     /// When the first connection was up.
     pub(super) met: Option<Instant>,
     pub(super) last_loss: Option<String>,
-    /// Links as the user typed them; none where they are the far end's.
+    /// Links as the user typed them; empty at the end that listens.
     pub(super) names: Vec<String>,
     /// As of the latest event.
     now: Instant,
@@ -125,8 +125,8 @@ impl SessionCore {
         self.session.outcome(way)
     }
 
-    /// What keeps the stream that goes out from going faster. A full buffer means that the network takes long to
-    /// confirm what is on its way, not that the input is slow.
+    /// What holds the outgoing stream back. If the buffer is full, that is the network, which takes long to confirm
+    /// legs; the input is not slow then.
     fn cause(&self) -> Cause {
         let Some(sending) = self.session.sending().filter(|_| self.met.is_some()) else {
             return Cause::Nobody;

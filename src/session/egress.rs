@@ -4,8 +4,8 @@
 //! anything to write. After the last leg it closes the sink and tells that only when what was written has been taken:
 //! read from the pipe, or on the disk.
 //!
-//! A sink that never waits (a tunnel's) is written by whoever brought the next leg. Whoever writes holds the lease; who
-//! does not get it wakes the thread.
+//! A sink that never waits (a tunnel's) is written by the thread that brought the next leg. Writing needs the lease; a
+//! thread that does not get it wakes the egress thread.
 
 use super::connection::SessionDesk;
 use super::meters::Blocked;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 /// Legs that go out in one call, at most.
 const BATCH: usize = 64;
 
-/// What the writing needs.
+/// What egress is made from.
 pub struct Egress {
     /// The session.
     pub desk: Arc<SessionDesk>,
@@ -98,12 +98,12 @@ impl Output {
         }
     }
 
-    /// There is something to do, but not here: wakes the thread.
+    /// Wakes the egress thread. For a caller that may not write.
     pub fn wake(&self) {
         self.bell.ring();
     }
 
-    /// There is something to do: does it if the sink never waits, or wakes the thread.
+    /// Writes what is there if the sink never waits; otherwise wakes the egress thread.
     pub fn write_here(&self) {
         let mut writing = match self.lease.try_lock() {
             Ok(writing) => writing,

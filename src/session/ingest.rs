@@ -4,8 +4,9 @@
 //! for a connection that has nothing, or when the input pauses; in charmode at once, unless others are on their way: then whatever is read within a millisecond of the one
 //! before joins one leg, so that a flood of single bytes is not one leg each.
 //!
-//! A source that never waits (a tunnel's) is read by whoever has news of it, as long as nothing is to be waited for:
-//! then a byte crosses no other thread. Whoever reads holds the lease; who does not get it wakes the thread.
+//! A source that never waits (a tunnel's) is read by the thread that has news of it, as long as there is nothing to
+//! wait for: so a byte crosses no other thread. Reading needs the lease; a thread that does not get it wakes the
+//! ingest thread.
 
 use super::connection::SessionDesk;
 use super::core::Appetite;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Input that pauses for so long sends what it has.
+/// When the input has paused for so long, the leg goes with what was read.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// In charmode, while legs are on their way: the least time between two. Short enough for nobody to notice;
@@ -31,9 +32,9 @@ const JOIN: Duration = Duration::from_millis(1);
 enum End {
     /// The input has ended.
     Whole,
-    /// Nobody wants any more, or this process is asked to end.
+    /// The session is over, or this process was asked to end.
     Unwanted,
-    /// It cannot be read; why, for the user.
+    /// The input cannot be read; why, for the user.
     Failed(String),
 }
 
@@ -43,7 +44,7 @@ impl From<String> for End {
     }
 }
 
-/// What the reading needs.
+/// What ingest is made from.
 pub struct Ingest {
     /// The session.
     pub desk: Arc<SessionDesk>,
@@ -51,16 +52,16 @@ pub struct Ingest {
     pub source: Box<dyn Source>,
     /// Where legs live until they are received.
     pub pool: Pool,
-    /// Rung when what was asked at the desk is the case, or the source has news.
+    /// Rung when the desk has what ingest waits for, or the source has news.
     pub bell: Bell,
     /// How far and how fast it may be read.
     pub pacing: Pacing,
     /// Whether whatever was read goes as soon as a connection is free.
     pub charmode: bool,
-    /// What it waits for, for whoever wants to know where the time goes.
+    /// What ingest waits for at the moment, for reports.
     pub waits: InputWaits,
-    /// Whether this process was asked to end: whoever does that may have ended the producer too, and then the end of
-    /// the input is no end of the stream.
+    /// Whether this process was asked to end. The same signal may have ended the producer, and then the end of the
+    /// input is not the end of the stream.
     pub is_asked_to_end: fn() -> bool,
 }
 
@@ -75,7 +76,7 @@ struct Cutting {
 enum Turn {
     /// The source has nothing now, and will tell when it has.
     Idle,
-    /// Something is to be waited for.
+    /// Ingest must wait for something.
     Waits,
 }
 
@@ -85,7 +86,7 @@ struct Reading {
     cutting: Option<Cutting>,
     /// When the latest leg was cut.
     cut_at: Option<Instant>,
-    /// How the reading has ended, if somebody else than the thread saw that.
+    /// How the reading has ended, if another thread than ingest found that out.
     end: Option<End>,
 }
 
@@ -121,12 +122,12 @@ impl Input {
         }
     }
 
-    /// Wakes the thread: what it waits for may be the case.
+    /// Wakes the ingest thread: there may be what it waits for.
     pub fn wake(&self) {
         self.bell.ring();
     }
 
-    /// There is news of a source that never waits: reads it, or wakes the thread.
+    /// Reads a source that never waits and has news, or wakes the ingest thread.
     fn read_here(&self) {
         let mut reading = match self.lease.try_lock() {
             Ok(reading) => reading,
@@ -171,7 +172,8 @@ impl Input {
 }
 
 impl Reading {
-    /// Reads and cuts legs, until there is nothing to read or something to wait for; with `waits` it waits here.
+    /// Reads and cuts legs until the source has nothing, or until there is something to wait for. With `waits` this
+    /// call waits for it.
     fn turn(&mut self, waits: bool) -> Result<Turn, End> {
         if let Some(end) = self.end.take() {
             return Err(end);
@@ -200,7 +202,7 @@ impl Reading {
         }
     }
 
-    /// What was read becomes a leg.
+    /// Makes a leg of what was read, and hands it in at the desk.
     fn cut(&mut self) {
         let Some(Cutting { buffer, filled }) = self.cutting.take().filter(|cutting| cutting.filled > 0)
         else {
@@ -223,7 +225,7 @@ enum Filled {
     Ended,
     /// The source has nothing now, and the leg is empty.
     Nothing,
-    /// Whether it can go is to be waited for.
+    /// Ingest must wait until it is known whether the leg can go.
     Waits,
 }
 
@@ -262,8 +264,8 @@ impl Ingest {
         Ok(Some(buffer))
     }
 
-    /// Waits until all that was read has left: what is paced here must not gather in the buffer while the
-    /// network is slow or away, or it would all be sent at once when it is back.
+    /// Waits until all that was read has left. With `rate` or `delayus`, what was read must not gather in the buffer
+    /// while the network is slow or away: it would all be sent at once when the network is back.
     fn await_hunger(&self) -> Result<(), End> {
         loop {
             self.bell.clear();

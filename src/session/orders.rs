@@ -9,9 +9,9 @@ use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
 use std::time::{Duration, Instant};
 
-/// What decides, as the desk sees it.
+/// The core, as the desk sees it.
 pub trait Core {
-    /// To be told before every event: what the core cannot measure itself.
+    /// Called before every event: brings in what the core cannot measure itself.
     fn enter(&mut self, now: Instant);
     /// Time has passed.
     fn tick(&mut self, now: Instant);
@@ -27,11 +27,11 @@ pub trait Core {
     fn hunger(&self) -> Hunger;
 }
 
-/// Who hears what the desk has to tell the rest of the process. Called without any lock.
+/// The rest of the process, as the desk sees it. Called without any lock.
 pub trait Audience: Send + Sync {
-    /// The output has something to do, and slept. `here`: it may be done by this thread.
+    /// The output slept, and there is something for it. `here`: the calling thread may do it.
     fn rouse_output(&self, here: bool);
-    /// The input has waited for what is the case now.
+    /// What the input has waited for has come.
     fn rouse_input(&self);
     /// Something happened.
     fn hear(&self, news: News);
@@ -59,7 +59,7 @@ pub enum Hunger {
     Idle,
 }
 
-/// One TCP connection of a place. What is told with a ticket that is over is not heard.
+/// One TCP connection of a place. News under the ticket of a connection that is over is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The connection's number in the session.
@@ -109,6 +109,6 @@ pub enum Delivery {
     Nothing,
     /// Close the sink: that was all.
     Close,
-    /// End without that: the session is over.
+    /// The session is over: end, without closing the sink.
     Over,
 }

@@ -10,7 +10,7 @@ use super::{Action, Place, Session};
 use std::time::Instant;
 
 impl Session {
-    /// A leg is coming: where its bytes are to go.
+    /// A leg is coming. Says where its bytes are to go.
     ///
     /// # Errors
     /// The peer may not send it; the connection is to be closed.
@@ -24,7 +24,7 @@ impl Session {
         placed.map_err(LossReason::Breach)
     }
 
-    /// A leg has come whole, and is what was sent if it is checked.
+    /// A leg has come whole. If legs are checked, its CRC-32 was right.
     pub fn leg(&mut self, now: Instant, connection: usize, leg: Leg) {
         let (small, answers) = (leg.len() <= LEG_FIRST as u64, self.is_going(Way::Out));
         let is_done = self.is_done(Way::In);
@@ -49,14 +49,14 @@ impl Session {
         self.step(now);
     }
 
-    /// A leg that is here already has come whole, and was read to nowhere.
+    /// A leg that was here already has come whole, and its bytes were dropped.
     pub fn leg_again(&mut self, now: Instant, connection: usize) {
         self.again += 1;
         self.acknowledging.took(connection);
         self.step(now);
     }
 
-    /// A leg has come that is not what was sent.
+    /// A leg has come damaged: its CRC-32 is wrong.
     pub fn leg_damaged(&mut self, now: Instant, connection: usize, sequence: u64) {
         self.again += 1;
         if !self.is_done(Way::In) {
@@ -164,7 +164,7 @@ impl Session {
         self.end_both(&Outcome::there(abort.status, abort.sentence));
     }
 
-    /// Something of a stream got through.
+    /// There was progress: a part of a stream got through.
     fn works(&mut self, connection: usize) {
         let begun = self.view().begun;
         self.ownership.works(connection, begun);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Carrier {
     /// The link it is on.
     pub link: usize,
-    /// It is called back: it gets no new legs, and is left when it has nothing on the way.
+    /// The connection is called back: it gets no new legs, and is closed when it has nothing on the way.
     pub recalled: bool,
     fin_told: bool,
 }
@@ -39,7 +39,7 @@ pub struct Given {
 pub enum Unusable {
     /// It leads to another receiver than the others.
     OtherReceiver,
-    /// The receiver wants a leg again that is gone: it has lost what it had confirmed.
+    /// The receiver wants a leg that this end holds no more: the receiver has lost what it had confirmed.
     LegGone(u64),
     /// The peer broke the rules.
     Breach(Breach),
@@ -100,7 +100,7 @@ impl Outbound {
 
     // ---- connections ----------------------------------------------------------------------------------
 
-    /// A connection is up. The head was `known` when the receiver was asked, and no welcome may want less.
+    /// A connection is up. `known` is the head as it was when the hello was sent: no welcome may want a leg before it.
     ///
     /// # Errors
     /// It cannot be used, and nothing has changed.
@@ -219,7 +219,7 @@ impl Outbound {
         self.sender.end();
     }
 
-    /// Marks an overtaken leg for sending again. The leg, and the connection that was too slow for it.
+    /// Marks an overtaken leg for sending again. Gives the leg and the connection that was too slow for it.
     pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
         self.sender.rescue(now)
     }
@@ -247,7 +247,7 @@ impl Outbound {
     /// An acknowledgement. Whether anything moved.
     ///
     /// # Errors
-    /// It cannot be true.
+    /// The acknowledgement cannot be true.
     pub fn acked(&mut self, now: Instant, connection: usize, ack: &Ack) -> Result<bool, Breach> {
         let before = self.sender.progress().delivered;
         let acked = self.sender.ack(now, connection, ack)?;

@@ -1,6 +1,7 @@
 //! The thread that owns a connection.
 //!
-//! One that dials has one connection after another, as the core orders; one that was let in ends with its connection.
+//! At the end that dials, a thread has one connection after another, as the core orders. At the end that listens, a
+//! thread has one connection and ends with it.
 
 use super::intake::Inbox;
 use super::seat::{Seat, SessionDesk};
@@ -131,9 +132,9 @@ impl Accepted {
 
 /// How the work on a connection ends.
 enum Ended {
-    /// The core did not know of it: why.
+    /// For a reason that the core does not know yet.
     Lost(LossReason),
-    /// As the fault plan demands.
+    /// The fault plan broke it.
     Harmed(Harm),
     /// The core gave it up, or put another in its place.
     Over,
@@ -149,7 +150,7 @@ struct Serving<'a> {
     readable: bool,
     /// Nothing is read any more, but the socket stays open.
     mute: bool,
-    /// While mute: the peer has ended it.
+    /// While mute: the peer has closed the connection.
     ended: bool,
     /// What is done to the connection when the leg under way is whole.
     due: Option<Harm>,
@@ -258,7 +259,7 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// Everything else; ends only as an error.
+    /// Works on the connection until it ends; how it ended.
     fn serve(
         &mut self,
         mut inlet: Inlet,
@@ -353,8 +354,8 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// Nothing is to be read now: silence is judged only then, and asked about even while the peer speaks, because
-    /// that does not prove that anything gets there.
+    /// The socket has nothing to read now. Only then is silence judged. The kernel is asked for progress even while the
+    /// peer speaks, because hearing the peer does not prove that anything reaches it.
     fn look_for_life(&mut self, now: Instant) -> Result<(), Ended> {
         if self.shared.receives && now.saturating_duration_since(self.heard) >= REAP {
             return Err(Ended::Lost(LossReason::Silent));
@@ -367,7 +368,7 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
-    /// How long there has been no life, as of now.
+    /// How long the connection has shown no life.
     fn silence(&mut self, now: Instant) -> Silence {
         if let Some(info) = self.channel.info().filter(|info| info.bytes_acked > self.moved.1) {
             self.moved = (now, info.bytes_acked);
@@ -399,7 +400,7 @@ impl<'a> Serving<'a> {
 
     fn wait(&mut self, events: &mut Events, until: Option<Instant>) -> Result<(), Ended> {
         if self.more && !self.shared.sends {
-            // whether the socket takes more is not asked for between two reads: only acknowledgements wait
+            // between two reads only acknowledgements wait, so the kernel is not asked whether the path drains
             return Ok(());
         }
         let left = until.map(|at| at.saturating_duration_since(self.shared.desk.now()));
@@ -417,7 +418,7 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
-    /// The connection goes, and the core learns why if it does not know.
+    /// Closes the connection, and tells the core why if it does not know.
     fn close(self, ended: Ended) {
         let Serving { shared, seat, ticket, channel, finishing, heard_out, .. } = self;
         let writer = seat.lock().take();
