@@ -25,7 +25,7 @@ pub mod limits;
 pub mod lookup;
 pub mod meters;
 pub mod orders;
-mod pending;
+pub mod pending;
 pub mod pool;
 pub mod pump;
 pub mod resolve;

@@ -241,23 +241,15 @@ impl Local {
         }
     }
 
-    /// Takes bytes of the stream; how many. Fewer than all if the far end first has to take what is to be told to it.
+    /// Takes bytes of the stream.
     ///
     /// # Errors
     /// The far end broke the rules.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<usize, Breach> {
-        let mut pushed = 0;
-        for chunk in bytes.chunks(CHUNK) {
-            let taken = self.push_chunk(chunk)?;
-            pushed += taken;
-            if taken < chunk.len() {
-                break;
-            }
-        }
-        Ok(pushed)
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+        bytes.chunks(CHUNK).try_for_each(|chunk| self.push_chunk(chunk))
     }
 
-    fn push_chunk(&mut self, bytes: &[u8]) -> Result<usize, Breach> {
+    fn push_chunk(&mut self, bytes: &[u8]) -> Result<(), Breach> {
         let mut broken = Vec::new();
         let sockets = &mut self.sockets;
         let result = self.mux.receive(bytes, &mut |id, data| {
@@ -270,11 +262,6 @@ impl Local {
         broken.into_iter().for_each(|id| self.break_off(id));
         self.settle();
         result
-    }
-
-    /// Whether nothing is taken of the stream until the far end has taken what is to be told to it.
-    pub fn is_choked(&self) -> bool {
-        self.mux.is_choked()
     }
 
     /// The stream from the far end is over.

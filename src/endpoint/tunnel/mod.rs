@@ -12,7 +12,7 @@
 pub mod dial;
 pub mod local;
 pub mod mux;
-mod open;
+pub mod open;
 pub mod place;
 pub mod raw;
 pub mod record;

@@ -3,8 +3,8 @@
 //! Pure: bytes of the stream and of the connections go in and out through arguments. Call order: one method,
 //! then drain [`Mux::poll`]. What arrives never has to wait for a connection to take it: the far end sends no
 //! more than it was given credit for, and so much is kept here. What the far end is to be told is state of each
-//! connection and no queue, so that one that takes no answers fills no memory; where it asks for more answers than its
-//! connections can be worth, nothing more is taken from it ([`Mux::is_choked`]).
+//! connection and no queue, so that one that takes no answers fills no memory; one that asks for more answers than its
+//! connections can be worth breaks the rules.
 //!
 //! ```text
 //!            finish          finished by the far end and drained
@@ -26,7 +26,8 @@ pub const WINDOW_FIRST: u32 = 64 << 10;
 const WINDOW_MAX: u32 = 4 << 20;
 
 /// Connections of which the far end has to be told something, at most: several times those that there can be. One that
-/// keeps to the rules and takes no answers cannot cause so many, so that two ends never wait for each other.
+/// keeps to the rules cannot cause so many: it opens no connection beyond what it may have without having taken what it is
+/// told about others.
 const OWED_MAX: usize = 4096;
 
 /// Less space than this for a record of data is not worth a call; it is made beside and copied.
@@ -178,11 +179,6 @@ impl Mux {
         !self.out.is_empty() || !self.owed.is_empty()
     }
 
-    /// Whether so much is to be told to the far end that nothing more is taken from it.
-    pub fn is_choked(&self) -> bool {
-        self.owed.len() >= OWED_MAX
-    }
-
     /// Moves waiting records into `space`; how many bytes. They may be cut anywhere.
     pub fn records(&mut self, space: &mut [u8]) -> usize {
         let mut filled = 0;
@@ -272,7 +268,7 @@ impl Mux {
     // ---- from the far end to here -----------------------------------------------------------------------
 
     /// Bytes of the stream have come. Data is offered to `write` first, if nothing of its connection waits; what
-    /// that does not take is kept. How many bytes were taken: fewer than all where it is [choked](Mux::is_choked).
+    /// that does not take is kept.
     ///
     /// # Errors
     /// The far end broke the rules; the tunnel cannot go on.
@@ -280,9 +276,8 @@ impl Mux {
         &mut self,
         mut bytes: &[u8],
         write: &mut impl FnMut(u32, &[u8]) -> usize,
-    ) -> Result<usize, Breach> {
-        let all = bytes.len();
-        while !bytes.is_empty() && !self.is_choked() {
+    ) -> Result<(), Breach> {
+        while !bytes.is_empty() {
             match &mut self.arriving {
                 Arriving::Header(header, have) => {
                     let part = bytes.len().min(HEADER - *have);
@@ -307,7 +302,7 @@ impl Mux {
                 }
             }
         }
-        Ok(all - bytes.len())
+        Ok(())
     }
 
     /// Offers `write` what waits for this connection, until it takes no more.
@@ -376,6 +371,9 @@ impl Mux {
             }
             Record::Open(id) if self.streams.contains_key(&id) => {
                 return Err(Breach("opened a connection twice"));
+            }
+            Record::Open(_) if self.owed.len() >= OWED_MAX => {
+                return Err(Breach("opens connections and takes no answers"));
             }
             Record::Open(id) if self.streams.len() >= self.connections => {
                 self.owed.insert(id, Owed { reset: true, ..Owed::default() });

@@ -66,8 +66,6 @@ pub(super) struct State {
     generation: u64,
     /// How the far ends that were met last do not suit, and from which verbosity on that is said.
     misfit: Option<(u8, &'static str)>,
-    /// The sink waits until the far end has taken what it is to be told.
-    pub(super) choked: bool,
     /// Where the local connections come from, unless the phase has it.
     place: Option<Place>,
     /// A connection to the target is being opened for [`Phase::Raw`].
@@ -121,7 +119,6 @@ impl Tunnel {
             begun: false,
             generation: 0,
             misfit: None,
-            choked: false,
             place: Some(config.place),
             connecting: false,
             poll: None,

@@ -1,7 +1,6 @@
 //! The tunnel as the stream's source and as its sink.
 
 use super::raw::RawSink;
-use super::record::Breach;
 use super::shared::{Commit, Phase, Tunnel};
 use crate::endpoint::file::FileSource;
 use crate::endpoint::{OnNews, Sink, SinkError, Source, Waited};
@@ -213,25 +212,6 @@ impl TunnelSink {
         }
     }
 
-    /// Gives it to the local side, as far as that takes it.
-    fn push(&self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        let pushed = self.tunnel.with(|local| {
-            let mut all = 0;
-            for slice in slices {
-                let pushed = local.push(slice)?;
-                all += pushed;
-                if pushed < slice.len() {
-                    break;
-                }
-            }
-            Ok(all)
-        });
-        match pushed {
-            Some(result) => result.map_err(|breach: Breach| SinkError::output(breach.to_string())),
-            None => Err(SinkError::output("the tunnel has ended")),
-        }
-    }
-
     /// Waits for the tunnel's bell, and for this one.
     fn listen(&self, bell: Option<&Bell>) -> Result<bool, SinkError> {
         let ours = Interest::read(&self.tunnel.to_sink);
@@ -249,13 +229,11 @@ impl Sink for TunnelSink {
         if let Some((raw, _)) = &mut self.raw {
             return raw.file.write(slices);
         }
-        loop {
-            self.tunnel.to_sink.clear();
-            let pushed = self.push(slices)?;
-            if pushed > 0 || !self.tunnel.is_choked() {
-                return Ok(pushed);
-            }
-            self.listen(None)?;
+        let pushed = self.tunnel.with(|local| slices.iter().try_for_each(|slice| local.push(slice)));
+        match pushed {
+            Some(Ok(())) => Ok(slices.iter().map(|slice| slice.len()).sum()),
+            Some(Err(breach)) => Err(SinkError::output(breach.to_string())),
+            None => Err(SinkError::output("the tunnel has ended")),
         }
     }
 
@@ -269,7 +247,8 @@ impl Sink for TunnelSink {
     }
 
     fn is_prompt(&mut self) -> bool {
-        self.raw.is_none() && matches!(self.tunnel.lock().phase, Phase::Records(_))
+        let state = self.tunnel.lock();
+        self.raw.is_none() && matches!(state.phase, Phase::Records(_)) && self.tunnel.fits(&state)
     }
 
     fn on_news(&mut self, call: OnNews) {
