@@ -173,6 +173,21 @@ fn what_was_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
+fn what_was_blocked_at_the_start_ends_nothing() {
+    if !Command::new("env").args(["--block-signal=INT", "true"]).status().is_ok_and(|s| s.success()) {
+        return skip("needs an env that blocks signals");
+    }
+    let rx = Rx::keeping(&[]);
+    let line = format!("exec env --block-signal=INT $MP tx 127.0.0.1 {} verbose 2", rx.port);
+    let tx = Process::spawn(shell(&line).stdin(Stdio::piped()));
+    tx.expect("is up");
+    tx.signal(Signal::INT);
+    tx.stdin().write_all(b"hello").unwrap();
+    let (tx, rx) = (tx.finish(), rx.finish());
+    assert_eq!((rx.code(), tx.code(), rx.text()), (0, 0, "hello"), "{rx:?} {tx:?}");
+}
+
+#[test]
 fn a_shell_loop_ends_with_it() {
     for name in ["sh", "bash"] {
         if !has(name) {
