@@ -5,7 +5,7 @@ use mio::net::TcpStream;
 use std::io::{self, ErrorKind, Write};
 
 /// An open connection.
-pub(super) struct Open {
+pub struct Open {
     /// Non-blocking, under the poll.
     pub stream: TcpStream,
     /// It may have something to read.
@@ -23,7 +23,7 @@ impl Open {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while self.writable && written < bytes.len() {
             match retry(|| self.stream.write(&bytes[written..])) {
@@ -40,7 +40,7 @@ impl Open {
 ///
 /// # Errors
 /// All others.
-pub(super) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}

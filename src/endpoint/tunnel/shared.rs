@@ -173,8 +173,7 @@ impl Tunnel {
         if let (false, Some((level, misfit))) = (told, misfit) {
             message::peer(level, "far ends that do not suit the tunnel", || format!("{misfit}; it waits"));
         }
-        self.tell_source();
-        self.tell_sink();
+        self.tell_both();
     }
 
     /// The far end of one direction is gone before anything has begun, and is not expected back.
@@ -185,8 +184,7 @@ impl Tunnel {
             self.undo(&mut state);
         }
         drop(state);
-        self.tell_source();
-        self.tell_sink();
+        self.tell_both();
     }
 
     /// Whether the far ends that were met last want records; none if not all were met, or if they differ.
@@ -224,7 +222,7 @@ impl Tunnel {
             _ => {}
         }
         if decided && !std::mem::replace(&mut state.begun, true) {
-            self.tell_source();
+            self.to_source.ring();
         }
         self.try_again(state)
     }
@@ -329,8 +327,7 @@ impl Tunnel {
         }
         drop(state);
         line.into_iter().for_each(|line| message::peer(1, "failures of the tunnel's target", || line));
-        self.tell_source();
-        self.tell_sink();
+        self.tell_both();
     }
 
     fn raw_accepted(&self, generation: u64, result: Result<TcpStream, String>) {
@@ -343,8 +340,7 @@ impl Tunnel {
             }
         }
         drop(state);
-        self.tell_source();
-        self.tell_sink();
+        self.tell_both();
     }
 
     /// Something was read, or the end, from a connection of this generation: what becomes of it.
@@ -360,7 +356,7 @@ impl Tunnel {
         let first = !std::mem::replace(&mut state.begun, true);
         drop(state);
         if first {
-            self.tell_sink();
+            self.to_sink.ring();
         }
         Commit::Stream
     }
@@ -403,7 +399,7 @@ impl Tunnel {
             }
         }
         if drained {
-            self.tell_sink();
+            self.to_sink.ring();
         }
         Some(result)
     }
@@ -420,24 +416,14 @@ impl Tunnel {
         let _ = self.sink_news.set(call);
     }
 
-    /// The source may have something to give. Whoever is told may not be made to read here: it might wait.
-    fn tell_source(&self) {
+    /// The tunnel is another than before. Whoever is told may not be made to read or write here: it might wait.
+    fn tell_both(&self) {
         self.to_source.ring();
-        self.source_news.get().into_iter().for_each(|call| call(false));
-    }
-
-    /// The sink has more to look at than its legs.
-    pub(super) fn tell_sink(&self) {
         self.to_sink.ring();
-        self.sink_news.get().into_iter().for_each(|call| call(false));
-    }
-
-    /// Whether the sink has to wait; it is told when it has not any more.
-    pub(super) fn is_choked(&self) -> bool {
-        let mut state = self.lock();
-        let choked = matches!(&state.phase, Phase::Records(local) if local.is_choked());
-        state.choked = choked;
-        choked
+        [&self.source_news, &self.sink_news]
+            .into_iter()
+            .filter_map(OnceLock::get)
+            .for_each(|call| call(false));
     }
 
     /// Nothing panics half-way while it holds the lock without ending the process.

@@ -41,10 +41,6 @@ impl TunnelSource {
                 0 => Ok(local.is_over().then_some(0)),
                 n => {
                     state.begun = true;
-                    if state.choked && !local.is_choked() {
-                        state.choked = false;
-                        self.tunnel.tell_sink();
-                    }
                     Ok(Some(n))
                 }
             },
@@ -109,7 +105,7 @@ impl Source for TunnelSource {
                 return read.map(Some);
             }
             let pulled = self.pull_now(space)?;
-            // or there is a connection now, whose bytes are the stream
+            // there may be a connection now, whose bytes are the stream
             if self.raw.is_none() {
                 return Ok(pulled);
             }
@@ -223,12 +219,9 @@ impl TunnelSink {
     }
 }
 
-impl Sink for TunnelSink {
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        self.await_ready()?;
-        if let Some((raw, _)) = &mut self.raw {
-            return raw.file.write(slices);
-        }
+impl TunnelSink {
+    /// Gives all of it to the local side, which never waits.
+    fn push(&self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
         let pushed = self.tunnel.with(|local| slices.iter().try_for_each(|slice| local.push(slice)));
         match pushed {
             Some(Ok(())) => Ok(slices.iter().map(|slice| slice.len()).sum()),
@@ -236,14 +229,22 @@ impl Sink for TunnelSink {
             None => Err(SinkError::output("the tunnel has ended")),
         }
     }
+}
+
+impl Sink for TunnelSink {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        self.await_ready()?;
+        if let Some((raw, _)) = &mut self.raw {
+            return raw.file.write(slices);
+        }
+        self.push(slices)
+    }
 
     fn write_now(&mut self, slices: &[IoSlice<'_>]) -> Result<Option<usize>, SinkError> {
         if !self.is_ready()? || self.raw.is_some() {
             return Ok(None);
         }
-        let pushed = self.push(slices)?;
-        let waits = pushed == 0 && self.tunnel.is_choked();
-        Ok((!waits).then_some(pushed))
+        self.push(slices).map(Some)
     }
 
     fn is_prompt(&mut self) -> bool {
