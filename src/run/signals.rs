@@ -75,7 +75,7 @@ static HEARD: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 /// until signals are heard. Must be called by a thread that blocks signals, as all do except that one.
 pub fn is_asked_to_end() -> bool {
     // in this order, because a signal that is not pending any more was heard before
-    HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst))
+    HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst) != 0)
 }
 
 /// Those of [`ENDS`] that were neither ignored nor blocked when the process started.
