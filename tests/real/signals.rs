@@ -2,7 +2,7 @@
 
 use super::signal_set;
 use crate::util::relay::Relay;
-use crate::util::{MILLIPEDE, Process, Rx, Signal, has, millipede, pattern, send, shell, skip, tx, until};
+use crate::util::{MILLIPEDE, Process, Rx, Signal, feed, has, millipede, pattern, send, shell, skip, tx, until};
 use rustix::process::{Pid, kill_process};
 use std::fs;
 use std::io::{Read, Write, pipe};
@@ -149,13 +149,16 @@ fn one_thread_hears_signals_and_commands_begin_without_that() {
 
 #[test]
 fn sigusr2_raises_the_verbosity() {
-    let rx = Rx::keeping(&["verbose", "1"]);
+    let rx = Rx::start(&["verbose", "1"]);
+    let output = rx.collect();
     rx.signal(Signal::USR2);
-    let first = tx(rx.port, &["threads", "1", "verbose", "2"]);
-    first.expect("is up");
+    let first = tx(rx.port, &["threads", "1"]);
+    let mut input = first.stdin();
+    feed(&mut input, 0, 1000).unwrap();
+    output.await_bytes(1000);
     // the signal is heard some time later: others come until the receiver tells that it refused one
     until("a line of verbosity 2", || {
-        assert_eq!(send(rx.port, &["threads", "1"], b"").code(), 3);
+        assert_eq!(send(rx.port, &["threads", "1", "patience", "1"], b"").code(), 3);
         rx.said().contains("refused").then_some(())
     });
     rx.signal(Signal::TERM);

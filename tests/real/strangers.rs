@@ -113,12 +113,12 @@ fn a_second_sender_is_refused_while_the_first_goes_on() {
     feed(&mut input, 0, MIB).unwrap();
     output.await_bytes(MIB);
     for _ in 0..3 {
-        let second = tx(rx.port, &[]);
+        let second = tx(rx.port, &["patience", "2"]);
         second.feed(1000);
         let (code, said) = second.end();
         assert_eq!(code, Some(3), "{said}");
         assert!(said.contains("busy"), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(said.lines().count(), 2, "that it waits, and that it waited for nothing: {said}");
     }
     feed(&mut input, MIB, MIB).unwrap();
     drop(input);
