@@ -34,8 +34,10 @@ pub const REFUSED_MAX: Duration = Duration::from_secs(15);
 pub enum DialError {
     /// A reset, or an end before any welcome (forwarded ports end so).
     Refused,
-    /// No connection, or no welcome, in the time allowed.
+    /// No connection in the time allowed.
     TimedOut,
+    /// A connection, and no welcome in the time allowed.
+    Unanswered,
     /// The name has no address.
     Unresolved(String),
     /// Anything else the kernel says, or a peer that is no millipede.
@@ -47,6 +49,7 @@ impl std::fmt::Display for DialError {
         match self {
             DialError::Refused => f.write_str("connection refused"),
             DialError::TimedOut => f.write_str("no answer"),
+            DialError::Unanswered => f.write_str("connected, but no answer"),
             DialError::Unresolved(why) | DialError::Unreachable(why) => f.write_str(why),
         }
     }
@@ -255,7 +258,7 @@ impl Links {
         let died = link.failures == 0;
         if link.probe_at.is_none_or(|at| at <= now) {
             link.failures += 1;
-            link.timeouts += (*why == DialError::TimedOut) as u32;
+            link.timeouts += matches!(why, DialError::TimedOut | DialError::Unanswered) as u32;
             link.probe_at = Some(now + pause(&mut self.rng, link.failures));
         }
         died

@@ -31,20 +31,21 @@ struct Known {
 impl Target {
     /// Nothing is resolved yet.
     pub fn new(plan: LinkPlan, congestion: Option<String>) -> Self {
-        let options = Options { via: plan.via.clone(), congestion };
+        let options = Options { via: plan.via.clone(), congestion, segment: None };
         Target { plan, options, known: Mutex::default() }
     }
 
     /// One attempt: each address of the name in turn, each for `timeout` at most. Connections begin with different
     /// addresses until one is known to answer.
-    pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration) -> Dialled {
+    pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration, segment: Option<u16>) -> Dialled {
+        let options = Options { segment, ..self.options.clone() };
         let addresses = match self.addresses(connection) {
             Ok(addresses) => addresses,
             Err(error) => return Dialled::Failed(error),
         };
         let mut failed = DialError::Refused;
         for address in addresses {
-            match connect::dial(address, &self.options, hello, Instant::now() + timeout) {
+            match connect::dial(address, &options, hello, Instant::now() + timeout) {
                 Ok(answer) => {
                     self.known.lock().unwrap_or_else(PoisonError::into_inner).good = Some(address);
                     return answer;

@@ -1,9 +1,7 @@
 //! Whoever else comes to the receiver's port: it disturbs nothing, costs nothing, and is told in words.
 
 use super::MIB;
-use crate::util::{
-    DEADLINE, MILLIPEDE, Process, Rx, assert_complete, carry, connect, eventually, feed, pattern, tx,
-};
+use crate::util::{MILLIPEDE, Process, Rx, assert_complete, carry, connect, feed, pattern, tx};
 use millipede::proto::hello::{
     Direction, Features, HELLO_MAX, Hello, Id, Refusal, RefusalCode, Reply, VERSION,
 };
