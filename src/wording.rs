@@ -34,6 +34,9 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
             format!("{}: answers again; {who} come back to it", links(*link))
         }
         Event::LinkRefused { link, sentence, .. } => format!("{}: refused: {sentence}", links(*link)),
+        Event::SmallerSegments { link, size } => {
+            format!("{}: large packets get lost there; trying segments of {size} bytes", links(*link))
+        }
         Event::OtherReceiver { link } => {
             format!("{}: another receiver answers there; all links must lead to one", links(*link))
         }

@@ -36,8 +36,10 @@ pub enum DialError {
     Refused,
     /// An end before any welcome: forwarded ports and proxies end so when nobody is behind them.
     Closed,
-    /// No connection, or no welcome, in the time allowed.
+    /// No connection in the time allowed.
     TimedOut,
+    /// A connection, and no welcome in the time allowed.
+    NoWelcome,
     /// The name has no address.
     Unresolved(String),
     /// The resolver has no answer for now; nothing is known about the name.
@@ -52,6 +54,7 @@ impl std::fmt::Display for DialError {
             DialError::Refused => f.write_str("connection refused"),
             DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
             DialError::TimedOut => f.write_str("no answer"),
+            DialError::NoWelcome => f.write_str("connected, but no answer"),
             DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => {
                 f.write_str(why)
             }
@@ -263,7 +266,7 @@ impl Links {
         let died = link.failures == 0;
         if link.probe_at.is_none_or(|at| at <= now) {
             link.failures += 1;
-            link.timeouts += (*why == DialError::TimedOut) as u32;
+            link.timeouts += matches!(why, DialError::TimedOut | DialError::NoWelcome) as u32;
             link.probe_at = Some(now + pause(&mut self.rng, link.failures));
         }
         died

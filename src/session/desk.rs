@@ -445,11 +445,11 @@ impl<C: Core, L> State<C, L> {
 
     fn post(&mut self, action: Action, wake: &mut ConnectionSet, todo: &mut Todo<L>) {
         match action {
-            Action::Dial { connection, link, hello, timeout } => {
+            Action::Dial { connection, link, hello, timeout, segment } => {
                 let slot = &mut self.slots[connection];
                 slot.epoch += 1;
                 let ticket = Ticket { place: connection, epoch: slot.epoch };
-                slot.order = Some(Order::Dial { ticket, link, hello, timeout });
+                slot.order = Some(Order::Dial { ticket, link, hello, timeout, segment });
                 wake.insert(connection);
             }
             Action::Drop(connection, _why) => {

@@ -80,6 +80,8 @@ pub enum Order {
         hello: Box<Hello>,
         /// How long it may take in all.
         timeout: Duration,
+        /// The largest segments of TCP that it may use; None for what the path says it can.
+        segment: Option<u16>,
     },
     /// The session is over: there is nothing to dial for.
     Finish,

@@ -2,7 +2,9 @@
 
 use super::signal_set;
 use crate::util::relay::Relay;
-use crate::util::{MILLIPEDE, Process, Rx, Signal, feed, has, millipede, pattern, send, shell, skip, tx, until};
+use crate::util::{
+    MILLIPEDE, Process, Rx, Signal, feed, has, millipede, pattern, send, shell, skip, tx, until,
+};
 use rustix::process::{Pid, kill_process};
 use std::fs;
 use std::io::{Read, Write, pipe};

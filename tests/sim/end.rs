@@ -336,7 +336,7 @@ impl End {
             return self.fail(&format!("{action:?} after the end"));
         }
         match action {
-            Action::Dial { connection, link, hello, timeout } => {
+            Action::Dial { connection, link, hello, timeout, .. } => {
                 self.dial(net, connection, link, &hello, timeout);
             }
             Action::Drop(connection, why) => self.reset(net, connection, &why),

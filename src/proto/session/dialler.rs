@@ -9,6 +9,7 @@ use super::super::hello::{Hello, Id, Refusal, RefusalCode};
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::{DialError, Links, LossReason, REFUSED_MAX, State};
 use super::super::outcome::{Outcome, Status};
+use super::super::segment::Segments;
 use super::super::set::ConnectionSet;
 use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder, linger};
 use super::last_word::{LastWord, Move};
@@ -26,6 +27,10 @@ pub struct Dialler {
     names: Vec<String>,
     patience: Option<Patience>,
     links: Links,
+    /// By link.
+    segments: Vec<Segments>,
+    /// By connection: the segments that it was dialled with.
+    dialled_with: [Option<u16>; CONNECTIONS_MAX],
     /// By connection: how often it was dialled.
     attempts: [u32; CONNECTIONS_MAX],
     /// Connections that have achieved something.
@@ -50,6 +55,8 @@ impl Dialler {
             hello,
             patience,
             links: Links::new(now, names.len(), connections, seed),
+            segments: vec![Segments::default(); names.len()],
+            dialled_with: [None; CONNECTIONS_MAX],
             names,
             attempts: [0; CONNECTIONS_MAX],
             progressed: ConnectionSet::EMPTY,
@@ -75,7 +82,9 @@ impl Dialler {
                 attempt: self.attempts[connection],
                 ..self.hello.clone()
             };
-            dials.push(Action::Dial { connection, link, hello: Box::new(hello), timeout });
+            let segment = self.segments[link].next(now);
+            self.dialled_with[connection] = segment;
+            dials.push(Action::Dial { connection, link, hello: Box::new(hello), timeout, segment });
         }
         dials
     }
@@ -85,6 +94,7 @@ impl Dialler {
     /// An attempt succeeded. Connections that are called back to their homes.
     pub fn up(&mut self, connection: usize, link: usize, rtt: Duration) -> Vec<usize> {
         self.progressed.remove(connection);
+        self.segments[link].welcomed();
         let recalled = self.links.up(connection);
         if let Some(connection) = recalled.iter().copied().find(|other| *other != connection) {
             self.events.push(Event::LinkWorksAgain { link, connection });
@@ -98,6 +108,10 @@ impl Dialler {
         let Some(State::Dialling(link)) = self.state(connection) else { return };
         if self.links.failed(now, connection, why) {
             self.events.push(Event::LinkDied { link, reason: Some(why.clone()) });
+        }
+        if *why == DialError::NoWelcome {
+            let news = self.segments[link].unanswered(now, self.dialled_with[connection]);
+            self.events.extend(news.map(|size| Event::SmallerSegments { link, size }));
         }
     }
 
@@ -188,6 +202,23 @@ impl Dialler {
         (self.alone, self.busy) = (None, None);
         if self.reminder.over() {
             self.events.push(Event::WorksAgain { begun });
+        }
+    }
+
+    /// The peer is heard on a connection, and its kernel takes nothing of what was sent again and again. Whether the
+    /// connection is to be given up for one with smaller segments.
+    pub fn stuck(&mut self, now: Instant, connection: usize) -> bool {
+        let Some(link) = self.links.link_of(connection) else { return false };
+        let (segments, dialled) = (&mut self.segments[link], self.dialled_with[connection]);
+        let news = segments.stuck(now, dialled);
+        self.events.extend(news.map(|size| Event::SmallerSegments { link, size }));
+        segments.is_too_large(dialled)
+    }
+
+    /// So many bytes of a stream have arrived over a connection.
+    pub fn moved(&mut self, now: Instant, connection: usize, bytes: u64) {
+        if let Some(link) = self.links.link_of(connection) {
+            self.segments[link].moved(now, self.dialled_with[connection], bytes);
         }
     }
 

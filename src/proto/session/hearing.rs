@@ -6,6 +6,7 @@ use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, LegHeader};
+use super::ownership::Ownership;
 use super::{Action, Place, Session};
 use std::time::Instant;
 
@@ -100,7 +101,11 @@ impl Session {
             Frame::Verdict(_) if is_done => self.post(now, connection, Frame::Bye),
             Frame::Verdict(verdict) if is_up => self.hear_verdict(now, connection, verdict),
             Frame::Ack(ack) if is_up && !is_done => {
+                let before = sending.received();
                 let moved = sending.acked(now, connection, &ack)?;
+                if let Ownership::Dialler(dialler) = &mut self.ownership {
+                    dialler.moved(now, connection, sending.received() - before);
+                }
                 if ack.blocked_ms > 0 {
                     self.stalls.excuse(now);
                 }
@@ -154,6 +159,18 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The peer is heard on a connection that is up, and yet its kernel has taken nothing of what was sent to it again
+    /// and again: on its way there is something that swallows large segments.
+    pub fn stuck(&mut self, now: Instant, connection: usize) {
+        if let Ownership::Dialler(dialler) = &mut self.ownership
+            && dialler.stuck(now, connection)
+        {
+            let why = "large segments do not get through".into();
+            self.give_up(now, connection, LossReason::Failed(why));
+        }
+        self.step(now);
     }
 
     /// The peer gives up, and says why.

@@ -59,6 +59,8 @@ pub enum Action {
         hello: Box<Hello>,
         /// How long it may take in all.
         timeout: Duration,
+        /// The largest segments of TCP that the connection may use; None for what the path says it can.
+        segment: Option<u16>,
     },
     /// Close the connection at once, without waiting for anything; nothing more is told of it.
     Drop(usize, LossReason),

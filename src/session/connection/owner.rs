@@ -27,6 +27,12 @@ use std::time::{Duration, Instant};
 /// The token of the thread's one connection.
 const SOCKET: Token = Token(0);
 
+/// A segment that the kernel has sent so often again is swallowed.
+const BACKOFF: u8 = 3;
+
+/// So long without an acknowledgement, what is sent again and again is believed to be swallowed.
+const STUCK: Duration = Duration::from_millis(500);
+
 /// What the connections of a session share.
 #[derive(Clone)]
 pub struct Shared {
@@ -62,8 +68,8 @@ impl Dialling {
         let mut events = Events::with_capacity(8);
         loop {
             match self.shared.desk.take_order(self.place) {
-                Some(Order::Dial { ticket, link, hello, timeout }) => {
-                    let dialled = self.targets[link].dial(self.place, &hello, timeout);
+                Some(Order::Dial { ticket, link, hello, timeout, segment }) => {
+                    let dialled = self.targets[link].dial(self.place, &hello, timeout, segment);
                     self.answered(ticket, link, dialled, &mut events);
                 }
                 Some(Order::Finish) => return,
@@ -361,22 +367,31 @@ impl<'a> Serving<'a> {
             return Err(Ended::Lost(LossReason::Silent));
         }
         if std::mem::take(&mut self.examined) {
-            let silence = self.silence(now);
+            let (silence, stuck) = self.silence(now);
             let place = self.ticket.place;
-            self.shared.desk.tell_as(self.ticket, |core, now| core.session.quiet(now, place, silence));
+            self.shared.desk.tell_as(self.ticket, |core, now| {
+                if stuck {
+                    core.session.stuck(now, place);
+                }
+                core.session.quiet(now, place, silence);
+            });
         }
         Ok(())
     }
 
-    /// How long the connection has shown no life.
-    fn silence(&mut self, now: Instant) -> Silence {
-        if let Some(info) = self.channel.info().filter(|info| info.bytes_acked > self.moved.1) {
+    /// How long there has been no life, as of now; and whether the peer is heard all the same while its kernel takes
+    /// nothing of what is sent to it again and again.
+    fn silence(&mut self, now: Instant) -> (Silence, bool) {
+        let info = self.channel.info();
+        if let Some(info) = info.filter(|info| info.bytes_acked > self.moved.1) {
             self.moved = (now, info.bytes_acked);
         }
-        Silence {
+        let silence = Silence {
             peer: now.saturating_duration_since(self.heard),
             kernel: now.saturating_duration_since(self.moved.0),
-        }
+        };
+        let again = info.is_some_and(|info| info.unacked > 0 && info.probes == 0 && info.backoff >= BACKOFF);
+        (silence, again && silence.kernel >= STUCK && silence.peer < silence.kernel)
     }
 
     /// The peer has ended the connection, or the session is over and everything was written.

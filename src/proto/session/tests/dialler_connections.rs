@@ -394,3 +394,30 @@ fn a_name_that_loses_its_address_later_is_waited_for() {
     rig.pass_with(secs(100), &DialError::Unresolved("no address".into()));
     assert!(!rig.over);
 }
+
+// ---- a path that swallows large segments --------------------------------------------------------------
+
+#[test]
+fn connections_that_are_stuck_are_dialled_anew_and_that_is_said_once() {
+    let mut rig = up(1, 2);
+    rig.input(2);
+    rig.pass(secs(2));
+    rig.forget();
+    for connection in [0, 1] {
+        rig.does(|s, now| s.stuck(now, connection));
+    }
+    let lost = LossReason::Failed("large segments do not get through".into());
+    assert_eq!(rig.drops, [(0, lost.clone()), (1, lost)]);
+    assert_eq!(rig.dials.len(), 2, "at once");
+    assert_eq!(rig.said(), [Event::SmallerSegments { link: 0, size: 1220 }]);
+}
+
+#[test]
+fn two_attempts_that_connect_and_are_not_welcomed_are_the_same_sign() {
+    let mut rig = dialler(1, 1);
+    rig.failed(0, DialError::NoWelcome);
+    rig.later(secs(6));
+    assert!(!rig.events.iter().any(|event| matches!(event, Event::SmallerSegments { .. })));
+    rig.failed(0, DialError::NoWelcome);
+    assert!(rig.events.contains(&Event::SmallerSegments { link: 0, size: 1220 }));
+}

@@ -335,3 +335,21 @@ fn one_stream_that_fails_is_of_no_use_without_the_other_if_they_are_inseparable(
     assert_eq!(rig.ended(Way::Out), (Status::Incomplete, "the disk is full", false));
     assert_eq!(rig.told(|frame| *frame == abort(Status::Output, "the disk is full")), [0]);
 }
+
+#[test]
+fn what_a_session_that_gave_way_had_decided_is_undone() {
+    let mut rig = both();
+    let stranger = Hello { features: Features::CHECKSUM, ..other_session() };
+    rig.hello(&stranger).unwrap();
+    rig.welcomed(0, 99, 0);
+    rig.ready(0);
+    rig.input(1);
+    assert_eq!(rig.sent(), [(0, 0)], "it takes a leg, and confirms nothing");
+    rig.pass(ms(300));
+    rig.hello(&hello(0, 1)).unwrap();
+    rig.welcomed(0, DIALLER, 0);
+    rig.ready(0);
+    assert_eq!(rig.sent(), [(0, 0)], "the leg goes again, to the one that has come");
+    assert!(rig.session.sending().is_some_and(|sending| !sending.is_checked()));
+    assert_eq!((rig.session.losses().count, rig.over), (0, false));
+}
