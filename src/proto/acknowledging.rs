@@ -2,8 +2,9 @@
 //!
 //! Where a leg came it is acknowledged at once; how many legs that covers is decided by whoever writes, because only
 //! the latest acknowledgement of a connection is kept until it is written. Elsewhere it is told within
-//! [`DELAY`] and only if there is news. Where the sender may be waiting for it, it is told everywhere. And every
-//! connection tells where the receiver stands every [`UNASKED`].
+//! [`DELAY`] and only if there is news. Where the sender may be waiting for it, it is told everywhere. And while the
+//! receiver holds anything, every connection tells where it stands every [`UNASKED`]. Where nothing is under way, nothing
+//! is said: pongs show life.
 //!
 //! Counts legs per connection in the order they came, and never looks at their numbers: that is what the sender maps
 //! to its own send order.
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Connections that did not bring the latest leg tell of it within this.
 pub const DELAY: Duration = Duration::from_millis(100);
 
-/// How often a connection says where the receiver stands although nobody asked.
+/// How often a connection says where the receiver stands although nobody asked, while that holds legs.
 pub const UNASKED: Duration = Duration::from_secs(1);
 
 /// Where the receiver stands; what every acknowledgement has in common.
@@ -55,6 +56,8 @@ pub struct Acknowledging {
     news_at: Option<Instant>,
     /// The furthest edge that any acknowledgement carried.
     told: Option<Edge>,
+    /// The receiver holds legs.
+    holds: bool,
 }
 
 impl Acknowledging {
@@ -107,7 +110,15 @@ impl Acknowledging {
     /// When [`Acknowledging::take_due`] has something to give, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let unasked = self.accounts.iter().flatten().map(|account| account.unasked_at);
-        unasked.chain(self.news_at).min()
+        unasked.filter(|_| self.holds).chain(self.news_at).min()
+    }
+
+    /// Whether the receiver holds legs that its output has not taken; to be told before the others are asked.
+    pub fn note_held(&mut self, now: Instant, holds: bool) {
+        if holds && !self.holds {
+            self.accounts.iter_mut().flatten().for_each(|account| account.unasked_at = now + UNASKED);
+        }
+        self.holds = holds;
     }
 
     /// The acknowledgements that are due, with the connections that they are for. `blocked` is for how long the output
@@ -125,7 +136,7 @@ impl Acknowledging {
             let Position { next, delivered, edge } = at;
             let ack = Ack { next, delivered, edge, count: account.count, blocked_ms };
             let is_new = account.told.is_none_or(|told| told != Ack { blocked_ms: told.blocked_ms, ..ack });
-            if due.contains(connection) || account.unasked_at <= now || (news && is_new) {
+            if due.contains(connection) || (self.holds && account.unasked_at <= now) || (news && is_new) {
                 account.told = Some(ack);
                 account.unasked_at = now + UNASKED;
                 acks.push((connection, ack));
@@ -177,6 +188,8 @@ mod tests {
     fn every_connection_speaks_unasked_and_all_when_the_sender_may_wait() {
         let (mut acks, start) = (Acknowledging::default(), Instant::now());
         acks.open(start, 1);
+        assert_eq!(acks.deadline(), None, "nothing is under way");
+        acks.note_held(start, true);
         acks.open(start + DELAY, 2);
         assert_eq!(acks.deadline(), Some(start + UNASKED));
         assert_eq!(due(&mut acks, start + UNASKED, 0), [(1, 0)]);
