@@ -34,9 +34,6 @@ pub use terms::{Acked, Backlog, Progress, SenderStats};
 /// A leg that arrived damaged this often ends the transfer: the fault is not the network's chance.
 pub const FAILURES_MAX: u8 = 4;
 
-/// Legs of so many bytes in all say nothing about a path's rate: they cross in a round trip, on any but the slowest.
-pub const SMALL: u64 = 4096;
-
 /// One connection as the sender sees it; indexed by connection.
 #[derive(Default)]
 struct Connection {
@@ -381,8 +378,8 @@ impl Sender {
         let held = &mut self.held[index];
         let carrier = self.connections[connection].get_or_insert_default();
         carrier.bytes_in_flight += held.len;
-        let need = carrier.pace.need(carrier.bytes_in_flight);
-        held.patience = carrier.pace.late_after(need);
+        let (need, patience) = carrier.pace.expect(carrier.bytes_in_flight);
+        held.patience = patience;
         carrier.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
         if held.copies > 0 {
             self.stats.legs_again += 1;

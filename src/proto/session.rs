@@ -28,7 +28,7 @@ use super::wire::Frame;
 use dialler::Dialler;
 use host::{Door, Host};
 use ownership::Ownership;
-use pulse::Pulse;
+use pulse::{Pulse, REST};
 use stage::Stage;
 use stall::Stalls;
 use std::collections::VecDeque;
@@ -383,7 +383,8 @@ impl Session {
         self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default()
     }
 
-    /// When `tick` is due, if nothing happens before; in the past if time has gone on since the last event.
+    /// When `tick` is due, if nothing happens before: so soon that the owner notices when its process does not run, long
+    /// before a connection is cleared away for silence; in the past if time has gone on since the last event.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.is_over() {
             return None;
@@ -395,7 +396,10 @@ impl Session {
         let acks = self.acknowledging.deadline().filter(|_| !self.is_done(Way::In));
         let watch = self.watch_deadline();
         let others = self.ownership.deadlines(now, self.view());
-        let times = [legs, word, watch, self.unsaid_until()]
+        let open =
+            !self.acknowledging.open_connections().is_empty() || self.pulses.iter().any(Option::is_some);
+        let latest = open.then(|| self.stepped + REST);
+        let times = [legs, word, watch, latest, self.unsaid_until()]
             .into_iter()
             .flatten()
             .chain(others)
