@@ -108,6 +108,10 @@ impl Host {
         // end has forgotten it: else the session would have been kept.
         let ours = hello.instance.map(|instance| instance == self.instance);
         let is_new = self.session != Some(hello.session);
+        let known = if is_new { 0 } else { self.guests[usize::from(hello.connection)].attempt };
+        if hello.attempt <= known {
+            return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
+        }
         if ours == Some(false) || (is_new && hello.begun && ours.is_none()) {
             let sentence =
                 "not that receiver: the one that has the first part of this stream is another process";
@@ -138,11 +142,8 @@ impl Host {
     /// The refusal to answer with; nothing has changed.
     pub fn admit(&mut self, now: Instant, hello: &Hello, door: Door) -> Result<bool, Refusal> {
         self.screen(hello, door)?;
-        let guest = &mut self.guests[usize::from(hello.connection)];
-        if hello.attempt <= guest.attempt {
-            return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
-        }
-        *guest = Guest { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
+        self.guests[usize::from(hello.connection)] =
+            Guest { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
         self.count_speakers(now);
         self.visited.get_or_insert(now);
         self.alone = None;
