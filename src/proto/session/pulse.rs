@@ -10,6 +10,10 @@ pub const PING: Duration = Duration::from_secs(1);
 /// twice in the time after which the far end clears away what nobody uses. Sixteen connections cost 13 MB a day.
 pub const REST: Duration = Duration::from_secs(25);
 
+/// The first ping comes so soon: a receiver counts a sender from its first word, and the user's patience with one that
+/// only says hello may be a second.
+pub const FIRST: Duration = Duration::from_millis(500);
+
 /// How often a connection that owes something is looked at, at least: a process that did not run for longer than this
 /// is noticed before anybody is blamed for it.
 pub const LOOK: Duration = Duration::from_secs(1);
@@ -57,7 +61,8 @@ impl Pulse {
 
     /// When a ping is due, if the session has been `busy` since then or else rests; None: not before it is busy.
     pub fn due(&self, busy: Option<Instant>, dials: bool) -> Option<Instant> {
-        let resting = dials.then(|| self.last + REST);
+        let pause = if self.last == self.up { FIRST } else { REST };
+        let resting = dials.then(|| self.last + pause);
         busy.map(|since| self.last.max(since) + PING).or(resting)
     }
 
@@ -154,8 +159,10 @@ mod tests {
     #[test]
     fn where_nothing_is_under_way_the_end_that_dials_asks_now_and_then() {
         let start = Instant::now();
-        let pulse = Pulse::new(start);
-        assert_eq!((pulse.due(None, true), pulse.due(None, false)), (Some(start + REST), None));
+        let mut pulse = Pulse::new(start);
+        assert_eq!((pulse.due(None, true), pulse.due(None, false)), (Some(start + FIRST), None));
+        assert!(pulse.ask(start + FIRST, 1));
+        assert_eq!(pulse.due(None, true), Some(start + FIRST + REST));
         let busy = start + REST / 2;
         assert_eq!(pulse.due(Some(busy), false), Some(busy + PING), "a keystroke alone asks nobody");
     }
