@@ -142,11 +142,12 @@ impl Outbound {
         self.sender.take_freed()
     }
 
-    /// The receiver that was met is forgotten: it has received nothing, and no connection leads to it.
+    /// The far end is forgotten: nothing of either stream has come, and no connection leads to it. It may have got
+    /// legs all the same, whose ack was lost; if it comes back, it goes on where it is. Another one starts at the
+    /// beginning, see [`attach`](Self::attach).
     pub fn forget(&mut self) {
         if self.attached().is_empty() && !self.sender.has_received() {
-            (self.instance, self.checked) = (None, false);
-            self.sender.start_again();
+            self.checked = false;
         }
     }
 
