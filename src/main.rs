@@ -20,7 +20,7 @@ static ALLOCATOR: Allocator = Allocator;
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
         message::say_at_last(format_args!("internal error, please report it: {panic}"));
-        // before its stdin closes: it must not take that for the end of the stream
+        // before the command's stdin closes, which it would take for the end of the stream
         exec::kill();
         process::exit(Status::Incomplete.code().into());
     }));

@@ -34,6 +34,9 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
             format!("{}: answers again; {who} come back to it", links(*link))
         }
         Event::LinkRefused { link, sentence, .. } => format!("{}: refused: {sentence}", links(*link)),
+        Event::SmallerSegments { link, size } => {
+            format!("{}: large packets get lost there; trying segments of {size} bytes", links(*link))
+        }
         Event::OtherReceiver { link } => {
             format!("{}: another receiver answers there; all links must lead to one", links(*link))
         }
@@ -43,6 +46,10 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
         Event::Waiting { troubles, left } => {
             let troubles = each_link(troubles, links);
             format!("no connection works ({troubles}); {}", until(*left, "trying until one does"))
+        }
+        Event::ReceiverBusy { link, left } => {
+            let until = until(*left, "waiting for its end");
+            format!("{}: the receiver is busy with another session; {until}", links(*link))
         }
         Event::SenderAway { left } => {
             format!("no connection from the sender; {}", until(*left, "waiting until it comes back"))

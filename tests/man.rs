@@ -96,6 +96,7 @@ fn fragments(message: &str) -> Vec<String> {
     let mut fragments = vec![String::new()];
     for word in text.split(' ') {
         let stands_for_more = word.contains("...")
+            || word.bytes().all(|letter| letter.is_ascii_digit())
             || ["LINK", "HOST", "NAME", "SIGTERM", "stdout", "stdin", "reason", "N", "X", "Y"]
                 .contains(&word.trim_matches(|c: char| !c.is_alphanumeric()));
         if stands_for_more {
@@ -104,7 +105,7 @@ fn fragments(message: &str) -> Vec<String> {
             let last = fragments.last_mut().unwrap();
             last.push_str(if last.is_empty() { "" } else { " " });
             last.push_str(word);
-            if word.ends_with(':') {
+            if word.ends_with([':', ';', ',']) {
                 // what follows may come from elsewhere
                 fragments.push(String::new());
             }

@@ -46,6 +46,8 @@ pub struct Options {
     pub via: Option<String>,
     /// The kernel's congestion control, where the user chose one.
     pub congestion: Option<String>,
+    /// The largest segments in both directions, in bytes; None for what the path says it can.
+    pub segment: Option<u16>,
 }
 
 /// One attempt at one address, answered by a welcome or a refusal until `deadline`.
@@ -58,7 +60,12 @@ pub fn dial(
     hello: &Hello,
     deadline: Instant,
 ) -> Result<Dialled, DialError> {
-    connect(address, options, deadline).and_then(|stream| greet(stream, hello, deadline))
+    connect(address, options, deadline).and_then(|stream| {
+        greet(stream, hello, deadline).map_err(|error| match error {
+            DialError::TimedOut => DialError::NoWelcome,
+            error => error,
+        })
+    })
 }
 
 fn connect(address: SocketAddr, options: &Options, deadline: Instant) -> Result<TcpStream, DialError> {
@@ -73,6 +80,10 @@ fn connect(address: SocketAddr, options: &Options, deadline: Instant) -> Result<
     prepare(&socket).map_err(unreachable)?;
     if let Some(name) = &options.congestion {
         choose_congestion(&socket, name).map_err(DialError::Unreachable)?;
+    }
+    if let Some(segment) = options.segment {
+        // without it the connection may be of no use, which will show
+        let _ = socket.set_tcp_mss(segment.into());
     }
     match socket.connect(&SockAddr::from(address)) {
         Ok(()) => return Ok(socket.into()),

@@ -13,19 +13,21 @@ use std::io::{self, ErrorKind, IoSlice, Read, Seek, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A reader that has gone after taking everything may have known the stream's length (`head -c`); the end
-/// must follow within this, or bytes are lost that it did not take.
+/// A reader that has gone after it took everything may have known the stream's length (`head -c`). Then the end of the
+/// stream must follow within this time; otherwise there are bytes that the reader did not take.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// No event tells that a pipe has been drained, so it is looked at, with pauses from the first to the last.
+/// No event tells that a pipe has been drained. So it is looked at again and again; the pauses grow from the first
+/// time to the second.
 const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// After the end of a pipe: whoever wrote it may have been killed by a signal that is sent to us next. One that was
-/// sent to both as a group is pending when the end is read; for who sends two, one after the other, this is ample.
+/// After the end of a pipe: its writer may have been killed by a signal that is sent to us next. A signal to both as a
+/// group is pending when the end is read. If somebody sends two signals, one after the other, the second one comes
+/// within this time.
 const SIGNAL_GRACE: Duration = Duration::from_millis(5);
 
-/// On a busy machine whoever sends it waits for a processor: so often it is their turn before ours. With
-/// processors to spare this takes no time.
+/// On a busy machine the sender of the signal waits for a processor. This process yields so often to let it run. With
+/// an idle processor this takes no time.
 const SIGNAL_TURNS: usize = 32;
 
 /// The stream goes to a file.
@@ -102,7 +104,7 @@ impl Sink for FileSink {
                 Ok(0) => return Err(SinkError::output(format!("{} takes nothing more", self.name))),
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                // somebody else has made it non-blocking
+                // another process has made the file non-blocking
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     wait(&[Interest::write(&file)], None).map_err(|e| self.failed(&e))?;
                 }

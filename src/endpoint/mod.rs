@@ -16,7 +16,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Called from any thread when a source or sink has news; told whether the caller may be made to read or write at once.
+/// Called from any thread when a source or sink has news. The argument: whether the calling thread may read or write at
+/// once.
 pub type OnNews = Box<dyn Fn(bool) + Send + Sync>;
 
 /// Why a sink takes no more.
@@ -41,35 +42,44 @@ pub trait Sink: Send {
     /// Looks at the next leg: whether it may be written.
     ///
     /// # Errors
-    /// It is not what belongs there.
+    /// The leg has not the bytes that belong there.
     fn verify(&mut self, _leg: &Leg) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Writes as much as the sink takes in one go, and waits until it takes some; how many bytes that were.
+    /// Waits until the sink takes some bytes, and writes as many as it takes in one go; how many these are.
     ///
     /// # Errors
     /// The sink takes no more.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError>;
 
-    /// Whether a write would not wait, now and from now on: then it need not be left to a thread that may.
+    /// The same without waiting; none if that would be needed. A sink that does this leaves less to the thread that
+    /// may wait.
+    ///
+    /// # Errors
+    /// The sink takes no more.
+    fn write_now(&mut self, _slices: &[IoSlice<'_>]) -> Result<Option<usize>, SinkError> {
+        Ok(None)
+    }
+
+    /// Whether nobody need watch it, because it tells its news.
     fn is_prompt(&mut self) -> bool {
         false
     }
 
-    /// Has this called when the sink has news while nobody watches it. Only one that is prompt may ever have some.
+    /// Has this called when the sink has news while no thread watches it. Only a sink that is prompt has such news.
     fn on_news(&mut self, _call: OnNews) {}
 
-    /// Waits for the bell, watching whether somebody still takes what is written.
+    /// Waits for the bell, and meanwhile watches whether there still is a reader.
     ///
     /// # Errors
-    /// Nobody does, and bytes are lost.
+    /// The reader is gone, and bytes are lost.
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError>;
 
     /// Closes the sink, once everything written was taken.
     ///
     /// # Errors
-    /// It was not.
+    /// Not everything was taken.
     fn finish(&mut self) -> Result<(), SinkError>;
 }
 
@@ -93,14 +103,14 @@ impl Sink for Discard {
 
 /// Where the stream comes from. Call order: `read` and `wait` as they come, `finish` once after `read` gave 0.
 pub trait Source: Send {
-    /// Reads what there is, and waits until there is some; 0 at the end.
+    /// Waits until there is something to read, and reads it; 0 at the end.
     ///
     /// # Errors
     /// Why not, for the user.
     fn read(&mut self, space: &mut [u8]) -> Result<usize, String>;
 
-    /// Reads what there is; `None`: nothing, and no end, and the news of it will be told. One that never tells news
-    /// waits instead.
+    /// Reads what there is. `None`: there is nothing now, and not the end; the source will tell when it has news. A
+    /// source that never tells news waits instead.
     ///
     /// # Errors
     /// Why not, for the user.
@@ -117,7 +127,7 @@ pub trait Source: Send {
     /// The kernel's, for the user.
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String>;
 
-    /// The end was read: whether that was all there was to come.
+    /// The end was read. Checks that the stream was complete.
     ///
     /// # Errors
     /// Whoever produced the stream failed; why, for the user.

@@ -8,7 +8,7 @@ use crate::sys::event::Bell;
 use std::io::IoSlice;
 use std::time::Duration;
 
-/// How much of the stream is made at a time where it goes straight to a file: it stays in the cache.
+/// How much of the stream is made at a time where it goes straight to a file: so much stays in the cache.
 const CHUNK: usize = 256 << 10;
 
 /// The stream of a seed, without end.
@@ -77,7 +77,7 @@ impl Sink for PrbsSink {
     }
 }
 
-/// Writes the stream of a seed to `sink` until that takes no more; why it does not.
+/// Writes the stream of a seed to `sink` until the sink takes no more; why it takes no more.
 pub fn generate(seed: u16, sink: &mut dyn Sink) -> SinkError {
     let (prbs, mut offset) = (Prbs::new(seed), 0);
     let mut chunk = vec![0; CHUNK];

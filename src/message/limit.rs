@@ -1,7 +1,8 @@
 //! How many lines others may cause: a token bucket for each kind of line.
 //!
-//! Pure: the time is an argument. Of each kind the first [`BURST`] lines are said, then one line a [`REFILL`], which
-//! tells how many were not. So whatever peers and strangers do, a kind costs at most [`BURST`] lines and one a minute.
+//! Pure: the time is an argument. Of each kind the first [`BURST`] lines are said. After that one line a [`REFILL`]
+//! tells how many were not said. So whatever peers and strangers do, a kind costs at most [`BURST`] lines and one a
+//! minute.
 //!
 //! ```text
 //! may_say(now, kind) -> say the line?      due(now) -> lines that tell of the unsaid      next_due() -> when to ask
@@ -15,7 +16,7 @@ pub(crate) const BURST: u32 = 5;
 /// After this long one more.
 pub(crate) const REFILL: Duration = Duration::from_secs(60);
 
-/// What lines are alike: a few words that complete "214 more like it: ". As many as stand in the sources.
+/// A kind of line: a few words that complete "214 more like it: ". They are constants of the source, so there are few.
 pub type Kind = &'static str;
 
 /// What has been said of late, by kind.

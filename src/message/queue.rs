@@ -1,7 +1,7 @@
-//! Lines that wait to be written: bounded, and the oldest give way.
+//! Lines that wait to be written. The queue is bounded; the oldest lines give way.
 //!
-//! Pure. What is dropped is counted and told in front of what was kept. The newest is always kept: it may be why the
-//! process ends.
+//! Pure. Dropped lines are counted, and a line before the next one tells how many they are. The newest line is always
+//! kept: it may say why the process ends.
 
 use super::text::one_line;
 use super::wording;

@@ -16,7 +16,7 @@ const WRAP: &str = "\x1b[?7h";
 pub struct Frame {
     /// The rows, of at most so many columns.
     pub rows: Box<dyn Fn(usize) -> Vec<String> + Send + Sync>,
-    /// Whether the rows are shown even where the terminal is in somebody else's hands.
+    /// Whether the rows are shown even where the terminal is in another process's hands.
     pub always: bool,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Screen {
     frame: Option<Arc<Frame>>,
     /// Rows of a frame stand there, and the cursor at their start.
     drawn: bool,
-    /// The frame that was drawn would be erased by anybody's leave.
+    /// The frame that was drawn may be erased even where the terminal is in another process's hands.
     always: bool,
 }
 
@@ -46,7 +46,7 @@ impl Screen {
     /// as it is now; `foreground`: whether it is in this process's hands.
     pub(crate) fn compose(&mut self, lines: &str, columns: usize, foreground: bool) -> String {
         let mut out = String::new();
-        // where the terminal is not ours, the cursor is not where it was left
+        // in another process's hands the cursor may be anywhere
         if self.drawn && (self.always || foreground) {
             out += ERASE;
         }

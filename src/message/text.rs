@@ -29,7 +29,7 @@ const BLANKS: &[(char, char)] = &[
     ('\u{e0100}', '\u{e01ef}'),
 ];
 
-/// The text without anything that is not seen where it stands.
+/// The text without characters that are invisible or that show anywhere else than in their place.
 pub fn cleaned(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.into();

@@ -5,12 +5,12 @@
 
 use super::limit::Kind;
 
-/// Lines that could not be written in time.
+/// Tells of lines that could not be written in time.
 pub fn dropped(lines: usize) -> String {
     format!("… {lines} {} dropped", if lines == 1 { "line" } else { "lines" })
 }
 
-/// Lines that were not said because so many like them were.
+/// Tells of lines that were not said because there were too many like them.
 pub fn more_like_it(kind: Kind, lines: u64) -> String {
     format!("… and {lines} more like it: {kind}")
 }

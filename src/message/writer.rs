@@ -1,8 +1,9 @@
 //! The one thread that writes to stderr, and what everybody else hands to it.
 //!
-//! Whoever has something to say puts it in a bounded queue and goes on; no lock is held while anything is written. A
-//! stderr that takes nothing (a pipe nobody reads, a terminal at ^S) stops this thread alone, and not the process's
-//! end: the thread is never joined. The open file may be shared with a shell, so it is never made non-blocking.
+//! A thread that has something to say puts it in a bounded queue and goes on; no lock is held while anything is
+//! written. A stderr that takes nothing (a pipe nobody reads, a terminal at ^S) stops only this thread. It does not
+//! hold up the end of the process either: the thread is never joined. The open file may be shared with a shell, so it
+//! is never made non-blocking.
 
 use super::limit::{Kind, Limiter};
 use super::queue::{PIECE_MAX, Queue};
@@ -18,11 +19,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// At the end, a stderr that has taken nothing for this long is waited for no more: a process that was asked to end
-/// does so within a second.
+/// At the end, the process waits no longer than this for a stderr that takes nothing: a process that was asked to end
+/// ends within a second.
 const STALL: Duration = Duration::from_millis(400);
 
-/// At the end, nothing is waited for longer than this, however steadily stderr takes what it gets.
+/// At the end, the process waits no longer than this, however steadily stderr takes what it gets.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The width of a terminal that does not tell its own.
@@ -57,7 +58,7 @@ struct State {
 enum Thread {
     NotYet,
     Running,
-    /// The kernel has no threads left: what can be written without waiting is written by whoever says it.
+    /// The kernel has no threads left. The thread that says something writes as much as can be written without waiting.
     Impossible,
 }
 
@@ -93,7 +94,7 @@ impl Writer {
         let mut state = self.lock();
         let may = state.limiter.may_say(Instant::now(), kind);
         if !may {
-            // the thread looks when that is to be told
+            // the writer's thread computes anew when to tell of unsaid lines
             self.work.notify_one();
         }
         may

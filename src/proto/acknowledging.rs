@@ -1,9 +1,9 @@
 //! When an acknowledgement is due on which connection, and what the sender has been told.
 //!
-//! Where a leg came it is acknowledged at once; how many legs that covers is decided by whoever writes, because only
-//! the latest acknowledgement of a connection is kept until it is written. Elsewhere it is told within
-//! [`DELAY`] and only if there is news. Where the sender may be waiting for it, it is told everywhere. And every
-//! connection tells where the receiver stands every [`UNASKED`].
+//! A leg is acknowledged at once on the connection that brought it. Only the latest acknowledgement of a connection is
+//! kept until it is written, so one may cover several legs. The other connections tell the news within [`DELAY`]. If
+//! the sender may be waiting for the news, all of them tell it at once. While the receiver holds anything, every
+//! connection tells where it stands every [`UNASKED`]. Where nothing is under way, nothing is said: pongs show life.
 //!
 //! Where this end sends a stream too, a small leg that leaves nothing missing may wait for [`RIDE`]: the answer to it is
 //! likely to be on its way out, and the acknowledgement goes with that instead of waking the far end by itself.
@@ -16,14 +16,14 @@ use super::set::ConnectionSet;
 use super::wire::{Ack, Edge};
 use std::time::{Duration, Instant};
 
-/// Connections that did not bring the latest leg tell of it within this.
+/// Connections that did not bring the latest leg tell the news of it within this time.
 pub const DELAY: Duration = Duration::from_millis(100);
 
 /// How long the acknowledgement of a small leg may wait for a leg that goes the other way. An answer that takes longer
 /// is not sent sooner by it.
 pub const RIDE: Duration = Duration::from_millis(1);
 
-/// How often a connection says where the receiver stands although nobody asked.
+/// How often a connection says where the receiver stands although nobody asked, while that holds legs.
 pub const UNASKED: Duration = Duration::from_secs(1);
 
 /// Where the receiver stands; what every acknowledgement has in common.
@@ -65,6 +65,8 @@ pub struct Acknowledging {
     news_at: Option<Instant>,
     /// The furthest edge that any acknowledgement carried.
     told: Option<Edge>,
+    /// The receiver holds legs.
+    holds: bool,
 }
 
 impl Acknowledging {
@@ -81,7 +83,7 @@ impl Acknowledging {
         self.riding.remove(connection);
     }
 
-    /// Another session may begin: nobody was told of its window yet.
+    /// Another session may begin, whose sender was told of no window yet.
     pub fn forget_told(&mut self) {
         self.told = None;
     }
@@ -135,7 +137,15 @@ impl Acknowledging {
     /// When [`Acknowledging::take_due`] has something to give, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let unasked = self.accounts.iter().flatten().map(|account| account.unasked_at);
-        unasked.chain(self.news_at).chain(self.ride_ends).min()
+        unasked.filter(|_| self.holds).chain(self.news_at).chain(self.ride_ends).min()
+    }
+
+    /// Whether the receiver holds legs that its output has not taken; to be told before the others are asked.
+    pub fn note_held(&mut self, now: Instant, holds: bool) {
+        if holds && !self.holds {
+            self.accounts.iter_mut().flatten().for_each(|account| account.unasked_at = now + UNASKED);
+        }
+        self.holds = holds;
     }
 
     /// The acknowledgements that are due, with the connections that they are for. `blocked` is for how long the output
@@ -157,7 +167,7 @@ impl Acknowledging {
             let Position { next, delivered, edge } = at;
             let ack = Ack { next, delivered, edge, count: account.count, blocked_ms };
             let is_new = account.told.is_none_or(|told| told != Ack { blocked_ms: told.blocked_ms, ..ack });
-            if due.contains(connection) || account.unasked_at <= now || (news && is_new) {
+            if due.contains(connection) || (self.holds && account.unasked_at <= now) || (news && is_new) {
                 account.told = Some(ack);
                 account.unasked_at = now + UNASKED;
                 acks.push((connection, ack));
@@ -209,6 +219,8 @@ mod tests {
     fn every_connection_speaks_unasked_and_all_when_the_sender_may_wait() {
         let (mut acks, start) = (Acknowledging::default(), Instant::now());
         acks.open(start, 1);
+        assert_eq!(acks.deadline(), None, "nothing is under way");
+        acks.note_held(start, true);
         acks.open(start + DELAY, 2);
         assert_eq!(acks.deadline(), Some(start + UNASKED));
         assert_eq!(due(&mut acks, start + UNASKED, 0), [(1, 0)]);

@@ -50,6 +50,9 @@ pub enum Breach {
     /// A leg of so many bytes, longer than was agreed.
     #[error("sent a leg of {0} bytes, longer than was agreed")]
     TooLong(u32),
+    /// A welcome that asks for legs of at most so many bytes, smaller than any sender cuts them.
+    #[error("asks for legs of {0} bytes, smaller than there are")]
+    LegsTooSmall(u32),
     /// A leg in an encoding that was not agreed.
     #[error("sent a leg in an encoding that was not agreed")]
     Encoding,

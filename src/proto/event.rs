@@ -56,6 +56,13 @@ pub enum Event {
         /// Whether the session has begun elsewhere, so that the user did not expect this.
         begun: bool,
     },
+    /// Large segments do not get through on a link: its connections use smaller ones from now on.
+    SmallerSegments {
+        /// Which.
+        link: usize,
+        /// How large they are at most, in bytes.
+        size: u16,
+    },
     /// Another receiver than the session's answers at the end of a link.
     OtherReceiver {
         /// Which.
@@ -72,6 +79,13 @@ pub enum Event {
     Waiting {
         /// The last trouble of each link; empty where there was none yet.
         troubles: Vec<String>,
+        /// The time after which this end gives up; None if it waits for ever.
+        left: Option<Duration>,
+    },
+    /// The receiver is with another session: the end that dials waits for its turn.
+    ReceiverBusy {
+        /// The link that leads to it.
+        link: usize,
         /// The time after which this end gives up; None if it waits for ever.
         left: Option<Duration>,
     },
@@ -92,6 +106,7 @@ impl Event {
     pub fn level(&self) -> u8 {
         match self {
             Event::OtherReceiver { .. } | Event::LinkRefused { begun: true, .. } => 0,
+            Event::ReceiverBusy { .. } | Event::SmallerSegments { .. } => 0,
             Event::Waiting { .. } | Event::SenderAway { .. } | Event::WorksAgain { .. } => 0,
             Event::SessionBegins | Event::SessionForgotten => 2,
             Event::ConnectionUp { .. } | Event::ConnectionLost { .. } => 2,

@@ -43,10 +43,60 @@ impl Silence {
     }
 }
 
+/// How long a connection may be silent while others on its link answer, or while all are silent and one of them is to
+/// be dialled anew: max(1 s, 4 RTT), and twice the time in which the link should bring all that it was given.
+pub fn limit_beside_others(rtt: Duration, drain: Duration) -> Duration {
+    AT_LEAST.max(rtt * 4).max(drain * 2)
+}
+
+/// No silence is shorter than this: TCP sends a lone packet that is lost again within it, twice.
+const AT_LEAST: Duration = Duration::from_secs(1);
+
+/// A link on which no answer comes for so long was silent as a whole: pings alone are a second apart, and a round trip.
+const PAUSE: Duration = Duration::from_millis(1500);
+
+/// What the answers on one link prove of the connections that are silent there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Answers {
+    /// When that was sent which was sent latest of what has been answered.
+    latest: Option<Instant>,
+    /// When an answer came last.
+    heard: Option<Instant>,
+    /// When one came after a time with none: what was silent for as long needs a moment to come back too.
+    back: Option<Instant>,
+}
+
+impl Answers {
+    /// What was sent then has been answered, on a connection with this round trip. With `welcome`, it is new.
+    pub fn heard(&mut self, now: Instant, sent: Instant, rtt: Duration, welcome: bool) {
+        let pause = if welcome { AT_LEAST } else { PAUSE }.max(rtt * 4);
+        if self.latest.is_some_and(|latest| latest >= sent) {
+            return;
+        }
+        if self.heard.is_none_or(|at| now.saturating_duration_since(at) >= pause) {
+            self.back = Some(now);
+        }
+        (self.latest, self.heard) = (Some(sent), Some(now));
+    }
+
+    /// Whether anything that was sent after that has been answered.
+    pub fn any_since(&self, since: Instant) -> bool {
+        self.latest.is_some_and(|latest| latest > since)
+    }
+
+    /// Whether the link has worked since a connection fell silent. Where the link had been silent as a whole, and came
+    /// back, the connection has 1 s + 2 RTT for that.
+    pub fn prove_dead(&self, now: Instant, since: Instant, rtt: Duration) -> bool {
+        let back = self.back.filter(|back| *back > since);
+        self.any_since(since) && back.is_none_or(|back| now >= back + AT_LEAST + rtt * 2)
+    }
+}
+
 /// How much more silence than usual is borne on each link, because a death there was false before.
 ///
-/// A death was false if the next connection of the same number comes up on the same link. Then the limit doubles, but
-/// once for a silence that many connections shared.
+/// A death was false if the next connection of the same number comes up on the same link, and takes long: a path that is
+/// only slow keeps that one waiting too, while what forgot a connection welcomes the next one at once. Then the limit
+/// doubles, but once for a silence that many connections shared.
 #[derive(Clone, Debug, Default)]
 pub struct Leniency {
     /// By link: how often the limit was doubled, and when last.
@@ -55,13 +105,16 @@ pub struct Leniency {
     silent: [Option<(usize, Instant)>; CONNECTIONS_MAX],
 }
 
+/// A welcome that takes less is prompt.
+const PROMPT: Duration = Duration::from_secs(1);
+
 /// The limit is doubled this often at most.
 const DOUBLED_MAX: u32 = 5;
 
 impl Leniency {
-    /// A connection is up.
-    pub fn up(&mut self, now: Instant, connection: usize, link: usize) {
-        let silent = self.silent[connection].take().filter(|(on, _)| *on == link);
+    /// A connection is up, so long after it was asked for.
+    pub fn up(&mut self, now: Instant, connection: usize, link: usize, took: Duration) {
+        let silent = self.silent[connection].take().filter(|(on, _)| *on == link && took >= PROMPT);
         let (doubled, at) = &mut self.doubled[link];
         // whatever fell silent before the limit was raised was under the old one
         if silent.is_some_and(|(_, since)| at.is_none_or(|at| since > at)) {
@@ -141,6 +194,21 @@ mod tests {
     }
 
     #[test]
+    fn others_that_answer_prove_a_death_and_a_link_that_comes_back_gives_time() {
+        let (mut answers, start) = (Answers::default(), Instant::now());
+        answers.heard(start, start - ms(20), ms(20), true);
+        answers.heard(start + ms(500), start + ms(480), ms(20), false);
+        let since = start + ms(100);
+        assert!(answers.prove_dead(start + ms(1100), since, ms(20)));
+        assert!(!answers.prove_dead(start + ms(1100), start + ms(490), ms(20)), "nothing later was answered");
+        answers.heard(start + ms(4000), start + ms(3980), ms(20), false);
+        assert!(!answers.prove_dead(start + ms(5039), start + ms(490), ms(20)), "it was the link");
+        assert!(answers.prove_dead(start + ms(5040), start + ms(490), ms(20)));
+        assert_eq!(limit_beside_others(ms(20), ms(100)), ms(1000));
+        assert_eq!(limit_beside_others(ms(300), ms(700)), ms(1400));
+    }
+
+    #[test]
     fn stopped_time_does_not_count() {
         let (mut steady, start) = (Steady::new(), Instant::now());
         assert_eq!(
@@ -157,10 +225,10 @@ mod tests {
     fn a_link_that_was_wronged_is_given_more_time() {
         let (mut leniency, start) = (Leniency::default(), Instant::now() + FORGIVEN);
         leniency.lost(start, 0, 2, Some(start));
-        leniency.up(start, 0, 2);
+        leniency.up(start, 0, 2, PROMPT);
         assert_eq!((leniency.of(2), leniency.of(1)), (2, 1));
         leniency.lost(start + ms(6000), 0, 2, Some(start - ms(1)));
-        leniency.up(start + ms(6000), 0, 2);
+        leniency.up(start + ms(6000), 0, 2, PROMPT);
         assert_eq!(leniency.of(2), 2, "silent since before that");
         leniency.lost(start + FORGIVEN * 2, 0, 2, Some(start + FORGIVEN));
         assert_eq!(leniency.of(2), 1, "long ago");
@@ -170,8 +238,8 @@ mod tests {
     fn one_silence_of_many_connections_is_one_wrong() {
         let (mut leniency, start) = (Leniency::default(), Instant::now());
         (0..4).for_each(|connection| leniency.lost(start, connection, 0, Some(start)));
-        leniency.up(start + ms(50), 0, 0);
-        (1..4).for_each(|connection| leniency.up(start + ms(50), connection, 0));
+        leniency.up(start + ms(50), 0, 0, PROMPT);
+        (1..4).for_each(|connection| leniency.up(start + ms(50), connection, 0, PROMPT));
         assert_eq!(leniency.of(0), 2);
     }
 
@@ -179,12 +247,14 @@ mod tests {
     fn only_a_silence_that_ends_on_the_same_link_is_a_wrong() {
         let (mut leniency, start) = (Leniency::default(), Instant::now());
         leniency.lost(start, 0, 0, None);
-        leniency.up(start, 0, 0);
+        leniency.up(start, 0, 0, PROMPT);
         leniency.lost(start, 0, 0, Some(start));
-        leniency.up(start, 0, 1);
+        leniency.up(start, 0, 1, PROMPT);
         leniency.lost(start, 0, 0, Some(start));
         leniency.failed(0);
-        leniency.up(start, 0, 0);
+        leniency.up(start, 0, 0, PROMPT);
+        leniency.lost(start, 0, 0, Some(start));
+        leniency.up(start, 0, 0, PROMPT - ms(1));
         assert_eq!((leniency.of(0), leniency.of(1)), (1, 1));
     }
 }

@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// The least time between two dials of a connection that was welcomed, whatever it achieved: who welcomes and closes
+/// again and again does not keep this end busy. Attempts that fail have their pauses.
+const DIALS_APART: Duration = Duration::from_millis(50);
+
 /// How long one attempt to connect and be welcomed may take, doubling while attempts time out.
 const DIAL_FIRST: Duration = Duration::from_secs(3);
 const DIAL_MAX: Duration = Duration::from_secs(30);
@@ -32,8 +36,10 @@ pub enum DialError {
     Refused,
     /// An end before any welcome: forwarded ports and proxies end so when nobody is behind them.
     Closed,
-    /// No connection, or no welcome, in the time allowed.
+    /// No connection in the time allowed.
     TimedOut,
+    /// A connection, and no welcome in the time allowed.
+    NoWelcome,
     /// The name has no address.
     Unresolved(String),
     /// The resolver has no answer for now; nothing is known about the name.
@@ -48,6 +54,7 @@ impl std::fmt::Display for DialError {
             DialError::Refused => f.write_str("connection refused"),
             DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
             DialError::TimedOut => f.write_str("no answer"),
+            DialError::NoWelcome => f.write_str("connected, but no answer"),
             DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => {
                 f.write_str(why)
             }
@@ -141,6 +148,8 @@ impl State {
 struct Connection {
     home: usize,
     state: State,
+    /// When it was dialled last.
+    dialled: Option<Instant>,
     /// How many of its attempts and connections in a row achieved nothing.
     misses: u32,
 }
@@ -196,7 +205,7 @@ impl Links {
             links: (0..links).map(link).collect(),
             connections: homes
                 .iter()
-                .map(|home| Connection { home: *home, state: State::Resting(now), misses: 0 })
+                .map(|home| Connection { home: *home, state: State::Resting(now), dialled: None, misses: 0 })
                 .collect(),
             rng: SmallRng::seed_from_u64(seed),
         }
@@ -210,6 +219,7 @@ impl Links {
         }
         let link = self.choose(now, connection)?;
         self.advance(connection, Move::Dial(link));
+        self.connections[connection].dialled = Some(now);
         self.links[link].dialling += 1;
         let max = if begun { DIAL_MAX_BEGUN } else { DIAL_MAX };
         Some((link, (DIAL_FIRST * (1 << self.links[link].timeouts.min(4))).min(max)))
@@ -256,7 +266,7 @@ impl Links {
         let died = link.failures == 0;
         if link.probe_at.is_none_or(|at| at <= now) {
             link.failures += 1;
-            link.timeouts += (*why == DialError::TimedOut) as u32;
+            link.timeouts += matches!(why, DialError::TimedOut | DialError::NoWelcome) as u32;
             link.probe_at = Some(now + pause(&mut self.rng, link.failures));
         }
         died
@@ -282,7 +292,8 @@ impl Links {
         if progressed {
             self.connections[connection].misses = 0;
         }
-        let at = self.pause_ends(now, connection);
+        let apart = self.connections[connection].dialled.map_or(now, |dialled| dialled + DIALS_APART);
+        let at = self.pause_ends(now, connection).max(apart);
         self.advance(connection, Move::Rest(at));
         let link = &mut self.links[index];
         link.last = why.to_string();

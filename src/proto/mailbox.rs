@@ -5,14 +5,14 @@
 //! other kind. Whoever writes the connection takes one item after another with [`Mailbox::take`].
 //!
 //! Order: welcome, abort, nacks, pong, ack, ping, leg, fin, verdict, bye. A nack comes before any acknowledgement that
-//! counts past the damaged leg. What is due comes before a leg, because it would grow old behind one. After an abort
+//! counts past the damaged leg. Answers come before a leg, because they would be out of date behind one. After an abort
 //! nothing else is of any use.
 
 use super::hello::Welcome;
 use super::leg::Leg;
 use super::wire::{Abort, Ack, Fin, Frame, Verdict};
 
-/// Complaints that may wait on one connection. A path that damages so many legs while none of the complaints can be
+/// How many complaints may wait on one connection. A path that damages more legs than this while no complaint can be
 /// written is of no use.
 pub const NACKS_MAX: usize = 16;
 

@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod pacing;
 pub mod receiver;
 pub mod sched;
+pub mod segment;
 pub mod sender;
 pub mod session;
 pub mod set;

@@ -53,7 +53,7 @@ pub struct Outcome {
     pub status: Status,
     /// Why, for the user; empty if all is well.
     pub sentence: String,
-    /// Whether the sentence is the peer's own: it told of itself. A refusal is told in this end's words.
+    /// Whether the sentence is the peer's own, about itself. A refusal is told in this end's words.
     pub by_peer: bool,
 }
 

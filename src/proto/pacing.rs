@@ -6,10 +6,10 @@
 use super::leg::LEG_MAX;
 use std::time::{Duration, Instant};
 
-/// A rate is kept by reading this often: the stream is smooth over a few such slices.
+/// With `rate`, the input is read this often a second: so the stream is smooth over a few such slices.
 const SLICES_PER_SECOND: u64 = 40;
 
-/// A reader that comes late makes up for this much; what was missed before that is not read in a burst.
+/// A reader that comes late makes up for at most this time. What it missed before that is not read in a burst.
 const CATCH_UP: Duration = Duration::from_millis(50);
 
 /// `leglimit` and `delayus` count in this many bytes.

@@ -1,7 +1,7 @@
 //! The receiver's core: puts legs in order, once each, within the window it has given.
 //!
 //! Knows neither connections nor sockets: a leg is the same leg whichever connection brings it, and the
-//! first copy wins. Nothing is given out before everything below it, and nothing that was acknowledged is
+//! first copy wins. No leg is given to the output before every leg below it, and no leg that was acknowledged is
 //! ever dropped. Throughout: held bytes ≤ window, whatever the peer sends, because the ranges of held legs
 //! are disjoint and lie between what is delivered and the edge.
 
@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, VecDeque};
 /// What became of a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// It, and perhaps some after it, can be given to the output.
+    /// The leg, and perhaps some after it, can be given to the output.
     InOrder,
-    /// Kept until the ones before it are there.
+    /// The leg is kept until those before it have come.
     Ahead,
-    /// It was there already.
+    /// The leg was here already.
     Duplicate,
 }
 
@@ -95,7 +95,7 @@ impl Receiver {
         Ok(Arrival::InOrder)
     }
 
-    /// Whether a leg with this place in the stream would be taken, were it here.
+    /// Whether a leg with this place in the stream would be taken if it came now.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -122,14 +122,14 @@ impl Receiver {
         self.ready.pop_front()
     }
 
-    /// An acknowledgement has told the sender of this edge; of what lies beyond the window, none can have.
+    /// An acknowledgement has told the sender of this edge. No acknowledgement can have told more than the window.
     pub fn note_told(&mut self, edge: Edge) {
         self.told.bytes = self.told.bytes.max(edge.bytes.min(self.edge.bytes));
         self.told.legs = self.told.legs.max(edge.legs.min(self.edge.legs));
     }
 
-    /// The output has taken so many more legs and bytes. True if the sender is to be told at once how far the
-    /// window reaches now, because it may be waiting at the edge that it knows; it counts as told of it then.
+    /// The output has taken so many more legs and bytes. True if the sender must be told of the new edge at once,
+    /// because it may be waiting at the edge that it knows. The sender then counts as told.
     pub fn delivered(&mut self, legs: u64, bytes: u64) -> bool {
         self.delivered_legs += legs;
         self.delivered_bytes += bytes;
@@ -208,7 +208,7 @@ impl Receiver {
         self.next_offset - self.delivered_bytes + self.ahead_bytes
     }
 
-    /// Legs that came again.
+    /// Legs that came although they were here already.
     pub fn duplicates(&self) -> u64 {
         self.duplicates
     }
@@ -219,15 +219,15 @@ impl Receiver {
         self.ready.push_back(leg);
     }
 
-    /// Whether less than an eighth of the window is left of what the sender knows of.
+    /// Whether the sender has used all but an eighth of the window that it knows of.
     fn may_wait(&self) -> bool {
         let bytes_left = self.told.bytes.saturating_sub(self.next_offset + self.ahead_bytes);
         let legs_left = self.told.legs.saturating_sub(self.next + self.ahead.len() as u64);
         bytes_left < self.window / 8 || legs_left < WINDOW_LEGS / 8
     }
 
-    /// Whether the sender could go at least an eighth of the window beyond the edge it knows: worth a message on
-    /// every connection.
+    /// Whether the edge is at least an eighth of the window beyond the edge that the sender knows. That is worth a
+    /// message on every connection.
     fn is_worth_telling(&self) -> bool {
         let (bytes, legs) = (self.edge.bytes - self.told.bytes, self.edge.legs - self.told.legs);
         bytes >= self.window / 8 || legs >= WINDOW_LEGS / 8

@@ -85,15 +85,21 @@ impl LegSize {
         LegSize { size: LEG_FIRST, max: LEG_MAX, changed: None }
     }
 
-    /// The receiver's word on the largest leg.
+    /// The receiver's word on the largest leg. No honest one says less than [`LEG_FIRST`], and whoever does shall not
+    /// have the stream cut into single bytes.
     pub fn agree(&mut self, max: usize) {
-        self.max = max.clamp(1, LEG_MAX);
+        self.max = max.clamp(LEG_FIRST, LEG_MAX);
         self.size = self.size.min(self.max);
     }
 
     /// Bytes of the next leg.
     pub fn get(&self) -> usize {
         self.size
+    }
+
+    /// The agreed maximum, in bytes.
+    pub fn most(&self) -> usize {
+        self.max
     }
 
     /// Follows a total of `rate` bytes per second over so many `busy` connections.
@@ -122,6 +128,9 @@ pub const LATE_AT_LEAST: Duration = Duration::from_millis(200);
 
 /// When a leg is late on a connection that nothing is known about yet.
 pub const LATE_UNMEASURED: Duration = Duration::from_secs(1);
+
+/// Legs of so many bytes in all say nothing about a path's rate: they cross in a round trip, on any but the slowest.
+pub const SMALL: u64 = 4096;
 
 /// How much of what was measured before still counts at the next measurement of a connection's rate.
 const KEPT: f64 = 0.75;
@@ -183,6 +192,19 @@ impl Pace {
     pub fn need(&self, bytes: u64) -> Option<Duration> {
         let carrying = bytes as f64 / self.rate()?.max(1.0);
         Some(self.rtt.unwrap_or_default() + Duration::from_secs_f64(carrying.min(3600.0)))
+    }
+
+    /// How long it should need for `bytes`, all that it was given included, and the age at which the last of them is late.
+    /// So few that they say nothing about its rate need a round trip, and are late after max(200 ms, 3 RTT): a lone
+    /// keystroke on a connection that died while it rested.
+    pub fn expect(&self, bytes: u64) -> (Option<Duration>, Duration) {
+        match self.rtt.filter(|_| bytes <= SMALL) {
+            Some(rtt) => (Some(rtt), LATE_AT_LEAST.max(rtt * 3)),
+            None => {
+                let need = self.need(bytes);
+                (need, self.late_after(need))
+            }
+        }
     }
 
     /// The age at which a leg that should have `needed` so long is late: max(2 RTT, 1.5 × need), with four

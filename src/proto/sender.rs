@@ -1,77 +1,49 @@
 //! The sender's core: which legs exist, where each one is, and which goes next.
 //!
-//! A leg is held from the moment the input gave it until the receiver has it ("received"); what happens to
-//! connections in between only changes on which of them it travels. Acknowledgements count the legs a
-//! connection has brought, and are mapped to that connection's own send order, never to sequence numbers.
-//! Which leg deserves a further copy, and on which connection, is said in `sender/rescue.rs`. Nothing here knows
-//! links, addresses, time-outs of connections or how the input is read.
+//! A leg is held from the moment the input gave it until the receiver has it ("received"). What happens to connections
+//! in between only changes which connection carries the leg. An acknowledgement counts the legs that its connection
+//! has brought. The count is mapped to the send order of that connection, never to sequence numbers.
+//! `sender/rescue.rs` says which leg gets a further copy, and on which connection. Nothing here knows links,
+//! addresses, time-outs of connections or how the input is read.
 //!
 //! ```text
 //!   push        take            ack (count, or next wanted)
-//!  ──────▶ fresh ──────▶ sent ───────────────────────────────▶ received, dropped
+//!  ──────▶ uncut ──────▶ sent ───────────────────────────────▶ received, dropped
 //!                         │ ▲
 //!      connection lost,   ▼ │ take
 //!      overtaken, nack   again
 //! ```
 
 use super::breach::Breach;
-use super::leg::{Leg, Payload};
+use super::leg::{LEG_MAX, Leg, Payload};
 use super::sched::{LATE_UNMEASURED, Pace};
 use super::set::ConnectionSet;
 use super::wire::{Ack, Edge, Fin};
+use held::{Flight, Held};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
+use uncut::Uncut;
 
+mod held;
 mod rescue;
 mod terms;
+mod uncut;
 
 pub use terms::{Acked, Backlog, Progress, SenderStats};
 
 /// A leg that arrived damaged this often ends the transfer: the fault is not the network's chance.
 pub const FAILURES_MAX: u8 = 4;
 
-struct Held {
-    /// None once received.
-    payload: Option<Payload>,
-    offset: u64,
-    len: u64,
-    /// Workers that carry a copy now.
-    carriers: ConnectionSet,
-    /// When the latest copy was given to a connection; None while fresh.
-    sent: Option<Instant>,
-    /// When the latest copy is late, as another link sees it.
-    late: Option<Instant>,
-    /// When the first of its copies should be there, as far as is known.
-    expected: Option<Instant>,
-    /// How long the latest copy may take before it is late; while fresh, zero.
-    patience: Duration,
-    /// Copies given to connections so far.
-    copies: u32,
-    /// Times it arrived damaged; < [`FAILURES_MAX`].
-    failures: u8,
-    /// Workers on whose connections it did.
-    damaged_on: ConnectionSet,
-    crc: Option<u32>,
-}
-
-struct Flight {
-    sequence: u64,
-    len: u64,
-    sent: Instant,
-    /// How long the connection should have needed, as known when it was sent.
-    need: Option<Duration>,
-    /// The receiver found it damaged: counting it does not make it received.
-    damaged: bool,
-}
-
 /// One connection as the sender sees it; indexed by connection.
 #[derive(Default)]
 struct Connection {
-    /// What was given to it and not counted yet, in send order.
+    /// The legs given to the connection that the receiver has not counted yet, in send order.
     flights: VecDeque<Flight>,
     bytes_in_flight: u64,
     /// Legs counted by the receiver on this connection; `counted + flights.len()` were sent.
     counted: u64,
+    /// When that leg was given to it which was given latest of those that it has brought.
+    answered: Option<Instant>,
     /// Its leg was overtaken: no new legs until it answers.
     suspect: bool,
     pace: Pace,
@@ -80,26 +52,27 @@ struct Connection {
 /// The sender's legs, window and connections. Call order: `attach` per connection, then `take` whenever it
 /// can carry a leg and `ack` as they come; `detach` when it is gone. `push` and `end` at any time.
 pub struct Sender {
-    /// Bytes that may be held, and that are: those of legs not received.
+    /// Bytes that may be held.
     memory: u64,
-    held_bytes: u64,
-    /// Legs from `first` on; the front one is never received.
+    /// What no connection has taken yet.
+    uncut: Uncut,
+    /// Bytes that a leg is cut to, at most.
+    leg_size: usize,
+    /// Legs from `first` on, all given to a connection at least once; the front one is never received.
     held: VecDeque<Held>,
     first: u64,
-    /// The first leg never given to a connection; `first` ≤ `fresh` ≤ `first + held.len()`.
-    fresh: u64,
     /// Stream bytes pushed so far.
     pushed: u64,
     /// Bytes the receiver's output has taken; ≤ `pushed`.
     delivered: u64,
     ended: bool,
-    /// Sent before, to be sent again; all ≥ `first` and < `fresh`.
+    /// Sent before, to be sent again; all ≥ `first`.
     again: BTreeSet<u64>,
     /// Sent and not received, by when the latest copy is late; exactly the legs whose `late` is set.
     lates: BTreeSet<(Instant, u64)>,
     connections: Vec<Option<Connection>>,
     edge: Edge,
-    /// When the latest-sent of the received legs was sent: whatever is older has been overtaken.
+    /// When the latest-sent of the received legs was sent. Legs sent before that, and not received, are overtaken.
     newest_received: Option<Instant>,
     /// CRC-32 of the stream up to leg `crc_next`, where legs are checked.
     stream_crc: crc32fast::Hasher,
@@ -116,10 +89,10 @@ impl Sender {
     pub fn new(connections: usize, memory: u64) -> Self {
         Sender {
             memory,
-            held_bytes: 0,
+            uncut: Uncut::default(),
+            leg_size: LEG_MAX,
             held: VecDeque::new(),
             first: 0,
-            fresh: 0,
             pushed: 0,
             delivered: 0,
             ended: false,
@@ -145,22 +118,13 @@ impl Sender {
     pub fn push(&mut self, payload: Payload) {
         let len = (*payload).as_ref().len() as u64;
         debug_assert!(len > 0 && !self.ended);
-        self.held.push_back(Held {
-            payload: Some(payload),
-            offset: self.pushed,
-            len,
-            carriers: ConnectionSet::EMPTY,
-            sent: None,
-            late: None,
-            patience: Duration::ZERO,
-            expected: None,
-            copies: 0,
-            failures: 0,
-            damaged_on: ConnectionSet::EMPTY,
-            crc: None,
-        });
+        self.uncut.push(payload);
         self.pushed += len;
-        self.held_bytes += len;
+    }
+
+    /// Legs that were never sent have at most so many bytes, which is never 0.
+    pub fn cut_to(&mut self, bytes: usize) {
+        self.leg_size = bytes;
     }
 
     /// The stream ends with what was pushed.
@@ -168,14 +132,14 @@ impl Sender {
         self.ended = true;
     }
 
-    /// A connection is up, and the receiver said what it wants next and where the window ends. The head was
-    /// `known` when the receiver was asked; what it said may be older than what other connections brought
-    /// since, but never older than the question. False if it is: those bytes exist nowhere any more.
+    /// A connection is up, and the receiver's welcome said which leg it wants next and where the window ends. `known`
+    /// is the head as it was when the hello was sent. The welcome may be older than what other connections brought
+    /// since, but it never wants a leg before `known`. False if it does: such a leg is held nowhere any more.
     ///
     /// # Errors
     /// A breach attaches nothing.
     pub fn attach(&mut self, connection: usize, known: u64, next: u64, edge: Edge) -> Result<bool, Breach> {
-        if next > self.fresh {
+        if next > self.fresh() {
             return Err(Breach::BeyondSent);
         }
         if next < known {
@@ -187,18 +151,20 @@ impl Sender {
         Ok(true)
     }
 
-    /// Nothing was received, and no connection is left: another receiver may have it all, in its own window.
+    /// Nothing was received, and no connection is left: another receiver may take the whole stream, in a window of its
+    /// own.
     pub fn start_again(&mut self) {
         debug_assert!(!self.has_received() && self.connections.iter().all(Option::is_none));
-        (self.fresh, self.delivered, self.edge) = (self.first, 0, Edge { bytes: 0, legs: 0 });
+        (self.delivered, self.edge) = (0, Edge { bytes: 0, legs: 0 });
         self.again.clear();
         self.lates.clear();
-        for held in &mut self.held {
-            (held.sent, held.late, held.expected) = (None, None, None);
+        (self.stream_crc, self.crc_next) = (crc32fast::Hasher::new(), self.first);
+        while let Some(held) = self.held.pop_back() {
+            held.payload.iter().for_each(|payload| self.uncut.put_back(payload));
         }
     }
 
-    /// The connection is gone; what only it carried is to be sent again. Returns how many legs that is.
+    /// The connection is gone. Legs that no other connection carries are to be sent again; how many these are.
     pub fn detach(&mut self, connection: usize) -> usize {
         let Some(carrier) = self.connections[connection].take() else { return 0 };
         let mut lost = 0;
@@ -221,12 +187,12 @@ impl Sender {
         }
         let sequence = self
             .next_again(now, connection, mates)
-            .or_else(|| self.next_fresh())
+            .or_else(|| self.cut())
             .or_else(|| self.next_straggler(now, connection, mates))?;
         Some(self.send(now, connection, sequence))
     }
 
-    /// The same, but only a leg that is to be sent again: for connections that are not wanted for more.
+    /// [`Sender::take`], but only for a leg that is to be sent again. For connections that get no fresh legs.
     pub fn take_again(&mut self, now: Instant, connection: usize, mates: ConnectionSet) -> Option<Leg> {
         let sequence = self.next_again(now, connection, mates).filter(|_| self.is_willing(connection))?;
         Some(self.send(now, connection, sequence))
@@ -242,7 +208,7 @@ impl Sender {
         if ack.count > sent {
             return Err(Breach::CountBeyondSent { counted: ack.count, sent });
         }
-        if ack.next > self.fresh || ack.delivered > self.sent_bytes() {
+        if ack.next > self.fresh() || ack.delivered > self.sent_bytes() {
             return Err(Breach::BeyondSent);
         }
         let mut acked = self.count(now, connection, ack.count);
@@ -282,8 +248,8 @@ impl Sender {
         }
     }
 
-    /// The CRC-32 of a leg that is about to leave, where legs are checked; so it is known before the leg
-    /// can be received, and legs that are dropped have been combined.
+    /// Where legs are checked: the CRC-32 of a leg that is about to leave. So it is known before the leg can be
+    /// received and dropped, and the stream's CRC-32 has every leg.
     pub fn checked(&mut self, sequence: u64, crc: u32) {
         if let Some(held) = self.get_mut(sequence) {
             held.crc = Some(crc);
@@ -294,10 +260,11 @@ impl Sender {
         }
     }
 
-    /// What the whole stream was, once it has ended and every leg has gone out at least once.
+    /// The announcement of the end: legs, bytes and CRC-32 of the whole stream. There is one once the stream has ended
+    /// and every leg has gone out at least once.
     pub fn fin(&self, checked: bool) -> Option<Fin> {
-        let legs = self.first + self.held.len() as u64;
-        let known = self.ended && self.fresh == legs && (!checked || self.crc_next == legs);
+        let legs = self.fresh();
+        let known = self.ended && self.is_drained() && (!checked || self.crc_next == legs);
         known.then(|| Fin {
             legs,
             bytes: self.pushed,
@@ -307,7 +274,7 @@ impl Sender {
 
     /// Whether the receiver has every leg of the whole stream.
     pub fn all_received(&self) -> bool {
-        self.ended && self.held.is_empty()
+        self.ended && self.is_empty()
     }
 
     /// Whether the input has ended.
@@ -318,6 +285,26 @@ impl Sender {
     /// Whether nothing that was given to this connection is still on the way.
     pub fn is_idle(&self, connection: usize) -> bool {
         self.connections[connection].as_ref().is_none_or(|carrier| carrier.flights.is_empty())
+    }
+
+    /// When the oldest leg was given to this connection of those that it has not brought yet.
+    pub fn oldest_sent(&self, connection: usize) -> Option<Instant> {
+        self.connections[connection].as_ref()?.flights.front().map(|flight| flight.sent)
+    }
+
+    /// When the latest leg was given to this connection of those that it has brought.
+    pub fn answered(&self, connection: usize) -> Option<Instant> {
+        self.connections[connection].as_ref()?.answered
+    }
+
+    /// Bytes that this connection was given and has not brought yet.
+    pub fn bytes_in_flight(&self, connection: usize) -> u64 {
+        self.connections[connection].as_ref().map_or(0, |carrier| carrier.bytes_in_flight)
+    }
+
+    /// Whether nothing waits, and every leg that was sent is received.
+    pub fn is_empty(&self) -> bool {
+        self.is_drained() && self.held.is_empty()
     }
 
     /// Connections that have something on the way.
@@ -335,19 +322,19 @@ impl Sender {
         self.held.is_empty()
     }
 
-    /// Whether no leg waits for its first sending.
+    /// Whether nothing waits for its first sending.
     pub fn is_drained(&self) -> bool {
-        self.fresh == self.first + self.held.len() as u64
+        self.uncut.is_empty()
     }
 
-    /// Whether a leg waits that the window does not admit.
+    /// Whether something waits that the window does not admit.
     pub fn is_shut(&self) -> bool {
-        !self.is_drained() && self.next_fresh().is_none()
+        !self.is_drained() && !self.has_fresh()
     }
 
     /// What waits for the receiver's output.
     pub fn backlog(&self) -> Backlog {
-        let received = self.get(self.first).map_or(self.pushed, |head| head.offset);
+        let received = self.held.front().map_or(self.sent_bytes(), |head| head.offset);
         Backlog {
             bytes: received.saturating_sub(self.delivered),
             most: self.edge.bytes.saturating_sub(self.delivered),
@@ -380,7 +367,6 @@ impl Sender {
     }
 
     // ---- moving ---------------------------------------------------------------------------------------
-
     /// Whether the connection is up and may be given legs.
     fn is_willing(&self, connection: usize) -> bool {
         self.connections[connection].as_ref().is_some_and(|carrier| !carrier.suspect)
@@ -388,21 +374,19 @@ impl Sender {
 
     fn send(&mut self, now: Instant, connection: usize, sequence: u64) -> Leg {
         self.again.remove(&sequence);
-        if sequence == self.fresh {
-            self.fresh += 1;
-        }
         let index = (sequence - self.first) as usize;
         let held = &mut self.held[index];
         let carrier = self.connections[connection].get_or_insert_default();
         carrier.bytes_in_flight += held.len;
-        let need = carrier.pace.need(carrier.bytes_in_flight);
-        held.patience = carrier.pace.late_after(need);
+        let (need, patience) = carrier.pace.expect(carrier.bytes_in_flight);
+        held.patience = patience;
         carrier.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
         if held.copies > 0 {
             self.stats.legs_again += 1;
             self.stats.bytes_again += held.len;
         }
-        // what a connection of unknown pace is tried with has been helped: one trial at a time is enough
+        // A further copy on a connection of unknown pace is a trial. The leg counts as expected within LATE_UNMEASURED,
+        // so that it gets no second trial meanwhile.
         let trial = (held.copies > 0).then_some(LATE_UNMEASURED);
         held.copies += 1;
         let before = held.expected.filter(|at| *at > now && !held.carriers.is_empty());
@@ -430,6 +414,7 @@ impl Sender {
         carrier.counted = count;
         carrier.bytes_in_flight -= bytes;
         carrier.suspect = false;
+        carrier.answered = flights.last().map(|flight| flight.sent);
         carrier.pace.confirmed(now, flights[0].sent, bytes, flights[flights.len() - 1].need);
         acked.moved = true;
         for flight in flights.iter().filter(|f| !f.damaged) {
@@ -449,7 +434,7 @@ impl Sender {
     /// The receiver has every leg below `next`.
     fn receive_below(&mut self, next: u64) -> (u64, u64) {
         let (mut legs, mut bytes) = (0, 0);
-        for sequence in self.first..next.min(self.fresh) {
+        for sequence in self.first..next.min(self.fresh()) {
             let sent = self.get(sequence).and_then(|h| h.sent);
             if let Some(len) = self.receive(sequence, sent) {
                 legs += 1;
@@ -467,7 +452,6 @@ impl Sender {
         let payload = held.payload.take()?;
         let (len, late) = (held.len, held.late);
         self.freed.push(payload);
-        self.held_bytes -= len;
         if let Some(late) = late {
             self.lates.remove(&(late, sequence));
         }
@@ -490,14 +474,30 @@ impl Sender {
         self.edge != before
     }
 
-    /// The first leg never sent, if the window admits it.
-    fn next_fresh(&self) -> Option<u64> {
-        let held = self.get(self.fresh)?;
-        (self.fresh < self.edge.legs && held.offset + held.len <= self.edge.bytes).then_some(self.fresh)
+    /// The number that the next leg to be cut will have.
+    fn fresh(&self) -> u64 {
+        self.first + self.held.len() as u64
+    }
+
+    /// Whether a leg can be cut that the window admits.
+    fn has_fresh(&self) -> bool {
+        let len = self.uncut.next_len(self.leg_size);
+        len.is_some_and(|len| self.fresh() < self.edge.legs && self.sent_bytes() + len <= self.edge.bytes)
+    }
+
+    /// Cuts the next leg, if the window admits it. Its number; it is to be sent.
+    fn cut(&mut self) -> Option<u64> {
+        if !self.has_fresh() {
+            return None;
+        }
+        let (sequence, offset) = (self.fresh(), self.sent_bytes());
+        let payload = self.uncut.cut(self.leg_size)?;
+        self.held.push_back(Held::new(offset, payload));
+        Some(sequence)
     }
 
     fn sent_bytes(&self) -> u64 {
-        self.get(self.fresh).map_or(self.pushed, |held| held.offset)
+        self.pushed - self.uncut.bytes()
     }
 
     fn get(&self, sequence: u64) -> Option<&Held> {

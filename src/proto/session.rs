@@ -12,13 +12,13 @@
 //! ```
 //!
 //! Here are connections that come and go, and the answers. In files of their own: `hearing`, what comes on a
-//! connection; `carrying`, what the input and the output tell and what follows from every event; `streams`, how
+//! connection; `watch`, whether connections live; `carrying`, what the input and the output tell and what follows from every event; `streams`, how
 //! streams end and what that means to each other; `terms`, what the owner gives and gets.
 
 use super::acknowledging::Acknowledging;
 use super::hello::{Features, Hello, Refusal, Welcome};
-use super::leg::{CONNECTIONS_MAX, Payload};
-use super::life::{Leniency, Silence};
+use super::leg::{CONNECTIONS_MAX, LINKS_MAX, Payload};
+use super::life::{Answers, Leniency};
 use super::links::{DialError, LossReason};
 use super::mailbox::{Item, Mailbox};
 use super::outcome::{Outcome, Status};
@@ -28,26 +28,34 @@ use super::wire::Frame;
 use dialler::Dialler;
 use host::{Door, Host};
 use ownership::Ownership;
-use pulse::Pulse;
+use pulse::{Pulse, REST};
 use stage::Stage;
+use stall::Stalls;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use unsaid::Unsaid;
 use view::View;
 
 mod assign;
 mod carrying;
 mod dialler;
+mod failing;
 mod hearing;
 mod host;
 mod inbound;
 mod last_word;
 mod outbound;
 mod ownership;
+mod progress;
 mod pulse;
 mod stage;
+mod stall;
 mod streams;
 mod terms;
+mod unsaid;
 mod view;
+mod watch;
+mod yielding;
 
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
@@ -63,7 +71,7 @@ pub struct Session {
     receiving: Option<Inbound>,
     /// By [`Way`]; None for a stream that the session does not have.
     stages: [Option<Stage>; 2],
-    /// One stream is of no use without the other.
+    /// One stream is of no use without the other: if one fails, the session ends.
     inseparable: bool,
     acknowledging: Acknowledging,
     mailboxes: [Mailbox; CONNECTIONS_MAX],
@@ -74,14 +82,21 @@ pub struct Session {
     /// Of connections that are up, where a stream goes out.
     pulses: [Option<Pulse>; CONNECTIONS_MAX],
     pings: u64,
+    /// By link.
+    answers: [Answers; LINKS_MAX],
+    /// Since when something of the stream that goes out has been under way; None while that rests.
+    busy: Option<Instant>,
     leniency: Leniency,
-    /// By connection: the head when the far end was asked; no welcome to it may want less.
+    /// By connection: the head when the hello was sent. No welcome may want a leg before it.
     known: [u64; CONNECTIONS_MAX],
     losses: Losses,
     /// For how long the output has been taking nothing.
     blocked: Duration,
     /// Legs that came although they were there, or came damaged.
     again: u64,
+    stalls: Stalls,
+    /// How it ends, while there is nobody to tell.
+    unsaid: Option<Unsaid>,
     /// Until when all that was due has been done.
     stepped: Instant,
 }
@@ -97,7 +112,7 @@ impl Session {
         let sending = Outbound::new(dials.hello.buffer, dials.checked);
         let receiving = receives.map(|config| {
             let mut inbound = Inbound::new(config);
-            // whoever answers will be its sender
+            // the sender is whoever answers, and its memory is not known before that
             inbound.begin(u64::MAX);
             inbound
         });
@@ -112,7 +127,7 @@ impl Session {
         sends: Option<OutboundConfig>,
         inseparable: bool,
     ) -> Self {
-        let ownership = Ownership::Host(Box::new(Host::new(receives.instance, receives.patience)));
+        let ownership = Ownership::Host(Box::new(Host::new(now, receives.instance, receives.patience)));
         let sending = sends.map(|config| Outbound::new(config.buffer, false));
         Self::new(now, ownership, sending, Some(Inbound::new(receives)), inseparable)
     }
@@ -138,19 +153,17 @@ impl Session {
             told_over: false,
             pulses: [None; CONNECTIONS_MAX],
             pings: 0,
+            answers: Default::default(),
+            busy: Some(now),
             leniency: Leniency::default(),
             known: [0; CONNECTIONS_MAX],
             losses: Losses::default(),
             blocked: Duration::ZERO,
             again: 0,
+            stalls: Stalls::new(now),
+            unsaid: None,
             stepped: now,
         }
-    }
-
-    /// Never sends overtaken legs again: for the simulator, which shows that this would be noticed.
-    #[doc(hidden)]
-    pub fn forgo_rescue(&mut self) {
-        self.sending.iter_mut().for_each(Outbound::forgo_rescue);
     }
 
     // ---- connections come and go ----------------------------------------------------------------------
@@ -167,7 +180,8 @@ impl Session {
     }
 
     fn door(&self) -> Door {
-        Door { is_shut: self.is_over(), is_judged: !self.is_going(Way::In) }
+        let (is_judged, has_begun) = (!self.is_going(Way::In), self.view().begun);
+        Door { is_shut: self.is_over(), is_judged, has_begun }
     }
 
     /// A peer has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
@@ -176,11 +190,13 @@ impl Session {
     /// # Errors
     /// The refusal to answer with; nothing has changed.
     pub fn hello(&mut self, now: Instant, hello: &Hello) -> Result<usize, Refusal> {
+        self.screen(hello)?;
+        self.give_way(now, hello);
         let (door, connection) = (self.door(), usize::from(hello.connection));
         let (Ownership::Host(host), Some(receiving)) = (&mut self.ownership, &mut self.receiving) else {
             unreachable!("an end that dials listens to nobody")
         };
-        if host.admit(hello, door)? {
+        if host.admit(now, hello, door)? {
             receiving.begin(hello.buffer);
             self.acknowledging.forget_told();
         }
@@ -190,7 +206,7 @@ impl Session {
         if let Some(sending) = &mut self.sending {
             sending.check(hello.features.contains(Features::CHECKSUM));
             self.known[connection] = sending.sender().head();
-            // no leg may come that would say so
+            // the session may be one without legs, so the hello itself shows that the peer is there
             let begun = self.view().begun;
             self.ownership.works(connection, begun);
         }
@@ -215,7 +231,7 @@ impl Session {
 
     /// The far end welcomed a connection, this long after it was asked.
     pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
-        // a stream that is done with takes no connection, and leaves it to the other one
+        // if the outgoing stream is done with, the connection is left to the incoming one
         let link = self.ownership.awaits_welcome(connection).filter(|_| !self.is_done(Way::Out));
         // of a stream that was judged the receiver may have thrown away what it had confirmed
         let known = if self.is_going(Way::Out) { self.known[connection] } else { 0 };
@@ -227,13 +243,15 @@ impl Session {
         match sending.attach(connection, link, known, welcome, view.begun) {
             Ok(()) => {
                 sending.round_trip(connection, rtt);
-                self.leniency.up(now, connection, link);
+                self.leniency.up(now, connection, link, rtt);
                 self.pulses[connection] = Some(Pulse::new(now));
+                self.note_answer(now, connection, now.checked_sub(rtt).unwrap_or(now), true);
                 self.dialled(now, connection, link, welcome, rtt);
             }
             Err(why) => self.unusable(now, connection, why),
         }
         self.actions.push_back(Action::Met(Way::Out, welcome.features));
+        self.stalls.lively = true;
         self.step(now);
     }
 
@@ -297,32 +315,13 @@ impl Session {
         self.step(now);
     }
 
-    /// The connection has nothing to read now, and has shown no life for so long; to be told every second or so for
-    /// every connection, as what comes in is no proof that anything gets out.
-    pub fn quiet(&mut self, now: Instant, connection: usize, silence: Silence) {
-        if let Some((sending, pulse)) = self.sending.as_ref().zip(self.pulses[connection])
-            && let Some(link) = sending.link_of(connection)
-            && !self.is_done(Way::Out)
-        {
-            let rtt = sending.sender().pace(connection).and_then(|pace| pace.rtt()).unwrap_or_default();
-            let asked = pulse.unanswered(now);
-            if silence.is_death(asked, rtt, self.leniency.of(link)) {
-                self.give_up(now, connection, LossReason::Silent);
-                // it was silent for longer than since now
-                let since = now.checked_sub(silence.lasts(asked)).unwrap_or(now);
-                self.leniency.lost(now, connection, link, Some(since));
-            }
-        }
-        self.step(now);
-    }
-
     /// This end closes a connection at once.
     fn give_up(&mut self, now: Instant, connection: usize, why: LossReason) {
         self.forget(now, connection, &why);
         self.actions.push_back(Action::Drop(connection, why));
     }
 
-    /// Nothing comes on this connection any more, and nothing is written.
+    /// Forgets a connection: nothing comes on it any more, and nothing is written.
     fn forget(&mut self, now: Instant, connection: usize, why: &LossReason) {
         self.mailboxes[connection].clear();
         self.posted.remove(connection);
@@ -335,10 +334,10 @@ impl Session {
         }
     }
 
-    /// The stream that goes out has the connection no more. How many legs are to be sent again.
+    /// Takes the connection from the outgoing stream. Gives how many legs are to be sent again.
     fn detach(&mut self, now: Instant, connection: usize, why: &LossReason) -> usize {
         let said_bye = self.pulses[connection].take().is_some_and(|pulse| pulse.has_said_bye());
-        // a peer that waits for nothing more closes in order
+        // a peer that has heard the bye closes in order
         if said_bye && *why == LossReason::Closed {
             self.heard_bye();
         }
@@ -353,12 +352,6 @@ impl Session {
     }
 
     // ---- the whole ------------------------------------------------------------------------------------
-
-    /// This end cannot go on; the peer is told why.
-    pub fn fail(&mut self, now: Instant, outcome: &Outcome) {
-        self.stop(now, outcome);
-        self.step(now);
-    }
 
     /// Time has passed.
     pub fn tick(&mut self, now: Instant) {
@@ -392,7 +385,8 @@ impl Session {
         self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default()
     }
 
-    /// When `tick` is due, if nothing happens before; in the past if time has gone on since the last event.
+    /// When `tick` is due, if nothing happens before: so soon that the owner notices when its process does not run, long
+    /// before a connection is cleared away for silence; in the past if time has gone on since the last event.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.is_over() {
             return None;
@@ -402,9 +396,16 @@ impl Session {
         let legs = legs.and_then(|sending| sending.sender().deadline(now));
         let word = self.receiving.as_ref().and_then(|receiving| receiving.last_word.until());
         let acks = self.acknowledging.deadline().filter(|_| !self.is_done(Way::In));
-        let pings = self.pulses.iter().flatten().map(Pulse::due).filter(|_| !self.is_done(Way::Out));
+        let watch = self.watch_deadline();
         let others = self.ownership.deadlines(now, self.view());
-        let times = [legs, word].into_iter().flatten().chain(pings).chain(others).filter(|at| *at > now);
+        let open =
+            !self.acknowledging.open_connections().is_empty() || self.pulses.iter().any(Option::is_some);
+        let latest = open.then(|| self.stepped + REST);
+        let times = [legs, word, watch, latest, self.unsaid_until()]
+            .into_iter()
+            .flatten()
+            .chain(others)
+            .filter(|at| *at > now);
         times.chain(acks).min()
     }
 
@@ -470,9 +471,13 @@ impl Session {
         self.again
     }
 
-    /// Bytes that the next leg should have, and whether a connection waits for one that is not there.
-    pub fn appetite(&self) -> (usize, bool) {
-        self.sending.as_ref().map_or((0, false), |sending| (sending.leg_size(), sending.is_hungry()))
+    /// Bytes that the input should give at once: enough for a connection that waits for them, and at most; and whether
+    /// one waits.
+    pub fn appetite(&self) -> (usize, usize, bool) {
+        self.sending.as_ref().map_or((0, 0, false), |sending| {
+            let (enough, most) = sending.appetite();
+            (enough, most, sending.is_hungry())
+        })
     }
 
     /// What the streams say about the session.

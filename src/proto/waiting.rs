@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 pub const PATIENCE_BEFORE: Patience = Patience::For(Duration::from_secs(60));
 /// How long a begun session waits with no working connection, unless told otherwise.
 pub const PATIENCE_BEGUN: Patience = Patience::For(Duration::from_secs(3600));
-/// How long the last word is repeated to whoever asks, at most.
+/// For how long at most the last word is repeated to a peer that asks.
 const LINGER: Duration = Duration::from_secs(60);
-/// Trouble shorter than this is healed, not told.
+/// Trouble shorter than this is not told.
 const QUIET: Duration = Duration::from_secs(5);
-/// Waiting is told again this often.
+/// The user is reminded of waiting this often.
 const REMIND: Duration = Duration::from_secs(60);
 
 /// How long a session waits with no working connection.
@@ -84,13 +84,13 @@ impl Reminder {
         due
     }
 
-    /// The user is told now. How long is still waited, if the waiting `ends`.
+    /// The user is told now. Gives how long the waiting goes on, if it `ends`.
     pub fn tell(&mut self, now: Instant, ends: Option<Instant>) -> Option<Duration> {
         self.told = true;
         ends.map(|at| at.saturating_duration_since(now))
     }
 
-    /// Waiting is over. Whether the user was told of it, and is to hear that it is.
+    /// Waiting is over. True if the user was told of the waiting, and so is to be told that it is over.
     pub fn over(&mut self) -> bool {
         self.at = None;
         std::mem::take(&mut self.told)

@@ -1,4 +1,4 @@
-//! What the stream comes from and goes to, by the plan: one place knows all kinds of ends.
+//! The plan's ends: what streams come from and go to. Only this file knows all kinds of ends.
 //!
 //! Commands and tunnels serve both directions of a process at once; they are made here, before any
 //! direction starts, and ended when the directions are.
@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub struct Ends {
     edge: Edge,
     prbs: Option<u16>,
-    /// The user may want to see the received stream on a terminal.
+    /// The received stream may go to a terminal.
     interactive: bool,
 }
 
@@ -53,7 +53,7 @@ impl Ends {
     /// Where the received stream goes.
     ///
     /// # Errors
-    /// stdout is closed, or a terminal and nothing says that this is meant.
+    /// stdout is closed, or is a terminal and no word of the user explains that.
     pub fn sink(&self) -> Result<Box<dyn Sink>, Failure> {
         // nobody wants to see pseudorandom bytes on a terminal: they are only verified
         let terminal = rustix::termios::isatty(io::stdout());
@@ -114,7 +114,7 @@ impl Ends {
         matches!(self.edge, Edge::Tunnel(_))
     }
 
-    /// A direction has failed: a command is not left to itself.
+    /// A direction has failed: ends the command, if there is one.
     pub fn abandon(&self) {
         if let Edge::Exec(exec) = &self.edge {
             exec.end();
@@ -134,7 +134,7 @@ fn terminate(plan: &ListenPlan) -> Result<Place, Failure> {
     if let Some(port) = place.port() {
         let line = format!("tunnel on port {port}");
         match plan.port {
-            // nobody could know it otherwise
+            // the user cannot know the port otherwise
             0 => message::say(line),
             _ => message::announce(|| line),
         }
@@ -142,7 +142,7 @@ fn terminate(plan: &ListenPlan) -> Result<Place, Failure> {
     Ok(place)
 }
 
-/// The stream of a seed on stdout, for other programs: it ends when nobody takes it any more.
+/// Writes the stream of a seed to stdout, for other programs, until stdout takes no more.
 ///
 /// # Errors
 /// Always: that is how it ends.

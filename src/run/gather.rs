@@ -1,8 +1,8 @@
 //! How the streams of a process end, as one result.
 //!
-//! The first stream that failed decides. What fails while the other stream goes on is told at once, what ends both is
-//! told once. Streams that share their connections see to each other within their session; two sessions are
-//! independent, unless their ends need both.
+//! The first stream that failed decides. A failure that leaves the other stream going on is told at once; one that ends
+//! both is told once. Two streams of one session end each other within the session. Two sessions are independent,
+//! unless their ends need both.
 
 use super::ends::Ends;
 use super::sessions::{News, Sessions, no_thread};
@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::time::Duration;
 
-/// Streams that end for one reason do so within this time.
+/// Streams that end for the same reason end within this time of each other.
 const TOGETHER: Duration = Duration::from_secs(1);
 
 /// The first failure, once every session has ended. `shared`: there is one session with two streams.

@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 /// How many connections may wait to be accepted: more than arrive, in a flood, while the poll is busy.
 const BACKLOG: i32 = 4096;
 
-/// Listens, non-blocking. Of a name it is the first address; which, is said if the name has several.
+/// Listens, non-blocking. Of a name the first address is used; if the name has several, a line says which it is.
 ///
 /// # Errors
 /// The name cannot be resolved, the port is taken or not allowed, or the address is not one of this host.

@@ -1,4 +1,4 @@
-//! Carries out a plan: its sessions and what they begin and end in, signals, and what the user sees.
+//! Carries out a plan: makes its sessions and their endpoints, attends to signals, and shows the user what happens.
 
 pub mod ends;
 pub mod gather;

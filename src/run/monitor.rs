@@ -1,7 +1,7 @@
 //! What a person sees of the directions: reports on demand, the live line, and the last line of each.
 //!
-//! A thread of its own: looks at the sessions, and hands what is to be seen to [`message`], which never waits. Control
-//! characters go to terminals only, and only to one that is ours.
+//! A thread of its own looks at the sessions, and hands what is to be shown to [`message`], which never waits. Control
+//! characters go to a terminal only, and only while this process is in its foreground.
 
 use crate::message::{self, Frame};
 use crate::plan::{EdgePlan, Plan, Progress};
@@ -13,16 +13,16 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How often the live line changes: often enough to look alive, seldom enough to be read.
+/// How often the live line changes: often enough to look alive, slowly enough to be read.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Where it is no terminal, a line this often: a log of an hour is still read.
+/// Where stderr is no terminal, `progress` gives a line this often, so that an hour's log can still be read.
 const PLAIN: Duration = Duration::from_secs(10);
 
-/// What is over within this shows no live line that nobody asked for.
+/// A transfer that is over within this time shows no live line, unless the user asked for one.
 const BRIEF: Duration = Duration::from_secs(1);
 
-/// How long the last words may take to be handed over. They are at once, unless the machine is very busy.
+/// How long the end waits for the last lines to be shown. They are shown at once, unless the machine is very busy.
 const ANSWER: Duration = Duration::from_millis(500);
 
 /// A stream that can be asked.
@@ -69,7 +69,7 @@ impl Monitor {
         }
     }
 
-    /// Shows how it ended; from then on the last line of the terminal is anybody's again.
+    /// Shows how it ended, and erases the live line for good.
     pub fn end(self) {
         let (done, over) = bounded(0);
         if self.requests.send_timeout(Request::End(done), ANSWER).is_ok() {
@@ -155,7 +155,7 @@ enum Style {
     Plain,
 }
 
-/// What is shown unasked.
+/// What is shown although the user asked for no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     style: Style,
@@ -168,7 +168,7 @@ impl Wanted {
     pub fn of(plan: &Plan) -> Wanted {
         use rustix::termios::isatty;
         let screen = isatty(io::stderr()) && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
-        // who types into the stream, or reads it, would have it garbled
+        // on a terminal that carries the stream itself, a live line would garble it
         let files = plan.common.edge == EdgePlan::Stdio;
         let typed = plan.transmits() && plan.common.prbs.is_none() && isatty(io::stdin());
         let read = plan.receives() && isatty(io::stdout());

@@ -1,4 +1,4 @@
-//! The sessions of this process, and what is heard of them.
+//! The sessions of this process, and the news of them.
 
 use crate::error::{Failure, reason};
 use crate::proto::outcome::Outcome;
@@ -28,7 +28,7 @@ impl Sessions {
     }
 }
 
-/// What is heard of a session.
+/// News of a session.
 pub enum News {
     /// One of its streams was judged.
     Settled(Way, Outcome),

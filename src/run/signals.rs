@@ -1,7 +1,8 @@
 //! Signals: ends that tell the peer first, reports, and the verbosity.
 //!
 //! A thread of its own hears them, all others block them. Handlers only take note. The first signal to end aborts
-//! every direction and is remembered, so that the process can end by it; the second one ends at once.
+//! every direction and is remembered, so that the process can end by it; the second one ends at once. One that comes
+//! when everything else is over is not lost either: the process ends by it.
 
 use crate::endpoint::exec;
 use crate::message;
@@ -10,20 +11,22 @@ use crate::run::monitor::Monitor;
 use crate::run::sessions::Sessions;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::refusal;
-use crate::sys::signal::{ASKING, any_pending, block, end_by, ignored_at_start, unblock};
+use crate::sys::signal::{ASKING, any_pending, block, blocked_at_start, end_by, ignored_at_start, unblock};
 use crate::sys::thread::spawn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::flag;
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 use signal_hook::low_level::signal_name;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// The signals that end this process.
 const ENDS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
-/// What asks for a report; SIGINFO is a key of the terminal where it exists.
+/// The signals that ask for a report. Where SIGINFO exists, a key of the terminal sends it.
 #[cfg(not(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd")))]
 const REPORT: &[i32] = &[SIGUSR1];
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
@@ -35,30 +38,52 @@ const REFUSED: &str = "out of memory: the kernel gives no more; a smaller buffer
 /// The signal that ends this process; 0 while there is none.
 static ENDING: AtomicI32 = AtomicI32::new(0);
 
-/// The signal that has asked this process to end, if one has.
+/// How long the thread that hears signals may take to end: it may have a report to write, to a terminal that is stopped.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// The thread that hears signals.
+struct Hearing {
+    handle: Handle,
+    /// Disconnected when the thread takes no more signals.
+    done: Receiver<()>,
+}
+
+/// None before that thread is there, and when it is to end.
+static HEARING: Mutex<Option<Hearing>> = Mutex::new(None);
+
+/// The signal that has asked this process to end, if one has. To be called once, at the end, by a thread that blocks
+/// signals: no signal is acted on any more.
 pub fn ending() -> Option<i32> {
-    match ENDING.load(Ordering::SeqCst) {
-        0 => None,
-        signal => Some(signal),
+    let hearing = HEARING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(Hearing { handle, done }) = hearing {
+        // the kernel may have given that thread a signal whose handler has not run yet
+        handle.close();
+        let _ = done.recv_timeout(LAST_WORD);
     }
-}
-
-/// Set by the handlers themselves: one of [`ENDS`] has come, whether or not the thread knows of it already.
-static HEARD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-
-/// Whether this process has been asked to end, be it that the signal is still on its way to the thread that
-/// acts on it. False until signals are heard. To be asked by a thread that blocks them, as all do but that one.
-pub fn is_asked_to_end() -> bool {
+    let heard = HEARD.get()?;
     // in this order: what is no longer pending has been heard
-    HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst))
+    let pending = heeded().into_iter().find(|signal| any_pending(&[*signal]));
+    let noted = [ENDING.load(Ordering::SeqCst), heard.load(Ordering::SeqCst) as i32];
+    noted.into_iter().find(|signal| *signal != 0).or(pending)
 }
 
-/// Those of [`ENDS`] that were not ignored when the process started.
+/// Set by the handlers themselves: the one of [`ENDS`] that came last, whether or not the thread knows of it already;
+/// 0 while there is none.
+static HEARD: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
+
+/// Whether this process has been asked to end, also if the signal has not reached the thread that acts on it. False
+/// until signals are heard. Must be called by a thread that blocks signals, as all do except that one.
+pub fn is_asked_to_end() -> bool {
+    // in this order, because a signal that is not pending any more was heard before
+    HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst) != 0)
+}
+
+/// Those of [`ENDS`] that were neither ignored nor blocked when the process started.
 fn heeded() -> Vec<i32> {
-    ENDS.into_iter().filter(|signal| !ignored_at_start(*signal)).collect()
+    ENDS.into_iter().filter(|signal| !ignored_at_start(*signal) && !blocked_at_start(*signal)).collect()
 }
 
-/// Signals are heard, and nobody acts on them yet.
+/// Signals are heard, and no thread acts on them yet.
 pub struct Heard(Signals);
 
 /// Hears signals from now on. Those that were ignored when the process started stay ignored. The calling thread, and
@@ -71,7 +96,7 @@ pub fn hear() -> io::Result<Heard> {
     let ends = heeded();
     let heard = HEARD.get_or_init(Arc::default);
     for end in &ends {
-        flag::register(*end, heard.clone())?;
+        flag::register_usize(*end, heard.clone(), *end as usize)?;
     }
     Signals::new(ends.into_iter().chain(REPORT.iter().copied()).chain([SIGUSR2])).map(Heard)
 }
@@ -84,11 +109,14 @@ impl Heard {
     pub fn watch(mut self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         let (refused, ending) = (refusal::heard()?, sessions.clone());
         spawn("memory", move || {
-            // if it cannot be waited for, whoever is refused ends the process by itself
+            // without this wait, the thread that is refused memory ends the process itself
             if wait(&[Interest::read(&refused)], None).is_ok() {
                 ending.stop(&Outcome::here(Status::Incomplete, REFUSED));
             }
         })?;
+        let (until_done, done) = channel::<()>();
+        let hearing = Hearing { handle: self.0.handle(), done };
+        *HEARING.lock().unwrap_or_else(PoisonError::into_inner) = Some(hearing);
         spawn("signals", move || {
             unblock(ASKING);
             for signal in self.0.forever() {
@@ -98,6 +126,9 @@ impl Heard {
                     end => stop(&sessions, end),
                 }
             }
+            // the handlers of all that this thread was given have run when it blocks them
+            block(ASKING).forget();
+            drop(until_done);
         })
     }
 }

@@ -1,4 +1,4 @@
-//! From the plan of a direction to its session: built and not started.
+//! Builds the session of a direction from its plan, and does not start it.
 
 use super::ends::Ends;
 use super::listen;
@@ -23,8 +23,8 @@ use std::cell::Cell;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-/// What this program can do with a stream, whatever its ends are: a sender that tunnels is met by one that does not
-/// with its bytes as they are.
+/// What this program can do with a stream, whatever its ends are. If only one end tunnels, the bytes of one connection
+/// are the stream.
 const ABILITIES: Features = Features(Features::CHECKSUM.0 | Features::TUNNEL.0);
 
 /// Everything that all sessions are made from.
@@ -35,7 +35,7 @@ pub(crate) struct Parts<'a> {
     pub ends: &'a Arc<Ends>,
     /// What is done to connections on purpose.
     pub hazard: Hazard,
-    /// Where it is heard how streams end.
+    /// The channel for the news of how streams end.
     pub news: Sender<News>,
     /// The size of the stream that goes out, where its source knows that.
     pub source_size: Cell<Option<u64>>,
@@ -149,7 +149,7 @@ impl Parts<'_> {
         Ok(Outgoing { config, stream, charmode, source, is_asked_to_end: signals::is_asked_to_end })
     }
 
-    /// What every hello of a sender says that makes use of these features and those of its ends.
+    /// The hello of a sender that makes use of these features and those of its ends.
     fn hello(&self, features: Features) -> Hello {
         let duplex = features.contains(Features::DUPLEX);
         Hello {
@@ -173,14 +173,14 @@ fn listening(plan: &ListenPlan) -> Result<TcpListener, Failure> {
     let port = listener.local_addr().map_or(plan.port, |address| address.port());
     let line = format!("listening on port {port}");
     match plan.port {
-        // nobody could know it otherwise
+        // the user cannot know the port otherwise
         0 => message::say(line),
         _ => message::announce(|| line),
     }
     Ok(listener)
 }
 
-/// A `via` that this host does not have would never work.
+/// Checks that this host has the link's `via`: one that it does not have would never work.
 fn check_via(link: &LinkPlan) -> Result<(), Failure> {
     let found = link.via.as_ref().map_or(Ok(()), |via| interface::check(via));
     found.map_err(|e| Failure::network(format!("{link}: {e}")))

@@ -1,4 +1,4 @@
-//! From what a session is made of to its threads: everything is built before any of them starts.
+//! Builds a session from its parts, and starts its threads. Everything is built before any thread starts.
 
 use super::accept::Door;
 use super::connection::{Dialling, Seat, SessionDesk, Shared};
@@ -35,16 +35,16 @@ const PAGE: u64 = 4096;
 /// What a thread of a session will do.
 type Thread = (String, Box<dyn FnOnce() + Send>);
 
-/// Who hears how a session goes.
+/// Called with every piece of news of a session.
 pub type Hear = Box<dyn Fn(News) + Send + Sync>;
 
 /// A stream that goes out.
 pub struct Outgoing {
     /// For the core.
     pub config: OutboundConfig,
-    /// How far and how fast the input is read, and sent how.
+    /// The user's words for this stream: limit, delay, rate, congestion control.
     pub stream: StreamPlan,
-    /// Whether what was read goes at once.
+    /// In charmode whatever was read is sent at once.
     pub charmode: bool,
     /// Where the stream comes from.
     pub source: Box<dyn Source>,
@@ -62,9 +62,9 @@ pub struct Incoming {
 
 /// How the connections of a session come about.
 pub enum Approach {
-    /// They are dialled from here, on these links. There is a stream that goes out.
+    /// This end dials them, on these links. It always sends a stream.
     Dial(Vec<LinkPlan>, Box<DiallerConfig>),
-    /// They are accepted here. There is a stream that comes in.
+    /// This end accepts them. It always receives a stream.
     Listen(TcpListener, Expectations),
 }
 
@@ -76,11 +76,11 @@ pub struct Setup {
     pub sends: Option<Outgoing>,
     /// The stream that comes in.
     pub receives: Option<Incoming>,
-    /// One stream is of no use without the other.
+    /// One stream is of no use without the other: if one fails, the session ends.
     pub inseparable: bool,
-    /// What is done to connections on purpose.
+    /// The fault plan: how connections are broken on purpose.
     pub hazard: Hazard,
-    /// Who hears how it goes.
+    /// Is called with every piece of news.
     pub hear: Hear,
 }
 
@@ -88,7 +88,7 @@ pub struct Setup {
 #[derive(Clone)]
 pub struct Handle {
     desk: Arc<SessionDesk>,
-    /// By [`Way`]; none for a stream that there is not.
+    /// By [`Way`]; None for a stream that the session does not have.
     pools: [Option<Pool>; 2],
 }
 
@@ -125,12 +125,12 @@ pub struct Start {
     threads: Vec<Thread>,
 }
 
-/// The ends of the streams, and whoever hears of the rest.
+/// The desk's audience: the ends of the streams, and the function that hears the news.
 struct Crew {
     /// Set once both are built, before any thread starts.
     output: OnceLock<Arc<Output>>,
     input: OnceLock<Arc<Input>>,
-    /// Where legs wait that go out: of no more use once the stream was judged.
+    /// The memory of outgoing legs. It is given back once the stream was judged.
     outgoing: Option<Pool>,
     hear: Hear,
 }

@@ -3,7 +3,7 @@
 use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
 use super::orders::{Core, Hunger};
 use super::pool::Pool;
-use crate::proto::leg::{CONNECTIONS_MAX, Payload};
+use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::sender::Progress;
@@ -13,18 +13,23 @@ use crate::proto::way::Way;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Memory the input may fill before any receiver was met: legs cut then are small, because nothing is known.
-pub const BEFORE_MEETING: u64 = 2 << 20;
+/// Memory the input may fill before any receiver was met: two pieces, one that waits and one that is read.
+pub const BEFORE_MEETING: u64 = 2 * LEG_MAX as u64;
 
-/// How long after that the input reads ahead only as far as the size of legs suits: a buffer full of small
-/// legs would be sent as such, at a multiple of the work.
-const SETTLING: Duration = Duration::from_secs(2);
+/// What the input should read now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appetite {
+    /// Bytes that go at once: what a connection waits for, or else all of `most`.
+    pub enough: usize,
+    /// Bytes of a piece, at most; ≥ `enough`, and never 0.
+    pub most: usize,
+}
 
-/// What decides, and what is counted.
+/// The core, and what is counted for reports.
 pub struct SessionCore {
-    /// What decides.
+    /// Decides everything.
     pub session: Session,
     /// By [`Way`].
     pub(super) meters: [Meters; 2],
@@ -35,14 +40,14 @@ pub struct SessionCore {
     pub(super) input: InputWaits,
     /// For how long the output has been taking nothing.
     pub(super) blocked: Arc<Blocked>,
-    /// Where each link comes from or leads, as far as connections on it were seen.
+    /// The peer's address on each link on which a connection was seen.
     pub(super) addresses: BTreeMap<usize, IpAddr>,
     /// The leg that each connection brought last.
     pub(super) brought: [Option<u64>; CONNECTIONS_MAX],
     /// When the first connection was up.
     pub(super) met: Option<Instant>,
     pub(super) last_loss: Option<String>,
-    /// Links as the user typed them; none where they are the far end's.
+    /// Links as the user typed them; empty at the end that listens.
     pub(super) names: Vec<String>,
     /// As of the latest event.
     now: Instant,
@@ -101,24 +106,18 @@ impl SessionCore {
         self.brought[place] = Some(sequence);
     }
 
-    /// Bytes that the next leg of the input should have.
-    pub fn leg_size(&self) -> usize {
-        self.session.sending().map_or(1, |sending| sending.leg_size())
+    /// What the input should read now.
+    pub fn appetite(&self) -> Appetite {
+        let (enough, most, hungry) = self.session.appetite();
+        let most = most.max(1);
+        Appetite { enough: if hungry { enough.min(most) } else { most }, most }
     }
 
     /// Lets the input read ahead as far as it should by now, which may be what it waits for.
     fn read_ahead(&self) {
-        let (Some(pool), Some(sending), Some(met)) = (&self.outgoing, self.session.sending(), self.met)
-        else {
-            return;
-        };
-        if pool.capacity() >= self.buffer {
-            return;
+        if let (Some(pool), true) = (&self.outgoing, self.met.is_some()) {
+            pool.widen(self.buffer);
         }
-        let Progress { sent, delivered, .. } = sending.sender().progress();
-        let suits = (64 * sending.leg_size() as u64).max(4 * (sent - delivered)).max(BEFORE_MEETING);
-        let settled = self.now.saturating_duration_since(met) >= SETTLING;
-        pool.widen(if settled { self.buffer } else { suits.min(self.buffer) });
     }
 
     /// How a stream was judged, if it was.
@@ -126,8 +125,8 @@ impl SessionCore {
         self.session.outcome(way)
     }
 
-    /// What keeps the stream that goes out from going faster. A full buffer means that the network takes long to
-    /// confirm what is on its way, not that the input is slow.
+    /// What holds the outgoing stream back. If the buffer is full, that is the network, which takes long to confirm
+    /// legs; the input is not slow then.
     fn cause(&self) -> Cause {
         let Some(sending) = self.session.sending().filter(|_| self.met.is_some()) else {
             return Cause::Nobody;

@@ -4,15 +4,17 @@
 //!   news ─▶ lock ─▶ core ─▶ post ─▶ unlock ─▶ follow: wake, write small things, ring, say
 //! ```
 //!
-//! Posted under the lock is everything whose order counts: legs for the output, orders for connections, and (in the
-//! core's mailboxes) what is to be written. Were it carried out after the lock, two threads could swap two legs on a
-//! connection, whose acknowledgements are counted in the order of sending, or let an acknowledgement overtake the
-//! complaint about a leg that it counts. After the lock comes everything that takes time: waking threads, writing to
-//! sockets, feeding the output, lines for the user.
+//! Everything whose order counts is posted under the lock: legs for the output, orders for connections, and, in the
+//! core's mailboxes, what is to be written. If it were carried out after the lock, two threads could swap two legs on a
+//! connection, though acknowledgements count legs in the order of sending. Or an acknowledgement could overtake the
+//! complaint about a leg that it counts.
 //!
-//! Under the lock never: I/O, waiting, a line, a bell. Lock order: the lease of a source or sink, then a connection's
-//! writer, then the desk. Something small is written by whoever posted it; a connection that is busy with something
-//! large, or whoever has a writer already, leaves it to the thread that owns the connection, and wakes that.
+//! Everything that takes time comes after the lock: waking threads, writing to sockets, feeding the output, lines for
+//! the user. Under the lock there is no I/O, no waiting, no line and no bell.
+//!
+//! Lock order: the lease of a source or sink, then a connection's writer, then the desk. The thread that posted
+//! something small writes it itself. It wakes the owner of the connection instead if the connection is busy with a
+//! large leg, or if the thread holds another connection's writer.
 
 use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -25,11 +27,11 @@ use crate::proto::way::Way;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// While things happen the clock looks at least this often. A deadline that comes to lie a little earlier than the
-/// clock expects does not wake it then: that would cost every keystroke a thread's wake-up.
+/// The clock's thread looks at least this often while there is news. So a deadline that moves a little earlier need not
+/// wake it: otherwise every keystroke would cost the wake-up of a thread.
 const GRAIN: Duration = Duration::from_millis(20);
 
-/// How long the clock waits where nothing is due: for ever, in words that no time overflows.
+/// How long the clock waits where nothing is due. It stands for "for ever", and no sum with it overflows.
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// One connection's place: the thread that owns it, and its socket for whoever has something small to write.
@@ -46,6 +48,8 @@ struct Slot<L> {
     epoch: u64,
     order: Option<Order>,
     leaving: bool,
+    /// Its signs of life are to be told.
+    look: bool,
     /// It has a connection, whose last words may still be on their way.
     open: bool,
 }
@@ -62,7 +66,7 @@ struct State<C, L> {
     core: C,
     slots: [Slot<L>; CONNECTIONS_MAX],
     output: Output,
-    /// The input waits until the hunger is more than this, or until a far end was met.
+    /// The input waits until a leg is wanted more than this, or until a far end was met.
     input_awaits: Option<Hunger>,
     /// A far end has been met.
     met: bool,
@@ -80,7 +84,7 @@ struct State<C, L> {
 
 /// What is to be done after the lock.
 struct Todo<L> {
-    /// Connections to write for, or to wake, if that is true.
+    /// Connections that have something to write. With true their owners are only woken.
     lines: Vec<(Arc<L>, bool)>,
     output: bool,
     input: bool,
@@ -100,7 +104,7 @@ pub struct Desk<C, L> {
 impl<C: Core, L: Line<C>> Desk<C, L> {
     /// A desk at which nothing has happened yet.
     pub fn new(core: C, audience: Box<dyn Audience>) -> Self {
-        let slot = || Slot { line: None, epoch: 0, order: None, leaving: false, open: false };
+        let slot = || Slot { line: None, epoch: 0, order: None, leaving: false, look: false, open: false };
         let state = State {
             core,
             slots: std::array::from_fn(|_| slot()),
@@ -124,16 +128,16 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         self.carry_out(self.lock(), None, news)
     }
 
-    /// The same from the thread that owns a connection, which writes what is posted for that itself afterwards. None
-    /// if the connection is over: then nothing has been told.
+    /// [`Desk::tell`] for the thread that owns a connection. That thread writes what is posted for its own connection
+    /// itself, afterwards. None if the connection is over: then the core was told nothing.
     pub fn tell_as<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
         let state = self.lock();
         let current = state.is_current(ticket);
         current.then(|| self.carry_out(state, Some(ticket.place), news))
     }
 
-    /// The same while the connection is being written: others are only woken, because whoever waited for the writer of
-    /// one connection while it has that of another could wait for ever.
+    /// [`Desk::tell_as`] for a thread that holds the connection's writer. The owners of other connections are only
+    /// woken: a thread that holds one writer and waits for another could wait for ever.
     pub fn tell_writing<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
         let state = self.lock();
         if !state.is_current(ticket) {
@@ -145,12 +149,12 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         Some(result)
     }
 
-    /// Looks at the core, and changes nothing that anything follows from.
+    /// Looks at the core. `look` must change nothing from which an action follows.
     pub fn peek<R>(&self, look: impl FnOnce(&mut C) -> R) -> R {
         look(&mut self.lock().core)
     }
 
-    /// The same from a connection's thread; None if the connection is over.
+    /// [`Desk::peek`] from a connection's thread; None if the connection is over.
     pub fn peek_as<R>(&self, ticket: Ticket, look: impl FnOnce(&mut C) -> R) -> Option<R> {
         let mut state = self.lock();
         state.is_current(ticket).then(|| look(&mut state.core))
@@ -197,7 +201,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         (result, todo)
     }
 
-    /// After the lock: whoever is concerned learns of it. `here`: this thread has no writer, and may write.
+    /// After the lock: writes, wakes and tells. `here`: this thread holds no writer, so it may write.
     fn follow(&self, todo: Todo<L>, here: bool) {
         if todo.clock {
             self.clock.notify_all();
@@ -216,15 +220,16 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
 
     // ---- connections ----------------------------------------------------------------------------------
 
-    /// The thread that dials for this place is there.
+    /// From now on the thread of this line dials for this place.
     pub fn seat(&self, place: usize, line: Arc<L>) {
         self.lock().slots[place].line = Some(line);
     }
 
-    /// A peer is let in, if the core agrees: the ticket of its connection, which takes the place of an older one.
+    /// Lets a peer in, if the core agrees. Gives the ticket of the new connection, which replaces an older one in its
+    /// place.
     ///
     /// # Errors
-    /// What the core answers.
+    /// The core's refusal.
     pub fn admit<E>(
         &self,
         line: Arc<L>,
@@ -259,11 +264,12 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
 
     /// How a connection stands.
     pub fn standing(&self, ticket: Ticket) -> Standing {
-        let state = self.lock();
+        let mut state = self.lock();
         match () {
             () if !state.is_current(ticket) => Standing::Over,
             () if state.over => Standing::Finishing,
             () if state.slots[ticket.place].leaving => Standing::Leaving,
+            () if std::mem::take(&mut state.slots[ticket.place].look) => Standing::Examined,
             () => Standing::Wanted,
         }
     }
@@ -278,7 +284,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         }
     }
 
-    /// The thread of this line works a connection from now on.
+    /// The thread of this line has a connection from now on.
     pub fn opened(&self, ticket: Ticket) {
         let mut state = self.lock();
         if state.is_current(ticket) {
@@ -286,7 +292,8 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         }
     }
 
-    /// It does not any more. `heard`: the session was over, and the peer has closed in order.
+    /// The thread of this line has no connection any more. `heard`: the session was over, and the peer has closed the
+    /// connection in order.
     pub fn closed(&self, place: usize, line: &Arc<L>, heard: bool) {
         let mut state = self.lock();
         let slot = &mut state.slots[place];
@@ -318,7 +325,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         }
     }
 
-    /// How much a leg is wanted; None when the session is over. The input is roused when it is more.
+    /// How much a leg is wanted; None when the session is over. The input is woken when a leg is wanted more.
     pub fn hunger(&self) -> Option<Hunger> {
         let mut state = self.lock();
         let hunger = state.core.hunger();
@@ -326,7 +333,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         (!state.over).then_some(hunger)
     }
 
-    /// Whether a far end has been met; None when the session is over. If not, the input is roused when one is.
+    /// Whether a far end has been met; None when the session is over. If none has, the input is woken when one is met.
     pub fn has_met(&self) -> Option<bool> {
         let mut state = self.lock();
         if !state.met {
@@ -353,7 +360,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
                 self.follow(todo, true);
                 continue;
             }
-            // while things happen it looks often
+            // see GRAIN
             let soon = std::mem::take(&mut state.stirred).then(|| now + GRAIN);
             state.armed = state.core.deadline(now).into_iter().chain(soon).min();
             let wait = state.armed.map_or(NEVER, |at| at.saturating_duration_since(now));
@@ -361,8 +368,8 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         }
     }
 
-    /// Waits until `enough` says so of how many connections are open and whether the peer was seen to close one in
-    /// order, at most for `time`.
+    /// Waits until `enough` is true, at most for `time`. It is given how many connections are open, and whether the
+    /// peer was seen to close one in order.
     pub fn see_off(&self, time: Duration, enough: impl Fn(usize, bool) -> bool) {
         let until = Instant::now() + time;
         let mut state = self.lock();
@@ -377,14 +384,14 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         }
     }
 
-    /// Nothing panics half-way while it holds the lock without ending the process.
+    /// A poisoned lock does not matter: a panic ends the process.
     fn lock(&self) -> MutexGuard<'_, State<C, L>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<C: Core, L> State<C, L> {
-    /// Somebody comes in with news: the time, and what has fallen due before it.
+    /// A thread comes in with news: takes the time, and lets the core do what has fallen due before the news.
     fn enter(&mut self) -> Instant {
         let now = self.now();
         self.core.enter(now);
@@ -419,8 +426,10 @@ impl<C: Core, L> State<C, L> {
         }
         let mail = self.core.take_posted();
         for place in (0..CONNECTIONS_MAX).filter(|place| wake.contains(*place) || mail.contains(*place)) {
-            let line = self.slots[place].line.clone().filter(|_| Some(place) != own);
-            todo.lines.extend(line.map(|line| (line, wake.contains(place))));
+            // the thread that owns it may be about to sleep, and is to look at how it stands
+            let wakes = wake.contains(place);
+            let line = self.slots[place].line.clone().filter(|_| wakes || Some(place) != own);
+            todo.lines.extend(line.map(|line| (line, wakes)));
         }
         let something = self.output.close || !self.output.legs.is_empty() || self.over;
         todo.output = something && std::mem::take(&mut self.output.asleep);
@@ -436,16 +445,20 @@ impl<C: Core, L> State<C, L> {
 
     fn post(&mut self, action: Action, wake: &mut ConnectionSet, todo: &mut Todo<L>) {
         match action {
-            Action::Dial { connection, link, hello, timeout } => {
+            Action::Dial { connection, link, hello, timeout, segment } => {
                 let slot = &mut self.slots[connection];
                 slot.epoch += 1;
                 let ticket = Ticket { place: connection, epoch: slot.epoch };
-                slot.order = Some(Order::Dial { ticket, link, hello, timeout });
+                slot.order = Some(Order::Dial { ticket, link, hello, timeout, segment });
                 wake.insert(connection);
             }
             Action::Drop(connection, _why) => {
                 let slot = &mut self.slots[connection];
                 (slot.epoch, slot.leaving) = (slot.epoch + 1, false);
+                wake.insert(connection);
+            }
+            Action::Look(connection) => {
+                self.slots[connection].look = true;
                 wake.insert(connection);
             }
             Action::Leave(connection) => {
@@ -472,7 +485,7 @@ impl<C: Core, L> State<C, L> {
         }
     }
 
-    /// Sees to it that the clock looks in time; whether it must be woken for that.
+    /// Arms the clock for the core's next deadline. Gives whether the clock's thread must be woken for that.
     fn rearm(&mut self, now: Instant) -> bool {
         let Some(next) = self.core.deadline(now) else { return false };
         let earlier = self.armed.is_none_or(|armed| next + GRAIN < armed);

@@ -29,20 +29,21 @@ impl Target {
         let (host, port) = (plan.host.clone(), plan.port);
         let named = matches!(host, Host::Name { .. });
         let lookup = named.then(|| Lookup::new(move || resolve(&host, port)));
-        let options = Options { via: plan.via.clone(), congestion };
+        let options = Options { via: plan.via.clone(), congestion, segment: None };
         Target { plan, options, lookup, good: Mutex::default() }
     }
 
     /// One attempt: each address of the name in turn, each for `timeout` at most. Connections begin with different
     /// addresses until one is known to answer. The resolver has `timeout` where no address is known yet.
-    pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration) -> Dialled {
+    pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration, segment: Option<u16>) -> Dialled {
+        let options = Options { segment, ..self.options.clone() };
         let addresses = match self.addresses(connection, timeout) {
             Ok(addresses) => addresses,
             Err(error) => return Dialled::Failed(error),
         };
         let mut failed = DialError::Refused;
         for address in addresses {
-            match connect::dial(address, &self.options, hello, Instant::now() + timeout) {
+            match connect::dial(address, &options, hello, Instant::now() + timeout) {
                 Ok(answer) => {
                     *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
                     return answer;

@@ -4,8 +4,8 @@
 //! anything to write. After the last leg it closes the sink and tells that only when what was written has been taken:
 //! read from the pipe, or on the disk.
 //!
-//! A sink that never waits (a tunnel's) is written by whoever brought the next leg. Whoever writes holds the lease; who
-//! does not get it wakes the thread.
+//! A sink that never waits (a tunnel's) is written by the thread that brought the next leg. Writing needs the lease; a
+//! thread that does not get it wakes the egress thread.
 
 use super::connection::SessionDesk;
 use super::meters::Blocked;
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 /// Legs that go out in one call, at most.
 const BATCH: usize = 64;
 
-/// What the writing needs.
+/// What egress is made from.
 pub struct Egress {
     /// The session.
     pub desk: Arc<SessionDesk>,
@@ -42,12 +42,19 @@ enum Turn {
     Close,
     /// The session is over.
     Over,
+    /// The sink takes nothing without waiting.
+    Waits,
 }
 
 /// What is behind the lease.
 struct Writing {
     parts: Egress,
     crc: StreamCrc,
+    /// Legs that are being written; the sink has taken `into` bytes of the first one.
+    batch: Vec<Leg>,
+    into: usize,
+    /// Why the leg after these is not to be written.
+    misplaced: Option<SinkError>,
     /// Why the sink takes no more, if somebody else than the thread saw that.
     failed: Option<SinkError>,
 }
@@ -62,7 +69,8 @@ impl Output {
     /// Nothing written yet.
     pub fn new(parts: Egress) -> Arc<Self> {
         let bell = parts.bell.clone();
-        let writing = Writing { parts, crc: StreamCrc::new(), failed: None };
+        let (batch, misplaced) = (Vec::new(), None);
+        let writing = Writing { parts, crc: StreamCrc::new(), batch, into: 0, misplaced, failed: None };
         let output = Arc::new(Output { lease: Mutex::new(writing), bell: bell.clone() });
         output.lock().parts.sink.on_news(Box::new(move |_| bell.ring()));
         output
@@ -73,8 +81,13 @@ impl Output {
         let delivered = self.deliver();
         let Writing { parts, crc, .. } = &mut *self.lock();
         let closed = delivered.and_then(|turn| match turn {
-            Turn::Close => parts.sink.finish().map(|()| true),
-            Turn::Over | Turn::Asleep => Ok(false),
+            Turn::Close => {
+                parts.blocked.begin();
+                let finished = parts.sink.finish();
+                parts.blocked.end();
+                finished.map(|()| true)
+            }
+            Turn::Over | Turn::Asleep | Turn::Waits => Ok(false),
         });
         match closed {
             Ok(true) => parts.desk.tell(|core, now| core.session.output_closed(now, crc.value())),
@@ -85,24 +98,21 @@ impl Output {
         }
     }
 
-    /// There is something to do, but not here: wakes the thread.
+    /// Wakes the egress thread. For a caller that may not write.
     pub fn wake(&self) {
         self.bell.ring();
     }
 
-    /// There is something to do: does it if the sink never waits, or wakes the thread.
+    /// Writes what is there if the sink never waits; otherwise wakes the egress thread.
     pub fn write_here(&self) {
         let mut writing = match self.lease.try_lock() {
             Ok(writing) => writing,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return self.bell.ring(),
         };
-        if !writing.parts.sink.is_prompt() {
-            return self.bell.ring();
-        }
-        match writing.turn() {
+        match writing.turn(false) {
             Ok(Turn::Asleep) => {}
-            Ok(Turn::Close | Turn::Over) => self.bell.ring(),
+            Ok(Turn::Close | Turn::Over | Turn::Waits) => self.bell.ring(),
             Err(error) => {
                 writing.failed = Some(error);
                 self.bell.ring();
@@ -115,7 +125,7 @@ impl Output {
         loop {
             self.bell.clear();
             let mut writing = self.lock();
-            match writing.turn()? {
+            match writing.turn(true)? {
                 Turn::Asleep if writing.parts.sink.is_prompt() => {
                     drop(writing);
                     let waited = wait(&[Interest::read(&self.bell)], None);
@@ -133,65 +143,62 @@ impl Output {
 }
 
 impl Writing {
-    /// Writes everything that is there.
-    fn turn(&mut self) -> Result<Turn, SinkError> {
+    /// Writes everything that is there; with `waits` it waits for the sink.
+    fn turn(&mut self, waits: bool) -> Result<Turn, SinkError> {
         if let Some(error) = self.failed.take() {
             return Err(error);
         }
         loop {
-            match self.parts.desk.take_output(BATCH) {
-                Delivery::Legs(mut legs) => {
-                    let verified = self.parts.verify(&mut legs);
-                    legs.iter().for_each(|leg| self.crc.append(leg));
-                    self.parts.write(legs)?;
-                    verified?;
+            while !self.batch.is_empty() {
+                if !self.write(waits)? {
+                    return Ok(Turn::Waits);
                 }
+            }
+            if let Some(error) = self.misplaced.take() {
+                return Err(error);
+            }
+            match self.parts.desk.take_output(BATCH) {
+                Delivery::Legs(legs) => self.begin(legs),
                 Delivery::Nothing => return Ok(Turn::Asleep),
                 Delivery::Close => return Ok(Turn::Close),
                 Delivery::Over => return Ok(Turn::Over),
             }
         }
     }
-}
 
-impl Egress {
-    /// Keeps only legs that belong where they are.
-    fn verify(&mut self, legs: &mut Vec<Leg>) -> Result<(), SinkError> {
-        for index in 0..legs.len() {
-            if let Err(error) = self.sink.verify(&legs[index]) {
-                legs.truncate(index);
-                return Err(error);
+    /// These legs are the next ones, up to the first that does not belong where it is.
+    fn begin(&mut self, legs: Vec<Leg>) {
+        (self.batch, self.into) = (Vec::with_capacity(legs.len()), 0);
+        for leg in legs {
+            if let Err(error) = self.parts.sink.verify(&leg) {
+                self.misplaced = Some(error);
+                return;
             }
+            self.crc.append(&leg);
+            self.batch.push(leg);
         }
-        Ok(())
     }
 
-    /// Writes all of the legs, and tells as they are taken.
-    fn write(&mut self, mut legs: Vec<Leg>) -> Result<(), SinkError> {
-        // bytes of the first leg that were taken
-        let mut into = 0;
-        while !legs.is_empty() {
-            let slice =
-                |(i, leg): (usize, &Leg)| -> usize { if i == 0 { into.min(leg.bytes().len()) } else { 0 } };
-            let slices: Vec<IoSlice<'_>> = legs
-                .iter()
-                .enumerate()
-                .map(|(i, leg)| IoSlice::new(&leg.bytes()[slice((i, leg))..]))
-                .collect();
-            self.blocked.begin();
-            let wrote = self.sink.write(&slices);
-            self.blocked.end();
-            into += wrote?;
-            let (mut taken, mut bytes) = (0, 0);
-            while let Some(leg) = legs.get(taken).filter(|leg| into >= leg.bytes().len()) {
-                (into, bytes, taken) = (into - leg.bytes().len(), bytes + leg.len(), taken + 1);
-            }
-            // the memory first: the sender may send more as soon as it hears of it
-            drop(legs.drain(..taken));
-            if taken > 0 {
-                self.desk.tell(|core, now| core.session.delivered(now, taken as u64, bytes));
-            }
+    /// Writes as much as the sink takes at once, and tells of legs that were taken whole; whether it took any.
+    fn write(&mut self, waits: bool) -> Result<bool, SinkError> {
+        let begun = self.batch.iter().take(1).map(|leg| &leg.bytes()[self.into..]);
+        let others = self.batch.iter().skip(1).map(Leg::bytes);
+        let slices: Vec<IoSlice<'_>> = begun.chain(others).map(IoSlice::new).collect();
+        let Egress { desk, sink, blocked, .. } = &mut self.parts;
+        blocked.begin();
+        let wrote = if waits { sink.write(&slices).map(Some) } else { sink.write_now(&slices) };
+        blocked.end();
+        let Some(wrote) = wrote? else { return Ok(false) };
+        self.into += wrote;
+        let (mut taken, mut bytes) = (0, 0);
+        while let Some(leg) = self.batch.get(taken).filter(|leg| self.into >= leg.bytes().len()) {
+            (self.into, bytes, taken) = (self.into - leg.bytes().len(), bytes + leg.len(), taken + 1);
         }
-        Ok(())
+        // the memory first: the sender may send more as soon as it hears of it
+        drop(self.batch.drain(..taken));
+        if taken > 0 {
+            desk.tell(|core, now| core.session.delivered(now, taken as u64, bytes));
+        }
+        Ok(true)
     }
 }

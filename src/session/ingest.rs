@@ -1,13 +1,15 @@
-//! The sending side's first step: reads the input and cuts it into legs.
+//! The sending side's first step: reads the input in pieces, which the core cuts into legs when connections take them.
 //!
-//! One thread waits for the input. Memory bounds how far it reads ahead. A leg goes when it is full or when the input
-//! pauses; in charmode at once, unless others are on their way: then whatever is read within a millisecond of the one
+//! One thread waits for the input. Memory bounds how far it reads ahead. A piece goes when it is full, when it is enough
+//! for a connection that has nothing, or when the input pauses; in charmode at once, unless others are on their way: then whatever is read within a millisecond of the one
 //! before joins one leg, so that a flood of single bytes is not one leg each.
 //!
-//! A source that never waits (a tunnel's) is read by whoever has news of it, as long as nothing is to be waited for:
-//! then a byte crosses no other thread. Whoever reads holds the lease; who does not get it wakes the thread.
+//! A source that never waits (a tunnel's) is read by the thread that has news of it, as long as there is nothing to
+//! wait for: so a byte crosses no other thread. Reading needs the lease; a thread that does not get it wakes the
+//! ingest thread.
 
 use super::connection::SessionDesk;
+use super::core::Appetite;
 use super::meters::{InputWait, InputWaits};
 use super::orders::Hunger;
 use super::pool::{Buffer, Pool};
@@ -19,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Input that pauses for so long sends what it has.
+/// When the input has paused for so long, the leg goes with what was read.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// In charmode, while legs are on their way: the least time between two. Short enough for nobody to notice;
@@ -30,9 +32,9 @@ const JOIN: Duration = Duration::from_millis(1);
 enum End {
     /// The input has ended.
     Whole,
-    /// Nobody wants any more, or this process is asked to end.
+    /// The session is over, or this process was asked to end.
     Unwanted,
-    /// It cannot be read; why, for the user.
+    /// The input cannot be read; why, for the user.
     Failed(String),
 }
 
@@ -42,7 +44,7 @@ impl From<String> for End {
     }
 }
 
-/// What the reading needs.
+/// What ingest is made from.
 pub struct Ingest {
     /// The session.
     pub desk: Arc<SessionDesk>,
@@ -50,16 +52,16 @@ pub struct Ingest {
     pub source: Box<dyn Source>,
     /// Where legs live until they are received.
     pub pool: Pool,
-    /// Rung when what was asked at the desk is the case, or the source has news.
+    /// Rung when the desk has what ingest waits for, or the source has news.
     pub bell: Bell,
     /// How far and how fast it may be read.
     pub pacing: Pacing,
     /// Whether whatever was read goes as soon as a connection is free.
     pub charmode: bool,
-    /// What it waits for, for whoever wants to know where the time goes.
+    /// What ingest waits for at the moment, for reports.
     pub waits: InputWaits,
-    /// Whether this process was asked to end: whoever does that may have ended the producer too, and then the end of
-    /// the input is no end of the stream.
+    /// Whether this process was asked to end. The same signal may have ended the producer, and then the end of the
+    /// input is not the end of the stream.
     pub is_asked_to_end: fn() -> bool,
 }
 
@@ -74,7 +76,7 @@ struct Cutting {
 enum Turn {
     /// The source has nothing now, and will tell when it has.
     Idle,
-    /// Something is to be waited for.
+    /// Ingest must wait for something.
     Waits,
 }
 
@@ -84,7 +86,7 @@ struct Reading {
     cutting: Option<Cutting>,
     /// When the latest leg was cut.
     cut_at: Option<Instant>,
-    /// How the reading has ended, if somebody else than the thread saw that.
+    /// How the reading has ended, if another thread than ingest found that out.
     end: Option<End>,
 }
 
@@ -120,12 +122,12 @@ impl Input {
         }
     }
 
-    /// Wakes the thread: what it waits for may be the case.
+    /// Wakes the ingest thread: there may be what it waits for.
     pub fn wake(&self) {
         self.bell.ring();
     }
 
-    /// There is news of a source that never waits: reads it, or wakes the thread.
+    /// Reads a source that never waits and has news, or wakes the ingest thread.
     fn read_here(&self) {
         let mut reading = match self.lease.try_lock() {
             Ok(reading) => reading,
@@ -170,7 +172,8 @@ impl Input {
 }
 
 impl Reading {
-    /// Reads and cuts legs, until there is nothing to read or something to wait for; with `waits` it waits here.
+    /// Reads and cuts legs until the source has nothing, or until there is something to wait for. With `waits` this
+    /// call waits for it.
     fn turn(&mut self, waits: bool) -> Result<Turn, End> {
         if let Some(end) = self.end.take() {
             return Err(end);
@@ -199,7 +202,7 @@ impl Reading {
         }
     }
 
-    /// What was read becomes a leg.
+    /// Makes a leg of what was read, and hands it in at the desk.
     fn cut(&mut self) {
         let Some(Cutting { buffer, filled }) = self.cutting.take().filter(|cutting| cutting.filled > 0)
         else {
@@ -222,7 +225,7 @@ enum Filled {
     Ended,
     /// The source has nothing now, and the leg is empty.
     Nothing,
-    /// Whether it can go is to be waited for.
+    /// Ingest must wait until it is known whether the leg can go.
     Waits,
 }
 
@@ -246,7 +249,8 @@ impl Ingest {
             }
             self.await_hunger()?;
         }
-        let size = self.desk.peek(|core| core.leg_size()).min(room);
+        let Appetite { enough, .. } = self.desk.peek(|core| core.appetite());
+        let size = enough.min(room);
         if let Some(buffer) = self.pool.try_take(size) {
             self.waits.set(InputWait::Source);
             return Ok(Some(buffer));
@@ -260,8 +264,8 @@ impl Ingest {
         Ok(Some(buffer))
     }
 
-    /// Waits until all that was read has left: what is paced here must not gather in the buffer while the
-    /// network is slow or away, or it would all be sent at once when it is back.
+    /// Waits until all that was read has left. With `rate` or `delayus`, what was read must not gather in the buffer
+    /// while the network is slow or away: it would all be sent at once when the network is back.
     fn await_hunger(&self) -> Result<(), End> {
         loop {
             self.bell.clear();
@@ -276,7 +280,7 @@ impl Ingest {
     fn fill(&mut self, cutting: &mut Cutting, cut_at: Option<Instant>, waits: bool) -> Result<Filled, End> {
         while cutting.filled < cutting.buffer.size() {
             if cutting.filled > 0 {
-                match self.expects_more(cut_at, waits)? {
+                match self.expects_more(cutting.filled, cut_at, waits)? {
                     Some(true) => {}
                     Some(false) => return Ok(Filled::Whole),
                     None => return Ok(Filled::Waits),
@@ -292,9 +296,12 @@ impl Ingest {
         Ok(Filled::Whole)
     }
 
-    /// With something read already: whether more should be read before it goes. None: that is to be waited for.
-    fn expects_more(&self, cut_at: Option<Instant>, waits: bool) -> Result<Option<bool>, End> {
+    /// With so much read already: whether more should be read before it goes. None: that is to be waited for.
+    fn expects_more(&self, filled: usize, cut_at: Option<Instant>, waits: bool) -> Result<Option<bool>, End> {
         if !self.charmode {
+            if self.desk.peek(|core| core.appetite()).enough <= filled {
+                return Ok(Some(false));
+            }
             return Ok(Some(self.source.wait(None, Some(PAUSE))? == Waited::Input));
         }
         loop {

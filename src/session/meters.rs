@@ -1,6 +1,6 @@
 //! What a report needs to remember: rates, and where the time went.
 //!
-//! Nothing is decided by it. It costs a few additions per event.
+//! Decides nothing. Costs a few additions per event.
 
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use crate::proto::sched::Meter;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How far back a rate looks that is shown: long enough not to jump when the output takes bytes in bursts.
+/// A rate that is shown is measured over so long: long enough not to jump when the output takes bytes in bursts.
 const SPAN: Duration = Duration::from_secs(4);
 
 /// What a direction waits for at a moment.
@@ -37,7 +37,7 @@ pub struct Meters {
     links: Vec<Meter>,
     connections: Vec<Meter>,
     waited: Waited,
-    /// What is waited for, and since when that is accounted.
+    /// What the stream waits for, and from when on that is still to be accounted.
     cause: (Cause, Instant),
 }
 
@@ -83,7 +83,7 @@ impl Meters {
         }
     }
 
-    /// From now on this is waited for.
+    /// The stream waits for this from now on.
     pub fn wait_for(&mut self, now: Instant, cause: Cause) {
         let (before, since) = std::mem::replace(&mut self.cause, (cause, now));
         let spent = now.saturating_duration_since(since);
@@ -102,7 +102,7 @@ impl Meters {
         self.waited
     }
 
-    /// Since the first connection, or else since the start.
+    /// The time since the first connection; without one, since the start.
     pub fn elapsed(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.met.unwrap_or(self.started))
     }
@@ -126,7 +126,7 @@ impl Meters {
     }
 }
 
-/// For how long the output has been blocked: shared with those who tell the sender.
+/// For how long the output has been blocked. Shared with the threads that tell the sender.
 #[derive(Debug)]
 pub struct Blocked {
     origin: Instant,
@@ -162,7 +162,7 @@ impl Blocked {
         self.since.store(since.max(1), Ordering::Relaxed);
     }
 
-    /// It has ended.
+    /// The write has ended.
     pub fn end(&self) {
         let since = self.since.swap(0, Ordering::Relaxed);
         let spent = (self.origin.elapsed().as_nanos() as u64).saturating_sub(since);
@@ -182,17 +182,17 @@ pub enum InputWait {
     Pace,
 }
 
-/// Shows what the input's thread waits for to whoever accounts for the time.
+/// Shows the core what the thread that reads the input waits for.
 #[derive(Clone, Debug, Default)]
 pub struct InputWaits(Arc<AtomicU8>);
 
 impl InputWaits {
-    /// From now on it waits for this, if for anything.
+    /// The thread waits for this from now on, or for nothing.
     pub fn set(&self, wait: InputWait) {
         self.0.store(wait as u8, Ordering::Relaxed);
     }
 
-    /// What it waits for.
+    /// What the thread waits for.
     pub fn get(&self) -> InputWait {
         match self.0.load(Ordering::Relaxed) {
             1 => InputWait::Memory,

@@ -9,9 +9,9 @@ use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
 use std::time::{Duration, Instant};
 
-/// What decides, as the desk sees it.
+/// The core, as the desk sees it.
 pub trait Core {
-    /// To be told before every event: what the core cannot measure itself.
+    /// Called before every event: brings in what the core cannot measure itself.
     fn enter(&mut self, now: Instant);
     /// Time has passed.
     fn tick(&mut self, now: Instant);
@@ -27,11 +27,11 @@ pub trait Core {
     fn hunger(&self) -> Hunger;
 }
 
-/// Who hears what the desk has to tell the rest of the process. Called without any lock.
+/// The rest of the process, as the desk sees it. Called without any lock.
 pub trait Audience: Send + Sync {
-    /// The output has something to do, and slept. `here`: it may be done by this thread.
+    /// The output slept, and there is something for it. `here`: the calling thread may do it.
     fn rouse_output(&self, here: bool);
-    /// The input has waited for what is the case now.
+    /// What the input has waited for has come.
     fn rouse_input(&self);
     /// Something happened.
     fn hear(&self, news: News);
@@ -59,7 +59,7 @@ pub enum Hunger {
     Idle,
 }
 
-/// One TCP connection of a place. What is told with a ticket that is over is not heard.
+/// One TCP connection of a place. News under the ticket of a connection that is over is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The connection's number in the session.
@@ -80,6 +80,8 @@ pub enum Order {
         hello: Box<Hello>,
         /// How long it may take in all.
         timeout: Duration,
+        /// The largest segments of TCP that it may use; None for what the path says it can.
+        segment: Option<u16>,
     },
     /// The session is over: there is nothing to dial for.
     Finish,
@@ -90,6 +92,8 @@ pub enum Order {
 pub enum Standing {
     /// It is wanted.
     Wanted,
+    /// It is wanted, and its signs of life are to be told when there is nothing to read.
+    Examined,
     /// It is to be closed in order: it has nothing on the way.
     Leaving,
     /// The session is over: write what there is, then close in order.
@@ -107,6 +111,6 @@ pub enum Delivery {
     Nothing,
     /// Close the sink: that was all.
     Close,
-    /// End without that: the session is over.
+    /// The session is over: end, without closing the sink.
     Over,
 }

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Strangers that may wait. With the one that is just being met there are 64.
-pub const PLACES: usize = 63;
+pub(super) const PLACES: usize = 63;
 
 /// Places that the addresses of the running session have for themselves while they need them.
 const KEPT: usize = 16;
@@ -44,12 +44,12 @@ struct Stranger {
 
 /// Those that wait, in the order in which they came; at most [`PLACES`].
 #[derive(Default)]
-pub struct Pending(Vec<Stranger>);
+pub(super) struct Pending(Vec<Stranger>);
 
 impl Pending {
     /// Somebody has come, to be known by this token; `known`: from an address of the running session. Who has to go,
     /// if there is no room for all: it may be the newcomer.
-    pub fn enter(
+    pub(super) fn enter(
         &mut self,
         now: Instant,
         token: usize,
@@ -65,14 +65,14 @@ impl Pending {
     }
 
     /// It has said the beginning of a right hello.
-    pub fn spoke(&mut self, token: usize) {
+    pub(super) fn spoke(&mut self, token: usize) {
         if let Some(stranger) = self.0.iter_mut().find(|stranger| stranger.token == token) {
             stranger.spoke = true;
         }
     }
 
     /// It waits no more.
-    pub fn leave(&mut self, token: usize) {
+    pub(super) fn leave(&mut self, token: usize) {
         self.0.retain(|stranger| stranger.token != token);
     }
 

@@ -1,10 +1,10 @@
 //! The memory of one direction: buffers for legs, within a budget that is never exceeded.
 //!
-//! A buffer is taken for a leg, shared while the leg is sent or ordered, and comes back by itself when its
-//! last handle goes. What comes back is kept, by size, and the latest to come back is the first to go out
-//! again, because its pages are the warmest. In use and kept together never exceed the capacity: before
-//! they would, kept buffers of the sizes longest not asked for are given back to the kernel. Where the kernel refuses
-//! memory within the capacity the pool closes: the process is ending then ([`crate::sys::refusal`]).
+//! A buffer is taken for a leg, shared while the leg is sent or ordered, and returns to the pool by itself when its
+//! last handle is dropped. Returned buffers are kept, by size. The latest to return is the first to be used again,
+//! because its pages are the warmest. Buffers in use and kept buffers together never exceed the capacity: the pool
+//! first gives kept buffers back to the kernel, beginning with the size that was not asked for the longest. If the
+//! kernel refuses memory within the capacity, the pool closes: the process is ending then ([`crate::sys::refusal`]).
 
 use crate::sys::memory::{Memory, SMALL_MAX};
 use crate::sys::refusal;
@@ -20,7 +20,7 @@ const SMALL_STEP: usize = 64;
 /// The step of large sizes is at least this, in bytes: the kernel maps no less.
 const PAGE: usize = 4096;
 
-/// Sizes in each doubling: at most an eighth of a large buffer is waste, but for the rounding to pages.
+/// Sizes in each doubling: so at most an eighth of a large buffer is waste, apart from the rounding to pages.
 const STEPS: usize = 8;
 
 /// A handle on the memory of one direction. Clones are the same pool.
@@ -52,7 +52,7 @@ struct State {
     /// Counts requests: the clock of the shelves.
     requests: u64,
     closed: bool,
-    /// Threads that wait for memory: without any, nobody need be told that some has come back, which costs a call.
+    /// Threads that wait for memory. Without any, a returned buffer saves the call that would wake them.
     waiting: usize,
 }
 
@@ -78,8 +78,8 @@ impl Pool {
         Pool { shared: Arc::new(Shared { capacity, rounding, state, returned: Condvar::new() }) }
     }
 
-    /// A buffer of `size` bytes; waits until there is room for it. None once the pool is closed, be it that the kernel
-    /// refused memory.
+    /// A buffer of `size` bytes; waits until there is room for it. None once the pool is closed, also because the
+    /// kernel refused memory.
     ///
     /// # Panics
     ///
@@ -195,7 +195,7 @@ impl fmt::Debug for Pool {
 }
 
 impl Shared {
-    /// Nothing here panics while it holds the lock half-way, so a poisoned one is as good as any.
+    /// A poisoned lock does not matter: nothing panics between two changes that belong together.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,8 +208,8 @@ impl State {
         self.kept = 0;
     }
 
-    /// Memory of exactly this size, kept or new; None if the budget, with that much over, has no room for it, or
-    /// closed because the kernel has none.
+    /// Memory of exactly this size, kept or new. None if the budget and `over` bytes have no room for it, or if the
+    /// kernel has none, which closes the pool.
     fn obtain(&mut self, class: usize, capacity: u64, over: u64) -> Option<Memory> {
         self.requests += 1;
         let shelf = self.shelves.entry(class).or_default();

@@ -1,9 +1,8 @@
 //! Where bytes cross the socket: frames and legs out of and into one connection.
 //!
-//! Never blocks, never waits for anything but the socket, and knows nothing of sessions: what to do with a
-//! frame, and where a leg's bytes go, is the [`Intake`]'s business. Payload is read straight into the buffer
-//! it stays in and written straight from it; header and payload go out in one call. Another way of crossing
-//! (splice) belongs here, behind the same two types.
+//! Never blocks, and knows nothing of sessions: the [`Intake`] says what to do with a frame, and where a leg's bytes
+//! go. Payload is read straight into the buffer that it stays in, and is written straight from it; header and payload
+//! go out in one call. Another way of crossing (splice) belongs here, behind the same two types.
 
 use crate::channel::failure;
 use crate::chaos::Harm;
@@ -29,7 +28,7 @@ pub enum Stop {
     Lost(LossReason),
     /// This side's fault plan strikes here.
     Harmed(Harm),
-    /// Nobody wants it any more.
+    /// The connection is not wanted any more.
     Over,
 }
 
@@ -47,7 +46,7 @@ impl From<LossReason> for Stop {
 
 /// Where what arrives goes.
 pub trait Intake {
-    /// A leg is coming: where its bytes go. None if it is known already, and is read to nowhere.
+    /// A leg is coming: the buffer for its bytes. None for a leg that is here already, whose bytes are dropped.
     ///
     /// # Errors
     /// The peer may not send this leg.
@@ -100,7 +99,7 @@ impl Incoming {
         self.header.encoded as usize - self.filled
     }
 
-    /// Takes what there is of it, up to its end; how much that was.
+    /// Takes what belongs to this leg off the front of `from`; how many bytes these are.
     fn fill(&mut self, from: &[u8]) -> usize {
         let taken = from.len().min(self.missing());
         if let Some(buffer) = &mut self.buffer {
@@ -171,7 +170,7 @@ impl Inlet {
                 let rest = &mut buffer.space()[filled..filled + missing];
                 stream.read_vectored(&mut [IoSliceMut::new(rest), IoSliceMut::new(&mut self.held)])?
             }
-            // a leg that is there already: over and over into the same small space
+            // a leg that is here already is read again and again into the same small space
             None => {
                 let n = stream.read(&mut self.held)?;
                 self.end = n;
@@ -283,7 +282,7 @@ impl Outlet {
         self.leg = Some(Outgoing { header: encoded, leg, sent: 0 });
     }
 
-    /// Leaves out the end of what waits: a cut in mid-leg or, without one, in mid-frame.
+    /// Drops the end of what waits, so that the peer sees a cut inside a leg or, without a leg, inside a frame.
     pub fn cut(&mut self) {
         match self.leg.take() {
             Some(leg) if leg.sent > 0 => self.frames.clear(),

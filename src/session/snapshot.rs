@@ -1,4 +1,4 @@
-//! What a session says of itself when it is asked.
+//! The snapshot of a session's stream, for reports.
 
 use super::connection::{Seat, SessionDesk};
 use super::core::SessionCore;
@@ -29,7 +29,7 @@ pub fn ask_kernels(desk: &SessionDesk, snapshot: &mut Snapshot) {
     }
 }
 
-/// The phase of a stream that was judged, or was not.
+/// The phase of a stream, by how it was judged.
 fn phase(outcome: Option<&Outcome>, met: bool, closing: bool) -> Phase {
     match outcome {
         Some(Outcome { status: Status::Complete, .. }) => Phase::Over(Ok(())),

@@ -16,7 +16,8 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// Undoes what whoever started us may have done: where SIGCHLD is ignored, no child's exit status is kept.
+/// Restores the default action of SIGCHLD. The parent may have set it to be ignored, and then no child's exit status is
+/// kept.
 pub fn heed_children() {
     // SAFETY: the default action runs no code of ours, and nothing here handles this signal.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };

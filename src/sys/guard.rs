@@ -1,16 +1,16 @@
 //! A process that keeps a command's stdin open when this process dies, however it dies.
 //!
 //! A command that reads a pipe cannot tell "that was all" from "the writer is dead". So the guard holds the pipe's
-//! writing end too. When this process is gone without having dismissed the guard, the guard ends the command's process
-//! group, and only when nobody reads the pipe any more does its own end close. It is forked and not executed, so it
-//! needs neither /proc nor the program's file; between fork and exit it makes system calls only.
+//! writing end too. If this process dies without having dismissed the guard, the guard ends the command's process
+//! group. It closes its end of the pipe only when nobody reads the pipe any more. The guard is forked and not
+//! executed, so it needs neither /proc nor the program's file; between fork and exit it makes system calls only.
 //!
-//! What holds throughout: it has the pipe's writing end and our voice, and no other descriptor; it is in a session of
-//! its own, so that neither ^C nor a terminal's end reaches it; it blocks every signal that can be blocked; it has a name
-//! and a command line of its own, so that who kills this program by name does not kill it as well.
+//! What always holds: the guard has the pipe's writing end and the socket to this process, and no other descriptor. It
+//! is in a session of its own, so that neither ^C nor a terminal's end reaches it. It blocks every signal that can be
+//! blocked. It has a name and a command line of its own, so that killing this program by name does not kill the guard.
 //!
-//! What remains: SIGKILL to the guard, and then to this process or to both at once, and not to the command. Whatever kills
-//! whole cgroups or users kills the command in the same sweep, before it can read an end. A process that changed its user
+//! What it cannot prevent: SIGKILL to the guard and to this process, and not to the command. Whatever kills whole
+//! cgroups or users kills the command in the same sweep, before it can read an end. A command that changed its user
 //! (sudo) may not be signalled: then the guard stays, and holds the pipe, for as long as somebody reads it.
 #![allow(unsafe_code)]
 
@@ -30,10 +30,10 @@ use std::process::Command;
 /// As `ps` and `pkill` see it; at most 15 bytes.
 const NAME: &std::ffi::CStr = c"stdin-guard";
 
-/// What the command has after SIGTERM, before SIGKILL.
+/// How long the command has to end after SIGTERM, before SIGKILL.
 const TERM_GRACE_MS: i64 = 3000;
 
-/// How often is looked whether the group has gone.
+/// How often the guard looks whether the group has gone.
 const STEP_MS: i64 = 20;
 
 /// Without the call that closes a range, descriptors are closed one by one up to this: many more than we ever have, and
@@ -55,7 +55,7 @@ impl Guard {
     /// The kernel has no processes or descriptors left.
     pub fn start(stdin: BorrowedFd<'_>) -> io::Result<Guard> {
         let (voice, ear) = UnixStream::pair()?;
-        // no handler of ours may ever run in the guard
+        // no signal handler of this program may ever run in the guard
         let before = block_all();
         // SAFETY: the child runs `guard`, which makes system calls only: it neither allocates nor locks nor returns.
         let forked = match unsafe { libc::fork() } {
@@ -86,7 +86,7 @@ impl Guard {
     pub fn dismiss(self) {
         // fails only when the guard is gone already
         let _ = send(&self.voice, &[1], SendFlags::NOSIGNAL);
-        // fails only when somebody else has reaped our child
+        // fails only if other code has reaped our child
         let _ = retry_on_intr(|| waitpid(Some(self.pid), WaitOptions::empty()));
     }
 }
@@ -165,7 +165,7 @@ fn end(command: Pid, stdin: BorrowedFd<'_>) {
     // a group one after another, and a shell that saw its child die before would go on with its next command.
     let _ = kill_process(command, Signal::TERM);
     let _ = kill_process_group(command, Signal::TERM);
-    // one that is stopped ends as well
+    // SIGCONT, so that a stopped command ends as well
     let _ = kill_process_group(command, Signal::CONT);
     let mut left = TERM_GRACE_MS;
     while left > 0 && test_kill_process_group(command) != Err(Errno::SRCH) {
@@ -258,11 +258,16 @@ mod tests {
 
     #[test]
     fn one_that_has_left_the_group_is_not_told_the_end() {
+        // not <&0: what a shell runs beside itself has /dev/null there before it is redirected
         let (guard, mut child, writer) =
-            guarded("setsid sh -c 'echo; echo $$; cat; echo committed' <&0 & wait");
+            guarded("exec 3<&0; setsid sh -c 'echo; echo $$; cat; echo committed' <&3 3<&- & wait");
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut said = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).unwrap();
+        stdout.read_line(&mut said).unwrap();
         let escaped = Pid::from_raw(said.trim_end().parse().unwrap()).unwrap();
+        let link = |fd: String| read_link(format!("/proc/{fd}")).unwrap();
+        let stdin = link(format!("{}/fd/0", escaped.as_raw_pid()));
+        assert_eq!(stdin, link(format!("self/fd/{}", writer.as_raw_fd())), "it reads the guarded pipe");
         let id = guard.pid;
         die(guard, writer);
         assert!(is_ended(&mut child, libc::SIGTERM));
@@ -270,7 +275,9 @@ mod tests {
         // the shell first, or it would go on when it saw the other one die
         kill_process(escaped, Signal::KILL).unwrap();
         let _ = kill_process_group(escaped, Signal::KILL);
-        assert_eq!(rest(&mut child), "");
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
         waitpid(Some(id), WaitOptions::empty()).unwrap();
     }
 

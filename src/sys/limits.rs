@@ -6,15 +6,15 @@ use rustix::process::{Resource, getrlimit};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
-/// Of the memory that the process may have, buffers are one part in so many: the rest is for the kernel's buffers,
-/// which count for the group too, for commands, and for whoever else is there.
+/// Buffers take one part in so many of the memory that the process may have. The rest is for the kernel's buffers,
+/// which count for the control group too, for commands, and for other processes.
 const PARTS: u64 = 4;
 
 /// The files of a control group that limit its memory: version 2's two, version 1's one.
 const GROUP_FILES: [&str; 3] = ["memory.max", "memory.high", "memory.limit_in_bytes"];
 
-/// What may be taken for buffers without being asked for, in bytes: `most`, or a quarter of what the process may have if
-/// that is less, but at least `least`.
+/// What may be taken for buffers without being asked for, in bytes: `most`, or a quarter of what the process may have
+/// if that is less, but at least `least`.
 pub fn memory_share(most: u64, least: u64) -> u64 {
     memory().map_or(most, |memory| (memory / PARTS).min(most)).max(least)
 }

@@ -1,10 +1,10 @@
-//! What happens when the kernel refuses memory (`ulimit -v`, strict overcommit): the process ends in words, and in order
-//! where it can.
+//! What happens when the kernel refuses memory (`ulimit -v`, strict overcommit): the process ends in words, and in
+//! order where it can.
 //!
-//! Whoever is refused first tells everybody else: the bell of [`heard`] rings, so that the session is ended and the peer
-//! told, and a spare mapping goes back to the kernel, so that this needs no memory that is not there. Small allocations
-//! are tried again meanwhile ([`Allocator`]); memory for legs is not given out any more. If that
-//! does not help in time, or nobody listens yet, the process says so and ends by itself.
+//! The first thread that is refused memory rings the bell of [`heard`], so that the session is ended and the peer is
+//! told. It also gives a spare mapping back to the kernel, so that there is memory for ending. Small allocations are
+//! tried again meanwhile ([`Allocator`]); memory for legs is not given out any more. If that does not help in time, or
+//! no thread listens to the bell yet, the process says so and ends by itself.
 #![allow(unsafe_code)]
 
 use crate::sys::event::Bell;
@@ -21,8 +21,8 @@ use std::time::Duration;
 /// Enough for the heap to grow by what ending takes.
 const SPARE: usize = 4 << 20;
 
-/// How long an allocation is tried again, and how often in that time: a session that is ended gives its memory back, and
-/// takes less than this.
+/// For how long an allocation is tried again, and how often in that time. A session that is ended gives its memory back
+/// in less than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 const TRIES: u32 = 500;
 

@@ -24,6 +24,12 @@ pub fn ignored_at_start(signo: i32) -> bool {
     (1..64).contains(&signo) && IGNORED.load(Ordering::Relaxed) & (1 << signo) != 0
 }
 
+/// Whether whoever started the program had this signal blocked; such a signal stays blocked. Elsewhere than on Linux:
+/// false.
+pub fn blocked_at_start(signo: i32) -> bool {
+    (1..64).contains(&signo) && BLOCKED.load(Ordering::Relaxed) & (1 << signo) != 0
+}
+
 /// Ends the process as if this signal had not been handled, so that whoever waits for it sees which signal
 /// ended it. Where that cannot be (the first process of a namespace, which no default action ends; a signal
 /// that ends nothing), the status is 128 + `signo`, as a shell would say it.

@@ -70,6 +70,10 @@ pub fn accept_with_bytes(_: impl AsFd) -> io::Result<()> {
 /// What the kernel knows about a TCP connection. A field that an older kernel does not have is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TcpInfo {
+    /// Probes of a shut window that were not answered.
+    pub probes: u8,
+    /// How often in a row the oldest segment was sent again in vain, each time after twice the pause.
+    pub backoff: u8,
     /// The smoothed round-trip time.
     pub rtt: Duration,
     /// Its mean deviation.
@@ -144,6 +148,8 @@ fn parse(raw: &[u8]) -> TcpInfo {
     };
     let micros_at = |at| Duration::from_micros(u64::from(u32_at(at)));
     TcpInfo {
+        probes: raw.get(3).copied().unwrap_or(0),
+        backoff: raw.get(4).copied().unwrap_or(0),
         mss: u32_at(16),
         unacked: u32_at(24),
         lost: u32_at(32),
@@ -184,6 +190,7 @@ mod tests {
         assert!(info.congestion_window >= 1 && info.mss >= 500, "{info:?}");
         assert!(info.rtt > Duration::ZERO && info.rtt < Duration::from_secs(1), "{info:?}");
         assert_eq!((info.notsent, info.retransmits, info.lost), (0, 0, 0));
+        assert_eq!((info.probes, info.backoff), (0, 0));
         assert!(tcp_info(std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 

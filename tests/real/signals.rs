@@ -1,13 +1,17 @@
 //! Signals to either end, to both, and to whoever started them.
 
 use super::signal_set;
-use crate::util::{MILLIPEDE, Process, Rx, Signal, has, pattern, send, shell, skip, tx, until};
+use crate::util::relay::Relay;
+use crate::util::{
+    MILLIPEDE, Process, Rx, Signal, feed, has, millipede, pattern, send, shell, skip, tx, until,
+};
 use rustix::process::{Pid, kill_process};
 use std::fs;
 use std::io::{Read, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const HUP: i32 = 1;
 const INT: i32 = 2;
@@ -147,13 +151,16 @@ fn one_thread_hears_signals_and_commands_begin_without_that() {
 
 #[test]
 fn sigusr2_raises_the_verbosity() {
-    let rx = Rx::keeping(&["verbose", "1"]);
+    let rx = Rx::start(&["verbose", "1"]);
+    let output = rx.collect();
     rx.signal(Signal::USR2);
-    let first = tx(rx.port, &["threads", "1", "verbose", "2"]);
-    first.expect("is up");
+    let first = tx(rx.port, &["threads", "1"]);
+    let mut input = first.stdin();
+    feed(&mut input, 0, 1000).unwrap();
+    output.await_bytes(1000);
     // the signal is heard some time later: others come until the receiver tells that it refused one
     until("a line of verbosity 2", || {
-        assert_eq!(send(rx.port, &["threads", "1"], b"").code(), 3);
+        assert_eq!(send(rx.port, &["threads", "1", "patience", "1"], b"").code(), 3);
         rx.said().contains("refused").then_some(())
     });
     rx.signal(Signal::TERM);
@@ -168,6 +175,21 @@ fn what_was_ignored_at_the_start_stays_ignored() {
     let tx = send(rx.port, &[], b"hello");
     let rx = rx.finish();
     assert_eq!((rx.code(), tx.code(), rx.text()), (0, 0, "hello"), "{rx:?}");
+}
+
+#[test]
+fn what_was_blocked_at_the_start_ends_nothing() {
+    if !Command::new("env").args(["--block-signal=INT", "true"]).status().is_ok_and(|s| s.success()) {
+        return skip("needs an env that blocks signals");
+    }
+    let rx = Rx::keeping(&[]);
+    let line = format!("exec env --block-signal=INT $MP tx 127.0.0.1 {} verbose 2", rx.port);
+    let tx = Process::spawn(shell(&line).stdin(Stdio::piped()));
+    tx.expect("is up");
+    tx.signal(Signal::INT);
+    tx.stdin().write_all(b"hello").unwrap();
+    let (tx, rx) = (tx.finish(), rx.finish());
+    assert_eq!((rx.code(), tx.code(), rx.text()), (0, 0, "hello"), "{rx:?} {tx:?}");
 }
 
 #[test]
@@ -203,4 +225,51 @@ fn the_first_process_of_a_namespace_ends_with_128_and_the_signal() {
         let rx = rx.finish();
         assert_eq!(rx.code(), 128 + signo, "{rx:?}");
     }
+}
+
+// ---- an end before anybody has answered -----------------------------------------------------------------
+
+/// A path with 40 ms each way, so that every input has failed before the welcome.
+fn far(rx: &Rx) -> Relay {
+    let relay = Relay::to(rx.port);
+    relay.delay(Duration::from_millis(40));
+    relay
+}
+
+#[test]
+fn an_input_that_fails_before_the_welcome_ends_both() {
+    for (input, words) in [(true, &[][..]), (false, &["exec", "exit 3"])] {
+        let rx = Rx::keeping(&[]);
+        let relay = far(&rx);
+        let mut command = millipede(&["tx", "127.0.0.1", &relay.port.to_string()]);
+        command.args(words);
+        if input {
+            command.stdin(fs::File::open("/").unwrap());
+        }
+        let tx = Process::spawn(&mut command).finish();
+        let rx = rx.finish();
+        assert_eq!((tx.code(), rx.code()), (4, 4), "{tx:?} {rx:?}");
+        assert!(rx.stderr.contains("millipede: the sender: "), "{rx:?}");
+    }
+}
+
+#[test]
+fn a_signal_before_the_welcome_ends_both() {
+    let rx = Rx::keeping(&[]);
+    let relay = far(&rx);
+    relay.delay(Duration::from_millis(150));
+    let tx = tx(relay.port, &[]);
+    until("a connection is under way", || (relay.accepted() > 0).then_some(()));
+    tx.signal(Signal::TERM);
+    assert_eq!(tx.finish().signal(), Some(TERM));
+    let rx = rx.finish();
+    assert_eq!(rx.code(), 1, "{rx:?}");
+    assert!(rx.stderr.contains("the sender: ended by SIGTERM"), "{rx:?}");
+}
+
+#[test]
+fn a_receiver_with_patience_ends_where_nobody_comes() {
+    let rx = Rx::keeping(&["patience", "1"]).finish();
+    assert_eq!(rx.code(), 1, "{rx:?}");
+    assert!(rx.stderr.contains("no sender came for 1 s"), "{rx:?}");
 }

@@ -27,6 +27,9 @@ const PATROL: Duration = Duration::from_millis(500);
 /// Whoever closes in order is waited for no longer.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How soon a signal is obeyed.
+const OBEDIENCE: Duration = Duration::from_millis(1001);
+
 pub struct End {
     pub session: Session,
     /// Whether it dials or listens.
@@ -58,6 +61,8 @@ pub struct End {
     /// Verdicts are written to nobody, as if each were lost on its way.
     pub mute_verdict: bool,
     pub early: bool,
+    /// When it was told to end.
+    pub asked: Option<Instant>,
 }
 
 impl End {
@@ -87,6 +92,7 @@ impl End {
             sent: 0,
             mute_verdict: false,
             early: false,
+            asked: None,
         }
     }
 
@@ -152,29 +158,28 @@ impl End {
         let now = net.clock.now;
         for connection in 0..self.lines.len() {
             let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { continue };
-            let silence = Silence {
-                peer: now - line.heard_at,
-                kernel: now - net.conns[line.conn].kernel_at(self.which),
-            };
-            if self.over.is_some() {
-            } else if silence.peer >= REAP && self.session.receiving().is_some() {
+            if self.over.is_none() && now - line.heard_at >= REAP && self.session.receiving().is_some() {
                 self.lose(net, connection, &LossReason::Silent);
-            } else {
-                self.session.quiet(now, connection, silence);
             }
             self.settle(net);
         }
     }
 
-    /// The user ends it by a signal: it obeys at once.
+    /// The user ends it by a signal: it obeys at once, or within a second where it looks for its peer.
     pub fn signal(&mut self, net: &mut Net) {
         if self.over.is_some() {
             return;
         }
-        self.session.fail(net.clock.now, &Outcome::here(Status::Incomplete, "ended by a signal"));
-        self.settle(net);
-        if self.over.is_none() {
-            self.fail("a signal is not obeyed");
+        let now = net.clock.now;
+        match self.asked {
+            None => {
+                self.asked = Some(now);
+                self.session.fail(now, &Outcome::here(Status::Incomplete, "ended by a signal"));
+                self.settle(net);
+                net.clock.after(OBEDIENCE, Event::Signal(self.which));
+            }
+            Some(at) if now - at >= OBEDIENCE => self.fail("a signal is not obeyed"),
+            Some(_) => {}
         }
     }
 
@@ -331,7 +336,7 @@ impl End {
             return self.fail(&format!("{action:?} after the end"));
         }
         match action {
-            Action::Dial { connection, link, hello, timeout } => {
+            Action::Dial { connection, link, hello, timeout, .. } => {
                 self.dial(net, connection, link, &hello, timeout);
             }
             Action::Drop(connection, why) => self.reset(net, connection, &why),
@@ -340,6 +345,11 @@ impl End {
                     net.close(line.conn, self.which);
                 }
                 self.session.lost(now, connection, &LossReason::Left);
+            }
+            Action::Look(connection) => {
+                let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { return };
+                let kernel = now - net.conns[line.conn].kernel_at(self.which);
+                self.session.quiet(now, connection, Silence { peer: now - line.heard_at, kernel });
             }
             Action::Deliver(leg) => {
                 self.sink.iter_mut().for_each(|sink| sink.give(&mut net.clock, leg.clone()));

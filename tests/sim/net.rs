@@ -127,6 +127,8 @@ pub struct Net {
     pub rng: SmallRng,
     pub links: Vec<Link>,
     pub conns: Vec<Conn>,
+    /// Segments that left, empty ones aside.
+    pub segments: u64,
     /// Whether anybody listens.
     pub listening: bool,
     /// How much may be unsent when a connection is called drained.
@@ -162,7 +164,7 @@ impl Net {
             .map(|spec| Link { ways: [way(spec), way(spec)], door: Door::Open, carried: 0 })
             .collect();
         let socket = low_water + room;
-        Net { clock, rng, links, conns: Vec::new(), listening: true, low_water, socket }
+        Net { clock, rng, links, conns: Vec::new(), segments: 0, listening: true, low_water, socket }
     }
 
     pub fn round_trip(&self, link: usize) -> Duration {
@@ -406,6 +408,7 @@ impl Net {
     fn launch(&mut self, conn: usize, end: usize, parcel: Parcel) {
         let way = &self.links[self.conns[conn].link].ways[end];
         let from = &mut self.conns[conn].ends[end];
+        self.segments += u64::from(parcel.len() > 0);
         let leaves = if parcel.len() > 0 { way.free_at } else { self.clock.now };
         from.last_arrival = from.last_arrival.max(leaves + way.delay);
         from.flying.push_back(parcel);

@@ -245,7 +245,7 @@ impl End {
     }
 
     fn stretch(&self, edge: Edge) -> Edge {
-        let (size, _) = self.session.appetite();
+        let (size, ..) = self.session.appetite();
         let one = if self.mutation == Mutation::WindowOffByOne { size as u64 } else { 0 };
         Edge { bytes: edge.bytes + one, legs: edge.legs + one.min(1) }
     }

@@ -260,7 +260,7 @@ fn a_window_shut_for_25_s_closes_nothing() {
 fn damaged(every: u64) -> World {
     let mut config = Config::plain(1);
     config.checked = true;
-    config.flows[DIALS].as_mut().unwrap().total = 2 << 20;
+    config.flows[DIALS].as_mut().unwrap().total = 8 << 20;
     let mut world = World::new(config);
     world.ends[DIALS].damage_every = every;
     world
@@ -289,6 +289,100 @@ fn a_way_there_that_is_dead_is_noticed_though_the_peer_speaks() {
     completes(&mut world, 15.0);
     assert_eq!(world.ends[DIALS].losses, [LossReason::Silent]);
     assert!(world.ends[LISTENS].losses.iter().all(|why| *why != LossReason::Silent));
+}
+
+/// A firewall that forgets flows: each of the connections in turn, and then all at once.
+#[test]
+fn connections_that_are_forgotten_again_and_again_cost_little_and_give_their_link_no_lenience() {
+    let mut world = world(&[(4e6, 0.005)], 4, 60 << 20);
+    for round in 0..40 {
+        let fault = Fault::Forget { pick: round, ends: [true; 2] };
+        after(&mut world, 1.0 + 0.4 * f64::from(round as u32), fault);
+    }
+    completes(&mut world, 15.7 * 1.5);
+    no_gap(&world);
+    assert_eq!(world.ends[DIALS].session.lenience(0), 1);
+    assert!(losses(&world).len() >= 20, "{:?}", losses(&world));
+}
+
+#[test]
+fn where_all_connections_are_forgotten_at_once_the_stream_moves_again_soon() {
+    let mut world = world(&[(4e6, 0.005)], 8, 24 << 20);
+    for pick in 0..8 {
+        after(&mut world, 2.0, Fault::Forget { pick, ends: [true; 2] });
+    }
+    completes(&mut world, 12.0);
+    assert!(sink(&world).gap.0 < s(1.5), "a gap of {:?} at the output", sink(&world).gap.0);
+    assert_eq!(world.ends[DIALS].session.lenience(0), 1);
+}
+
+/// A session of 16 connections with an input that has paused for long.
+fn resting(each_way: bool) -> World {
+    let mut world =
+        if each_way { duplex(&[(4e6, 0.02)], 16, [2 << 20; 2]) } else { world(&[(4e6, 0.02)], 16, 2 << 20) };
+    for end in 0..world.streams() {
+        let source = world.ends[end].source.as_mut().unwrap();
+        (source.flow.charmode, source.flow.rate) = (true, 2e5);
+        after(&mut world, 2.0, Fault::Input { end, rate: 0.0 });
+    }
+    run(&mut world, 10.0, |_| false);
+    world
+}
+
+/// About 100 bytes each with all headers, and as much for what only confirms it: 26 MB a day.
+#[test]
+fn connections_that_rest_cost_next_to_nothing_and_live() {
+    for each_way in [false, true] {
+        let mut world = resting(each_way);
+        let before = world.net.segments;
+        run(&mut world, 600.0, |_| false);
+        let a_day = (world.net.segments - before) * 144;
+        assert!(a_day * 200 < 40_000_000, "{a_day} segments a day");
+        assert!(losses(&world).is_empty(), "{:?}", losses(&world));
+        after(&mut world, 0.0, Fault::Input { end: DIALS, rate: 1e9 });
+        after(&mut world, 0.0, Fault::Input { end: LISTENS, rate: 1e9 });
+        completes(&mut world, 10.0);
+    }
+}
+
+#[test]
+fn a_keystroke_on_a_connection_that_died_while_it_rested_comes_within_half_a_second() {
+    for (pick, each_way) in (0..16).flat_map(|pick| [(pick, false), (pick, true)]) {
+        for ends in [[true, true], [true, false], [false, true]] {
+            let mut world = resting(each_way);
+            Fault::Forget { pick, ends }.strike(&mut world);
+            run(&mut world, 3.0, |_| false);
+            for stream in 0..world.streams() {
+                let before = world.taken(stream);
+                Fault::Input { end: stream, rate: 100.0 }.strike(&mut world);
+                // the input is looked at every 0.1 s
+                run(&mut world, 0.6, |world| world.taken(stream) > before);
+                assert!(world.taken(stream) > before, "stream {stream} with {pick} dead, {ends:?}");
+            }
+        }
+    }
+}
+
+/// A time in which nothing worked leaves neither small pieces nor small legs behind.
+#[test]
+fn legs_are_as_large_after_a_bad_moment_as_before() {
+    let mut config = Config::plain(1);
+    config.links = vec![(8e6, s(0.005))];
+    config.buffers = [32 << 20; 2];
+    config.flows[DIALS].as_mut().unwrap().total = 96 << 20;
+    let mut world = World::new(config);
+    run(&mut world, 3.0, |_| false);
+    let size = |world: &World| world.ends[DIALS].session.sending().unwrap().leg_size();
+    let before = size(&world);
+    assert!(before >= 128 << 10, "{before}");
+    for _ in 0..6 {
+        for pick in 0..4 {
+            Fault::Forget { pick, ends: [true; 2] }.strike(&mut world);
+        }
+        run(&mut world, 2.0, |_| false);
+    }
+    assert!(size(&world) >= before / 2, "{} where it was {before}", size(&world));
+    completes(&mut world, 30.0);
 }
 
 /// A connection whose way there is dead takes no legs again and again, each of which waits until it is late.

@@ -1,4 +1,4 @@
-//! The input: how fast it comes, and into which legs it is cut on its way to the core.
+//! The input: how fast it comes, and into which pieces it is read on its way to the core.
 
 use super::clock::{Clock, Event};
 use super::data::Piece;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A leg goes short when the input has paused for this long.
+/// A piece goes short when the input has paused for this long.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The source does not fill its pipe byte by byte: what can be read at once comes this often.
@@ -23,7 +23,7 @@ pub struct Flow {
     /// Of each period, the part in which nothing comes.
     pub pause: Duration,
     pub period: Duration,
-    /// Legs are never longer than this, however fast it comes.
+    /// Pieces are never longer than this, however fast it comes.
     pub leg_max: usize,
     /// What there is goes at once to a connection that waits.
     pub charmode: bool,
@@ -62,7 +62,7 @@ impl Source {
         }
     }
 
-    /// Gives the core at most one leg. False if there is nothing for it now; `Input` comes when there is.
+    /// Gives the core at most one piece. False if there is nothing for it now; `Input` comes when there is.
     pub fn feed(&mut self, clock: &mut Clock, core: &mut Session) -> bool {
         if self.ended {
             return false;
@@ -74,10 +74,12 @@ impl Source {
             return true;
         }
         let here = (self.come as u64).min(self.flow.total) - self.pushed;
-        let (leg_size, hungry) = core.appetite();
-        let whole = (leg_size.min(self.flow.leg_max) as u64).min(self.flow.total - self.pushed);
+        let (enough, most, hungry) = core.appetite();
+        let left = self.flow.total - self.pushed;
+        let most = (most.min(self.flow.leg_max) as u64).min(left);
+        let whole = if hungry { most.min(enough as u64) } else { most };
         let used = self.memory.load(Ordering::Relaxed);
-        if used > 0 && used + whole > self.budget {
+        if used > 0 && used + most > self.budget {
             return false; // memory comes back with an acknowledgement, which asks again
         }
         let paused = |pause| self.pushed_at.is_none_or(|at| clock.now >= at + pause);
@@ -87,7 +89,7 @@ impl Source {
             self.wait(clock, whole - here);
             return false;
         }
-        let len = here.min(whole);
+        let len = here.min(most);
         let piece = Piece::new(self.end, self.pushed, len as usize, &self.memory);
         self.pushed += len;
         self.pushed_at = Some(clock.now);
@@ -108,7 +110,7 @@ impl Source {
         }
     }
 
-    /// Looks again when a leg should be full, at least every 100 ms.
+    /// Looks again when a piece should be full, at least every 100 ms.
     fn wait(&mut self, clock: &mut Clock, missing: u64) {
         let full = Duration::from_secs_f64((missing as f64 / self.flow.rate).clamp(1e-4, 0.1));
         let at = clock.now + full.max(Duration::from_millis(1));

@@ -5,10 +5,10 @@
 //!     ╰───────────── end ────────────────────╯╰─── end: TERM, grace, KILL, reaped ─────────────▶╯
 //! ```
 //!
-//! It runs in a process group of its own, so that a pipeline ends as a whole. What holds throughout: as long
-//! as it has not been told the end of the stream, its stdin is open; if the stream is not completed it is
-//! ended first, and its stdin closed afterwards. Should this process die, the guard sees to that ([`Guard`]). It is
-//! reaped last of all, so that a signal to its group never hits anybody else.
+//! The command runs in a process group of its own, so that a pipeline ends as a whole. What always holds: the
+//! command's stdin is open until the end of the stream. If the stream is not completed, the command is ended first,
+//! and its stdin is closed afterwards. If this process dies, the guard does the same ([`Guard`]). The command is
+//! reaped last of all, so that a signal to its group never hits another process.
 
 use crate::error::reason;
 use crate::sys::child::{Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children};
@@ -29,19 +29,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// What a command asked to end by SIGTERM has for that, before SIGKILL.
+/// How long a command has to end after SIGTERM, before SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(3);
 
-/// After SIGKILL: for how long its end is waited for; one in the midst of a system call may take longer.
+/// For how long the end of a command is waited for after SIGKILL. A command inside a system call may take longer.
 const KILL_GRACE: Duration = Duration::from_secs(1);
 
-/// Of a long command, so much is shown, in characters.
+/// How much of a long command is shown, in characters.
 const SHOWN: usize = 200;
 
 /// The one command of this process, for those who end it without being able to wait.
 static CURRENT: Mutex<Weak<Exec>> = Mutex::new(Weak::new());
 
-/// Kills the command of this process, if one runs: nothing is waited for.
+/// Kills the command of this process, if one runs, and does not wait for its end.
 pub fn kill() {
     let current = locked(&CURRENT).upgrade();
     if let Some(exec) = current {
@@ -85,7 +85,7 @@ pub(super) struct Running {
     hold: Mutex<Option<OwnedFd>>,
     /// Keeps its stdin open although this process dies; there until `hold` goes or its exit is known.
     guard: Mutex<Option<Guard>>,
-    /// Held by whoever ends it; others wait for that.
+    /// Held by the thread that ends the command; other threads wait for it.
     ending: Mutex<()>,
 }
 
@@ -116,7 +116,7 @@ impl Exec {
         }
     }
 
-    /// The running command; starts it if it was not. The thread that does lives for as long as the command.
+    /// The running command; starts it if it does not run yet. A thread that lives as long as the command starts it.
     pub(super) fn running(&self) -> Result<Arc<Running>, String> {
         let mut state = locked(&self.state);
         match &*state {
@@ -210,7 +210,7 @@ impl Running {
     /// The thread that knows of its end first.
     fn await_exit(&self) {
         let Some(pid) = locked(&self.leader).as_ref().map(Child::id) else { return };
-        // it fails only if somebody else has reaped our child, and then nothing good is known
+        // fails only if other code has reaped our child, and then it must not count as a success
         let exit = await_exit(pid).unwrap_or(Exit::Status(-1));
         let _ = self.exit.set(exit);
         self.exited.ring();
@@ -231,10 +231,10 @@ impl Running {
         self.exit()
     }
 
-    /// To its whole group, while it is its.
+    /// Sends a signal to the command's whole group, as long as the group is certain to be the command's.
     fn signal(&self, signo: i32) {
         if let Some(leader) = &*locked(&self.leader) {
-            // nobody left to hear it is as good
+            // fails if the group is gone, which is as good
             let _ = kill_group(leader.id(), signo);
         }
     }
@@ -252,7 +252,8 @@ impl Running {
         }
     }
 
-    /// The end of its stdin is the end of the stream from now on: told to whom has taken it all.
+    /// From now on the end of its stdin means the end of the stream. Called when the command has taken the whole
+    /// stream.
     pub(super) fn let_go_of_stdin(&self) {
         locked(&self.hold).take();
         self.dismiss_guard();
@@ -279,7 +280,7 @@ impl Running {
             return;
         }
         self.signal(SIGTERM);
-        // one that is stopped ends as well
+        // SIGCONT, so that a stopped command ends as well
         self.signal(SIGCONT);
         self.await_end(TERM_GRACE);
         self.signal(SIGKILL);
@@ -302,7 +303,7 @@ impl Running {
     /// Its number is free from now on, and its stdin closed.
     fn reap(&self) {
         if self.exit().is_some() {
-            // whom it left behind was killed; afterwards its number may be somebody else's
+            // the rest of its group was killed; once reaped, its number may belong to another process
             self.dismiss_guard();
             if let Some(mut leader) = locked(&self.leader).take() {
                 // it has exited, so this neither waits nor fails
@@ -322,7 +323,7 @@ fn shown(command: &str) -> String {
     format!("exec \"{text}\"")
 }
 
-/// A thread that panicked ends the process, so what it had locked is as good as any.
+/// A poisoned lock does not matter: a panic ends the process.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

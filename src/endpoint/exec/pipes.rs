@@ -13,14 +13,15 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A command that has taken everything so far and succeeded, or closed its stdin, may have known the
-/// stream's length; the end must follow within this.
+/// A command that has taken everything so far, and has succeeded or closed its stdin, may have known the stream's
+/// length. Then the end of the stream must follow within this time.
 const END_GRACE: Duration = Duration::from_secs(3);
 
-/// A command whose stdin is closed is about to say why, with its exit status.
+/// How long a command that has closed its stdin has to exit: its exit status says why it took no more.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
 
-/// No event tells that a pipe has been drained, so it is looked at, with pauses from the first to the last.
+/// No event tells that a pipe has been drained. So it is looked at again and again; the pauses grow from the first
+/// time to the second.
 const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// The stream goes to a command's stdin.
@@ -29,7 +30,7 @@ pub struct CommandSink {
     exec: Arc<Exec>,
     /// Once started; its pipe is there until the end of the stream.
     running: Option<(Arc<Running>, File)>,
-    /// Since when it takes no more, although everything was taken so far.
+    /// Since when the command takes no more, if it has taken everything so far.
     orphaned: Option<Instant>,
 }
 
@@ -53,7 +54,7 @@ impl CommandSink {
     }
 }
 
-/// It takes no more; why, for which it has a moment.
+/// Why the command takes no more. Waits a moment for its exit status, which says more.
 fn gone(running: &Running) -> SinkError {
     running.wait(Some(EXIT_GRACE));
     SinkError::output(running.sentence())
@@ -63,7 +64,7 @@ fn failed(running: &Running, error: &io::Error) -> SinkError {
     SinkError::output(format!("cannot write to {}: {}", running.name, reason(error)))
 }
 
-/// Waits until it has taken what is in the pipe.
+/// Waits until the command has taken what is in the pipe.
 fn drained(running: &Running, stdin: &File) -> Result<(), SinkError> {
     let (mut pause, last) = DRAIN_PAUSES;
     let mut exited = None;
@@ -79,7 +80,7 @@ fn drained(running: &Running, stdin: &File) -> Result<(), SinkError> {
         if running.exit().is_some() {
             exited.get_or_insert_with(Instant::now);
         }
-        // whom it left behind may take the rest, but not for ever
+        // a process that the command left behind may take the rest, but not for ever
         let late = exited.is_some_and(|at| at.elapsed() >= END_GRACE);
         if (end.error || late) && backlog()? > 0 {
             return Err(gone(running));
@@ -198,7 +199,7 @@ impl Source for CommandSource {
                     let input = Interest::read(stdout);
                     let waited = match running.exit() {
                         None => wait(&[input, Interest::read(&running.exited)], None).map(drop),
-                        // whom it left behind still has its stdout
+                        // a process that the command left behind still has its stdout
                         Some(Exit::Status(0)) => wait(&[input], None).map(drop),
                         Some(_) => return Err(running.sentence()),
                     };

@@ -219,18 +219,32 @@ impl TunnelSink {
     }
 }
 
-impl Sink for TunnelSink {
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        self.await_ready()?;
-        if let Some((raw, _)) = &mut self.raw {
-            return raw.file.write(slices);
-        }
+impl TunnelSink {
+    /// Gives all of it to the local side, which never waits.
+    fn push(&self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
         let pushed = self.tunnel.with(|local| slices.iter().try_for_each(|slice| local.push(slice)));
         match pushed {
             Some(Ok(())) => Ok(slices.iter().map(|slice| slice.len()).sum()),
             Some(Err(breach)) => Err(SinkError::output(breach.to_string())),
             None => Err(SinkError::output("the tunnel has ended")),
         }
+    }
+}
+
+impl Sink for TunnelSink {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        self.await_ready()?;
+        if let Some((raw, _)) = &mut self.raw {
+            return raw.file.write(slices);
+        }
+        self.push(slices)
+    }
+
+    fn write_now(&mut self, slices: &[IoSlice<'_>]) -> Result<Option<usize>, SinkError> {
+        if !self.is_ready()? || self.raw.is_some() {
+            return Ok(None);
+        }
+        self.push(slices).map(Some)
     }
 
     fn is_prompt(&mut self) -> bool {

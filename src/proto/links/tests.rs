@@ -82,16 +82,32 @@ fn killed_connections_are_dialled_again_at_once_and_idle_ones_with_pauses() {
     let start = Instant::now();
     let mut links = Links::new(start, 1, 1, 1);
     let reset = LossReason::Failed("reset".into());
+    let mut now = start;
     for _ in 0..5 {
-        assert_eq!(place_all(&mut links, start).len(), 1);
+        assert_eq!(place_all(&mut links, now).len(), 1);
         links.up(0);
-        assert!(!links.lost(start, 0, &reset, true));
+        now += DIALS_APART;
+        assert!(!links.lost(now, 0, &reset, true));
     }
-    place_all(&mut links, start);
+    place_all(&mut links, now);
     links.up(0);
-    links.lost(start, 0, &reset, false);
-    assert_eq!(place_all(&mut links, start), [], "it achieved nothing");
-    assert_eq!(place_all(&mut links, start + PAUSE_MAX).len(), 1);
+    now += DIALS_APART;
+    links.lost(now, 0, &reset, false);
+    assert_eq!(place_all(&mut links, now), [], "it achieved nothing");
+    assert_eq!(place_all(&mut links, now + PAUSE_MAX).len(), 1);
+}
+
+#[test]
+fn a_connection_that_is_welcomed_and_closed_is_dialled_at_most_20_times_a_second() {
+    let start = Instant::now();
+    let (mut links, mut now, mut dials) = (Links::new(start, 1, 1, 1), start, 0);
+    while now < start + ms(1000) {
+        dials += place_all(&mut links, now).len();
+        links.up(0);
+        links.lost(now, 0, &LossReason::Closed, true);
+        now = links.deadline(now).unwrap();
+    }
+    assert_eq!(dials, 20);
 }
 
 #[test]

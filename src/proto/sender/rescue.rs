@@ -8,34 +8,38 @@
 //!    its connections hold, and these are *suspect*: no new legs until they answer.
 //! 3. A leg never sent, if the window admits it; that is the ordinary case, and not decided here.
 //! 4. A *late copy*: a leg whose latest copy is late. Links other than those that carry it may take it at once,
-//!    its own only after a time that doubles with each copy under way there, those of suspects aside. When a copy
-//!    is received, those that should have brought the leg long before are suspect too: else a connection that lets
-//!    nothing through would go on taking legs, each of which waits until it is late.
+//!    its own link only after a time that doubles with each copy under way there (copies on suspects do not count).
+//!    When a copy is received, connections that should have brought the leg long before are suspect too. Otherwise a
+//!    connection that lets nothing through would go on taking legs, each of which waits until it is late.
 //! 5. When the output is *starving* for the head, or *the input has ended*: a leg of a slow connection, if this
 //!    one needs less than half the time, or the leg is overdue.
 //!
-//! A connection that is not wanted for anything new, because the receiver's output is slow, is offered 1 and 2 only.
+//! A connection that is not needed for fresh legs, because the receiver's output is slow, is offered 1 and 2 only.
 //!
-//! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds: a
-//! connection never gets a second copy of a leg it carries; nor one that it damaged, while another might do
-//! better; nor a further copy if it is known to be slow, while another is known to be quick; and other links come
-//! first, for a moment. The first copy wins, the receiver drops the rest.
+//! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds:
+//!
+//! - A connection never gets a second copy of a leg that it carries.
+//! - A connection that damaged a leg does not get it again while another one might do better.
+//! - A connection that is known to be slow gets no further copy while another one is known to be quick.
+//! - For a moment a further copy waits for another link.
+//! - The first copy wins, and the receiver drops the rest.
 
 use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
 use super::super::set::ConnectionSet;
-use super::{Connection, Flight, Held, Sender};
+use super::held::{Flight, Held};
+use super::{Connection, Sender};
 use std::time::{Duration, Instant};
 
-/// A further copy of a late leg waits this long for a connection on another link: what is slow or broken is
-/// more often a link than one of its connections.
+/// A further copy of a late leg waits this long for a connection on another link. If something is slow or broken, it is
+/// more often a whole link than one of its connections.
 const OTHER_LINK_FIRST: Duration = Duration::from_millis(200);
 
-/// What a connection is taken to need at least when it is to help another on its own link.
+/// For help to another connection on its own link, a connection is assumed to need at least this time.
 const MATE_NEED: Duration = Duration::from_millis(500);
 
 impl Sender {
-    /// Marks the head for sending again if it has been overtaken and is late, with all other legs of the
-    /// connections that hold it. Returns the leg and the connection that was too slow for it.
+    /// If the head has been overtaken and is late, marks it for sending again, with all other legs of the connections
+    /// that carry it. Returns the leg and the connection that was too slow for it.
     pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
         self.late_head().filter(|late| *late <= now)?;
         let head = self.first;
@@ -46,7 +50,7 @@ impl Sender {
         slow.iter().next().map(|connection| (head, connection))
     }
 
-    /// A leg was received: whoever was given it before and should have brought it long ago is suspect.
+    /// A leg was received. Other connections that carry it, and should have brought it long ago, are suspect.
     pub(super) fn beaten(&mut self, now: Instant, winner: &Flight) {
         let Some(held) = self.get(winner.sequence).filter(|held| self.rescues && held.payload.is_some())
         else {
@@ -65,7 +69,7 @@ impl Sender {
         }
     }
 
-    /// No new legs for this connection until it answers; what only it holds is to be sent again.
+    /// The connection gets no new legs until it answers. Legs that only it carries are to be sent again.
     fn suspect(&mut self, connection: usize) {
         let Some(carrier) = self.connections[connection].as_mut() else { return };
         carrier.suspect = true;
@@ -85,26 +89,25 @@ impl Sender {
         (overtaken && !self.again.contains(&self.first)).then(|| head.late_among(head.carriers))?
     }
 
-    /// When, after `now`, `rescue` or `take` for an idle connection may have something to do unasked.
+    /// When, after `now`, time alone may give `rescue`, or `take` for an idle connection, something to do.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let mut copies = self.lates.range((now, u64::MAX)..).map(|(at, _)| *at).next();
         if self.lates.first().is_some_and(|(at, _)| *at <= now) || self.is_starving() {
-            // late already: some connection may become the right one for it by the mere passing of time
+            // the leg is late already: by the passing of time alone a connection may become the right one for it
             copies = Some(copies.map_or(now + OTHER_LINK_FIRST, |at| at.min(now + OTHER_LINK_FIRST)));
         }
-        let copies = copies.filter(|_| self.rescues && self.next_fresh().is_none());
+        let copies = copies.filter(|_| self.rescues && !self.has_fresh());
         self.late_head().into_iter().chain(copies).filter(|at| *at > now).min()
     }
 
-    /// The pace of a connection that keeps to it: neither suspect nor overdue with a leg.
+    /// The pace of a connection, if it keeps to its pace: it is neither suspect nor overdue with a leg.
     pub fn steady_pace(&self, now: Instant, connection: usize) -> Option<&Pace> {
         let carrier = self.connections[connection].as_ref().filter(|carrier| !carrier.suspect)?;
         let overdue = carrier.flights.front().is_some_and(|first| first.is_overdue(now, grace(false)));
         (!overdue).then_some(&carrier.pace)
     }
 
-    /// The connections that carry the leg that would be sent again first: another link is to be
-    /// preferred for it.
+    /// The connections that carry the leg that would be sent again first. For that leg another link is preferred.
     pub fn avoid(&self) -> ConnectionSet {
         self.again.first().and_then(|s| self.get(*s)).map_or(ConnectionSet::EMPTY, |held| held.carriers)
     }
@@ -161,13 +164,13 @@ impl Sender {
 
     /// Whether nothing more can be sent or even read, and the output has nothing, because the head is missing.
     fn is_starving(&self) -> bool {
-        let full = self.held_bytes >= self.memory / 8 * 7;
+        let full = self.uncut.memory() >= self.memory / 8 * 7;
         (self.is_shut() || full) && self.held.front().is_some_and(|head| head.offset <= self.delivered)
     }
 
-    /// Whether this connection is one for a further copy of the leg: it has none, and neither has its link,
-    /// and it has not damaged the leg before; unless no other connection or link offered itself in good time. One that
-    /// is known to be slow is none while there is a quick one.
+    /// Whether this connection may get a further copy of the leg. It may if neither it nor its link has a copy, and it
+    /// has not damaged the leg before, or if no other connection or link offered itself in good time. A connection that
+    /// is known to be slow may not while there is a quick one.
     fn suits(&self, now: Instant, connection: usize, mates: ConnectionSet, held: &Held) -> bool {
         let willing = self.willing();
         let sounder = held.damaged_on.contains(connection) && !(willing - held.damaged_on).is_empty();
@@ -179,8 +182,8 @@ impl Sender {
         !held.carriers.contains(connection) && (waited || !sounder && !elsewhere) && !quicker()
     }
 
-    /// Whether this connection is known to need long for the leg, and another that has none of it and keeps to its
-    /// pace would need less than half of that.
+    /// Whether this connection is known to need long for the leg, and another one would need less than half of that:
+    /// one that has no copy and keeps to its pace.
     fn has_quicker(&self, now: Instant, connection: usize, held: &Held) -> bool {
         let need = |pace: &Pace, carrier: &Connection| pace.need(carrier.bytes_in_flight + held.len);
         let own = self.connections[connection].as_ref().and_then(|carrier| need(&carrier.pace, carrier));
@@ -206,7 +209,7 @@ struct Helper<'a> {
 }
 
 impl Helper<'_> {
-    /// Whether another connection would hold the last of its legs too long, or has held the first.
+    /// Whether the other connection would hold the last of its legs too long, or has already held the first too long.
     fn finds_slow(&self, carrier: &Connection) -> bool {
         let last = carrier.flights.back().is_some_and(|last| self.is_faster(last, last.due(), false));
         last || carrier.flights.front().is_some_and(|first| first.is_overdue(self.now, grace(false)))
@@ -224,7 +227,7 @@ impl Helper<'_> {
 
     /// Whether the leg is expected from those who have it in over twice the time that this one needs.
     fn is_faster(&self, flight: &Flight, expected: Option<Instant>, mate: bool) -> bool {
-        // while the output starves, a connection that should have shown its pace is not waited for
+        // while the output starves, there is no waiting for a connection that should have shown its pace by now
         let there = expected.or(self.starving.then(|| flight.sent + LATE_UNMEASURED));
         there.zip(self.need(flight, mate)).is_some_and(|(there, here)| there > self.now + here * 2)
     }
@@ -235,13 +238,13 @@ impl Helper<'_> {
         // an idle connection of unknown pace is tried
         let guess = self.own.flights.is_empty().then(|| pace.rtt().unwrap_or_default() * 2);
         let need = pace.need(self.own.bytes_in_flight + flight.len).or(guess)?;
-        // of two connections on one link, each may be only as slow as the other makes it
+        // two connections on one link may slow each other down
         Some(if mate { need.max(MATE_NEED) } else { need })
     }
 }
 
 impl Held {
-    /// When its latest copy is late for these carriers: each further copy under way is given twice the time of
+    /// When the leg's latest copy is late for these carriers. Each further copy under way is given twice the time of
     /// the one before, so that a path that slows down for everybody is not filled with copies. None while fresh.
     fn late_among(&self, carriers: ConnectionSet) -> Option<Instant> {
         let further = carriers.len().saturating_sub(1).min(6);
@@ -261,7 +264,8 @@ impl Flight {
     }
 }
 
-/// How long after its time a leg is overdue; a link's other connections share its troubles, and wait longer.
+/// How long after its time a leg is overdue. The other connections of the same link wait longer: they share its
+/// troubles.
 fn grace(mate: bool) -> Duration {
     if mate { LATE_UNMEASURED } else { LATE_AT_LEAST }
 }

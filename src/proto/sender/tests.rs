@@ -6,7 +6,7 @@ use std::sync::Arc;
 mod copies;
 mod model;
 
-const LEN: u64 = 1000;
+const LEN: u64 = 5000;
 const OPEN: Edge = Edge { bytes: 1 << 40, legs: 1 << 20 };
 
 fn ms(n: u64) -> Duration {

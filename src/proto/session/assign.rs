@@ -27,6 +27,7 @@ impl Outbound {
     /// Legs for the connections that are ready, until either runs out.
     pub fn assign(&mut self, now: Instant) -> Vec<(usize, Leg)> {
         let (mut legs, mut passed) = (Vec::new(), ConnectionSet::EMPTY);
+        self.sender.cut_to(self.leg_size());
         let mut enough = self.has_enough(now);
         while let Some(connection) = self.choose(passed) {
             passed.insert(connection);

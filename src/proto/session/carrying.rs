@@ -49,7 +49,7 @@ impl Session {
     /// The input cannot be read; why, for the user.
     pub fn input_failed(&mut self, now: Instant, why: &str) {
         // what nobody wants any more may fail
-        if self.is_going(Way::Out) {
+        if self.is_going(Way::Out) && self.unsaid.is_none() {
             self.fail_stream(now, Way::Out, Outcome::here(Status::Input, why));
         }
         self.step(now);
@@ -100,6 +100,7 @@ impl Session {
     /// Everything that follows from an event, in an order that never gives a leg to a doomed connection.
     pub(super) fn step(&mut self, now: Instant) {
         self.stepped = now;
+        self.say_unsaid(now);
         self.finish_streams(now);
         if !self.is_over() {
             self.give_up_peer(now);
@@ -108,12 +109,14 @@ impl Session {
             self.dial(now);
             self.send(now);
             self.ping(now);
+            self.look(now);
             let view = self.view();
             self.ownership.remind(now, view);
             if self.receiving.as_mut().is_some_and(|receiving| receiving.closes_output()) {
                 self.actions.push_back(Action::CloseOutput);
             }
             self.acknowledge(now);
+            self.watch_progress(now);
         }
         let events = self.ownership.take_events();
         if !self.told_over {
@@ -129,9 +132,11 @@ impl Session {
         if let Ownership::Host(host) = &mut self.ownership
             && host.forgets(now, view)
         {
-            self.receiving.iter_mut().for_each(|receiving| receiving.forget());
+            self.undo();
         }
-        if let Some(outcome) = self.ownership.given_up(now, view) {
+        if let Some(outcome) = self.ownership.given_up(now, view)
+            && !self.end_unsaid(now)
+        {
             self.stop(now, &outcome);
         }
     }
@@ -171,24 +176,10 @@ impl Session {
         }
     }
 
-    /// A ping on every connection where one is due.
-    fn ping(&mut self, now: Instant) {
-        if self.is_done(Way::Out) {
-            return;
-        }
-        for connection in 0..self.pulses.len() {
-            let Some(pulse) = self.pulses[connection].as_mut().filter(|pulse| pulse.due() <= now) else {
-                continue;
-            };
-            if pulse.ask(now, self.pings + 1) {
-                self.pings += 1;
-                self.post(now, connection, Frame::Ping { token: self.pings });
-            }
-        }
-    }
-
     fn acknowledge(&mut self, now: Instant) {
         let Some(receiving) = self.receiving.as_ref().filter(|_| !self.is_done(Way::In)) else { return };
+        let holds = receiving.receiver().is_some_and(|receiver| receiver.held_bytes() > 0);
+        self.acknowledging.note_held(now, holds);
         for (connection, ack) in self.acknowledging.take_due(now, receiving.position(), self.blocked) {
             self.post(now, connection, Frame::Ack(ack));
         }

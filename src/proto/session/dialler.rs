@@ -9,6 +9,7 @@ use super::super::hello::{Hello, Id, Refusal, RefusalCode};
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::{DialError, Links, LossReason, REFUSED_MAX, State};
 use super::super::outcome::{Outcome, Status};
+use super::super::segment::Segments;
 use super::super::set::ConnectionSet;
 use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder, linger};
 use super::last_word::{LastWord, Move};
@@ -26,6 +27,10 @@ pub struct Dialler {
     names: Vec<String>,
     patience: Option<Patience>,
     links: Links,
+    /// By link.
+    segments: Vec<Segments>,
+    /// By connection: the segments that it was dialled with.
+    dialled_with: [Option<u16>; CONNECTIONS_MAX],
     /// By connection: how often it was dialled.
     attempts: [u32; CONNECTIONS_MAX],
     /// Connections that have achieved something.
@@ -33,6 +38,8 @@ pub struct Dialler {
     /// Since when no connection achieves anything: set when the last one goes, cleared by progress.
     alone: Option<Instant>,
     reminder: Reminder,
+    /// The link whose receiver is busy with another session, and what it says: this end waits for its turn.
+    busy: Option<(usize, String)>,
     /// The bye to the receiver, where it matters that this comes to it: the session has two streams. Nobody else dials
     /// for a peer that has not heard it.
     bye: LastWord,
@@ -48,11 +55,14 @@ impl Dialler {
             hello,
             patience,
             links: Links::new(now, names.len(), connections, seed),
+            segments: vec![Segments::default(); names.len()],
+            dialled_with: [None; CONNECTIONS_MAX],
             names,
             attempts: [0; CONNECTIONS_MAX],
             progressed: ConnectionSet::EMPTY,
             alone: Some(now),
             reminder: Reminder::starting(now),
+            busy: None,
             bye: LastWord::default(),
             events: Vec::new(),
         }
@@ -72,7 +82,9 @@ impl Dialler {
                 attempt: self.attempts[connection],
                 ..self.hello.clone()
             };
-            dials.push(Action::Dial { connection, link, hello: Box::new(hello), timeout });
+            let segment = self.segments[link].next(now);
+            self.dialled_with[connection] = segment;
+            dials.push(Action::Dial { connection, link, hello: Box::new(hello), timeout, segment });
         }
         dials
     }
@@ -82,6 +94,7 @@ impl Dialler {
     /// An attempt succeeded. Connections that are called back to their homes.
     pub fn up(&mut self, connection: usize, link: usize, rtt: Duration) -> Vec<usize> {
         self.progressed.remove(connection);
+        self.segments[link].welcomed();
         let recalled = self.links.up(connection);
         if let Some(connection) = recalled.iter().copied().find(|other| *other != connection) {
             self.events.push(Event::LinkWorksAgain { link, connection });
@@ -96,6 +109,10 @@ impl Dialler {
         if self.links.failed(now, connection, why) {
             self.events.push(Event::LinkDied { link, reason: Some(why.clone()) });
         }
+        if *why == DialError::NoWelcome {
+            let news = self.segments[link].unanswered(now, self.dialled_with[connection]);
+            self.events.extend(news.map(|size| Event::SmallerSegments { link, size }));
+        }
     }
 
     /// Whoever answered refused the connection in words.
@@ -106,6 +123,7 @@ impl Dialler {
             self.bye.advance(Move::Hear);
         }
         match refusal.code {
+            RefusalCode::Busy if !begun => self.wait_for_turn(now, connection, refusal),
             // a session that just ended, an attempt that a newer one replaced, a hello damaged on its way: try again
             RefusalCode::Finished if !begun => self.failed(now, connection, &DialError::Refused),
             RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
@@ -119,6 +137,18 @@ impl Dialler {
                     begun,
                 });
             }
+        }
+    }
+
+    /// The receiver is with another session: its end is waited for. The user hears of it once.
+    fn wait_for_turn(&mut self, now: Instant, connection: usize, refusal: &Refusal) {
+        let Some(State::Dialling(link)) = self.state(connection) else { return };
+        self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
+        if self.busy.replace((link, refusal.sentence.clone())).is_none() {
+            let ends = self.alone.and_then(|at| self.patience.unwrap_or(PATIENCE_BEFORE).ends(at));
+            let left = self.reminder.tell(now, ends);
+            self.reminder.stop();
+            self.events.push(Event::ReceiverBusy { link, left });
         }
     }
 
@@ -169,9 +199,26 @@ impl Dialler {
     /// The connection works: in both directions, up to the receiver's core.
     pub fn works(&mut self, connection: usize, begun: bool) {
         self.progressed.insert(connection);
-        self.alone = None;
+        (self.alone, self.busy) = (None, None);
         if self.reminder.over() {
             self.events.push(Event::WorksAgain { begun });
+        }
+    }
+
+    /// The peer is heard on a connection, and its kernel takes nothing of what was sent again and again. Whether the
+    /// connection is to be given up for one with smaller segments.
+    pub fn stuck(&mut self, now: Instant, connection: usize) -> bool {
+        let Some(link) = self.links.link_of(connection) else { return false };
+        let (segments, dialled) = (&mut self.segments[link], self.dialled_with[connection]);
+        let news = segments.stuck(now, dialled);
+        self.events.extend(news.map(|size| Event::SmallerSegments { link, size }));
+        segments.is_too_large(dialled)
+    }
+
+    /// So many bytes of a stream have arrived over a connection.
+    pub fn moved(&mut self, now: Instant, connection: usize, bytes: u64) {
+        if let Some(link) = self.links.link_of(connection) {
+            self.segments[link].moved(now, self.dialled_with[connection], bytes);
         }
     }
 
@@ -183,6 +230,16 @@ impl Dialler {
     /// How many connections there may be.
     pub fn connections(&self) -> usize {
         self.links.len()
+    }
+
+    /// Whether an attempt is under way.
+    pub fn is_dialling(&self) -> bool {
+        (0..self.links.len()).any(|connection| matches!(self.links.state(connection), State::Dialling(_)))
+    }
+
+    /// How long to wait with no working connection, if the user says so.
+    pub fn patience(&self) -> Option<Patience> {
+        self.patience
     }
 
     /// What is wrong with a link; empty if nothing is.
@@ -241,6 +298,12 @@ impl Dialler {
             return Some(without_verdict(view, Status::Incomplete, why));
         }
         let waited = self.alone.map_or(0, |at| now.saturating_duration_since(at).as_secs());
+        if let Some((link, sentence)) = self.busy.as_ref().filter(|_| !view.begun)
+            && self.patience_ends(view).is_some_and(is_past)
+        {
+            let why = format!("{}: refused: {sentence}, for {waited} s", self.names[*link]);
+            return Some(Outcome::here(Status::Refused, why));
+        }
         let why = || format!("no connection for {waited} s: {}", self.troubles());
         self.patience_ends(view)
             .is_some_and(is_past)

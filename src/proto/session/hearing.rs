@@ -6,11 +6,12 @@ use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, LegHeader};
+use super::ownership::Ownership;
 use super::{Action, Place, Session};
 use std::time::Instant;
 
 impl Session {
-    /// A leg is coming: where its bytes are to go.
+    /// A leg is coming. Says where its bytes are to go.
     ///
     /// # Errors
     /// The peer may not send it; the connection is to be closed.
@@ -24,7 +25,7 @@ impl Session {
         placed.map_err(LossReason::Breach)
     }
 
-    /// A leg has come whole, and is what was sent if it is checked.
+    /// A leg has come whole. If legs are checked, its CRC-32 was right.
     pub fn leg(&mut self, now: Instant, connection: usize, leg: Leg) {
         let (small, answers) = (leg.len() <= LEG_FIRST as u64, self.is_going(Way::Out));
         let is_done = self.is_done(Way::In);
@@ -49,14 +50,14 @@ impl Session {
         self.step(now);
     }
 
-    /// A leg that is here already has come whole, and was read to nowhere.
+    /// A leg that was here already has come whole, and its bytes were dropped.
     pub fn leg_again(&mut self, now: Instant, connection: usize) {
         self.again += 1;
         self.acknowledging.took(connection);
         self.step(now);
     }
 
-    /// A leg has come that is not what was sent.
+    /// A leg has come damaged: its CRC-32 is wrong.
     pub fn leg_damaged(&mut self, now: Instant, connection: usize, sequence: u64) {
         self.again += 1;
         if !self.is_done(Way::In) {
@@ -80,8 +81,12 @@ impl Session {
                 Ok(())
             }
         };
-        if let Err(breach) = heard {
-            self.give_up(now, connection, LossReason::Breach(breach));
+        match heard {
+            Ok(()) => {
+                self.ownership.spoke(connection);
+                self.stalls.lively = true;
+            }
+            Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),
         }
         self.step(now);
     }
@@ -96,7 +101,16 @@ impl Session {
             Frame::Verdict(_) if is_done => self.post(now, connection, Frame::Bye),
             Frame::Verdict(verdict) if is_up => self.hear_verdict(now, connection, verdict),
             Frame::Ack(ack) if is_up && !is_done => {
+                let before = sending.received();
                 let moved = sending.acked(now, connection, &ack)?;
+                if let Ownership::Dialler(dialler) = &mut self.ownership {
+                    dialler.moved(now, connection, sending.received() - before);
+                }
+                if ack.blocked_ms > 0 {
+                    self.stalls.excuse(now);
+                }
+                let answered = sending.sender().answered(connection);
+                answered.into_iter().for_each(|sent| self.note_answer(now, connection, sent, false));
                 if moved {
                     self.works(connection);
                 }
@@ -121,6 +135,7 @@ impl Session {
         if let Some(sending) = &mut self.sending {
             sending.round_trip(connection, answer.rtt);
         }
+        self.note_answer(now, connection, answer.asked, false);
         self.works(connection);
         if answer.heard_bye {
             self.heard_bye();
@@ -146,6 +161,18 @@ impl Session {
         Ok(())
     }
 
+    /// The peer is heard on a connection that is up, and yet its kernel has taken nothing of what was sent to it again
+    /// and again: on its way there is something that swallows large segments.
+    pub fn stuck(&mut self, now: Instant, connection: usize) {
+        if let Ownership::Dialler(dialler) = &mut self.ownership
+            && dialler.stuck(now, connection)
+        {
+            let why = "large segments do not get through".into();
+            self.give_up(now, connection, LossReason::Failed(why));
+        }
+        self.step(now);
+    }
+
     /// The peer gives up, and says why.
     fn aborted(&mut self, abort: Abort) {
         if let Some(receiving) = &mut self.receiving {
@@ -154,7 +181,7 @@ impl Session {
         self.end_both(&Outcome::there(abort.status, abort.sentence));
     }
 
-    /// Something of a stream got through.
+    /// There was progress: a part of a stream got through.
     fn works(&mut self, connection: usize) {
         let begun = self.view().begun;
         self.ownership.works(connection, begun);

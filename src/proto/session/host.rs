@@ -1,6 +1,8 @@
 //! The end that listens: whose session it serves, which connections it has let in, and when it gives the sender up.
 //!
 //! A session of which nothing has come is forgotten when its connections are gone; this end then waits for another one.
+//! Even before, it gives way to another one that comes, once it had a moment to begin: a stranger's hello keeps nobody
+//! out.
 
 use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal, RefusalCode};
@@ -13,8 +15,14 @@ use std::time::{Duration, Instant};
 
 /// A session that has received nothing and has no connection is forgotten after this.
 const FORGOTTEN: Duration = Duration::from_secs(5);
+/// A session of which nothing has come gives way to another one after this: about a round trip, so that of two that
+/// begin at the same time one does.
+const GIVES_WAY: Duration = Duration::from_millis(250);
 /// All connections closed, not silent, and none came again for so long: the sender is gone.
 const SENDER_GONE: Duration = Duration::from_secs(60);
+
+/// A connection that works has brought a message after this time, whatever the sender has to send.
+const SPOKEN: Duration = Duration::from_secs(2);
 
 /// What a hello is held against, besides the session that is served.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +31,8 @@ pub struct Door {
     pub is_shut: bool,
     /// The stream that comes in was judged.
     pub is_judged: bool,
+    /// Something of a stream was received.
+    pub has_begun: bool,
 }
 
 /// One connection.
@@ -32,6 +42,8 @@ struct Guest {
     link: Option<usize>,
     /// The highest attempt that was let in.
     attempt: u32,
+    /// More than its hello has come on it.
+    spoke: bool,
 }
 
 /// The end that listens.
@@ -41,7 +53,13 @@ pub struct Host {
     patience: Option<Patience>,
     /// The session that is served. While there is none, no connection is up.
     session: Option<Id>,
+    /// When the session gives way to another one, if nothing has come by then; None once it does.
+    protected: Option<Instant>,
     guests: [Guest; CONNECTIONS_MAX],
+    /// Since when no connection works, before a session has begun. A hello alone does not show that one does.
+    unmet: Option<Instant>,
+    /// When somebody was let in first since then.
+    visited: Option<Instant>,
     /// Since when the session has no connection.
     alone: Option<Instant>,
     /// Whether the last connection ended in silence, so that the sender may still be trying.
@@ -53,12 +71,15 @@ pub struct Host {
 
 impl Host {
     /// Waits for a session.
-    pub fn new(instance: Id, patience: Option<Patience>) -> Self {
+    pub fn new(now: Instant, instance: Id, patience: Option<Patience>) -> Self {
         Host {
             instance,
             patience,
             session: None,
+            protected: None,
             guests: Default::default(),
+            unmet: Some(now),
+            visited: None,
             alone: None,
             silent: false,
             reminder: Reminder::default(),
@@ -79,13 +100,19 @@ impl Host {
             Some(_) if door.is_judged => {
                 return refuse(RefusalCode::Finished, "this receiver has just finished another session");
             }
+            Some(_) if self.gives_way(door) => {}
             Some(_) => return refuse(RefusalCode::Busy, "the receiver is busy with another session"),
             None => {}
         }
         // One that names this process has nothing from here but the first legs of the stream that goes out, if this
         // end has forgotten it: else the session would have been kept.
         let ours = hello.instance.map(|instance| instance == self.instance);
-        if ours == Some(false) || (self.session.is_none() && hello.begun && ours.is_none()) {
+        let is_new = self.session != Some(hello.session);
+        let known = if is_new { 0 } else { self.guests[usize::from(hello.connection)].attempt };
+        if hello.attempt <= known {
+            return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
+        }
+        if ours == Some(false) || (is_new && hello.begun && ours.is_none()) {
             let sentence =
                 "not that receiver: the one that has the first part of this stream is another process";
             return refuse(RefusalCode::NotThatReceiver, sentence);
@@ -93,20 +120,36 @@ impl Host {
         Ok(())
     }
 
+    fn gives_way(&self, door: Door) -> bool {
+        !door.has_begun && !door.is_judged && self.protected.is_none()
+    }
+
+    /// Whether the session that is served is to be forgotten for the sake of this hello, which was screened.
+    pub fn yields(&self, hello: &Hello) -> bool {
+        self.session.is_some_and(|session| session != hello.session)
+    }
+
+    /// Forgets the session, of which nothing has come. No connection is up any more.
+    pub fn forget(&mut self) {
+        (self.session, self.alone, self.protected, self.guests) = (None, None, None, Default::default());
+        self.reminder.stop();
+        self.events.push(Event::SessionForgotten);
+    }
+
     /// Lets a connection in. Whether a session begins with it.
     ///
     /// # Errors
     /// The refusal to answer with; nothing has changed.
-    pub fn admit(&mut self, hello: &Hello, door: Door) -> Result<bool, Refusal> {
+    pub fn admit(&mut self, now: Instant, hello: &Hello, door: Door) -> Result<bool, Refusal> {
         self.screen(hello, door)?;
-        let guest = &mut self.guests[usize::from(hello.connection)];
-        if hello.attempt <= guest.attempt {
-            return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
-        }
-        *guest = Guest { link: Some(hello.link.into()), attempt: hello.attempt };
+        self.guests[usize::from(hello.connection)] =
+            Guest { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
+        self.count_speakers(now);
+        self.visited.get_or_insert(now);
         self.alone = None;
         let begins = self.session.replace(hello.session).is_none();
         if begins {
+            self.protected = Some(now + GIVES_WAY);
             self.events.push(Event::SessionBegins);
         }
         Ok(begins)
@@ -117,9 +160,29 @@ impl Host {
         self.guests[connection].link
     }
 
+    /// How long to wait with no working connection, if the user says so.
+    pub fn patience(&self) -> Option<Patience> {
+        self.patience
+    }
+
+    /// A message has come on a connection.
+    pub fn spoke(&mut self, connection: usize) {
+        if self.guests[connection].link.is_some() {
+            self.guests[connection].spoke = true;
+            (self.unmet, self.visited) = (None, None);
+        }
+    }
+
+    fn count_speakers(&mut self, now: Instant) {
+        if !self.guests.iter().any(|guest| guest.spoke && guest.link.is_some()) {
+            self.unmet.get_or_insert(now);
+        }
+    }
+
     /// A connection is gone. Whether it was up.
     pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, view: View) -> bool {
         let was_up = self.guests[connection].link.take().is_some();
+        self.count_speakers(now);
         if !was_up || !view.wanted {
             return false;
         }
@@ -142,18 +205,26 @@ impl Host {
 
     /// Whether it is time to forget the session, of which nothing has come. Then it is forgotten.
     pub fn forgets(&mut self, now: Instant, view: View) -> bool {
+        self.protected = self.protected.filter(|at| *at > now);
         if view.begun || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
             return false;
         }
-        (self.session, self.alone, self.guests) = (None, None, Default::default());
-        self.reminder.stop();
-        self.events.push(Event::SessionForgotten);
+        self.forget();
         true
     }
 
     /// The reason to end the session now, if there is one.
     pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
-        let alone = self.alone.filter(|_| view.begun)?;
+        if !view.begun {
+            let at = self.unmet_ends(view).filter(|at| *at <= now)?;
+            let waited = self.unmet.map_or(0, |unmet| (at - unmet).as_secs());
+            let why = match self.visited {
+                Some(_) => format!("a sender came, but nothing of a stream in {waited} s"),
+                None => format!("no sender came for {waited} s"),
+            };
+            return Some(Outcome::here(Status::Incomplete, why));
+        }
+        let alone = self.alone?;
         let at = self.alone_ends(view).filter(|at| *at <= now)?;
         let why = match self.is_gone() {
             true => "the sender is gone: all connections closed, and none came back".to_owned(),
@@ -165,6 +236,14 @@ impl Host {
     /// Whether the kernel of the sender's host has spoken, and the user has not said to wait nevertheless.
     fn is_gone(&self) -> bool {
         self.patience.is_none() && !self.silent
+    }
+
+    /// When this end stops waiting for a session to begin: only if the user says so.
+    fn unmet_ends(&self, view: View) -> Option<Instant> {
+        let unmet = self.unmet.filter(|_| !view.begun && view.wanted)?;
+        let at = self.patience?.ends(unmet)?;
+        // whoever has just come is heard out
+        Some(self.visited.map_or(at, |visited| at.max(visited + SPOKEN)))
     }
 
     /// When this end stops waiting for its sender.
@@ -193,7 +272,7 @@ impl Host {
 
     /// The times at which there may be something to do.
     pub fn deadlines(&self, view: View) -> [Option<Instant>; 5] {
-        [self.alone_ends(view), self.reminder.at(), None, None, None]
+        [self.alone_ends(view), self.reminder.at(), self.unmet_ends(view), self.protected, None]
     }
 }
 

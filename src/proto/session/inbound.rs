@@ -61,7 +61,7 @@ impl Inbound {
         }
     }
 
-    /// The sender is known, and has this much memory for legs, or is not known yet and may have any.
+    /// The sender is known. `peer_buffer`: its memory for legs, in bytes; the most there is while that is not known.
     pub fn begin(&mut self, peer_buffer: u64) {
         let buffer = self.config.buffer;
         self.leg_max = leg_max(buffer, peer_buffer);
@@ -172,7 +172,7 @@ impl Inbound {
         Some(Verdict { bytes, crc: None, status, sentence: sentence.to_owned() })
     }
 
-    /// The verdict is spoken, and kept for whoever has not heard it. What it means.
+    /// Speaks the verdict, and keeps it for a sender that has not heard it. Gives the outcome that it means.
     pub fn judge(&mut self, now: Instant, verdict: Verdict) -> Outcome {
         let outcome = Outcome::here(verdict.status, verdict.sentence.clone());
         self.verdict = Some(verdict);
@@ -180,7 +180,7 @@ impl Inbound {
         outcome
     }
 
-    /// The verdict is kept for as long as ever from now on, if it was not heard.
+    /// If the verdict was not heard, the time for which it is kept begins anew.
     pub fn keep_word(&mut self, now: Instant) {
         if self.verdict.is_some() {
             self.last_word.advance(Move::Say(Some(now + linger(self.config.patience))));

@@ -5,9 +5,9 @@
 
 use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, Payload};
+use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_max};
 use super::super::outcome::{Outcome, Status};
-use super::super::sched::{LegSize, Meter};
+use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
 use super::super::set::ConnectionSet;
 use super::super::wire::{Ack, Fin, Verdict};
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Carrier {
     /// The link it is on.
     pub link: usize,
-    /// It is called back: it gets no new legs, and is left when it has nothing on the way.
+    /// The connection is called back: it gets no new legs, and is closed when it has nothing on the way.
     pub recalled: bool,
     fin_told: bool,
 }
@@ -39,7 +39,7 @@ pub struct Given {
 pub enum Unusable {
     /// It leads to another receiver than the others.
     OtherReceiver,
-    /// The receiver wants a leg again that is gone: it has lost what it had confirmed.
+    /// The receiver wants a leg that this end holds no more: the receiver has lost what it had confirmed.
     LegGone(u64),
     /// The peer broke the rules.
     Breach(Breach),
@@ -54,6 +54,9 @@ pub struct Outbound {
     pub(super) ready: Vec<usize>,
     /// The receiving process, once it is known.
     instance: Option<Id>,
+    /// What the input reads before that goes to connections that have nothing: it follows the rate of the whole stream.
+    haste: LegSize,
+    /// What legs are cut to: it follows the rate of the connections while they carry something.
     leg_size: LegSize,
     /// What the receiver has received, and what its output has taken.
     meter: Meter,
@@ -63,23 +66,30 @@ pub struct Outbound {
     /// Legs and stream are checked by CRC-32.
     checked: bool,
     blocked_at_peer: Duration,
+    /// Bytes acknowledged so far, in whatever order.
+    received: u64,
 }
 
 impl Outbound {
     /// A stream of which nothing is known yet, with this much memory for legs.
     pub fn new(buffer: u64, checked: bool) -> Self {
+        let mut leg_size = LegSize::new();
+        // not more than the receiver will agree to, whoever it is
+        leg_size.agree(leg_max(buffer, u64::MAX));
         Outbound {
             sender: Sender::new(CONNECTIONS_MAX, buffer),
             carriers: [None; CONNECTIONS_MAX],
             given: [Given::default(); CONNECTIONS_MAX],
             ready: Vec::new(),
             instance: None,
-            leg_size: LegSize::new(),
+            haste: leg_size.clone(),
+            leg_size,
             meter: Meter::default(),
             taken: Meter::default(),
             held_back: false,
             checked,
             blocked_at_peer: Duration::ZERO,
+            received: 0,
         }
     }
 
@@ -90,7 +100,7 @@ impl Outbound {
 
     // ---- connections ----------------------------------------------------------------------------------
 
-    /// A connection is up. The head was `known` when the receiver was asked, and no welcome may want less.
+    /// A connection is up. `known` is the head as it was when the hello was sent: no welcome may want a leg before it.
     ///
     /// # Errors
     /// It cannot be used, and nothing has changed.
@@ -102,6 +112,10 @@ impl Outbound {
         welcome: &Welcome,
         begun: bool,
     ) -> Result<(), Unusable> {
+        // every receiver has memory for more, and each leg costs both ends its bookkeeping
+        if (welcome.leg_max as usize) < LEG_FIRST {
+            return Err(Unusable::Breach(Breach::LegsTooSmall(welcome.leg_max)));
+        }
         let is_other = |instance: Id| instance != welcome.instance;
         if !begun && self.attached().is_empty() && self.instance.is_some_and(is_other) {
             // nothing was received and no connection is left: any receiver will do, with a window of its own
@@ -116,6 +130,7 @@ impl Outbound {
             Ok(false) => return Err(Unusable::LegGone(welcome.next)),
             Err(breach) => return Err(Unusable::Breach(breach)),
         }
+        self.haste.agree(welcome.leg_max as usize);
         self.leg_size.agree(welcome.leg_max as usize);
         self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
         self.given[connection] = Given::default();
@@ -125,6 +140,15 @@ impl Outbound {
     /// See [`Session::take_freed`](super::Session::take_freed).
     pub(super) fn take_freed(&mut self) -> Vec<Payload> {
         self.sender.take_freed()
+    }
+
+    /// The far end is forgotten: nothing of either stream has come, and no connection leads to it. It may have got
+    /// legs all the same, whose ack was lost; if it comes back, it goes on where it is. Another one starts at the
+    /// beginning, see [`attach`](Self::attach).
+    pub fn forget(&mut self) {
+        if self.attached().is_empty() && !self.sender.has_received() {
+            self.checked = false;
+        }
     }
 
     /// A connection is gone. How many legs it takes with it, to be sent again.
@@ -196,7 +220,7 @@ impl Outbound {
         self.sender.end();
     }
 
-    /// Marks an overtaken leg for sending again. The leg, and the connection that was too slow for it.
+    /// Marks an overtaken leg for sending again. Gives the leg and the connection that was too slow for it.
     pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
         self.sender.rescue(now)
     }
@@ -224,7 +248,7 @@ impl Outbound {
     /// An acknowledgement. Whether anything moved.
     ///
     /// # Errors
-    /// It cannot be true.
+    /// The acknowledgement cannot be true.
     pub fn acked(&mut self, now: Instant, connection: usize, ack: &Ack) -> Result<bool, Breach> {
         let before = self.sender.progress().delivered;
         let acked = self.sender.ack(now, connection, ack)?;
@@ -233,13 +257,26 @@ impl Outbound {
             self.taken.add(now, after - before);
         }
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
+        self.received += acked.bytes;
         if acked.bytes > 0 {
             self.meter.add(now, acked.bytes);
             if let Some(rate) = self.meter.rate(now) {
-                self.leg_size.follow(now, rate, self.sender.busy());
+                self.haste.follow(now, rate, self.sender.busy());
+            }
+            if let Some(rate) = self.rate_carrying(connection) {
+                self.leg_size.follow(now, rate, 1);
             }
         }
         Ok(acked.moved)
+    }
+
+    /// The rate of a connection while it carries something, in bytes per second: of those that do, and of this one, the
+    /// mean. A time in which none did, because they had to be found dead, says nothing about what they will carry.
+    fn rate_carrying(&self, connection: usize) -> Option<f64> {
+        let carries = |other: &usize| *other == connection || !self.sender.is_idle(*other);
+        let rates = self.attached().iter().filter(carries).filter_map(|one| self.sender.pace(one)?.rate());
+        let (sum, count) = rates.fold((0.0, 0), |(sum, count), rate| (sum + rate, count + 1));
+        (count > 0).then(|| sum / f64::from(count))
     }
 
     /// A complaint about a damaged leg. False if that leg has now failed too often.
@@ -284,6 +321,11 @@ impl Outbound {
         self.instance
     }
 
+    /// Bytes acknowledged so far, in whatever order.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// What a connection was given.
     pub fn given(&self, connection: usize) -> Given {
         self.given[connection]
@@ -294,9 +336,31 @@ impl Outbound {
         self.checked
     }
 
-    /// Bytes that the next leg should have.
+    /// Bytes that the input should give at once: so many are enough while a connection waits for them, and never more
+    /// than the second number.
+    pub fn appetite(&self) -> (usize, usize) {
+        (self.haste.get(), self.haste.most())
+    }
+
+    /// Bytes that the next leg has, at most.
     pub fn leg_size(&self) -> usize {
         self.leg_size.get()
+    }
+
+    /// The time in which a link should bring what its connections were given; None while nothing is known of their pace.
+    pub fn drain_time(&self, link: usize) -> Option<Duration> {
+        let mates = || self.attached().iter().filter(|mate| self.link_of(*mate) == Some(link));
+        let bytes: u64 = mates().map(|mate| self.sender.bytes_in_flight(mate)).sum();
+        if bytes <= SMALL {
+            return Some(Duration::ZERO);
+        }
+        let rate: f64 = mates().filter_map(|mate| self.sender.pace(mate)?.rate()).sum();
+        (rate > 0.0).then(|| Duration::from_secs_f64((bytes as f64 / rate).min(3600.0)))
+    }
+
+    /// Whether nothing of the stream is on its way, and it has not ended.
+    pub fn is_resting(&self) -> bool {
+        self.sender.is_empty() && !self.sender.has_ended()
     }
 
     /// Whether a connection waits for input that is not there.

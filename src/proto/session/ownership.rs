@@ -6,6 +6,7 @@
 use super::super::event::Event;
 use super::super::links::{LossReason, State};
 use super::super::outcome::Outcome;
+use super::super::waiting::Patience;
 use super::dialler::Dialler;
 use super::host::Host;
 use super::view::View;
@@ -75,6 +76,21 @@ impl Ownership {
         match self {
             Ownership::Dialler(dialler) => dialler.lost(now, connection, why, again),
             Ownership::Host(host) => host.lost(now, connection, why, view),
+        }
+    }
+
+    /// How long to wait with no working connection, if the user says so.
+    pub fn patience(&self) -> Option<Patience> {
+        match self {
+            Ownership::Dialler(dialler) => dialler.patience(),
+            Ownership::Host(host) => host.patience(),
+        }
+    }
+
+    /// A message has come on a connection.
+    pub fn spoke(&mut self, connection: usize) {
+        if let Ownership::Host(host) = self {
+            host.spoke(connection);
         }
     }
 

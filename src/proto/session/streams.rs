@@ -1,10 +1,12 @@
 //! How streams end, and what that means to each other and to the session.
 //!
-//! A stream is judged by its verdict, for good or ill, and another one over the same connections goes on. A stream that
-//! was judged is over once its last word has come to the peer, or nobody wants it: the verdict of one that comes in, and
-//! the bye for one that goes out from an end that dials, because a peer without it would wait for a connection that
-//! nobody dials any more. Whatever else ends a stream (an abort, a signal, an input that failed, a peer that is gone)
-//! ends the session.
+//! A stream is judged by its verdict, good or bad. The other stream over the same connections goes on.
+//!
+//! A stream that was judged is over once the peer has its last word, or does not want it. The last word on an incoming
+//! stream is the verdict. The last word on an outgoing stream is the bye, at the end that dials: a peer without the bye
+//! would wait for a connection that nobody dials any more.
+//!
+//! Everything else that ends a stream (an abort, a signal, an input that failed, a peer that is gone) ends the session.
 
 use super::super::outcome::{Outcome, Status};
 use super::super::set::ConnectionSet;
@@ -13,10 +15,16 @@ use super::super::wire::{Abort, Frame, Verdict};
 use super::last_word::LastWord;
 use super::ownership::Ownership;
 use super::stage::{Move, Stage};
-use super::{Action, Farewell, Session};
+use super::{Action, Farewell, Outbound, Session};
 use std::time::Instant;
 
 impl Session {
+    /// Never sends overtaken legs again: for the simulator, which shows that this would be noticed.
+    #[doc(hidden)]
+    pub fn forgo_rescue(&mut self) {
+        self.sending.iter_mut().for_each(Outbound::forgo_rescue);
+    }
+
     /// How a stream was judged, if it was.
     pub fn outcome(&self, way: Way) -> Option<&Outcome> {
         self.stages[way as usize].as_ref().and_then(Stage::outcome)
@@ -27,7 +35,7 @@ impl Session {
         self.stages.iter().flatten().all(|stage| matches!(stage, Stage::Over(_)))
     }
 
-    /// Whom to wait for when it is over.
+    /// Whom to wait for when the session is over.
     pub fn farewell(&self) -> Farewell {
         let (sent, received) = (self.outcome(Way::Out), self.outcome(Way::In));
         let is_well = |outcome: &Outcome| outcome.by_peer || outcome.is_complete();
@@ -75,7 +83,7 @@ impl Session {
         self.judge(now, Way::In, outcome);
     }
 
-    /// The verdict of the peer on the stream that goes out. Whoever says it again has not heard the bye.
+    /// The verdict of the peer on the outgoing stream. A peer that repeats it has not heard the bye.
     pub(super) fn hear_verdict(&mut self, now: Instant, connection: usize, verdict: Verdict) {
         let Some(sending) = &self.sending else { return };
         if !self.is_going(Way::Out) {
@@ -87,7 +95,7 @@ impl Session {
         if let Ownership::Dialler(dialler) = &mut self.ownership {
             dialler.said_bye(now, last);
         }
-        // for whoever has not heard the other verdict there is as much time as ever
+        // if the peer has not heard the other stream's verdict, the time for that begins anew
         self.receiving.iter_mut().for_each(|receiving| receiving.keep_word(now));
         self.judge(now, Way::Out, outcome);
     }
@@ -106,7 +114,8 @@ impl Session {
 
     // ---- last words -----------------------------------------------------------------------------------
 
-    /// Says bye. Where the peer must hear it, it is asked whether it has: its answer, or its end in order, is the proof.
+    /// Says bye. Where the peer must hear the bye, a ping follows: the pong proves that it has, and so does a
+    /// connection that the peer closes in order.
     fn say_bye(&mut self, now: Instant, connection: usize) {
         self.post(now, connection, Frame::Bye);
         let must_hear = self.is_shared() && matches!(self.ownership, Ownership::Dialler(_));
@@ -128,7 +137,7 @@ impl Session {
     pub(super) fn finish_streams(&mut self, now: Instant) {
         let out_goes = self.is_going(Way::Out);
         if let Some(receiving) = &self.receiving {
-            // while the other stream goes on, it may bring somebody who wants to know
+            // while the other stream goes on, a new connection may bring a peer that has not heard the last word
             let word = receiving.last_word;
             if word == LastWord::Heard || (word.has_lapsed(now) && !out_goes) {
                 self.advance(Way::In, Move::Finish);
@@ -152,8 +161,15 @@ impl Session {
     // ---- failures -------------------------------------------------------------------------------------
 
     /// A stream fails in another way than by a verdict, or is no use without the other: the session ends, and the peer
-    /// is told why.
+    /// is told why, if need be a little later.
     pub(super) fn fail_stream(&mut self, now: Instant, way: Way, outcome: Outcome) {
+        if !self.defers(now, Some(way), &outcome) {
+            self.break_stream(now, way, outcome);
+        }
+    }
+
+    /// The same at once.
+    pub(super) fn break_stream(&mut self, now: Instant, way: Way, outcome: Outcome) {
         self.abort(now, &outcome);
         self.advance(way, Move::Fail(outcome.clone()));
         self.end_both(&Outcome::here(Status::Incomplete, outcome.sentence));
@@ -165,7 +181,7 @@ impl Session {
         self.end_both(outcome);
     }
 
-    /// Whatever was not judged ends so.
+    /// Every stream that was not judged ends with this outcome.
     pub(super) fn end_both(&mut self, outcome: &Outcome) {
         for way in [Way::Out, Way::In] {
             self.advance(way, Move::Fail(outcome.clone()));
@@ -184,7 +200,7 @@ impl Session {
     }
 
     /// Connections that carry a stream, either way.
-    fn carrying(&self) -> ConnectionSet {
+    pub(super) fn carrying(&self) -> ConnectionSet {
         let sending = self.sending.as_ref().map(|sending| sending.attached()).unwrap_or_default();
         sending | self.acknowledging.open_connections()
     }

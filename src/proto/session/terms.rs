@@ -59,11 +59,15 @@ pub enum Action {
         hello: Box<Hello>,
         /// How long it may take in all.
         timeout: Duration,
+        /// The largest segments of TCP that the connection may use; None for what the path says it can.
+        segment: Option<u16>,
     },
     /// Close the connection at once, without waiting for anything; nothing more is told of it.
     Drop(usize, LossReason),
     /// Close the connection in order, because it has nothing on the way, and tell that it is lost as left.
     Leave(usize),
+    /// Tell `quiet` as soon as the connection has nothing to read.
+    Look(usize),
     /// Give a leg to the output; tell `delivered` when it has been taken.
     Deliver(Leg),
     /// Everything was delivered: close the output and tell `output_closed`.

@@ -47,8 +47,8 @@ impl Intake for Inbox<'_> {
         let placed = self.desk.peek_as(self.ticket, |core| core.session.place(place, header));
         match placed.ok_or(Stop::Over)?? {
             Place::Scratch => Ok(None),
-            // inside the window there is room for everything that keeps to the agreed sizes; where the kernel refuses
-            // memory the session is being ended for that, and the sender told
+            // Legs of the agreed sizes inside the window always have room. If the kernel refused memory, the session is
+            // being ended for that, and the sender is told.
             Place::Keep => match self.pool.try_take(header.encoded as usize) {
                 None if !refusal::is_known() => Err(Stop::Lost(LossReason::Breach(Breach::BeyondMemory))),
                 room => Ok(room),

@@ -4,9 +4,10 @@
 //!  wait ─▶ how do I stand? ─▶ write what waits ─▶ read a turn ─▶ signs of life ─▶ write ─▶ wait
 //! ```
 //!
-//! The owner reads, and decides nothing: what comes is told at the desk, what is to be written is taken from there. It
-//! notices that its connection is not wanted any more by how that stands ([`Standing`]), and closes it. Edge-triggered:
-//! what is readable or writable is remembered until the socket said otherwise.
+//! The owner reads, and decides nothing. It tells the desk what comes, and takes what is to be written from there. It
+//! asks the desk how its connection stands ([`Standing`](super::orders::Standing)), and closes the connection when
+//! that is not wanted any more. The poll is edge-triggered: the owner remembers what is readable or writable until the
+//! socket says otherwise.
 
 mod intake;
 mod owner;

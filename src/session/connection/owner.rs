@@ -1,6 +1,7 @@
 //! The thread that owns a connection.
 //!
-//! One that dials has one connection after another, as the core orders; one that was let in ends with its connection.
+//! At the end that dials, a thread has one connection after another, as the core orders. At the end that listens, a
+//! thread has one connection and ends with it.
 
 use super::intake::Inbox;
 use super::seat::{Seat, SessionDesk};
@@ -26,9 +27,11 @@ use std::time::{Duration, Instant};
 /// The token of the thread's one connection.
 const SOCKET: Token = Token(0);
 
-/// How often a connection's signs of life are told, and how often while there are none.
-const QUIET_AFTER: Duration = Duration::from_secs(1);
-const QUIET_AGAIN: Duration = Duration::from_millis(500);
+/// A segment that the kernel has sent so often again is swallowed.
+const BACKOFF: u8 = 3;
+
+/// So long without an acknowledgement, what is sent again and again is believed to be swallowed.
+const STUCK: Duration = Duration::from_millis(500);
 
 /// What the connections of a session share.
 #[derive(Clone)]
@@ -65,8 +68,8 @@ impl Dialling {
         let mut events = Events::with_capacity(8);
         loop {
             match self.shared.desk.take_order(self.place) {
-                Some(Order::Dial { ticket, link, hello, timeout }) => {
-                    let dialled = self.targets[link].dial(self.place, &hello, timeout);
+                Some(Order::Dial { ticket, link, hello, timeout, segment }) => {
+                    let dialled = self.targets[link].dial(self.place, &hello, timeout, segment);
                     self.answered(ticket, link, dialled, &mut events);
                 }
                 Some(Order::Finish) => return,
@@ -135,9 +138,9 @@ impl Accepted {
 
 /// How the work on a connection ends.
 enum Ended {
-    /// The core did not know of it: why.
+    /// For a reason that the core does not know yet.
     Lost(LossReason),
-    /// As the fault plan demands.
+    /// The fault plan broke it.
     Harmed(Harm),
     /// The core gave it up, or put another in its place.
     Over,
@@ -153,14 +156,15 @@ struct Serving<'a> {
     readable: bool,
     /// Nothing is read any more, but the socket stays open.
     mute: bool,
-    /// While mute: the peer has ended it.
+    /// While mute: the peer has closed the connection.
     ended: bool,
     /// What is done to the connection when the leg under way is whole.
     due: Option<Harm>,
     heard: Instant,
     /// When the peer's kernel was last seen to take bytes, and how many it had taken.
     moved: (Instant, u64),
-    quiet_at: Instant,
+    /// The core wants to know of its signs of life.
+    examined: bool,
     /// The session is over: until then the connection may take to close.
     finishing: Option<Instant>,
     /// While finishing: the peer has closed in order.
@@ -179,6 +183,7 @@ impl<'a> Serving<'a> {
         channel: Arc<Channel>,
     ) -> Self {
         let now = shared.desk.now();
+        let acked = channel.info().map_or(0, |info| info.bytes_acked);
         Serving {
             shared,
             seat,
@@ -190,8 +195,8 @@ impl<'a> Serving<'a> {
             ended: false,
             due: None,
             heard: now,
-            moved: (now, 0),
-            quiet_at: now + QUIET_AFTER,
+            moved: (now, acked),
+            examined: false,
             finishing: None,
             heard_out: false,
             finished: false,
@@ -260,7 +265,7 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// Everything else; ends only as an error.
+    /// Works on the connection until it ends; how it ended.
     fn serve(
         &mut self,
         mut inlet: Inlet,
@@ -294,6 +299,7 @@ impl<'a> Serving<'a> {
         let now = desk.now();
         match desk.standing(self.ticket) {
             Standing::Wanted => {}
+            Standing::Examined => self.examined = true,
             Standing::Leaving => return Err(Ended::Lost(LossReason::Left)),
             Standing::Over => return Err(Ended::Over),
             Standing::Finishing if self.finishing.is_none() => {
@@ -354,30 +360,38 @@ impl<'a> Serving<'a> {
         }
     }
 
-    /// Nothing is to be read now: silence is judged only then, and asked about even while the peer speaks, because
-    /// that does not prove that anything gets there.
+    /// The socket has nothing to read now. Only then is silence judged. The kernel is asked for progress even while the
+    /// peer speaks, because hearing the peer does not prove that anything reaches it.
     fn look_for_life(&mut self, now: Instant) -> Result<(), Ended> {
         if self.shared.receives && now.saturating_duration_since(self.heard) >= REAP {
             return Err(Ended::Lost(LossReason::Silent));
         }
-        if self.shared.sends && self.quiet_at <= now {
-            let silence = self.silence(now);
-            self.quiet_at = now + if silence.peer < QUIET_AFTER { QUIET_AFTER } else { QUIET_AGAIN };
+        if std::mem::take(&mut self.examined) {
+            let (silence, stuck) = self.silence(now);
             let place = self.ticket.place;
-            self.shared.desk.tell_as(self.ticket, |core, now| core.session.quiet(now, place, silence));
+            self.shared.desk.tell_as(self.ticket, |core, now| {
+                if stuck {
+                    core.session.stuck(now, place);
+                }
+                core.session.quiet(now, place, silence);
+            });
         }
         Ok(())
     }
 
-    /// How long there has been no life, as of now.
-    fn silence(&mut self, now: Instant) -> Silence {
-        if let Some(info) = self.channel.info().filter(|info| info.bytes_acked > self.moved.1) {
+    /// How long there has been no life, as of now; and whether the peer is heard all the same while its kernel takes
+    /// nothing of what is sent to it again and again.
+    fn silence(&mut self, now: Instant) -> (Silence, bool) {
+        let info = self.channel.info();
+        if let Some(info) = info.filter(|info| info.bytes_acked > self.moved.1) {
             self.moved = (now, info.bytes_acked);
         }
-        Silence {
+        let silence = Silence {
             peer: now.saturating_duration_since(self.heard),
             kernel: now.saturating_duration_since(self.moved.0),
-        }
+        };
+        let again = info.is_some_and(|info| info.unacked > 0 && info.probes == 0 && info.backoff >= BACKOFF);
+        (silence, again && silence.kernel >= STUCK && silence.peer < silence.kernel)
     }
 
     /// The peer has ended the connection, or the session is over and everything was written.
@@ -396,14 +410,12 @@ impl<'a> Serving<'a> {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        let quiet = self.shared.sends.then_some(self.quiet_at);
-        let reap = self.shared.receives.then(|| self.heard + REAP);
-        quiet.into_iter().chain(reap).min()
+        self.shared.receives.then(|| self.heard + REAP)
     }
 
     fn wait(&mut self, events: &mut Events, until: Option<Instant>) -> Result<(), Ended> {
         if self.more && !self.shared.sends {
-            // whether the socket takes more is not asked for between two reads: only acknowledgements wait
+            // between two reads only acknowledgements wait, so the kernel is not asked whether the path drains
             return Ok(());
         }
         let left = until.map(|at| at.saturating_duration_since(self.shared.desk.now()));
@@ -421,7 +433,7 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
-    /// The connection goes, and the core learns why if it does not know.
+    /// Closes the connection, and tells the core why if it does not know.
     fn close(self, ended: Ended) {
         let Serving { shared, seat, ticket, channel, finishing, heard_out, .. } = self;
         let writer = seat.lock().take();

@@ -73,7 +73,7 @@ impl Line<SessionCore> for Seat {
         if self.busy.load(Ordering::Relaxed) {
             return self.wake();
         }
-        // where there is no connection yet, its owner looks when there is
+        // without a connection nothing is lost: its owner looks into the mailbox when it has one
         if self.lock().as_mut().is_some_and(|writer| !writer.flush(desk, SMALL)) {
             self.wake();
         }

@@ -1,9 +1,9 @@
 //! The writing half of a connection: whoever holds its lock takes what is in the mailbox and writes it.
 //!
-//! Usually that is the thread that owns the connection. Something small may be written by the thread that posted it,
-//! so that it crosses no other thread. What was taken from the mailbox is written before anything else is taken:
-//! acknowledgements made earlier would grow old in a queue. Never blocks, and never closes the connection: trouble is
-//! left for the owner to find.
+//! Usually the owner of the connection writes. The thread that posted something small may write it itself, so that it
+//! crosses no other thread. The mailbox is asked again only when what was taken from it has left: an acknowledgement
+//! taken earlier would be out of date when it is written. Never blocks, and never closes the connection: the owner
+//! finds the trouble.
 
 use crate::channel::{Channel, UNSENT, failure};
 use crate::chaos::{Harm, Hazard};
@@ -56,7 +56,7 @@ pub struct Writer {
     ticket: Ticket,
     channel: Arc<Channel>,
     outlet: Outlet,
-    /// The socket takes more, as far as is known.
+    /// The socket takes more, unless it has said otherwise.
     writable: bool,
     /// A leg has left, or the connection is new: the core is to be told when the path drains.
     awaits_drain: bool,
@@ -133,7 +133,7 @@ impl Writer {
         self.harm.take()
     }
 
-    /// Why the connection takes nothing any more, if so.
+    /// Why the connection takes nothing any more, if it failed.
     pub fn failed(&self) -> Option<&LossReason> {
         self.failed.as_ref()
     }
@@ -156,12 +156,12 @@ impl Writer {
 
     /// As much of what was taken as the kernel takes.
     pub fn push(&mut self) {
-        // it is about to be closed, whatever comes of this
+        // an error changes nothing: the connection is about to be closed
         let _ = self.outlet.write(&mut &*self.channel);
     }
 
-    /// Writes what waits, until nothing does or the socket is full; a leg of more than `most` bytes is left. Whether
-    /// the owner has nothing to do about it.
+    /// Writes until nothing waits or the socket is full; a leg of more than `most` bytes is left. False if something
+    /// is left for the owner to do.
     pub fn flush<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
             if self.outlet.is_empty() {
@@ -184,7 +184,7 @@ impl Writer {
         self.failed.is_none() && self.harm.is_none()
     }
 
-    /// Tells the core that the path drains, if it waits for that; else the poll will say so.
+    /// Tells the core that the path drains, if the core waits for that and it does. If not, the poll will say when.
     fn tell_if_drained<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
         if self.awaits_drain && self.greeting == Greeting::Done && self.channel.drains() {
             self.awaits_drain = false;

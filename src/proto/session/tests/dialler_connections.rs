@@ -1,7 +1,9 @@
 //! The end that dials, with one stream: which connection carries what, peers that break the rules, refusals.
 
+use super::super::super::breach::Breach;
 use super::super::super::event::Event;
 use super::super::super::hello::{RefusalCode, Welcome};
+use super::super::super::leg::LEG_FIRST;
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
@@ -119,8 +121,9 @@ fn a_rescued_leg_prefers_another_link() {
     assert_eq!(rig.sent(), [(2, 0), (0, 1)]);
     rig.frame(0, ack(0, 1));
     rig.ready(0);
-    rig.later(ms(999));
-    rig.later(secs(1));
+    rig.later(ms(198));
+    assert!(rig.sent().is_empty());
+    rig.later(ms(1));
     assert_eq!(rig.sent(), [(3, 0)], "connection 0 is ready too, but on the link that is slow");
 }
 
@@ -231,7 +234,6 @@ fn another_receiver_on_one_link_is_told_once() {
 #[test]
 fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
     for code in [
-        RefusalCode::Busy,
         RefusalCode::Checkphrase,
         RefusalCode::Version,
         RefusalCode::Feature,
@@ -243,6 +245,61 @@ fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
         let (status, why, by_peer) = rig.ended(Way::Out);
         assert_eq!((status, by_peer), (Status::Refused, false), "{code:?}");
         assert!(why.contains("host0") && why.contains(&refusal(code).sentence), "{why}");
+    }
+}
+
+#[test]
+fn a_welcome_that_asks_for_tiny_legs_is_a_breach() {
+    let mut rig = dialler(2, 2);
+    let least = LEG_FIRST as u32;
+    let tiny = Welcome { leg_max: least - 1, ..welcome(HOST, 0) };
+    rig.does(|s, now| s.welcomed(now, 0, &tiny, RTT));
+    assert_eq!(rig.drops, [(0, LossReason::Breach(Breach::LegsTooSmall(least - 1)))]);
+    assert!(rig.session.trouble(0).contains("asks for legs of"), "{}", rig.session.trouble(0));
+    let least = Welcome { leg_max: least, ..tiny };
+    rig.does(|s, now| s.welcomed(now, 1, &least, RTT));
+    assert_eq!((rig.up_count(), rig.over), (1, false));
+}
+
+#[test]
+fn a_busy_receiver_is_waited_for_and_that_is_said_once() {
+    let mut rig = dialler(1, 2);
+    rig.refused(0, RefusalCode::Busy);
+    rig.refused(1, RefusalCode::Busy);
+    rig.forget_dials_but_say_busy(secs(30));
+    assert!(!rig.over);
+    let said = rig.said();
+    assert!(
+        matches!(said[..], [Event::ReceiverBusy { link: 0, left: Some(left) }] if left == secs(60)),
+        "{said:?}"
+    );
+    rig.forget_dials_but_say_busy(secs(31));
+    let (status, why, _) = rig.ended(Way::Out);
+    assert_eq!(status, Status::Refused);
+    assert!(why.contains("host0: refused") && why.contains("for 60 s"), "{why}");
+
+    let mut rig = dialler(1, 1);
+    rig.refused(0, RefusalCode::Busy);
+    rig.later(secs(5));
+    rig.welcomed(0, HOST, 0);
+    rig.all_ready();
+    rig.input(1);
+    rig.frame(0, ack(1, 1));
+    assert_eq!(rig.said().last(), Some(&Event::WorksAgain { begun: true }));
+}
+
+impl Rig {
+    /// Time passes, and whoever is dialled is busy.
+    fn forget_dials_but_say_busy(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until && !self.over {
+            self.later(ms(500));
+            for dial in std::mem::take(&mut self.dials) {
+                if !self.over {
+                    self.refused(dial.connection, RefusalCode::Busy);
+                }
+            }
+        }
     }
 }
 
@@ -337,4 +394,31 @@ fn a_name_that_loses_its_address_later_is_waited_for() {
     rig.lost(0, LossReason::Closed);
     rig.pass_with(secs(100), &DialError::Unresolved("no address".into()));
     assert!(!rig.over);
+}
+
+// ---- a path that swallows large segments --------------------------------------------------------------
+
+#[test]
+fn connections_that_are_stuck_are_dialled_anew_and_that_is_said_once() {
+    let mut rig = up(1, 2);
+    rig.input(2);
+    rig.pass(secs(2));
+    rig.forget();
+    for connection in [0, 1] {
+        rig.does(|s, now| s.stuck(now, connection));
+    }
+    let lost = LossReason::Failed("large segments do not get through".into());
+    assert_eq!(rig.drops, [(0, lost.clone()), (1, lost)]);
+    assert_eq!(rig.dials.len(), 2, "at once");
+    assert_eq!(rig.said(), [Event::SmallerSegments { link: 0, size: 1220 }]);
+}
+
+#[test]
+fn two_attempts_that_connect_and_are_not_welcomed_are_the_same_sign() {
+    let mut rig = dialler(1, 1);
+    rig.failed(0, DialError::NoWelcome);
+    rig.later(secs(6));
+    assert!(!rig.events.iter().any(|event| matches!(event, Event::SmallerSegments { .. })));
+    rig.failed(0, DialError::NoWelcome);
+    assert!(rig.events.contains(&Event::SmallerSegments { link: 0, size: 1220 }));
 }

@@ -260,7 +260,7 @@ fn an_input_that_fails_ends_both_and_the_peer_hears_why() {
 #[test]
 fn a_session_that_is_given_up_ends_both_streams_with_the_reason() {
     let mut rig = Rig::dialling(1, 1, None, true);
-    rig.refused(0, RefusalCode::Busy);
+    rig.refused(0, RefusalCode::Checkphrase);
     let refused = |way| rig.session.outcome(way).map(|Outcome { status, .. }| *status);
     assert_eq!((refused(Way::Out), refused(Way::In)), (Some(Status::Refused), Some(Status::Refused)));
     assert!(rig.over);

@@ -154,6 +154,9 @@ fn what_heals_within_5_s_is_not_mentioned() {
 #[test]
 fn every_connection_is_pinged_each_second_and_pongs_measure_it() {
     let mut rig = up(1, 2);
+    // something is under way
+    rig.input(2);
+    rig.frames.clear();
     rig.later(ms(999));
     assert_eq!(rig.told(|f| matches!(f, Frame::Ping { .. })), [0; 0]);
     rig.later(ms(1));
@@ -183,6 +186,7 @@ fn silence_ends_a_connection_after_3_rtt_and_3_s() {
     let mut rig = up(1, 2);
     rig.input(1);
     let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
+    rig.later(ms(3030));
     rig.does(|s, now| s.quiet(now, 1, silence(3029)));
     assert!(rig.drops.is_empty());
     rig.does(|s, now| s.quiet(now, 1, silence(3030)));
@@ -327,4 +331,195 @@ fn a_welcome_after_the_end_changes_nothing() {
     rig.fail(Status::Incomplete, "interrupted");
     rig.welcomed(1, 7, 0);
     assert_eq!((rig.up_count(), rig.drops.len()), (1, 0));
+}
+
+// ---- an end before there is anybody to tell -----------------------------------------------------------
+
+#[test]
+fn an_input_that_fails_before_the_welcome_is_told_with_it() {
+    let mut rig = dialler(1, 2);
+    rig.does(|s, now| s.input_failed(now, "cannot read stdin"));
+    assert!(!rig.over && rig.settled.is_empty());
+    rig.later(secs(1));
+    rig.welcomed(1, HOST, 0);
+    assert_eq!(rig.ended(Way::Out), (Status::Input, "cannot read stdin", false));
+    assert_eq!(rig.frames, [(1, abort(Status::Input, "cannot read stdin"))]);
+}
+
+#[test]
+fn an_input_that_fails_looks_for_its_receiver_for_3_s_and_not_beyond_patience() {
+    for (patience, waited) in [(None, 3), (patience(0), 3), (patience(2), 2)] {
+        let mut rig = dialler_with(1, 1, patience);
+        rig.does(|s, now| s.input_failed(now, "cannot read stdin"));
+        assert_eq!(
+            rig.endures(Way::Out, &DialError::Refused),
+            (waited, Status::Input, "cannot read stdin".into())
+        );
+    }
+    let mut rig = begun(1, 1);
+    rig.lost(0, LossReason::Closed);
+    rig.does(|s, now| s.input_failed(now, "cannot read stdin"));
+    let next = rig.session.sending().unwrap().sender().head();
+    rig.welcomed(0, HOST, next);
+    assert_eq!(rig.told(is_abort), [0], "in mid-session as well");
+}
+
+#[test]
+fn an_order_to_end_waits_a_second_for_an_attempt_and_not_at_all_without_one() {
+    let mut rig = dialler(1, 1);
+    rig.fail(Status::Incomplete, "ended by SIGTERM");
+    assert!(!rig.over);
+    rig.later(ms(999));
+    assert!(!rig.over);
+    rig.later(ms(1));
+    assert_eq!(rig.ended(Way::Out), (Status::Incomplete, "ended by SIGTERM", false));
+
+    let mut rig = dialler(1, 1);
+    rig.failed(0, DialError::Refused);
+    rig.fail(Status::Incomplete, "ended by SIGTERM");
+    assert!(rig.over);
+
+    let mut rig = dialler(1, 1);
+    rig.fail(Status::Incomplete, "ended by SIGTERM");
+    rig.failed(0, DialError::Refused);
+    assert!(rig.over, "nobody is there");
+
+    let mut rig = dialler(1, 1);
+    rig.fail(Status::Incomplete, "ended by SIGTERM");
+    rig.welcomed(0, HOST, 0);
+    assert_eq!((rig.over, rig.told(is_abort)), (true, vec![0]));
+}
+
+#[test]
+fn an_order_hurries_an_input_that_has_failed() {
+    let mut rig = dialler(1, 1);
+    rig.does(|s, now| s.input_failed(now, "cannot read stdin"));
+    rig.fail(Status::Incomplete, "ended by SIGTERM");
+    rig.later(secs(1));
+    assert_eq!(rig.ended(Way::Out), (Status::Input, "cannot read stdin", false));
+}
+
+// ---- a peer that pretends to be alive -----------------------------------------------------------------
+
+/// Pongs come every second, and such a frame if there is one; for how many seconds the session goes on, 100 at most.
+fn pretends(rig: &mut Rig, frame: impl Fn(u64) -> Option<Frame>) -> u64 {
+    for second in 0..100 {
+        rig.later(secs(1));
+        if !rig.over && !rig.pings(0).is_empty() {
+            rig.pong(0);
+        }
+        if let Some(frame) = frame(second).filter(|_| !rig.over) {
+            rig.frame(0, frame);
+        }
+        if rig.over {
+            return second + 1;
+        }
+    }
+    100
+}
+
+#[test]
+fn a_receiver_that_only_answers_is_given_up_after_patience() {
+    let mut rig = begun_with(1, 1, patience(20));
+    rig.ready(0);
+    assert_eq!(pretends(&mut rig, |_| None), 100, "an input with nothing to send is no lack of progress");
+    rig.forget();
+    rig.input(1);
+    assert_eq!(pretends(&mut rig, |_| Some(ack(1, 1))), 20);
+    let (status, why, by_peer) = rig.ended(Way::Out);
+    assert_eq!((status, by_peer), (Status::Incomplete, false));
+    assert!(why.contains("took nothing of the stream for 20 s"), "{why}");
+}
+
+#[test]
+fn a_receiver_that_takes_nothing_before_anything_was_received_is_given_up_after_a_minute() {
+    let mut rig = up(1, 1);
+    rig.input(1);
+    assert_eq!(pretends(&mut rig, |_| None), 60);
+    assert_eq!(rig.ended(Way::Out).0, Status::Incomplete);
+}
+
+#[test]
+fn a_verdict_that_never_comes_is_not_waited_for_beyond_patience() {
+    let mut rig = begun_with(1, 1, patience(20));
+    rig.end_input();
+    assert_eq!(pretends(&mut rig, |_| None), 20);
+    assert!(rig.ended(Way::Out).1.contains("no verdict"), "{:?}", rig.ended(Way::Out));
+}
+
+#[test]
+fn a_receiver_whose_output_is_blocked_is_waited_for() {
+    let mut rig = begun_with(1, 1, patience(5));
+    rig.ready(0);
+    rig.input(1);
+    let blocked = Ack { next: 1, delivered: 0, edge: edge(1 << 30), count: 1, blocked_ms: 700 };
+    assert_eq!(pretends(&mut rig, |_| Some(Frame::Ack(blocked))), 100);
+    assert_eq!(pretends(&mut rig, |_| None), 5, "until it does not say so any more");
+}
+
+#[test]
+fn a_receiver_that_welcomes_and_closes_for_ever_is_given_up_after_patience() {
+    let mut rig = begun_with(1, 1, patience(20));
+    rig.ready(0);
+    rig.input(1);
+    while !rig.over && rig.elapsed() < secs(100) {
+        rig.lost(0, LossReason::Closed);
+        rig.pass_with(secs(1), &DialError::TimedOut);
+        while rig.dials.is_empty() && !rig.over {
+            rig.later(ms(100));
+        }
+        rig.forget();
+        rig.welcomed(0, HOST, 1);
+        if !rig.over {
+            rig.later(secs(1));
+            rig.pong(0);
+        }
+    }
+    assert_eq!(rig.ended(Way::Out).0, Status::Incomplete);
+    assert!(rig.elapsed() < secs(30), "{:?}", rig.elapsed());
+}
+
+#[test]
+fn beside_another_that_answers_silence_ends_a_connection_after_1_s_and_no_lenience_follows() {
+    let mut rig = up(1, 2);
+    rig.input(2);
+    let sent = rig.sent();
+    let [(other, _), (silent, _)] = sent[..] else { panic!("{sent:?}") };
+    rig.later(ms(20));
+    rig.frame(other, ack(0, 1));
+    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
+    rig.later(ms(1000));
+    rig.does(|s, now| s.quiet(now, silent, silence(1020)));
+    assert!(rig.drops.is_empty(), "what was answered was sent no later");
+    let pings: Vec<_> = std::mem::take(&mut rig.frames);
+    let asked = pings.iter().find_map(|(to, frame)| match frame {
+        Frame::Ping { token } if *to == other => Some(*token),
+        _ => None,
+    });
+    rig.later(ms(20));
+    rig.frame(other, Frame::Pong { token: asked.unwrap() });
+    rig.does(|s, now| s.quiet(now, silent, silence(1040)));
+    assert_eq!(rig.drops, [(silent, LossReason::Silent)]);
+    rig.welcomed(silent, HOST, 0);
+    assert_eq!(rig.session.lenience(0), 1);
+}
+
+#[test]
+fn where_all_of_a_link_are_silent_one_is_dialled_anew_and_its_welcome_condemns_the_others() {
+    let mut rig = up(1, 3);
+    rig.input(3);
+    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
+    let look = |rig: &mut Rig, millis| {
+        (0..3).for_each(|connection| rig.does(|s, now| s.quiet(now, connection, silence(millis))));
+    };
+    rig.later(ms(1000));
+    look(&mut rig, 1000);
+    assert_eq!(rig.drops, [(2, LossReason::Silent)], "the others were looked at before");
+    rig.later(ms(200));
+    rig.welcomed(2, HOST, 0);
+    look(&mut rig, 1200);
+    assert_eq!(rig.drops.len(), 1);
+    rig.later(secs(1) + RTT * 2);
+    look(&mut rig, 2220);
+    assert_eq!(rig.drops.len(), 3, "{:?}", rig.drops);
 }

@@ -7,6 +7,7 @@ use super::super::super::leg::{Leg, window};
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
+use super::super::super::wire::Frame;
 use super::super::Brought;
 use super::rig::*;
 use std::sync::Arc;
@@ -94,21 +95,40 @@ fn a_session_that_never_began_is_forgotten_after_5_s() {
     let mut rig = host();
     rig.hello(&hello(0, 1)).unwrap();
     rig.lost(0, LossReason::Closed);
-    rig.pass(ms(4999));
-    assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Busy));
-    rig.pass(ms(1));
-    assert!(rig.hello(&other_session()).is_ok());
+    rig.pass(ms(5000));
+    assert_eq!(rig.hello(&hello(0, 1)).map(|welcome| welcome.next), Ok(0), "its attempts are forgotten too");
     assert_eq!((rig.said(), rig.over), (vec![], false));
 }
 
 #[test]
-fn it_is_not_forgotten_while_it_has_a_connection() {
+fn a_session_that_has_not_begun_gives_way_to_another_one() {
     let mut rig = host();
     rig.hello(&hello(0, 1)).unwrap();
     rig.hello(&hello(1, 1)).unwrap();
-    rig.lost(0, LossReason::Closed);
-    rig.pass(secs(100));
+    rig.frame(0, Frame::Ping { token: 1 });
+    rig.frame(0, fin(3));
+    assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Busy), "it had no time to begin");
+    rig.pass(ms(250));
+    rig.forget();
+    assert!(rig.hello(&other_session()).is_ok());
+    assert_eq!(rig.drops, [(1, LossReason::Left)], "connection 0 was replaced");
+    rig.frame(0, fin(1));
+    rig.leg(0, 0);
+    assert_eq!(
+        (&rig.delivers[..], rig.drops.len()),
+        (&[0][..], 1),
+        "the end that was announced is forgotten"
+    );
+    rig.pass(secs(1));
+    assert_eq!(rig.hello(&hello(1, 2)).err(), Some(RefusalCode::Busy), "this one has begun");
+}
+
+#[test]
+fn a_begun_session_gives_way_to_nobody() {
+    let mut rig = host_begun(None);
+    rig.pass(secs(10));
     assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Busy));
+    assert!(rig.drops.is_empty());
 }
 
 #[test]
@@ -117,6 +137,37 @@ fn a_waiting_receiver_waits_for_ever() {
         let mut rig = host_with(patience);
         rig.pass(secs(1_000_000));
         assert_eq!((rig.session.deadline(rig.now), rig.said(), rig.over), (None, vec![], false));
+    }
+}
+
+#[test]
+fn a_receiver_with_patience_does_not_wait_longer_for_a_stream_to_begin() {
+    let (waited, status, why) = host_with(patience(3)).endures(Way::In, &DialError::Refused);
+    assert_eq!((waited, status, &why[..]), (3, Status::Incomplete, "no sender came for 3 s"));
+
+    // senders come, and nothing gets through but hellos
+    let mut rig = host_with(patience(10));
+    for attempt in 1..=4 {
+        assert!(rig.hello(&hello(0, attempt)).is_ok(), "attempt {attempt}");
+        rig.pass(secs(2));
+        rig.lost(0, LossReason::Silent);
+    }
+    let (waited, _, why) = rig.endures(Way::In, &DialError::Refused);
+    assert_eq!(waited, 2);
+    assert!(why.contains("a sender came, but nothing"), "{why}");
+}
+
+#[test]
+fn a_sender_with_nothing_to_send_yet_is_waited_for() {
+    for seconds in [1, 4] {
+        let mut rig = host_with(patience(seconds));
+        rig.hello(&hello(0, 1)).unwrap();
+        rig.pass(secs(1));
+        rig.frame(0, Frame::Ping { token: 1 });
+        rig.pass(secs(1000));
+        assert!(!rig.over, "its connection works");
+        rig.lost(0, LossReason::Closed);
+        assert_eq!(rig.endures(Way::In, &DialError::Refused).0, seconds);
     }
 }
 
@@ -166,6 +217,23 @@ fn a_window_that_opens_is_told_at_once() {
     rig.does(|s, now| s.delivered(now, 1, edge / 2));
     assert_eq!(rig.acks(), [(0, 2), (1, 0)], "once, and on every connection");
     assert_eq!(rig.session.receiving().unwrap().position().edge.bytes, 2 * edge);
+}
+
+#[test]
+fn a_sender_that_asks_and_sends_nothing_of_what_is_missing_is_given_up_after_patience() {
+    for missing in [false, true] {
+        let mut rig = host_begun(patience(20));
+        if missing {
+            rig.leg(0, 2);
+        }
+        for second in 0..30 {
+            rig.later(secs(1));
+            if !rig.over {
+                rig.frame(0, Frame::Ping { token: second });
+            }
+        }
+        assert_eq!(rig.over, missing, "an input with nothing to send is no lack of progress");
+    }
 }
 
 // ---- the sender goes away -----------------------------------------------------------------------------

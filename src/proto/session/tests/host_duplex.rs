@@ -271,12 +271,16 @@ fn a_silent_connection_is_given_up_here_too_and_a_false_death_gives_its_link_mor
     rig.lent(1, 1, 0, 0);
     rig.input(1);
     let silence = |seconds| Silence { peer: secs(seconds), kernel: secs(seconds) };
+    rig.later(secs(7));
     rig.does(|s, now| s.quiet(now, 1, silence(4)));
     assert_eq!(rig.drops, [(1, LossReason::Silent)]);
-    rig.lent(1, 2, 0, 0);
-    rig.does(|s, now| s.quiet(now, 1, silence(4)));
-    assert_eq!(rig.drops.len(), 1, "it may be silent for twice as long now");
-    rig.does(|s, now| s.quiet(now, 1, silence(7)));
+    rig.comes(1, 2, 0);
+    rig.does(|s, now| s.welcomed(now, 1, &welcome(DIALLER, 0), secs(2)));
+    rig.later(secs(1));
+    rig.later(secs(18));
+    rig.does(|s, now| s.quiet(now, 1, silence(17)));
+    assert_eq!(rig.drops.len(), 1, "it may be silent for twice as long now, and the path is slow");
+    rig.does(|s, now| s.quiet(now, 1, silence(18)));
     assert_eq!(rig.drops.len(), 2);
 }
 
@@ -330,4 +334,22 @@ fn one_stream_that_fails_is_of_no_use_without_the_other_if_they_are_inseparable(
     assert_eq!(rig.ended(Way::In), (Status::Output, "the disk is full", false));
     assert_eq!(rig.ended(Way::Out), (Status::Incomplete, "the disk is full", false));
     assert_eq!(rig.told(|frame| *frame == abort(Status::Output, "the disk is full")), [0]);
+}
+
+#[test]
+fn what_a_session_that_gave_way_had_decided_is_undone() {
+    let mut rig = both();
+    let stranger = Hello { features: Features::CHECKSUM, ..other_session() };
+    rig.hello(&stranger).unwrap();
+    rig.welcomed(0, 99, 0);
+    rig.ready(0);
+    rig.input(1);
+    assert_eq!(rig.sent(), [(0, 0)], "it takes a leg, and confirms nothing");
+    rig.pass(ms(300));
+    rig.hello(&hello(0, 1)).unwrap();
+    rig.welcomed(0, DIALLER, 0);
+    rig.ready(0);
+    assert_eq!(rig.sent(), [(0, 0)], "the leg goes again, to the one that has come");
+    assert!(rig.session.sending().is_some_and(|sending| !sending.is_checked()));
+    assert_eq!((rig.session.losses().count, rig.over), (0, false));
 }

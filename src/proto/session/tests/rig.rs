@@ -132,6 +132,8 @@ pub struct Rig {
     pub closes: usize,
     pub settled: Vec<(Way, Outcome)>,
     pub over: bool,
+    /// By connection: when it was dialled last.
+    dialled: [Option<Instant>; 16],
 }
 
 impl Rig {
@@ -151,6 +153,7 @@ impl Rig {
             closes: 0,
             settled: Vec::new(),
             over: false,
+            dialled: [None; 16],
         };
         rig.does(|session, now| session.tick(now));
         rig
@@ -196,10 +199,12 @@ impl Rig {
         match action {
             Action::Dial { connection, link, hello, .. } => {
                 assert_eq!((hello.connection, hello.link), (connection as u8, link as u8));
+                self.dialled[connection] = Some(self.now);
                 let (attempt, begun, instance) = (hello.attempt, hello.begun, hello.instance);
                 self.dials.push(Dialled { connection, link, attempt, begun, instance });
             }
             Action::Drop(connection, why) => self.drops.push((connection, why)),
+            Action::Look(_) => {}
             Action::Leave(connection) => self.leaves.push(connection),
             Action::Deliver(leg) => self.delivers.push(leg.sequence),
             Action::CloseOutput => self.closes += 1,
@@ -212,7 +217,10 @@ impl Rig {
 
     // ---- events ---------------------------------------------------------------------------------------
 
+    /// A connection is welcomed, no sooner after its dial than it may be dialled again.
     pub fn welcomed(&mut self, connection: usize, instance: u8, next: u64) {
+        let dialled = self.dialled[connection].unwrap_or(self.now);
+        self.now = self.now.max(dialled + ms(50));
         self.does(|s, now| s.welcomed(now, connection, &welcome(instance, next), RTT));
     }
 

@@ -1,0 +1,141 @@
+//! A path that lets small segments through and swallows full ones, and the sizes that are tried there.
+//!
+//! A tunnel in between whose errors are filtered does that: the handshake passes, and nothing that fills a segment ever
+//! arrives. The signs are told from outside: a connection is *stuck* where the peer is heard and its kernel takes
+//! nothing of what was sent again and again; or TCP connects and no welcome comes. Decides about one link, and never
+//! lowers the size because of a connection that was dialled with a larger one than is tried now.
+
+use std::time::{Duration, Instant};
+
+/// What is tried where full segments do not get through: less than any tunnel leaves of 1500 bytes, then what every
+/// path must carry.
+const SIZES: [u16; 2] = [1220, 536];
+/// Attempts in a row that connected and were not welcomed.
+const UNANSWERED: u32 = 2;
+/// What fails within so long fails together: all connections of a link are often dialled at once.
+const TOGETHER: Duration = Duration::from_secs(2);
+/// So many bytes of a stream fill a segment of any size that is tried.
+const LARGE: u64 = 4096;
+/// While anything gets through, a connection that is stuck has another reason.
+const MOVES: Duration = Duration::from_secs(1);
+/// After this one connection tries the full size again.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// The largest segments of one link's connections.
+#[derive(Clone, Debug, Default)]
+pub struct Segments {
+    /// None is what the path says it can.
+    size: Option<u16>,
+    /// When the size was lowered, or the full one was tried again.
+    since: Option<Instant>,
+    /// Attempts in a row that connected and were not welcomed.
+    unanswered: u32,
+    /// When the last of them failed; others that fail with it are the same attempt.
+    failed: Option<Instant>,
+    /// When something large got through last.
+    moved: Option<Instant>,
+}
+
+impl Segments {
+    /// The size for the next dial; None is the full one.
+    pub fn next(&mut self, now: Instant) -> Option<u16> {
+        self.size?;
+        if self.since.is_none_or(|since| now >= since + AGAIN) {
+            self.since = Some(now);
+            return None;
+        }
+        self.size
+    }
+
+    /// A connection was welcomed.
+    pub fn welcomed(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// TCP connected with such segments, and no welcome came. The size that is tried from now on, if that is news.
+    pub fn unanswered(&mut self, now: Instant, dialled: Option<u16>) -> Option<u16> {
+        if self.failed.is_some_and(|at| now < at + TOGETHER) {
+            return None;
+        }
+        (self.unanswered, self.failed) = (self.unanswered + 1, Some(now));
+        (self.unanswered >= UNANSWERED).then(|| self.lower(now, dialled)).flatten()
+    }
+
+    /// A connection with such segments is stuck. The size that is tried from now on, if that is news.
+    pub fn stuck(&mut self, now: Instant, dialled: Option<u16>) -> Option<u16> {
+        if self.moved.is_some_and(|at| now < at + MOVES) { None } else { self.lower(now, dialled) }
+    }
+
+    /// Whether a connection with such segments is to be given up for one with smaller ones.
+    pub fn is_too_large(&self, dialled: Option<u16>) -> bool {
+        largest(dialled) > largest(self.size)
+    }
+
+    /// So many bytes of a stream got through on a connection with such segments.
+    pub fn moved(&mut self, now: Instant, dialled: Option<u16>, bytes: u64) {
+        if bytes < LARGE {
+            return;
+        }
+        self.moved = Some(now);
+        if dialled.is_none() {
+            self.size = None;
+        }
+    }
+
+    fn lower(&mut self, now: Instant, dialled: Option<u16>) -> Option<u16> {
+        // one that was dialled before the size was lowered says nothing of what is tried now
+        if self.is_too_large(dialled) {
+            return None;
+        }
+        let lower = SIZES.into_iter().find(|size| *size < largest(self.size))?;
+        (self.size, self.since, self.unanswered) = (Some(lower), Some(now), 0);
+        Some(lower)
+    }
+}
+
+fn largest(size: Option<u16>) -> u16 {
+    size.unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_go_down_once_for_each_that_is_stuck_and_no_further() {
+        let (mut segments, now) = (Segments::default(), Instant::now());
+        assert_eq!(segments.next(now), None);
+        assert_eq!(segments.stuck(now, None), Some(1220));
+        assert_eq!(segments.stuck(now, None), None, "it was dialled before");
+        assert_eq!((segments.next(now), segments.stuck(now, Some(1220))), (Some(1220), Some(536)));
+        assert_eq!((segments.next(now), segments.stuck(now, Some(536))), (Some(536), None));
+    }
+
+    #[test]
+    fn two_attempts_in_a_row_without_a_welcome_are_the_same() {
+        let (mut segments, now) = (Segments::default(), Instant::now());
+        assert_eq!(segments.unanswered(now, None), None);
+        segments.welcomed();
+        let at = |n: u32| now + TOGETHER * n;
+        assert_eq!([1, 1].map(|n| segments.unanswered(at(n), None)), [None, None], "they fail together");
+        assert_eq!(segments.unanswered(at(2), None), Some(1220));
+        assert_eq!([3, 4].map(|n| segments.unanswered(at(n), Some(1220))), [None, Some(536)]);
+    }
+
+    #[test]
+    fn after_ten_minutes_one_connection_tries_the_full_size() {
+        let (mut segments, start) = (Segments::default(), Instant::now());
+        segments.stuck(start, None);
+        let later = start + AGAIN;
+        assert_eq!([0, 1].map(|_| segments.next(later)), [None, Some(1220)], "one does");
+        assert_eq!(segments.stuck(later, None), None);
+        assert_eq!(segments.next(later + AGAIN), None);
+        segments.moved(later + AGAIN, Some(1220), 1 << 20);
+        segments.moved(later + AGAIN, None, 100);
+        assert_eq!(segments.next(later + AGAIN), Some(1220), "nothing large got through on a full one");
+        segments.moved(later + AGAIN, None, LARGE);
+        assert_eq!(segments.next(later + AGAIN), None);
+        assert_eq!(segments.stuck(later + AGAIN, None), None, "another has just got through");
+        assert_eq!(segments.stuck(later + AGAIN + MOVES, None), Some(1220));
+    }
+}

@@ -1,0 +1,66 @@
+//! How a session that fails before it has a connection still tells of it; see [`Unsaid`](super::unsaid::Unsaid).
+
+use super::super::outcome::Outcome;
+use super::super::waiting::Patience;
+use super::super::way::Way;
+use super::Session;
+use super::ownership::Ownership;
+use super::unsaid::{FAILURE, ORDER, Unsaid};
+use std::time::Instant;
+
+impl Session {
+    /// This end cannot go on; the peer is told why. Where it is being looked for, that takes a second at most.
+    pub fn fail(&mut self, now: Instant, outcome: &Outcome) {
+        if !self.defers(now, None, outcome) {
+            self.stop(now, outcome);
+        }
+        self.step(now);
+    }
+
+    /// The session is to end so. Whether that waits for a connection to tell it on.
+    pub(super) fn defers(&mut self, now: Instant, way: Option<Way>, outcome: &Outcome) -> bool {
+        let Ownership::Dialler(dialler) = &self.ownership else { return false };
+        if self.is_over() || !self.carrying().is_empty() || (way.is_none() && !dialler.is_dialling()) {
+            return false;
+        }
+        let time = if way.is_some() { FAILURE } else { ORDER };
+        let until = now
+            + dialler.patience().map_or(time, |patience| match patience {
+                Patience::For(patience) => patience.min(time),
+                Patience::ForEver => time,
+            });
+        match &mut self.unsaid {
+            // what failed first is the reason, and an order is in a hurry
+            Some(unsaid) => unsaid.until = unsaid.until.min(until),
+            None => self.unsaid = Some(Unsaid { way, outcome: outcome.clone(), until }),
+        }
+        true
+    }
+
+    /// Ends what waits to be told, if it was waited for long enough or there is somebody to tell.
+    pub(super) fn say_unsaid(&mut self, now: Instant) {
+        let Some(unsaid) = &self.unsaid else { return };
+        let hopes = match &self.ownership {
+            Ownership::Dialler(dialler) => unsaid.way.is_some() || dialler.is_dialling(),
+            Ownership::Host(_) => false,
+        };
+        if !hopes || unsaid.until <= now || !self.carrying().is_empty() {
+            self.end_unsaid(now);
+        }
+    }
+
+    /// Ends what waits to be told, now. Whether anything did.
+    pub(super) fn end_unsaid(&mut self, now: Instant) -> bool {
+        let Some(Unsaid { way, outcome, .. }) = self.unsaid.take() else { return false };
+        match way {
+            Some(way) => self.break_stream(now, way, outcome),
+            None => self.stop(now, &outcome),
+        }
+        true
+    }
+
+    /// When that is due.
+    pub(super) fn unsaid_until(&self) -> Option<Instant> {
+        self.unsaid.as_ref().map(|unsaid| unsaid.until)
+    }
+}

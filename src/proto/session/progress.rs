@@ -1,0 +1,65 @@
+//! What a session does about a peer that brings nothing forward; see [`Stalls`](super::stall::Stalls).
+
+use super::super::outcome::{Outcome, Status};
+use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, Patience};
+use super::super::way::Way;
+use super::Session;
+use super::stall::Mark;
+use std::time::Instant;
+
+impl Session {
+    /// Takes note of how far the streams are. After a sign of life, ends the session if that was owed for too long.
+    pub(super) fn watch_progress(&mut self, now: Instant) {
+        let came = self.mark_in();
+        let went = self.mark_out();
+        for (way, (mark, owed)) in [(Way::In, came), (Way::Out, went)] {
+            self.stalls.ways[way as usize].note(now, mark, owed);
+        }
+        if !std::mem::take(&mut self.stalls.lively) || self.is_over() {
+            return;
+        }
+        let default = if self.view().begun { PATIENCE_BEGUN } else { PATIENCE_BEFORE };
+        let patience = self.ownership.patience().unwrap_or(default);
+        let lasts = Way::BOTH.map(|way| self.stalls.ways[way as usize].lives(now));
+        let Patience::For(patience) = patience else { return };
+        for way in Way::BOTH {
+            if lasts[way as usize] >= patience {
+                let seconds = patience.as_secs();
+                let why = match way {
+                    Way::In => format!("the sender answers, but nothing of the stream came for {seconds} s"),
+                    Way::Out if self.view().in_doubt => {
+                        format!("the receiver answers, but gave no verdict for {seconds} s")
+                    }
+                    Way::Out => {
+                        format!("the receiver answers, but took nothing of the stream for {seconds} s")
+                    }
+                };
+                self.stop(now, &Outcome::here(Status::Incomplete, why));
+            }
+        }
+    }
+
+    /// How far the stream is that goes out. Its receiver owes progress while there is anything that it has not received,
+    /// and its verdict at the end.
+    fn mark_out(&self) -> (Mark, bool) {
+        let Some(sending) = self.sending.as_ref().filter(|_| self.is_going(Way::Out)) else {
+            return Default::default();
+        };
+        let sender = sending.sender();
+        let progress = sender.progress();
+        let missing = progress.delivered + sender.backlog().bytes < progress.pushed;
+        let mark = [progress.sent, progress.delivered, sender.head(), sending.received()];
+        (mark, missing || sender.has_ended())
+    }
+
+    /// The same of the stream that comes in: its sender owes what is missing before what is here or before its end.
+    fn mark_in(&self) -> (Mark, bool) {
+        let receiver = self.receiving.as_ref().filter(|_| self.is_going(Way::In));
+        let Some(receiver) = receiver.and_then(|receiving| receiving.receiver()) else {
+            return Default::default();
+        };
+        let mark = [receiver.next(), receiver.ahead().legs, receiver.delivered_bytes(), 0];
+        let missing = receiver.announced().is_some_and(|fin| receiver.next() < fin.legs);
+        (mark, (missing || receiver.ahead().legs > 0) && self.blocked.is_zero())
+    }
+}

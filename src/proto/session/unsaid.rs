@@ -1,0 +1,23 @@
+//! An end that has no connection yet to tell it on.
+//!
+//! The end that dials looks for its receiver a little longer then, so that both end for the same reason: an input that
+//! cannot be read often fails before anybody has answered. Never longer than [`FAILURE`], or [`ORDER`] where the user
+//! waits for it.
+
+use super::super::outcome::Outcome;
+use super::super::way::Way;
+use std::time::{Duration, Instant};
+
+/// How long a receiver is looked for after a stream has failed.
+pub(super) const FAILURE: Duration = Duration::from_secs(3);
+/// The same after an order to end, and only while an attempt is under way.
+pub(super) const ORDER: Duration = Duration::from_secs(1);
+
+/// Why the session ends, once somebody was told or was looked for long enough.
+#[derive(Clone, Debug)]
+pub struct Unsaid {
+    /// The stream that failed; None for an order.
+    pub(super) way: Option<Way>,
+    pub(super) outcome: Outcome,
+    pub(super) until: Instant,
+}

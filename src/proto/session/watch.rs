@@ -1,0 +1,143 @@
+//! Whether connections live: what they are asked, when they are looked at, and which of them are dead.
+//!
+//! Only who owes an answer can be silent: to a ping, or to a leg. The silence of one connection is judged by what the
+//! others on its link do meanwhile. If they answer what was sent after it began, the link works, and the connection is
+//! dead soon. If none does, the link may only be slow, and the limit is longer; but one of them is given up early and
+//! dialled anew, as its welcome would show that the others are dead. Only a death that was judged by the longer limit
+//! can have been a false one.
+
+use super::super::life::{Silence, limit_beside_others};
+use super::super::links::LossReason;
+use super::super::way::Way;
+use super::super::wire::Frame;
+use super::ownership::{Ownership, Whereabouts};
+use super::{Action, Session};
+use std::time::{Duration, Instant};
+
+/// What a look at a connection comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    Lives,
+    /// It is dead beyond doubt, or given up for another.
+    GivenUp,
+    /// It has been silent since then, for longer than is usual.
+    TooLong(Instant),
+}
+
+impl Session {
+    /// The answer to [`Action::Look`]: the connection has nothing to read now, and has shown no life for so long.
+    pub fn quiet(&mut self, now: Instant, connection: usize, silence: Silence) {
+        let finding = self.examine(now, connection, silence);
+        if let Some((link, since)) = match finding {
+            Finding::Lives => None,
+            Finding::GivenUp => Some((self.link_of(connection), None)),
+            Finding::TooLong(since) => Some((self.link_of(connection), Some(since))),
+        } {
+            self.give_up(now, connection, LossReason::Silent);
+            link.into_iter().for_each(|link| self.leniency.lost(now, connection, link, since));
+        }
+        self.step(now);
+    }
+
+    fn examine(&mut self, now: Instant, connection: usize, silence: Silence) -> Finding {
+        let owed = self.owed_since(connection).filter(|_| !self.is_done(Way::Out));
+        let link = self.sending.as_ref().and_then(|sending| sending.link_of(connection));
+        let (Some(owed), Some(link), Some(pulse)) = (owed, link, self.pulses[connection]) else {
+            return Finding::Lives;
+        };
+        let owes = now.saturating_duration_since(owed);
+        let silence = Silence { peer: silence.peer.min(owes), kernel: silence.kernel.min(owes) };
+        let asked = pulse.asked().map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked));
+        let lasts = silence.lasts(asked);
+        let rtt = self.rtt_of(connection);
+        // TCP's back-off may have made the handshake long; if nothing came through since, nothing confirms that it was
+        // the path
+        let untried =
+            silence.kernel + Duration::from_millis(100) >= now.saturating_duration_since(pulse.up());
+        let rtt = if untried { rtt.min(Duration::from_secs(1)) } else { rtt };
+        let soon = self.sending.as_ref().and_then(|sending| sending.drain_time(link));
+        let soon = soon.map(|drain| limit_beside_others(rtt, drain));
+        if let Some(pulse) = &mut self.pulses[connection] {
+            pulse.looked(now, lasts, soon.unwrap_or_default());
+        }
+        let since = now.checked_sub(lasts).unwrap_or(now);
+        match soon.filter(|soon| lasts >= *soon) {
+            Some(_) if self.answers[link].prove_dead(now, since, rtt) => Finding::GivenUp,
+            Some(soon)
+                if !self.answers[link].any_since(since) && self.is_replaced(now, connection, link, soon) =>
+            {
+                Finding::GivenUp
+            }
+            _ if silence.is_death(asked, rtt, self.leniency.of(link)) => Finding::TooLong(since),
+            _ => Finding::Lives,
+        }
+    }
+
+    /// Whether a silent connection is given up and dialled anew because every other on its link that owes anything is
+    /// silent too. One at a time.
+    fn is_replaced(&self, now: Instant, connection: usize, link: usize, limit: Duration) -> bool {
+        let Ownership::Dialler(_) = &self.ownership else { return false };
+        let mates = || (0..self.connections()).filter(|mate| self.link_of(*mate) == Some(link));
+        let dialled = |other| matches!(self.whereabouts(other), Whereabouts::Down | Whereabouts::Dialling(_));
+        let silent = |mate: usize| {
+            let seen = self.pulses[mate].is_some_and(|pulse| pulse.is_silent(now, limit));
+            mate == connection || self.owed_since(mate).is_none() || seen
+        };
+        mates().count() > 1 && !(0..self.connections()).any(dialled) && mates().all(silent)
+    }
+
+    /// Since when a connection has owed an answer to what was sent on it; None if it owes none.
+    fn owed_since(&self, connection: usize) -> Option<Instant> {
+        let asked = self.pulses[connection].as_ref()?.asked();
+        let leg = self.sending.as_ref().and_then(|sending| sending.sender().oldest_sent(connection));
+        asked.into_iter().chain(leg).min()
+    }
+
+    fn rtt_of(&self, connection: usize) -> Duration {
+        let pace = self.sending.as_ref().and_then(|sending| sending.sender().pace(connection));
+        pace.and_then(|pace| pace.rtt()).unwrap_or_default()
+    }
+
+    /// Something that was sent on a connection at that time has been answered.
+    pub(super) fn note_answer(&mut self, now: Instant, connection: usize, sent: Instant, welcome: bool) {
+        let rtt = self.rtt_of(connection);
+        if let Some(link) = self.sending.as_ref().and_then(|sending| sending.link_of(connection)) {
+            self.answers[link].heard(now, sent, rtt, welcome);
+        }
+    }
+
+    /// A ping on every connection where one is due.
+    pub(super) fn ping(&mut self, now: Instant) {
+        let resting = self.sending.as_ref().is_none_or(|sending| sending.is_resting());
+        self.busy = if resting { None } else { self.busy.or(Some(now)) };
+        if self.is_done(Way::Out) {
+            return;
+        }
+        let (busy, dials) = (self.busy, matches!(self.ownership, Ownership::Dialler(_)));
+        for connection in 0..self.pulses.len() {
+            let due = |pulse: &&mut _| super::Pulse::due(pulse, busy, dials).is_some_and(|at| at <= now);
+            let Some(pulse) = self.pulses[connection].as_mut().filter(due) else { continue };
+            if pulse.ask(now, self.pings + 1) {
+                self.pings += 1;
+                self.post(now, connection, Frame::Ping { token: self.pings });
+            }
+        }
+    }
+
+    /// Asks the owner to look at the connections where that is due.
+    pub(super) fn look(&mut self, now: Instant) {
+        for connection in 0..self.pulses.len() {
+            let owes = self.owed_since(connection).is_some() && !self.is_done(Way::Out);
+            if self.pulses[connection].as_mut().is_some_and(|pulse| pulse.is_looked_at(now, owes)) {
+                self.actions.push_back(Action::Look(connection));
+            }
+        }
+    }
+
+    /// When a ping or a look is due.
+    pub(super) fn watch_deadline(&self) -> Option<Instant> {
+        let dials = matches!(self.ownership, Ownership::Dialler(_));
+        let pulses = self.pulses.iter().flatten().filter(|_| !self.is_done(Way::Out));
+        pulses.flat_map(|pulse| [pulse.due(self.busy, dials), pulse.look_at()]).flatten().min()
+    }
+}

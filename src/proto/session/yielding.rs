@@ -1,0 +1,43 @@
+//! A session of which nothing has come gives way to another one, and leaves no trace.
+
+use super::super::hello::Hello;
+use super::super::leg::CONNECTIONS_MAX;
+use super::super::links::LossReason;
+use super::ownership::Ownership;
+use super::stall::Stalls;
+use super::{Action, Losses, Session};
+use std::time::Instant;
+
+impl Session {
+    /// The session that is served is forgotten, if this hello, which was screened, begins another one.
+    pub(super) fn give_way(&mut self, now: Instant, hello: &Hello) {
+        let Ownership::Host(host) = &self.ownership else { return };
+        if !host.yields(hello) {
+            return;
+        }
+        for connection in 0..CONNECTIONS_MAX {
+            if self.link_of(connection).is_none() {
+                continue;
+            }
+            self.forget(now, connection, &LossReason::Left);
+            // the one of the same number is replaced, and goes without a word
+            if connection != usize::from(hello.connection) {
+                self.actions.push_back(Action::Drop(connection, LossReason::Left));
+            }
+        }
+        if let Ownership::Host(host) = &mut self.ownership {
+            host.forget();
+        }
+        self.undo();
+        self.stalls = Stalls::new(now);
+    }
+
+    /// What a session that was forgotten has decided.
+    pub(super) fn undo(&mut self) {
+        self.receiving.iter_mut().for_each(|receiving| receiving.forget());
+        if let Some(sending) = &mut self.sending {
+            sending.forget();
+        }
+        (self.losses, self.again) = (Losses::default(), 0);
+    }
+}
