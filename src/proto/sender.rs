@@ -3,7 +3,8 @@
 //! A leg is held from the moment the input gave it until the receiver has it ("received"). What happens to connections
 //! in between only changes which connection carries the leg. An acknowledgement counts the legs that its connection
 //! has brought. The count is mapped to the send order of that connection, never to sequence numbers.
-//! `sender/rescue.rs` says which leg gets a further copy, and on which connection. Nothing here knows links,
+//! `sender/rescue.rs` says which leg gets a further copy, and on which connection; `sender/figures.rs` says how far the
+//! stream is and what each connection carries. Nothing here knows links,
 //! addresses, time-outs of connections or how the input is read.
 //!
 //! ```text
@@ -24,6 +25,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 use uncut::Uncut;
 
+mod figures;
 mod held;
 mod rescue;
 mod terms;
@@ -272,98 +274,9 @@ impl Sender {
         })
     }
 
-    /// Whether the receiver has every leg of the whole stream.
-    pub fn all_received(&self) -> bool {
-        self.ended && self.is_empty()
-    }
-
-    /// Whether the input has ended.
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Whether nothing that was given to this connection is still on the way.
-    pub fn is_idle(&self, connection: usize) -> bool {
-        self.connections[connection].as_ref().is_none_or(|carrier| carrier.flights.is_empty())
-    }
-
-    /// When the oldest leg was given to this connection of those that it has not brought yet.
-    pub fn oldest_sent(&self, connection: usize) -> Option<Instant> {
-        self.connections[connection].as_ref()?.flights.front().map(|flight| flight.sent)
-    }
-
-    /// When the latest leg was given to this connection of those that it has brought.
-    pub fn answered(&self, connection: usize) -> Option<Instant> {
-        self.connections[connection].as_ref()?.answered
-    }
-
-    /// Bytes that this connection was given and has not brought yet.
-    pub fn bytes_in_flight(&self, connection: usize) -> u64 {
-        self.connections[connection].as_ref().map_or(0, |carrier| carrier.bytes_in_flight)
-    }
-
-    /// Whether nothing waits, and every leg that was sent is received.
-    pub fn is_empty(&self) -> bool {
-        self.is_drained() && self.held.is_empty()
-    }
-
-    /// Connections that have something on the way.
-    pub fn busy(&self) -> usize {
-        self.connections.iter().flatten().filter(|carrier| !carrier.flights.is_empty()).count()
-    }
-
     /// What was received since this was asked last: the owner drops it where that delays nobody.
     pub fn take_freed(&mut self) -> Vec<Payload> {
         std::mem::take(&mut self.freed)
-    }
-
-    /// Whether nothing that was pushed is still to be received.
-    pub fn holds_nothing(&self) -> bool {
-        self.held.is_empty()
-    }
-
-    /// Whether nothing waits for its first sending.
-    pub fn is_drained(&self) -> bool {
-        self.uncut.is_empty()
-    }
-
-    /// Whether something waits that the window does not admit.
-    pub fn is_shut(&self) -> bool {
-        !self.is_drained() && !self.has_fresh()
-    }
-
-    /// What waits for the receiver's output.
-    pub fn backlog(&self) -> Backlog {
-        let received = self.held.front().map_or(self.sent_bytes(), |head| head.offset);
-        Backlog {
-            bytes: received.saturating_sub(self.delivered),
-            most: self.edge.bytes.saturating_sub(self.delivered),
-        }
-    }
-
-    /// How far the stream is.
-    pub fn progress(&self) -> Progress {
-        Progress { pushed: self.pushed, sent: self.sent_bytes(), delivered: self.delivered }
-    }
-
-    /// Whether any leg has been received, or even sent.
-    pub fn has_received(&self) -> bool {
-        self.first > 0 || self.newest_received.is_some()
-    }
-
-    /// The oldest leg still held.
-    pub fn head(&self) -> u64 {
-        self.first
-    }
-
-    /// What is known of a connection's pace.
-    pub fn pace(&self, connection: usize) -> Option<&Pace> {
-        self.connections[connection].as_ref().map(|carrier| &carrier.pace)
-    }
-
-    /// Counters since the start.
-    pub fn stats(&self) -> SenderStats {
-        self.stats
     }
 
     // ---- moving ---------------------------------------------------------------------------------------

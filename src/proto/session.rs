@@ -11,22 +11,20 @@
 //!            └── inbound                       the stream that comes in
 //! ```
 //!
-//! Here are connections that come and go, and the answers. In files of their own: `hearing`, what comes on a
-//! connection; `watch`, whether connections live; `carrying`, what the input and the output tell and what follows from every event; `streams`, how
-//! streams end and what that means to each other; `terms`, what the owner gives and gets.
+//! Here are connections that end, and the answers. In files of their own: `meeting`, how a connection comes up;
+//! `hearing`, what comes on it; `watch`, whether it lives; `carrying`, what the input and the output tell and what
+//! follows from every event; `streams`, how streams end and what that means to each other; `terms`, what the owner
+//! gives and gets.
 
 use super::acknowledging::Acknowledging;
-use super::hello::{Features, Hello, Refusal, Welcome};
 use super::leg::{CONNECTIONS_MAX, LINKS_MAX, Payload};
 use super::life::{Answers, Leniency};
-use super::links::{DialError, LossReason};
+use super::links::LossReason;
 use super::mailbox::{Item, Mailbox};
-use super::outcome::{Outcome, Status};
 use super::set::ConnectionSet;
 use super::way::Way;
-use super::wire::Frame;
 use dialler::Dialler;
-use host::{Door, Host};
+use host::Host;
 use ownership::Ownership;
 use pulse::{Pulse, REST};
 use stage::Stage;
@@ -44,6 +42,7 @@ mod hearing;
 mod host;
 mod inbound;
 mod last_word;
+mod meeting;
 mod outbound;
 mod ownership;
 mod progress;
@@ -166,148 +165,7 @@ impl Session {
         }
     }
 
-    // ---- connections come and go ----------------------------------------------------------------------
-
-    /// Whether this hello would be let in; changes nothing.
-    ///
-    /// # Errors
-    /// The refusal to answer with.
-    pub fn screen(&self, hello: &Hello) -> Result<(), Refusal> {
-        match &self.ownership {
-            Ownership::Host(host) => host.screen(hello, self.door()),
-            Ownership::Dialler(_) => Ok(()),
-        }
-    }
-
-    fn door(&self) -> Door {
-        let (is_judged, has_begun) = (!self.is_going(Way::In), self.view().begun);
-        Door { is_shut: self.is_over(), is_judged, has_begun }
-    }
-
-    /// A peer has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
-    /// whose welcome is in the mailbox; an older connection of that number is to be given up without a word.
-    ///
-    /// # Errors
-    /// The refusal to answer with; nothing has changed.
-    pub fn hello(&mut self, now: Instant, hello: &Hello) -> Result<usize, Refusal> {
-        self.screen(hello)?;
-        self.give_way(now, hello);
-        let (door, connection) = (self.door(), usize::from(hello.connection));
-        let (Ownership::Host(host), Some(receiving)) = (&mut self.ownership, &mut self.receiving) else {
-            unreachable!("an end that dials listens to nobody")
-        };
-        if host.admit(now, hello, door)? {
-            receiving.begin(hello.buffer);
-            self.acknowledging.forget_told();
-        }
-        if self.sending.as_ref().is_some_and(|sending| sending.link_of(connection).is_some()) {
-            self.detach(now, connection, &LossReason::Closed);
-        }
-        if let Some(sending) = &mut self.sending {
-            sending.check(hello.features.contains(Features::CHECKSUM));
-            self.known[connection] = sending.sender().head();
-            // the session may be one without legs, so the hello itself shows that the peer is there
-            let begun = self.view().begun;
-            self.ownership.works(connection, begun);
-        }
-        self.welcome(now, connection, hello.buffer, hello.features);
-        self.step(now);
-        Ok(connection)
-    }
-
-    /// Welcomes the far end of a connection, which has this much memory and makes use of these features.
-    fn welcome(&mut self, now: Instant, connection: usize, buffer: u64, features: Features) {
-        self.mailboxes[connection].clear();
-        let Some(receiving) = &mut self.receiving else { return };
-        receiving.open(connection);
-        self.mailboxes[connection].welcome(receiving.welcome(buffer));
-        self.posted.insert(connection);
-        self.acknowledging.open(now, connection);
-        if let Some(verdict) = receiving.verdict().cloned() {
-            self.post(now, connection, Frame::Verdict(verdict));
-        }
-        self.actions.push_back(Action::Met(Way::In, features));
-    }
-
-    /// The far end welcomed a connection, this long after it was asked.
-    pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
-        // if the outgoing stream is done with, the connection is left to the incoming one
-        let link = self.ownership.awaits_welcome(connection).filter(|_| !self.is_done(Way::Out));
-        // of a stream that was judged the receiver may have thrown away what it had confirmed
-        let known = if self.is_going(Way::Out) { self.known[connection] } else { 0 };
-        let view = self.view();
-        let Some((sending, link)) = self.sending.as_mut().zip(link) else { return };
-        if sending.link_of(connection).is_some() {
-            return;
-        }
-        match sending.attach(connection, link, known, welcome, view.begun) {
-            Ok(()) => {
-                sending.round_trip(connection, rtt);
-                self.leniency.up(now, connection, link, rtt);
-                self.pulses[connection] = Some(Pulse::new(now));
-                self.note_answer(now, connection, now.checked_sub(rtt).unwrap_or(now), true);
-                self.dialled(now, connection, link, welcome, rtt);
-            }
-            Err(why) => self.unusable(now, connection, why),
-        }
-        self.actions.push_back(Action::Met(Way::Out, welcome.features));
-        self.stalls.lively = true;
-        self.step(now);
-    }
-
-    /// An attempt of this end succeeded. The far end is welcomed in turn if there is a stream to receive.
-    fn dialled(&mut self, now: Instant, connection: usize, link: usize, welcome: &Welcome, rtt: Duration) {
-        let Ownership::Dialler(dialler) = &mut self.ownership else { return };
-        let recalled = dialler.up(connection, link, rtt);
-        if let Some(sending) = &mut self.sending {
-            recalled.into_iter().for_each(|connection| sending.recall(connection));
-        }
-        self.welcome(now, connection, welcome.buffer, welcome.features);
-    }
-
-    fn unusable(&mut self, now: Instant, connection: usize, why: Unusable) {
-        let reason = match &why {
-            Unusable::Breach(breach) => LossReason::Breach(breach.clone()),
-            Unusable::OtherReceiver | Unusable::LegGone(_) => LossReason::Left,
-        };
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            match &why {
-                Unusable::OtherReceiver => dialler.met_another(now, connection),
-                Unusable::Breach(_) => {
-                    dialler.failed(now, connection, &DialError::Unreachable(reason.to_string()));
-                }
-                Unusable::LegGone(_) => {}
-            }
-        }
-        match why {
-            Unusable::LegGone(leg) => {
-                let why = format!(
-                    "the receiver wants leg {leg} again, which is gone: it has lost what it had confirmed"
-                );
-                self.fail_stream(now, Way::Out, Outcome::here(Status::Incomplete, why));
-            }
-            Unusable::OtherReceiver | Unusable::Breach(_) => self.give_up(now, connection, reason),
-        }
-    }
-
-    /// The receiver, or a stranger, refused a connection in words.
-    pub fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal) {
-        let begun = self.view().begun;
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            dialler.refused(now, connection, refusal, begun);
-        }
-        self.leniency.failed(connection);
-        self.step(now);
-    }
-
-    /// There is no connection.
-    pub fn dial_failed(&mut self, now: Instant, connection: usize, why: &DialError) {
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            dialler.failed(now, connection, why);
-        }
-        self.leniency.failed(connection);
-        self.step(now);
-    }
+    // ---- connections end -------------------------------------------------------------------------------
 
     /// The connection has ended.
     pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason) {

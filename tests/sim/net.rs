@@ -11,11 +11,14 @@
 //! room for, and no more.
 
 use super::clock::{Clock, Event};
+use parcel::Parcel;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::collections::VecDeque;
 use std::io::Read;
 use std::time::{Duration, Instant};
+
+mod parcel;
 
 /// The ends: the one that dials and the one that listens. An end also names the direction of what it writes.
 pub const DIALS: usize = 0;
@@ -51,13 +54,6 @@ pub enum News {
     },
     /// What was written has left, all but a little: there is room again.
     Drained,
-}
-
-#[derive(Debug)]
-enum Parcel {
-    Bytes(Vec<u8>),
-    Fin,
-    Reset,
 }
 
 /// How a link turns connections away.
@@ -485,19 +481,5 @@ impl Net {
         if bytes > 0 {
             self.kernel_ack(conn, 1 - end, bytes);
         }
-    }
-}
-
-impl Parcel {
-    fn len(&self) -> usize {
-        if let Parcel::Bytes(bytes) = self { bytes.len() } else { 0 }
-    }
-
-    /// Keeps at most `keep` bytes; how many it kept.
-    fn truncate(&mut self, keep: usize) -> usize {
-        if let Parcel::Bytes(bytes) = self {
-            bytes.truncate(keep);
-        }
-        self.len()
     }
 }

@@ -3,6 +3,7 @@
 mod dialler_connections;
 mod dialler_duplex;
 mod dialler_endings;
+mod dialler_life;
 mod host_connections;
 mod host_duplex;
 mod host_verdict;

@@ -1,8 +1,7 @@
-//! The end that dials, with one stream: patience, what the user reads, life, and the end.
+//! The end that dials, with one stream: patience, what the user reads, and the end.
 
 use super::super::super::event::Event;
 use super::super::super::hello::RefusalCode;
-use super::super::super::life::Silence;
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
@@ -147,64 +146,6 @@ fn what_heals_within_5_s_is_not_mentioned() {
         rig.frame(connection, ack(next + 1, 1));
     }
     assert!(rig.said().is_empty());
-}
-
-// ---- life ---------------------------------------------------------------------------------------------
-
-#[test]
-fn every_connection_is_pinged_each_second_and_pongs_measure_it() {
-    let mut rig = up(1, 2);
-    // something is under way
-    rig.input(2);
-    rig.frames.clear();
-    rig.later(ms(999));
-    assert_eq!(rig.told(|f| matches!(f, Frame::Ping { .. })), [0; 0]);
-    rig.later(ms(1));
-    let pings: Vec<_> = std::mem::take(&mut rig.frames);
-    let [(0, Frame::Ping { token: first }), (1, Frame::Ping { token: second })] = pings[..] else {
-        panic!("{pings:?}")
-    };
-    assert_ne!(first, second);
-    rig.now += ms(90);
-    rig.frame(0, Frame::Pong { token: second });
-    assert_eq!(
-        rig.session.sending().unwrap().sender().pace(0).and_then(|p| p.rtt()),
-        Some(RTT),
-        "not its token"
-    );
-    rig.frame(0, Frame::Pong { token: first });
-    assert_eq!(
-        rig.session.sending().unwrap().sender().pace(0).and_then(|p| p.rtt()),
-        Some((RTT * 7 + ms(90)) / 8)
-    );
-    rig.later(secs(1));
-    assert_eq!(rig.told(|f| matches!(f, Frame::Ping { .. })), [0], "1 has not answered the last one");
-}
-
-#[test]
-fn silence_ends_a_connection_after_3_rtt_and_3_s() {
-    let mut rig = up(1, 2);
-    rig.input(1);
-    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
-    rig.later(ms(3030));
-    rig.does(|s, now| s.quiet(now, 1, silence(3029)));
-    assert!(rig.drops.is_empty());
-    rig.does(|s, now| s.quiet(now, 1, silence(3030)));
-    assert_eq!(rig.drops, [(1, LossReason::Silent)]);
-    assert_eq!(rig.sent(), [(1, 0), (0, 0)]);
-}
-
-#[test]
-fn a_blocked_output_is_reported_and_nothing_else_happens() {
-    let mut rig = up(1, 1);
-    rig.input(1);
-    for second in 1..100u32 {
-        rig.later(secs(1));
-        let blocked = Ack { next: 1, delivered: 0, edge: edge(1000), count: 1, blocked_ms: second * 1000 };
-        rig.frame(0, Frame::Ack(blocked));
-    }
-    assert_eq!(rig.session.sending().unwrap().blocked_at_peer(), secs(99));
-    assert_eq!((rig.up_count(), rig.said(), rig.over), (1, vec![], false));
 }
 
 // ---- the end ------------------------------------------------------------------------------------------
@@ -477,49 +418,4 @@ fn a_receiver_that_welcomes_and_closes_for_ever_is_given_up_after_patience() {
     }
     assert_eq!(rig.ended(Way::Out).0, Status::Incomplete);
     assert!(rig.elapsed() < secs(30), "{:?}", rig.elapsed());
-}
-
-#[test]
-fn beside_another_that_answers_silence_ends_a_connection_after_1_s_and_no_lenience_follows() {
-    let mut rig = up(1, 2);
-    rig.input(2);
-    let sent = rig.sent();
-    let [(other, _), (silent, _)] = sent[..] else { panic!("{sent:?}") };
-    rig.later(ms(20));
-    rig.frame(other, ack(0, 1));
-    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
-    rig.later(ms(1000));
-    rig.does(|s, now| s.quiet(now, silent, silence(1020)));
-    assert!(rig.drops.is_empty(), "what was answered was sent no later");
-    let pings: Vec<_> = std::mem::take(&mut rig.frames);
-    let asked = pings.iter().find_map(|(to, frame)| match frame {
-        Frame::Ping { token } if *to == other => Some(*token),
-        _ => None,
-    });
-    rig.later(ms(20));
-    rig.frame(other, Frame::Pong { token: asked.unwrap() });
-    rig.does(|s, now| s.quiet(now, silent, silence(1040)));
-    assert_eq!(rig.drops, [(silent, LossReason::Silent)]);
-    rig.welcomed(silent, HOST, 0);
-    assert_eq!(rig.session.lenience(0), 1);
-}
-
-#[test]
-fn where_all_of_a_link_are_silent_one_is_dialled_anew_and_its_welcome_condemns_the_others() {
-    let mut rig = up(1, 3);
-    rig.input(3);
-    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
-    let look = |rig: &mut Rig, millis| {
-        (0..3).for_each(|connection| rig.does(|s, now| s.quiet(now, connection, silence(millis))));
-    };
-    rig.later(ms(1000));
-    look(&mut rig, 1000);
-    assert_eq!(rig.drops, [(2, LossReason::Silent)], "the others were looked at before");
-    rig.later(ms(200));
-    rig.welcomed(2, HOST, 0);
-    look(&mut rig, 1200);
-    assert_eq!(rig.drops.len(), 1);
-    rig.later(secs(1) + RTT * 2);
-    look(&mut rig, 2220);
-    assert_eq!(rig.drops.len(), 3, "{:?}", rig.drops);
 }
