@@ -3,6 +3,7 @@
 use super::MIB;
 use crate::util::pair::entrance;
 use crate::util::relay::Relay;
+use crate::util::stranger::{hello, say};
 use crate::util::{
     DEADLINE, Process, Rx, assert_complete, connect, echo, eventually, feed, ping, server, side_by_side, tx,
     until_still,
@@ -21,41 +22,6 @@ use std::time::Duration;
 /// What strangers may cost at a time: handshakes, and farewells.
 #[cfg(target_os = "linux")]
 const DESCRIPTORS: usize = 64 + 16;
-
-fn hello(session: u64) -> Hello {
-    let mut id = [7; 16];
-    id[..8].copy_from_slice(&session.to_be_bytes());
-    Hello {
-        session: Id::new(id),
-        instance: None,
-        direction: Direction::Transmit,
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 1,
-        features: Features::NONE,
-        buffer: 8 << 20,
-        options: Vec::new(),
-    }
-}
-
-/// Says it, and hears the answer.
-fn say(port: u16, hello: &Hello) -> (TcpStream, Option<Reply>) {
-    let mut stream = connect(port);
-    stream.write_all(&hello.encode()).unwrap();
-    let mut heard = Vec::new();
-    let mut chunk = [0; 1024];
-    loop {
-        if let Ok(Some((reply, _))) = Reply::decode(&heard) {
-            return (stream, Some(reply));
-        }
-        match stream.read(&mut chunk) {
-            Ok(n) if n > 0 => heard.extend_from_slice(&chunk[..n]),
-            _ => return (stream, None),
-        }
-    }
-}
 
 /// Connects to a port some thousand times a second and says nothing, until it is dropped.
 struct Flood {
@@ -112,7 +78,7 @@ fn the_descriptors_of_strangers_are_bounded() {
     let rx = Rx::start(&["checkphrase", "good"]);
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", rx.pid())).unwrap().count();
     // its own are all there when somebody was met
-    drop(say(rx.port, &hello(1000)));
+    drop(say(rx.port, &hello(1000).encode()));
     let before = until_still(|| descriptors() as u64) as usize;
     let mut there = Vec::new();
     for session in 0..150 {
@@ -120,7 +86,7 @@ fn the_descriptors_of_strangers_are_bounded() {
         // one that was sent away already cannot
         let _ = stream.write_all(b"\xb2mil");
         there.push(stream);
-        let (stream, reply) = say(rx.port, &hello(session));
+        let (stream, reply) = say(rx.port, &hello(session).encode());
         let refused = matches!(reply, Some(Reply::Refusal(Refusal { code: RefusalCode::Checkphrase, .. })));
         assert!(refused, "{reply:?}");
         there.push(stream);
@@ -134,7 +100,7 @@ fn the_descriptors_of_strangers_are_bounded() {
 fn thousands_of_refused_hellos_are_a_few_lines() {
     let rx = Rx::start(&[]);
     for session in 0..2000 {
-        let (_, reply) = say(rx.port, &Hello { begun: true, ..hello(session) });
+        let (_, reply) = say(rx.port, &Hello { begun: true, ..hello(session) }.encode());
         assert!(matches!(reply, Some(Reply::Refusal(_))), "{reply:?}");
     }
     let lines = rx.said().lines().count();
@@ -146,7 +112,7 @@ fn thousands_of_refused_hellos_are_a_few_lines() {
 /// A stranger that says hello with these features, welcomes what comes back, and leaves; until it is forgotten.
 fn stranger(at: &Rx, features: Features) {
     let duplex = Hello { direction: Direction::Duplex, features: Features::DUPLEX | features, ..hello(1) };
-    let (mut stream, reply) = say(at.port, &duplex);
+    let (mut stream, reply) = say(at.port, &duplex.encode());
     assert!(matches!(reply, Some(Reply::Welcome(_))), "{reply:?}");
     let welcome = Welcome {
         instance: Id::new([3; 16]),

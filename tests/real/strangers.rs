@@ -1,50 +1,15 @@
 //! Whoever else comes to the receiver's port: it disturbs nothing, costs nothing, and is told in words.
 
 use super::MIB;
+use crate::util::stranger::{hello, say};
 use crate::util::{MILLIPEDE, Process, Rx, assert_complete, carry, connect, feed, pattern, tx};
-use millipede::proto::hello::{
-    Direction, Features, HELLO_MAX, Hello, Id, Refusal, RefusalCode, Reply, VERSION,
-};
+use millipede::proto::hello::{HELLO_MAX, Refusal, RefusalCode, Reply, VERSION};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 /// How much more memory strangers may ever cost: what allocators and sockets do, not what anybody sends.
 const NOTHING: u64 = 8 * MIB;
-
-fn hello(session: u8) -> Hello {
-    Hello {
-        session: Id::new([session; 16]),
-        instance: None,
-        direction: Direction::Transmit,
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 1,
-        features: Features::NONE,
-        buffer: 4 << 20,
-        options: Vec::new(),
-    }
-}
-
-/// Says this and hears the answer, if one comes before the end.
-fn say(port: u16, bytes: &[u8]) -> (TcpStream, Option<Reply>) {
-    let mut stream = connect(port);
-    // one who is sent away in mid-sentence has an answer waiting too
-    let _ = stream.write_all(bytes);
-    let mut heard = Vec::new();
-    let mut chunk = [0; 1024];
-    loop {
-        if let Ok(Some((reply, _))) = Reply::decode(&heard) {
-            return (stream, Some(reply));
-        }
-        match stream.read(&mut chunk) {
-            Ok(n) if n > 0 => heard.extend_from_slice(&chunk[..n]),
-            _ => return (stream, None),
-        }
-    }
-}
 
 /// What each kind of stranger does; the connections that stay open.
 fn strangers(port: u16) -> Vec<TcpStream> {

@@ -25,6 +25,7 @@ mod process;
 pub mod relay;
 mod signals;
 mod skip;
+pub mod stranger;
 mod tcp;
 mod wait;
 
