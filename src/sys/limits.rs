@@ -34,7 +34,8 @@ pub fn memory() -> Option<u64> {
 #[cfg(target_os = "linux")]
 fn machine() -> Option<u64> {
     let info = rustix::system::sysinfo();
-    #[allow(clippy::useless_conversion)] // on 32-bit machines it is a smaller number
+    // the kernel's `unsigned long`: 32 bits on 32-bit machines, where this is no useless conversion
+    #[allow(clippy::useless_conversion)]
     let total = u64::from(info.totalram);
     Some(total.saturating_mul(u64::from(info.mem_unit).max(1)))
 }

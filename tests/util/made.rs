@@ -24,7 +24,8 @@ pub fn compare(name: &str, made: &str) {
 }
 
 /// Between the lines that have these marks, the file holds what was made.
-#[allow(dead_code)] // the completions are whole files
+// a test program whose files are made as a whole, as the completions are, has no use for it
+#[allow(dead_code)]
 pub fn compare_section(name: &str, marks: [&str; 2], made: &str) {
     let text = fs::read_to_string(path(name)).unwrap();
     let lines: Vec<&str> = text.lines().collect();
