@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::way::Way;
+use crate::session::Handle;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::io;
 use std::time::Duration;
@@ -91,8 +92,11 @@ impl Gathered<'_> {
         }
     }
 
+    /// Says what has failed, if another stream does go on, and not just the farewell.
     fn tell(&mut self) {
-        if let Some((failure, _)) = &self.first {
+        let mut ways = self.sessions.all().iter().flat_map(Handle::ways);
+        let goes_on = ways.any(|way| !self.settled[way as usize]);
+        if let Some((failure, _)) = self.first.as_ref().filter(|_| goes_on) {
             message::say(format_args!("{failure}; the other direction goes on"));
         }
         self.untold = false;

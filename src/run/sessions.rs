@@ -26,6 +26,11 @@ impl Sessions {
     pub fn stop(&self, ending: &Outcome) {
         self.all().iter().for_each(|session| session.stop(ending));
     }
+
+    /// From now on, no end waits long for its peer to close.
+    pub fn hurry(&self) {
+        self.all().iter().for_each(Handle::hurry);
+    }
 }
 
 /// News of a session.

@@ -38,7 +38,7 @@ const REFUSED: &str = "out of memory: the kernel gives no more; a smaller buffer
 /// The signal that ends this process; 0 while there is none.
 static ENDING: AtomicI32 = AtomicI32::new(0);
 
-/// How long the thread that hears signals may take to end: it may have a report to write, to a terminal that is stopped.
+/// How long the thread that hears signals may take to end: it may wait for a session that is busy.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The thread that hears signals.
@@ -139,5 +139,6 @@ fn stop(sessions: &Sessions, signal: i32) {
         end_by(signal);
     }
     let name = signal_name(signal).unwrap_or("a signal");
+    sessions.hurry();
     sessions.stop(&Outcome::here(Status::Incomplete, format!("ended by {name}")));
 }

@@ -7,7 +7,7 @@ use super::dial::Target;
 use super::egress::{Egress, Output};
 use super::host::Host;
 use super::ingest::{Ingest, Input};
-use super::limits::FAREWELL;
+use super::limits::{FAREWELL, HASTE};
 use super::meters::{Blocked, InputWaits};
 use super::orders::{Audience, News};
 use super::pool::Pool;
@@ -96,6 +96,11 @@ impl Handle {
     /// Ends the session, telling the peer.
     pub fn stop(&self, ending: &Outcome) {
         self.desk.tell(|core, now| core.session.fail(now, ending));
+    }
+
+    /// From now on, the end waits but shortly for the peer to close.
+    pub fn hurry(&self) {
+        self.desk.hurry();
     }
 
     /// The streams that the session has.
@@ -221,7 +226,7 @@ impl Start {
         desk.keep_time();
         self.handle.pools[Way::Out as usize].iter().for_each(Pool::close);
         let farewell = desk.peek(|core| core.session.farewell());
-        desk.see_off(FAREWELL + Duration::from_millis(100), |open, heard| match farewell {
+        desk.see_off(FAREWELL + Duration::from_millis(100), HASTE, |open, heard| match farewell {
             Farewell::Nobody => true,
             Farewell::First => open == 0 || heard,
             Farewell::All => open == 0,

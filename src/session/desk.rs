@@ -16,7 +16,7 @@
 //! something small writes it itself. It wakes the owner of the connection instead if the connection is busy with a
 //! large leg, or if the thread holds another connection's writer.
 
-use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
+use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Output, Standing, Ticket};
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::proto::leg::{CONNECTIONS_MAX, Leg, Payload};
 use crate::proto::life::Steady;
@@ -24,7 +24,6 @@ use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The clock's thread looks at least this often while there is news. So a deadline that moves a little earlier need not
@@ -54,13 +53,6 @@ struct Slot<L> {
     open: bool,
 }
 
-#[derive(Default)]
-struct Output {
-    legs: VecDeque<Leg>,
-    close: bool,
-    asleep: bool,
-}
-
 /// What is behind the lock.
 struct State<C, L> {
     core: C,
@@ -80,6 +72,8 @@ struct State<C, L> {
     settled: Vec<(Way, Outcome)>,
     /// The peer was seen to close a connection in order after the session was over.
     heard_out: bool,
+    /// When the farewell was asked to be short.
+    hurried: Option<Instant>,
 }
 
 /// What is to be done after the lock.
@@ -117,6 +111,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
             over: false,
             settled: Vec::new(),
             heard_out: false,
+            hurried: None,
         };
         Desk { state: Mutex::new(state), clock: Condvar::new(), audience }
     }
@@ -168,11 +163,6 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
     /// How streams were judged, in that order.
     pub fn settled(&self) -> Vec<(Way, Outcome)> {
         self.lock().settled.clone()
-    }
-
-    /// Whether the session is over.
-    pub fn is_over(&self) -> bool {
-        self.lock().over
     }
 
     /// News, core, post, unlock, follow. `own` is the connection whose thread this is.
@@ -368,13 +358,22 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         }
     }
 
-    /// Waits until `enough` is true, at most for `time`. It is given how many connections are open, and whether the
-    /// peer was seen to close one in order.
-    pub fn see_off(&self, time: Duration, enough: impl Fn(usize, bool) -> bool) {
-        let until = Instant::now() + time;
+    /// From now on [`Desk::see_off`] waits for the short time only.
+    pub fn hurry(&self) {
+        self.lock().hurried.get_or_insert_with(Instant::now);
+        self.clock.notify_all();
+    }
+
+    /// Waits until `enough` is true, at most for `time`, or for `short` from when it is to hurry. `enough` is given how
+    /// many connections are open, and whether the peer was seen to close one in order.
+    pub fn see_off(&self, time: Duration, short: Duration, enough: impl Fn(usize, bool) -> bool) {
+        let start = Instant::now();
         let mut state = self.lock();
         loop {
             let open = state.slots.iter().filter(|slot| slot.open).count();
+            // the session may have needed a while to end after the signal
+            let hurried = state.hurried.map(|at| at.max(start) + short);
+            let until = hurried.into_iter().fold(start + time, Instant::min);
             let left = until.saturating_duration_since(Instant::now());
             if enough(open, state.heard_out) || left.is_zero() {
                 return;

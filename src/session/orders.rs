@@ -7,6 +7,7 @@ use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The core, as the desk sees it.
@@ -27,7 +28,8 @@ pub trait Core {
     fn hunger(&self) -> Hunger;
 }
 
-/// The rest of the process, as the desk sees it. Called without any lock.
+/// The rest of the process, as the desk sees it. Called without the desk's lock; the caller may hold a lease of a source
+/// or sink, or a connection's writer.
 pub trait Audience: Send + Sync {
     /// The output slept, and there is something for it. `here`: the calling thread may do it.
     fn rouse_output(&self, here: bool);
@@ -100,6 +102,17 @@ pub enum Standing {
     Finishing,
     /// It is not known any more: close it at once.
     Over,
+}
+
+/// What waits for the output.
+#[derive(Default)]
+pub struct Output {
+    /// In the order of the stream.
+    pub legs: VecDeque<Leg>,
+    /// It is to be closed behind the last of them.
+    pub close: bool,
+    /// Its thread waits, and is to be woken.
+    pub asleep: bool,
 }
 
 /// What the output shall do.

@@ -55,6 +55,31 @@ fn stopped(receiver: bool) {
     assert_complete(&rx, &tx, output, bytes);
 }
 
+/// A far end that closes nothing is not waited for long by a process that was asked to end; and nothing goes on
+/// meanwhile that there were to tell of.
+#[test]
+fn a_signal_is_obeyed_although_the_far_end_stands_still() {
+    side_by_side([true, false], |receiver| {
+        let rx = Rx::start(&[]);
+        let tx = tx(rx.port, &[]);
+        let output = rx.collect();
+        let mut input = tx.stdin();
+        feed(&mut input, 0, MIB).unwrap();
+        output.await_bytes(MIB);
+        let (still, told) = if receiver { (&*rx, &tx) } else { (&tx, &*rx) };
+        still.signal(Signal::STOP);
+        told.signal(Signal::TERM);
+        let asked = Instant::now();
+        let (status, said) = told.end();
+        assert_eq!(status, None, "{said}");
+        // the farewell of an ordinary end is 2 s
+        assert!(asked.elapsed() < Duration::from_millis(1900), "{:?}", asked.elapsed());
+        assert_eq!(said.matches("ended by SIGTERM").count(), 1, "{said}");
+        still.signal(Signal::KILL);
+        still.signal(Signal::CONT);
+    });
+}
+
 #[test]
 fn the_sender_says_so_when_the_receiver_is_killed() {
     let rx = Rx::start(&[]);
