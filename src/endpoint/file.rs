@@ -61,14 +61,24 @@ impl FileSink {
 
     fn drained(&self, file: &File) -> Result<(), SinkError> {
         let (mut pause, last) = DRAIN_PAUSES;
-        while self.backlog(file)? > 0 {
-            let [sink] = wait(&[Interest::end(file)], Some(pause)).map_err(|e| self.failed(&e))?;
-            if sink.error && self.backlog(file)? > 0 {
+        loop {
+            let taken = self.backlog(file)? == 0;
+            let timeout = if taken { Duration::ZERO } else { pause };
+            let [sink] = wait(&[Interest::end(file)], Some(timeout)).map_err(|e| self.failed(&e))?;
+            if sink.error && self.has_lost(file)? {
                 return Err(self.reader_gone());
+            }
+            if taken {
+                return Ok(());
             }
             pause = (pause * 2).min(last);
         }
-        Ok(())
+    }
+
+    /// Whether the reader has left bytes, given that the sink has an error. A pipe keeps them. A socket throws them
+    /// away, but has an error only then: a reader who took everything just hangs up.
+    fn has_lost(&self, file: &File) -> Result<bool, SinkError> {
+        Ok(self.kind == Kind::Socket || self.backlog(file)? > 0)
     }
 
     /// Bytes written that nobody has taken yet.
@@ -127,7 +137,8 @@ impl Sink for FileSink {
             let [rung, sink] =
                 wait(&[Interest::read(bell), Interest::end(file)], None).map_err(|e| self.failed(&e))?;
             if sink.error || sink.hung_up {
-                if self.backlog(file)? > 0 {
+                let lost = sink.error && self.has_lost(file)?;
+                if lost || self.backlog(file)? > 0 {
                     return Err(self.reader_gone());
                 }
                 self.orphaned = Some(Instant::now());
@@ -213,5 +224,55 @@ impl Source for FileSource {
         let metadata = self.file.metadata().ok()?;
         let read = (&self.file).stream_position().ok()?;
         (self.kind == Kind::File && metadata.is_file()).then(|| metadata.len().saturating_sub(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    /// Both ends of a connection: a sink, and its reader.
+    fn sockets() -> [(FileSink, File); 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let unix = UnixStream::pair().unwrap();
+        let pairs: [(OwnedFd, OwnedFd); 2] =
+            [(tcp.into(), listener.accept().unwrap().0.into()), (unix.0.into(), unix.1.into())];
+        pairs.map(|(sink, reader)| (FileSink::new(sink.into(), "the socket"), reader.into()))
+    }
+
+    /// Waits until the sink's socket knows that its reader is gone.
+    fn await_end(sink: &FileSink) {
+        let [seen] = wait(&[Interest::end(sink.file.as_ref().unwrap())], Some(GRACE)).unwrap();
+        assert!(seen.any());
+    }
+
+    #[test]
+    fn a_reader_that_throws_bytes_away_has_not_taken_them() {
+        for (mut sink, mut reader) in sockets() {
+            assert_eq!(sink.write(&[IoSlice::new(&[7; 1000])]).unwrap(), 1000);
+            reader.read_exact(&mut [0; 10]).unwrap();
+            drop(reader);
+            await_end(&sink);
+            assert!(sink.finish().is_err());
+        }
+        for (mut sink, reader) in sockets() {
+            assert_eq!(sink.write(&[IoSlice::new(&[7; 1000])]).unwrap(), 1000);
+            drop(reader);
+            assert!(sink.watch(&Bell::new().unwrap()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_reader_that_took_everything_may_go() {
+        for (mut sink, mut reader) in sockets() {
+            assert_eq!(sink.write(&[IoSlice::new(&[7; 1000])]).unwrap(), 1000);
+            reader.read_exact(&mut [0; 1000]).unwrap();
+            drop(reader);
+            assert!(sink.finish().is_ok());
+        }
     }
 }
