@@ -351,14 +351,18 @@ impl Mux {
         self.streams.is_empty()
     }
 
-    /// The stream from the far end is over: connections that it did not finish are broken off.
+    /// The stream from the far end is over, and so is the tunnel. Connections that the far end finished are kept until
+    /// what came for them is taken; nothing is sent on them any more. All others are broken off.
     pub fn stream_ended(&mut self) {
-        for id in self.streams.keys().copied().collect::<Vec<_>>() {
-            let stream = &self.streams[&id];
-            if !stream.finished_there || stream.waiting.is_empty() {
-                self.remove(id);
-                self.events.push_back(Event::Reset(id));
-            }
+        let is_kept = |stream: &Stream| stream.finished_there && !stream.waiting.is_empty();
+        let mut broken = Vec::new();
+        for (id, stream) in &mut self.streams {
+            stream.finished_here = true;
+            broken.extend((!is_kept(stream)).then_some(*id));
+        }
+        for id in broken {
+            self.remove(id);
+            self.events.push_back(Event::Reset(id));
         }
     }
 
