@@ -324,6 +324,14 @@ fn a_target_that_refuses_the_one_connection_fails_it() {
     rx.expect("connection refused");
 }
 
+#[test]
+fn a_target_that_refuses_to_be_the_source_fails_it() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &["initiate", "127.0.0.1", &free_port().to_string()]);
+    assert_eq!((tx.end().0, rx.end().0), (Some(4), Some(4)), "{tx}\n{rx}");
+    tx.expect("connection refused");
+}
+
 // ---- carriers die --------------------------------------------------------------------------------------
 
 #[test]

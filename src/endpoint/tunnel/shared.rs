@@ -305,8 +305,14 @@ impl Tunnel {
         Ok(())
     }
 
-    /// The target may have been away when a stranger said hello: with the first leg it counts.
-    fn try_again(self: &Arc<Self>, state: &mut State) -> Result<(), String> {
+    /// Whether there is no stream to receive.
+    pub(super) fn only_sends(&self) -> bool {
+        self.directions == [false, true]
+    }
+
+    /// The target may have been away when a stranger said hello: with the first leg it counts, or at once where none
+    /// comes.
+    pub(super) fn try_again(self: &Arc<Self>, state: &mut State) -> Result<(), String> {
         let Phase::Raw(raw) = &mut state.phase else { return Ok(()) };
         let Some(why) = raw.failed.take() else { return Ok(()) };
         if std::mem::replace(&mut raw.tried_again, true) {

@@ -28,6 +28,9 @@ impl TunnelSource {
     fn pull_now(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
         let mut guard = self.tunnel.lock();
         let (fits, state) = (self.tunnel.fits(&guard), &mut *guard);
+        if fits && self.tunnel.only_sends() {
+            self.tunnel.try_again(state)?;
+        }
         match &mut state.phase {
             Phase::Failed(why) => Err(why.clone()),
             Phase::Raw(_) if fits => {
@@ -55,7 +58,9 @@ impl TunnelSource {
         match &mut state.phase {
             Phase::Unmet => false,
             Phase::Failed(_) => true,
-            Phase::Raw(raw) => fits && raw.stream.is_some(),
+            Phase::Raw(raw) => {
+                fits && (raw.stream.is_some() || self.tunnel.only_sends() && raw.failed.is_some())
+            }
             Phase::Records(local) => fits && (local.has_output() || local.is_over()),
         }
     }
