@@ -37,8 +37,7 @@ pub(super) fn size(text: &str, unit: u64, range: RangeInclusive<u64>) -> Result<
 fn bytes(text: &str, unit: u64) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size; a size is a number with K, M, G or T, such as 10M");
     // of a hexadecimal number, a letter that is a digit is no unit
-    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let (number, suffix) = match hexadecimal {
+    let (number, suffix) = match hexadecimal(text) {
         Some(digits) => {
             text.split_at(digits.find(|c: char| !c.is_ascii_hexdigit()).map_or(text.len(), |at| at + 2))
         }
@@ -78,7 +77,7 @@ pub(super) fn seconds(text: &str, most: u64) -> Result<Patience, String> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86400)];
     let unit = units.into_iter().find_map(|(letter, unit)| Some((text.strip_suffix(letter)?, unit)));
     // in a hexadecimal number d is a digit
-    let (number, unit) = unit.filter(|(number, _)| !number.starts_with("0x")).unwrap_or((text, 1));
+    let (number, unit) = unit.filter(|_| hexadecimal(text).is_none()).unwrap_or((text, 1));
     match digits(number).and_then(|n| n.checked_mul(unit)) {
         Some(0) => Ok(Patience::ForEver),
         Some(seconds) if seconds <= most => Ok(Patience::For(Duration::from_secs(seconds))),
@@ -164,10 +163,14 @@ pub(super) fn command(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("the command is empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
+/// What follows the prefix of a hexadecimal number.
+fn hexadecimal(text: &str) -> Option<&str> {
+    text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))
+}
+
 /// Digits alone: unlike std's parsing, no sign.
 fn digits(text: &str) -> Option<u64> {
-    let hex = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
-    let (digits, radix) = hex.map_or((text, 10), |hex| (hex, 16));
+    let (digits, radix) = hexadecimal(text).map_or((text, 10), |hex| (hex, 16));
     digits.chars().all(|c| c.is_digit(radix)).then(|| u64::from_str_radix(digits, radix).ok()).flatten()
 }
 
@@ -279,7 +282,9 @@ mod tests {
     #[test]
     fn times_take_letters() {
         let time = |text: &str| seconds(text, u32::MAX.into());
-        for (text, s) in [("9", 9), ("90s", 90), ("5m", 300), ("2h", 7200), ("1d", 86400), ("0x1d", 29)] {
+        for (text, s) in
+            [("9", 9), ("90s", 90), ("5m", 300), ("2h", 7200), ("1d", 86400), ("0x1d", 29), ("0X1d", 29)]
+        {
             assert_eq!(time(text), Ok(Patience::For(Duration::from_secs(s))), "{text}");
         }
         assert_eq!(time("0m"), Ok(Patience::ForEver));
