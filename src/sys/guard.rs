@@ -168,12 +168,16 @@ fn end(command: Pid, stdin: BorrowedFd<'_>) {
     // SIGCONT, so that a stopped command ends as well
     let _ = kill_process_group(command, Signal::CONT);
     let mut left = TERM_GRACE_MS;
-    while left > 0 && test_kill_process_group(command) != Err(Errno::SRCH) {
+    // whose group is gone may be gone too, and its number another's
+    while test_kill_process_group(command) != Err(Errno::SRCH) {
+        if left <= 0 {
+            let _ = kill_process(command, Signal::KILL);
+            let _ = kill_process_group(command, Signal::KILL);
+            break;
+        }
         left -= STEP_MS;
         pause(STEP_MS);
     }
-    let _ = kill_process(command, Signal::KILL);
-    let _ = kill_process_group(command, Signal::KILL);
     while !has_no_reader(stdin) {}
 }
 
