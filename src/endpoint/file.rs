@@ -3,7 +3,7 @@
 //! What is written to a pipe or a socket counts when it has been read or acknowledged, what is written to a
 //! file when it is on the disk.
 
-use super::{Sink, SinkError, Source, Waited, wait_for};
+use super::{DRAIN_PAUSES, END_GRACE, Sink, SinkError, Source, Waited, wait_for};
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
@@ -12,14 +12,6 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Seek, Write};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// A reader that has gone after it took everything may have known the stream's length (`head -c`). Then the end of the
-/// stream must follow within this time; otherwise there are bytes that the reader did not take.
-const GRACE: Duration = Duration::from_secs(3);
-
-/// No event tells that a pipe has been drained. So it is looked at again and again; the pauses grow from the first
-/// time to the second.
-const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// After the end of a pipe: its writer may have been killed by a signal that is sent to us next. A signal to both as a
 /// group is pending when the end is read. If somebody sends two signals, one after the other, the second one comes
@@ -130,7 +122,7 @@ impl Sink for FileSink {
                 return Ok(());
             };
             if let Some(since) = self.orphaned {
-                let left = GRACE.saturating_sub(since.elapsed());
+                let left = END_GRACE.saturating_sub(since.elapsed());
                 let [rung] = wait(&[Interest::read(bell)], Some(left)).map_err(|e| self.failed(&e))?;
                 return if rung.any() { Ok(()) } else { Err(self.reader_gone()) };
             }
@@ -246,7 +238,7 @@ mod tests {
 
     /// Waits until the sink's socket knows that its reader is gone.
     fn await_end(sink: &FileSink) {
-        let [seen] = wait(&[Interest::end(sink.file.as_ref().unwrap())], Some(GRACE)).unwrap();
+        let [seen] = wait(&[Interest::end(sink.file.as_ref().unwrap())], Some(END_GRACE)).unwrap();
         assert!(seen.any());
     }
 

@@ -16,6 +16,14 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+/// A reader that has gone, or a command that has succeeded, after it took everything may have known the stream's length
+/// (`head -c`). Then the end of the stream must follow within this time; otherwise there are bytes that it did not take.
+const END_GRACE: Duration = Duration::from_secs(3);
+
+/// No event tells that a pipe has been drained. So it is looked at again and again; the pauses grow from the first
+/// time to the second.
+const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
 /// Called from any thread when a source or sink has news. The argument: whether the calling thread may read or write at
 /// once.
 pub type OnNews = Box<dyn Fn(bool) + Send + Sync>;

@@ -3,7 +3,7 @@
 //! Either starts the command when it first needs it, and ends it when it is dropped before its time.
 
 use super::command::{Exec, Running, locked};
-use crate::endpoint::{Sink, SinkError, Source, Waited, wait_for};
+use crate::endpoint::{DRAIN_PAUSES, END_GRACE, Sink, SinkError, Source, Waited, wait_for};
 use crate::error::reason;
 use crate::sys::child::Exit;
 use crate::sys::event::Bell;
@@ -13,16 +13,8 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A command that has taken everything so far, and has succeeded or closed its stdin, may have known the stream's
-/// length. Then the end of the stream must follow within this time.
-const END_GRACE: Duration = Duration::from_secs(3);
-
 /// How long a command that has closed its stdin has to exit: its exit status says why it took no more.
 const EXIT_GRACE: Duration = Duration::from_secs(1);
-
-/// No event tells that a pipe has been drained. So it is looked at again and again; the pauses grow from the first
-/// time to the second.
-const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
 /// The stream goes to a command's stdin.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ const BUDGET_MIN: u64 = 16 << 20;
 const CHUNK: usize = 64 << 10;
 
 /// How long accepting pauses when the process or the system has no descriptors left.
-const EXHAUSTED: Duration = Duration::from_millis(250);
+pub(super) const EXHAUSTED: Duration = Duration::from_millis(250);
 
 /// What this end does for a new connection.
 pub enum Role {

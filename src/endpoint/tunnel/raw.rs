@@ -1,8 +1,10 @@
 //! One local connection whose bytes are the stream, where the far side does not tunnel.
 
-use super::dial;
+use super::dial::{self, TIME};
+use super::local::EXHAUSTED;
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::error::reason;
+use crate::message;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::socket::reset_on_close;
@@ -11,10 +13,6 @@ use std::fs::File;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
-
-/// How long one address may take to answer.
-const TIME: Duration = Duration::from_secs(10);
 
 /// The connection, once it is there.
 pub struct Raw {
@@ -103,7 +101,14 @@ fn accept_one(listener: &TcpListener, stop: &Bell) -> io::Result<Option<TcpStrea
             Ok((stream, _)) => return prepared(stream).map(Some),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
             Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
-            Err(e) => return Err(e),
+            // no descriptor is left, or the kernel tells of the network: others will come
+            Err(e) => {
+                let line = || format!("cannot accept a connection: {}", reason(&e));
+                message::peer(1, "connections that the tunnel cannot accept", line);
+                if wait(&[Interest::read(stop)], Some(EXHAUSTED))?[0].any() {
+                    return Ok(None);
+                }
+            }
         }
     }
 }
