@@ -6,7 +6,7 @@
 //! are disjoint and lie between what is delivered and the edge.
 
 use super::breach::Breach;
-use super::leg::{Leg, WINDOW_LEGS};
+use super::leg::{LEG_MAX, Leg, WINDOW_LEGS};
 use super::wire::{Edge, Fin};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -99,22 +99,24 @@ impl Receiver {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn admits(&self, sequence: u64, offset: u64, len: u64) -> Result<(), Breach> {
+    fn admits(&self, sequence: u64, offset: u64, len: u64) -> Result<(), Breach> {
         let end = offset.saturating_add(len);
         if sequence >= self.edge.legs || end > self.edge.bytes {
             return Err(Breach::BeyondWindow(sequence));
         }
-        if self.fin.is_some_and(|fin| sequence >= fin.legs || end > fin.bytes) {
+        let behind = (sequence + 1, end);
+        if self.fin.is_some_and(|fin| !is_fillable(behind, (fin.legs, fin.bytes))) {
             return Err(Breach::PastEnd(sequence));
         }
-        let before = self.ahead.range(..sequence).next_back();
-        let (before, from) = before
-            .map_or((self.next.checked_sub(1), self.next_offset), |(s, leg)| (Some(*s), leg.range().end));
-        let adjacent = before.map_or(sequence == 0, |b| b + 1 == sequence);
+        let before = self.ahead.range(..sequence).next_back().map(|(s, leg)| (s + 1, leg.range().end));
+        let before = before.unwrap_or((self.next, self.next_offset));
         let after = self.ahead.range(sequence..).next().map(|(s, leg)| (*s, leg.offset));
-        let fits_before = if adjacent { offset == from } else { offset > from };
-        let fits_after = after.is_none_or(|(s, o)| if s == sequence + 1 { end == o } else { end < o });
-        if fits_before && fits_after { Ok(()) } else { Err(Breach::Misfit(sequence)) }
+        let fits_after = after.is_none_or(|after| is_fillable(behind, after));
+        if is_fillable(before, (sequence, offset)) && fits_after {
+            Ok(())
+        } else {
+            Err(Breach::Misfit(sequence))
+        }
     }
 
     /// The next leg for the output, in order.
@@ -154,10 +156,9 @@ impl Receiver {
             return Err(Breach::OtherEnd);
         }
         let last = self.ahead.last_key_value().map(|(s, leg)| (s + 1, leg.range().end));
-        let (legs, bytes) = last.unwrap_or((self.next, self.next_offset));
-        let whole = fin.legs == self.next && fin.bytes != self.next_offset;
-        if fin.legs < legs || fin.bytes < bytes || whole {
-            return Err(Breach::PastEnd(legs));
+        let last = last.unwrap_or((self.next, self.next_offset));
+        if !is_fillable(last, (fin.legs, fin.bytes)) {
+            return Err(Breach::PastEnd(last.0));
         }
         self.fin = Some(fin);
         Ok(())
@@ -234,6 +235,15 @@ impl Receiver {
     }
 }
 
+/// Whether legs can fill the stream from one place to the other, each given as legs and bytes before it: no leg is empty
+/// or longer than [`LEG_MAX`]. A stream with a gap that cannot be filled would never end.
+fn is_fillable(from: (u64, u64), to: (u64, u64)) -> bool {
+    let (Some(legs), Some(bytes)) = (to.0.checked_sub(from.0), to.1.checked_sub(from.1)) else {
+        return false;
+    };
+    (legs..=legs.saturating_mul(LEG_MAX as u64)).contains(&bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,6 +280,29 @@ mod tests {
         assert!(r.delivered(1, 100), "it was shut and is open");
         assert_eq!(r.edge(), Edge { bytes: 200, legs: WINDOW_LEGS + 1 });
         assert_eq!(r.leg(leg(1, 100, 1)), Ok(Arrival::InOrder));
+    }
+
+    #[test]
+    fn a_gap_that_legs_cannot_fill_is_refused() {
+        let fin = |legs, bytes| Fin { legs, bytes, crc: None };
+        let ahead = || {
+            let mut r = Receiver::new(1 << 30);
+            assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::InOrder));
+            assert_eq!(r.leg(leg(2, 20, 10)), Ok(Arrival::Ahead));
+            r
+        };
+        // the last leg is here, and the end lies elsewhere; or legs are to come, and no bytes; or bytes, and no room
+        for (legs, bytes) in [(3, 31), (4, 30), (6, 32), (2, 20), (4, 31 + LEG_MAX as u64)] {
+            assert_eq!(ahead().fin(fin(legs, bytes)), Err(Breach::PastEnd(3)), "{legs} legs, {bytes} bytes");
+        }
+        for (legs, bytes) in [(3, 30), (4, 31), (4, 30 + LEG_MAX as u64)] {
+            assert_eq!(ahead().fin(fin(legs, bytes)), Ok(()), "{legs} legs, {bytes} bytes");
+        }
+        let mut r = ahead();
+        r.fin(fin(4, 40)).unwrap();
+        assert_eq!(r.leg(leg(3, 30, 5)), Err(Breach::PastEnd(3)), "nothing would come behind it");
+        assert_eq!(ahead().leg(leg(5, 31, 10)), Err(Breach::Misfit(5)), "two legs have two bytes at least");
+        assert_eq!(ahead().leg(leg(5, 32, 10)), Ok(Arrival::Ahead));
     }
 
     #[test]
