@@ -140,7 +140,7 @@ impl Acknowledging {
         unasked.filter(|_| self.holds).chain(self.news_at).chain(self.ride_ends).min()
     }
 
-    /// Whether the receiver holds legs that its output has not taken; to be told before the others are asked.
+    /// Whether the output has not taken all that came, or is closing; to be told before the others are asked.
     pub fn note_held(&mut self, now: Instant, holds: bool) {
         if holds && !self.holds {
             self.accounts.iter_mut().flatten().for_each(|account| account.unasked_at = now + UNASKED);

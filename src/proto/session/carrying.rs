@@ -179,7 +179,8 @@ impl Session {
     fn acknowledge(&mut self, now: Instant) {
         let Some(receiving) = self.receiving.as_ref().filter(|_| !self.is_done(Way::In)) else { return };
         let holds = receiving.receiver().is_some_and(|receiver| receiver.held_bytes() > 0);
-        self.acknowledging.note_held(now, holds);
+        // the sender waits for an output that closes as for one that takes no leg
+        self.acknowledging.note_held(now, holds || receiving.is_closing());
         for (connection, ack) in self.acknowledging.take_due(now, receiving.position(), self.blocked) {
             self.post(now, connection, Frame::Ack(ack));
         }

@@ -148,6 +148,11 @@ impl Inbound {
         complete && std::mem::replace(&mut self.output, Output::Closing) == Output::Open
     }
 
+    /// Whether everything was delivered, and the output has not said yet that all of it was taken.
+    pub fn is_closing(&self) -> bool {
+        self.output == Output::Closing && self.verdict.is_none()
+    }
+
     /// The verdict when the output is closed and whoever reads it has taken everything. With `crc`, that of the stream
     /// if every leg was checked. None if the stream is not complete.
     pub fn verdict_when_closed(&self, crc: Option<u32>) -> Option<Verdict> {

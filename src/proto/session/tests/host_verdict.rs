@@ -28,6 +28,23 @@ fn the_output_is_closed_when_all_is_delivered_and_judged_when_that_went_well() {
 }
 
 #[test]
+fn an_output_that_is_slow_to_close_is_told_of_all_the_while() {
+    let mut rig = host_begun(None);
+    rig.frame(0, fin(2));
+    rig.leg(0, 1);
+    rig.delivered(2);
+    rig.does(|session, _| session.output_blocked(secs(5)));
+    rig.forget();
+    rig.pass(secs(10));
+    let blocked = rig.told(|frame| matches!(frame, Frame::Ack(ack) if ack.blocked_ms == 5000));
+    assert!(blocked.len() >= 9, "the sender does not know why no verdict comes: {blocked:?}");
+    rig.output_closed();
+    rig.forget();
+    rig.pass(secs(10));
+    assert_eq!(rig.told(|frame| matches!(frame, Frame::Ack(_))), [0; 0]);
+}
+
+#[test]
 fn an_empty_stream_is_judged_too() {
     let mut rig = host();
     rig.hello(&hello(0, 1)).unwrap();
