@@ -234,12 +234,14 @@ impl Sender {
         self.stats.damaged += 1;
         let Some(held) = self.get_mut(sequence) else { return Ok(true) };
         held.carriers.remove(connection);
+        // another copy of it has come whole
+        if held.payload.is_none() {
+            return Ok(true);
+        }
         held.failures += 1;
         held.damaged_on.insert(connection);
         let bearable = held.failures < FAILURES_MAX;
-        if held.payload.is_some() {
-            self.again.insert(sequence);
-        }
+        self.again.insert(sequence);
         Ok(bearable)
     }
 

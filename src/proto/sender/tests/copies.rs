@@ -41,6 +41,17 @@ fn the_first_copy_of_a_rescued_leg_wins() {
 }
 
 #[test]
+fn a_copy_that_is_damaged_when_another_has_come_is_no_failure_of_the_leg() {
+    let (mut s, now) = overtaken();
+    s.rescue(now + ms(1000)).unwrap();
+    assert_eq!(take_some(&mut s, now + ms(1000), 1, 2), [0, 1]);
+    assert_eq!(s.nack(1, 0), Ok(true));
+    s.ack(now + ms(1001), 1, &ack(0, 3)).unwrap();
+    assert_eq!(s.nack(0, 1), Ok(true));
+    assert_eq!([0, 1].map(|leg| s.get(leg).unwrap().failures), [1, 0], "leg 1 came, and waits for leg 0");
+}
+
+#[test]
 fn a_shut_window_does_not_stop_the_rescue() {
     let (mut s, now) = (new_sender(2), Instant::now());
     push(&mut s, 3);
