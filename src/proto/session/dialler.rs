@@ -298,7 +298,8 @@ impl Dialler {
             return Some(without_verdict(view, Status::Incomplete, why));
         }
         let waited = self.alone.map_or(0, |at| now.saturating_duration_since(at).as_secs());
-        if let Some((link, sentence)) = self.busy.as_ref().filter(|_| !view.begun)
+        let is_still = |(link, sentence): &&(usize, String)| self.links.trouble(*link) == sentence;
+        if let Some((link, sentence)) = self.busy.as_ref().filter(|_| !view.begun).filter(is_still)
             && self.patience_ends(view).is_some_and(is_past)
         {
             let why = format!("{}: refused: {sentence}, for {waited} s", self.names[*link]);
