@@ -132,7 +132,7 @@ impl Session {
         if let Ownership::Host(host) = &mut self.ownership
             && host.forgets(now, view)
         {
-            self.undo();
+            self.undo(now);
         }
         if let Some(outcome) = self.ownership.given_up(now, view)
             && !self.end_unsaid(now)

@@ -44,12 +44,14 @@ impl Session {
         if host.admit(now, hello, door)? {
             receiving.begin(hello.buffer);
             self.acknowledging.forget_told();
+            if let Some(sending) = &mut self.sending {
+                sending.check(hello.features.contains(Features::CHECKSUM));
+            }
         }
         if self.sending.as_ref().is_some_and(|sending| sending.link_of(connection).is_some()) {
             self.detach(now, connection, &LossReason::Closed);
         }
         if let Some(sending) = &mut self.sending {
-            sending.check(hello.features.contains(Features::CHECKSUM));
             self.known[connection] = sending.sender().head();
             // the session may be one without legs, so the hello itself shows that the peer is there
             let begun = self.view().begun;
@@ -92,11 +94,11 @@ impl Session {
                 self.pulses[connection] = Some(Pulse::new(now));
                 self.note_answer(now, connection, now.checked_sub(rtt).unwrap_or(now), true);
                 self.dialled(now, connection, link, welcome, rtt);
+                self.actions.push_back(Action::Met(Way::Out, welcome.features));
+                self.stalls.lively = true;
             }
             Err(why) => self.unusable(now, connection, why),
         }
-        self.actions.push_back(Action::Met(Way::Out, welcome.features));
-        self.stalls.lively = true;
         self.step(now);
     }
 

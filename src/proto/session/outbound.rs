@@ -142,15 +142,6 @@ impl Outbound {
         self.sender.take_freed()
     }
 
-    /// The far end is forgotten: nothing of either stream has come, and no connection leads to it. It may have got
-    /// legs all the same, whose ack was lost; if it comes back, it goes on where it is. Another one starts at the
-    /// beginning, see [`attach`](Self::attach).
-    pub fn forget(&mut self) {
-        if self.attached().is_empty() && !self.sender.has_received() {
-            self.checked = false;
-        }
-    }
-
     /// A connection is gone. How many legs it takes with it, to be sent again.
     pub fn detach(&mut self, connection: usize) -> usize {
         self.carriers[connection] = None;

@@ -28,16 +28,16 @@ impl Session {
         if let Ownership::Host(host) = &mut self.ownership {
             host.forget();
         }
-        self.undo();
-        self.stalls = Stalls::new(now);
+        self.undo(now);
     }
 
     /// What a session that was forgotten has decided.
-    pub(super) fn undo(&mut self) {
+    ///
+    /// The stream that goes out keeps its legs: the far end may have got some, and their acks were lost. If it comes
+    /// back, it goes on where it is; another one starts at the beginning, see [`super::Outbound::attach`].
+    pub(super) fn undo(&mut self, now: Instant) {
         self.receiving.iter_mut().for_each(|receiving| receiving.forget());
-        if let Some(sending) = &mut self.sending {
-            sending.forget();
-        }
+        self.stalls = Stalls::new(now);
         (self.losses, self.again) = (Losses::default(), 0);
     }
 }

@@ -304,6 +304,24 @@ impl Rig {
 }
 
 #[test]
+fn a_busy_receiver_that_went_away_has_not_refused() {
+    let mut rig = dialler(1, 1);
+    rig.refused(0, RefusalCode::Busy);
+    let (waited, code, why) = rig.endures(Way::Out, &DialError::Refused);
+    assert_eq!((waited, code), (60, Status::Incomplete), "{why}");
+}
+
+#[test]
+fn a_receiver_that_cannot_be_used_was_not_met() {
+    let mut rig = begun(2, 2);
+    rig.lost(1, LossReason::Closed);
+    rig.pass(secs(1));
+    rig.met.clear();
+    rig.welcomed(1, 99, 0);
+    assert_eq!(rig.met, []);
+}
+
+#[test]
 fn one_refusal_waits_for_the_links_that_may_still_answer() {
     let mut rig = dialler(2, 2);
     rig.refused(0, RefusalCode::Checkphrase);

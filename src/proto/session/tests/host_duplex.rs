@@ -353,3 +353,24 @@ fn what_a_session_that_gave_way_had_decided_is_undone() {
     assert!(rig.session.sending().is_some_and(|sending| !sending.is_checked()));
     assert_eq!((rig.session.losses().count, rig.over), (0, false));
 }
+
+#[test]
+fn far_ends_that_come_and_go_do_not_use_up_the_patience_for_the_next() {
+    let mut rig = both();
+    rig.input(1);
+    for guest in 0..100 {
+        rig.hello(&Hello { session: id(100 + guest), ..hello(0, 1) }).unwrap();
+        rig.welcomed(0, 99, 0);
+        rig.ready(0);
+        rig.frame(0, Frame::Ping { token: 1 });
+        rig.pass(secs(1));
+        rig.frame(0, Frame::Ping { token: 2 });
+        rig.lost(0, LossReason::Closed);
+        rig.pass(secs(6));
+        assert!(!rig.over, "guest {guest}: {:?}", rig.settled);
+    }
+    rig.hello(&hello(0, 1)).unwrap();
+    rig.welcomed(0, DIALLER, 0);
+    rig.ready(0);
+    assert!(!rig.over);
+}

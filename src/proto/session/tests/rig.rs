@@ -130,6 +130,7 @@ pub struct Rig {
     pub events: Vec<Event>,
     pub delivers: Vec<u64>,
     pub closes: usize,
+    pub met: Vec<Way>,
     pub settled: Vec<(Way, Outcome)>,
     pub over: bool,
     /// By connection: when it was dialled last.
@@ -151,6 +152,7 @@ impl Rig {
             events: Vec::new(),
             delivers: Vec::new(),
             closes: 0,
+            met: Vec::new(),
             settled: Vec::new(),
             over: false,
             dialled: [None; 16],
@@ -208,7 +210,7 @@ impl Rig {
             Action::Leave(connection) => self.leaves.push(connection),
             Action::Deliver(leg) => self.delivers.push(leg.sequence),
             Action::CloseOutput => self.closes += 1,
-            Action::Met(..) => {}
+            Action::Met(way, _) => self.met.push(way),
             Action::Settled(way, outcome) => self.settled.push((way, outcome)),
             Action::Tell(event) => self.events.push(event),
             Action::Over => self.over = true,
