@@ -59,8 +59,8 @@ impl Peer {
     }
 }
 
-/// Lets a peer in whose hello is in order, or answers with a refusal.
-pub type Admit = Box<dyn FnMut(Guest) -> Result<(), (std::net::TcpStream, Refusal)> + Send>;
+/// Lets a peer in whose hello is in order, or answers with a refusal. False: there was no means to let it in.
+pub type Admit = Box<dyn FnMut(Guest) -> Result<bool, (std::net::TcpStream, Refusal)> + Send>;
 
 /// Where the connections of the session come from that was let in last.
 #[derive(Default)]
@@ -273,7 +273,8 @@ impl Door {
         }
         let session = hello.session;
         match (self.admit)(Guest { stream: stream.into(), hello, address }) {
-            Ok(()) => self.known.note(session, address.ip()),
+            Ok(true) => self.known.note(session, address.ip()),
+            Ok(false) => {}
             Err((stream, refusal)) => self.see_off(now, TcpStream::from_std(stream), &refusal),
         }
     }

@@ -22,11 +22,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// Lets it in.
+    /// Lets it in. False if this process has no means for it; then it is closed without a word.
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn admit(&mut self, guest: Guest) -> Result<(), (TcpStream, Refusal)> {
+    pub fn admit(&mut self, guest: Guest) -> Result<bool, (TcpStream, Refusal)> {
         let Guest { stream, hello, address } = guest;
         let desk = &self.shared.desk;
         if let Err(refusal) = desk.peek(|core| core.session.screen(&hello)) {
@@ -38,7 +38,7 @@ impl Host {
             Err(error) => {
                 let line = || format!("{address}: cannot let it in: {}", reason(&error));
                 message::peer(2, "connections without a descriptor left", line);
-                return Ok(());
+                return Ok(false);
             }
         };
         let admitted = desk.admit(seat.clone(), |core, now| {
@@ -55,16 +55,22 @@ impl Host {
         };
         let place = ticket.place;
         let origin = format!("connection {place} from {address}");
-        message::note(2, || format!("{origin} is up"));
+        let up = format!("{origin} is up");
         let chosen = self.congestion.as_ref().map_or(Ok(()), |name| set_congestion(&stream, name));
         let channel = Channel::new(stream);
-        let owner = Accepted { ticket, seat, poll, channel, origin, shared: self.shared.clone() };
+        let owner =
+            Accepted { ticket, seat: seat.clone(), poll, channel, origin, shared: self.shared.clone() };
         let started = chosen.and_then(|()| spawn(&format!("connection {place}"), move || owner.run()));
-        if let Err(error) = started {
-            let why = LossReason::Failed(reason(&error));
-            desk.lose(ticket, |core, now| core.lost(now, place, &why));
+        match started {
+            Ok(()) => message::note(2, || up),
+            Err(error) => {
+                let why = LossReason::Failed(reason(&error));
+                desk.lose(ticket, |core, now| core.lost(now, place, &why));
+                desk.closed(place, &seat, false);
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn tell_refused(&mut self, hello: &Hello, address: SocketAddr, refusal: &Refusal) {

@@ -254,11 +254,6 @@ impl Outlet {
         self.leg.is_none() && self.frames.is_empty()
     }
 
-    /// Whether a leg is under way or waits.
-    pub fn has_leg(&self) -> bool {
-        self.leg.is_some()
-    }
-
     /// Bytes written since the start.
     pub fn bytes(&self) -> u64 {
         self.bytes
