@@ -3,7 +3,7 @@
 //! The bare words, in any order, are the documented form; each is accepted as a long option too. The steps, each a
 //! file: `words` is the table of words, `typed` turns bare words into options and lets clap parse these, `value`
 //! reads one operand, `checked` makes the plan, `wrong` says what is wrong, `help` explains. Nothing here prints,
-//! exits, resolves a name or opens anything.
+//! exits or resolves a name; it looks at files only to explain a wrong word, and at the memory there is.
 
 mod checked;
 mod help;

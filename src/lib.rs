@@ -63,7 +63,7 @@
 //!    │
 //!    ╰──▶ run ─┬─▶ endpoint                  what a stream comes from and goes to
 //!              ├─▶ report, wording, message  what the user is told
-//!              ╰─▶ session ─┬─▶ desk ─▶ proto::session ─┬─▶ sender    which leg goes next, where each one is, which goes again
+//!              ╰─▶ session ─┬─▶ desk ─▶ proto::session ─┬─▶ sender    which leg goes next, where it is, which goes again
 //!                           │                           ├─▶ sched     rates, leg sizes, when a leg is late
 //!                           │                           ├─▶ receiver  order, once each, within the window
 //!                           │                           ├─▶ links     who dials what and when, and who is passed over

@@ -16,7 +16,8 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
             format!("{}: connection {connection} is up, round trip {millis:.1} ms", links(*link))
         }
         Event::ConnectionLost { connection, link: Some(link), reason, again } => {
-            format!("{}: connection {connection} lost ({reason}), {again} legs to send again", links(*link))
+            let s = if *again == 1 { "" } else { "s" };
+            format!("{}: connection {connection} lost ({reason}), {again} leg{s} to send again", links(*link))
         }
         Event::ConnectionLost { connection, link: None, reason, .. } => {
             let reason = match reason {

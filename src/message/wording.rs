@@ -1,4 +1,5 @@
-//! The sentences, each in one place. An event's words belong here, whoever noticed the event.
+//! What messages say about themselves: their levels, and lines that were left out. The words of events are in
+//! `src/wording.rs`.
 //!
 //! Pure. A sentence names its subject, says what happened and what is being done or what to do, and fits 80 columns
 //! where its names let it. The program's name is put before it elsewhere.

@@ -57,12 +57,12 @@ impl Summary {
 
     /// The output has a part of the stream.
     fn partial(&self) -> String {
-        let (output, done) = match self.side {
-            Side::Tx => ("the far output", "delivered"),
-            Side::Rx => ("the output", "received"),
+        let output = match self.side {
+            Side::Tx => "the far output",
+            Side::Rx => "the output",
         };
         match self.bytes {
-            0 => format!("nothing was {done}"),
+            0 => "nothing was delivered".into(),
             bytes => {
                 format!("{output} is partial: {}{} in {}", count(bytes, "byte"), rough(bytes), self.took())
             }

@@ -1,8 +1,9 @@
 //! The sending side's first step: reads the input in pieces, which the core cuts into legs when connections take them.
 //!
 //! One thread waits for the input. Memory bounds how far it reads ahead. A piece goes when it is full, when it is enough
-//! for a connection that has nothing, or when the input pauses; in charmode at once, unless others are on their way: then whatever is read within a millisecond of the one
-//! before joins one leg, so that a flood of single bytes is not one leg each.
+//! for a connection that has nothing, or when the input pauses. In charmode it goes at once, unless others are on their
+//! way: then whatever is read within a millisecond of the one before joins one leg, so that a flood of single bytes is
+//! not one leg each.
 //!
 //! A source that never waits (a tunnel's) is read by the thread that has news of it, as long as there is nothing to
 //! wait for: so a byte crosses no other thread. Reading needs the lease; a thread that does not get it wakes the

@@ -187,7 +187,7 @@ pub enum InputWait {
 pub struct InputWaits(Arc<AtomicU8>);
 
 impl InputWaits {
-    /// The thread waits for this from now on, or for nothing.
+    /// The thread waits for this from now on.
     pub fn set(&self, wait: InputWait) {
         self.0.store(wait as u8, Ordering::Relaxed);
     }

@@ -36,7 +36,7 @@ pub struct Config {
     pub directions: [bool; 2],
     /// Ends after the first connection.
     pub oneshot: bool,
-    /// Bytes that may wait here for local connections, beyond the first window of each.
+    /// Bytes that may wait here for local connections, the first window of each included.
     pub budget: u64,
 }
 

@@ -45,7 +45,7 @@ impl Sender {
         self.connections.iter().flatten().filter(|carrier| !carrier.flights.is_empty()).count()
     }
 
-    /// Whether nothing that was pushed is still to be received.
+    /// Whether nothing that was sent is still to be received.
     pub fn holds_nothing(&self) -> bool {
         self.held.is_empty()
     }
@@ -74,7 +74,7 @@ impl Sender {
         Progress { pushed: self.pushed, sent: self.sent_bytes(), delivered: self.delivered }
     }
 
-    /// Whether any leg has been received, or even sent.
+    /// Whether any leg has been received.
     pub fn has_received(&self) -> bool {
         self.first > 0 || self.newest_received.is_some()
     }

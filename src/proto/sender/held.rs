@@ -11,7 +11,7 @@ pub struct Held {
     pub payload: Option<Arc<Slice>>,
     pub offset: u64,
     pub len: u64,
-    /// Workers that carry a copy now.
+    /// Connections that carry a copy now.
     pub carriers: ConnectionSet,
     /// When the latest copy was given to a connection; None for a moment only, while it is cut.
     pub sent: Option<Instant>,
@@ -25,7 +25,7 @@ pub struct Held {
     pub copies: u32,
     /// Times it arrived damaged; < [`super::FAILURES_MAX`].
     pub failures: u8,
-    /// Workers on whose connections it did.
+    /// The connections where it did.
     pub damaged_on: ConnectionSet,
     pub crc: Option<u32>,
 }

@@ -7,7 +7,7 @@ pub struct Acked {
     pub legs: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Whether anything moved: legs, delivered bytes or the window.
+    /// Whether anything moved: legs of this connection, be they damaged or there already, delivered bytes or the window.
     pub moved: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Whose the connections of a session are: the end that dials makes them, the end that listens lets them in.
 //!
-//! This is the only place that asks which of the two an end is. Streams know neither: they are given a connection when
+//! What both kinds of end can be asked alike is asked here. Streams know neither kind: they are given a connection when
 //! it is up, and told when it is gone.
 
 use super::super::event::Event;
