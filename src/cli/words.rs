@@ -277,8 +277,9 @@ pub const WORDS: &[Word] = &[
         short: "send and verify a pseudorandom stream",
         long: "Sends a pseudorandom stream in place of stdin (`tx`), or verifies every byte of it and passes it on \
                (`rx`). Without `rx` and `tx`, writes the stream to stdout.\n\n\
-               SEED has 16 bits; the same seed gives the same bytes everywhere. The stream ends only if `leglimit` \
-               is given.",
+               SEED has 16 bits; the same seed gives the same bytes everywhere. The stream ends only with \
+               `leglimit`, which goes with `tx` or `duplex`; on stdout it ends when its reader does, as with `| head \
+               -c 1G`.",
         ..WORD
     },
     Word {
@@ -347,8 +348,8 @@ pub const WORDS: &[Word] = &[
         long: "Gives up when no connection has worked for SECONDS; 0 waits for ever. The default is 3600 once the \
                session has begun; before that `tx` waits 60 seconds and `rx` for ever.\n\n\
                A time may also be written with a unit: `90s`, `5m`, `2h` or `1d`. Where `patience` is not given, a \
-               receiver also gives up when all connections were closed and none came back for 60 seconds, and a \
-               sender when every link has refused connections for 15 seconds.",
+               session that has begun also ends sooner: at a receiver when all connections were closed and none came \
+               back for 60 seconds, at a sender when every link has refused connections for 15 seconds.",
         ..WORD
     },
     Word {
@@ -367,7 +368,8 @@ pub const WORDS: &[Word] = &[
         excludes: &["progress"],
         common: false,
         short: "no live line and no last line",
-        long: "Shows no live line and no last line, on a terminal either. Messages about trouble are still shown.",
+        long: "Shows no live line and no last line, even on a terminal. `verbose 1` and higher override it. Messages \
+               about trouble are still shown.",
         ..WORD
     },
     Word {
@@ -384,8 +386,8 @@ pub const WORDS: &[Word] = &[
         operands: Operands::Number("N", 0, LEVEL_MAX as u64),
         side: Side::Free,
         short: "say more, 0 to 20",
-        long: "Says more on stderr, from 0 to 20: 0 says one line at the end, on a terminal or in a service's journal only, 1 says it everywhere, 2 tells of \
-               links and connections, higher levels of legs and frames.",
+        long: "Says more on stderr. 0: one line at the end, only on a terminal or in a service's journal. 1: that \
+               line everywhere. 2: also links and connections. 3 to 20: also legs and frames.",
         ..WORD
     },
     Word {
