@@ -4,7 +4,7 @@
 //! for [`crate::proto::links`] to say.
 
 use super::hear::{self, Heard};
-use super::{Channel, prepare};
+use super::{Channel, Transport, prepare};
 use crate::error::reason;
 use crate::proto::handshake::Hearing;
 use crate::proto::hello::{Hello, HelloError, Refusal, Reply, Welcome};
@@ -61,7 +61,7 @@ pub fn dial(
     deadline: Instant,
 ) -> Result<Dialled, DialError> {
     connect(address, options, deadline).and_then(|stream| {
-        greet(stream, hello, deadline).map_err(|error| match error {
+        greet(Channel::plain(Transport::tcp(stream)), hello, deadline).map_err(|error| match error {
             DialError::TimedOut => DialError::NoWelcome,
             error => error,
         })
@@ -98,42 +98,43 @@ fn connect(address: SocketAddr, options: &Options, deadline: Instant) -> Result<
 }
 
 /// Says hello and waits for the answer.
-fn greet(mut stream: TcpStream, hello: &Hello, deadline: Instant) -> Result<Dialled, DialError> {
-    say(&mut stream, &hello.encode(), deadline)?;
+fn greet(channel: Channel, hello: &Hello, deadline: Instant) -> Result<Dialled, DialError> {
+    say(&channel, &hello.encode(), deadline)?;
     let now = Instant::now();
     let mut hearing = Hearing::new(now, deadline.saturating_duration_since(now));
     loop {
         match hearing.reply().map_err(stranger)? {
             Some(Reply::Welcome(welcome)) => {
                 let round_trip = hearing.taken(Instant::now());
-                let (channel, early) = (Channel::new(stream), hearing.rest());
+                let early = hearing.rest();
                 let welcomed = Welcomed { channel, welcome, round_trip, early };
                 return Ok(Dialled::Welcomed(Box::new(welcomed)));
             }
             Some(Reply::Refusal(refusal)) => return Ok(Dialled::Refused(refusal)),
             None => {}
         }
-        match hear::read(&mut stream, &mut hearing).map_err(|e| failure(&e))? {
+        match hear::read(&mut &channel, &mut hearing).map_err(|e| failure(&e))? {
             Heard::Bytes => {}
-            Heard::Nothing => await_socket(&[Interest::read(&stream)], hearing.until())?,
+            Heard::Nothing => await_socket(&[Interest::read(&channel.readable())], hearing.until())?,
             Heard::End => return Err(DialError::Closed),
         }
     }
 }
 
-fn say(stream: &mut TcpStream, mut unsent: &[u8], deadline: Instant) -> Result<(), DialError> {
-    while !unsent.is_empty() {
-        match stream.write(unsent) {
+fn say(mut channel: &Channel, mut unsent: &[u8], deadline: Instant) -> Result<(), DialError> {
+    loop {
+        let written = if unsent.is_empty() { channel.flush().map(|()| 0) } else { channel.write(unsent) };
+        match written {
+            Ok(_) if unsent.is_empty() => return Ok(()),
             Ok(n) => unsent = &unsent[n..],
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                await_socket(&[Interest::write(&*stream)], deadline)?
+                await_socket(&[Interest::write(&channel.writable())], deadline)?
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             // the answer may be there all the same
             Err(_) => return Ok(()),
         }
     }
-    Ok(())
 }
 
 fn await_socket(interests: &[Interest<'_>; 1], deadline: Instant) -> Result<(), DialError> {

@@ -8,16 +8,16 @@
 use super::limits::FAREWELL;
 use super::pending::Pending;
 use crate::channel::hear::{self, Heard as Bytes};
-use crate::channel::prepare;
+use crate::channel::{Channel, Transport, prepare};
 use crate::proto::check::Expectations;
 use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
 use crate::proto::hello::{HELLO_MAX, Hello, Id, Refusal, Reply};
-use crate::sys::socket::{accept_with_bytes, reset_on_close};
-use mio::net::{TcpListener, TcpStream};
+use crate::sys::socket::accept_with_bytes;
+use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Peers at a time that were told why not, and may read that in peace. More are closed at once: the answer is on its
@@ -35,8 +35,8 @@ const FIRST_PEER: usize = 1;
 
 /// A peer whose hello is in order.
 pub struct Guest {
-    /// Connected, non-blocking, prepared.
-    pub stream: std::net::TcpStream,
+    /// Its connection.
+    pub channel: Channel,
     /// What it said.
     pub hello: Hello,
     /// Where it comes from.
@@ -45,9 +45,9 @@ pub struct Guest {
 
 enum Peer {
     /// Has not said hello yet.
-    Pending { stream: TcpStream, hearing: Hearing, address: SocketAddr },
+    Pending { channel: Channel, hearing: Hearing, address: SocketAddr },
     /// Was told why not, and may read that in peace.
-    Leaving { stream: TcpStream, until: Instant },
+    Leaving { channel: Channel, until: Instant },
 }
 
 impl Peer {
@@ -60,7 +60,7 @@ impl Peer {
 }
 
 /// Lets a peer in whose hello is in order, or answers with a refusal. False: there was no means to let it in.
-pub type Admit = Box<dyn FnMut(Guest) -> Result<bool, (std::net::TcpStream, Refusal)> + Send>;
+pub type Admit = Box<dyn FnMut(Guest) -> Result<bool, (Channel, Refusal)> + Send>;
 
 /// Where the connections of the session come from that was let in last.
 #[derive(Default)]
@@ -166,7 +166,10 @@ impl Door {
                 Ok((stream, address)) => {
                     // IPv4 that came to an IPv6 socket is still IPv4 to the user
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                    self.meet(now, stream, address);
+                    let stream = std::net::TcpStream::from(stream);
+                    if prepare(&stream).is_ok() {
+                        self.meet(now, Channel::plain(Transport::tcp(stream)), address);
+                    }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.accepting = false,
                 Err(e) if is_exhaustion(&e) => self.paused = Some(now + EXHAUSTED),
@@ -176,28 +179,28 @@ impl Door {
         }
     }
 
-    fn meet(&mut self, now: Instant, stream: TcpStream, address: SocketAddr) {
+    fn meet(&mut self, now: Instant, channel: Channel, address: SocketAddr) {
         let hearing = Hearing::new(now, HELLO_TIME);
-        let Some(token) = self.keep(Peer::Pending { stream, hearing, address }) else { return };
+        let Some(token) = self.keep(Peer::Pending { channel, hearing, address }) else { return };
         let known = self.known.addresses.contains(&address.ip());
         let gone = self.pending.enter(now, token, address.ip(), known, rand::random());
         self.attend(now, token);
         if let Some(gone) = gone {
             // what it has said meanwhile counts
             self.attend(now, gone);
-            if let Some(Peer::Pending { stream, .. }) = self.peers.remove(&gone) {
+            if let Some(Peer::Pending { channel, .. }) = self.peers.remove(&gone) {
                 // without a state that lingers in the kernel
-                let _ = reset_on_close(&stream);
+                channel.give_up();
             }
         }
     }
 
     /// Registers a peer; its token.
-    fn keep(&mut self, mut peer: Peer) -> Option<usize> {
+    fn keep(&mut self, peer: Peer) -> Option<usize> {
         let token = self.next_token;
         self.next_token += 1;
-        let (Peer::Pending { stream, .. } | Peer::Leaving { stream, .. }) = &mut peer;
-        self.poll.registry().register(stream, Token(token), Interest::READABLE).ok()?;
+        let (Peer::Pending { channel, .. } | Peer::Leaving { channel, .. }) = &peer;
+        channel.register(self.poll.registry(), Token(token)).ok()?;
         self.peers.insert(token, peer);
         Some(token)
     }
@@ -215,11 +218,11 @@ impl Door {
 
     fn attend(&mut self, now: Instant, token: usize) {
         match self.peers.remove(&token) {
-            Some(Peer::Pending { stream, hearing, address }) => {
-                self.listen_to(now, token, stream, hearing, address);
+            Some(Peer::Pending { channel, hearing, address }) => {
+                self.listen_to(now, token, channel, hearing, address);
             }
-            Some(Peer::Leaving { stream, until }) => match discard(stream) {
-                Some(stream) => drop(self.peers.insert(token, Peer::Leaving { stream, until })),
+            Some(Peer::Leaving { channel, until }) => match discard(channel) {
+                Some(channel) => drop(self.peers.insert(token, Peer::Leaving { channel, until })),
                 None => self.leaving -= 1,
             },
             None => {}
@@ -230,19 +233,19 @@ impl Door {
         &mut self,
         now: Instant,
         token: usize,
-        mut stream: TcpStream,
+        channel: Channel,
         mut hearing: Hearing,
         address: SocketAddr,
     ) {
         let mut spoke = false;
         loop {
-            match hear::read(&mut stream, &mut hearing) {
+            match hear::read(&mut &channel, &mut hearing) {
                 Ok(Bytes::Bytes) => {}
                 Ok(Bytes::Nothing) => {
                     if spoke {
                         self.pending.spoke(token);
                     }
-                    self.peers.insert(token, Peer::Pending { stream, hearing, address });
+                    self.peers.insert(token, Peer::Pending { channel, hearing, address });
                     return;
                 }
                 // an end before the hello
@@ -252,62 +255,60 @@ impl Door {
                 Heard::More => spoke = true,
                 heard => {
                     self.pending.leave(token);
-                    return self.answer(now, stream, address, heard);
+                    return self.answer(now, channel, address, heard);
                 }
             }
         }
     }
 
-    fn answer(&mut self, now: Instant, stream: TcpStream, address: SocketAddr, heard: Heard) {
+    fn answer(&mut self, now: Instant, channel: Channel, address: SocketAddr, heard: Heard) {
         match heard {
-            Heard::Hello(hello) => self.greet(now, stream, *hello, address),
-            Heard::Refused(refusal) => self.see_off(now, stream, &refusal),
+            Heard::Hello(hello) => self.greet(now, channel, *hello, address),
+            Heard::Refused(refusal) => self.see_off(now, channel, &refusal),
             Heard::Foreign | Heard::More => {}
         }
     }
 
-    fn greet(&mut self, now: Instant, mut stream: TcpStream, hello: Hello, address: SocketAddr) {
-        let prepared = self.poll.registry().deregister(&mut stream).and_then(|()| prepare(&stream));
-        if prepared.is_err() {
-            return;
-        }
+    fn greet(&mut self, now: Instant, channel: Channel, hello: Hello, address: SocketAddr) {
+        channel.deregister(self.poll.registry());
         let session = hello.session;
-        match (self.admit)(Guest { stream: stream.into(), hello, address }) {
+        match (self.admit)(Guest { channel, hello, address }) {
             Ok(true) => self.known.note(session, address.ip()),
             Ok(false) => {}
-            Err((stream, refusal)) => self.see_off(now, TcpStream::from_std(stream), &refusal),
+            Err((channel, refusal)) => self.see_off(now, channel, &refusal),
         }
     }
 
     /// Says why not, and lets the peer read it before the connection goes.
-    fn see_off(&mut self, now: Instant, mut stream: TcpStream, refusal: &Refusal) {
-        let _ = self.poll.registry().deregister(&mut stream);
+    fn see_off(&mut self, now: Instant, channel: Channel, refusal: &Refusal) {
+        channel.deregister(self.poll.registry());
         let answer = Reply::Refusal(refusal.clone()).encode();
         // an answer is smaller than any socket's buffer; a peer that is gone needs none
-        let answered = stream.write_all(&answer).and_then(|()| stream.shutdown(Shutdown::Write)).is_ok();
-        if !answered || self.leaving >= LEAVING_MAX {
+        let answered = (&channel).write_all(&answer).and_then(|()| (&channel).flush());
+        if answered.is_err() || self.leaving >= LEAVING_MAX {
             return;
         }
-        if let Some(token) = self.keep(Peer::Leaving { stream, until: now + FAREWELL }) {
+        channel.finish_writing();
+        if let Some(token) = self.keep(Peer::Leaving { channel, until: now + FAREWELL }) {
             self.leaving += 1;
             self.attend(now, token);
         }
     }
 }
 
-/// Reads to nowhere; the stream, unless it has ended.
-fn discard(mut stream: TcpStream) -> Option<TcpStream> {
+/// Reads to nowhere; the connection, unless it has ended.
+fn discard(channel: Channel) -> Option<Channel> {
     let mut chunk = [0; HELLO_MAX];
     // a turn's worth: whoever floods is forgotten when its time is over
     for _ in 0..64 {
-        match stream.read(&mut chunk) {
+        match (&channel).read(&mut chunk) {
             Ok(0) => return None,
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return (e.kind() == ErrorKind::WouldBlock).then_some(stream),
+            Err(e) => return (e.kind() == ErrorKind::WouldBlock).then_some(channel),
         }
     }
-    Some(stream)
+    Some(channel)
 }
 
 fn is_exhaustion(error: &io::Error) -> bool {

@@ -7,9 +7,8 @@ use crate::error::reason;
 use crate::message;
 use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
 use crate::proto::links::LossReason;
-use crate::sys::socket::set_congestion;
 use crate::sys::thread::spawn;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 /// Lets peers into a session.
 pub struct Host {
@@ -26,12 +25,12 @@ impl Host {
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn admit(&mut self, guest: Guest) -> Result<bool, (TcpStream, Refusal)> {
-        let Guest { stream, hello, address } = guest;
+    pub fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
+        let Guest { channel, hello, address } = guest;
         let desk = &self.shared.desk;
         if let Err(refusal) = desk.peek(|core| core.session.screen(&hello)) {
             self.tell_refused(&hello, address, &refusal);
-            return Err((stream, refusal));
+            return Err((channel, refusal));
         }
         let (seat, poll) = match Seat::new() {
             Ok(seat) => seat,
@@ -50,14 +49,13 @@ impl Host {
             Ok(ticket) => ticket,
             Err(refusal) => {
                 self.tell_refused(&hello, address, &refusal);
-                return Err((stream, refusal));
+                return Err((channel, refusal));
             }
         };
         let place = ticket.place;
         let origin = format!("connection {place} from {address}");
         let up = format!("{origin} is up");
-        let chosen = self.congestion.as_ref().map_or(Ok(()), |name| set_congestion(&stream, name));
-        let channel = Channel::new(stream);
+        let chosen = self.congestion.as_ref().map_or(Ok(()), |name| channel.choose_congestion(name));
         let owner =
             Accepted { ticket, seat: seat.clone(), poll, channel, origin, shared: self.shared.clone() };
         let started = chosen.and_then(|()| spawn(&format!("connection {place}"), move || owner.run()));

@@ -234,6 +234,8 @@ pub struct Outlet {
     sent: usize,
     leg: Option<Outgoing>,
     bytes: u64,
+    /// Something was written that may not have left for the kernel yet.
+    unflushed: bool,
 }
 
 struct Outgoing {
@@ -251,6 +253,10 @@ impl Outlet {
 
     /// Whether everything has left.
     pub fn is_empty(&self) -> bool {
+        self.is_written() && !self.unflushed
+    }
+
+    fn is_written(&self) -> bool {
         self.leg.is_none() && self.frames.is_empty()
     }
 
@@ -300,9 +306,15 @@ impl Outlet {
     /// The kernel's, when the connection takes nothing any more.
     pub fn write(&mut self, stream: &mut impl Write) -> io::Result<Wrote> {
         while !self.is_empty() {
-            match self.write_once(stream) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => self.advance(n),
+            let written = if self.is_written() {
+                stream.flush().map(|()| None)
+            } else {
+                self.write_once(stream).map(Some)
+            };
+            match written {
+                Ok(None) => self.unflushed = false,
+                Ok(Some(0)) => return Err(ErrorKind::WriteZero.into()),
+                Ok(Some(n)) => self.advance(n),
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Wrote::Blocked),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -326,6 +338,7 @@ impl Outlet {
     /// `n` bytes have left.
     fn advance(&mut self, mut n: usize) {
         self.bytes += n as u64;
+        self.unflushed = true;
         let begun = self.leg.as_ref().is_some_and(|leg| leg.sent > 0);
         if !begun {
             n -= self.advance_frames(n);
