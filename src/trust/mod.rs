@@ -3,12 +3,14 @@
 //! Keys are Ed25519, in OpenSSH's formats as the ssh-key crate reads and writes them. What cannot be used is refused
 //! in one sentence that names the word, the file, and what to do. Nothing here speaks to a peer or prints anything.
 
+mod keygen;
 mod open;
 mod peers;
 mod private;
 mod public;
 mod roll;
 
+pub use keygen::{Made, keygen};
 pub use peers::Peers;
 pub use private::PrivateKey;
 pub use public::PublicKey;
