@@ -80,6 +80,7 @@
 //! - [`proto`] decides; pure: no clock, socket, thread or file.
 //! - [`stage`] checks or rewrites one leg; pure too.
 //! - [`channel`] is one connection's bytes on the wire, and how a connection is got.
+//! - [`trust`] has the keys: this end's own, and those that are let in.
 //! - [`endpoint`] is what a stream comes from and goes to: stdin and stdout, a command, a tunnel's connections, prbs.
 //! - [`session`] has one session's threads: ingest, connections, egress, the clock, and at a receiver the door.
 //! - [`run`] carries out a plan with sessions and endpoints.
@@ -106,4 +107,5 @@ pub mod run;
 pub mod session;
 pub mod stage;
 pub mod sys;
+pub mod trust;
 pub mod wording;

@@ -24,6 +24,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("prbs", &[]),
     ("error", &["proto::outcome"]),
     ("message", &[]),
+    ("trust", &["sys", "error", "message"]),
     ("wording", &["proto"]),
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "proto::waiting", "message"]),
