@@ -4,17 +4,19 @@
 //! for [`crate::proto::links`] to say.
 
 use super::hear::{self, Heard};
-use super::{Channel, Transport, prepare};
+use super::{Channel, Shaking, TlsError, Transport, prepare, tls_error};
 use crate::error::reason;
 use crate::proto::handshake::Hearing;
-use crate::proto::hello::{Hello, HelloError, Refusal, Reply, Welcome};
+use crate::proto::hello::{Hello, HelloError, Refusal, RefusalCode, Reply, Welcome};
 use crate::proto::links::DialError;
 use crate::sys::interface::bind_to;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::socket::set_congestion;
+use crate::trust::Trust;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What came of an attempt.
@@ -48,6 +50,8 @@ pub struct Options {
     pub congestion: Option<String>,
     /// The largest segments in both directions, in bytes; None for what the path says it can.
     pub segment: Option<u16>,
+    /// The keys, if the connections are encrypted.
+    pub trust: Option<Arc<Trust>>,
 }
 
 /// One attempt at one address, answered by a welcome or a refusal until `deadline`.
@@ -60,12 +64,46 @@ pub fn dial(
     hello: &Hello,
     deadline: Instant,
 ) -> Result<Dialled, DialError> {
-    connect(address, options, deadline).and_then(|stream| {
-        greet(Channel::plain(Transport::tcp(stream)), hello, deadline).map_err(|error| match error {
-            DialError::TimedOut => DialError::NoWelcome,
-            error => error,
-        })
+    let transport = Transport::tcp(connect(address, options, deadline)?);
+    let channel = match &options.trust {
+        None => Ok(Channel::plain(transport)),
+        Some(trust) => secure(transport, trust, deadline),
+    };
+    channel.and_then(|channel| greet(channel, hello, deadline, options)).map_err(|error| match error {
+        DialError::TimedOut => DialError::NoWelcome,
+        error => error,
     })
+}
+
+/// Has the far end prove its key, before anything is said to it.
+fn secure(transport: Transport, trust: &Trust, deadline: Instant) -> Result<Channel, DialError> {
+    let channel = Channel::dialled(transport, trust).map_err(|e| DialError::Unreachable(reason(&e)))?;
+    loop {
+        match channel.shake() {
+            Ok(Shaking::Done) => return Ok(channel),
+            Ok(Shaking::Reads) => await_socket(&[Interest::read(&channel.readable())], deadline)?,
+            Ok(Shaking::Writes) => await_socket(&[Interest::write(&channel.writable())], deadline)?,
+            Err(error) => return Err(unproven(&error)),
+        }
+    }
+}
+
+/// Why whoever answers has not proved that it is the receiver. Anybody on the way can bring this about, so it is
+/// nothing that the receiver says.
+fn unproven(error: &io::Error) -> DialError {
+    let tls = tls_error(error);
+    DialError::Unproven(match tls {
+        Some(TlsError::Unknown(key)) => format!("the receiver's key {key} is not among the peers"),
+        Some(TlsError::Plain) => "what answers there is not encrypted: has the receiver no key?".into(),
+        Some(TlsError::Closed) => "closed before it had shown its key: has the receiver no key?".into(),
+        Some(error) => format!("no encrypted connection: {error}"),
+        None if is_reset(error) => "closed before it had shown its key: has the receiver no key?".into(),
+        None => return failure(error),
+    })
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
 }
 
 fn connect(address: SocketAddr, options: &Options, deadline: Instant) -> Result<TcpStream, DialError> {
@@ -98,7 +136,12 @@ fn connect(address: SocketAddr, options: &Options, deadline: Instant) -> Result<
 }
 
 /// Says hello and waits for the answer.
-fn greet(channel: Channel, hello: &Hello, deadline: Instant) -> Result<Dialled, DialError> {
+fn greet(
+    channel: Channel,
+    hello: &Hello,
+    deadline: Instant,
+    options: &Options,
+) -> Result<Dialled, DialError> {
     say(&channel, &hello.encode(), deadline)?;
     let now = Instant::now();
     let mut hearing = Hearing::new(now, deadline.saturating_duration_since(now));
@@ -113,11 +156,28 @@ fn greet(channel: Channel, hello: &Hello, deadline: Instant) -> Result<Dialled, 
             Some(Reply::Refusal(refusal)) => return Ok(Dialled::Refused(refusal)),
             None => {}
         }
-        match hear::read(&mut &channel, &mut hearing).map_err(|e| failure(&e))? {
+        let heard = match hear::read(&mut &channel, &mut hearing) {
+            Ok(heard) => heard,
+            Err(error) => return turned_away(&channel, &error, options),
+        };
+        match heard {
             Heard::Bytes => {}
             Heard::Nothing => await_socket(&[Interest::read(&channel.readable())], hearing.until())?,
             Heard::End => return Err(DialError::Closed),
         }
+    }
+}
+
+/// The far end has proved who it is, and then ended the handshake from its side: it looks at this end's key last.
+fn turned_away(channel: &Channel, error: &io::Error, options: &Options) -> Result<Dialled, DialError> {
+    let tls = tls_error(error);
+    match (tls, &options.trust) {
+        (Some(TlsError::NotWanted), Some(trust)) if channel.key().is_some() => {
+            let sentence = format!("the receiver does not let in this key: {}", trust.own());
+            Ok(Dialled::Refused(Refusal { code: RefusalCode::Key, sentence }))
+        }
+        (Some(error), _) => Err(DialError::Unproven(error.to_string())),
+        (None, _) => Err(failure(error)),
     }
 }
 

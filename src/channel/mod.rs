@@ -6,27 +6,35 @@
 
 pub mod connect;
 pub mod hear;
+mod tls;
 mod transport;
 
+pub use tls::{Shaking, TlsError};
 pub use transport::Transport;
 
 use crate::error::reason;
+use crate::proto::peer_key::PeerKey;
 use crate::sys::socket::{self, TcpInfo};
+use crate::trust::{PublicKey, Trust};
 use mio::{Registry, Token};
 use socket2::SockRef;
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tls::Tls;
 
 /// Bounds of what the kernel may hold unsent before a connection counts as full, in bytes. The least is about a first
 /// leg: sixteen connections on a link of 2 Mbit/s that held 256 KiB each would queue for 16 s.
 pub const UNSENT: RangeInclusive<u32> = 16 << 10..=256 << 10;
 
 /// One connection's bytes.
-#[derive(Debug)]
 pub struct Channel {
     transport: Transport,
+    /// Of a connection that is encrypted. Held while a turn's worth of bytes is sealed or opened.
+    tls: Option<Mutex<Tls>>,
 }
 
 /// Options every connection gets, on both sides.
@@ -43,7 +51,64 @@ pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
 impl Channel {
     /// A connection whose bytes cross as they are.
     pub fn plain(transport: Transport) -> Self {
-        Channel { transport }
+        Channel { transport, tls: None }
+    }
+
+    /// A connection that is encrypted, at the end that dialled.
+    ///
+    /// # Errors
+    /// The library's: its settings do not fit each other.
+    pub fn dialled(transport: Transport, trust: &Trust) -> io::Result<Self> {
+        let tls = Tls::client(trust.dial().map_err(io::Error::other)?);
+        Ok(Channel { transport, tls: Some(Mutex::new(tls)) })
+    }
+
+    /// The same connection, encrypted from its first byte on, at the end that listens. Its handshake goes on while it is
+    /// read.
+    ///
+    /// # Errors
+    /// The library's: its settings do not fit each other.
+    pub fn accepted(self, trust: &Trust) -> io::Result<Self> {
+        let tls = Tls::server(trust.accept().map_err(io::Error::other)?);
+        Ok(Channel { transport: self.transport, tls: Some(Mutex::new(tls)) })
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Reads to nowhere what nobody wants any more, without a look at it; 0 at the peer's end.
+    ///
+    /// # Errors
+    /// The kernel's; that there is nothing more for now.
+    pub fn discard(&self, space: &mut [u8]) -> io::Result<usize> {
+        (&self.transport).read(space)
+    }
+
+    fn tls(&self) -> Option<MutexGuard<'_, Tls>> {
+        self.tls.as_ref().map(|tls| tls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Goes on with the handshake, as far as it goes without waiting.
+    ///
+    /// # Errors
+    /// The kernel's, or a [`TlsError`].
+    pub fn shake(&self) -> io::Result<Shaking> {
+        self.tls().map_or(Ok(Shaking::Done), |mut tls| tls.shake(&self.transport))
+    }
+
+    /// The peer's key, which it has proved; None where nothing is encrypted, and while the handshake is going on.
+    pub fn key(&self) -> Option<PublicKey> {
+        self.tls()?.peer()
+    }
+
+    /// The first byte that the peer has sent, which goes on waiting; None at its end.
+    ///
+    /// # Errors
+    /// The kernel's; that there is none yet.
+    pub fn peek(&self) -> io::Result<Option<u8>> {
+        self.transport.peek()
     }
 
     /// Puts it under a poll, edge-triggered, for both directions. To be left to that poll until it is closed, or
@@ -83,6 +148,9 @@ impl Channel {
 
     /// Nothing more will be written.
     pub fn finish_writing(&self) {
+        if let Some(mut tls) = self.tls() {
+            tls.close(&self.transport);
+        }
         self.transport.finish_writing();
     }
 
@@ -115,13 +183,26 @@ impl Channel {
     }
 }
 
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let encrypted = self.tls.is_some();
+        f.debug_struct("Channel").field("transport", &self.transport).field("encrypted", &encrypted).finish()
+    }
+}
+
 impl Read for &Channel {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        (&self.transport).read(space)
+        match self.tls() {
+            Some(mut tls) => tls.read(&self.transport, &mut [IoSliceMut::new(space)]),
+            None => (&self.transport).read(space),
+        }
     }
 
     fn read_vectored(&mut self, spaces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&self.transport).read_vectored(spaces)
+        match self.tls() {
+            Some(mut tls) => tls.read(&self.transport, spaces),
+            None => (&self.transport).read_vectored(spaces),
+        }
     }
 }
 
@@ -129,19 +210,35 @@ impl Read for &Channel {
 /// leave, that is [`io::ErrorKind::WouldBlock`], and the poll says when to try again.
 impl Write for &Channel {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&self.transport).write(bytes)
+        self.write_vectored(&[IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&self.transport).write_vectored(slices)
+        match self.tls() {
+            Some(mut tls) => tls.write(&self.transport, slices),
+            None => (&self.transport).write_vectored(slices),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        (&self.transport).flush()
+        match self.tls() {
+            Some(mut tls) => tls.push(&self.transport),
+            None => (&self.transport).flush(),
+        }
     }
 }
 
 /// Why a connection is gone, as the kernel says.
 pub fn failure(error: &io::Error) -> crate::proto::links::LossReason {
     crate::proto::links::LossReason::Failed(reason(error))
+}
+
+/// The peer's key, as the core knows it.
+pub fn peer_key(channel: &Channel) -> Option<PeerKey> {
+    channel.key().map(|key| PeerKey(*key.bytes()))
+}
+
+/// What was wrong with a connection's encryption, if that was the failure.
+pub fn tls_error(error: &io::Error) -> Option<&TlsError> {
+    error.get_ref()?.downcast_ref()
 }

@@ -188,6 +188,8 @@ pub enum RefusalCode {
     Malformed = 10,
     /// The receiver does not do what the connection is for.
     Direction = 11,
+    /// The receiver lets in nobody without a key that it knows.
+    Key = 12,
 }
 
 /// What the listener answers.
@@ -453,6 +455,7 @@ impl RefusalCode {
             9 => Self::TooMany,
             10 => Self::Malformed,
             11 => Self::Direction,
+            12 => Self::Key,
             _ => return None,
         })
     }

@@ -44,6 +44,8 @@ pub enum DialError {
     Unresolved(String),
     /// The resolver has no answer for now; nothing is known about the name.
     Unanswered(String),
+    /// Whoever answers has not proved a key that is let in: it may be another than the receiver, or stand between.
+    Unproven(String),
     /// Anything else the kernel says, or a peer that is no millipede.
     Unreachable(String),
 }
@@ -55,9 +57,10 @@ impl std::fmt::Display for DialError {
             DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
             DialError::TimedOut => f.write_str("no answer"),
             DialError::NoWelcome => f.write_str("connected, but no answer"),
-            DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => {
-                f.write_str(why)
-            }
+            DialError::Unresolved(why)
+            | DialError::Unanswered(why)
+            | DialError::Unproven(why)
+            | DialError::Unreachable(why) => f.write_str(why),
         }
     }
 }
@@ -166,6 +169,8 @@ struct Link {
     /// Refused since then, with no other answer.
     refused: Option<Instant>,
     unresolved: bool,
+    /// Whoever answered last has not proved its key.
+    unproven: bool,
     /// Not to be used again, and why.
     bad: Option<(RefusalCode, String)>,
     last: String,
@@ -198,6 +203,7 @@ impl Links {
             probe_at: None,
             refused: None,
             unresolved: false,
+            unproven: false,
             bad: None,
             last: String::new(),
         };
@@ -243,7 +249,7 @@ impl Links {
         link.dialling -= 1;
         link.up += 1;
         (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
-        (link.refused, link.unresolved) = (None, false);
+        (link.refused, link.unresolved, link.unproven) = (None, false, false);
         self.recall()
     }
 
@@ -258,6 +264,7 @@ impl Links {
         link.dialling -= 1;
         link.last = why.to_string();
         link.unresolved = matches!(why, DialError::Unresolved(_));
+        link.unproven = matches!(why, DialError::Unproven(_));
         let refused = matches!(why, DialError::Refused | DialError::Closed);
         link.refused = refused.then(|| link.refused.unwrap_or(now));
         if !alone {
@@ -352,6 +359,11 @@ impl Links {
     /// Whether no link's name has an address.
     pub fn all_unresolved(&self) -> bool {
         self.links.iter().all(|link| link.unresolved)
+    }
+
+    /// Whether whoever answers on a link has not proved its key.
+    pub fn any_unproven(&self) -> bool {
+        self.links.iter().any(|link| link.unproven)
     }
 
     /// The first refusal, if every link was refused for good.

@@ -14,6 +14,7 @@ pub mod links;
 pub mod mailbox;
 pub mod outcome;
 pub mod pacing;
+pub mod peer_key;
 pub mod receiver;
 pub mod sched;
 pub mod segment;

@@ -37,6 +37,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         common: &plan.common,
         ends: &ends,
         hazard,
+        trust: None,
         news: sender.clone(),
         source_size: Cell::default(),
     };

@@ -17,6 +17,7 @@ use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
 use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
 use crate::sys::interface;
+use crate::trust::Trust;
 use crate::wording::word;
 use crossbeam_channel::Sender;
 use std::cell::Cell;
@@ -35,6 +36,8 @@ pub(crate) struct Parts<'a> {
     pub ends: &'a Arc<Ends>,
     /// What is done to connections on purpose.
     pub hazard: Hazard,
+    /// The keys, if connections are encrypted.
+    pub trust: Option<Arc<Trust>>,
     /// The channel for the news of how streams end.
     pub news: Sender<News>,
     /// The size of the stream that goes out, where its source knows that.
@@ -106,7 +109,15 @@ impl Parts<'_> {
             Approach::Listen(..) => Vec::new(),
         };
         let ways = Way::BOTH.map(|way| [receives.is_some(), sends.is_some()][way as usize].then_some(way));
-        let setup = Setup { approach, sends, receives, inseparable, hazard, hear: self.hear(names, ways) };
+        let setup = Setup {
+            approach,
+            sends,
+            receives,
+            inseparable,
+            hazard,
+            trust: self.trust.clone(),
+            hear: self.hear(names, ways),
+        };
         Start::new(setup).map_err(|e| Failure::network(format!("cannot start: {}", reason(&e))))
     }
 

@@ -5,19 +5,23 @@
 //! come is decided by [`Pending`]. Only a hello that is whole, right and allowed by the user's words reaches the session,
 //! and that alone decides whose it is.
 
+use super::allowance::Allowance;
 use super::limits::FAREWELL;
 use super::pending::Pending;
 use crate::channel::hear::{self, Heard as Bytes};
-use crate::channel::{Channel, Transport, prepare};
+use crate::channel::{Channel, Transport, prepare, tls_error};
+use crate::message;
 use crate::proto::check::Expectations;
 use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
-use crate::proto::hello::{HELLO_MAX, Hello, Id, Refusal, Reply};
+use crate::proto::hello::{HELLO_MAX, Hello, Id, Refusal, RefusalCode, Reply};
 use crate::sys::socket::accept_with_bytes;
+use crate::trust::Trust;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read, Write};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Peers at a time that were told why not, and may read that in peace. More are closed at once: the answer is on its
@@ -29,6 +33,9 @@ const BATCH: usize = 8;
 const EXHAUSTED: Duration = Duration::from_millis(250);
 /// Addresses of the running session that are known: one for each of its connections.
 const KNOWN_MAX: usize = 16;
+
+/// The first byte of a TLS handshake: RFC 8446, section 5.1.
+const HANDSHAKE: u8 = 0x16;
 
 const LISTENER: Token = Token(0);
 const FIRST_PEER: usize = 1;
@@ -43,9 +50,18 @@ pub struct Guest {
     pub address: SocketAddr,
 }
 
+/// A peer that has not said hello yet.
+struct Stranger {
+    channel: Channel,
+    hearing: Hearing,
+    address: SocketAddr,
+    /// How it speaks is known.
+    sorted: bool,
+}
+
 enum Peer {
     /// Has not said hello yet.
-    Pending { channel: Channel, hearing: Hearing, address: SocketAddr },
+    Pending(Stranger),
     /// Was told why not, and may read that in peace.
     Leaving { channel: Channel, until: Instant },
 }
@@ -53,10 +69,20 @@ enum Peer {
 impl Peer {
     fn until(&self) -> Instant {
         match self {
-            Peer::Pending { hearing, .. } => hearing.until(),
+            Peer::Pending(stranger) => stranger.hearing.until(),
             Peer::Leaving { until, .. } => *until,
         }
     }
+}
+
+/// What became of a look at a peer's first byte.
+enum Sorted {
+    /// It is to be listened to.
+    Ready(Stranger),
+    /// It has said nothing yet, or waits for its turn.
+    Waits(Stranger),
+    /// It is of no use.
+    Gone,
 }
 
 /// Lets a peer in whose hello is in order, or answers with a refusal. False: there was no means to let it in.
@@ -88,6 +114,12 @@ pub struct Door {
     poll: Poll,
     listener: TcpListener,
     expectations: Expectations,
+    /// The keys, if connections are to be encrypted.
+    trust: Option<Arc<Trust>>,
+    /// How many strangers' handshakes it takes up.
+    allowance: Allowance,
+    /// Strangers whose handshake waits for that, in the order in which they came.
+    postponed: VecDeque<usize>,
     /// By token, in the order in which they came.
     peers: BTreeMap<usize, Peer>,
     pending: Pending,
@@ -110,6 +142,7 @@ impl Door {
     pub fn new(
         listener: std::net::TcpListener,
         expectations: Expectations,
+        trust: Option<Arc<Trust>>,
         admit: Admit,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -121,6 +154,9 @@ impl Door {
             poll,
             listener,
             expectations,
+            trust,
+            allowance: Allowance::new(Instant::now()),
+            postponed: VecDeque::new(),
             peers: BTreeMap::new(),
             pending: Pending::default(),
             leaving: 0,
@@ -136,7 +172,8 @@ impl Door {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(64);
         loop {
-            let until = self.peers.values().map(Peer::until).chain(self.paused).min();
+            let allowed = (!self.postponed.is_empty()).then(|| self.allowance.next());
+            let until = self.peers.values().map(Peer::until).chain(self.paused).chain(allowed).min();
             let timeout = match until.map(|at| at.saturating_duration_since(Instant::now())) {
                 _ if self.accepting && self.paused.is_none() => Some(Duration::ZERO),
                 timeout => timeout,
@@ -150,6 +187,7 @@ impl Door {
                     Token(token) => self.attend(now, token),
                 }
             }
+            self.take_up(now);
             self.paused = self.paused.filter(|at| *at > now);
             self.accept(now);
             self.part(now);
@@ -181,16 +219,17 @@ impl Door {
 
     fn meet(&mut self, now: Instant, channel: Channel, address: SocketAddr) {
         let hearing = Hearing::new(now, HELLO_TIME);
-        let Some(token) = self.keep(Peer::Pending { channel, hearing, address }) else { return };
+        let stranger = Stranger { channel, hearing, address, sorted: false };
+        let Some(token) = self.keep(Peer::Pending(stranger)) else { return };
         let known = self.known.addresses.contains(&address.ip());
         let gone = self.pending.enter(now, token, address.ip(), known, rand::random());
         self.attend(now, token);
         if let Some(gone) = gone {
             // what it has said meanwhile counts
             self.attend(now, gone);
-            if let Some(Peer::Pending { channel, .. }) = self.peers.remove(&gone) {
+            if let Some(Peer::Pending(stranger)) = self.peers.remove(&gone) {
                 // without a state that lingers in the kernel
-                channel.give_up();
+                stranger.channel.give_up();
             }
         }
     }
@@ -199,7 +238,7 @@ impl Door {
     fn keep(&mut self, peer: Peer) -> Option<usize> {
         let token = self.next_token;
         self.next_token += 1;
-        let (Peer::Pending { channel, .. } | Peer::Leaving { channel, .. }) = &peer;
+        let (Peer::Pending(Stranger { channel, .. }) | Peer::Leaving { channel, .. }) = &peer;
         channel.register(self.poll.registry(), Token(token)).ok()?;
         self.peers.insert(token, peer);
         Some(token)
@@ -211,16 +250,18 @@ impl Door {
             let token = *token;
             match self.peers.remove(&token) {
                 Some(Peer::Leaving { .. }) => self.leaving -= 1,
-                Some(Peer::Pending { .. }) | None => self.pending.leave(token),
+                Some(Peer::Pending(_)) | None => self.pending.leave(token),
             }
         }
     }
 
     fn attend(&mut self, now: Instant, token: usize) {
         match self.peers.remove(&token) {
-            Some(Peer::Pending { channel, hearing, address }) => {
-                self.listen_to(now, token, channel, hearing, address);
-            }
+            Some(Peer::Pending(stranger)) => match self.sort(now, token, stranger) {
+                Sorted::Ready(stranger) => self.listen_to(now, token, stranger),
+                Sorted::Waits(stranger) => drop(self.peers.insert(token, Peer::Pending(stranger))),
+                Sorted::Gone => self.pending.leave(token),
+            },
             Some(Peer::Leaving { channel, until }) => match discard(channel) {
                 Some(channel) => drop(self.peers.insert(token, Peer::Leaving { channel, until })),
                 None => self.leaving -= 1,
@@ -229,40 +270,94 @@ impl Door {
         }
     }
 
-    fn listen_to(
-        &mut self,
-        now: Instant,
-        token: usize,
-        channel: Channel,
-        mut hearing: Hearing,
-        address: SocketAddr,
-    ) {
+    /// Finds out whether a peer speaks plainly or encrypted, by its first byte, and prepares for that.
+    fn sort(&mut self, now: Instant, token: usize, mut stranger: Stranger) -> Sorted {
+        if stranger.sorted {
+            return Sorted::Ready(stranger);
+        }
+        let first = match stranger.channel.peek() {
+            Ok(Some(first)) => first,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Sorted::Waits(stranger),
+            Ok(None) | Err(_) => return Sorted::Gone,
+        };
+        let address = stranger.address;
+        match (first, &self.trust) {
+            (HANDSHAKE, Some(trust)) => {
+                if !self.known.addresses.contains(&address.ip()) && !self.allowance.take(now) {
+                    if !self.postponed.contains(&token) {
+                        self.postponed.push_back(token);
+                    }
+                    return Sorted::Waits(stranger);
+                }
+                match stranger.channel.accepted(trust) {
+                    Ok(channel) => stranger.channel = channel,
+                    Err(_) => return Sorted::Gone,
+                }
+            }
+            (HANDSHAKE, None) => {
+                let line = || format!("{address}: wants to encrypt, and there is no key here");
+                message::peer(1, "peers that want to encrypt", line);
+                return Sorted::Gone;
+            }
+            _ => {}
+        }
+        stranger.sorted = true;
+        Sorted::Ready(stranger)
+    }
+
+    /// Goes on with handshakes that had to wait.
+    fn take_up(&mut self, now: Instant) {
+        while self.allowance.next() <= now
+            && let Some(token) = self.postponed.pop_front()
+        {
+            self.attend(now, token);
+        }
+    }
+
+    fn listen_to(&mut self, now: Instant, token: usize, mut stranger: Stranger) {
         let mut spoke = false;
         loop {
-            match hear::read(&mut &channel, &mut hearing) {
+            match hear::read(&mut &stranger.channel, &mut stranger.hearing) {
                 Ok(Bytes::Bytes) => {}
                 Ok(Bytes::Nothing) => {
                     if spoke {
                         self.pending.spoke(token);
                     }
-                    self.peers.insert(token, Peer::Pending { channel, hearing, address });
+                    self.peers.insert(token, Peer::Pending(stranger));
                     return;
                 }
                 // an end before the hello
-                Ok(Bytes::End) | Err(_) => return self.pending.leave(token),
+                Ok(Bytes::End) => return self.pending.leave(token),
+                Err(error) => {
+                    self.pending.leave(token);
+                    return self.turn_away(now, stranger, &error);
+                }
             }
-            match hearing.hello(&self.expectations) {
+            match stranger.hearing.hello(&self.expectations) {
                 Heard::More => spoke = true,
                 heard => {
                     self.pending.leave(token);
-                    return self.answer(now, channel, address, heard);
+                    return self.answer(now, stranger.channel, stranger.address, heard);
                 }
             }
         }
     }
 
+    /// A handshake failed; what TLS has to say of it is on its way.
+    fn turn_away(&mut self, now: Instant, stranger: Stranger, error: &io::Error) {
+        if let Some(why) = tls_error(error) {
+            let line = || format!("{}: {why}", stranger.address);
+            message::peer(1, "peers without the right key", line);
+            self.linger(now, stranger.channel);
+        }
+    }
+
     fn answer(&mut self, now: Instant, channel: Channel, address: SocketAddr, heard: Heard) {
         match heard {
+            Heard::Hello(_) | Heard::Refused(_) if self.trust.is_some() && !channel.is_encrypted() => {
+                let sentence = "the receiver takes encrypted connections only: give the sender a key".into();
+                self.see_off(now, channel, &Refusal { code: RefusalCode::Key, sentence });
+            }
             Heard::Hello(hello) => self.greet(now, channel, *hello, address),
             Heard::Refused(refusal) => self.see_off(now, channel, &refusal),
             Heard::Foreign | Heard::More => {}
@@ -285,9 +380,17 @@ impl Door {
         let answer = Reply::Refusal(refusal.clone()).encode();
         // an answer is smaller than any socket's buffer; a peer that is gone needs none
         let answered = (&channel).write_all(&answer).and_then(|()| (&channel).flush());
-        if answered.is_err() || self.leaving >= LEAVING_MAX {
+        if answered.is_ok() {
+            self.linger(now, channel);
+        }
+    }
+
+    /// Lets the peer read what was said.
+    fn linger(&mut self, now: Instant, channel: Channel) {
+        if self.leaving >= LEAVING_MAX {
             return;
         }
+        channel.deregister(self.poll.registry());
         channel.finish_writing();
         if let Some(token) = self.keep(Peer::Leaving { channel, until: now + FAREWELL }) {
             self.leaving += 1;
@@ -301,7 +404,7 @@ fn discard(channel: Channel) -> Option<Channel> {
     let mut chunk = [0; HELLO_MAX];
     // a turn's worth: whoever floods is forgotten when its time is over
     for _ in 0..64 {
-        match (&channel).read(&mut chunk) {
+        match channel.discard(&mut chunk) {
             Ok(0) => return None,
             Ok(_) => {}
             Err(e) if e.kind() == ErrorKind::Interrupted => {}

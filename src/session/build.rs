@@ -19,11 +19,13 @@ use crate::proto::check::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
 use crate::proto::outcome::Outcome;
 use crate::proto::pacing::Pacing;
+use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{DiallerConfig, Farewell, InboundConfig, OutboundConfig, Session};
 use crate::proto::way::Way;
 use crate::report::Snapshot;
 use crate::sys::event::Bell;
 use crate::sys::thread::spawn;
+use crate::trust::{PublicKey, Trust};
 use std::io;
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
@@ -80,6 +82,8 @@ pub struct Setup {
     pub inseparable: bool,
     /// The fault plan: how connections are broken on purpose.
     pub hazard: Hazard,
+    /// The keys, if connections are encrypted.
+    pub trust: Option<Arc<Trust>>,
     /// Is called with every piece of news.
     pub hear: Hear,
 }
@@ -96,6 +100,11 @@ impl Handle {
     /// Ends the session, telling the peer.
     pub fn stop(&self, ending: &Outcome) {
         self.desk.tell(|core, now| core.session.fail(now, ending));
+    }
+
+    /// A key is not trusted any more; if it is the peer's, the session ends so.
+    pub fn distrust(&self, key: PublicKey, ending: &Outcome) {
+        self.desk.tell(|core, now| core.session.distrust(now, PeerKey(*key.bytes()), ending));
     }
 
     /// From now on, the end waits but shortly for the peer to close.
@@ -164,7 +173,7 @@ impl Start {
     /// # Errors
     /// The kernel has no descriptors left.
     pub fn new(setup: Setup) -> io::Result<Self> {
-        let Setup { approach, sends, receives, inseparable, hazard, hear } = setup;
+        let Setup { approach, sends, receives, inseparable, hazard, trust, hear } = setup;
         let outgoing_pool = sends.as_ref().map(|sends| Pool::new(sends.config.buffer.min(BEFORE_MEETING)));
         let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
         let bell = |there: bool| there.then(Bell::new).transpose();
@@ -191,9 +200,11 @@ impl Start {
         let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
         let handle = Handle { desk: desk.clone(), pools: [incoming_pool, outgoing_pool.clone()] };
         let mut threads = match approach {
-            Approach::Dial(links, config) => dialling(&shared, &links, config.connections, congestion)?,
+            Approach::Dial(links, config) => {
+                dialling(&shared, &links, config.connections, congestion, trust)?
+            }
             Approach::Listen(listener, expectations) => {
-                listening(shared.clone(), listener, expectations, congestion)?
+                listening(shared.clone(), listener, expectations, congestion, trust)?
             }
         };
         if let (Some(Incoming { sink, .. }), Some(bell)) = (receives, output) {
@@ -289,8 +300,9 @@ fn dialling(
     links: &[LinkPlan],
     connections: usize,
     congestion: Option<String>,
+    trust: Option<Arc<Trust>>,
 ) -> io::Result<Vec<Thread>> {
-    let target = |link: &LinkPlan| Arc::new(Target::new(link.clone(), congestion.clone()));
+    let target = |link: &LinkPlan| Arc::new(Target::new(link.clone(), congestion.clone(), trust.clone()));
     let targets: Vec<_> = links.iter().map(target).collect();
     let mut threads: Vec<Thread> = Vec::new();
     for place in 0..connections {
@@ -307,9 +319,10 @@ fn listening(
     listener: TcpListener,
     expectations: Expectations,
     congestion: Option<String>,
+    trust: Option<Arc<Trust>>,
 ) -> io::Result<Vec<Thread>> {
     let mut host = Host { shared, congestion, stranded: None };
     let admit = Box::new(move |guest| host.admit(guest));
-    let door = Door::new(listener, expectations, admit)?;
+    let door = Door::new(listener, expectations, trust, admit)?;
     Ok(vec![("door".into(), Box::new(move || door.run()))])
 }

@@ -9,8 +9,9 @@ use crate::channel::connect::{self, Dialled, Options};
 use crate::plan::{Host, LinkPlan};
 use crate::proto::hello::Hello;
 use crate::proto::links::DialError;
+use crate::trust::Trust;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One link's far end, shared by the threads that dial it.
@@ -25,11 +26,11 @@ pub struct Target {
 
 impl Target {
     /// Nothing is resolved yet.
-    pub fn new(plan: LinkPlan, congestion: Option<String>) -> Self {
+    pub fn new(plan: LinkPlan, congestion: Option<String>, trust: Option<Arc<Trust>>) -> Self {
         let (host, port) = (plan.host.clone(), plan.port);
         let named = matches!(host, Host::Name { .. });
         let lookup = named.then(|| Lookup::new(move || resolve(&host, port)));
-        let options = Options { via: plan.via.clone(), congestion, segment: None };
+        let options = Options { via: plan.via.clone(), congestion, segment: None, trust };
         Target { plan, options, lookup, good: Mutex::default() }
     }
 
@@ -92,7 +93,7 @@ mod tests {
     fn target(lookup: Lookup) -> Target {
         let host = Host::Name { name: "backup.example".into(), family: Family::Any };
         let plan = LinkPlan { host, port: 8834, via: None };
-        Target { lookup: Some(lookup), ..Target::new(plan, None) }
+        Target { lookup: Some(lookup), ..Target::new(plan, None, None) }
     }
 
     fn at(ports: &[u16]) -> Vec<SocketAddr> {

@@ -2,7 +2,7 @@
 
 use super::accept::Guest;
 use super::connection::{Accepted, Seat, Shared};
-use crate::channel::Channel;
+use crate::channel::{Channel, peer_key};
 use crate::error::reason;
 use crate::message;
 use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
@@ -27,8 +27,9 @@ impl Host {
     /// The refusal to answer with.
     pub fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
         let Guest { channel, hello, address } = guest;
+        let key = peer_key(&channel);
         let desk = &self.shared.desk;
-        if let Err(refusal) = desk.peek(|core| core.session.screen(&hello)) {
+        if let Err(refusal) = desk.peek(|core| core.session.screen(&hello, key)) {
             self.tell_refused(&hello, address, &refusal);
             return Err((channel, refusal));
         }
@@ -41,7 +42,7 @@ impl Host {
             }
         };
         let admitted = desk.admit(seat.clone(), |core, now| {
-            let place = core.session.hello(now, &hello)?;
+            let place = core.session.hello(now, &hello, key)?;
             core.met(now, usize::from(hello.link), Some(address.ip()));
             Ok(place)
         });

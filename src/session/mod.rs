@@ -13,6 +13,7 @@
 //! Everything is built before any thread starts. The thread that runs a session is its clock.
 
 pub mod accept;
+mod allowance;
 pub mod build;
 pub mod connection;
 pub mod core;

@@ -9,12 +9,14 @@ mod peers;
 mod private;
 mod public;
 mod roll;
+mod tls;
 
 pub use keygen::{Made, keygen};
 pub use peers::Peers;
 pub use private::PrivateKey;
 pub use public::PublicKey;
 pub use roll::{Change, Roll};
+pub use tls::{ALPN, Met, Trust};
 
 use std::path::Path;
 

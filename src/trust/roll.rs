@@ -72,6 +72,11 @@ impl Roll {
         Self { peers: RwLock::new(Arc::new(Peers::only(key))), watch: None }
     }
 
+    /// Whether the list may change.
+    pub fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
     /// The name of a key that is let in now; `None`: it is not. Takes no system call and waits for no file.
     pub fn allows(&self, key: &PublicKey) -> Option<Arc<str>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).name(key).cloned()

@@ -82,8 +82,8 @@ impl End {
 
     fn hello(&mut self, net: &mut Net, conn: usize, hello: &Hello) {
         let now = net.clock.now;
-        let screened = self.session.screen(hello);
-        match self.session.hello(now, hello) {
+        let screened = self.session.screen(hello, None);
+        match self.session.hello(now, hello, None) {
             Ok(connection) => {
                 if screened.is_err() {
                     self.fail("lets in what it would not");
@@ -177,7 +177,7 @@ impl End {
     fn welcomed(&mut self, net: &mut Net, connection: usize, welcome: &Welcome, asked: Instant) {
         self.note_edge(welcome.edge);
         let welcome = Welcome { edge: self.stretch(welcome.edge), ..*welcome };
-        self.session.welcomed(net.clock.now, connection, &welcome, net.clock.now - asked);
+        self.session.welcomed(net.clock.now, connection, &welcome, None, net.clock.now - asked);
         if let Some(line) = &self.lines[connection] {
             net.want_drained(line.conn, self.which);
         }

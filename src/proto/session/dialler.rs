@@ -306,9 +306,9 @@ impl Dialler {
             return Some(Outcome::here(Status::Refused, why));
         }
         let why = || format!("no connection for {waited} s: {}", self.troubles());
-        self.patience_ends(view)
-            .is_some_and(is_past)
-            .then(|| without_verdict(view, Status::Incomplete, why()))
+        let unproven = !view.begun && self.links.any_unproven();
+        let status = if unproven { Status::Refused } else { Status::Incomplete };
+        self.patience_ends(view).is_some_and(is_past).then(|| without_verdict(view, status, why()))
     }
 
     /// The first link that was refused for good, with what was said there, if that ends the session.

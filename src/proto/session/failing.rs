@@ -1,11 +1,14 @@
 //! How a session that fails before it has a connection still tells of it; see [`Unsaid`](super::unsaid::Unsaid).
 
+use super::super::leg::CONNECTIONS_MAX;
+use super::super::links::LossReason;
 use super::super::outcome::Outcome;
+use super::super::peer_key::PeerKey;
 use super::super::waiting::Patience;
 use super::super::way::Way;
-use super::Session;
 use super::ownership::Ownership;
 use super::unsaid::{FAILURE, ORDER, Unsaid};
+use super::{Outbound, Session};
 use std::time::Instant;
 
 impl Session {
@@ -13,6 +16,27 @@ impl Session {
     pub fn fail(&mut self, now: Instant, outcome: &Outcome) {
         if !self.defers(now, None, outcome) {
             self.stop(now, outcome);
+        }
+        self.step(now);
+    }
+
+    /// A key is not trusted any more. If it is the peer's, the session ends so; one of which nothing has come loses its
+    /// connections instead, and is forgotten.
+    pub fn distrust(&mut self, now: Instant, key: PeerKey, outcome: &Outcome) {
+        let (theirs, waits) = match &self.ownership {
+            Ownership::Dialler(_) => (self.sending.as_ref().and_then(Outbound::key), false),
+            Ownership::Host(host) => (host.key(), !self.view().begun),
+        };
+        if theirs != Some(key) {
+            return;
+        }
+        if !waits {
+            return self.fail(now, outcome);
+        }
+        for connection in 0..CONNECTIONS_MAX {
+            if self.link_of(connection).is_some() {
+                self.give_up(now, connection, LossReason::Left);
+            }
         }
         self.step(now);
     }

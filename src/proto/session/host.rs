@@ -9,6 +9,7 @@ use super::super::hello::{Hello, Id, Refusal, RefusalCode};
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
+use super::super::peer_key::PeerKey;
 use super::super::waiting::{PATIENCE_BEGUN, Patience, Reminder};
 use super::view::View;
 use std::time::{Duration, Instant};
@@ -35,6 +36,9 @@ pub struct Door {
     pub has_begun: bool,
 }
 
+/// Whose session it is: its name on the wire, and the key of whoever began it. Another key that names it is a stranger.
+type Party = (Id, Option<PeerKey>);
+
 /// One connection.
 #[derive(Clone, Copy, Debug, Default)]
 struct Guest {
@@ -52,7 +56,7 @@ pub struct Host {
     instance: Id,
     patience: Option<Patience>,
     /// The session that is served. While there is none, no connection is up.
-    session: Option<Id>,
+    session: Option<Party>,
     /// When the session gives way to another one, if nothing has come by then; None once it does.
     protected: Option<Instant>,
     guests: [Guest; CONNECTIONS_MAX],
@@ -91,12 +95,12 @@ impl Host {
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn screen(&self, hello: &Hello, door: Door) -> Result<(), Refusal> {
+    pub fn screen(&self, hello: &Hello, key: Option<PeerKey>, door: Door) -> Result<(), Refusal> {
         if door.is_shut {
             return refuse(RefusalCode::Finished, "this receiver has finished");
         }
         match self.session {
-            Some(session) if session == hello.session => {}
+            Some(session) if session == (hello.session, key) => {}
             Some(_) if door.is_judged => {
                 return refuse(RefusalCode::Finished, "this receiver has just finished another session");
             }
@@ -107,7 +111,7 @@ impl Host {
         // One that names this process has nothing from here but the first legs of the stream that goes out, if this
         // end has forgotten it: else the session would have been kept.
         let ours = hello.instance.map(|instance| instance == self.instance);
-        let is_new = self.session != Some(hello.session);
+        let is_new = self.session != Some((hello.session, key));
         let known = if is_new { 0 } else { self.guests[usize::from(hello.connection)].attempt };
         if hello.attempt <= known {
             return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
@@ -125,8 +129,8 @@ impl Host {
     }
 
     /// Whether the session that is served is to be forgotten for the sake of this hello, which was screened.
-    pub fn yields(&self, hello: &Hello) -> bool {
-        self.session.is_some_and(|session| session != hello.session)
+    pub fn yields(&self, hello: &Hello, key: Option<PeerKey>) -> bool {
+        self.session.is_some_and(|session| session != (hello.session, key))
     }
 
     /// Forgets the session, of which nothing has come. No connection is up any more.
@@ -140,19 +144,30 @@ impl Host {
     ///
     /// # Errors
     /// The refusal to answer with; nothing has changed.
-    pub fn admit(&mut self, now: Instant, hello: &Hello, door: Door) -> Result<bool, Refusal> {
-        self.screen(hello, door)?;
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        hello: &Hello,
+        key: Option<PeerKey>,
+        door: Door,
+    ) -> Result<bool, Refusal> {
+        self.screen(hello, key, door)?;
         self.guests[usize::from(hello.connection)] =
             Guest { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
         self.count_speakers(now);
         self.visited.get_or_insert(now);
         self.alone = None;
-        let begins = self.session.replace(hello.session).is_none();
+        let begins = self.session.replace((hello.session, key)).is_none();
         if begins {
             self.protected = Some(now + GIVES_WAY);
             self.events.push(Event::SessionBegins);
         }
         Ok(begins)
+    }
+
+    /// The key of whoever began the session that is served.
+    pub fn key(&self) -> Option<PeerKey> {
+        self.session.and_then(|(_, key)| key)
     }
 
     /// The link of a connection that is up.

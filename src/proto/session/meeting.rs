@@ -3,6 +3,7 @@
 use super::super::hello::{Features, Hello, Refusal, Welcome};
 use super::super::links::{DialError, LossReason};
 use super::super::outcome::{Outcome, Status};
+use super::super::peer_key::PeerKey;
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::host::Door;
@@ -13,13 +14,13 @@ use super::{Session, Unusable};
 use std::time::{Duration, Instant};
 
 impl Session {
-    /// Whether this hello would be let in; changes nothing.
+    /// Whether this hello, of a peer with this key, would be let in; changes nothing.
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn screen(&self, hello: &Hello) -> Result<(), Refusal> {
+    pub fn screen(&self, hello: &Hello, key: Option<PeerKey>) -> Result<(), Refusal> {
         match &self.ownership {
-            Ownership::Host(host) => host.screen(hello, self.door()),
+            Ownership::Host(host) => host.screen(hello, key, self.door()),
             Ownership::Dialler(_) => Ok(()),
         }
     }
@@ -29,19 +30,19 @@ impl Session {
         Door { is_shut: self.is_over(), is_judged, has_begun }
     }
 
-    /// A peer has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
+    /// A peer with this key has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
     /// whose welcome is in the mailbox; an older connection of that number is to be given up without a word.
     ///
     /// # Errors
     /// The refusal to answer with; nothing has changed.
-    pub fn hello(&mut self, now: Instant, hello: &Hello) -> Result<usize, Refusal> {
-        self.screen(hello)?;
-        self.give_way(now, hello);
+    pub fn hello(&mut self, now: Instant, hello: &Hello, key: Option<PeerKey>) -> Result<usize, Refusal> {
+        self.screen(hello, key)?;
+        self.give_way(now, hello, key);
         let (door, connection) = (self.door(), usize::from(hello.connection));
         let (Ownership::Host(host), Some(receiving)) = (&mut self.ownership, &mut self.receiving) else {
             unreachable!("an end that dials listens to nobody")
         };
-        if host.admit(now, hello, door)? {
+        if host.admit(now, hello, key, door)? {
             receiving.begin(hello.buffer);
             self.acknowledging.forget_told();
             if let Some(sending) = &mut self.sending {
@@ -76,8 +77,15 @@ impl Session {
         self.actions.push_back(Action::Met(Way::In, features));
     }
 
-    /// The far end welcomed a connection, this long after it was asked.
-    pub fn welcomed(&mut self, now: Instant, connection: usize, welcome: &Welcome, rtt: Duration) {
+    /// The far end, which has this key, welcomed a connection, this long after it was asked.
+    pub fn welcomed(
+        &mut self,
+        now: Instant,
+        connection: usize,
+        welcome: &Welcome,
+        key: Option<PeerKey>,
+        rtt: Duration,
+    ) {
         // if the outgoing stream is done with, the connection is left to the incoming one
         let link = self.ownership.awaits_welcome(connection).filter(|_| !self.is_done(Way::Out));
         // of a stream that was judged the receiver may have thrown away what it had confirmed
@@ -87,7 +95,7 @@ impl Session {
         if sending.link_of(connection).is_some() {
             return;
         }
-        match sending.attach(connection, link, known, welcome, view.begun) {
+        match sending.attach(connection, link, known, welcome, key, view.begun) {
             Ok(()) => {
                 sending.round_trip(connection, rtt);
                 self.leniency.up(now, connection, link, rtt);

@@ -7,6 +7,7 @@ use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
 use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_max};
 use super::super::outcome::{Outcome, Status};
+use super::super::peer_key::PeerKey;
 use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
 use super::super::set::ConnectionSet;
@@ -54,6 +55,9 @@ pub struct Outbound {
     pub(super) ready: Vec<usize>,
     /// The receiving process, once it is known.
     instance: Option<Id>,
+    /// The key of the first receiver that welcomed a connection, if connections are encrypted. It is never another one,
+    /// also where the receiver may be.
+    key: Option<Option<PeerKey>>,
     /// What the input reads before that goes to connections that have nothing: it follows the rate of the whole stream.
     haste: LegSize,
     /// What legs are cut to: it follows the rate of the connections while they carry something.
@@ -82,6 +86,7 @@ impl Outbound {
             given: [Given::default(); CONNECTIONS_MAX],
             ready: Vec::new(),
             instance: None,
+            key: None,
             haste: leg_size.clone(),
             leg_size,
             meter: Meter::default(),
@@ -110,6 +115,7 @@ impl Outbound {
         link: usize,
         known: u64,
         welcome: &Welcome,
+        key: Option<PeerKey>,
         begun: bool,
     ) -> Result<(), Unusable> {
         // every receiver has memory for more, and each leg costs both ends its bookkeeping
@@ -122,7 +128,9 @@ impl Outbound {
             self.instance = None;
             self.sender.start_again();
         }
-        if *self.instance.get_or_insert(welcome.instance) != welcome.instance {
+        if *self.key.get_or_insert(key) != key
+            || *self.instance.get_or_insert(welcome.instance) != welcome.instance
+        {
             return Err(Unusable::OtherReceiver);
         }
         match self.sender.attach(connection, known, welcome.next, welcome.edge) {
@@ -310,6 +318,11 @@ impl Outbound {
     /// The receiving process, once it is known.
     pub fn instance(&self) -> Option<Id> {
         self.instance
+    }
+
+    /// The receiver's key, once it is known.
+    pub fn key(&self) -> Option<PeerKey> {
+        self.key.flatten()
     }
 
     /// Bytes acknowledged so far, in whatever order.

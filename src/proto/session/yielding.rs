@@ -3,6 +3,7 @@
 use super::super::hello::Hello;
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::LossReason;
+use super::super::peer_key::PeerKey;
 use super::ownership::Ownership;
 use super::stall::Stalls;
 use super::{Action, Losses, Session};
@@ -10,9 +11,9 @@ use std::time::Instant;
 
 impl Session {
     /// The session that is served is forgotten, if this hello, which was screened, begins another one.
-    pub(super) fn give_way(&mut self, now: Instant, hello: &Hello) {
+    pub(super) fn give_way(&mut self, now: Instant, hello: &Hello, key: Option<PeerKey>) {
         let Ownership::Host(host) = &self.ownership else { return };
-        if !host.yields(hello) {
+        if !host.yields(hello, key) {
             return;
         }
         for connection in 0..CONNECTIONS_MAX {

@@ -8,7 +8,7 @@ use super::seat::{Seat, SessionDesk};
 use super::writer::{Greeting, Writer};
 use crate::channel::connect::Dialled;
 use crate::channel::hear::{self, Heard};
-use crate::channel::{Channel, failure};
+use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::{Harm, Hazard};
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
 use crate::proto::life::{REAP, Silence};
@@ -93,9 +93,10 @@ impl Dialling {
             Dialled::Welcomed(welcomed) => {
                 let address = welcomed.channel.peer().map(|address| address.ip());
                 let (welcome, round_trip) = (welcomed.welcome, welcomed.round_trip);
+                let key = peer_key(&welcomed.channel);
                 let told = desk.tell_as(ticket, |core, now| {
                     core.met(now, link, address);
-                    core.session.welcomed(now, place, &welcome, round_trip);
+                    core.session.welcomed(now, place, &welcome, key, round_trip);
                     is_checked(&core.session)
                 });
                 let Some(checked) = told else { return };
@@ -244,8 +245,9 @@ impl<'a> Serving<'a> {
             self.flush()?;
             if let Some(welcome) = hearing.welcome().map_err(Ended::Lost)? {
                 let (desk, round_trip) = (&self.shared.desk, hearing.taken(now));
+                let key = peer_key(&self.channel);
                 let told = desk.tell_as(self.ticket, |core, now| {
-                    core.session.welcomed(now, place, &welcome, round_trip);
+                    core.session.welcomed(now, place, &welcome, key, round_trip);
                     is_checked(&core.session)
                 });
                 let checked = told.ok_or(Ended::Over)?;

@@ -50,7 +50,7 @@ fn another_receiver_before_anything_was_received_gives_its_own_window() {
     let mut rig = up(1, 1);
     rig.lost(0, LossReason::Closed);
     let small = Welcome { edge: edge(LEN), ..welcome(8, 0) };
-    rig.does(|s, now| s.welcomed(now, 0, &small, RTT));
+    rig.does(|s, now| s.welcomed(now, 0, &small, None, RTT));
     rig.input(2);
     rig.all_ready();
     rig.all_ready();
@@ -90,7 +90,7 @@ fn while_the_output_is_slow_two_connections_carry_what_is_new() {
     };
     for connection in 0..4 {
         let small = Welcome { edge: edge(16_000), ..welcome(7, 0) };
-        rig.does(|s, now| s.welcomed(now, connection, &small, ms(1)));
+        rig.does(|s, now| s.welcomed(now, connection, &small, None, ms(1)));
     }
     rig.all_ready();
     rig.input(4);
@@ -253,11 +253,11 @@ fn a_welcome_that_asks_for_tiny_legs_is_a_breach() {
     let mut rig = dialler(2, 2);
     let least = LEG_FIRST as u32;
     let tiny = Welcome { leg_max: least - 1, ..welcome(HOST, 0) };
-    rig.does(|s, now| s.welcomed(now, 0, &tiny, RTT));
+    rig.does(|s, now| s.welcomed(now, 0, &tiny, None, RTT));
     assert_eq!(rig.drops, [(0, LossReason::Breach(Breach::LegsTooSmall(least - 1)))]);
     assert!(rig.session.trouble(0).contains("asks for legs of"), "{}", rig.session.trouble(0));
     let least = Welcome { leg_max: least, ..tiny };
-    rig.does(|s, now| s.welcomed(now, 1, &least, RTT));
+    rig.does(|s, now| s.welcomed(now, 1, &least, None, RTT));
     assert_eq!((rig.up_count(), rig.over), (1, false));
 }
 

@@ -275,7 +275,7 @@ fn a_silent_connection_is_given_up_here_too_and_a_false_death_gives_its_link_mor
     rig.does(|s, now| s.quiet(now, 1, silence(4)));
     assert_eq!(rig.drops, [(1, LossReason::Silent)]);
     rig.comes(1, 2, 0);
-    rig.does(|s, now| s.welcomed(now, 1, &welcome(DIALLER, 0), secs(2)));
+    rig.does(|s, now| s.welcomed(now, 1, &welcome(DIALLER, 0), None, secs(2)));
     rig.later(secs(1));
     rig.later(secs(18));
     rig.does(|s, now| s.quiet(now, 1, silence(17)));

@@ -223,7 +223,7 @@ impl Rig {
     pub fn welcomed(&mut self, connection: usize, instance: u8, next: u64) {
         let dialled = self.dialled[connection].unwrap_or(self.now);
         self.now = self.now.max(dialled + ms(50));
-        self.does(|s, now| s.welcomed(now, connection, &welcome(instance, next), RTT));
+        self.does(|s, now| s.welcomed(now, connection, &welcome(instance, next), None, RTT));
     }
 
     pub fn ready(&mut self, connection: usize) {
@@ -267,7 +267,7 @@ impl Rig {
 
     /// A peer says hello; the welcome that it gets.
     pub fn hello(&mut self, hello: &Hello) -> Result<Welcome, RefusalCode> {
-        let connection = self.does(|s, now| s.hello(now, hello)).map_err(|refusal| refusal.code)?;
+        let connection = self.does(|s, now| s.hello(now, hello, None)).map_err(|refusal| refusal.code)?;
         assert_eq!(connection, usize::from(hello.connection));
         match self.welcomes.pop() {
             Some((to, welcome)) if to == connection => Ok(welcome),

@@ -1,0 +1,6 @@
+//! Who a peer is, where connections are encrypted.
+
+/// The key that a peer has proved to have, as bytes; none where connections are not encrypted. A session has one at each
+/// end, from its first connection to its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerKey(pub [u8; 32]);
