@@ -1,6 +1,6 @@
 # bash completion for millipede; made from src/cli/words.rs by its tests
 _millipede() {
-    local words='rx tx via ipv4 ipv6 duplex threads checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate chaos buffer patience progress quiet size verbose help version'
+    local words='rx tx via ipv4 ipv6 duplex threads key peers keygen checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate chaos buffer patience progress quiet size verbose help version'
     local wants=word after argument current word known i
     local -a arguments=()
     # bash also cuts at colons and equals signs: what was typed without a space before it is one argument,
@@ -51,6 +51,7 @@ _millipede() {
             rx | terminate) wants=address ;;
             exec) wants=command ;;
             via) wants=interface ;;
+            key | peers | keygen) wants=path ;;
             congestion) wants=algorithm ;;
             threads | checkphrase | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) wants=value ;;
         esac
@@ -58,7 +59,7 @@ _millipede() {
 
     COMPREPLY=()
     case $wants in
-        file) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
+        file | path) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
         word)
             [[ $current != -* ]] || words=" $words" words=${words// / --}
             COMPREPLY=($(compgen -W "$words" -- "$current"))

@@ -15,6 +15,8 @@ function __millipede_wants
                     set wants command
                 case via
                     set wants interface
+                case key peers keygen
+                    set wants path
                 case congestion
                     set wants algorithm
                 case threads checkphrase prbs leglimit delayus rate chaos buffer patience size verbose
@@ -32,6 +34,7 @@ function __millipede_wants
 end
 complete -c millipede -f
 complete -c millipede -n '__millipede_wants host address' -a '(__fish_print_hostnames)'
+complete -c millipede -n '__millipede_wants path' -F
 complete -c millipede -n '__millipede_wants interface' -a '(__fish_print_interfaces)'
 complete -c millipede -n '__millipede_wants command' -a '(__fish_complete_command)'
 complete -c millipede -n '__millipede_wants algorithm' \
@@ -50,6 +53,12 @@ complete -c millipede -n '__millipede_wants word' -a duplex -d 'both directions 
 complete -c millipede -n '__millipede_wants word' -l duplex -d 'both directions over the same connections'
 complete -c millipede -n '__millipede_wants word' -a threads -d 'connections, 1 to 16 (default 16)'
 complete -c millipede -n '__millipede_wants word' -l threads -x -d 'connections, 1 to 16 (default 16)'
+complete -c millipede -n '__millipede_wants word' -a key -d 'encrypt, and let in only who has a known key'
+complete -c millipede -n '__millipede_wants word' -l key -rF -d 'encrypt, and let in only who has a known key'
+complete -c millipede -n '__millipede_wants word' -a peers -d 'with key, let in whoever has a key listed here'
+complete -c millipede -n '__millipede_wants word' -l peers -rF -d 'with key, let in whoever has a key listed here'
+complete -c millipede -n '__millipede_wants word' -a keygen -d 'make a key, in FILE and FILE.pub'
+complete -c millipede -n '__millipede_wants word' -l keygen -rF -d 'make a key, in FILE and FILE.pub'
 complete -c millipede -n '__millipede_wants word' -a checkphrase -d '4 bytes that must be the same at both ends'
 complete -c millipede -n '__millipede_wants word' -l checkphrase -x -d '4 bytes that must be the same at both ends'
 complete -c millipede -n '__millipede_wants word' -a checksum -d 'verify every leg and the whole stream'

@@ -1,4 +1,4 @@
-//! The command line: words as typed become a checked [`Plan`].
+//! The command line: words as typed become a checked [`Task`].
 //!
 //! The bare words, in any order, are the documented form; each is accepted as a long option too. The steps, each a
 //! file: `words` is the table of words, `typed` turns bare words into options and lets clap parse these, `value`
@@ -16,9 +16,9 @@ pub use words::{Operands, Side, WORDS, Word, word};
 
 use std::ffi::OsString;
 
-use crate::plan::Plan;
+use crate::plan::Task;
 
-/// Why there is no plan.
+/// Why there is nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// The user asked for this text: print it to stdout and end well.
@@ -34,14 +34,14 @@ impl From<String> for Stop {
     }
 }
 
-/// Makes a plan of the command line, given without the program's own name.
-pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Plan, Stop> {
+/// What the command line asks for, given without the program's own name.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, Stop> {
     let args = args.into_iter().map(readable).collect::<Result<Vec<_>, _>>()?;
     if args.is_empty() {
         return Err(Stop::Usage(help::alone().to_owned()));
     }
     let typed = typed::parse(&args)?;
-    Ok(checked::plan(&typed)?)
+    Ok(checked::task(&typed)?)
 }
 
 /// Every argument is text: a name, a number, or a command that is shown in messages.

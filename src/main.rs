@@ -3,16 +3,18 @@
 use std::env;
 use std::io::{self, Write as _};
 use std::panic;
+use std::path::Path;
 use std::process::{self, ExitCode};
 
 use millipede::cli::{self, Stop};
 use millipede::endpoint::exec;
 use millipede::error::Status;
 use millipede::message;
-use millipede::plan::{Plan, Progress};
+use millipede::plan::{Plan, Progress, Task};
 use millipede::run::{self, signals};
 use millipede::sys::refusal::Allocator;
 use millipede::sys::signal::end_by;
+use millipede::trust::keygen;
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
@@ -25,7 +27,8 @@ fn main() -> ExitCode {
         process::exit(Status::Incomplete.code().into());
     }));
     let status = match cli::parse(env::args_os().skip(1)) {
-        Ok(plan) => carry_out(&plan),
+        Ok(Task::Carry(plan)) => carry_out(&plan),
+        Ok(Task::Keygen(file)) => make_key(&file),
         Err(Stop::Print(text)) => print(&text),
         Err(Stop::Usage(lines)) => {
             message::say_block(&lines);
@@ -45,6 +48,20 @@ fn carry_out(plan: &Plan) -> Status {
     message::set_quiet(plan.common.progress == Progress::Never);
     match run::run(plan) {
         Ok(()) => Status::Complete,
+        Err(failure) => {
+            message::say(&failure);
+            failure.status
+        }
+    }
+}
+
+/// Shows the public half, as it belongs into the far end's list.
+fn make_key(file: &Path) -> Status {
+    match keygen(file) {
+        Ok(made) => {
+            message::announce(|| made.to_string());
+            print(&format!("{}\n", made.line))
+        }
         Err(failure) => {
             message::say(&failure);
             failure.status

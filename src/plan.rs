@@ -8,6 +8,7 @@ pub use crate::proto::waiting::Patience;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
 
 /// Memory for legs per direction, unless `buffer` is given: enough for 1 Gbit/s at a second of round trip.
 pub const BUFFER_DEFAULT: u64 = 128 << 20;
@@ -18,7 +19,16 @@ pub const BUFFER_MIN: u64 = 4 << 20;
 /// The most memory for legs that can be asked for: beyond any machine, and sums of it never overflow.
 pub const BUFFER_MAX: u64 = 1 << 40;
 
-/// Everything a process is asked to do. At least one of `receive` and `transmit` is there, unless `common.prbs` is:
+/// What a process is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// To carry streams.
+    Carry(Box<Plan>),
+    /// To make a key: this file, and the one beside it for the public half.
+    Keygen(PathBuf),
+}
+
+/// The streams that a process is asked to carry. At least one of `receive` and `transmit` is there, unless `common.prbs` is:
 /// then the pseudorandom stream goes to stdout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -51,6 +61,9 @@ impl Plan {
 /// What holds for both directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Common {
+    /// Who this end is and who is let in; `None`: nothing is encrypted. With both directions and without `duplex`,
+    /// its `peers` are there.
+    pub trust: Option<TrustPlan>,
     /// Must be equal at both ends; absent matches only absent.
     pub checkphrase: Option<[u8; 4]>,
     /// Pass on whatever has been read at once. Always set with [`EdgePlan::Terminate`] and [`EdgePlan::Initiate`].
@@ -74,6 +87,15 @@ pub struct Common {
     pub progress: Progress,
     /// What the user says that the stream's size is, in bytes.
     pub size: Option<u64>,
+}
+
+/// The files that say who is who. Neither has been opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustPlan {
+    /// Has this end's private key.
+    pub key: PathBuf,
+    /// Lists the public keys that are let in; `None`: exactly the own one is.
+    pub peers: Option<PathBuf>,
 }
 
 /// Whether there is a live line on stderr.

@@ -84,6 +84,10 @@ const TYPED: &[(&str, &str)] = &[
     ("rx 8834 exec 'cat inpu\t' leg\t4", "rx 8834 exec cat inpu leglimit 4|"),
     ("tx host 8834 via lo\t", "tx host 8834 via lo|"),
     ("tx host 8834 --via=lo\t", "tx host 8834 --via=lo|"),
+    ("rx 8834 key inpu\tleg\t4", "rx 8834 key input-file leglimit 4|"),
+    ("rx 8834 key inpu\t peers outp\tleg\t4", "rx 8834 key input-file peers output-file leglimit 4|"),
+    ("rx 8834 --key=inpu\tleg\t4", "rx 8834 --key=input-file leglimit 4|"),
+    ("keygen inpu\t", "keygen input-file|"),
     ("--threads=8 leg\t4", "--threads=8 leglimit 4|"),
 ];
 

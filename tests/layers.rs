@@ -30,25 +30,50 @@ const SEES: &[(&str, &[&str])] = &[
     ("plan", &["proto::leg", "proto::waiting", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
     ("cli", &["sys::limits", "error", "message", "plan", "proto::leg"]),
-    ("channel", &["sys", "error", "proto::handshake", "proto::hello", "proto::links"]),
+    (
+        "channel",
+        &["sys", "error", "trust::*", "proto::handshake", "proto::hello", "proto::links", "proto::peer_key"],
+    ),
     (
         "endpoint",
         &["sys", "prbs", "error", "message", "proto::leg", "proto::way", "proto::hello", "proto::outcome"],
     ),
     (
         "session",
-        &["sys", "chaos", "error", "message", "plan", "report", "proto", "stage", "channel", "endpoint::*"],
+        &[
+            "sys",
+            "chaos",
+            "error",
+            "message",
+            "plan",
+            "report",
+            "proto",
+            "stage",
+            "channel",
+            "trust::*",
+            "endpoint::*",
+        ],
     ),
     (
         "run",
         &[
             "sys", "chaos", "prbs", "error", "message", "plan", "report", "proto", "stage", "channel",
-            "endpoint", "session", "wording",
+            "trust::*", "endpoint", "session", "wording",
         ],
     ),
     (
         "main",
-        &["cli", "endpoint::exec", "error", "message", "plan", "report", "run", "sys::refusal::Allocator"],
+        &[
+            "cli",
+            "endpoint::exec",
+            "error",
+            "message",
+            "plan",
+            "report",
+            "run",
+            "sys::refusal::Allocator",
+            "trust::keygen",
+        ],
     ),
 ];
 

@@ -7,16 +7,32 @@ use super::typed::Typed;
 use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
     BUFFER_DEFAULT, BUFFER_MIN, Common, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan, Plan,
-    Progress, ReceivePlan, StreamPlan, TransmitPlan,
+    Progress, ReceivePlan, StreamPlan, Task, TransmitPlan, TrustPlan,
 };
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 
 /// The words that take the place of stdin and stdout.
 const EDGES: [&str; 3] = ["terminate", "initiate", "exec"];
 
-/// The plan, or a sentence that names the word that is wrong.
-pub(super) fn plan(typed: &Typed) -> Result<Plan, String> {
+/// What is to be done, or a sentence that names the word that is wrong.
+pub(super) fn task(typed: &Typed) -> Result<Task, String> {
+    if let Some(file) = typed.one("keygen") {
+        return keygen(typed, file);
+    }
+    plan(typed).map(|plan| Task::Carry(Box::new(plan)))
+}
+
+/// A key is made, and nothing else is done.
+fn keygen(typed: &Typed, file: PathBuf) -> Result<Task, String> {
+    match WORDS.iter().find(|word| word.name != "keygen" && typed.given(word.name)) {
+        None => Ok(Task::Keygen(file)),
+        Some(word) => Err(format!("{} cannot stand beside keygen, which makes a key and ends", word.name)),
+    }
+}
+
+fn plan(typed: &Typed) -> Result<Plan, String> {
     sides(typed)?;
     conflicts(typed)?;
     Ok(Plan { receive: receive(typed)?, transmit: transmit(typed)?, common: common(typed)? })
@@ -55,6 +71,13 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
     }
     if typed.given("oneshot") && !typed.given("terminate") && !typed.given("initiate") {
         return Err("oneshot goes with terminate or initiate, and there is neither".to_owned());
+    }
+    if typed.given("peers") && !typed.given("key") {
+        return Err("peers goes with key, and there is no key".to_owned());
+    }
+    if typed.given("key") && typed.given("rx") && typed.given("tx") && !typed.given("peers") {
+        return Err("key with both rx and tx needs peers: one in the middle could turn tx round to this rx"
+            .to_owned());
     }
     match edge {
         Some(edge) if typed.given("prbs") && (typed.given("tx") || typed.given("duplex")) => {
@@ -138,6 +161,7 @@ fn common(typed: &Typed) -> Result<Common, String> {
     let edge = edge(typed)?;
     let tunnel = matches!(edge, EdgePlan::Terminate(_) | EdgePlan::Initiate { .. });
     Ok(Common {
+        trust: typed.one("key").map(|key| TrustPlan { key, peers: typed.one("peers") }),
         checkphrase: typed.one("checkphrase"),
         charmode: typed.given("charmode") || tunnel,
         oneshot: typed.given("oneshot"),

@@ -87,7 +87,8 @@ fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool) -> (usize, Vec
         Operands::Phrase(_) | Operands::Command(_) | Operands::Word(_) => {
             next.iter().take(1).copied().collect()
         }
-        Operands::Algorithm(_) | Operands::Interface(_) => text(0).into_iter().collect(),
+        // a file may be called like a word: key, or peers
+        Operands::Algorithm(_) | Operands::Interface(_) | Operands::File(_) => text(0).into_iter().collect(),
         Operands::Number(..) | Operands::Size(..) | Operands::Time(_) => plain(0).into_iter().collect(),
         Operands::HostPort => match text(0) {
             Some(host) if value::joined(host).is_some() => vec![host],
@@ -159,6 +160,7 @@ fn arg(word: &'static Word) -> Arg {
         Operands::Algorithm(_) => ValueParser::new(value::congestion),
         Operands::Command(_) => ValueParser::new(value::command),
         Operands::Interface(_) => ValueParser::new(value::interface),
+        Operands::File(_) => ValueParser::new(value::file),
         Operands::Word(_) => return arg.num_args(0..=1),
     };
     arg.value_parser(parser)

@@ -1,4 +1,4 @@
-//! Reads one operand: a number, a size, a time, a port, a host, a phrase.
+//! Reads one operand: a number, a size, a time, a port, a host, a phrase, a file.
 //!
 //! An error is a phrase that quotes the operand and says what was expected; the word it belongs to is put before
 //! it by the caller. What is unambiguous is accepted, what has two meanings is answered with the right form.
@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::plan::{Family, Host, Patience};
@@ -161,6 +162,15 @@ pub(super) fn congestion(text: &str) -> Result<String, String> {
 /// A command for the shell.
 pub(super) fn command(text: &str) -> Result<String, String> {
     if text.trim().is_empty() { Err("the command is empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// The path of a file, which need not be there.
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("the name of the file is empty".to_owned()),
+        "-" => Err("it is read from a file, not from stdin".to_owned()),
+        path => Ok(path.into()),
+    }
 }
 
 /// What follows the prefix of a hexadecimal number.

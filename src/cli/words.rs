@@ -44,6 +44,8 @@ pub enum Operands {
     Command(&'static str),
     /// An address or network interface of this host.
     Interface(&'static str),
+    /// A file of this host.
+    File(&'static str),
     /// A word, or nothing.
     Word(&'static str),
     /// `HOST PORT`, or `HOST:PORT`.
@@ -63,7 +65,8 @@ impl Operands {
             | Self::Phrase(name)
             | Self::Algorithm(name)
             | Self::Command(name)
-            | Self::Interface(name) => name.to_owned(),
+            | Self::Interface(name)
+            | Self::File(name) => name.to_owned(),
             Self::Word(name) => format!("[{name}]"),
             Self::HostPort => "HOST PORT".to_owned(),
             Self::AddressPort => "[ADDRESS] PORT".to_owned(),
@@ -208,8 +211,44 @@ pub const WORDS: &[Word] = &[
         ..WORD
     },
     Word {
+        name: "key",
+        operands: Operands::File("FILE"),
+        short: "encrypt, and let in only who has a known key",
+        long: "Encrypts every connection with TLS 1.3, and shows the far end that this end has the private key in \
+               FILE: an Ed25519 key in the format of OpenSSH, without a passphrase, that only its owner may read. \
+               Both ends must have a `key`. Without `peers`, exactly that same key is let in, so that one FILE \
+               copied to both hosts is a shared secret.\n\n\
+               The words `keygen FILE` make such a key, and `ssh-keygen -t ed25519 -N ''` does. Take a key of its \
+               own for this, not the one that you log in with.",
+        ..WORD
+    },
+    Word {
+        name: "peers",
+        operands: Operands::File("FILE"),
+        common: false,
+        short: "with key, let in whoever has a key listed here",
+        long: "Lets in whoever has one of the public keys that FILE lists, a line for each, as in a `.pub` file; what \
+               follows the key in its line is the name by which that peer is shown. Needs `key`.\n\n\
+               Empty lines and lines that begin with # are passed over. Anything else that is not an Ed25519 key, \
+               such as the options of an authorized_keys file, is an error and not ignored. FILE is read again when \
+               it changes: sessions of a key that is no longer in it end. If it then has an error, it is said, and \
+               the list stays as it was. One process with both `rx` and `tx` needs `peers` with its `key`.",
+        ..WORD
+    },
+    Word {
+        name: "keygen",
+        operands: Operands::File("FILE"),
+        side: Side::Free,
+        common: false,
+        short: "make a key, in FILE and FILE.pub",
+        long: "Makes a new key and ends: the private half in FILE, which only its owner may read, the public half in \
+               FILE.pub. Nothing is overwritten. Shows the public half as a line for `peers`. Stands alone.",
+        ..WORD
+    },
+    Word {
         name: "checkphrase",
         operands: Operands::Phrase("WORD"),
+        common: false,
         short: "4 bytes that must be the same at both ends",
         long: "Lets the two ends meet only if both give the same WORD of exactly 4 bytes. A receiver without one \
                takes only a sender without one. It prevents mistakes; it is no authentication.",

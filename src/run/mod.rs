@@ -4,6 +4,7 @@ pub mod ends;
 pub mod gather;
 pub mod listen;
 pub mod monitor;
+mod peers;
 pub mod sessions;
 pub mod signals;
 mod start;
@@ -28,6 +29,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         return write_prbs(seed);
     }
     let wanted = Wanted::of(plan);
+    let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
     let signals =
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
     let ends = Arc::new(Ends::new(plan)?);
@@ -37,7 +39,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         common: &plan.common,
         ends: &ends,
         hazard,
-        trust: None,
+        trust: trust.clone(),
         news: sender.clone(),
         source_size: Cell::default(),
     };
@@ -53,6 +55,9 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     let monitor = Monitor::start(subjects.collect(), wanted).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     drop(parts);
+    if let Some(trust) = trust {
+        peers::watch(trust, sessions.clone()).map_err(no_thread)?;
+    }
     for (index, start) in starts.into_iter().enumerate() {
         let sender = sender.clone();
         spawn("session", move || drop(sender.send(News::Ended(index, start.run())))).map_err(no_thread)?;

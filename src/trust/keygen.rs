@@ -4,32 +4,40 @@
 
 use super::private::PrivateKey;
 use super::public::PublicKey;
-use crate::error::reason;
+use crate::error::{Failure, Status, reason};
 use crate::message::text::cleaned;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// A key that was made.
+/// A key that was made. Displayed as a sentence that names its file and its fingerprint.
 #[derive(Debug)]
 pub struct Made {
     /// Who it is.
     pub key: PublicKey,
-    /// The line in the .pub file.
+    /// The file with the private half; the public half is beside it.
+    pub file: PathBuf,
+    /// The line in the file with the public half.
     pub line: String,
-    /// The .pub file.
-    pub public: PathBuf,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "made {}, {}", self.file.display(), self.key)
+    }
 }
 
 /// Makes a key: the private half in `file`, for its owner alone, and the public half beside it in `file`.pub.
 ///
 /// # Errors
-/// A sentence that names the file that exists already or cannot be written. Then neither is there that was not before.
-pub fn keygen(file: &Path) -> Result<Made, String> {
-    let own = PrivateKey::generate()?;
+/// A file exists already, or cannot be written. Then neither is there that was not before.
+pub fn keygen(file: &Path) -> Result<Made, Failure> {
+    let own = PrivateKey::generate().map_err(Failure::network)?;
     let comment = comment();
-    let (private, line) = (own.openssh(&comment)?, own.public().openssh(&comment));
+    let private = own.openssh(&comment).map_err(Failure::network)?;
+    let line = own.public().openssh(&comment);
     let mut public = file.as_os_str().to_owned();
     public.push(".pub");
     let public = PathBuf::from(public);
@@ -38,7 +46,7 @@ pub fn keygen(file: &Path) -> Result<Made, String> {
     let (first, second) = (first.write(&private)?, second.write(&format!("{line}\n"))?);
     first.keep();
     second.keep();
-    Ok(Made { key: own.public(), line, public })
+    Ok(Made { key: own.public(), file: file.to_owned(), line })
 }
 
 /// A file that was made here, and is removed again unless it is kept.
@@ -49,26 +57,30 @@ struct New<'a> {
 }
 
 impl<'a> New<'a> {
-    fn create(path: &'a Path, mode: u32) -> Result<Self, String> {
+    fn create(path: &'a Path, mode: u32) -> Result<Self, Failure> {
         let created = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
         let file = created.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => {
-                format!("keygen {}: it exists, and is left as it is", path.display())
+                Failure::usage(format!("keygen {}: it exists, and is left as it is", path.display()))
             }
-            _ => format!("keygen {}: {}", path.display(), reason(&error)),
+            _ => cannot(path, &error),
         })?;
         Ok(Self { path, file, kept: false })
     }
 
-    fn write(mut self, text: &str) -> Result<Self, String> {
+    fn write(mut self, text: &str) -> Result<Self, Failure> {
         let written = self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_all());
-        written.map_err(|error| format!("keygen {}: {}", self.path.display(), reason(&error)))?;
+        written.map_err(|error| cannot(self.path, &error))?;
         Ok(self)
     }
 
     fn keep(mut self) {
         self.kept = true;
     }
+}
+
+fn cannot(path: &Path, error: &io::Error) -> Failure {
+    Failure { status: Status::Output, sentence: format!("keygen {}: {}", path.display(), reason(error)) }
 }
 
 /// Whose key it is, as far as that is known: USER@HOST.
@@ -99,15 +111,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key");
         let made = keygen(&file).unwrap();
-        assert_eq!(made.public, folder.path().join("key.pub"));
+        assert_eq!(made.to_string(), format!("made {}, {}", file.display(), made.key));
+        let public = folder.path().join("key.pub");
         assert_eq!(PrivateKey::load(&file).unwrap().public(), made.key);
-        assert_eq!(fs::read_to_string(&made.public).unwrap(), format!("{}\n", made.line));
-        let peers = Peers::load(&made.public).unwrap();
+        assert_eq!(fs::read_to_string(&public).unwrap(), format!("{}\n", made.line));
+        let peers = Peers::load(&public).unwrap();
         assert_eq!(**peers.name(&made.key).unwrap(), *comment());
-        assert!(Roll::load(&made.public).unwrap().allows(&made.key).is_some());
+        assert!(Roll::load(&public).unwrap().allows(&made.key).is_some());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&file), 0o600);
-        assert_eq!(mode(&made.public) & 0o133, 0);
+        assert_eq!(mode(&public) & 0o133, 0);
     }
 
     #[test]
@@ -122,8 +135,9 @@ mod tests {
         for existing in ["key", "key.pub"] {
             let existing = folder.path().join(existing);
             fs::write(&existing, "mine").unwrap();
-            let wrong = keygen(&folder.path().join("key")).unwrap_err();
-            assert_eq!(wrong, format!("keygen {}: it exists, and is left as it is", existing.display()));
+            let failure = keygen(&folder.path().join("key")).unwrap_err();
+            let told = format!("keygen {}: it exists, and is left as it is", existing.display());
+            assert_eq!((failure.status, failure.sentence), (Status::Usage, told));
             assert_eq!(names(), [existing.file_name().unwrap()]);
             assert_eq!(fs::read_to_string(&existing).unwrap(), "mine");
             fs::remove_file(&existing).unwrap();
@@ -133,7 +147,8 @@ mod tests {
         assert!(keygen(&folder.path().join("key")).is_err());
         assert_eq!(names(), ["key.pub"]);
         let nowhere = folder.path().join("no/key");
-        let wrong = keygen(&nowhere).unwrap_err();
-        assert_eq!(wrong, format!("keygen {}: no such file or directory", nowhere.display()));
+        let failure = keygen(&nowhere).unwrap_err();
+        let told = format!("keygen {}: no such file or directory", nowhere.display());
+        assert_eq!((failure.status, failure.sentence), (Status::Output, told));
     }
 }

@@ -14,12 +14,13 @@ fn names(separator: &str, fits: impl Fn(Operands) -> bool) -> String {
 /// What is wanted behind which words, with a name that the three scripts share.
 type Kind = (&'static str, fn(Operands) -> bool);
 
-fn kinds() -> [Kind; 6] {
+fn kinds() -> [Kind; 7] {
     [
         ("host", |kind| kind == Operands::HostPort),
         ("address", |kind| kind == Operands::AddressPort),
         ("command", |kind| matches!(kind, Operands::Command(_))),
         ("interface", |kind| matches!(kind, Operands::Interface(_))),
+        ("path", |kind| matches!(kind, Operands::File(_))),
         ("algorithm", |kind| matches!(kind, Operands::Algorithm(_))),
         ("value", |kind| {
             use Operands::{Number, Phrase, Size, Time};
@@ -95,7 +96,7 @@ _millipede() {{
 {walk}
     COMPREPLY=()
     case $wants in
-        file) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
+        file | path) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
         word)
             [[ $current != -* ]] || words=" $words" words=${{words// / --}}
             COMPREPLY=($(compgen -W "$words" -- "$current"))
@@ -149,7 +150,7 @@ _millipede() {{
         interface) _net_interfaces ;;
         command) _command_names -e ;;
         algorithm) compadd -- ${{=$(cat /proc/sys/net/ipv4/tcp_available_congestion_control 2>/dev/null)}} ;;
-        file) _files ;;
+        file | path) _files ;;
         *) _message $wants ;;
     esac
 }}
@@ -171,7 +172,11 @@ pub fn fish() -> String {
         format!(
             "complete -c millipede -n '__millipede_wants word' -a {name} -d '{short}'\n\
              complete -c millipede -n '__millipede_wants word' -l {name}{takes} -d '{short}'\n",
-            takes = if word.operands == Operands::None { "" } else { " -x" },
+            takes = match word.operands {
+                Operands::None => "",
+                Operands::File(_) => " -rF",
+                _ => " -x",
+            },
         )
     };
     let words: String = WORDS.iter().map(word).collect();
@@ -198,6 +203,7 @@ function __millipede_wants
 end
 complete -c millipede -f
 complete -c millipede -n '__millipede_wants host address' -a '(__fish_print_hostnames)'
+complete -c millipede -n '__millipede_wants path' -F
 complete -c millipede -n '__millipede_wants interface' -a '(__fish_print_interfaces)'
 complete -c millipede -n '__millipede_wants command' -a '(__fish_complete_command)'
 complete -c millipede -n '__millipede_wants algorithm' \
