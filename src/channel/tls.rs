@@ -22,9 +22,9 @@ use std::ops::Deref;
 /// Room for what is read before the peer has proved anything: strangers are to cost little. It grows to one record.
 const STRANGER: usize = 2 << 10;
 /// The same for a peer that sends much.
-const READ_MAX: usize = 128 << 10;
+const READ_MAX: usize = 256 << 10;
 /// Plaintext that is sealed before it is given to the kernel: it stays in the processor's cache on the way.
-const SEAL: usize = 4 * FRAGMENT;
+const SEAL: usize = 8 * FRAGMENT;
 
 /// What a connection does next to finish its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
