@@ -285,14 +285,14 @@ impl Links {
     pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason, progressed: bool) -> bool {
         let Some(index) = self.link_of(connection) else { return false };
         self.links[index].up -= 1;
+        let apart = self.connections[connection].dialled.map_or(now, |dialled| dialled + DIALS_APART);
         if *why == LossReason::Left {
-            self.advance(connection, Move::Rest(now));
+            self.advance(connection, Move::Rest(now.max(apart)));
             return false;
         }
         if progressed {
             self.connections[connection].misses = 0;
         }
-        let apart = self.connections[connection].dialled.map_or(now, |dialled| dialled + DIALS_APART);
         let at = self.pause_ends(now, connection).max(apart);
         self.advance(connection, Move::Rest(at));
         let link = &mut self.links[index];
