@@ -4,6 +4,7 @@ pub mod ends;
 pub mod gather;
 pub mod listen;
 pub mod monitor;
+pub mod names;
 pub mod sessions;
 pub mod signals;
 mod start;

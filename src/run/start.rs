@@ -20,7 +20,6 @@ use crate::sys::interface;
 use crate::wording::word;
 use crossbeam_channel::Sender;
 use std::cell::Cell;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 /// What this program can do with a stream, whatever its ends are. If only one end tunnels, the bytes of one connection
@@ -50,7 +49,7 @@ impl Parts<'_> {
         let duplex = if plan.duplex.is_some() { Features::DUPLEX } else { Features::NONE };
         let receives = self.incoming(duplex)?;
         let sends = plan.duplex.as_ref().map(|stream| self.outgoing(stream)).transpose()?;
-        let listener = listening(&plan.listen)?;
+        let listener = listen::announced(&plan.listen, self.common.patience, "listening")?;
         let expectations = Expectations {
             checkphrase: self.common.checkphrase,
             features: ABILITIES | duplex,
@@ -168,22 +167,10 @@ impl Parts<'_> {
     }
 }
 
-fn listening(plan: &ListenPlan) -> Result<TcpListener, Failure> {
-    let listener = listen::open(plan)?;
-    let port = listener.local_addr().map_or(plan.port, |address| address.port());
-    let line = format!("listening on port {port}");
-    match plan.port {
-        // the user cannot know the port otherwise
-        0 => message::say(line),
-        _ => message::announce(|| line),
-    }
-    Ok(listener)
-}
-
 /// Checks that this host has the link's `via`: one that it does not have would never work.
 fn check_via(link: &LinkPlan) -> Result<(), Failure> {
     let found = link.via.as_ref().map_or(Ok(()), |via| interface::check(via));
-    found.map_err(|e| Failure::network(format!("{link}: {e}")))
+    found.map_err(|e| Failure::network(format!("{link}: {}", told(&e))))
 }
 
 fn random_id() -> Id {

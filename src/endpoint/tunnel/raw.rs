@@ -1,7 +1,8 @@
 //! One local connection whose bytes are the stream, where the far side does not tunnel.
 
-use super::dial::{self, TIME};
+use super::dial::TIME;
 use super::local::EXHAUSTED;
+use super::place::Target;
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::error::reason;
 use crate::message;
@@ -118,18 +119,18 @@ fn accept_one(listener: &TcpListener, stop: &Bell) -> io::Result<Option<TcpStrea
 /// # Errors
 /// The kernel has no threads left.
 pub(super) fn connect(
-    host: String,
-    port: u16,
+    target: Target,
     connected: impl FnOnce(Result<TcpStream, String>) + Send + 'static,
 ) -> io::Result<()> {
     spawn("tunnel", move || {
-        connected(open(&host, port).map_err(|why| format!("cannot connect to {host} port {port}: {why}")));
+        let Target { host, port, .. } = &target;
+        connected(open(&target).map_err(|why| format!("cannot connect to {host} port {port}: {why}")));
     })
 }
 
-fn open(host: &str, port: u16) -> Result<TcpStream, String> {
+fn open(target: &Target) -> Result<TcpStream, String> {
     let mut why = "it has no address".to_owned();
-    for address in dial::resolve(host, port)? {
+    for address in (target.ask)()? {
         match TcpStream::connect_timeout(&address, TIME).and_then(prepared) {
             Ok(stream) => return Ok(stream),
             Err(e) => why = reason(&e),

@@ -269,12 +269,12 @@ impl Tunnel {
     fn role(self: &Arc<Self>, place: Place) -> io::Result<Role> {
         match place {
             Place::Terminate(listener) => Ok(Role::Terminate(mio::net::TcpListener::from_std(listener))),
-            Place::Initiate(host, port) => {
+            Place::Initiate(target) => {
                 let tunnel = self.clone();
                 let answer = move |addresses| {
                     tunnel.with(|local| local.resolved(Instant::now(), &addresses));
                 };
-                Ok(Role::Initiate(Resolver::start(host, port, answer)?))
+                Ok(Role::Initiate(Resolver::start(target, answer)?))
             }
         }
     }
@@ -297,9 +297,9 @@ impl Tunnel {
 
     /// Opens the one connection, unless that is under way: strangers that come and go cost one thread.
     fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if let (false, Some(Place::Initiate(host, port))) = (state.connecting, &state.place) {
+        if let (false, Some(Place::Initiate(target))) = (state.connecting, &state.place) {
             let tunnel = self.clone();
-            raw::connect(host.clone(), *port, move |result| tunnel.raw_connected(result))?;
+            raw::connect(target.clone(), move |result| tunnel.raw_connected(result))?;
             state.connecting = true;
         }
         Ok(())
