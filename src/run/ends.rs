@@ -129,7 +129,14 @@ impl Ends {
 
 fn tunnel(plan: &Plan, place: Place) -> Result<Arc<Tunnel>, Failure> {
     let directions = [plan.receives(), plan.transmits()];
-    let config = Config { place, directions, oneshot: plan.common.oneshot, budget: plan.common.buffer };
+    let config = Config {
+        place,
+        directions,
+        // whoever is dialled is no stranger
+        meets_strangers: plan.transmit.is_none(),
+        oneshot: plan.common.oneshot,
+        budget: plan.common.buffer,
+    };
     Tunnel::new(config).map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))
 }
 

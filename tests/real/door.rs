@@ -123,11 +123,7 @@ fn stranger(at: &Rx, features: Features) {
         buffer: 8 << 20,
     };
     stream.write_all(&Reply::Welcome(welcome).encode()).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    // until it is heard out
-    let _ = stream.read_to_end(&mut Vec::new());
-    drop(stream);
-    at.expect("never began is forgotten");
+    stream
 }
 
 #[test]
@@ -144,6 +140,21 @@ fn what_a_stranger_says_of_a_tunnel_decides_nothing() {
         let far = tx(initiate.port, &["duplex", "terminate", "0"]);
         carries(&initiate, &far, entrance(&far));
     });
+}
+
+/// What it says is for the far end that comes, and not for the stranger that is there.
+#[test]
+fn a_client_that_comes_early_waits_for_its_far_end() {
+    let terminate = Rx::start(&["duplex", "verbose", "2", "terminate", "0"]);
+    let there = met(&terminate, Features::NONE);
+    let mut client = connect(entrance(&terminate));
+    client.write_all(b"x").unwrap();
+    let far = tx(terminate.port, &["duplex", "initiate", "127.0.0.1", &server(echo).to_string()]);
+    let mut back = [0];
+    client.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"x");
+    carries(&terminate, &far, entrance(&terminate));
+    drop(there);
 }
 
 /// Connections go through, two at a time.
