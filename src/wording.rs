@@ -30,9 +30,13 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
             let reason = reason.as_ref().map_or("silent".into(), ToString::to_string);
             format!("{}: {reason}; passed over until it answers", links(*link))
         }
-        Event::LinkWorksAgain { link, connection } => {
-            let who = format!("connection {connection} and others");
-            format!("{}: answers again; {who} come back to it", links(*link))
+        Event::LinkWorksAgain { link, connection, others } => {
+            let who = match others {
+                0 => format!("connection {connection} comes"),
+                1 => format!("connection {connection} and another one come"),
+                others => format!("connection {connection} and {others} others come"),
+            };
+            format!("{}: answers again; {who} back to it", links(*link))
         }
         Event::LinkRefused { link, sentence, .. } => format!("{}: refused: {sentence}", links(*link)),
         Event::SmallerSegments { link, size } => {
@@ -107,11 +111,23 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_come_back_are_counted() {
+        for (others, who) in [
+            (0, "connection 3 comes"),
+            (1, "connection 3 and another one come"),
+            (2, "connection 3 and 2 others come"),
+        ] {
+            let event = Event::LinkWorksAgain { link: 1, connection: 3, others };
+            assert_eq!(worded(&event), format!("host1: answers again; {who} back to it"));
+        }
+    }
+
+    #[test]
     fn events_of_links_begin_with_the_link() {
         for event in [
             Event::LinkDied { link: 1, reason: None },
             Event::LinkRefused { link: 1, sentence: "busy".into(), begun: true },
-            Event::LinkWorksAgain { link: 1, connection: 0 },
+            Event::LinkWorksAgain { link: 1, connection: 0, others: 1 },
             Event::OtherReceiver { link: 1 },
         ] {
             assert!(worded(&event).starts_with("host1: "), "{event:?}");

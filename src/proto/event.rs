@@ -46,6 +46,8 @@ pub enum Event {
         link: usize,
         /// The first connection that comes back.
         connection: usize,
+        /// How many others do.
+        others: usize,
     },
     /// Whoever answers at the end of a link does not want this session.
     LinkRefused {

@@ -96,8 +96,9 @@ impl Dialler {
         self.progressed.remove(connection);
         self.segments[link].welcomed();
         let recalled = self.links.up(connection);
-        if let Some(connection) = recalled.iter().copied().find(|other| *other != connection) {
-            self.events.push(Event::LinkWorksAgain { link, connection });
+        let mut back = recalled.iter().copied().filter(|other| *other != connection);
+        if let Some(connection) = back.next() {
+            self.events.push(Event::LinkWorksAgain { link, connection, others: back.count() });
         }
         self.events.push(Event::ConnectionUp { connection, link, rtt });
         recalled
