@@ -15,7 +15,7 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
             let millis = rtt.as_secs_f64() * 1e3;
             format!("{}: connection {connection} is up, round trip {millis:.1} ms", links(*link))
         }
-        Event::ConnectionLost { connection, link: Some(link), reason, again } => {
+        Event::ConnectionLost { connection, link: Some(link), reason, again, .. } => {
             let s = if *again == 1 { "" } else { "s" };
             format!("{}: connection {connection} lost ({reason}), {again} leg{s} to send again", links(*link))
         }
@@ -104,7 +104,13 @@ mod tests {
 
     #[test]
     fn who_closed_a_connection_is_named_as_this_end_sees_it() {
-        let lost = |link| Event::ConnectionLost { connection: 3, link, reason: LossReason::Closed, again: 2 };
+        let lost = |link| Event::ConnectionLost {
+            connection: 3,
+            link,
+            reason: LossReason::Closed,
+            again: 2,
+            strange: false,
+        };
         assert_eq!(worded(&lost(None)), "connection 3 lost (closed by the sender)");
         let sender = "host1: connection 3 lost (closed by the peer), 2 legs to send again";
         assert_eq!(worded(&lost(Some(1))), sender);

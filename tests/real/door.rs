@@ -107,10 +107,32 @@ fn thousands_of_refused_hellos_are_a_few_lines() {
     assert!((2..=20).contains(&lines), "{rx}");
 }
 
+#[test]
+fn sessions_that_come_and_go_are_a_few_lines_at_any_verbosity() {
+    let rx = Rx::start(&["verbose", "2"]);
+    for session in 0..20 {
+        let served = || matches!(say(rx.port, &hello(session).encode()).1, Some(Reply::Welcome(_)));
+        // the one before gives way when it has had its time
+        assert!(eventually(DEADLINE, served), "{rx}");
+    }
+    let lines = rx.said().lines().count();
+    assert!((5..=25).contains(&lines), "{lines}: {rx}");
+}
+
 // ---- strangers at a tunnel -----------------------------------------------------------------------------
 
 /// A stranger that says hello with these features, welcomes what comes back, and leaves; until it is forgotten.
 fn stranger(at: &Rx, features: Features) {
+    let mut stream = met(at, features);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // until it is heard out
+    let _ = stream.read_to_end(&mut Vec::new());
+    drop(stream);
+    at.expect("never began is forgotten");
+}
+
+/// A stranger that says hello with these features, welcomes what comes back, and stays.
+fn met(at: &Rx, features: Features) -> TcpStream {
     let duplex = Hello { direction: Direction::Duplex, features: Features::DUPLEX | features, ..hello(1) };
     let (mut stream, reply) = say(at.port, &duplex.encode());
     assert!(matches!(reply, Some(Reply::Welcome(_))), "{reply:?}");

@@ -185,7 +185,7 @@ impl Dialler {
         let unasked = *reason != LossReason::Left;
         if unasked {
             let (link, reason) = (Some(link), reason.clone());
-            self.events.push(Event::ConnectionLost { connection, link, reason, again });
+            self.events.push(Event::ConnectionLost { connection, link, reason, again, strange: false });
         }
         if died {
             self.events.push(Event::LinkDied { link, reason: None });
