@@ -23,7 +23,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("chaos", &[]),
     ("prbs", &[]),
     ("error", &["proto::outcome"]),
-    ("message", &[]),
+    ("message", &["sys::thread"]),
     ("wording", &["proto"]),
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "proto::waiting", "message"]),
