@@ -6,9 +6,9 @@ use super::sessions::News;
 use super::signals;
 use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;
-use crate::error::{Failure, reason};
+use crate::error::{Failure, reason, told};
 use crate::message;
-use crate::plan::{Common, LinkPlan, ListenPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::plan::{Common, LinkPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::check::Expectations;
 use crate::proto::event::Event;
 use crate::proto::hello::{Direction, Features, Hello, Id};
@@ -100,10 +100,7 @@ impl Parts<'_> {
         receives: Option<Incoming>,
     ) -> Result<Start, Failure> {
         let (inseparable, hazard) = (self.ends.need_both(), self.hazard.clone());
-        let names = match &approach {
-            Approach::Dial(_, config) => config.links.clone(),
-            Approach::Listen(..) => Vec::new(),
-        };
+        let names = approach.links();
         let ways = Way::BOTH.map(|way| [receives.is_some(), sends.is_some()][way as usize].then_some(way));
         let setup = Setup { approach, sends, receives, inseparable, hazard, hear: self.hear(names, ways) };
         Start::new(setup).map_err(|e| Failure::network(format!("cannot start: {}", reason(&e))))
@@ -120,7 +117,10 @@ impl Parts<'_> {
                 if matches!(event, Event::SessionForgotten) {
                     ways.into_iter().flatten().for_each(|way| ends.forget(way));
                 }
-                message::note(event.level(), || word(&event, &name));
+                match event.of_strangers() {
+                    Some(kind) => message::peer(event.level(), kind, || word(&event, &name)),
+                    None => message::note(event.level(), || word(&event, &name)),
+                }
             }
             // nobody gathers any more: it came too late
             orders::News::Settled(way, ending) => drop(news.send(News::Settled(way, ending))),
