@@ -78,9 +78,20 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
+/// An error that may be one of ours, whose words stay as they are, or the kernel's.
+pub fn told(error: &io::Error) -> String {
+    if error.raw_os_error().is_some() { reason(error) } else { error.to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_words_stay_as_they_are_and_the_kernels_lose_their_number() {
+        assert_eq!(told(&io::Error::other("WLAN0 has no IPv6 address")), "WLAN0 has no IPv6 address");
+        assert_eq!(told(&io::Error::from_raw_os_error(1)), "operation not permitted");
+    }
 
     #[test]
     fn what_a_peer_says_is_told_as_the_peers() {

@@ -15,7 +15,7 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
             let millis = rtt.as_secs_f64() * 1e3;
             format!("{}: connection {connection} is up, round trip {millis:.1} ms", links(*link))
         }
-        Event::ConnectionLost { connection, link: Some(link), reason, again } => {
+        Event::ConnectionLost { connection, link: Some(link), reason, again, .. } => {
             let s = if *again == 1 { "" } else { "s" };
             format!("{}: connection {connection} lost ({reason}), {again} leg{s} to send again", links(*link))
         }
@@ -30,9 +30,13 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
             let reason = reason.as_ref().map_or("silent".into(), ToString::to_string);
             format!("{}: {reason}; passed over until it answers", links(*link))
         }
-        Event::LinkWorksAgain { link, connection } => {
-            let who = format!("connection {connection} and others");
-            format!("{}: answers again; {who} come back to it", links(*link))
+        Event::LinkWorksAgain { link, connection, others } => {
+            let who = match others {
+                0 => format!("connection {connection} comes"),
+                1 => format!("connection {connection} and another one come"),
+                others => format!("connection {connection} and {others} others come"),
+            };
+            format!("{}: answers again; {who} back to it", links(*link))
         }
         Event::LinkRefused { link, sentence, .. } => format!("{}: refused: {sentence}", links(*link)),
         Event::SmallerSegments { link, size } => {
@@ -100,10 +104,28 @@ mod tests {
 
     #[test]
     fn who_closed_a_connection_is_named_as_this_end_sees_it() {
-        let lost = |link| Event::ConnectionLost { connection: 3, link, reason: LossReason::Closed, again: 2 };
+        let lost = |link| Event::ConnectionLost {
+            connection: 3,
+            link,
+            reason: LossReason::Closed,
+            again: 2,
+            strange: false,
+        };
         assert_eq!(worded(&lost(None)), "connection 3 lost (closed by the sender)");
         let sender = "host1: connection 3 lost (closed by the peer), 2 legs to send again";
         assert_eq!(worded(&lost(Some(1))), sender);
+    }
+
+    #[test]
+    fn connections_that_come_back_are_counted() {
+        for (others, who) in [
+            (0, "connection 3 comes"),
+            (1, "connection 3 and another one come"),
+            (2, "connection 3 and 2 others come"),
+        ] {
+            let event = Event::LinkWorksAgain { link: 1, connection: 3, others };
+            assert_eq!(worded(&event), format!("host1: answers again; {who} back to it"));
+        }
     }
 
     #[test]
@@ -111,7 +133,7 @@ mod tests {
         for event in [
             Event::LinkDied { link: 1, reason: None },
             Event::LinkRefused { link: 1, sentence: "busy".into(), begun: true },
-            Event::LinkWorksAgain { link: 1, connection: 0 },
+            Event::LinkWorksAgain { link: 1, connection: 0, others: 1 },
             Event::OtherReceiver { link: 1 },
         ] {
             assert!(worded(&event).starts_with("host1: "), "{event:?}");

@@ -23,7 +23,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("chaos", &[]),
     ("prbs", &[]),
     ("error", &["proto::outcome"]),
-    ("message", &[]),
+    ("message", &["sys::thread"]),
     ("trust", &["sys", "error", "message"]),
     ("wording", &["proto"]),
     ("stage", &["proto::leg"]),

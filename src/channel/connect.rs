@@ -5,7 +5,7 @@
 
 use super::hear::{self, Heard};
 use super::{Channel, Shaking, TlsError, Transport, prepare, tls_error};
-use crate::error::reason;
+use crate::error::{reason, told};
 use crate::proto::handshake::Hearing;
 use crate::proto::hello::{Hello, HelloError, Refusal, RefusalCode, Reply, Welcome};
 use crate::proto::links::DialError;
@@ -112,7 +112,7 @@ fn connect(address: SocketAddr, options: &Options, deadline: Instant) -> Result<
         Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)).map_err(unreachable)?;
     if let Some(via) = &options.via {
         let bound = bind_to(&socket, via, Domain::for_address(address));
-        bound.map_err(|error| DialError::Unreachable(error.to_string()))?;
+        bound.map_err(|error| DialError::Unreachable(told(&error)))?;
     }
     socket.set_nonblocking(true).map_err(unreachable)?;
     prepare(&socket).map_err(unreachable)?;

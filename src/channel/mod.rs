@@ -34,7 +34,7 @@ pub const UNSENT: RangeInclusive<u32> = 16 << 10..=256 << 10;
 pub struct Channel {
     transport: Transport,
     /// Of a connection that is encrypted. Held while a turn's worth of bytes is sealed or opened.
-    tls: Option<Mutex<Tls>>,
+    tls: Option<Box<Mutex<Tls>>>,
 }
 
 /// Options every connection gets, on both sides.
@@ -60,7 +60,7 @@ impl Channel {
     /// The library's: its settings do not fit each other.
     pub fn dialled(transport: Transport, trust: &Trust) -> io::Result<Self> {
         let tls = Tls::client(trust.dial().map_err(io::Error::other)?);
-        Ok(Channel { transport, tls: Some(Mutex::new(tls)) })
+        Ok(Channel { transport, tls: Some(Box::new(Mutex::new(tls))) })
     }
 
     /// The same connection, encrypted from its first byte on, at the end that listens. Its handshake goes on while it is
@@ -70,7 +70,7 @@ impl Channel {
     /// The library's: its settings do not fit each other.
     pub fn accepted(self, trust: &Trust) -> io::Result<Self> {
         let tls = Tls::server(trust.accept().map_err(io::Error::other)?);
-        Ok(Channel { transport: self.transport, tls: Some(Mutex::new(tls)) })
+        Ok(Channel { transport: self.transport, tls: Some(Box::new(Mutex::new(tls))) })
     }
 
     /// Whether it is encrypted.

@@ -10,13 +10,13 @@ use super::queue::{PIECE_MAX, Queue};
 use super::screen::{ERASE, Frame, Screen};
 use super::text::one_line;
 use super::wording;
+use crate::sys::thread::spawn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr, write};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// At the end, the process waits no longer than this for a stderr that takes nothing: a process that was asked to end
@@ -146,8 +146,7 @@ impl Writer {
     /// Sees to it that what the state now has is written.
     fn wake(&'static self, mut state: MutexGuard<'_, State>) {
         if state.thread == Thread::NotYet {
-            let thread = thread::Builder::new().name("messages".to_owned());
-            let started = thread.spawn(move || self.serve(io::stderr()));
+            let started = spawn("messages", move || self.serve(io::stderr()));
             state.thread = if started.is_ok() { Thread::Running } else { Thread::Impossible };
         }
         match state.thread {
@@ -263,7 +262,7 @@ mod tests {
         let (reader, stderr) = pipe().unwrap();
         let writer: &'static Writer = Box::leak(Box::new(Writer::new()));
         writer.lock().thread = Thread::Running;
-        thread::spawn(move || writer.serve(stderr));
+        std::thread::spawn(move || writer.serve(stderr));
         (writer, reader)
     }
 

@@ -58,7 +58,7 @@ fn phrases(theirs: Option<[u8; 4]>, ours: Option<[u8; 4]>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::super::codec::SENTENCE_MAX;
-    use super::super::hello::{HelloOption, Id};
+    use super::super::hello::{HelloOption, sample};
     use super::*;
 
     const OURS: Expectations = Expectations {
@@ -69,19 +69,8 @@ mod tests {
     };
 
     fn hello() -> Hello {
-        Hello {
-            session: Id::new([0x5e; 16]),
-            instance: None,
-            direction: Direction::Transmit,
-            begun: false,
-            checkphrase: Some(*b"OURS"),
-            link: 0,
-            connection: 0,
-            attempt: 1,
-            features: Features::CHECKSUM,
-            buffer: 128 << 20,
-            options: Vec::new(),
-        }
+        let features = Features::CHECKSUM;
+        Hello { checkphrase: Some(*b"OURS"), features, ..sample::hello() }
     }
 
     fn refused(hello: Hello, ours: Expectations) -> (RefusalCode, String) {

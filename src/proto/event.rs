@@ -32,6 +32,8 @@ pub enum Event {
         reason: LossReason,
         /// Legs that only it carried, and that are to be sent again.
         again: usize,
+        /// Nothing of a stream has come yet at the end that listens: its peer may be a stranger.
+        strange: bool,
     },
     /// A link has no connection and does not give one: it is passed over until it answers.
     LinkDied {
@@ -46,6 +48,8 @@ pub enum Event {
         link: usize,
         /// The first connection that comes back.
         connection: usize,
+        /// How many others do.
+        others: usize,
     },
     /// Whoever answers at the end of a link does not want this session.
     LinkRefused {
@@ -102,6 +106,15 @@ pub enum Event {
 }
 
 impl Event {
+    /// What kind of line it is, if strangers can cause it as often as they like.
+    pub fn of_strangers(&self) -> Option<&'static str> {
+        match self {
+            Event::SessionBegins | Event::SessionForgotten => Some("sessions that begin or are forgotten"),
+            Event::ConnectionLost { strange: true, .. } => Some("connections before a stream has begun"),
+            _ => None,
+        }
+    }
+
     /// The verbosity from which on the user is told of it.
     pub fn level(&self) -> u8 {
         match self {

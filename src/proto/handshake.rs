@@ -121,28 +121,12 @@ impl Hearing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::hello::{Direction, Features, Id};
+    use super::super::hello::{Features, Id, sample::hello};
     use super::super::wire::Edge;
     use super::*;
 
     const OURS: Expectations =
         Expectations { checkphrase: None, features: Features::NONE, duplex: false, initiates: false };
-
-    fn hello() -> Hello {
-        Hello {
-            session: Id::new([7; 16]),
-            instance: None,
-            direction: Direction::Transmit,
-            begun: false,
-            checkphrase: None,
-            link: 0,
-            connection: 0,
-            attempt: 1,
-            features: Features::NONE,
-            buffer: 4 << 20,
-            options: Vec::new(),
-        }
-    }
 
     fn welcome() -> Welcome {
         let edge = Edge { bytes: 5, legs: 6 };

@@ -18,6 +18,8 @@ use super::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
 use super::wire::Edge;
 
 mod features;
+#[cfg(test)]
+pub(super) mod sample;
 
 pub use features::Features;
 

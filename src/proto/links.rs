@@ -7,7 +7,6 @@
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
 use super::breach::Breach;
-use super::hello::RefusalCode;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
@@ -172,7 +171,7 @@ struct Link {
     /// Whoever answered last has not proved its key.
     unproven: bool,
     /// Not to be used again, and why.
-    bad: Option<(RefusalCode, String)>,
+    bad: Option<String>,
     last: String,
 }
 
@@ -280,10 +279,10 @@ impl Links {
     }
 
     /// The receiver at this link's end does not want this session; the link is not used again.
-    pub fn condemn(&mut self, now: Instant, connection: usize, code: RefusalCode, sentence: &str) {
+    pub fn condemn(&mut self, now: Instant, connection: usize, sentence: &str) {
         if let State::Dialling(index) = self.state(connection) {
             self.links[index].dialling -= 1;
-            self.links[index].bad = Some((code, sentence.to_owned()));
+            self.links[index].bad = Some(sentence.to_owned());
             self.advance(connection, Move::Rest(now));
         }
     }
@@ -292,14 +291,14 @@ impl Links {
     pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason, progressed: bool) -> bool {
         let Some(index) = self.link_of(connection) else { return false };
         self.links[index].up -= 1;
+        let apart = self.connections[connection].dialled.map_or(now, |dialled| dialled + DIALS_APART);
         if *why == LossReason::Left {
-            self.advance(connection, Move::Rest(now));
+            self.advance(connection, Move::Rest(now.max(apart)));
             return false;
         }
         if progressed {
             self.connections[connection].misses = 0;
         }
-        let apart = self.connections[connection].dialled.map_or(now, |dialled| dialled + DIALS_APART);
         let at = self.pause_ends(now, connection).max(apart);
         self.advance(connection, Move::Rest(at));
         let link = &mut self.links[index];
@@ -336,11 +335,6 @@ impl Links {
         self.links.iter().map(|link| link.up).sum()
     }
 
-    /// Connections up on one link.
-    pub fn connections_on(&self, link: usize) -> usize {
-        self.links[link].up
-    }
-
     /// Attempts under way on links that have never failed: something may still come of them.
     pub fn hopeful(&self) -> bool {
         self.links.iter().any(|link| link.bad.is_none() && link.failures == 0 && link.dialling > 0)
@@ -367,7 +361,7 @@ impl Links {
     }
 
     /// The first refusal, if every link was refused for good.
-    pub fn all_bad(&self) -> Option<(usize, RefusalCode, &str)> {
+    pub fn all_bad(&self) -> Option<(usize, &str)> {
         let all = self.links.iter().all(|link| link.bad.is_some());
         all.then(|| self.first_bad()).flatten()
     }
@@ -377,17 +371,14 @@ impl Links {
         self.links[link].bad.is_some()
     }
 
-    /// The first link that was refused for good, its code and sentence.
-    pub fn first_bad(&self) -> Option<(usize, RefusalCode, &str)> {
-        self.links
-            .iter()
-            .enumerate()
-            .find_map(|(i, link)| link.bad.as_ref().map(|(c, s)| (i, *c, s.as_str())))
+    /// The first link that was refused for good, with what was said there.
+    pub fn first_bad(&self) -> Option<(usize, &str)> {
+        self.links.iter().enumerate().find_map(|(link, at)| Some((link, at.bad.as_deref()?)))
     }
 
     /// The last thing that went wrong on a link; empty if nothing has.
     pub fn trouble(&self, link: usize) -> &str {
-        self.links[link].bad.as_ref().map_or(&self.links[link].last, |(_, sentence)| sentence)
+        self.links[link].bad.as_ref().unwrap_or(&self.links[link].last)
     }
 
     // ---- choosing -------------------------------------------------------------------------------------

@@ -214,13 +214,11 @@ impl Sender {
             return Err(Breach::BeyondSent);
         }
         let mut acked = self.count(now, connection, ack.count);
-        let (legs, bytes) = self.receive_below(ack.next);
-        acked.legs += legs;
-        acked.bytes += bytes;
+        acked.bytes += self.receive_below(ack.next);
         let wider = self.widen(ack.edge);
         let delivered = ack.delivered > self.delivered;
         self.delivered = self.delivered.max(ack.delivered);
-        acked.moved |= acked.legs > 0 || wider || delivered;
+        acked.moved |= acked.bytes > 0 || wider || delivered;
         Ok(acked)
     }
 
@@ -338,7 +336,6 @@ impl Sender {
             }
             self.beaten(now, flight);
             if let Some(len) = self.receive(flight.sequence, Some(flight.sent)) {
-                acked.legs += 1;
                 acked.bytes += len;
             }
         }
@@ -346,18 +343,15 @@ impl Sender {
         acked
     }
 
-    /// The receiver has every leg below `next`.
-    fn receive_below(&mut self, next: u64) -> (u64, u64) {
-        let (mut legs, mut bytes) = (0, 0);
+    /// The receiver has every leg below `next`. Bytes of those that it was not known to have.
+    fn receive_below(&mut self, next: u64) -> u64 {
+        let mut bytes = 0;
         for sequence in self.first..next.min(self.fresh()) {
             let sent = self.get(sequence).and_then(|h| h.sent);
-            if let Some(len) = self.receive(sequence, sent) {
-                legs += 1;
-                bytes += len;
-            }
+            bytes += self.receive(sequence, sent).unwrap_or(0);
         }
         self.drop_received();
-        (legs, bytes)
+        bytes
     }
 
     /// Marks a leg received; its length if it was not before.

@@ -6,14 +6,15 @@
 use crate::endpoint::exec::{CommandSink, CommandSource, Exec};
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::endpoint::prbs::{PrbsSink, PrbsSource, generate};
-use crate::endpoint::tunnel::{Config, Place, Tunnel, TunnelSink, TunnelSource};
+use crate::endpoint::tunnel::{Config, Place, Target, Tunnel, TunnelSink, TunnelSource};
 use crate::endpoint::{Discard, Sink, Source};
 use crate::error::{Failure, reason};
-use crate::message;
-use crate::plan::{EdgePlan, ListenPlan, Plan};
+use crate::plan::{EdgePlan, Host, Plan};
 use crate::proto::hello::Features;
+use crate::proto::waiting::Patience;
 use crate::proto::way::Way;
 use crate::run::listen;
+use crate::run::names::look_up;
 use std::io;
 use std::sync::Arc;
 
@@ -41,9 +42,13 @@ impl Ends {
         let edge = match &plan.common.edge {
             EdgePlan::Stdio => Edge::Stdio,
             EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),
-            EdgePlan::Terminate(listen) => Edge::Tunnel(tunnel(plan, terminate(listen)?)?),
+            EdgePlan::Terminate(on) => {
+                let listener = listen::announced(on, plan.common.patience, "tunnel")?;
+                Edge::Tunnel(tunnel(plan, Place::Terminate(listener))?)
+            }
             EdgePlan::Initiate { host, port } => {
-                Edge::Tunnel(tunnel(plan, Place::Initiate(host.to_string(), *port))?)
+                let target = target(host, *port, plan.common.patience);
+                Edge::Tunnel(tunnel(plan, Place::Initiate(target))?)
             }
         };
         let interactive = plan.common.charmode || plan.is_duplex();
@@ -124,22 +129,22 @@ impl Ends {
 
 fn tunnel(plan: &Plan, place: Place) -> Result<Arc<Tunnel>, Failure> {
     let directions = [plan.receives(), plan.transmits()];
-    let config = Config { place, directions, oneshot: plan.common.oneshot, budget: plan.common.buffer };
+    let config = Config {
+        place,
+        directions,
+        // whoever is dialled is no stranger
+        meets_strangers: plan.transmit.is_none(),
+        oneshot: plan.common.oneshot,
+        budget: plan.common.buffer,
+    };
     Tunnel::new(config).map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))
 }
 
-/// Listens for the tunnel, and says on which port.
-fn terminate(plan: &ListenPlan) -> Result<Place, Failure> {
-    let place = Place::Terminate(listen::open(plan)?);
-    if let Some(port) = place.port() {
-        let line = format!("tunnel on port {port}");
-        match plan.port {
-            // the user cannot know the port otherwise
-            0 => message::say(line),
-            _ => message::announce(|| line),
-        }
-    }
-    Ok(place)
+/// Where a tunnel leads.
+fn target(host: &Host, port: u16, patience: Option<Patience>) -> Target {
+    let asked = host.clone();
+    let ask = move || look_up(&asked, port, patience).map_err(|why| why.to_string());
+    Target { host: host.to_string(), port, ask: Arc::new(ask) }
 }
 
 /// Writes the stream of a seed to stdout, for other programs, until stdout takes no more.

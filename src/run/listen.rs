@@ -3,10 +3,12 @@
 //! Every error names where it was to listen and why it cannot. The socket never shares its port with another
 //! process (no SO_REUSEPORT); a port whose last connections are still in TIME_WAIT is free again at once.
 
+use super::names::look_up;
 use crate::error::{Failure, reason};
 use crate::message;
 use crate::plan::{Family, Host, ListenOn, ListenPlan};
-use crate::session::resolve::{resolve, shown};
+use crate::proto::waiting::Patience;
+use crate::session::resolve::shown;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -14,18 +16,35 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 /// How many connections may wait to be accepted: more than arrive, in a flood, while the poll is busy.
 const BACKLOG: i32 = 4096;
 
+/// Listens, and says on which port: `what` on port 8834.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn announced(plan: &ListenPlan, patience: Option<Patience>, what: &str) -> Result<TcpListener, Failure> {
+    let listener = open(plan, patience)?;
+    let port = listener.local_addr().map_or(plan.port, |address| address.port());
+    let line = format!("{what} on port {port}");
+    match plan.port {
+        // the user cannot know the port otherwise
+        0 => message::say(line),
+        _ => message::announce(|| line),
+    }
+    Ok(listener)
+}
+
 /// Listens, non-blocking. Of a name the first address is used; if the name has several, a line says which it is.
+/// The resolver is waited for with this patience.
 ///
 /// # Errors
 /// The name cannot be resolved, the port is taken or not allowed, or the address is not one of this host.
-pub fn open(plan: &ListenPlan) -> Result<TcpListener, Failure> {
+pub fn open(plan: &ListenPlan, patience: Option<Patience>) -> Result<TcpListener, Failure> {
     let port = plan.port;
     let host = match &plan.on {
         ListenOn::All(family) => return all(*family, port).map_err(|e| cannot("", port, &e)),
         ListenOn::Host(host) => host,
     };
     let unknown = |why: String| Failure::network(format!("cannot listen on {host} port {port}: {why}"));
-    let addresses = resolve(host, port).map_err(|error| unknown(error.to_string()))?;
+    let addresses = look_up(host, port, patience).map_err(|error| unknown(error.to_string()))?;
     let first = addresses.first().ok_or_else(|| unknown("it has no address".into()))?;
     let place = match host {
         Host::Name { name, .. } => format!("{name} ({}) ", shown(first)),
@@ -93,7 +112,7 @@ mod tests {
     }
 
     fn bound(on: ListenOn) -> IpAddr {
-        open(&plan(on, 0)).unwrap().local_addr().unwrap().ip()
+        open(&plan(on, 0), None).unwrap().local_addr().unwrap().ip()
     }
 
     #[test]
@@ -102,7 +121,7 @@ mod tests {
         if bound(ListenOn::All(Family::Any)).is_ipv4() {
             return eprintln!("skipped: a_family_has_a_wildcard_of_its_own (no IPv6 here)");
         }
-        let six = open(&plan(ListenOn::All(Family::V6), 0)).unwrap();
+        let six = open(&plan(ListenOn::All(Family::V6), 0), None).unwrap();
         let port = six.local_addr().unwrap().port();
         assert!(six.local_addr().unwrap().is_ipv6());
         assert!(std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_ok());
@@ -112,7 +131,7 @@ mod tests {
     #[test]
     fn a_name_is_its_first_address() {
         let name = || Host::Name { name: "localhost".to_owned(), family: Family::V4 };
-        if resolve(&name(), 0).is_err() {
+        if look_up(&name(), 0, None).is_err() {
             return eprintln!("skipped: a_name_is_its_first_address (localhost has no IPv4 address here)");
         }
         assert!(bound(ListenOn::Host(name())).is_loopback());
@@ -123,16 +142,16 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         assert_eq!(
-            open(&plan(address("127.0.0.1"), port)).unwrap_err().sentence,
+            open(&plan(address("127.0.0.1"), port), None).unwrap_err().sentence,
             format!("cannot listen on 127.0.0.1 port {port}: address already in use")
         );
         assert_eq!(
-            open(&plan(address("192.0.2.1"), 8834)).unwrap_err().sentence,
+            open(&plan(address("192.0.2.1"), 8834), None).unwrap_err().sentence,
             "cannot listen on 192.0.2.1 port 8834: not an address of this host"
         );
         let scoped = Host::Scoped { address: "fe80::1".parse().unwrap(), interface: "wlan99".to_owned() };
         assert_eq!(
-            open(&plan(ListenOn::Host(scoped), 8834)).unwrap_err().sentence,
+            open(&plan(ListenOn::Host(scoped), 8834), None).unwrap_err().sentence,
             "cannot listen on fe80::1%wlan99 port 8834: wlan99 is not a network interface of this host"
         );
     }

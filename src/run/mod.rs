@@ -4,6 +4,7 @@ pub mod ends;
 pub mod gather;
 pub mod listen;
 pub mod monitor;
+pub mod names;
 mod peers;
 pub mod sessions;
 pub mod signals;

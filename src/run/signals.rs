@@ -1,8 +1,9 @@
 //! Signals: ends that tell the peer first, reports, and the verbosity.
 //!
 //! A thread of its own hears them, all others block them. Handlers only take note. The first signal to end aborts
-//! every direction and is remembered, so that the process can end by it; the second one ends at once. One that comes
-//! when everything else is over is not lost either: the process ends by it.
+//! every direction and is remembered, so that the process can end by it; the second one ends at once. So does the first
+//! one where there is no session yet: a name is being looked up, or a port taken. One that comes when everything else is
+//! over is not lost either: the process ends by it.
 
 use crate::endpoint::exec;
 use crate::message;
@@ -83,8 +84,11 @@ fn heeded() -> Vec<i32> {
     ENDS.into_iter().filter(|signal| !ignored_at_start(*signal) && !blocked_at_start(*signal)).collect()
 }
 
-/// Signals are heard, and no thread acts on them yet.
-pub struct Heard(Signals);
+/// What signals are for, once it is there.
+type Charge = Arc<Mutex<Option<(Sessions, Monitor)>>>;
+
+/// Signals are heard, and end the process.
+pub struct Heard(Charge);
 
 /// Hears signals from now on. Those that were ignored when the process started stay ignored. The calling thread, and
 /// all that it starts from now on, are not interrupted by them.
@@ -98,38 +102,53 @@ pub fn hear() -> io::Result<Heard> {
     for end in &ends {
         flag::register_usize(*end, heard.clone(), *end as usize)?;
     }
-    Signals::new(ends.into_iter().chain(REPORT.iter().copied()).chain([SIGUSR2])).map(Heard)
+    let mut signals = Signals::new(ends.into_iter().chain(REPORT.iter().copied()).chain([SIGUSR2]))?;
+    let (until_done, done) = channel::<()>();
+    let hearing = Hearing { handle: signals.handle(), done };
+    *HEARING.lock().unwrap_or_else(PoisonError::into_inner) = Some(hearing);
+    let charge = Charge::default();
+    let heard = Heard(charge.clone());
+    spawn("signals", move || {
+        unblock(ASKING);
+        signals.forever().for_each(|signal| act(signal, &charge));
+        // the handlers of all that this thread was given have run when it blocks them
+        block(ASKING).forget();
+        drop(until_done);
+    })?;
+    Ok(heard)
 }
 
 impl Heard {
-    /// Acts on every signal from the first one that was heard, and on the kernel's refusing memory.
+    /// From now on signals are for these, and so is the kernel's refusing memory.
     ///
     /// # Errors
     /// The kernel has no threads left, or no memory.
-    pub fn watch(mut self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
+    pub fn watch(self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         let (refused, ending) = (refusal::heard()?, sessions.clone());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((sessions, monitor));
         spawn("memory", move || {
             // without this wait, the thread that is refused memory ends the process itself
             if wait(&[Interest::read(&refused)], None).is_ok() {
                 ending.stop(&Outcome::here(Status::Incomplete, REFUSED));
             }
-        })?;
-        let (until_done, done) = channel::<()>();
-        let hearing = Hearing { handle: self.0.handle(), done };
-        *HEARING.lock().unwrap_or_else(PoisonError::into_inner) = Some(hearing);
-        spawn("signals", move || {
-            unblock(ASKING);
-            for signal in self.0.forever() {
-                match signal {
-                    SIGUSR2 => message::raise(),
-                    report if REPORT.contains(&report) => monitor.report(),
-                    end => stop(&sessions, end),
-                }
-            }
-            // the handlers of all that this thread was given have run when it blocks them
-            block(ASKING).forget();
-            drop(until_done);
         })
+    }
+}
+
+fn act(signal: i32, charge: &Charge) {
+    let charge = charge.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match (signal, charge) {
+        (SIGUSR2, _) => message::raise(),
+        (report, charge) if REPORT.contains(&report) => {
+            charge.iter().for_each(|(_, monitor)| monitor.report());
+        }
+        (end, Some((sessions, _))) => stop(&sessions, end),
+        // nobody has to be told, and whatever the main thread waits for does not know of signals
+        (end, None) => {
+            message::say(ended_by(end));
+            message::finish();
+            end_by(end);
+        }
     }
 }
 
@@ -138,7 +157,10 @@ fn stop(sessions: &Sessions, signal: i32) {
         exec::kill();
         end_by(signal);
     }
-    let name = signal_name(signal).unwrap_or("a signal");
     sessions.hurry();
-    sessions.stop(&Outcome::here(Status::Incomplete, format!("ended by {name}")));
+    sessions.stop(&Outcome::here(Status::Incomplete, ended_by(signal)));
+}
+
+fn ended_by(signal: i32) -> String {
+    format!("ended by {}", signal_name(signal).unwrap_or("a signal"))
 }

@@ -6,9 +6,9 @@ use super::sessions::News;
 use super::signals;
 use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;
-use crate::error::{Failure, reason};
+use crate::error::{Failure, reason, told};
 use crate::message;
-use crate::plan::{Common, LinkPlan, ListenPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
+use crate::plan::{Common, LinkPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::check::Expectations;
 use crate::proto::event::Event;
 use crate::proto::hello::{Direction, Features, Hello, Id};
@@ -21,7 +21,6 @@ use crate::trust::Trust;
 use crate::wording::word;
 use crossbeam_channel::Sender;
 use std::cell::Cell;
-use std::net::TcpListener;
 use std::sync::Arc;
 
 /// What this program can do with a stream, whatever its ends are. If only one end tunnels, the bytes of one connection
@@ -53,7 +52,7 @@ impl Parts<'_> {
         let duplex = if plan.duplex.is_some() { Features::DUPLEX } else { Features::NONE };
         let receives = self.incoming(duplex)?;
         let sends = plan.duplex.as_ref().map(|stream| self.outgoing(stream)).transpose()?;
-        let listener = listening(&plan.listen)?;
+        let listener = listen::announced(&plan.listen, self.common.patience, "listening")?;
         let expectations = Expectations {
             checkphrase: self.common.checkphrase,
             features: ABILITIES | duplex,
@@ -104,10 +103,7 @@ impl Parts<'_> {
         receives: Option<Incoming>,
     ) -> Result<Start, Failure> {
         let (inseparable, hazard) = (self.ends.need_both(), self.hazard.clone());
-        let names = match &approach {
-            Approach::Dial(_, config) => config.links.clone(),
-            Approach::Listen(..) => Vec::new(),
-        };
+        let names = approach.links();
         let ways = Way::BOTH.map(|way| [receives.is_some(), sends.is_some()][way as usize].then_some(way));
         let setup = Setup {
             approach,
@@ -132,7 +128,10 @@ impl Parts<'_> {
                 if matches!(event, Event::SessionForgotten) {
                     ways.into_iter().flatten().for_each(|way| ends.forget(way));
                 }
-                message::note(event.level(), || word(&event, &name));
+                match event.of_strangers() {
+                    Some(kind) => message::peer(event.level(), kind, || word(&event, &name)),
+                    None => message::note(event.level(), || word(&event, &name)),
+                }
             }
             // nobody gathers any more: it came too late
             orders::News::Settled(way, ending) => drop(news.send(News::Settled(way, ending))),
@@ -179,22 +178,10 @@ impl Parts<'_> {
     }
 }
 
-fn listening(plan: &ListenPlan) -> Result<TcpListener, Failure> {
-    let listener = listen::open(plan)?;
-    let port = listener.local_addr().map_or(plan.port, |address| address.port());
-    let line = format!("listening on port {port}");
-    match plan.port {
-        // the user cannot know the port otherwise
-        0 => message::say(line),
-        _ => message::announce(|| line),
-    }
-    Ok(listener)
-}
-
 /// Checks that this host has the link's `via`: one that it does not have would never work.
 fn check_via(link: &LinkPlan) -> Result<(), Failure> {
     let found = link.via.as_ref().map_or(Ok(()), |via| interface::check(via));
-    found.map_err(|e| Failure::network(format!("{link}: {e}")))
+    found.map_err(|e| Failure::network(format!("{link}: {}", told(&e))))
 }
 
 fn random_id() -> Id {

@@ -70,6 +70,16 @@ pub enum Approach {
     Listen(TcpListener, Expectations),
 }
 
+impl Approach {
+    /// The names of the links that are dialled, as the user typed them.
+    pub fn links(&self) -> Vec<String> {
+        match self {
+            Approach::Dial(_, config) => config.links.clone(),
+            Approach::Listen(..) => Vec::new(),
+        }
+    }
+}
+
 /// What a session is made from.
 pub struct Setup {
     /// How its connections come about.
@@ -260,12 +270,8 @@ fn core(
     waits: InputWaits,
     blocked: Arc<Blocked>,
 ) -> SessionCore {
-    let names = match approach {
-        Approach::Dial(_, config) => config.links.clone(),
-        Approach::Listen(..) => Vec::new(),
-    };
     let buffer = sends.map_or(0, |sends| sends.config.buffer);
-    SessionCore::new(now, session, pool, buffer, names, waits, blocked)
+    SessionCore::new(now, session, pool, buffer, approach.links(), waits, blocked)
 }
 
 fn session(

@@ -61,7 +61,9 @@ impl Host {
             Accepted { ticket, seat: seat.clone(), poll, channel, origin, shared: self.shared.clone() };
         let started = chosen.and_then(|()| spawn(&format!("connection {place}"), move || owner.run()));
         match started {
-            Ok(()) => message::note(2, || up),
+            Ok(()) if hello.begun => message::note(2, || up),
+            // whoever comes first may be a stranger, and come again and again
+            Ok(()) => message::peer(2, "connections that come before a stream has begun", || up),
             Err(error) => {
                 let why = LossReason::Failed(reason(&error));
                 desk.lose(ticket, |core, now| core.lost(now, place, &why));

@@ -45,8 +45,6 @@ struct State {
     in_use: u64,
     /// Bytes on the shelves.
     kept: u64,
-    /// The most `in_use` has been.
-    peak: u64,
     /// What came back, by size.
     shelves: BTreeMap<usize, Shelf>,
     /// Counts requests: the clock of the shelves.
@@ -149,13 +147,9 @@ impl Pool {
         self.shared.lock().in_use
     }
 
-    /// The most [`in_use`](Pool::in_use) has been.
-    pub fn peak(&self) -> u64 {
-        self.shared.lock().peak
-    }
-
     /// Bytes allocated, in use or kept for use; never more than the capacity, and what is over for rounding.
-    pub fn allocated(&self) -> u64 {
+    #[cfg(test)]
+    fn allocated(&self) -> u64 {
         let state = self.shared.lock();
         state.in_use + state.kept
     }
@@ -232,7 +226,6 @@ impl State {
             }
         };
         self.in_use += size;
-        self.peak = self.peak.max(self.in_use);
         Some(memory)
     }
 

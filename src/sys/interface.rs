@@ -12,7 +12,7 @@ use std::ptr::null_mut;
 /// interface (before Linux 5.7 that took root), the first address of that family on it is taken instead.
 ///
 /// Errors say in words which part of `via` does not fit: the address's family is not `family`, no such
-/// address or interface on this host, or no address of that family on it.
+/// address or interface on this host, or no address of that family on it; others are the kernel's.
 pub fn bind_to(socket: &Socket, via: &str, family: Domain) -> io::Result<()> {
     match parse_address(via) {
         Some(address) => bind_to_address(socket, via, address?, family),
@@ -68,7 +68,7 @@ fn bind_to_interface(socket: &Socket, name: &str, family: Domain) -> io::Result<
                 .ok_or_else(|| fault(format!("{name} has no {} address", family_name(family))))?;
             socket.bind(&SockAddr::from(address)).map_err(|e| explain(e, name, "its address has gone"))
         }
-        Err(e) => Err(explain(e, name, "no such network interface")),
+        Err(e) => Err(e),
     }
 }
 
@@ -190,11 +190,10 @@ fn fault(text: String) -> io::Error {
 
 /// The same error in words, if it is the one that has these words.
 fn explain(error: io::Error, via: &str, gone: &str) -> io::Error {
-    let text = match error.kind() {
-        io::ErrorKind::AddrNotAvailable => format!("{via}: {gone}"),
-        _ => format!("{via}: {error}"),
-    };
-    io::Error::new(error.kind(), text)
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => fault(format!("{via}: {gone}")),
+        _ => error,
+    }
 }
 
 #[cfg(test)]

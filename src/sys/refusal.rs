@@ -9,7 +9,6 @@
 
 use crate::sys::event::Bell;
 use crate::sys::memory::Region;
-use rustix::process::{Resource, getrlimit};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
 use std::ptr::null_mut;
@@ -76,12 +75,10 @@ fn drop_spare(spare: *mut Region) {
 /// Where the address space is limited: glibc would reserve 64 MiB of it for a heap of each thread.
 fn share_heaps() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    if getrlimit(Resource::As).current.is_some() {
+    if rustix::process::getrlimit(rustix::process::Resource::As).current.is_some() {
         // SAFETY: sets a number that is read when a thread first allocates.
         unsafe { libc::mallopt(libc::M_ARENA_MAX, 2) };
     }
-    #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-    let _ = getrlimit(Resource::As);
 }
 
 /// The program's allocator: the system's, but what is refused ends the process in words instead of a backtrace.

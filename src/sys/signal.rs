@@ -44,14 +44,6 @@ pub fn end_by(signo: i32) -> ! {
     }
 }
 
-/// Sends a signal to a process.
-///
-/// Errors: `ESRCH` where it has gone, `EPERM`, `EINVAL` for a number that is no signal or process.
-pub fn kill(pid: u32, signo: i32) -> io::Result<()> {
-    let (pid, signal) = checked(pid, signo)?;
-    Ok(kill_process(pid, signal)?)
-}
-
 /// Sends a signal to all processes of the group that `pid` leads; that is, a child which was started with
 /// `process_group(0)`. One that was not leads none.
 ///
@@ -235,19 +227,11 @@ mod tests {
     }
 
     #[test]
-    fn one_process_is_ended() {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        kill(child.id(), libc::SIGTERM).unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
-    }
-
-    #[test]
     fn numbers_that_would_hit_others_are_refused() {
         for pid in [0, 1, u32::MAX, 1 << 31] {
             assert_eq!(kill_group(pid, libc::SIGTERM).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-            assert_eq!(kill(pid, libc::SIGTERM).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
-        assert!(kill(std::process::id(), 0).is_err());
+        assert!(kill_group(std::process::id(), 0).is_err());
         assert!(!ignored_at_start(0) && !ignored_at_start(-1) && !ignored_at_start(64));
     }
 }

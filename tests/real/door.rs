@@ -107,10 +107,32 @@ fn thousands_of_refused_hellos_are_a_few_lines() {
     assert!((2..=20).contains(&lines), "{rx}");
 }
 
+#[test]
+fn sessions_that_come_and_go_are_a_few_lines_at_any_verbosity() {
+    let rx = Rx::start(&["verbose", "2"]);
+    for session in 0..20 {
+        let served = || matches!(say(rx.port, &hello(session).encode()).1, Some(Reply::Welcome(_)));
+        // the one before gives way when it has had its time
+        assert!(eventually(DEADLINE, served), "{rx}");
+    }
+    let lines = rx.said().lines().count();
+    assert!((5..=25).contains(&lines), "{lines}: {rx}");
+}
+
 // ---- strangers at a tunnel -----------------------------------------------------------------------------
 
 /// A stranger that says hello with these features, welcomes what comes back, and leaves; until it is forgotten.
 fn stranger(at: &Rx, features: Features) {
+    let mut stream = met(at, features);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // until it is heard out
+    let _ = stream.read_to_end(&mut Vec::new());
+    drop(stream);
+    at.expect("never began is forgotten");
+}
+
+/// A stranger that says hello with these features, welcomes what comes back, and stays.
+fn met(at: &Rx, features: Features) -> TcpStream {
     let duplex = Hello { direction: Direction::Duplex, features: Features::DUPLEX | features, ..hello(1) };
     let (mut stream, reply) = say(at.port, &duplex.encode());
     assert!(matches!(reply, Some(Reply::Welcome(_))), "{reply:?}");
@@ -123,11 +145,7 @@ fn stranger(at: &Rx, features: Features) {
         buffer: 8 << 20,
     };
     stream.write_all(&Reply::Welcome(welcome).encode()).unwrap();
-    stream.shutdown(std::net::Shutdown::Write).unwrap();
-    // until it is heard out
-    let _ = stream.read_to_end(&mut Vec::new());
-    drop(stream);
-    at.expect("never began is forgotten");
+    stream
 }
 
 #[test]
@@ -144,6 +162,21 @@ fn what_a_stranger_says_of_a_tunnel_decides_nothing() {
         let far = tx(initiate.port, &["duplex", "terminate", "0"]);
         carries(&initiate, &far, entrance(&far));
     });
+}
+
+/// What it says is for the far end that comes, and not for the stranger that is there.
+#[test]
+fn a_client_that_comes_early_waits_for_its_far_end() {
+    let terminate = Rx::start(&["duplex", "verbose", "2", "terminate", "0"]);
+    let there = met(&terminate, Features::NONE);
+    let mut client = connect(entrance(&terminate));
+    client.write_all(b"x").unwrap();
+    let far = tx(terminate.port, &["duplex", "initiate", "127.0.0.1", &server(echo).to_string()]);
+    let mut back = [0];
+    client.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"x");
+    carries(&terminate, &far, entrance(&terminate));
+    drop(there);
 }
 
 /// Connections go through, two at a time.

@@ -14,6 +14,8 @@ mod faults;
 mod harness;
 mod instruments;
 mod lines;
+#[cfg(target_os = "linux")]
+mod names;
 mod pipe;
 mod processes;
 mod signals;

@@ -2,8 +2,8 @@
 
 use super::MIB;
 use crate::util::{
-    Collector, Process, Rx, assert_complete, carry, check, feed, free_port, millipede, pattern, shell, skip,
-    tx, until_still,
+    Collector, Process, Rx, assert_complete, carry, check, feed, free_port, millipede, pattern, skip, tx,
+    until_still,
 };
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -161,33 +161,6 @@ fn an_unknown_host_is_an_error_at_once() {
     let (code, said) = Process::start(&["tx", &name, "4", "patience", "0"]).end();
     assert_eq!(code, Some(1));
     assert!(said.contains(&format!("cannot resolve {name}: ")), "{said}");
-}
-
-/// At first no server answers, since none has this address; then the name is in the file of hosts.
-#[cfg(target_os = "linux")]
-#[test]
-fn a_resolver_that_is_not_up_yet_is_waited_for() {
-    let directory = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        fs::write(directory.path().join(name), text).unwrap();
-        format!("mount --bind {}/{name} /etc/{name}", directory.path().display())
-    };
-    let mounts = [
-        file("hosts", "127.0.0.1 localhost\n"),
-        file("resolv.conf", "nameserver 255.255.255.255\n"),
-        file("nsswitch.conf", "hosts: files dns\n"),
-    ];
-    let mount = mounts.join(" && ");
-    let possible = Command::new("unshare").args(["-rm", "sh", "-c", &mount]).status();
-    if !possible.is_ok_and(|status| status.success()) {
-        return skip("needs user namespaces with mounts: unshare -rm");
-    }
-    let rx = Rx::start(&[]);
-    let line = format!("{mount} && exec $MP tx backup.example {} verbose 1", rx.port);
-    let tx = Process::spawn(shell(&format!("exec unshare -rm sh -c '{line}'")).stdin(Stdio::piped()));
-    tx.expect("cannot resolve backup.example: ");
-    fs::write(directory.path().join("hosts"), "127.0.0.1 backup.example\n").unwrap();
-    carry(&rx, &tx, MIB);
 }
 
 /// A tree of files of many sizes, and links, through tar at both ends.

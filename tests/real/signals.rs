@@ -1,13 +1,15 @@
 //! Signals to either end, to both, and to whoever started them.
 
 use super::signal_set;
+use crate::util::pair::entrance;
 use crate::util::relay::Relay;
 use crate::util::{
-    MILLIPEDE, Process, Rx, Signal, feed, has, millipede, pattern, send, shell, skip, tx, until,
+    MILLIPEDE, Process, Rx, Signal, connect, feed, has, millipede, pattern, send, shell, skip, tx, until,
 };
 use rustix::process::{Pid, kill_process};
 use std::fs;
 use std::io::{Read, Write, pipe};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -47,6 +49,33 @@ fn whoever_is_ended_tells_the_other() {
         assert_eq!(tx.code(), 1, "{tx:?}");
         assert!(tx.stderr.contains(&format!("millipede: the receiver: ended by SIG{name}\n")), "{tx:?}");
     }
+}
+
+/// An attempt is under way, and whoever accepted it says nothing.
+#[test]
+fn who_is_still_dialling_ends_soon() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tx = tx(silent.local_addr().unwrap().port(), &[]);
+    drop(silent.accept().unwrap());
+    let _second = silent.accept().unwrap();
+    tx.signal(Signal::TERM);
+    assert!(tx.ends_within(Duration::from_millis(900)), "{tx}");
+    assert_eq!(tx.finish().signal(), Some(TERM));
+}
+
+/// The one connection of a tunnel that is one is over; the stream the other way is not.
+#[test]
+fn a_tunnel_that_waits_for_its_other_half_ends_by_the_signal() {
+    let near = Process::start(&["rx", "0", "duplex", "terminate", "0"]);
+    let far = tx(near.port("millipede: listening on port "), &["duplex", "charmode"]);
+    let mut input = far.stdin();
+    input.write_all(b"hi").unwrap();
+    let mut client = connect(entrance(&near));
+    client.read_exact(&mut [0; 2]).unwrap();
+    drop(client);
+    near.signal(Signal::TERM);
+    assert_eq!(near.finish().signal(), Some(TERM));
+    assert_eq!(far.finish().code(), 1);
 }
 
 #[test]

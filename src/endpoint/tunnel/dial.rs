@@ -3,15 +3,14 @@
 //! All connections of a tunnel go to the same name, so one thread that resolves is enough: when it has to wait,
 //! they all have to, and one answer is for all that wait.
 
-use super::place::Place;
-use crate::error::reason;
+use super::place::{Place, Target};
 use crate::sys::thread::spawn;
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long one address may take to answer.
@@ -19,8 +18,7 @@ pub(super) const TIME: Duration = Duration::from_secs(10);
 
 /// Resolves one name, as often as it is asked; once at a time.
 pub struct Resolver {
-    host: String,
-    port: u16,
+    target: Target,
     requests: Sender<()>,
 }
 
@@ -30,14 +28,13 @@ impl Resolver {
     /// # Errors
     /// The kernel has no threads left.
     pub fn start(
-        host: String,
-        port: u16,
+        target: Target,
         answer: impl Fn(Result<Vec<SocketAddr>, String>) + Send + 'static,
     ) -> io::Result<Self> {
         let (requests, asked) = crossbeam_channel::bounded(1);
-        let name = host.clone();
-        spawn("resolver", move || asked.iter().for_each(|()| answer(resolve(&name, port))))?;
-        Ok(Resolver { host, port, requests })
+        let ask = target.ask.clone();
+        spawn("resolver", move || asked.iter().for_each(|()| answer(ask())))?;
+        Ok(Resolver { target, requests })
     }
 
     /// Resolves the name.
@@ -48,14 +45,8 @@ impl Resolver {
 
     /// What it resolves, to be begun anew.
     pub fn into_place(self) -> Place {
-        Place::Initiate(self.host, self.port)
+        Place::Initiate(self.target)
     }
-}
-
-/// The addresses of a host, or why there are none.
-pub fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-    let addresses = (host, port).to_socket_addrs().map_err(|e| reason(&e))?;
-    Ok(addresses.collect())
 }
 
 /// The addresses that have not been tried, and the one that is.

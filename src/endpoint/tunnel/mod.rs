@@ -19,6 +19,6 @@ pub mod record;
 pub mod shared;
 pub mod streams;
 
-pub use place::Place;
+pub use place::{Place, Target};
 pub use shared::{Config, Tunnel};
 pub use streams::{TunnelSink, TunnelSource};

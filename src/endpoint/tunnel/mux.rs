@@ -401,7 +401,9 @@ impl Mux {
             }
             Record::Finish(id) => {
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-                stream.finished_there = true;
+                if std::mem::replace(&mut stream.finished_there, true) {
+                    return Err(Breach("ended a connection twice"));
+                }
                 self.shut_if_drained(id);
             }
             Record::Reset(id) => {

@@ -1,7 +1,8 @@
 //! One local connection whose bytes are the stream, where the far side does not tunnel.
 
-use super::dial::{self, TIME};
+use super::dial::TIME;
 use super::local::EXHAUSTED;
+use super::place::Target;
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::error::reason;
 use crate::message;
@@ -13,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// The connection, once it is there.
 pub struct Raw {
@@ -24,12 +26,18 @@ pub struct Raw {
     pub tried_again: bool,
     /// Rung when nobody wants it any more.
     pub stop: Bell,
+    /// Rung when the far end is known to be no stranger.
+    pub trusted: Bell,
 }
+
+/// For so long a far end that has sent nothing may be a stranger that is forgotten soon; a session forgets one whose
+/// connections are gone a second earlier.
+pub(super) const CAUTION: Duration = Duration::from_secs(6);
 
 impl Raw {
     /// There is none yet.
     pub fn new() -> io::Result<Self> {
-        Ok(Raw { stream: None, failed: None, tried_again: false, stop: Bell::new()? })
+        Ok(Raw { stream: None, failed: None, tried_again: false, stop: Bell::new()?, trusted: Bell::new()? })
     }
 
     /// Nobody wants it any more: it breaks, and whoever waits for it or reads from it stops.
@@ -75,16 +83,24 @@ impl RawSink {
     }
 }
 
-/// Accepts the one connection, in a thread of its own; nothing is heard of it once `stop` has rung.
+/// Accepts the one connection, in a thread of its own; nothing is heard of it once `stop` has rung. Where the far end
+/// may be a stranger, a local client that comes early waits in the kernel for a while, or until `trusted` rings: it is
+/// there for the far end that it is meant for.
 ///
 /// # Errors
 /// The kernel has no threads left.
 pub(super) fn accept(
     listener: TcpListener,
-    stop: Bell,
+    raw: &Raw,
+    caution: Duration,
     accepted: impl FnOnce(Result<TcpStream, String>) + Send + 'static,
 ) -> io::Result<()> {
-    spawn("tunnel", move || match accept_one(&listener, &stop) {
+    let (stop, trusted) = (raw.stop.clone(), raw.trusted.clone());
+    let one = move || {
+        wait(&[Interest::read(&trusted), Interest::read(&stop)], Some(caution))?;
+        accept_one(&listener, &stop)
+    };
+    spawn("tunnel", move || match one() {
         Ok(None) => {}
         Ok(Some(stream)) => accepted(Ok(stream)),
         Err(e) => accepted(Err(format!("cannot accept a connection: {}", reason(&e)))),
@@ -118,18 +134,18 @@ fn accept_one(listener: &TcpListener, stop: &Bell) -> io::Result<Option<TcpStrea
 /// # Errors
 /// The kernel has no threads left.
 pub(super) fn connect(
-    host: String,
-    port: u16,
+    target: Target,
     connected: impl FnOnce(Result<TcpStream, String>) + Send + 'static,
 ) -> io::Result<()> {
     spawn("tunnel", move || {
-        connected(open(&host, port).map_err(|why| format!("cannot connect to {host} port {port}: {why}")));
+        let Target { host, port, .. } = &target;
+        connected(open(&target).map_err(|why| format!("cannot connect to {host} port {port}: {why}")));
     })
 }
 
-fn open(host: &str, port: u16) -> Result<TcpStream, String> {
+fn open(target: &Target) -> Result<TcpStream, String> {
     let mut why = "it has no address".to_owned();
-    for address in dial::resolve(host, port)? {
+    for address in (target.ask)()? {
         match TcpStream::connect_timeout(&address, TIME).and_then(prepared) {
             Ok(stream) => return Ok(stream),
             Err(e) => why = reason(&e),

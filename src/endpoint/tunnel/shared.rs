@@ -22,7 +22,7 @@ use mio::{Events, Poll, Registry, Waker};
 use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is said of a far end that does something else in each direction, or something else than before.
 const MIXED: &str = "the far end tunnels in one direction and not in the other";
@@ -34,6 +34,8 @@ pub struct Config {
     pub place: Place,
     /// Whether this process receives, and whether it transmits.
     pub directions: [bool; 2],
+    /// Whether it only listens, so that whoever says hello decides what it is.
+    pub meets_strangers: bool,
     /// Ends after the first connection.
     pub oneshot: bool,
     /// Bytes that may wait here for local connections, the first window of each included.
@@ -50,6 +52,7 @@ pub struct Tunnel {
     source_news: OnceLock<OnNews>,
     sink_news: OnceLock<OnNews>,
     directions: [bool; 2],
+    meets_strangers: bool,
     /// Whether it opens connections, and accepts none.
     initiates: bool,
     /// Where to, for the user.
@@ -132,6 +135,7 @@ impl Tunnel {
             source_news: OnceLock::new(),
             sink_news: OnceLock::new(),
             directions: config.directions,
+            meets_strangers: config.meets_strangers,
             initiates,
             target,
         }))
@@ -223,6 +227,9 @@ impl Tunnel {
         }
         if decided && !std::mem::replace(&mut state.begun, true) {
             self.to_source.ring();
+            if let Phase::Raw(raw) = &state.phase {
+                raw.trusted.ring();
+            }
         }
         self.try_again(state)
     }
@@ -269,12 +276,12 @@ impl Tunnel {
     fn role(self: &Arc<Self>, place: Place) -> io::Result<Role> {
         match place {
             Place::Terminate(listener) => Ok(Role::Terminate(mio::net::TcpListener::from_std(listener))),
-            Place::Initiate(host, port) => {
+            Place::Initiate(target) => {
                 let tunnel = self.clone();
                 let answer = move |addresses| {
                     tunnel.with(|local| local.resolved(Instant::now(), &addresses));
                 };
-                Ok(Role::Initiate(Resolver::start(host, port, answer)?))
+                Ok(Role::Initiate(Resolver::start(target, answer)?))
             }
         }
     }
@@ -287,7 +294,10 @@ impl Tunnel {
             Some(Place::Terminate(listener)) => {
                 let (tunnel, generation) = (self.clone(), state.generation);
                 let accepted = move |result| tunnel.raw_accepted(generation, result);
-                raw::accept(listener.try_clone()?, raw.stop.clone(), accepted)?;
+                // one that carries no records anyway has no other far end to wait for
+                let cautious = self.meets_strangers && self.has_records();
+                let caution = if cautious { raw::CAUTION } else { Duration::ZERO };
+                raw::accept(listener.try_clone()?, &raw, caution, accepted)?;
             }
             Some(Place::Initiate(..)) => self.connect(state)?,
             None => {}
@@ -297,9 +307,9 @@ impl Tunnel {
 
     /// Opens the one connection, unless that is under way: strangers that come and go cost one thread.
     fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if let (false, Some(Place::Initiate(host, port))) = (state.connecting, &state.place) {
+        if let (false, Some(Place::Initiate(target))) = (state.connecting, &state.place) {
             let tunnel = self.clone();
-            raw::connect(host.clone(), *port, move |result| tunnel.raw_connected(result))?;
+            raw::connect(target.clone(), move |result| tunnel.raw_connected(result))?;
             state.connecting = true;
         }
         Ok(())

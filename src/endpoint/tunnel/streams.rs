@@ -3,7 +3,7 @@
 use super::raw::RawSink;
 use super::shared::{Commit, Phase, Tunnel};
 use crate::endpoint::file::FileSource;
-use crate::endpoint::{OnNews, Sink, SinkError, Source, Waited};
+use crate::endpoint::{OnNews, Sink, SinkError, Source, Waited, wait_for};
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -132,17 +132,10 @@ impl Source for TunnelSource {
                 return Ok(Waited::Input);
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let input = Interest::read(&self.tunnel.to_source);
-            let ready = match bell {
-                Some(bell) => wait(&[input, Interest::read(bell)], left),
-                None => wait(&[input], left).map(|[input]| [input, Default::default()]),
-            };
-            let [input, rung] = ready.map_err(|e| failed(&e))?;
-            if rung.any() {
-                return Ok(Waited::Rung);
-            }
-            if !input.any() && left.is_some_and(|left| left.is_zero()) {
-                return Ok(Waited::Nothing);
+            match wait_for(&self.tunnel.to_source, bell, left).map_err(|e| failed(&e))? {
+                Waited::Rung => return Ok(Waited::Rung),
+                Waited::Nothing if left.is_some_and(|left| left.is_zero()) => return Ok(Waited::Nothing),
+                Waited::Input | Waited::Nothing => {}
             }
         }
     }

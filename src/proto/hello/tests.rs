@@ -1,19 +1,8 @@
 use super::*;
 
 fn hello() -> Hello {
-    Hello {
-        session: Id([0x5e; 16]),
-        instance: None,
-        direction: Direction::Transmit,
-        begun: false,
-        checkphrase: Some(*b"OURS"),
-        link: 0,
-        connection: 0,
-        attempt: 1,
-        features: Features::CHECKSUM,
-        buffer: 128 << 20,
-        options: Vec::new(),
-    }
+    let features = Features::CHECKSUM;
+    Hello { checkphrase: Some(*b"OURS"), features, ..sample::hello() }
 }
 
 fn option(mandatory: bool, length: usize) -> HelloOption {

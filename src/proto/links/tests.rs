@@ -39,7 +39,8 @@ fn the_dead_link_is_passed_over_and_probed_by_its_keeper() {
     assert_eq!(links.up(0), [2, 4, 5], "called back when it answers");
     assert_eq!(links.state(2), State::Leaving(1));
     links.lost(start, 2, &LossReason::Left, true);
-    assert_eq!(links.place(start, 2, true).map(|(link, _)| link), Some(0));
+    assert_eq!(links.place(start, 2, true), None, "a link that comes and goes keeps nobody busy");
+    assert_eq!(links.place(start + DIALS_APART, 2, true).map(|(link, _)| link), Some(0));
 }
 
 #[test]

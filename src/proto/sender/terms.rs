@@ -3,9 +3,7 @@
 /// What an acknowledgement achieved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acked {
-    /// Legs that are now received and were not before.
-    pub legs: u64,
-    /// Their bytes.
+    /// Bytes that are now received and were not before.
     pub bytes: u64,
     /// Whether anything moved: legs of this connection, be they damaged or there already, delivered bytes or the window.
     pub moved: bool,

@@ -96,8 +96,9 @@ impl Dialler {
         self.progressed.remove(connection);
         self.segments[link].welcomed();
         let recalled = self.links.up(connection);
-        if let Some(connection) = recalled.iter().copied().find(|other| *other != connection) {
-            self.events.push(Event::LinkWorksAgain { link, connection });
+        let mut back = recalled.iter().copied().filter(|other| *other != connection);
+        if let Some(connection) = back.next() {
+            self.events.push(Event::LinkWorksAgain { link, connection, others: back.count() });
         }
         self.events.push(Event::ConnectionUp { connection, link, rtt });
         recalled
@@ -129,13 +130,9 @@ impl Dialler {
             RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
                 self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
             }
-            code => {
-                let sentence = refusal.sentence.clone();
-                self.condemn(now, connection, code, sentence, |link, sentence| Event::LinkRefused {
-                    link,
-                    sentence,
-                    begun,
-                });
+            _ => {
+                let event = |link, sentence| Event::LinkRefused { link, sentence, begun };
+                self.condemn(now, connection, refusal.sentence.clone(), event);
             }
         }
     }
@@ -156,7 +153,7 @@ impl Dialler {
     pub fn met_another(&mut self, now: Instant, connection: usize) {
         let sentence = "another receiver answers there; all links must lead to one".to_owned();
         let event = |link, _| Event::OtherReceiver { link };
-        self.condemn(now, connection, RefusalCode::NotThatReceiver, sentence, event);
+        self.condemn(now, connection, sentence, event);
     }
 
     /// The link of an attempt is not used again. The user hears of it once.
@@ -164,7 +161,6 @@ impl Dialler {
         &mut self,
         now: Instant,
         connection: usize,
-        code: RefusalCode,
         sentence: String,
         event: impl FnOnce(usize, String) -> Event,
     ) {
@@ -172,7 +168,7 @@ impl Dialler {
         if !self.links.is_bad(link) {
             self.events.push(event(link, sentence.clone()));
         }
-        self.links.condemn(now, connection, code, &sentence);
+        self.links.condemn(now, connection, &sentence);
     }
 
     // ---- connections ----------------------------------------------------------------------------------
@@ -184,7 +180,7 @@ impl Dialler {
         let unasked = *reason != LossReason::Left;
         if unasked {
             let (link, reason) = (Some(link), reason.clone());
-            self.events.push(Event::ConnectionLost { connection, link, reason, again });
+            self.events.push(Event::ConnectionLost { connection, link, reason, again, strange: false });
         }
         if died {
             self.events.push(Event::LinkDied { link, reason: None });
@@ -315,7 +311,7 @@ impl Dialler {
     fn unwanted(&self, begun: bool) -> Option<(usize, &str)> {
         let all = self.links.all_bad();
         let one = || self.links.first_bad().filter(|_| !begun && !self.links.hopeful());
-        all.or_else(one).map(|(link, _, sentence)| (link, sentence))
+        all.or_else(one)
     }
 
     /// What is wrong with each link, in order.

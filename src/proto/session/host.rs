@@ -207,7 +207,8 @@ impl Host {
             self.reminder.restart(now);
         }
         let reason = reason.clone();
-        self.events.push(Event::ConnectionLost { connection, link: None, reason, again: 0 });
+        let strange = !view.begun;
+        self.events.push(Event::ConnectionLost { connection, link: None, reason, again: 0, strange });
         true
     }
 

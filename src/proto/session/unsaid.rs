@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 /// How long a receiver is looked for after a stream has failed.
 pub(super) const FAILURE: Duration = Duration::from_secs(3);
-/// The same after an order to end, and only while an attempt is under way.
-pub(super) const ORDER: Duration = Duration::from_secs(1);
+/// The same after an order to end, and only while an attempt is under way: whoever gave it waits, and an attempt that
+/// succeeds mostly does so within a few round trips.
+pub(super) const ORDER: Duration = Duration::from_millis(450);
 
 /// Why the session ends, once somebody was told or was looked for long enough.
 #[derive(Clone, Debug)]

@@ -243,6 +243,7 @@ impl<'a> Serving<'a> {
         loop {
             let now = self.stand()?;
             self.flush()?;
+            let until = self.finishing.map_or(hearing.until(), |finishing| finishing.min(hearing.until()));
             if let Some(welcome) = hearing.welcome().map_err(Ended::Lost)? {
                 let (desk, round_trip) = (&self.shared.desk, hearing.taken(now));
                 let key = peer_key(&self.channel);
@@ -257,10 +258,10 @@ impl<'a> Serving<'a> {
             match hear::read(&mut &*self.channel, &mut hearing) {
                 Ok(Heard::Bytes) => {}
                 Ok(Heard::End) => return Err(Ended::Lost(LossReason::Closed)),
-                Ok(Heard::Nothing) if hearing.until() <= now => return Err(Ended::Lost(LossReason::Silent)),
+                Ok(Heard::Nothing) if until <= now => return Err(Ended::Lost(LossReason::Silent)),
                 Ok(Heard::Nothing) => {
                     self.more = false;
-                    self.wait(events, Some(hearing.until()))?;
+                    self.wait(events, Some(until))?;
                 }
                 Err(e) => return Err(Ended::Lost(failure(&e))),
             }

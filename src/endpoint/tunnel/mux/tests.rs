@@ -196,6 +196,9 @@ fn breaches_are_seen() {
     let (_, mut far, id) = pair();
     give(&mut far, &header(Record::Finish(id)));
     assert!(refuse(&mut far, Record::Data(id, 1)), "after its end");
+    let (_, mut far, id) = pair();
+    give(&mut far, &header(Record::Finish(id)));
+    assert!(refuse(&mut far, Record::Finish(id)), "its end again");
 }
 
 /// The far end opens and opens, and takes no answer.

@@ -37,7 +37,7 @@ fn the_first_copy_of_a_rescued_leg_wins() {
     s.ack(now + ms(1001), 0, &ack(3, 3)).unwrap();
     assert_eq!((s.head(), take(&mut s, now + ms(1001), 2)), (4, Some(4)), "1 and 2 need no copies any more");
     let copy = s.ack(now + ms(1002), 1, &ack(4, 2)).unwrap();
-    assert_eq!((copy.legs, copy.moved, s.is_idle(1)), (0, true, true));
+    assert_eq!((copy.bytes, copy.moved, s.is_idle(1)), (0, true, true));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A session, and everything it has asked for and not been asked about.
 
 use super::super::super::event::Event;
-use super::super::super::hello::{Direction, Features, Hello, Id, Refusal, RefusalCode, Welcome};
+use super::super::super::hello::{Features, Hello, Id, Refusal, RefusalCode, Welcome, sample};
 use super::super::super::leg::Leg;
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::mailbox::Item;
@@ -72,19 +72,7 @@ pub fn leg(sequence: u64) -> Leg {
 
 /// The hello of session 1's connection, at this attempt.
 pub fn hello(connection: u8, attempt: u32) -> Hello {
-    Hello {
-        session: id(1),
-        instance: None,
-        direction: Direction::Transmit,
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection,
-        attempt,
-        features: Features::NONE,
-        buffer: 32 << 20,
-        options: Vec::new(),
-    }
+    Hello { session: id(1), connection, attempt, buffer: 32 << 20, ..sample::hello() }
 }
 
 pub fn other_session() -> Hello {
