@@ -58,7 +58,7 @@ const SEES: &[(&str, &[&str])] = &[
         "run",
         &[
             "sys", "chaos", "prbs", "error", "message", "plan", "report", "proto", "stage", "channel",
-            "trust::*", "endpoint", "session", "wording",
+            "trust", "endpoint", "session", "wording",
         ],
     ),
     (

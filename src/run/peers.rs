@@ -6,7 +6,7 @@ use crate::message;
 use crate::plan::TrustPlan;
 use crate::proto::outcome::{Outcome, Status};
 use crate::sys::thread::spawn;
-use crate::trust::{Change, Trust, load as load_files};
+use crate::trust::{self, Change, Trust};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const LOOKS: Duration = Duration::from_secs(1);
 /// # Errors
 /// One of them cannot be used, which is a fault of how this process was called.
 pub(super) fn load(plan: &TrustPlan) -> Result<Arc<Trust>, Failure> {
-    let loaded = load_files(&plan.key, plan.peers.as_deref());
+    let loaded = trust::load(&plan.key, plan.peers.as_deref());
     let trust = loaded.and_then(|(key, roll)| Trust::new(&key, roll));
     trust.map(Arc::new).map_err(Failure::usage)
 }
