@@ -128,20 +128,17 @@ impl Session {
         if let Ownership::Dialler(dialler) = &mut self.ownership {
             match &why {
                 Unusable::OtherReceiver => dialler.met_another(now, connection),
-                Unusable::Breach(_) => {
+                Unusable::Breach(_) | Unusable::LegGone(_) => {
                     dialler.failed(now, connection, &DialError::Unreachable(reason.to_string()));
                 }
-                Unusable::LegGone(_) => {}
             }
         }
-        match why {
-            Unusable::LegGone(leg) => {
-                let why = format!(
-                    "the receiver wants leg {leg} again, which is gone: it has lost what it had confirmed"
-                );
-                self.fail_stream(now, Way::Out, Outcome::here(Status::Incomplete, why));
-            }
-            Unusable::OtherReceiver | Unusable::Breach(_) => self.give_up(now, connection, reason),
+        self.give_up(now, connection, reason);
+        if let Unusable::LegGone(leg) = why {
+            let why = format!(
+                "the receiver wants leg {leg} again, which is gone: it has lost what it had confirmed"
+            );
+            self.fail_stream(now, Way::Out, Outcome::here(Status::Incomplete, why));
         }
     }
 
