@@ -1,6 +1,8 @@
 //! Rewrites or checks one leg; pure, and run in the connections' threads, in parallel.
 //!
-//! Checksum now; compression and encryption have their place here, and their fields in the leg's header.
+//! Checksum now; [`adapt`] finds the level of the compression that has its place here, as encryption has.
+
+pub mod adapt;
 
 use crate::proto::leg::Leg;
 use crate::proto::wire::{LegFlags, LegHeader};
