@@ -171,7 +171,7 @@ pub fn fish() -> String {
         format!(
             "complete -c millipede -n '__millipede_wants word' -a {name} -d '{short}'\n\
              complete -c millipede -n '__millipede_wants word' -l {name}{takes} -d '{short}'\n",
-            takes = if word.operands == Operands::None { "" } else { " -x" },
+            takes = if matches!(word.operands, Operands::None | Operands::Perhaps(..)) { "" } else { " -x" },
         )
     };
     let words: String = WORDS.iter().map(word).collect();
