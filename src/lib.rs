@@ -78,7 +78,7 @@
 //!
 //! - [`cli`] has the words as typed; [`plan`] what they mean, checked.
 //! - [`proto`] decides; pure: no clock, socket, thread or file.
-//! - [`stage`] checks or rewrites one leg; pure too.
+//! - [`stage`] checks or rewrites one leg, and finds the level of compression; pure too.
 //! - [`channel`] is one connection's bytes on the wire, and how a connection is got.
 //! - [`trust`] has the keys: this end's own, and those that are let in.
 //! - [`endpoint`] is what a stream comes from and goes to: stdin and stdout, a command, a tunnel's connections, prbs.

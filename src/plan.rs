@@ -213,6 +213,18 @@ pub struct ReceivePlan {
     pub duplex: Option<StreamPlan>,
 }
 
+/// The levels of zstd that the user may ask for: above these, memory and time grow and legs do not shrink.
+pub const LEVELS: std::ops::RangeInclusive<u64> = 1..=19;
+
+/// How the legs of a stream are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compress {
+    /// With a level that follows what holds the stream back.
+    Adaptive,
+    /// With this level of zstd, one of [`LEVELS`].
+    Level(i32),
+}
+
 /// A stream to be sent: how far and how fast it is read, and how it is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamPlan {
@@ -224,6 +236,8 @@ pub struct StreamPlan {
     pub rate: Option<u64>,
     /// The kernel's congestion control for the connections; never empty. `None`: the kernel's default.
     pub congestion: Option<String>,
+    /// How its legs are compressed, if they are.
+    pub compress: Option<Compress>,
 }
 
 /// The transmitting direction.

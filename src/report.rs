@@ -11,7 +11,7 @@ mod summary;
 
 pub use figures::{COLUMNS, size, time};
 pub use live::{live, plain};
-pub use snapshot::{Connection, Detail, Kernel, Link, Phase, Side, Snapshot, State, Waited};
+pub use snapshot::{Compressed, Connection, Detail, Kernel, Link, Phase, Side, Snapshot, State, Waited};
 pub use summary::Summary;
 
 use crate::message::text::clipped;
@@ -29,6 +29,7 @@ pub fn render(snapshot: &Snapshot) -> String {
         lines.push(format!("  held back by: {}", held_back(snapshot)));
     }
     lines.extend(stream(snapshot));
+    lines.extend(snapshot.compressed.map(|compressed| compression(snapshot.side, &compressed)));
     lines.push(format!(
         "  buffer: {} % in use, {} of {}",
         snapshot.fill(),
@@ -103,6 +104,23 @@ fn stream(snapshot: &Snapshot) -> Vec<String> {
         lines.push(format!("  done: {} % of {}{left}", (fraction * 100.0).floor(), size(expected)));
     }
     lines
+}
+
+fn compression(side: Side, compressed: &Compressed) -> String {
+    let Compressed { raw, sent, as_it_is, level } = *compressed;
+    if raw == 0 {
+        return "  compressed: nothing yet".into();
+    }
+    let made = format!("{} to {}, {:.2} times smaller", size(raw), size(sent), compressed.ratio());
+    if side == Side::Rx {
+        return format!("  decompressed: {made}");
+    }
+    let share = (as_it_is * 100).div_ceil(raw);
+    let level = match level {
+        Some(level) => format!("level {level}"),
+        None => "not now".into(),
+    };
+    format!("  compressed: {made}; {level}; {share} % as it is")
 }
 
 fn trouble(snapshot: &Snapshot) -> Vec<String> {

@@ -208,7 +208,13 @@ impl<'a> Peer<'a> {
         let mut hearing = Hearing::new(self.owner.now, HELLO_TIME);
         hearing.push(&bytes);
         let features = Features(features | Features::CHECKSUM.0);
-        let ours = Expectations { checkphrase: None, features, duplex: self.duplex, initiates: false };
+        let ours = Expectations {
+            checkphrase: None,
+            features,
+            duplex: self.duplex,
+            initiates: false,
+            compresses: false,
+        };
         if let Heard::Hello(hello) = hearing.hello(&ours) {
             self.is_let_in(&hello);
         }

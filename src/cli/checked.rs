@@ -6,8 +6,8 @@
 use super::typed::Typed;
 use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
-    BUFFER_DEFAULT, BUFFER_MIN, Common, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan, Plan,
-    Progress, ReceivePlan, StreamPlan, Task, TransmitPlan, TrustPlan,
+    BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan,
+    Plan, Progress, ReceivePlan, StreamPlan, Task, TransmitPlan, TrustPlan,
 };
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -113,7 +113,12 @@ fn stream(typed: &Typed) -> StreamPlan {
         delayus: typed.one("delayus"),
         rate: typed.one("rate"),
         congestion: typed.one("congestion"),
+        compress: typed.given("compress").then(|| compress(typed)),
     }
+}
+
+fn compress(typed: &Typed) -> Compress {
+    typed.one("compress").map_or(Compress::Adaptive, |level: u64| Compress::Level(level as i32))
 }
 
 fn family(typed: &Typed) -> Family {

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{
-    BUFFER_DEFAULT, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan, Patience, Plan, ReceivePlan,
-    StreamPlan, TransmitPlan, TrustPlan,
+    BUFFER_DEFAULT, Compress, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan, Patience, Plan,
+    ReceivePlan, StreamPlan, TransmitPlan, TrustPlan,
 };
 
 mod addresses;
@@ -195,12 +195,13 @@ fn a_command_is_any_text() {
 
 #[test]
 fn duplex_goes_with_either_side_but_not_with_both() {
-    let rx = plan("rx 8834 duplex rate 5K leglimit 3 delayus 7 congestion bbr");
+    let rx = plan("rx 8834 duplex rate 5K leglimit 3 delayus 7 congestion bbr compress");
     let stream = StreamPlan {
         leglimit: Some(3),
         delayus: Some(7),
         rate: Some(5 << 10),
         congestion: Some("bbr".to_owned()),
+        compress: Some(Compress::Adaptive),
     };
     assert_eq!(rx.receive.as_ref().unwrap().duplex, Some(stream));
     assert!(rx.transmit.is_none() && rx.receives() && rx.transmits() && rx.is_duplex());
@@ -212,6 +213,29 @@ fn duplex_goes_with_either_side_but_not_with_both() {
     assert_eq!(wrong("rx 1 duplex checksum"), "checksum goes with tx, and there is no tx");
     assert_eq!(wrong("rx 1 duplex threads 4"), "threads goes with tx, and there is no tx");
     assert!(wrong("rx 1 duplex prbs 7 exec cat").starts_with("exec and prbs exclude each other"));
+}
+
+#[test]
+fn a_level_may_be_left_out() {
+    for (line, compress) in [
+        ("tx a 1 compress", Some(Compress::Adaptive)),
+        ("tx a 1 compress threads 3", Some(Compress::Adaptive)),
+        ("compress tx a 1", Some(Compress::Adaptive)),
+        ("tx a 1 --compress --threads 3", Some(Compress::Adaptive)),
+        ("tx a 1 compress 1", Some(Compress::Level(1))),
+        ("tx a 1 compress 19 threads 3", Some(Compress::Level(19))),
+        ("tx a 1 --compress=0x10", Some(Compress::Level(16))),
+        ("tx a 1", None),
+    ] {
+        assert_eq!(transmit(line).stream.compress, compress, "{line}");
+    }
+    assert_eq!(wrong("rx 1 compress"), "compress goes with tx or duplex, and there is neither");
+    for level in ["0", "20", "99"] {
+        assert!(wrong(&format!("tx a 1 compress {level}")).starts_with("compress: "), "{level}");
+    }
+    assert!(wrong("tx a 1 compress fast").starts_with("unknown word \"fast\""));
+    assert!(wrong("tx a 1 --compress=fast").starts_with("compress: "));
+    assert_eq!(wrong("tx a 1 compress compress 3"), "compress is given twice");
 }
 
 #[test]
@@ -383,10 +407,10 @@ fn a_misspelt_word_is_guessed() {
 #[test]
 fn a_word_that_means_something_else_is_not_guessed() {
     for typed in [
-        "compress", "resume", "resumes", "through", "serve", "into", "name", "meta", "tag", "put", "watch",
-        "ssh", "port", "host", "user", "file", "time", "speed", "encrypt", "tls", "zstd", "gzip", "debug",
-        "force", "dry-run", "delete", "udp", "tcp", "listen", "connect", "input", "output", "timeout",
-        "retry", "archive",
+        "resume", "resumes", "through", "serve", "into", "name", "meta", "tag", "put", "watch", "ssh",
+        "port", "host", "user", "file", "time", "speed", "encrypt", "tls", "zstd", "gzip", "debug", "force",
+        "dry-run", "delete", "udp", "tcp", "listen", "connect", "input", "output", "timeout", "retry",
+        "archive",
     ] {
         let expected = format!("unknown word {typed:?}; \"millipede help\" shows the words");
         assert_eq!(wrong(&format!("tx a 1 {typed} x")), expected);

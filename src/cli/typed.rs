@@ -90,6 +90,9 @@ fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool) -> (usize, Vec
         // a file may be called like a word: key, or peers
         Operands::Algorithm(_) | Operands::Interface(_) | Operands::File(_) => text(0).into_iter().collect(),
         Operands::Number(..) | Operands::Size(..) | Operands::Time(_) => plain(0).into_iter().collect(),
+        Operands::Perhaps(..) => {
+            plain(0).filter(|typed| attached || value::is_number(typed)).into_iter().collect()
+        }
         Operands::HostPort => match text(0) {
             Some(host) if value::joined(host).is_some() => vec![host],
             host => host.into_iter().chain(host.and_then(|_| plain(1))).collect(),
@@ -111,7 +114,7 @@ fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool) -> (usize, Vec
 /// Whether an operand is missing. Where one may be left out, clap or the plan sees what the other is.
 fn lacks(word: &Word, operands: &[&str]) -> bool {
     match word.operands {
-        Operands::None | Operands::Word(_) => false,
+        Operands::None | Operands::Word(_) | Operands::Perhaps(..) => false,
         Operands::HostPort => operands.len() < 2,
         _ => operands.is_empty(),
     }
@@ -151,6 +154,10 @@ fn arg(word: &'static Word) -> Arg {
         Operands::AddressPort => return arg.num_args(1..=2).allow_hyphen_values(true),
         Operands::Number(_, least, most) => {
             ValueParser::new(move |text: &str| value::number(text, least..=most))
+        }
+        Operands::Perhaps(_, least, most) => {
+            let parser = ValueParser::new(move |text: &str| value::number(text, least..=most));
+            return arg.num_args(0..=1).value_parser(parser);
         }
         Operands::Size(_, unit, least, most) => {
             ValueParser::new(move |text: &str| value::size(text, unit, least..=most))

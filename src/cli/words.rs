@@ -5,7 +5,7 @@
 //! `UPDATE=1 cargo test --test completion --test documents --test man`. Nothing here reads what was typed.
 
 use crate::message::LEVEL_MAX;
-use crate::plan::{BUFFER_MAX, BUFFER_MIN};
+use crate::plan::{BUFFER_MAX, BUFFER_MIN, LEVELS};
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 
 /// The longest times that can be asked for, in their unit: over a century of patience, over an hour before each
@@ -32,6 +32,8 @@ pub enum Operands {
     None,
     /// A whole number, from the first to the second.
     Number(&'static str, u64, u64),
+    /// The same, or nothing.
+    Perhaps(&'static str, u64, u64),
     /// A size, from the second to the third in bytes; a plain number is in units of the first.
     Size(&'static str, u64, u64, u64),
     /// A time in seconds, up to [`TIME_MAX`].
@@ -67,7 +69,7 @@ impl Operands {
             | Self::Command(name)
             | Self::Interface(name)
             | Self::File(name) => name.to_owned(),
-            Self::Word(name) => format!("[{name}]"),
+            Self::Word(name) | Self::Perhaps(name, ..) => format!("[{name}]"),
             Self::HostPort => "HOST PORT".to_owned(),
             Self::AddressPort => "[ADDRESS] PORT".to_owned(),
         }
@@ -358,6 +360,22 @@ pub const WORDS: &[Word] = &[
         side: Side::Stream,
         short: "at most this many bytes a second, such as 10M",
         long: "Sends at most SIZE bytes of the stream a second.",
+        ..WORD
+    },
+    Word {
+        name: "compress",
+        operands: Operands::Perhaps("LEVEL", *LEVELS.start(), *LEVELS.end()),
+        side: Side::Stream,
+        short: "compress legs in parallel, if that is faster",
+        long: "Compresses the stream with zstd, each leg in the thread of its connection. Without LEVEL the level \
+               follows what holds the stream back: it rises while the network does, and falls to none where the \
+               processor would. With LEVEL, 1 to 19, it is fixed. The far side needs no word.\n\n\
+               What does not shrink is sent as it is, after a look at a sample of each leg. Without LEVEL the stream \
+               begins as it is, and the level rises one step at a time, from -3 to 9, each after some seconds in which \
+               the network was waited for and more than a tenth could be gained. A step that does not keep its promise \
+               is undone. With `duplex` each side says this for the stream that it sends. A quarter of `buffer` is \
+               used for compressing. SIGUSR1 shows what it comes to. Compressed secrets in a tunnel can be guessed \
+               from the lengths of what is sent by whoever can add text of his own to them.",
         ..WORD
     },
     Word {

@@ -56,6 +56,9 @@ pub enum Breach {
     /// A leg in an encoding that was not agreed.
     #[error("sent a leg in an encoding that was not agreed")]
     Encoding,
+    /// A leg that is not of the length, or in the encoding, that its header says.
+    #[error("sent leg {0}, which does not decode to what it should be")]
+    Misfolded(u64),
     /// A leg that overlaps its neighbours, or leaves a gap to them.
     #[error("sent leg {0}, which does not fit its neighbours")]
     Misfit(u64),

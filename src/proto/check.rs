@@ -11,6 +11,8 @@ pub struct Expectations {
     pub features: Features,
     /// Whether this end sends a stream as well, over the same connections: the dialling side must want that too.
     pub duplex: bool,
+    /// Whether this end compresses the stream that it sends: the dialling side must be able to take that.
+    pub compresses: bool,
     /// Whether this end opens the connections of a tunnel: then the other one must accept them.
     pub initiates: bool,
 }
@@ -33,6 +35,10 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
     if missing != Features::NONE {
         let sentence = format!("the sender needs features that the receiver does not have: {missing}");
         return refuse(RefusalCode::Feature, sentence);
+    }
+    if ours.compresses && !hello.features.contains(Features::DECOMPRESSES) {
+        let sentence = "the receiver compresses what it sends, and the sender cannot take that";
+        return refuse(RefusalCode::Feature, sentence.into());
     }
     if ours.initiates && hello.features.contains(Features::INITIATES) {
         let sentence = "both ends initiate, and so nothing would ever come: one of them must terminate";
@@ -65,6 +71,7 @@ mod tests {
         checkphrase: Some(*b"OURS"),
         features: Features::CHECKSUM,
         duplex: false,
+        compresses: false,
         initiates: false,
     };
 
@@ -134,6 +141,14 @@ mod tests {
         let (code, sentence) = refused(hello(), Expectations { duplex: true, ..OURS });
         assert_eq!(code, RefusalCode::Direction);
         assert!(sentence.starts_with("the receiver says duplex"), "{sentence}");
+    }
+
+    #[test]
+    fn who_compresses_needs_somebody_who_takes_that() {
+        let ours = Expectations { compresses: true, ..OURS };
+        assert_eq!(refused(hello(), ours).0, RefusalCode::Feature);
+        let takes = Hello { features: Features::DECOMPRESSES, ..hello() };
+        assert_eq!(check(&takes, &ours), Ok(()));
     }
 
     #[test]

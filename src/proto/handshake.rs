@@ -125,8 +125,13 @@ mod tests {
     use super::super::wire::Edge;
     use super::*;
 
-    const OURS: Expectations =
-        Expectations { checkphrase: None, features: Features::NONE, duplex: false, initiates: false };
+    const OURS: Expectations = Expectations {
+        checkphrase: None,
+        features: Features::NONE,
+        duplex: false,
+        compresses: false,
+        initiates: false,
+    };
 
     fn welcome() -> Welcome {
         let edge = Edge { bytes: 5, legs: 6 };

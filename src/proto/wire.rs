@@ -96,10 +96,17 @@ pub enum Frame {
 pub struct LegFlags;
 
 impl LegFlags {
-    /// [`LegHeader::crc`] is there and holds.
+    /// The bytes of the leg have a CRC-32: in [`LegHeader::crc`], or if the leg is encoded as the last four bytes of the
+    /// payload.
     pub const CHECKED: u8 = 1;
+    /// The leg was compressed: its payload is one frame of zstd.
+    pub const COMPRESSED: u8 = 2;
+    /// The leg went through the user's own program, before anything else.
+    pub const THROUGH: u8 = 4;
+    /// What makes the payload something else than the leg's bytes.
+    pub const ENCODED: u8 = Self::COMPRESSED | Self::THROUGH;
     /// All bits that this version knows; others are an error, as the payload could not be understood.
-    const KNOWN: u8 = Self::CHECKED;
+    const KNOWN: u8 = Self::CHECKED | Self::ENCODED;
 }
 
 /// What precedes the encoded bytes of a leg.
@@ -111,11 +118,11 @@ pub struct LegHeader {
     pub offset: u64,
     /// Its length in the stream, 1 to [`LEG_MAX`].
     pub raw: u32,
-    /// How many bytes follow this frame, 1 to [`LEG_MAX`] + [`ENCODE_SLACK`].
+    /// How many bytes follow this frame: the payload, 1 to [`LEG_MAX`] + [`ENCODE_SLACK`].
     pub encoded: u32,
     /// [`LegFlags`].
     pub flags: u8,
-    /// The CRC-32 of the leg's bytes as they are in the stream; 0 unless [`LegFlags::CHECKED`].
+    /// The CRC-32 of the payload, which is that of the leg unless it is encoded; 0 if there are no flags.
     pub crc: u32,
 }
 
@@ -325,8 +332,18 @@ fn parse(kind: u8, flags: u8, body: &[u8]) -> Result<Frame, WireError> {
 }
 
 impl LegHeader {
+    /// Whether [`LegHeader::crc`] is there and holds: for a leg that is checked, and for every one that is encoded.
+    pub fn has_crc(&self) -> bool {
+        self.flags & (LegFlags::CHECKED | LegFlags::ENCODED) != 0
+    }
+
+    /// Whether the payload is something else than the leg's bytes.
+    pub fn is_encoded(&self) -> bool {
+        self.flags & LegFlags::ENCODED != 0
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
-        let crc = if self.flags & LegFlags::CHECKED != 0 { self.crc } else { 0 };
+        let crc = if self.has_crc() { self.crc } else { 0 };
         out.extend_from_slice(&self.sequence.to_be_bytes());
         out.extend_from_slice(&self.offset.to_be_bytes());
         out.extend_from_slice(&self.raw.to_be_bytes());
@@ -356,7 +373,11 @@ impl LegHeader {
         if self.sequence == u64::MAX || self.offset.checked_add(self.raw.into()).is_none() {
             return Err(WireError::Overflow);
         }
-        crc(self.flags & LegFlags::CHECKED, self.crc)?;
+        // an encoded leg that is checked has its CRC-32 behind at least one byte
+        if self.is_encoded() && self.flags & LegFlags::CHECKED != 0 && self.encoded as usize <= CRC {
+            return Err(WireError::Encoded(self.encoded));
+        }
+        crc(self.has_crc().into(), self.crc)?;
         Ok(self)
     }
 }

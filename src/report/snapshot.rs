@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub buffer: u64,
     /// What only this side knows.
     pub detail: Detail,
+    /// What compressing has come to, where legs are compressed.
+    pub compressed: Option<Compressed>,
     /// What it has waited for.
     pub waited: Waited,
     /// Connections that ended before the stream did.
@@ -100,6 +102,32 @@ pub enum Detail {
         /// How long the write under way has waited.
         blocked: Duration,
     },
+}
+
+/// What compressing has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compressed {
+    /// Bytes of the stream that were sent, again or not; at the receiver, of those that came compressed.
+    pub raw: u64,
+    /// What they were sent as.
+    pub sent: u64,
+    /// Of `raw`, what was sent as it is.
+    pub as_it_is: u64,
+    /// The level by now; None where legs go as they are. Not known at the receiver.
+    pub level: Option<i32>,
+}
+
+impl Compressed {
+    /// How many times smaller it was made.
+    pub fn ratio(&self) -> f64 {
+        self.raw as f64 / self.sent.max(1) as f64
+    }
+
+    /// What so many bytes of the stream come to, each sent once; None if that is not less.
+    pub fn saved(&self, bytes: u64) -> Option<u64> {
+        let come_to = (bytes as f64 / self.ratio()) as u64;
+        (self.sent < self.raw && come_to < bytes).then_some(come_to)
+    }
 }
 
 /// Time spent waiting, by what for; all zero as long as there has been no connection. At the receiver `input` and

@@ -28,6 +28,8 @@ pub struct Summary {
     pub again: u64,
     /// Connections that ended before the stream did.
     pub lost: u64,
+    /// What the stream's bytes were sent or came as, where that is known and less.
+    pub sent_as: Option<u64>,
 }
 
 impl Summary {
@@ -46,6 +48,7 @@ impl Summary {
             time: snapshot.elapsed,
             again,
             lost: snapshot.lost,
+            sent_as: snapshot.compressed.and_then(|compressed| compressed.saved(snapshot.delivered)),
         })
     }
 
@@ -102,12 +105,14 @@ impl fmt::Display for Summary {
         }
         let bytes = count(self.bytes, "byte");
         let speed = rate(per_second(self.bytes, self.time.max(Duration::from_millis(1))));
-        let line = |rough: &str, in_few| {
-            format!("{done} {bytes}{rough} in {}, {speed}{}", self.took(), self.mended(in_few))
+        let sent_as = self.sent_as.map_or(String::new(), |bytes| format!(", as {}", size(bytes)));
+        let line = |rough: &str, sent_as: &str, in_few| {
+            format!("{done} {bytes}{rough}{sent_as} in {}, {speed}{}", self.took(), self.mended(in_few))
         };
-        let lines = [line(&rough(self.bytes), false), line("", false)];
+        let rough = rough(self.bytes);
+        let lines = [line(&rough, &sent_as, false), line("", &sent_as, false), line("", "", false)];
         let fits = lines.into_iter().find(|line| line.len() <= WIDTH);
-        f.write_str(&fits.unwrap_or_else(|| line("", true)))
+        f.write_str(&fits.unwrap_or_else(|| line("", "", true)))
     }
 }
 
@@ -118,6 +123,7 @@ fn rough(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::snapshot::Compressed;
     use super::super::tests::{rx, tx};
     use super::*;
 
@@ -160,6 +166,17 @@ mod tests {
             mended(13 << 50, 1600),
             "sent 14636698788954112 bytes in 0:03:12, 69.3 TiB/s; 1600 breaks"
         );
+    }
+
+    #[test]
+    fn what_was_compressed_is_told_as_far_as_there_is_room() {
+        let shrunk = Compressed { raw: 1000 << 20, sent: 400 << 20, ..Compressed::default() };
+        let sent = |bytes, lost| said(&Snapshot { compressed: Some(shrunk), lost, ..over(tx(), bytes) });
+        assert_eq!(sent(5000, 1), "sent 5000 bytes, as 1.95 KiB in 0:03:12, 26 B/s; 1 break healed");
+        assert_eq!(sent(13 * GIB, 16), "sent 13958643712 bytes in 0:03:12, 69.3 MiB/s; 16 breaks healed");
+        let grown = Compressed { sent: 2000 << 20, ..shrunk };
+        let line = said(&Snapshot { compressed: Some(grown), lost: 1, ..over(tx(), 5000) });
+        assert!(!line.contains(", as "), "{line}");
     }
 
     #[test]

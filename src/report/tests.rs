@@ -47,6 +47,7 @@ pub(super) fn tx() -> Snapshot {
             rescues: 1,
             damaged: 0,
         },
+        compressed: None,
         waited: Waited { network: secs(175), input: secs(6), output: secs(11), ..Waited::default() },
         lost: 1,
         last_loss: Some("10.0.0.2:8834: connection reset".into()),
@@ -129,6 +130,24 @@ millipede: rx: 12.4 GiB delivered in 0:03:12, 66.1 MiB/s; now 66.1 MiB/s
      0    1  up           6000  794 MiB 4.13 MiB/s 51.24 ms   123      4 cubic
 ",
     );
+}
+
+#[test]
+fn what_compressing_came_to() {
+    let line = |snapshot: &Snapshot| {
+        let report = render(snapshot);
+        report.lines().find(|line| line.contains("compressed: ")).map(str::to_owned)
+    };
+    assert_eq!(line(&tx()), None);
+    let with = |compressed| line(&Snapshot { compressed: Some(compressed), ..tx() }).unwrap();
+    assert_eq!(with(Compressed::default()), "  compressed: nothing yet");
+    let some = Compressed { raw: 12_800 * MIB, sent: 5_000 * MIB, as_it_is: 1_500 * MIB, level: Some(3) };
+    assert_eq!(with(some), "  compressed: 12.5 GiB to 4.88 GiB, 2.56 times smaller; level 3; 12 % as it is");
+    let fixed = Compressed { level: Some(19), as_it_is: 0, ..some };
+    assert!(with(fixed).ends_with("; level 19; 0 % as it is"));
+    assert!(with(Compressed { level: None, ..some }).ends_with("; not now; 12 % as it is"));
+    let far = Snapshot { compressed: Some(some), ..rx() };
+    assert_eq!(line(&far).unwrap(), "  decompressed: 12.5 GiB to 4.88 GiB, 2.56 times smaller");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Ends {
             EdgePlan::Stdio => Edge::Stdio,
             EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),
             EdgePlan::Terminate(on) => {
-                let listener = listen::announced(on, plan.common.patience, "tunnel")?;
+                let listener = listen::announced(on, plan.common.patience, "tunnel on port")?;
                 Edge::Tunnel(tunnel(plan, Place::Terminate(listener))?)
             }
             EdgePlan::Initiate { host, port } => {

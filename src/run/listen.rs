@@ -16,14 +16,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 /// How many connections may wait to be accepted: more than arrive, in a flood, while the poll is busy.
 const BACKLOG: i32 = 4096;
 
-/// Listens, and says on which port: `what` on port 8834.
+/// Listens, and says on which port: `what` is followed by its number.
 ///
 /// # Errors
 /// Those of [`open`].
 pub fn announced(plan: &ListenPlan, patience: Option<Patience>, what: &str) -> Result<TcpListener, Failure> {
     let listener = open(plan, patience)?;
     let port = listener.local_addr().map_or(plan.port, |address| address.port());
-    let line = format!("{what} on port {port}");
+    let line = format!("{what} {port}");
     match plan.port {
         // the user cannot know the port otherwise
         0 => message::say(line),

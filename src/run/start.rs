@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 /// What this program can do with a stream, whatever its ends are. If only one end tunnels, the bytes of one connection
 /// are the stream.
-const ABILITIES: Features = Features(Features::CHECKSUM.0 | Features::TUNNEL.0);
+const ABILITIES: Features = Features(Features::CHECKSUM.0 | Features::TUNNEL.0 | Features::COMPRESS.0);
 
 /// Everything that all sessions are made from.
 pub(crate) struct Parts<'a> {
@@ -50,13 +50,15 @@ impl Parts<'_> {
     /// The port is taken, stdout or stdin is closed, or the kernel refuses the congestion control.
     pub(crate) fn receive(&self, plan: &ReceivePlan) -> Result<Start, Failure> {
         let duplex = if plan.duplex.is_some() { Features::DUPLEX } else { Features::NONE };
-        let receives = self.incoming(duplex)?;
+        let compress = plan.duplex.as_ref().map_or(Features::NONE, compress);
+        let receives = self.incoming(duplex | compress)?;
         let sends = plan.duplex.as_ref().map(|stream| self.outgoing(stream)).transpose()?;
-        let listener = listen::announced(&plan.listen, self.common.patience, "listening")?;
+        let listener = listen::announced(&plan.listen, self.common.patience, "listening on port")?;
         let expectations = Expectations {
             checkphrase: self.common.checkphrase,
             features: ABILITIES | duplex,
             duplex: sends.is_some(),
+            compresses: compress != Features::NONE,
             initiates: self.ends.features().contains(Features::INITIATES),
         };
         self.session(Approach::Listen(listener, expectations), sends, Some(receives))
@@ -68,11 +70,11 @@ impl Parts<'_> {
     /// stdin or stdout is closed, or the kernel refuses the congestion control.
     pub(crate) fn transmit(&self, plan: &TransmitPlan) -> Result<Start, Failure> {
         plan.links.iter().try_for_each(check_via)?;
-        let duplex = if plan.duplex { Features::DUPLEX } else { Features::NONE };
+        let duplex = if plan.duplex { Features::DUPLEX | Features::DECOMPRESSES } else { Features::NONE };
         let receives = plan.duplex.then(|| self.incoming(duplex)).transpose()?;
         let checksum = if plan.checksum { Features::CHECKSUM } else { Features::NONE };
         let config = DiallerConfig {
-            hello: self.hello(checksum | duplex),
+            hello: self.hello(checksum | duplex | compress(&plan.stream)),
             links: plan.links.iter().map(ToString::to_string).collect(),
             connections: plan.threads,
             patience: self.common.patience,
@@ -176,6 +178,11 @@ impl Parts<'_> {
             options: Vec::new(),
         }
     }
+}
+
+/// What a stream that is sent like this needs of its receiver.
+fn compress(stream: &StreamPlan) -> Features {
+    if stream.compress.is_some() { Features::COMPRESS } else { Features::NONE }
 }
 
 /// Checks that this host has the link's `via`: one that it does not have would never work.

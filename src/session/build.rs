@@ -1,8 +1,10 @@
 //! Builds a session from its parts, and starts its threads. Everything is built before any thread starts.
 
 use super::accept::Door;
+use super::compressing::Compressing;
 use super::connection::{Dialling, Seat, SessionDesk, Shared};
 use super::core::{BEFORE_MEETING, SessionCore};
+use super::decoding::Decoding;
 use super::dial::Target;
 use super::egress::{Egress, Output};
 use super::host::Host;
@@ -104,6 +106,8 @@ pub struct Handle {
     desk: Arc<SessionDesk>,
     /// By [`Way`]; None for a stream that the session does not have.
     pools: [Option<Pool>; 2],
+    decoding: Decoding,
+    compressing: Option<Arc<Compressing>>,
 }
 
 impl Handle {
@@ -136,6 +140,7 @@ impl Handle {
     pub fn snapshot(&self, way: Way, in_depth: bool) -> Option<Snapshot> {
         let pool = self.pools[way as usize].as_ref()?;
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
+        snapshot::add_stages(&mut snapshot, self.compressing.as_deref(), &self.decoding);
         if in_depth {
             snapshot::ask_kernels(&self.desk, &mut snapshot);
         }
@@ -184,7 +189,11 @@ impl Start {
     /// The kernel has no descriptors left.
     pub fn new(setup: Setup) -> io::Result<Self> {
         let Setup { approach, sends, receives, inseparable, hazard, trust, hear } = setup;
-        let outgoing_pool = sends.as_ref().map(|sends| Pool::new(sends.config.buffer.min(BEFORE_MEETING)));
+        let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
+        let reserved = |buffer| compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer));
+        let buffer = sends.as_ref().map_or(0, |sends| sends.config.buffer);
+        let outgoing_pool =
+            sends.is_some().then(|| Pool::new((buffer - reserved(buffer)).min(BEFORE_MEETING)));
         let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
         let bell = |there: bool| there.then(Bell::new).transpose();
         let (output, input) = (bell(receives.is_some())?, bell(sends.is_some())?);
@@ -198,17 +207,23 @@ impl Start {
         let now = Instant::now();
         let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
         let pool = outgoing_pool.clone();
-        let core = core(now, session, pool, &approach, sends.as_ref(), waits.clone(), blocked.clone());
+        let memory = (buffer, reserved(buffer));
+        let core = core(now, session, pool, &approach, memory, waits.clone(), blocked.clone());
         let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
+        let pool = incoming_pool.clone().unwrap_or_else(|| Pool::new(0));
+        let decoding = Decoding::new(pool.clone());
         let shared = Shared {
             desk: desk.clone(),
-            pool: incoming_pool.clone().unwrap_or_else(|| Pool::new(0)),
+            pool,
+            decoding: decoding.clone(),
+            compressing: compressing.clone(),
             hazard,
             sends: sends.is_some(),
             receives: receives.is_some(),
         };
         let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
-        let handle = Handle { desk: desk.clone(), pools: [incoming_pool, outgoing_pool.clone()] };
+        let pools = [incoming_pool, outgoing_pool.clone()];
+        let handle = Handle { desk: desk.clone(), pools, decoding, compressing };
         let mut threads = match approach {
             Approach::Dial(links, config) => {
                 dialling(&shared, &links, config.connections, congestion, trust)?
@@ -266,12 +281,15 @@ fn core(
     session: Session,
     pool: Option<Pool>,
     approach: &Approach,
-    sends: Option<&Outgoing>,
+    memory: (u64, u64),
     waits: InputWaits,
     blocked: Arc<Blocked>,
 ) -> SessionCore {
-    let buffer = sends.map_or(0, |sends| sends.config.buffer);
-    SessionCore::new(now, session, pool, buffer, approach.links(), waits, blocked)
+    SessionCore::new(now, session, pool, memory, approach.links(), waits, blocked)
+}
+
+fn compressing(sends: &Outgoing) -> io::Result<Option<Arc<Compressing>>> {
+    sends.stream.compress.map(|compress| Compressing::new(compress, sends.config.buffer)).transpose()
 }
 
 fn session(

@@ -1,5 +1,6 @@
 //! The core that stands behind the desk: what `proto` decides, and beside it what is counted for reports.
 
+use super::compressing::Path;
 use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
 use super::orders::{Core, Hunger};
 use super::pool::Pool;
@@ -36,6 +37,8 @@ pub struct SessionCore {
     /// Memory for the legs that go out; at most `buffer` bytes of it.
     outgoing: Option<Pool>,
     pub(super) buffer: u64,
+    /// Of `buffer`, what is not for legs as they are in the stream; ≤ `buffer`.
+    reserved: u64,
     /// What the input's thread waits for.
     pub(super) input: InputWaits,
     /// For how long the output has been taking nothing.
@@ -59,7 +62,7 @@ impl SessionCore {
         now: Instant,
         session: Session,
         outgoing: Option<Pool>,
-        buffer: u64,
+        (buffer, reserved): (u64, u64),
         names: Vec<String>,
         input: InputWaits,
         blocked: Arc<Blocked>,
@@ -69,6 +72,7 @@ impl SessionCore {
             meters: [Meters::new(now), Meters::new(now)],
             outgoing,
             buffer,
+            reserved,
             input,
             blocked,
             addresses: BTreeMap::new(),
@@ -106,6 +110,13 @@ impl SessionCore {
         self.brought[place] = Some(sequence);
     }
 
+    /// What the level of compressing follows, on this connection.
+    pub fn path(&mut self, place: usize) -> Path {
+        let pace = self.session.sending().and_then(|sending| sending.sender().pace(place));
+        let round_trip = pace.and_then(|pace| pace.rtt()).unwrap_or_default();
+        Path { network: self.meters[Way::Out as usize].waited(self.now).network, round_trip }
+    }
+
     /// What the input should read now.
     pub fn appetite(&self) -> Appetite {
         let (enough, most, hungry) = self.session.appetite();
@@ -116,7 +127,7 @@ impl SessionCore {
     /// Lets the input read ahead as far as it should by now, which may be what it waits for.
     fn read_ahead(&self) {
         if let (Some(pool), true) = (&self.outgoing, self.met.is_some()) {
-            pool.widen(self.buffer);
+            pool.widen(self.buffer - self.reserved);
         }
     }
 

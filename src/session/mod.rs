@@ -15,11 +15,14 @@
 pub mod accept;
 mod allowance;
 pub mod build;
+pub mod compressing;
 pub mod connection;
 pub mod core;
+pub mod decoding;
 pub mod desk;
 pub mod dial;
 pub mod egress;
+pub mod encoders;
 pub mod host;
 pub mod ingest;
 pub mod limits;

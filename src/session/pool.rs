@@ -136,6 +136,19 @@ impl Pool {
         small
     }
 
+    /// Counts memory that is used elsewhere as in use here, if there is room for it now.
+    pub fn hold(&self, size: usize) -> Option<Hold> {
+        let mut state = self.shared.lock();
+        let size = size as u64;
+        if state.closed || state.in_use + size > self.capacity() {
+            return None;
+        }
+        let left = self.capacity() - (state.in_use + size);
+        state.make_room(left);
+        state.in_use += size;
+        Some(Hold { size, home: Arc::clone(&self.shared) })
+    }
+
     /// Ends all waiting, now and later: from now on nothing is given out, and what comes back is freed.
     pub fn close(&self) {
         self.shared.lock().close();
@@ -329,6 +342,24 @@ impl Drop for Buffer {
             if waiting {
                 self.home.returned.notify_all();
             }
+        }
+    }
+}
+
+/// Memory used elsewhere that counts as in use in a pool, until it is dropped.
+pub struct Hold {
+    size: u64,
+    home: Arc<Shared>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = self.home.lock();
+        state.in_use -= self.size;
+        let waiting = state.waiting > 0;
+        drop(state);
+        if waiting {
+            self.home.returned.notify_all();
         }
     }
 }

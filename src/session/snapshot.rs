@@ -1,13 +1,15 @@
 //! The snapshot of a session's stream, for reports.
 
+use super::compressing::Compressing;
 use super::connection::{Seat, SessionDesk};
 use super::core::SessionCore;
+use super::decoding::Decoding;
 use super::pool::Pool;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::sender::Progress;
 use crate::proto::session::{Brought, Given, Inbound, Outbound, Session, Whereabouts};
 use crate::proto::way::Way;
-use crate::report::{Connection, Detail, Link, Phase, Side, Snapshot, State, Waited};
+use crate::report::{Compressed, Connection, Detail, Link, Phase, Side, Snapshot, State, Waited};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +21,24 @@ pub fn snapshot(desk: &SessionDesk, way: Way, pool: &Pool) -> Snapshot {
         Way::In => core.snapshot_in(now, held, pool.capacity()),
         Way::Out => core.snapshot_out(now, held),
     })
+}
+
+/// Adds what becomes of its legs on their way.
+pub fn add_stages(snapshot: &mut Snapshot, compressing: Option<&Compressing>, decoding: &Decoding) {
+    match snapshot.side {
+        Side::Tx => {
+            snapshot.held += compressing.map_or(0, Compressing::held);
+            snapshot.compressed = compressing.map(Compressing::report);
+        }
+        Side::Rx => {
+            let (raw, sent) = decoding.so_far();
+            let Detail::Rx { received, .. } = snapshot.detail else { return };
+            // copies of legs were counted there and not here
+            let as_it_is = received.saturating_sub(raw);
+            let came = Compressed { raw: raw + as_it_is, sent: sent + as_it_is, as_it_is, level: None };
+            snapshot.compressed = (raw > 0).then_some(came);
+        }
+    }
 }
 
 /// Adds what the kernels know of its connections.
@@ -66,6 +86,7 @@ impl SessionCore {
             phase: phase(self.session.outcome(Way::Out), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
+            compressed: None,
             delivered,
             rate: meters.rate(now),
             held,
@@ -135,6 +156,7 @@ impl SessionCore {
             phase: phase(self.session.outcome(Way::In), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
+            compressed: None,
             delivered,
             rate: meters.rate(now),
             held,

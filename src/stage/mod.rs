@@ -1,6 +1,11 @@
 //! Rewrites or checks one leg; pure, and run in the connections' threads, in parallel.
 //!
-//! Checksum now; compression and encryption have their place here, and their fields in the leg's header.
+//! Checksum here, compression in [`compress`]; [`adapt`] finds the level of that. A leg that is encoded has a CRC-32 of
+//! what is sent, always, and that is checked before any decoder sees a byte. If legs are checked as well, the CRC-32 of
+//! what the stream has follows the encoded bytes.
+
+pub mod adapt;
+pub mod compress;
 
 use crate::proto::leg::Leg;
 use crate::proto::wire::{LegFlags, LegHeader};
@@ -8,21 +13,55 @@ use crate::proto::wire::{LegFlags, LegHeader};
 /// The header flag of a leg whose bytes are checked.
 pub const CHECKED: u8 = LegFlags::CHECKED;
 
+/// The header flag of a leg that was compressed.
+pub const COMPRESSED: u8 = LegFlags::COMPRESSED;
+
+/// Bytes of the CRC-32 that follows the encoded bytes of a leg that is checked.
+pub const TRAILER: usize = 4;
+
 /// The CRC-32 (IEEE 802.3) of a leg's bytes.
 pub fn checksum(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
-/// The CRC-32 that a checked leg was found to have; None if it is not checked.
+/// The CRC-32 that the payload of a leg was found to have; None if it has none. That of a leg which is not encoded is
+/// that of its bytes in the stream.
 ///
 /// # Errors
 /// The bytes are not those that were sent.
-pub fn verify(header: &LegHeader, bytes: &[u8]) -> Result<Option<u32>, Damaged> {
-    if header.flags & CHECKED == 0 {
+pub fn verify(header: &LegHeader, payload: &[u8]) -> Result<Option<u32>, Damaged> {
+    if !header.has_crc() {
         return Ok(None);
     }
-    let found = checksum(bytes);
+    let found = checksum(payload);
     if found == header.crc { Ok(Some(found)) } else { Err(Damaged) }
+}
+
+/// The header of a leg that is sent as it is; with its CRC-32, if legs are checked.
+pub fn plain(leg: &Leg, crc: Option<u32>) -> LegHeader {
+    let len = leg.len() as u32;
+    let flags = crc.map_or(0, |_| CHECKED);
+    let Leg { sequence, offset, .. } = *leg;
+    LegHeader { sequence, offset, raw: len, encoded: len, flags, crc: crc.unwrap_or(0) }
+}
+
+/// The header of a leg whose encoded bytes are the first `len` of `space`. The CRC-32 of what it is in the stream, if
+/// legs are checked, is put behind these: they are followed by [`TRAILER`] bytes more.
+pub fn encoded(leg: &Leg, encodings: u8, space: &mut [u8], len: usize, crc: Option<u32>) -> LegHeader {
+    let whole = len + crc.map_or(0, |_| TRAILER);
+    if let Some(crc) = crc {
+        space[len..whole].copy_from_slice(&crc.to_be_bytes());
+    }
+    let flags = encodings | crc.map_or(0, |_| CHECKED);
+    LegHeader { encoded: whole as u32, flags, crc: checksum(&space[..whole]), ..plain(leg, None) }
+}
+
+/// The encoded bytes in the payload of a leg, and the CRC-32 behind them, if there is one.
+pub fn opened<'a>(header: &LegHeader, payload: &'a [u8]) -> (&'a [u8], Option<u32>) {
+    match payload.split_last_chunk::<TRAILER>() {
+        Some((encoded, crc)) if header.flags & CHECKED != 0 => (encoded, Some(u32::from_be_bytes(*crc))),
+        _ => (payload, None),
+    }
 }
 
 /// The CRC-32 of a stream, from its legs in order; none as soon as one leg had none.
@@ -74,6 +113,24 @@ mod tests {
         assert_eq!(verify(&header, bytes), Err(Damaged));
         header.crc = checksum(bytes);
         assert_eq!(verify(&header, bytes), Ok(Some(header.crc)));
+    }
+
+    #[test]
+    fn damage_to_an_encoded_leg_is_found_with_and_without_checksum() {
+        let leg = Leg::new(7, 100, Arc::new(b"a leg of the stream, which is long".to_vec()));
+        for crc in [None, Some(checksum(leg.bytes()))] {
+            let mut space = b"encoded bytes....".to_vec();
+            let header = encoded(&leg, COMPRESSED, &mut space, 13, crc);
+            assert_eq!((header.raw, header.encoded as usize), (34, 13 + crc.map_or(0, |_| 4)));
+            let mut payload = space[..header.encoded as usize].to_vec();
+            assert_eq!(verify(&header, &payload), Ok(Some(header.crc)));
+            assert_eq!(opened(&header, &payload), (&b"encoded bytes"[..], crc));
+            for at in 0..payload.len() {
+                payload[at] ^= 1;
+                assert_eq!(verify(&header, &payload), Err(Damaged));
+                payload[at] ^= 1;
+            }
+        }
     }
 
     #[test]

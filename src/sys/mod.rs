@@ -5,6 +5,7 @@
 //! pipes and children and not of options and ioctls.
 
 pub mod child;
+pub mod cpu;
 pub mod event;
 pub mod guard;
 pub mod interface;

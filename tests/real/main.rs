@@ -7,6 +7,7 @@ mod util;
 
 mod checksum;
 mod commands;
+mod compress;
 mod door;
 mod duplex;
 mod duplex_peers;

@@ -173,7 +173,7 @@ pub fn fish() -> String {
             "complete -c millipede -n '__millipede_wants word' -a {name} -d '{short}'\n\
              complete -c millipede -n '__millipede_wants word' -l {name}{takes} -d '{short}'\n",
             takes = match word.operands {
-                Operands::None => "",
+                Operands::None | Operands::Perhaps(..) => "",
                 Operands::File(_) => " -rF",
                 _ => " -x",
             },

@@ -18,7 +18,7 @@ fn item(word: &Word) -> String {
         Operands::None => String::new(),
         Operands::HostPort => " Ar HOST PORT".to_owned(),
         Operands::AddressPort => " Oo Ar ADDRESS Oc Ar PORT".to_owned(),
-        Operands::Word(name) => format!(" Op Ar {name}"),
+        Operands::Word(name) | Operands::Perhaps(name, ..) => format!(" Op Ar {name}"),
         other => format!(" Ar {}", other.shown()),
     };
     let mut text = match word.side {

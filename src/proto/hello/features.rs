@@ -17,15 +17,21 @@ impl Features {
     pub const TUNNEL: Self = Self(1 << 1);
     /// The session's connections carry a second stream, the other way.
     pub const DUPLEX: Self = Self(1 << 2);
+    /// The legs of the stream may be compressed.
+    pub const COMPRESS: Self = Self(1 << 3);
+    /// With [`Features::DUPLEX`], an offer: this end takes compressed legs.
+    pub const DECOMPRESSES: Self = Self(1 << 33);
     /// With [`Features::TUNNEL`]: this end opens connections that the other one accepts.
     pub const INITIATES: Self = Self(1 << 32);
 
     const MANDATORY: u64 = u32::MAX as u64;
-    const NAMES: [(Self, &'static str); 4] = [
+    const NAMES: [(Self, &'static str); 6] = [
         (Self::CHECKSUM, "checksum"),
         (Self::TUNNEL, "tunnel"),
         (Self::DUPLEX, "duplex"),
+        (Self::COMPRESS, "compress"),
         (Self::INITIATES, "initiate"),
+        (Self::DECOMPRESSES, "decompress"),
     ];
 
     /// Whether all of `other` are in this set.

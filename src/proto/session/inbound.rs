@@ -4,12 +4,12 @@
 
 use super::super::acknowledging::Position;
 use super::super::breach::Breach;
-use super::super::hello::Welcome;
+use super::super::hello::{Features, Welcome};
 use super::super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
 use super::super::outcome::{Outcome, Status};
 use super::super::receiver::{Arrival, Receiver};
 use super::super::waiting::linger;
-use super::super::wire::{Edge, Fin, LegHeader, Verdict};
+use super::super::wire::{Edge, Fin, LegFlags, LegHeader, Verdict};
 use super::last_word::{LastWord, Move};
 use super::terms::{InboundConfig, Place};
 use std::time::Instant;
@@ -39,6 +39,8 @@ pub struct Inbound {
     receiver: Option<Receiver>,
     /// The largest leg that its sender may send.
     leg_max: usize,
+    /// What the sender makes use of.
+    agreed: Features,
     output: Output,
     /// Set when the stream is judged, and never changed.
     verdict: Option<Verdict>,
@@ -54,6 +56,7 @@ impl Inbound {
             config,
             receiver: None,
             leg_max: 0,
+            agreed: Features::NONE,
             output: Output::Open,
             verdict: None,
             last_word: LastWord::default(),
@@ -73,8 +76,9 @@ impl Inbound {
         self.receiver = None;
     }
 
-    /// A connection brings legs from now on.
-    pub fn open(&mut self, connection: usize) {
+    /// A connection brings legs from now on. Its far end makes use of these features.
+    pub fn open(&mut self, connection: usize, features: Features) {
+        self.agreed = features;
         self.brought[connection] = Brought::default();
     }
 
@@ -104,10 +108,20 @@ impl Inbound {
         if header.raw as usize > self.leg_max {
             return Err(Breach::TooLong(header.raw));
         }
-        if header.encoded != header.raw {
+        if !self.is_agreed(header) {
             return Err(Breach::Encoding);
         }
         Ok(Place::Keep)
+    }
+
+    /// Whether the leg is encoded in a way that was agreed, and has a length that it then can have.
+    fn is_agreed(&self, header: &LegHeader) -> bool {
+        match header.flags & LegFlags::ENCODED {
+            0 => header.encoded == header.raw,
+            // what does not shrink is not compressed
+            LegFlags::COMPRESSED => self.agreed.contains(Features::COMPRESS) && header.encoded <= header.raw,
+            _ => false,
+        }
     }
 
     /// A leg has come whole. The legs that can be given to the output now, in order.

@@ -67,7 +67,7 @@ impl Session {
     fn welcome(&mut self, now: Instant, connection: usize, buffer: u64, features: Features) {
         self.mailboxes[connection].clear();
         let Some(receiving) = &mut self.receiving else { return };
-        receiving.open(connection);
+        receiving.open(connection, features);
         self.mailboxes[connection].welcome(receiving.welcome(buffer));
         self.posted.insert(connection);
         self.acknowledging.open(now, connection);

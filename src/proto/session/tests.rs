@@ -77,6 +77,30 @@ fn a_leg_has_a_place_inside_the_window_and_goes_nowhere_when_it_is_here() {
 }
 
 #[test]
+fn a_compressed_leg_has_a_place_only_if_that_was_agreed_and_it_did_shrink() {
+    use super::super::breach::Breach;
+    use super::super::hello::{Features, Hello};
+    use super::super::links::LossReason;
+    use super::super::wire::{LegFlags, LegHeader};
+    let leg = |flags, encoded| LegHeader { sequence: 0, offset: 0, raw: 1000, encoded, flags, crc: 0 };
+    let refused = Err(LossReason::Breach(Breach::Encoding));
+    for (features, agreed) in [(Features::NONE, false), (Features::COMPRESS, true)] {
+        let mut rig = Rig::listening(None, false);
+        rig.hello(&Hello { features, ..hello(0, 1) }).unwrap();
+        let place = |header| rig.session.place(0, &header);
+        let kept = if agreed { Ok(Place::Keep) } else { refused.clone() };
+        for flags in [LegFlags::COMPRESSED, LegFlags::COMPRESSED | LegFlags::CHECKED] {
+            assert_eq!(place(leg(flags, 10)), kept);
+            assert_eq!(place(leg(flags, 1000)), kept);
+            assert_eq!(place(leg(flags, 1001)), refused);
+        }
+        assert_eq!(place(leg(0, 1000)), Ok(Place::Keep));
+        assert_eq!(place(leg(0, 10)), refused);
+        assert_eq!(place(leg(LegFlags::THROUGH, 1000)), refused);
+    }
+}
+
+#[test]
 fn a_connection_that_brings_damage_and_takes_no_complaints_is_given_up() {
     let mut rig = host_begun(None);
     for sequence in 0..17 {

@@ -30,7 +30,7 @@ fn a_legs_numbers_stay_in_their_ranges() {
         (LegHeader { encoded: most + 1, ..HEADER }, WireError::Encoded(most + 1)),
         (LegHeader { sequence: u64::MAX, ..HEADER }, WireError::Overflow),
         (LegHeader { offset: u64::MAX - 8, ..HEADER }, WireError::Overflow),
-        (LegHeader { flags: 3, ..HEADER }, WireError::Flags { kind: kind::LEG, flags: 3 }),
+        (LegHeader { flags: 9, ..HEADER }, WireError::Flags { kind: kind::LEG, flags: 9 }),
     ] {
         assert_eq!(back(Frame::Leg(leg)), Err(wrong));
     }

@@ -9,6 +9,7 @@ use crate::proto::leg::{Leg, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::session::Place;
 use crate::proto::wire::{Frame, LegHeader};
+use crate::session::decoding::Decoding;
 use crate::session::limits::{FRAMES, LEGS};
 use crate::session::orders::Ticket;
 use crate::session::pool::{Buffer, Pool};
@@ -16,6 +17,7 @@ use crate::session::pump::{Intake, Stop};
 use crate::stage;
 use crate::sys::refusal;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Takes what comes on one connection.
 pub(crate) struct Inbox<'a> {
@@ -23,6 +25,8 @@ pub(crate) struct Inbox<'a> {
     pub ticket: Ticket,
     /// Where legs live.
     pub pool: &'a Pool,
+    /// What decompresses them.
+    pub decoding: &'a Decoding,
     /// Names the connection and its peer.
     pub origin: &'a Arc<str>,
     /// What is done to connections on purpose; none once the session is over.
@@ -31,9 +35,47 @@ pub(crate) struct Inbox<'a> {
     pub due: &'a mut Option<Harm>,
 }
 
+/// A leg in the stream, and its CRC-32.
+type Opened = Result<(Option<u32>, Buffer), stage::Damaged>;
+
+/// How long memory is waited for that other connections are about to free.
+const ROOM_TIME: Duration = Duration::from_millis(500);
+
 impl Inbox<'_> {
     fn frame_counts(&self) -> Option<Harm> {
         self.hazard.and_then(Hazard::frame)
+    }
+
+    /// The leg as it is in the stream, and its CRC-32 if it is checked, from what came whole and undamaged. None if it
+    /// is not wanted any more.
+    fn open(&self, header: &LegHeader, payload: Buffer) -> Result<Option<Opened>, Stop> {
+        let Some(mut raw) = self.room(header)? else { return Ok(None) };
+        let (encoded, said) = stage::opened(header, &payload);
+        let misfit = |_| Stop::Lost(LossReason::Breach(Breach::Misfolded(header.sequence)));
+        self.decoding.decode(encoded, raw.space()).map_err(misfit)?;
+        raw.set_len(header.raw as usize);
+        let found = said.map(|_| stage::checksum(&raw));
+        Ok(Some(if said == found { Ok((found, raw)) } else { Err(stage::Damaged) }))
+    }
+
+    /// Memory for a leg as it is in the stream; None if the leg is not wanted any more. The window has room for each leg
+    /// once. Only while two connections bring the same leg can there be none, until the first of them is done.
+    fn room(&self, header: &LegHeader) -> Result<Option<Buffer>, Stop> {
+        let begun = Instant::now();
+        loop {
+            if let Some(room) = self.pool.try_take(header.raw as usize) {
+                return Ok(Some(room));
+            }
+            let place = self.ticket.place;
+            let placed = self.desk.peek_as(self.ticket, |core| core.session.place(place, header));
+            if refusal::is_known() || placed.ok_or(Stop::Over)?? == Place::Scratch {
+                return Ok(None);
+            }
+            if begun.elapsed() > ROOM_TIME {
+                return Err(Stop::Lost(LossReason::Breach(Breach::BeyondMemory)));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -58,12 +100,18 @@ impl Intake for Inbox<'_> {
 
     fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop> {
         let (place, sequence) = (self.ticket.place, header.sequence);
-        let told = match buffer.map(|buffer| (stage::verify(&header, &buffer), buffer)) {
+        let opened = match buffer.map(|buffer| (stage::verify(&header, &buffer), buffer)) {
+            None => None,
+            Some((Err(damaged), _)) => Some(Err(damaged)),
+            Some((Ok(_), buffer)) if header.is_encoded() => self.open(&header, buffer)?,
+            Some((Ok(crc), buffer)) => Some(Ok((crc, buffer))),
+        };
+        let told = match opened {
             None => self.desk.tell_as(self.ticket, |core, now| core.session.leg_again(now, place)),
-            Some((Err(stage::Damaged), _)) => {
+            Some(Err(stage::Damaged)) => {
                 self.desk.tell_as(self.ticket, |core, now| core.session.leg_damaged(now, place, sequence))
             }
-            Some((Ok(crc), buffer)) => {
+            Some(Ok((crc, buffer))) => {
                 let (payload, origin): (Payload, _) = (Arc::new(buffer), Some(self.origin.clone()));
                 let leg = Leg { crc, origin, ..Leg::new(sequence, header.offset, payload) };
                 message::note(LEGS, || format!("{}: {leg:?} came", self.origin));

@@ -14,6 +14,8 @@ use crate::proto::handshake::{Hearing, WELCOME_TIME};
 use crate::proto::life::{REAP, Silence};
 use crate::proto::links::LossReason;
 use crate::proto::session::Session;
+use crate::session::compressing::Compressing;
+use crate::session::decoding::Decoding;
 use crate::session::dial::Target;
 use crate::session::limits::FAREWELL;
 use crate::session::orders::{Order, Standing, Ticket};
@@ -40,6 +42,10 @@ pub struct Shared {
     pub desk: Arc<SessionDesk>,
     /// Where the legs live that come in.
     pub pool: Pool,
+    /// What decompresses them.
+    pub decoding: Decoding,
+    /// What compresses those that go out, if that is wanted.
+    pub compressing: Option<Arc<Compressing>>,
     /// What is done to connections on purpose.
     pub hazard: Hazard,
     /// Legs go out on them.
@@ -216,7 +222,8 @@ impl<'a> Serving<'a> {
             hazard.clone(),
             self.seat.busy(),
         );
-        *self.seat.lock() = Some(writer);
+        let compressing = self.shared.compressing.clone().map(|all| (all, self.seat.waker().clone()));
+        *self.seat.lock() = Some(writer.compressing(compressing));
         desk.opened(self.ticket);
         let registered = self.channel.register(self.poll.registry(), SOCKET);
         let ended = match registered.map_err(|e| failure(&e)) {
@@ -338,10 +345,10 @@ impl<'a> Serving<'a> {
         if !self.readable {
             return Ok(ReadEnd::Blocked);
         }
-        let Shared { desk, pool, hazard, .. } = self.shared;
+        let Shared { desk, pool, decoding, hazard, .. } = self.shared;
         let hazard = Some(hazard).filter(|_| self.finishing.is_none());
         let due = &mut self.due;
-        let mut inbox = Inbox { desk, ticket: self.ticket, pool, origin, hazard, due };
+        let mut inbox = Inbox { desk, ticket: self.ticket, pool, decoding, origin, hazard, due };
         let before = inlet.bytes();
         let end = inlet.read(&mut &*self.channel, &mut inbox);
         if inlet.bytes() > before {

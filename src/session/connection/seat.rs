@@ -18,7 +18,7 @@ pub type SessionDesk = Desk<SessionCore, Seat>;
 
 /// One connection's place in the session: how its owner is woken, and where something small is written.
 pub struct Seat {
-    waker: Waker,
+    waker: Arc<Waker>,
     /// There is one while the owner has a connection.
     writer: Mutex<Option<Writer>>,
     /// Whether the writer is at a large leg, which takes a while.
@@ -32,7 +32,7 @@ impl Seat {
     /// The kernel has no descriptors left.
     pub fn new() -> io::Result<(Arc<Self>, Poll)> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), WAKER)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok((Arc::new(Seat { waker, writer: Mutex::new(None), busy: Arc::default() }), poll))
     }
 
@@ -45,6 +45,11 @@ impl Seat {
     /// Shows the others that the writer is at a large leg.
     pub fn busy(&self) -> Arc<AtomicBool> {
         self.busy.clone()
+    }
+
+    /// Wakes the thread that owns it.
+    pub fn waker(&self) -> &Arc<Waker> {
+        &self.waker
     }
 
     /// Waits for whoever writes now, which is never long.

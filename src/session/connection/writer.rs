@@ -13,12 +13,14 @@ use crate::proto::leg::Leg;
 use crate::proto::links::LossReason;
 use crate::proto::mailbox::Item;
 use crate::proto::wire::{Frame, LegHeader};
+use crate::session::compressing::Compressing;
 use crate::session::core::SessionCore;
 use crate::session::desk::{Desk, Line};
 use crate::session::limits::{FRAMES, LEGS};
 use crate::session::orders::Ticket;
 use crate::session::pump::{Outlet, Wrote};
 use crate::stage;
+use mio::Waker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -63,6 +65,8 @@ pub struct Writer {
     greeting: Greeting,
     /// Legs go out with their CRC-32.
     checked: bool,
+    /// Legs go out compressed. With what wakes the connection's owner when it may ask for the next one.
+    compressing: Option<(Arc<Compressing>, Arc<Waker>)>,
     /// Whether the fault plan counts frames: not after the session's end.
     hazard: Option<Hazard>,
     /// What the fault plan does to the connection, for its owner to carry out.
@@ -98,6 +102,7 @@ impl Writer {
             awaits_drain: true,
             greeting,
             checked,
+            compressing: None,
             hazard: Some(hazard),
             harm: None,
             failed: None,
@@ -106,6 +111,12 @@ impl Writer {
             unsent: *UNSENT.start(),
             busy,
         }
+    }
+
+    /// The same, for legs that go out compressed; with what wakes the connection's owner when it may ask for the next.
+    pub fn compressing(mut self, compressing: Option<(Arc<Compressing>, Arc<Waker>)>) -> Self {
+        self.compressing = compressing;
+        self
     }
 
     /// The poll says that the socket takes more.
@@ -186,9 +197,10 @@ impl Writer {
 
     /// Tells the core that the path drains, if the core waits for that and it does. If not, the poll will say when.
     fn tell_if_drained<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
-        if self.awaits_drain && self.greeting == Greeting::Done && self.channel.drains() {
+        let place = self.ticket.place;
+        let admitted = || self.compressing.as_ref().is_none_or(|(all, waker)| all.admit(place, waker));
+        if self.awaits_drain && self.greeting == Greeting::Done && self.channel.drains() && admitted() {
             self.awaits_drain = false;
-            let place = self.ticket.place;
             desk.tell_writing(self.ticket, |core, now| core.session.ready(now, place));
         }
     }
@@ -236,16 +248,30 @@ impl Writer {
             }
             Item::Leg(leg) => {
                 message::note(LEGS, || format!("connection {place}: {leg:?} goes out"));
+                self.busy.store(leg.len() > SMALL, Ordering::Relaxed);
                 let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
                 if let Some(crc) = crc {
                     desk.tell_writing(self.ticket, |core, now| core.session.checked(now, leg.sequence, crc));
                 }
-                self.busy.store(leg.len() > SMALL, Ordering::Relaxed);
-                self.outlet.leg(header(&leg, crc), leg);
+                let (header, leg) = self.encode(desk, leg, crc);
+                self.outlet.leg(header, leg);
                 self.awaits_drain = true;
                 self.count_frame();
             }
         }
+    }
+
+    /// The leg as it is to be sent.
+    fn encode<L: Line<SessionCore>>(
+        &self,
+        desk: &Desk<SessionCore, L>,
+        leg: Leg,
+        crc: Option<u32>,
+    ) -> (LegHeader, Leg) {
+        let Some((compressing, _)) = &self.compressing else { return (stage::plain(&leg, crc), leg) };
+        let encoded = compressing.encode(leg, crc);
+        compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.place)));
+        encoded
     }
 
     fn count_frame(&mut self) {
@@ -270,11 +296,12 @@ impl Writer {
     }
 }
 
-fn header(leg: &Leg, crc: Option<u32>) -> LegHeader {
-    let len = leg.len() as u32;
-    let flags = crc.map_or(0, |_| stage::CHECKED);
-    let Leg { sequence, offset, .. } = *leg;
-    LegHeader { sequence, offset, raw: len, encoded: len, flags, crc: crc.unwrap_or(0) }
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some((compressing, _)) = &self.compressing {
+            compressing.leave(self.ticket.place);
+        }
+    }
 }
 
 /// Harm to these changes nothing: the fault plan does not count them.
