@@ -13,6 +13,7 @@ mod duplex_peers;
 mod faults;
 mod harness;
 mod instruments;
+mod keys;
 mod lines;
 #[cfg(target_os = "linux")]
 mod names;
