@@ -97,7 +97,7 @@ fn fragments(message: &str) -> Vec<String> {
     for word in text.split(' ') {
         let stands_for_more = word.contains("...")
             || word.bytes().all(|letter| letter.is_ascii_digit())
-            || ["LINK", "HOST", "NAME", "SIGTERM", "stdout", "stdin", "reason", "N", "X", "Y"]
+            || ["LINK", "HOST", "NAME", "FILE", "SIGTERM", "stdout", "stdin", "reason", "N", "X", "Y"]
                 .contains(&word.trim_matches(|c: char| !c.is_alphanumeric()));
         if stands_for_more {
             fragments.push(String::new());

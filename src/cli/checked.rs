@@ -76,8 +76,7 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
         return Err("peers goes with key, and there is no key".to_owned());
     }
     if typed.given("key") && typed.given("rx") && typed.given("tx") && !typed.given("peers") {
-        return Err("key with both rx and tx needs peers: one in the middle could turn tx round to this rx"
-            .to_owned());
+        return Err("key with rx and tx needs peers: else tx can be led to its own rx".to_owned());
     }
     match edge {
         Some(edge) if typed.given("prbs") && (typed.given("tx") || typed.given("duplex")) => {

@@ -274,7 +274,7 @@ fn a_key_and_peers_are_files_on_either_side() {
 
 #[test]
 fn both_directions_in_one_process_with_a_key_need_peers() {
-    let needs = "key with both rx and tx needs peers: one in the middle could turn tx round to this rx";
+    let needs = "key with rx and tx needs peers: else tx can be led to its own rx";
     assert_eq!(wrong("rx 1 tx a 2 key k"), needs);
     assert!(plan("rx 1 tx a 2 key k peers p").common.trust.is_some());
     assert!(plan("rx 1 duplex key k").common.trust.is_some());

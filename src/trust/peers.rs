@@ -145,12 +145,9 @@ mod tests {
         let good = key(1).openssh("one");
         for (line, why) in [
             ("junk", "line 2 is not a public key: ssh-ed25519 AAAA... NAME"),
-            ("ssh-rsa AAAA me", "line 2 is a key of type ssh-rsa, and only ssh-ed25519 is taken"),
+            ("ssh-rsa AAAA me", "line 2 is a key of type ssh-rsa, not ssh-ed25519"),
             ("ssh-ed25519 AAAA me", "line 2 is a key that is damaged or cut short"),
-            (
-                &format!("restrict {good}"),
-                "line 2 has options or a name before the key, which would not be heeded",
-            ),
+            (&format!("restrict {good}"), "line 2 has options or a name before the key: remove them"),
         ] {
             assert_eq!(parse(&format!("{good}\n{line}\n")).unwrap_err(), why);
         }

@@ -74,7 +74,7 @@ impl PrivateKey {
             other => return Err(another(&format!("a {other}"))),
         }
         if key.is_encrypted() {
-            return Err("it has a passphrase; remove it from a copy: ssh-keygen -p -N '' -f COPY".to_owned());
+            return Err("has a passphrase; in a copy, run ssh-keygen -p -N '' -f COPY".to_owned());
         }
         let pair = key.key_data().ed25519().ok_or(DAMAGED)?;
         let derived = Ed25519KeyPair::from_seed_and_public_key(pair.private.as_ref(), pair.public.as_ref());
@@ -159,7 +159,7 @@ fn unfolded(text: &str) -> Option<Zeroizing<String>> {
 }
 
 fn another(kind: &str) -> String {
-    format!("{kind} key, and only Ed25519 is taken: \"millipede keygen FILE\" makes one")
+    format!("{kind} key, not Ed25519; \"millipede keygen FILE\" makes one")
 }
 
 /// What a text is that is no key in OpenSSH's format.
@@ -174,7 +174,7 @@ fn foreign(text: &str) -> String {
         _ => {}
     }
     if pem.is_some_and(|kind| kind.ends_with("PRIVATE KEY")) || first.starts_with("PuTTY-User-Key-File") {
-        return "not in OpenSSH's format: \"millipede keygen FILE\" makes a key that is".to_owned();
+        return "not in OpenSSH's format; \"millipede keygen FILE\" makes a key".to_owned();
     }
     let public = pem.is_some_and(|kind| kind.ends_with("PUBLIC KEY"))
         || first.starts_with("---- BEGIN SSH2 PUBLIC KEY")

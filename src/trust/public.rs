@@ -73,14 +73,14 @@ fn cut(line: &str) -> (&str, &str) {
 /// Why a line that does not begin with the right type is refused.
 fn refused(kind: &str, rest: &str) -> String {
     if is_type(kind) {
-        return format!("is a key of type {kind}, and only {ED25519} is taken");
+        return format!("is a key of type {kind}, not {ED25519}");
     }
     // what stands in quotes may have blanks in it
     if rest.split_whitespace().any(is_type) {
-        return "has options or a name before the key, which would not be heeded".to_owned();
+        return "has options or a name before the key: remove them".to_owned();
     }
-    if kind.starts_with("-----BEGIN") {
-        return "begins a key of another kind of file; public keys are in FILE.pub".to_owned();
+    if kind == "-----BEGIN" && rest.contains("PRIVATE KEY") {
+        return "begins a private key; the public one is in FILE.pub".to_owned();
     }
     format!("is not a public key: {ED25519} AAAA... NAME")
 }
@@ -126,15 +126,12 @@ mod tests {
     #[test]
     fn what_is_no_such_key_is_told_what_it_is() {
         let base64 = LINE.split(' ').nth(1).unwrap();
-        let options = "has options or a name before the key, which would not be heeded";
+        let options = "has options or a name before the key: remove them";
         let cases = [
-            (
-                "ssh-rsa AAAAB3NzaC1yc2E= me".to_owned(),
-                "is a key of type ssh-rsa, and only ssh-ed25519 is taken",
-            ),
+            ("ssh-rsa AAAAB3NzaC1yc2E= me".to_owned(), "is a key of type ssh-rsa, not ssh-ed25519"),
             (
                 format!("ssh-ed25519-cert-v01@openssh.com {base64}"),
-                "is a key of type ssh-ed25519-cert-v01@openssh.com, and only ssh-ed25519 is taken",
+                "is a key of type ssh-ed25519-cert-v01@openssh.com, not ssh-ed25519",
             ),
             (format!("restrict {LINE}"), options),
             (format!("command=\"a b\",no-pty {LINE}"), options),
@@ -143,7 +140,7 @@ mod tests {
             ("restrict ssh-rsa AAAA".to_owned(), options),
             (
                 "-----BEGIN OPENSSH PRIVATE KEY-----".to_owned(),
-                "begins a key of another kind of file; public keys are in FILE.pub",
+                "begins a private key; the public one is in FILE.pub",
             ),
             (base64.to_owned(), "is not a public key: ssh-ed25519 AAAA... NAME"),
             (String::new(), "is not a public key: ssh-ed25519 AAAA... NAME"),

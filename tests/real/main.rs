@@ -14,6 +14,7 @@ mod duplex_peers;
 mod faults;
 mod harness;
 mod instruments;
+mod keys;
 mod lines;
 #[cfg(target_os = "linux")]
 mod names;

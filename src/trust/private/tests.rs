@@ -88,20 +88,19 @@ fn every_new_key_is_another_one() {
 
 #[test]
 fn a_passphrase_is_refused_with_what_to_do() {
-    let wrong = "it has a passphrase; remove it from a copy: ssh-keygen -p -N '' -f COPY";
+    let wrong = "has a passphrase; in a copy, run ssh-keygen -p -N '' -f COPY";
     assert_eq!(refused(LOCKED), wrong);
 }
 
 #[test]
 fn other_kinds_of_keys_are_named() {
-    let told =
-        |kind: &str| format!("{kind} key, and only Ed25519 is taken: \"millipede keygen FILE\" makes one");
+    let told = |kind: &str| format!("{kind} key, not Ed25519; \"millipede keygen FILE\" makes one");
     let pem = |kind: &str| format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n");
     assert_eq!(refused(ECDSA), told("an ECDSA"));
     assert_eq!(refused(&pem("RSA PRIVATE KEY")), told("an RSA"));
     assert_eq!(refused(&pem("EC PRIVATE KEY")), told("an ECDSA"));
     assert_eq!(refused(&pem("DSA PRIVATE KEY")), told("a DSA"));
-    let format = "not in OpenSSH's format: \"millipede keygen FILE\" makes a key that is";
+    let format = "not in OpenSSH's format; \"millipede keygen FILE\" makes a key";
     assert_eq!(refused(&pem("PRIVATE KEY")), format);
     assert_eq!(refused(&pem("ENCRYPTED PRIVATE KEY")), format);
     assert_eq!(refused("PuTTY-User-Key-File-3: ssh-ed25519\n"), format);

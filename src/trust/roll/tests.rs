@@ -93,7 +93,7 @@ fn a_list_that_is_being_written_is_not_taken() {
 fn a_broken_list_keeps_the_old_one_and_is_told_once() {
     let listed = Listed::new(&[1]);
     listed.replace(&(lines(&[1, 2]) + "restrict ssh-ed25519 AAAA\n"));
-    let wrong = "line 3 has options or a name before the key, which would not be heeded";
+    let wrong = "line 3 has options or a name before the key: remove them";
     assert_eq!(listed.settled(), listed.broken(wrong));
     assert_eq!(listed.roll.refresh(), Change::None);
     assert_eq!(listed.allowed(), [1]);
