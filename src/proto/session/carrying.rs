@@ -66,7 +66,7 @@ impl Session {
     pub fn delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
         if let Some(receiving) = &mut self.receiving {
             match receiving.delivered(legs, bytes, self.acknowledging.told()) {
-                true => self.acknowledging.tell_all(),
+                true => self.acknowledging.tell(now),
                 false => self.acknowledging.news(now),
             }
         }
