@@ -89,6 +89,18 @@ impl Sender {
         self.connections[connection].as_ref().map(|carrier| &carrier.pace)
     }
 
+    /// Whether any connection could be given a leg now. Costs next to nothing, unlike asking each of them.
+    pub fn has_something(&self, now: Instant) -> bool {
+        let is_late = || self.lates.first().is_some_and(|(at, _)| *at <= now);
+        let has_copies = || self.rescues && (self.ended || is_late() || self.is_starving());
+        self.has_again() || self.has_fresh() || has_copies()
+    }
+
+    /// Whether a leg is to be sent again.
+    pub fn has_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
     /// Counters since the start.
     pub fn stats(&self) -> SenderStats {
         self.stats

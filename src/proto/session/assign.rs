@@ -29,7 +29,9 @@ impl Outbound {
         let (mut legs, mut passed) = (Vec::new(), ConnectionSet::EMPTY);
         self.sender.cut_to(self.leg_size());
         let mut enough = self.has_enough(now);
-        while let Some(connection) = self.choose(passed) {
+        while self.offers(now, enough)
+            && let Some(connection) = self.choose(passed)
+        {
             passed.insert(connection);
             let mates = self.mates(connection);
             let leg = if enough {
@@ -48,6 +50,11 @@ impl Outbound {
         }
         self.held_back = enough && !self.ready.is_empty() && !self.sender.is_drained();
         legs
+    }
+
+    /// Whether there may be a leg for some connection; only one to be sent again if those that carry are `enough`.
+    fn offers(&self, now: Instant, enough: bool) -> bool {
+        if enough { self.sender.has_again() } else { self.sender.has_something(now) }
     }
 
     /// Whether the receiver's output is what the stream waits for, and will be for as long as it takes to hear that it
