@@ -8,6 +8,9 @@
 //! acknowledgements of their own. Where no leg came of late, all of them tell it at once. To tell it on all whenever the
 //! output has taken an eighth of a small window would wake the sender's threads 15 times for nothing.
 //!
+//! What the output takes is told in steps of [`STEP`] where the latest leg came from: a sender that keeps little under way
+//! goes on then.
+//!
 //! While the receiver holds anything, every connection tells where it stands every [`UNASKED`]. Where nothing is under
 //! way, nothing is said: pongs show life.
 //!
@@ -31,6 +34,9 @@ pub const LIVELY: usize = 2;
 
 /// If no leg comes within this time after that, all connections tell it.
 pub const RETELL: Duration = Duration::from_millis(20);
+
+/// When the output has taken so many bytes that the sender has not been told of, it is told.
+pub const STEP: u64 = 2 << 20;
 
 /// How long the acknowledgement of a small leg may wait for a leg that goes the other way. An answer that takes longer
 /// is not sent sooner by it.
@@ -82,6 +88,10 @@ pub struct Acknowledging {
     retell_at: Option<Instant>,
     /// The furthest edge that any acknowledgement carried.
     told: Option<Edge>,
+    /// The most bytes that any acknowledgement said the output has taken.
+    told_delivered: u64,
+    /// The connection that brought the latest leg, if it is there.
+    latest: Option<usize>,
     /// The receiver holds legs.
     holds: bool,
 }
@@ -99,11 +109,12 @@ impl Acknowledging {
         self.accounts[connection] = None;
         self.due.remove(connection);
         self.riding.remove(connection);
+        self.latest.take_if(|latest| *latest == connection);
     }
 
     /// Another session may begin, whose sender was told of no window yet.
     pub fn forget_told(&mut self) {
-        self.told = None;
+        (self.told, self.told_delivered) = (None, 0);
     }
 
     /// Whether the connection brings legs.
@@ -116,7 +127,7 @@ impl Acknowledging {
         if let Some(account) = &mut self.accounts[connection] {
             (account.count, account.brought) = (account.count + 1, Some(now));
             self.due.insert(connection);
-            self.retell_at = None;
+            (self.retell_at, self.latest) = (None, Some(connection));
         }
     }
 
@@ -141,6 +152,14 @@ impl Acknowledging {
     /// There is news for the connections that did not bring it.
     pub fn news(&mut self, now: Instant) {
         self.news_at.get_or_insert(now + DELAY);
+    }
+
+    /// The output has taken so many bytes in all.
+    pub fn progress(&mut self, now: Instant, delivered: u64) {
+        self.news(now);
+        if delivered >= self.told_delivered + STEP {
+            self.latest.into_iter().for_each(|latest| self.due.insert(latest));
+        }
     }
 
     /// The sender may be waiting: it is told where it is most likely to hear it, or on every connection.
@@ -212,6 +231,7 @@ impl Acknowledging {
             }
         }
         if !acks.is_empty() {
+            self.told_delivered = at.delivered;
             let told = self.told.unwrap_or(at.edge);
             let Edge { bytes, legs } = at.edge;
             self.told = Some(Edge { bytes: told.bytes.max(bytes), legs: told.legs.max(legs) });

@@ -60,6 +60,11 @@ impl Sender {
         !self.is_drained() && !self.has_fresh()
     }
 
+    /// Whether the head is missing, and a leg that was sent later has been received.
+    pub fn is_overtaken(&self) -> bool {
+        self.held.front().is_some_and(|head| head.sent < self.newest_received)
+    }
+
     /// What waits for the receiver's output.
     pub fn backlog(&self) -> Backlog {
         let received = self.held.front().map_or(self.sent_bytes(), |head| head.offset);

@@ -67,7 +67,7 @@ impl Session {
         if let Some(receiving) = &mut self.receiving {
             match receiving.delivered(legs, bytes, self.acknowledging.told()) {
                 true => self.acknowledging.tell(now),
-                false => self.acknowledging.news(now),
+                false => self.acknowledging.progress(now, receiving.position().delivered),
             }
         }
         self.step(now);

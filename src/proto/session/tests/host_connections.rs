@@ -215,6 +215,8 @@ fn a_window_that_opens_is_told_at_once() {
     rig.hello(&hello(1, 1)).unwrap();
     rig.forget();
     rig.does(|s, now| s.delivered(now, 1, edge / 2));
+    assert_eq!(rig.acks(), [(0, 2)], "so much is told at once, where the latest leg came from");
+    rig.forget();
     rig.does(|s, now| s.delivered(now, 1, edge / 2));
     assert_eq!(rig.acks(), [(0, 2)], "once, where the legs came from");
     rig.forget();
