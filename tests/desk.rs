@@ -171,7 +171,7 @@ fn own(desk: &TestDesk, wire: &Arc<Wire>, ticket: Ticket) {
 fn output(desk: &TestDesk, bell: &Bell) -> Vec<u64> {
     let mut taken = Vec::new();
     loop {
-        match desk.take_output(2) {
+        match desk.take_output(2, u64::MAX) {
             Delivery::Legs(legs) => {
                 taken.extend(legs.iter().map(|leg| leg.sequence));
                 desk.tell(|core, _| core.delivered(legs.len() as u64));

@@ -1,9 +1,18 @@
 //! When an acknowledgement is due on which connection, and what the sender has been told.
 //!
 //! A leg is acknowledged at once on the connection that brought it. Only the latest acknowledgement of a connection is
-//! kept until it is written, so one may cover several legs. The other connections tell the news within [`DELAY`]. If
-//! the sender may be waiting for the news, all of them tell it at once. While the receiver holds anything, every
-//! connection tells where it stands every [`UNASKED`]. Where nothing is under way, nothing is said: pongs show life.
+//! kept until it is written, so one may cover several legs. The other connections tell the news within [`DELAY`].
+//!
+//! If the sender may be waiting for the news, the [`LIVELY`] connections that brought the latest legs tell it at once,
+//! and all of them [`RETELL`] later, unless legs come before: those show that the sender has heard it, and bring
+//! acknowledgements of their own. Where no leg came of late, all of them tell it at once. To tell it on all whenever the
+//! output has taken an eighth of a small window would wake the sender's threads 15 times for nothing.
+//!
+//! What the output takes is told in steps of [`STEP`] where the latest leg came from: a sender that keeps little under way
+//! goes on then.
+//!
+//! While the receiver holds anything, every connection tells where it stands every [`UNASKED`]. Where nothing is under
+//! way, nothing is said: pongs show life.
 //!
 //! Where this end sends a stream too, a small leg that leaves nothing missing may wait for [`RIDE`]: the answer to it is
 //! likely to be on its way out, and the acknowledgement goes with that instead of waking the far end by itself.
@@ -18,6 +27,16 @@ use std::time::{Duration, Instant};
 
 /// Connections that did not bring the latest leg tell the news of it within this time.
 pub const DELAY: Duration = Duration::from_millis(100);
+
+/// So many connections tell at once that the sender may go on, if each has brought a leg within [`DELAY`]: one is enough,
+/// and the other one is there in case it has just died.
+pub const LIVELY: usize = 2;
+
+/// If no leg comes within this time after that, all connections tell it.
+pub const RETELL: Duration = Duration::from_millis(20);
+
+/// When the output has taken so many bytes that the sender has not been told of, it is told.
+pub const STEP: u64 = 2 << 20;
 
 /// How long the acknowledgement of a small leg may wait for a leg that goes the other way. An answer that takes longer
 /// is not sent sooner by it.
@@ -50,6 +69,8 @@ struct Account {
     /// What was last acknowledged here.
     told: Option<Ack>,
     unasked_at: Instant,
+    /// When it brought the latest leg.
+    brought: Option<Instant>,
 }
 
 /// The accounts of all connections of one session.
@@ -63,8 +84,14 @@ pub struct Acknowledging {
     ride_ends: Option<Instant>,
     /// When those that have not told the latest news are to do so.
     news_at: Option<Instant>,
+    /// When all are to tell that the sender may go on, unless a leg comes before.
+    retell_at: Option<Instant>,
     /// The furthest edge that any acknowledgement carried.
     told: Option<Edge>,
+    /// The most bytes that any acknowledgement said the output has taken.
+    told_delivered: u64,
+    /// The connection that brought the latest leg, if it is there.
+    latest: Option<usize>,
     /// The receiver holds legs.
     holds: bool,
 }
@@ -72,7 +99,8 @@ pub struct Acknowledging {
 impl Acknowledging {
     /// A connection brings legs from now on; nothing has come on it.
     pub fn open(&mut self, now: Instant, connection: usize) {
-        self.accounts[connection] = Some(Account { count: 0, told: None, unasked_at: now + UNASKED });
+        let unasked_at = now + UNASKED;
+        self.accounts[connection] = Some(Account { count: 0, told: None, unasked_at, brought: None });
         self.due.remove(connection);
     }
 
@@ -81,11 +109,12 @@ impl Acknowledging {
         self.accounts[connection] = None;
         self.due.remove(connection);
         self.riding.remove(connection);
+        self.latest.take_if(|latest| *latest == connection);
     }
 
     /// Another session may begin, whose sender was told of no window yet.
     pub fn forget_told(&mut self) {
-        self.told = None;
+        (self.told, self.told_delivered) = (None, 0);
     }
 
     /// Whether the connection brings legs.
@@ -94,18 +123,20 @@ impl Acknowledging {
     }
 
     /// A leg was read to its end on this connection, whatever became of it.
-    pub fn took(&mut self, connection: usize) {
+    pub fn took(&mut self, now: Instant, connection: usize) {
         if let Some(account) = &mut self.accounts[connection] {
-            account.count += 1;
+            (account.count, account.brought) = (account.count + 1, Some(now));
             self.due.insert(connection);
+            (self.retell_at, self.latest) = (None, Some(connection));
         }
     }
 
     /// The same of a small leg in its order, with nothing missing: that may wait for a leg that goes the other way.
     pub fn took_alone(&mut self, now: Instant, connection: usize) {
         if let Some(account) = &mut self.accounts[connection] {
-            account.count += 1;
+            (account.count, account.brought) = (account.count + 1, Some(now));
             self.riding.insert(connection);
+            self.retell_at = None;
             self.ride_ends.get_or_insert(now + RIDE);
         }
     }
@@ -123,9 +154,31 @@ impl Acknowledging {
         self.news_at.get_or_insert(now + DELAY);
     }
 
-    /// The sender may be waiting: it is told on every connection.
-    pub fn tell_all(&mut self) {
-        self.news_at = None;
+    /// The output has taken so many bytes in all.
+    pub fn progress(&mut self, now: Instant, delivered: u64) {
+        self.news(now);
+        if delivered >= self.told_delivered + STEP {
+            self.latest.into_iter().for_each(|latest| self.due.insert(latest));
+        }
+    }
+
+    /// The sender may be waiting: it is told where it is most likely to hear it, or on every connection.
+    pub fn tell(&mut self, now: Instant) {
+        let brought = |connection: &usize| self.accounts[*connection].and_then(|account| account.brought);
+        let mut lively: Vec<usize> = (0..CONNECTIONS_MAX)
+            .filter(|connection| brought(connection).is_some_and(|at| at + DELAY > now))
+            .collect();
+        if lively.is_empty() {
+            return self.tell_all();
+        }
+        lively.sort_by_key(|connection| std::cmp::Reverse(brought(connection)));
+        lively.iter().take(LIVELY).for_each(|connection| self.due.insert(*connection));
+        self.news(now);
+        self.retell_at.get_or_insert(now + RETELL);
+    }
+
+    fn tell_all(&mut self) {
+        (self.news_at, self.retell_at) = (None, None);
         self.due = self.open_connections();
     }
 
@@ -137,7 +190,8 @@ impl Acknowledging {
     /// When [`Acknowledging::take_due`] has something to give, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let unasked = self.accounts.iter().flatten().map(|account| account.unasked_at);
-        unasked.filter(|_| self.holds).chain(self.news_at).chain(self.ride_ends).min()
+        let times = [self.news_at, self.retell_at, self.ride_ends].into_iter().flatten();
+        unasked.filter(|_| self.holds).chain(times).min()
     }
 
     /// Whether the output has not taken all that came, or is closing; to be told before the others are asked.
@@ -151,6 +205,9 @@ impl Acknowledging {
     /// The acknowledgements that are due, with the connections that they are for. `blocked` is for how long the output
     /// has been taking nothing.
     pub fn take_due(&mut self, now: Instant, at: Position, blocked: Duration) -> Vec<(usize, Ack)> {
+        if self.retell_at.is_some_and(|at| at <= now) {
+            self.tell_all();
+        }
         let news = self.news_at.take_if(|at| *at <= now).is_some();
         if self.ride_ends.take_if(|at| *at <= now).is_some() {
             let over = std::mem::take(&mut self.riding);
@@ -174,6 +231,7 @@ impl Acknowledging {
             }
         }
         if !acks.is_empty() {
+            self.told_delivered = at.delivered;
             let told = self.told.unwrap_or(at.edge);
             let Edge { bytes, legs } = at.edge;
             self.told = Some(Edge { bytes: told.bytes.max(bytes), legs: told.legs.max(legs) });
@@ -205,8 +263,8 @@ mod tests {
         let (mut acks, start) = (Acknowledging::default(), Instant::now());
         acks.open(start, 0);
         acks.open(start, 3);
-        acks.took(3);
-        acks.took(3);
+        acks.took(start, 3);
+        acks.took(start, 3);
         acks.news(start);
         assert_eq!(due(&mut acks, start, 2), [(3, 2)]);
         assert_eq!(due(&mut acks, start, 2), []);
@@ -224,11 +282,34 @@ mod tests {
         acks.open(start + DELAY, 2);
         assert_eq!(acks.deadline(), Some(start + UNASKED));
         assert_eq!(due(&mut acks, start + UNASKED, 0), [(1, 0)]);
-        acks.tell_all();
+        acks.tell(start);
         assert_eq!(due(&mut acks, start + UNASKED, 0), [(1, 0), (2, 0)]);
         acks.close(1);
-        acks.tell_all();
+        acks.tell(start);
         assert_eq!(due(&mut acks, start + UNASKED, 0), [(2, 0)]);
+    }
+
+    #[test]
+    fn who_may_go_on_is_told_where_legs_came_from_and_elsewhere_if_none_follow() {
+        let (mut acks, start) = (Acknowledging::default(), Instant::now());
+        (0..4).for_each(|connection| acks.open(start, connection));
+        let ms = Duration::from_millis;
+        for (connection, at) in [(3, 0), (1, 2), (0, 1)] {
+            acks.took(start + ms(at), connection);
+        }
+        assert_eq!(due(&mut acks, start + ms(2), 1), [(0, 1), (1, 1), (3, 1)]);
+        acks.tell(start + ms(3));
+        assert_eq!(due(&mut acks, start + ms(3), 2), [(0, 1), (1, 1)], "these brought the latest legs");
+        assert_eq!(acks.deadline(), Some(start + ms(3) + RETELL));
+        acks.took(start + ms(4), 3);
+        assert_eq!(due(&mut acks, start + ms(3) + RETELL, 2), [(3, 2)], "the sender has gone on");
+        acks.tell(start + ms(50));
+        assert_eq!(due(&mut acks, start + ms(50), 3), [(1, 1), (3, 2)]);
+        let all = [(0, 1), (1, 1), (2, 0), (3, 2)];
+        assert_eq!(due(&mut acks, start + ms(50) + RETELL, 3), all, "it may not have heard");
+        acks.tell(start + ms(4) + DELAY);
+        assert_eq!(due(&mut acks, start + ms(4) + DELAY, 4), all, "nobody has brought anything of late");
+        assert_eq!(acks.deadline(), None);
     }
 
     #[test]
@@ -251,12 +332,12 @@ mod tests {
     fn a_connection_that_is_gone_is_not_acknowledged_and_its_successor_begins_at_nothing() {
         let (mut acks, start) = (Acknowledging::default(), Instant::now());
         acks.open(start, 1);
-        acks.took(1);
+        acks.took(start, 1);
         acks.close(1);
-        acks.took(1);
+        acks.took(start, 1);
         assert_eq!(due(&mut acks, start, 1), []);
         acks.open(start, 1);
-        acks.took(1);
+        acks.took(start, 1);
         assert_eq!(due(&mut acks, start, 1), [(1, 1)]);
     }
 }

@@ -36,6 +36,7 @@ use view::View;
 
 mod assign;
 mod carrying;
+mod circulation;
 mod dialler;
 mod failing;
 mod hearing;
@@ -251,7 +252,7 @@ impl Session {
         }
         let now = self.stepped.min(now);
         let legs = self.sending.as_ref().filter(|_| self.is_going(Way::Out));
-        let legs = legs.and_then(|sending| sending.sender().deadline(now));
+        let legs = legs.and_then(|sending| sending.deadline(now));
         let word = self.receiving.as_ref().and_then(|receiving| receiving.last_word.until());
         let acks = self.acknowledging.deadline().filter(|_| !self.is_done(Way::In));
         let watch = self.watch_deadline();
@@ -339,6 +340,11 @@ impl Session {
     }
 
     /// What the streams say about the session.
+    /// Whether as much of the input waits for connections as should; it is to be read when less does.
+    pub fn has_enough_input(&self) -> bool {
+        self.sending.as_ref().is_some_and(Outbound::has_enough_input)
+    }
+
     fn view(&self) -> View {
         let (sending, receiving) = (self.sending.as_ref(), self.receiving.as_ref());
         let came = match self.ownership {

@@ -204,7 +204,7 @@ impl Core for SessionCore {
 
     fn hunger(&self) -> Hunger {
         let Some(sending) = self.session.sending().filter(|sending| sending.is_hungry()) else {
-            return Hunger::None;
+            return if self.session.has_enough_input() { Hunger::Sated } else { Hunger::None };
         };
         if sending.sender().holds_nothing() { Hunger::Idle } else { Hunger::Free }
     }

@@ -297,12 +297,13 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
 
     // ---- the ends of the streams ----------------------------------------------------------------------
 
-    /// What the output shall do: write at most `max` legs, if there are any.
-    pub fn take_output(&self, max: usize) -> Delivery {
+    /// What the output shall do: write legs until it has so many `bytes`, at most `max` legs, if there are any.
+    pub fn take_output(&self, max: usize, bytes: u64) -> Delivery {
         let mut state = self.lock();
         let over = state.over;
         let Output { legs, close, asleep } = &mut state.output;
-        let count = legs.len().min(max);
+        let before = legs.iter().scan(0, |sum, leg| Some(std::mem::replace(sum, *sum + leg.len())));
+        let count = before.take(max).take_while(|before| *before < bytes).count();
         let legs: Vec<Leg> = legs.drain(..count).collect();
         match () {
             () if !legs.is_empty() => Delivery::Legs(legs),

@@ -21,6 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 /// Legs that go out in one call, at most.
 const BATCH: usize = 64;
 
+/// No further leg goes out in a call that has so many bytes. A call that waits for the sink's reader tells of nothing until
+/// all of it is taken, and the sender would not go on. This is what a pipe holds.
+const BATCH_BYTES: u64 = 1 << 20;
+
 /// What egress is made from.
 pub struct Egress {
     /// The session.
@@ -157,7 +161,7 @@ impl Writing {
             if let Some(error) = self.misplaced.take() {
                 return Err(error);
             }
-            match self.parts.desk.take_output(BATCH) {
+            match self.parts.desk.take_output(BATCH, BATCH_BYTES) {
                 Delivery::Legs(legs) => self.begin(legs),
                 Delivery::Nothing => return Ok(Turn::Asleep),
                 Delivery::Close => return Ok(Turn::Close),

@@ -10,9 +10,8 @@
 //! ingest thread.
 
 use super::connection::SessionDesk;
-use super::core::Appetite;
 use super::meters::{InputWait, InputWaits};
-use super::orders::Hunger;
+use super::orders::{Core, Hunger};
 use super::pool::{Buffer, Pool};
 use crate::endpoint::{Source, Waited};
 use crate::proto::pacing::{Pacing, Step};
@@ -244,13 +243,7 @@ impl Ingest {
                 Step::End => return Err(End::Whole),
             }
         };
-        if self.pacing.has_rate() {
-            if !waits {
-                return Ok(None);
-            }
-            self.await_hunger()?;
-        }
-        let Appetite { enough, .. } = self.desk.peek(|core| core.appetite());
+        let Some(enough) = self.appetite(waits)? else { return Ok(None) };
         let size = enough.min(room);
         if let Some(buffer) = self.pool.try_take(size) {
             self.waits.set(InputWait::Source);
@@ -265,12 +258,32 @@ impl Ingest {
         Ok(Some(buffer))
     }
 
-    /// Waits until all that was read has left. With `rate` or `delayus`, what was read must not gather in the buffer
-    /// while the network is slow or away: it would all be sent at once when the network is back.
-    fn await_hunger(&self) -> Result<(), End> {
+    /// Bytes that should be read next, as soon as any should. With `waits` this call waits for that.
+    fn appetite(&self, waits: bool) -> Result<Option<usize>, End> {
+        let has_rate = self.pacing.has_rate();
+        let (hunger, appetite) = self.desk.peek(|core| (core.hunger(), core.appetite()));
+        if !has_rate && hunger > Hunger::Sated {
+            return Ok(Some(appetite.enough));
+        }
+        if !waits {
+            return Ok(None);
+        }
+        if has_rate {
+            // what was read must not gather in the buffer while the network is slow or away: it would all be sent at once
+            // when the network is back
+            self.await_hunger(Hunger::None)?;
+        } else {
+            self.waits.set(InputWait::Memory);
+            self.await_hunger(Hunger::Sated)?;
+        }
+        Ok(Some(self.desk.peek(|core| core.appetite()).enough))
+    }
+
+    /// Waits until a leg is wanted more than this.
+    fn await_hunger(&self, beyond: Hunger) -> Result<(), End> {
         loop {
             self.bell.clear();
-            if self.desk.hunger().ok_or(End::Unwanted)? > Hunger::None {
+            if self.desk.hunger().ok_or(End::Unwanted)? > beyond {
                 return Ok(());
             }
             wait(&[Interest::read(&self.bell)], None).map_err(|e| format!("cannot wait: {e}"))?;
@@ -312,7 +325,7 @@ impl Ingest {
             let until = match self.desk.hunger().ok_or(End::Unwanted)? {
                 Hunger::Idle => return Ok(Some(false)),
                 Hunger::Free => Some(JOIN.saturating_sub(cut_at.map_or(JOIN, |at| at.elapsed()))),
-                Hunger::None => None,
+                Hunger::None | Hunger::Sated => None,
             };
             if until.is_some_and(|time| time.is_zero()) {
                 return Ok(Some(false));

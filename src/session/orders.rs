@@ -53,6 +53,8 @@ pub enum News {
 /// How much a leg is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hunger {
+    /// None, and as much waits for connections as should.
+    Sated,
     /// No connection waits for one.
     None,
     /// A connection waits, and there is nothing for it.

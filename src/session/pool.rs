@@ -3,7 +3,8 @@
 //! A buffer is taken for a leg, shared while the leg is sent or ordered, and returns to the pool by itself when its
 //! last handle is dropped. Returned buffers are kept, by size. The latest to return is the first to be used again,
 //! because its pages are the warmest. Buffers in use and kept buffers together never exceed the capacity: the pool
-//! first gives kept buffers back to the kernel, beginning with the size that was not asked for the longest. If the
+//! first gives kept buffers back to the kernel, beginning with the size that was not asked for the longest. Sizes that
+//! are not asked for any more are given back too. If the
 //! kernel refuses memory within the capacity, the pool closes: the process is ending then ([`crate::sys::refusal`]).
 
 use crate::sys::memory::{Memory, SMALL_MAX};
@@ -19,6 +20,9 @@ const SMALL_STEP: usize = 64;
 
 /// The step of large sizes is at least this, in bytes: the kernel maps no less.
 const PAGE: usize = 4096;
+
+/// A size that was not asked for in so many requests is no size of this stream's legs any more.
+const MEMORY: u64 = 64;
 
 /// Sizes in each doubling: so at most an eighth of a large buffer is waste, apart from the rounding to pages.
 const STEPS: usize = 8;
@@ -219,6 +223,9 @@ impl State {
     /// kernel has none, which closes the pool.
     fn obtain(&mut self, class: usize, capacity: u64, over: u64) -> Option<Memory> {
         self.requests += 1;
+        if self.requests.is_multiple_of(MEMORY) {
+            self.forget_old_sizes();
+        }
         let shelf = self.shelves.entry(class).or_default();
         shelf.asked = self.requests;
         let size = class as u64;
@@ -257,6 +264,14 @@ impl State {
                 self.shelves.remove(&class);
             }
         }
+    }
+
+    /// What legs had while they were small, or large, is not kept for ever.
+    fn forget_old_sizes(&mut self) {
+        let since = self.requests - MEMORY;
+        self.shelves.retain(|_, shelf| shelf.asked >= since);
+        let kept = |(class, shelf): (&usize, &Shelf)| (class * shelf.buffers.len()) as u64;
+        self.kept = self.shelves.iter().map(kept).sum();
     }
 
     fn give_back(&mut self, memory: Memory) {

@@ -135,7 +135,7 @@ impl SessionCore {
         let dials = !self.names.is_empty();
         let mut connections = Vec::new();
         for number in 0..self.session.connections() {
-            let Given { bytes, legs, leg } = self.outbound().given(number);
+            let Given { bytes, legs, leg, .. } = self.outbound().given(number);
             if dials || legs > 0 || self.session.whereabouts(number) != Whereabouts::Down {
                 connections.push(self.connection(now, Way::Out, number, bytes, leg));
             }

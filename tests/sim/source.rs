@@ -79,7 +79,7 @@ impl Source {
         let most = (most.min(self.flow.leg_max) as u64).min(left);
         let whole = if hungry { most.min(enough as u64) } else { most };
         let used = self.memory.load(Ordering::Relaxed);
-        if used > 0 && used + most > self.budget {
+        if core.has_enough_input() || used > 0 && used + most > self.budget {
             return false; // memory comes back with an acknowledgement, which asks again
         }
         let paused = |pause| self.pushed_at.is_none_or(|at| clock.now >= at + pause);

@@ -60,6 +60,11 @@ impl Sender {
         !self.is_drained() && !self.has_fresh()
     }
 
+    /// Whether the head is missing, and a leg that was sent later has been received.
+    pub fn is_overtaken(&self) -> bool {
+        self.held.front().is_some_and(|head| head.sent < self.newest_received)
+    }
+
     /// What waits for the receiver's output.
     pub fn backlog(&self) -> Backlog {
         let received = self.held.front().map_or(self.sent_bytes(), |head| head.offset);
@@ -87,6 +92,18 @@ impl Sender {
     /// What is known of a connection's pace.
     pub fn pace(&self, connection: usize) -> Option<&Pace> {
         self.connections[connection].as_ref().map(|carrier| &carrier.pace)
+    }
+
+    /// Whether any connection could be given a leg now. Costs next to nothing, unlike asking each of them.
+    pub fn has_something(&self, now: Instant) -> bool {
+        let is_late = || self.lates.first().is_some_and(|(at, _)| *at <= now);
+        let has_copies = || self.rescues && (self.ended || is_late() || self.is_starving());
+        self.has_again() || self.has_fresh() || has_copies()
+    }
+
+    /// Whether a leg is to be sent again.
+    pub fn has_again(&self) -> bool {
+        !self.again.is_empty()
     }
 
     /// Counters since the start.

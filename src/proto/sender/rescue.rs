@@ -163,7 +163,7 @@ impl Sender {
     }
 
     /// Whether nothing more can be sent or even read, and the output has nothing, because the head is missing.
-    fn is_starving(&self) -> bool {
+    pub(super) fn is_starving(&self) -> bool {
         let full = self.uncut.memory() >= self.memory / 8 * 7;
         (self.is_shut() || full) && self.held.front().is_some_and(|head| head.offset <= self.delivered)
     }

@@ -1,11 +1,11 @@
 //! Legs to connections.
 //!
 //! [`Sender`](super::super::sender::Sender) says which leg suits a connection. The connections that are ready are asked
-//! here, in the order of their links, until none can take anything more or, while the receiver's output is slow, two
-//! carry something.
+//! here, in the order of their links, until none can take anything more, or until the receiver's output or the connections
+//! that carry something have enough.
 
 use super::super::leg::{CONNECTIONS_MAX, Leg};
-use super::super::sender::Backlog;
+use super::super::sender::{Backlog, Progress};
 use super::super::set::ConnectionSet;
 use super::outbound::{Given, Outbound};
 use std::time::{Duration, Instant};
@@ -23,31 +23,105 @@ const NEAR: Duration = Duration::from_millis(5);
 /// the output is short of legs, one until more legs are there, and two for the legs that are on their way meanwhile.
 const ANSWERS: u32 = 4;
 
+/// A connection that has been at a leg for longer is not counted on for the next one.
+const SWIFT: Duration = Duration::from_millis(20);
+
+/// When no leg was sent for so long, nothing is being sent.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// Why connections get no fresh legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restraint {
+    /// They get them.
+    None,
+    /// The receiver's output has enough.
+    Output,
+    /// The connections that carry something will take what waits, until then.
+    Carriers(Instant),
+}
+
 impl Outbound {
     /// Legs for the connections that are ready, until either runs out.
     pub fn assign(&mut self, now: Instant) -> Vec<(usize, Leg)> {
         let (mut legs, mut passed) = (Vec::new(), ConnectionSet::EMPTY);
         self.sender.cut_to(self.leg_size());
-        let mut enough = self.has_enough(now);
-        while let Some(connection) = self.choose(passed) {
+        let mut restraint = self.restraint(now);
+        while self.offers(now, restraint)
+            && let Some(connection) = self.choose(passed)
+        {
             passed.insert(connection);
             let mates = self.mates(connection);
-            let leg = if enough {
-                self.sender.take_again(now, connection, mates)
-            } else {
-                self.sender.take(now, connection, mates)
+            let leg = match restraint {
+                Restraint::None => self.sender.take(now, connection, mates),
+                Restraint::Output | Restraint::Carriers(_) => self.sender.take_again(now, connection, mates),
             };
             let Some(leg) = leg else { continue };
             passed = ConnectionSet::EMPTY;
             let Given { bytes, legs: before, .. } = self.given[connection];
             self.given[connection] =
-                Given { bytes: bytes + leg.len(), legs: before + 1, leg: Some(leg.sequence) };
+                Given { bytes: bytes + leg.len(), legs: before + 1, leg: Some(leg.sequence), at: Some(now) };
             self.unready(connection);
             legs.push((connection, leg));
-            enough = self.has_enough(now);
+            restraint = self.restraint(now);
         }
-        self.held_back = enough && !self.ready.is_empty() && !self.sender.is_drained();
+        let waits = !self.ready.is_empty() && !self.sender.is_drained();
+        self.held_back = waits && restraint == Restraint::Output;
+        self.waits_until = match restraint {
+            Restraint::Carriers(until) if waits => Some(until),
+            _ => None,
+        };
+        self.circulation.note_stock(now, self.waiting(), self.is_hungry(), self.near && self.is_sending(now));
         legs
+    }
+
+    /// Whether there may be a leg for some connection.
+    fn offers(&self, now: Instant, restraint: Restraint) -> bool {
+        if restraint == Restraint::None { self.sender.has_something(now) } else { self.sender.has_again() }
+    }
+
+    fn restraint(&mut self, now: Instant) -> Restraint {
+        if self.sender.is_drained() {
+            return Restraint::None;
+        }
+        let (Progress { sent, delivered, .. }, overtaken) =
+            (self.sender.progress(), self.sender.is_overtaken());
+        if self.near && self.circulation.holds_back(sent - delivered, overtaken) || self.has_enough(now) {
+            return Restraint::Output;
+        }
+        self.carriers(now).map_or(Restraint::None, Restraint::Carriers)
+    }
+
+    /// Until when the connections that carry something can be expected to take what waits; None if they are too few.
+    /// Without this, every leg that is cut while others are just at work would wake the thread of an idle connection, here
+    /// and at the far end: with legs of 128 KiB, ten threads a megabyte.
+    fn carriers(&self, now: Instant) -> Option<Instant> {
+        let at_work = |connection: &usize| {
+            self.carriers[*connection].filter(|carrier| !carrier.recalled)?;
+            let until = self.given[*connection].at? + SWIFT;
+            (until > now && !self.is_ready(*connection)).then_some(until)
+        };
+        let times = (0..CONNECTIONS_MAX).filter(|_| self.near).filter_map(|connection| at_work(&connection));
+        let (count, until) =
+            times.fold((0, None), |(n, first), at| (n + 1, Some(first.map_or(at, |f: Instant| f.min(at)))));
+        until.filter(|_| self.waiting() <= count * self.circulation.share())
+    }
+
+    /// Whether legs are being sent.
+    fn is_sending(&self, now: Instant) -> bool {
+        self.given.iter().filter_map(|given| given.at).any(|at| at + STANDSTILL > now)
+    }
+
+    /// Bytes that wait for a connection.
+    fn waiting(&self) -> u64 {
+        let Progress { pushed, sent, .. } = self.sender.progress();
+        pushed - sent
+    }
+
+    /// Looks whether all paths are near.
+    pub(super) fn measure_paths(&mut self) {
+        let attached = self.attached();
+        self.near =
+            !attached.is_empty() && attached.iter().all(|connection| self.shortest(connection) <= NEAR);
     }
 
     /// Whether the receiver's output is what the stream waits for, and will be for as long as it takes to hear that it

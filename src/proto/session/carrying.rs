@@ -66,8 +66,8 @@ impl Session {
     pub fn delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
         if let Some(receiving) = &mut self.receiving {
             match receiving.delivered(legs, bytes, self.acknowledging.told()) {
-                true => self.acknowledging.tell_all(),
-                false => self.acknowledging.news(now),
+                true => self.acknowledging.tell(now),
+                false => self.acknowledging.progress(now, receiving.position().delivered),
             }
         }
         self.step(now);

@@ -45,7 +45,7 @@ impl Session {
         }
         match alone {
             true => self.acknowledging.took_alone(now, connection),
-            false => self.acknowledging.took(connection),
+            false => self.acknowledging.took(now, connection),
         }
         self.step(now);
     }
@@ -53,7 +53,7 @@ impl Session {
     /// A leg that was here already has come whole, and its bytes were dropped.
     pub fn leg_again(&mut self, now: Instant, connection: usize) {
         self.again += 1;
-        self.acknowledging.took(connection);
+        self.acknowledging.took(now, connection);
         self.step(now);
     }
 
@@ -62,7 +62,7 @@ impl Session {
         self.again += 1;
         if !self.is_done(Way::In) {
             self.post(now, connection, Frame::Nack { sequence });
-            self.acknowledging.took(connection);
+            self.acknowledging.took(now, connection);
         }
         self.step(now);
     }

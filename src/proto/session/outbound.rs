@@ -12,6 +12,7 @@ use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
 use super::super::set::ConnectionSet;
 use super::super::wire::{Ack, Fin, Verdict};
+use super::circulation::Circulation;
 use std::time::{Duration, Instant};
 
 /// One connection that is up, beyond its legs.
@@ -33,6 +34,8 @@ pub struct Given {
     pub legs: u64,
     /// The leg it was given last.
     pub leg: Option<u64>,
+    /// When that was.
+    pub at: Option<Instant>,
 }
 
 /// Why a connection that was welcomed cannot be used.
@@ -67,6 +70,11 @@ pub struct Outbound {
     pub(super) taken: Meter,
     /// Legs that were never sent wait for the receiver's output, though there are connections for them.
     pub(super) held_back: bool,
+    /// Fresh legs wait for the connections that carry; until when at most.
+    pub(super) waits_until: Option<Instant>,
+    pub(super) circulation: Circulation,
+    /// Every path is near.
+    pub(super) near: bool,
     /// Legs and stream are checked by CRC-32.
     checked: bool,
     blocked_at_peer: Duration,
@@ -92,6 +100,9 @@ impl Outbound {
             meter: Meter::default(),
             taken: Meter::default(),
             held_back: false,
+            waits_until: None,
+            circulation: Circulation::new(buffer),
+            near: false,
             checked,
             blocked_at_peer: Duration::ZERO,
             received: 0,
@@ -142,6 +153,7 @@ impl Outbound {
         self.leg_size.agree(welcome.leg_max as usize);
         self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
         self.given[connection] = Given::default();
+        self.measure_paths();
         Ok(())
     }
 
@@ -154,7 +166,9 @@ impl Outbound {
     pub fn detach(&mut self, connection: usize) -> usize {
         self.carriers[connection] = None;
         self.unready(connection);
-        self.sender.detach(connection)
+        let again = self.sender.detach(connection);
+        self.measure_paths();
+        again
     }
 
     /// A connection is called back: it gets nothing new.
@@ -255,6 +269,7 @@ impl Outbound {
         if after > before {
             self.taken.add(now, after - before);
         }
+        self.circulation.note_backlog(now, self.sender.backlog().bytes);
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
         self.received += acked.bytes;
         if acked.bytes > 0 {
@@ -289,6 +304,7 @@ impl Outbound {
     /// A round trip was measured.
     pub fn round_trip(&mut self, connection: usize, rtt: Duration) {
         self.sender.round_trip(connection, rtt);
+        self.measure_paths();
     }
 
     /// What the receiver's last word means. It must fit what was sent.
@@ -360,6 +376,16 @@ impl Outbound {
         }
         let rate: f64 = mates().filter_map(|mate| self.sender.pace(mate)?.rate()).sum();
         (rate > 0.0).then(|| Duration::from_secs_f64((bytes as f64 / rate).min(3600.0)))
+    }
+
+    /// Whether as much of the input waits for connections as should.
+    pub fn has_enough_input(&self) -> bool {
+        self.circulation.is_full()
+    }
+
+    /// When, after `now`, time alone may give a connection something to carry.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.sender.deadline(now).into_iter().chain(self.waits_until.filter(|at| *at > now)).min()
     }
 
     /// Whether nothing of the stream is on its way, and it has not ended.

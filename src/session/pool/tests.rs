@@ -49,6 +49,14 @@ fn kept_memory_makes_way_for_other_sizes() {
 }
 
 #[test]
+fn sizes_that_nobody_asks_for_any_more_are_not_kept() {
+    let pool = Pool::new(64 << 20);
+    drop((pool.take(MIB), pool.take(MIB)));
+    (0..2 * MEMORY).for_each(|_| drop(pool.take(2 * MIB)));
+    assert_eq!(pool.allocated(), 2 << 20);
+}
+
+#[test]
 fn a_request_near_the_capacity_is_not_rounded_beyond_it() {
     let pool = Pool::new(3 * MIB as u64 + 5);
     assert_eq!(pool.take(3 * MIB + 1).unwrap().footprint(), 3 * MIB + 1);

@@ -1,5 +1,6 @@
 //! The end that listens, with one stream: who is let in, legs, and a sender that goes away.
 
+use super::super::super::acknowledging::RETELL;
 use super::super::super::breach::Breach;
 use super::super::super::event::Event;
 use super::super::super::hello::{Hello, RefusalCode};
@@ -214,8 +215,13 @@ fn a_window_that_opens_is_told_at_once() {
     rig.hello(&hello(1, 1)).unwrap();
     rig.forget();
     rig.does(|s, now| s.delivered(now, 1, edge / 2));
+    assert_eq!(rig.acks(), [(0, 2)], "so much is told at once, where the latest leg came from");
+    rig.forget();
     rig.does(|s, now| s.delivered(now, 1, edge / 2));
-    assert_eq!(rig.acks(), [(0, 2), (1, 0)], "once, and on every connection");
+    assert_eq!(rig.acks(), [(0, 2)], "once, where the legs came from");
+    rig.forget();
+    rig.later(RETELL);
+    assert_eq!(rig.acks(), [(0, 2), (1, 0)], "and on every connection, because none follow");
     assert_eq!(rig.session.receiving().unwrap().position().edge.bytes, 2 * edge);
 }
 
