@@ -339,12 +339,12 @@ impl Session {
         })
     }
 
-    /// What the streams say about the session.
     /// Whether as much of the input waits for connections as should; it is to be read when less does.
     pub fn has_enough_input(&self) -> bool {
         self.sending.as_ref().is_some_and(Outbound::has_enough_input)
     }
 
+    /// What the streams say about the session.
     fn view(&self) -> View {
         let (sending, receiving) = (self.sending.as_ref(), self.receiving.as_ref());
         let came = match self.ownership {

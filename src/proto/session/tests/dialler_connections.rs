@@ -124,7 +124,7 @@ fn on_a_near_path_idle_connections_carry_when_those_at_work_do_not_keep_up() {
     for (trip, near) in [(ms(1), true), (ms(6), false)] {
         let mut rig = dialler(1, 4);
         for connection in 0..4 {
-            rig.does(|s, now| s.welcomed(now, connection, &welcome(7, 0), trip));
+            rig.does(|s, now| s.welcomed(now, connection, &welcome(7, 0), None, trip));
         }
         rig.all_ready();
         rig.forget();
@@ -149,7 +149,7 @@ fn on_a_near_path_idle_connections_carry_when_those_at_work_do_not_keep_up() {
 fn the_input_is_to_wait_while_much_waits_for_connections_on_a_near_path_that_carries() {
     for (trip, near) in [(ms(1), true), (ms(6), false)] {
         let mut rig = dialler(1, 1);
-        rig.does(|s, now| s.welcomed(now, 0, &welcome(7, 0), trip));
+        rig.does(|s, now| s.welcomed(now, 0, &welcome(7, 0), None, trip));
         rig.ready(0);
         for n in 0..10 {
             assert_eq!(rig.session.has_enough_input(), near && n >= 5, "{n} MiB, of which a leg was taken");
