@@ -138,7 +138,8 @@ impl Session {
             let why = format!(
                 "the receiver wants leg {leg} again, which is gone: it has lost what it had confirmed"
             );
-            self.fail_stream(now, Way::Out, Outcome::here(Status::Incomplete, why));
+            // at once: no other connection would do better, and this one is not up
+            self.break_stream(now, Way::Out, Outcome::here(Status::Incomplete, why));
         }
     }
 

@@ -340,6 +340,16 @@ fn an_order_hurries_an_input_that_has_failed() {
     assert_eq!(rig.ended(Way::Out), (Status::Input, "cannot read stdin", false));
 }
 
+#[test]
+fn a_receiver_that_has_lost_what_it_confirmed_ends_the_stream_even_if_no_other_connection_is_up() {
+    let mut rig = begun(1, 1);
+    rig.lost(0, LossReason::Closed);
+    rig.welcomed(0, HOST, 0);
+    let (status, sentence, _) = rig.ended(Way::Out);
+    assert_eq!(status, Status::Incomplete);
+    assert!(sentence.contains("it has lost what it had confirmed"), "{sentence}");
+}
+
 // ---- a peer that pretends to be alive -----------------------------------------------------------------
 
 /// Pongs come every second, and such a frame if there is one; for how many seconds the session goes on, 100 at most.
