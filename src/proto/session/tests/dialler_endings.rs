@@ -306,7 +306,7 @@ fn an_input_that_fails_looks_for_its_receiver_for_3_s_and_not_beyond_patience() 
 }
 
 #[test]
-fn an_order_to_end_waits_briefly_for_an_attempt_and_not_at_all_without_one() {
+fn an_order_to_end_waits_a_moment_for_an_attempt_and_not_at_all_without_one() {
     let mut rig = dialler(1, 1);
     rig.fail(Status::Incomplete, "ended by SIGTERM");
     assert!(!rig.over);
