@@ -75,7 +75,7 @@ pub struct Owner {
     pub full: [bool; CONNECTIONS_MAX],
     /// Attempts that nobody has answered: what was said.
     pub asked: [Option<Box<Hello>>; CONNECTIONS_MAX],
-    /// When each connection was dialled last, and whether it was welcomed since.
+    /// When each connection was dialled last, and whether it came up since.
     pub dialled: [Option<(Instant, bool)>; CONNECTIONS_MAX],
     /// The furthest edge that the far end gave.
     pub edge: Edge,
@@ -146,8 +146,8 @@ impl Owner {
         match action {
             Action::Dial { connection, hello, .. } => {
                 assert!(self.dials && self.lines[connection].is_none() && self.asked[connection].is_none());
-                let apart =
-                    |(at, welcomed): (Instant, bool)| !welcomed || now - at >= Duration::from_millis(50);
+                // attempts that fail have their pauses, link by link
+                let apart = |(at, up): (Instant, bool)| !up || now - at >= Duration::from_millis(50);
                 assert!(self.dialled[connection].is_none_or(apart), "dials without a pause");
                 self.dialled[connection] = Some((now, false));
                 self.asked[connection] = Some(hello);
@@ -155,6 +155,7 @@ impl Owner {
             Action::Drop(connection, _) => self.lines[connection] = None,
             Action::Leave(connection) => {
                 self.lines[connection] = None;
+                self.came_up(connection);
                 self.session.lost(now, connection, &LossReason::Left);
             }
             Action::Look(connection) => {
@@ -182,6 +183,10 @@ impl Owner {
             }
             Action::Over => self.over = true,
         }
+    }
+
+    fn came_up(&mut self, connection: usize) {
+        self.dialled[connection].iter_mut().for_each(|(_, up)| *up = true);
     }
 
     /// Connections that have nothing to write may have legs. Whether there are such that were not known.
@@ -290,6 +295,9 @@ impl Owner {
     pub fn welcomed(&mut self, connection: usize, welcome: &Welcome) {
         self.note_edge(welcome.edge);
         self.does(|session, now| session.welcomed(now, connection, welcome, None, Duration::from_millis(1)));
+        if self.session.link_of(connection).is_some() {
+            self.came_up(connection);
+        }
         // what was put there before it could be written
         self.set_full(connection, false);
     }

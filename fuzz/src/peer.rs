@@ -268,7 +268,6 @@ impl<'a> Peer<'a> {
             _ => {
                 let welcome = self.welcome();
                 self.owner.asked[connection] = None;
-                self.owner.dialled[connection].iter_mut().for_each(|(_, welcomed)| *welcomed = true);
                 self.owner.connect(connection, Stage::Up);
                 self.owner.welcomed(connection, &welcome);
             }
