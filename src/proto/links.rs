@@ -330,6 +330,11 @@ impl Links {
         self.state(connection).up_on()
     }
 
+    /// When a connection was dialled last.
+    pub fn dialled_at(&self, connection: usize) -> Option<Instant> {
+        self.connections[connection].dialled
+    }
+
     /// How many connections are up.
     pub fn up_count(&self) -> usize {
         self.links.iter().map(|link| link.up).sum()

@@ -2,7 +2,8 @@
 //!
 //! A tunnel in between whose errors are filtered does that: the handshake passes, and nothing that fills a segment ever
 //! arrives. The signs are told from outside: a connection is *stuck* where the peer is heard and its kernel takes
-//! nothing of what was sent again and again; or TCP connects and no welcome comes. Decides about one link, and never
+//! nothing of what was sent again and again; or TCP connects and no welcome comes; or connections are welcomed and
+//! fall silent with legs on their way, and those dialled in their place do the same. Decides about one link, and never
 //! lowers the size because of a connection that was dialled with a larger one than is tried now.
 
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub struct Segments {
     unanswered: u32,
     /// When the last of them failed; others that fail with it are the same attempt.
     failed: Option<Instant>,
+    /// Since when connections that were welcomed have fallen silent with legs on their way.
+    hung: Option<Instant>,
     /// When something large got through last.
     moved: Option<Instant>,
 }
@@ -61,6 +64,17 @@ impl Segments {
         (self.unanswered >= UNANSWERED).then(|| self.lower(now, dialled)).flatten()
     }
 
+    /// A connection that was dialled then, with such segments, was welcomed and fell silent with legs on its way. The size
+    /// that is tried from now on, if that is news: if it was dialled in place of one that fell silent so, and nothing large
+    /// got through since, the link is not dead, and still it carries nothing.
+    pub fn hung(&mut self, now: Instant, at: Instant, dialled: Option<u16>) -> Option<u16> {
+        if at < *self.hung.get_or_insert(now) {
+            return None;
+        }
+        self.hung = None;
+        self.lower(now, dialled)
+    }
+
     /// A connection with such segments is stuck. The size that is tried from now on, if that is news.
     pub fn stuck(&mut self, now: Instant, dialled: Option<u16>) -> Option<u16> {
         if self.moved.is_some_and(|at| now < at + MOVES) { None } else { self.lower(now, dialled) }
@@ -76,7 +90,7 @@ impl Segments {
         if bytes < LARGE {
             return;
         }
-        self.moved = Some(now);
+        (self.moved, self.hung) = (Some(now), None);
         if dialled.is_none() {
             self.size = None;
         }
@@ -120,6 +134,19 @@ mod tests {
         assert_eq!([1, 1].map(|n| segments.unanswered(at(n), None)), [None, None], "they fail together");
         assert_eq!(segments.unanswered(at(2), None), Some(1220));
         assert_eq!([3, 4].map(|n| segments.unanswered(at(n), Some(1220))), [None, Some(536)]);
+    }
+
+    #[test]
+    fn who_is_dialled_in_place_of_one_that_fell_silent_and_falls_silent_too_is_the_same() {
+        let (mut segments, start) = (Segments::default(), Instant::now());
+        let at = |n: u32| start + TOGETHER * n;
+        assert_eq!(segments.hung(at(1), start, None), None);
+        assert_eq!(segments.hung(at(9), start, None), None, "one of the first ones: the link may have died");
+        assert_eq!(segments.hung(at(9), at(2), None), Some(1220));
+        assert_eq!(segments.hung(at(10), at(2), None), None, "it was dialled before");
+        segments.moved(at(11), Some(1220), LARGE);
+        assert_eq!(segments.hung(at(12), at(11), Some(1220)), None, "something got through before");
+        assert_eq!(segments.hung(at(14), at(13), Some(1220)), Some(536));
     }
 
     #[test]

@@ -176,6 +176,12 @@ impl Dialler {
     /// A connection is gone, and `again` legs with it. Whether it was up and went unasked.
     pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, again: usize) -> bool {
         let Some(link) = self.links.link_of(connection) else { return false };
+        if let (LossReason::Silent, Some(at)) =
+            (reason, self.links.dialled_at(connection).filter(|_| again > 0))
+        {
+            let news = self.segments[link].hung(now, at, self.dialled_with[connection]);
+            self.events.extend(news.map(|size| Event::SmallerSegments { link, size }));
+        }
         let died = self.links.lost(now, connection, reason, self.progressed.contains(connection));
         let unasked = *reason != LossReason::Left;
         if unasked {

@@ -214,6 +214,22 @@ fn connections_called_home_bring_their_legs_first() {
     assert_eq!(rig.session.losses().count, 0, "nothing went wrong");
 }
 
+/// Handshakes pass, and no leg does.
+#[test]
+fn a_link_whose_connections_come_up_and_fall_silent_is_dialled_with_smaller_segments() {
+    let mut rig = up(1, 1);
+    rig.input(1);
+    let smaller = Event::SmallerSegments { link: 0, size: 1220 };
+    for silent in [1, 2] {
+        assert_eq!(rig.sent(), [(0, 0)]);
+        rig.lost(0, LossReason::Silent);
+        assert_eq!(rig.events.contains(&smaller), silent == 2);
+        rig.later(secs(6));
+        rig.welcomed(0, HOST, 0);
+        rig.ready(0);
+    }
+}
+
 // ---- peers that break the rules -----------------------------------------------------------------------
 
 #[test]
