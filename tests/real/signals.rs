@@ -286,7 +286,7 @@ fn an_input_that_fails_before_the_welcome_ends_both() {
 fn a_signal_before_the_welcome_ends_both() {
     let rx = Rx::keeping(&[]);
     let relay = far(&rx);
-    relay.delay(Duration::from_millis(150));
+    relay.delay(Duration::from_millis(60));
     let tx = tx(relay.port, &[]);
     until("a connection is under way", || (relay.accepted() > 0).then_some(()));
     tx.signal(Signal::TERM);
