@@ -1,6 +1,6 @@
 # bash completion for millipede; made from src/cli/words.rs by its tests
 _millipede() {
-    local words='rx tx via ipv4 ipv6 duplex threads key peers keygen checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress chaos buffer patience progress quiet size verbose help version'
+    local words='rx tx via ipv4 ipv6 duplex threads key peers keygen checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
     local wants=word after argument current word known i
     local -a arguments=()
     # bash also cuts at colons and equals signs: what was typed without a space before it is one argument,

@@ -85,6 +85,8 @@ complete -c millipede -n '__millipede_wants word' -a rate -d 'at most this many 
 complete -c millipede -n '__millipede_wants word' -l rate -x -d 'at most this many bytes a second, such as 10M'
 complete -c millipede -n '__millipede_wants word' -a compress -d 'compress legs in parallel, if that is faster'
 complete -c millipede -n '__millipede_wants word' -l compress -d 'compress legs in parallel, if that is faster'
+complete -c millipede -n '__millipede_wants word' -a through -d 'pass each leg through a program and its inverse'
+complete -c millipede -n '__millipede_wants word' -l through -x -d 'pass each leg through a program and its inverse'
 complete -c millipede -n '__millipede_wants word' -a chaos -d 'break the connection in use at every Nth frame'
 complete -c millipede -n '__millipede_wants word' -l chaos -x -d 'break the connection in use at every Nth frame'
 complete -c millipede -n '__millipede_wants word' -a buffer -d 'memory per direction, at most (default 128M)'

@@ -79,6 +79,8 @@ pub struct Common {
     pub chaos: Option<u64>,
     /// Bytes of memory for legs per direction, [`BUFFER_MIN`] to [`BUFFER_MAX`].
     pub buffer: u64,
+    /// The programs that legs go through, if they do.
+    pub through: Option<Through>,
     /// How long to wait with no working connection; `None`: not given, so that the default of each phase holds.
     pub patience: Option<Patience>,
     /// 0 to [`crate::message::LEVEL_MAX`].
@@ -211,6 +213,15 @@ pub struct ReceivePlan {
     /// The stream that goes the other way over the same connections, and the congestion control for it. Then the
     /// plan has no other transmitting direction.
     pub duplex: Option<StreamPlan>,
+}
+
+/// The programs that legs go through, each for `sh -c`; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Through {
+    /// What this end gives the legs that it sends; there where it sends any.
+    pub encode: Option<String>,
+    /// What it gives the legs that it receives.
+    pub decode: Option<String>,
 }
 
 /// The levels of zstd that the user may ask for: above these, memory and time grow and legs do not shrink.

@@ -151,6 +151,32 @@ fn golden_leg_compressed_and_checked() {
     );
 }
 
+/// What the program made of the leg was compressed as well.
+#[test]
+fn golden_leg_through_and_compressed() {
+    frame(
+        &[
+            &[0x11],                                           // type: leg
+            &[0x06],                                           // flags: compressed, through
+            &[0x00, 0x1c],                                     // length of the body: 28
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x07], // sequence
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00], // offset in the stream
+            &[0x00, 0x00, 0x10, 0x00],                         // length in the stream
+            &[0x00, 0x08, 0x00, 0x00],                         // bytes that follow: more than in the stream
+            &[0xde, 0xad, 0xbe, 0xef],                         // crc of these
+            &[0x11, 0xd2, 0xb2, 0x99],                         // CRC-32 of the frame
+        ],
+        Frame::Leg(LegHeader {
+            sequence: 7,
+            offset: 0x100,
+            raw: 0x1000,
+            encoded: 0x8_0000,
+            flags: LegFlags::COMPRESSED | LegFlags::THROUGH,
+            crc: 0xdead_beef,
+        }),
+    );
+}
+
 #[test]
 fn an_encoded_leg_that_is_checked_has_more_than_its_crc() {
     for (encoded, fits) in [(1, false), (4, false), (5, true)] {

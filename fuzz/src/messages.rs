@@ -114,6 +114,7 @@ fn expectations(script: &mut Script) -> Expectations {
         features: Features(u64::from(choice >> 4)),
         duplex: choice & 2 != 0,
         initiates: choice & 4 != 0,
+        through: false,
         compresses: choice & 8 != 0,
     }
 }

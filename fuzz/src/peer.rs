@@ -213,6 +213,7 @@ impl<'a> Peer<'a> {
             features,
             duplex: self.duplex,
             initiates: false,
+            through: false,
             compresses: false,
         };
         if let Heard::Hello(hello) = hearing.hello(&ours) {

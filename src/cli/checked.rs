@@ -7,7 +7,7 @@ use super::typed::Typed;
 use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
     BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan,
-    Plan, Progress, ReceivePlan, StreamPlan, Task, TransmitPlan, TrustPlan,
+    Plan, Progress, ReceivePlan, StreamPlan, Task, Through, TransmitPlan, TrustPlan,
 };
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -116,6 +116,18 @@ fn stream(typed: &Typed) -> StreamPlan {
     }
 }
 
+/// The programs of `through`: the first of two is for what is sent.
+fn through(typed: &Typed) -> Result<Option<Through>, String> {
+    let Some(programs) = typed.operands("through") else { return Ok(None) };
+    let read = |program: &str| value::command(program).map_err(at("through"));
+    let (encode, decode) = match *programs {
+        [decode] => (None, read(decode)?),
+        [encode, decode] => (Some(read(encode)?), read(decode)?),
+        _ => return Err(wants("through")),
+    };
+    Ok(Some(Through { encode, decode: Some(decode) }))
+}
+
 fn compress(typed: &Typed) -> Compress {
     typed.one("compress").map_or(Compress::Adaptive, |level: u64| Compress::Level(level as i32))
 }
@@ -171,6 +183,7 @@ fn common(typed: &Typed) -> Result<Common, String> {
         oneshot: typed.given("oneshot"),
         edge,
         prbs: typed.one("prbs").map(|seed: u64| seed as u16),
+        through: through(typed)?,
         chaos: typed.one("chaos"),
         buffer: typed
             .one("buffer")

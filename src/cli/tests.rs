@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::plan::{
     BUFFER_DEFAULT, Compress, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan, Patience, Plan,
-    ReceivePlan, StreamPlan, TransmitPlan, TrustPlan,
+    ReceivePlan, StreamPlan, Through, TransmitPlan, TrustPlan,
 };
 
 mod addresses;
@@ -236,6 +236,35 @@ fn a_level_may_be_left_out() {
     assert!(wrong("tx a 1 compress fast").starts_with("unknown word \"fast\""));
     assert!(wrong("tx a 1 --compress=fast").starts_with("compress: "));
     assert_eq!(wrong("tx a 1 compress compress 3"), "compress is given twice");
+}
+
+#[test]
+fn through_takes_two_programs_where_something_is_sent_and_else_one() {
+    let programs = |words: &[&str]| parse_words(words).unwrap().common.through.unwrap();
+    let both = Through { encode: Some("gzip -1".into()), decode: Some("gzip -d".into()) };
+    for words in [
+        &["tx", "a", "1", "through", "gzip -1", "gzip -d", "threads", "2"][..],
+        &["through", "gzip -1", "gzip -d", "rx", "1", "duplex"],
+        &["rx", "1", "--through", "gzip -1", "gzip -d", "tx", "a", "2"],
+    ] {
+        assert_eq!(programs(words), both, "{words:?}");
+    }
+    let one = programs(&["rx", "1", "through", "gzip -d", "verbose", "2"]);
+    assert_eq!(one, Through { encode: None, decode: Some("gzip -d".into()) });
+    // a program may be called like a word
+    assert_eq!(programs(&["rx", "1", "through", "size"]).decode.unwrap(), "size");
+    for (line, said) in [
+        ("tx a 1 through cat", "through wants "),
+        ("rx 1 through", "through wants "),
+        ("rx 1 through cat cat", "unknown word \"cat\"; through takes ENCODE and DECODE with tx"),
+        ("through cat", "through goes with rx or tx"),
+    ] {
+        assert!(wrong(line).starts_with(said), "{line}: {}", wrong(line));
+    }
+    assert_eq!(
+        parse_words(&["rx", "1", "through", " "]),
+        Err(Stop::Usage("through: the command is empty".to_owned()))
+    );
 }
 
 #[test]

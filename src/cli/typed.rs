@@ -55,16 +55,18 @@ pub(super) fn parse(args: &[String]) -> Result<Typed, Stop> {
 /// The same command line with every word as an option; what asks for help ends it here.
 fn options(args: &[String]) -> Result<Vec<String>, Stop> {
     let mut options = vec!["millipede".to_owned()];
+    let sends = args.iter().any(|typed| matches!(split(typed).0, "tx" | "duplex"));
     let (mut rest, mut before) = (args, None);
     while let Some((first, after)) = rest.split_first() {
         let (name, attached) = split(first);
         let Some(word) = word(name) else { return Err(wrong::unknown(args, rest, before).into()) };
         let next: Vec<&str> = attached.into_iter().chain(after.iter().map(String::as_str)).collect();
-        let (count, operands) = operands(word.operands, &next, attached.is_some());
+        let programs = if sends { 2 } else { 1 };
+        let (count, operands) = operands(word.operands, &next, attached.is_some(), programs);
         if word.name == "help" {
             return Err(explain(operands.first().copied()));
         }
-        if lacks(word, &operands) {
+        if lacks(word, &operands, programs) {
             let asks = next.get(count).is_some_and(|next| next.starts_with('-') && split(next).0 == "help");
             return Err(if asks { Stop::Print(help::explain(word)) } else { wrong::wants(word).into() });
         }
@@ -78,7 +80,7 @@ fn options(args: &[String]) -> Result<Vec<String>, Stop> {
 /// How many of the next arguments are operands of a word, and the operands that they are. The first one certainly
 /// is if it stood behind a `=`. A word in dashes ends the operands of the one before, and so does a bare word where
 /// no text can stand; a host may be called like a word.
-fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool) -> (usize, Vec<&'a str>) {
+fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool, programs: usize) -> (usize, Vec<&'a str>) {
     let dashed = |typed: &str| typed.starts_with('-') && word(split(typed).0).is_some();
     let text = |at: usize| next.get(at).copied().filter(|typed| (attached && at == 0) || !dashed(typed));
     let plain = |at: usize| text(at).filter(|typed| (attached && at == 0) || word(typed).is_none());
@@ -87,6 +89,7 @@ fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool) -> (usize, Vec
         Operands::Phrase(_) | Operands::Command(_) | Operands::Word(_) => {
             next.iter().take(1).copied().collect()
         }
+        Operands::Programs(..) => next.iter().take(programs).copied().collect(),
         // a file may be called like a word: key, or peers
         Operands::Algorithm(_) | Operands::Interface(_) | Operands::File(_) => text(0).into_iter().collect(),
         Operands::Number(..) | Operands::Size(..) | Operands::Time(_) => plain(0).into_iter().collect(),
@@ -112,10 +115,11 @@ fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool) -> (usize, Vec
 }
 
 /// Whether an operand is missing. Where one may be left out, clap or the plan sees what the other is.
-fn lacks(word: &Word, operands: &[&str]) -> bool {
+fn lacks(word: &Word, operands: &[&str], programs: usize) -> bool {
     match word.operands {
         Operands::None | Operands::Word(_) | Operands::Perhaps(..) => false,
         Operands::HostPort => operands.len() < 2,
+        Operands::Programs(..) => operands.len() < programs,
         _ => operands.is_empty(),
     }
 }
@@ -151,7 +155,9 @@ fn arg(word: &'static Word) -> Arg {
         Operands::None => return arg.action(ArgAction::SetTrue),
         // there are always as many as there can be, or one that is attached
         Operands::HostPort => return arg.num_args(2).allow_hyphen_values(true),
-        Operands::AddressPort => return arg.num_args(1..=2).allow_hyphen_values(true),
+        Operands::AddressPort | Operands::Programs(..) => {
+            return arg.num_args(1..=2).allow_hyphen_values(true);
+        }
         Operands::Number(_, least, most) => {
             ValueParser::new(move |text: &str| value::number(text, least..=most))
         }

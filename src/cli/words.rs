@@ -44,6 +44,8 @@ pub enum Operands {
     Algorithm(&'static str),
     /// A command for the shell: one operand.
     Command(&'static str),
+    /// Two commands for the shell, or only the second where nothing is sent.
+    Programs(&'static str, &'static str),
     /// An address or network interface of this host.
     Interface(&'static str),
     /// A file of this host.
@@ -70,6 +72,7 @@ impl Operands {
             | Self::Interface(name)
             | Self::File(name) => name.to_owned(),
             Self::Word(name) | Self::Perhaps(name, ..) => format!("[{name}]"),
+            Self::Programs(encode, decode) => format!("[{encode}] {decode}"),
             Self::HostPort => "HOST PORT".to_owned(),
             Self::AddressPort => "[ADDRESS] PORT".to_owned(),
         }
@@ -376,6 +379,23 @@ pub const WORDS: &[Word] = &[
                is undone. With `duplex` each side says this for the stream that it sends. A quarter of `buffer` is \
                used for compressing. SIGUSR1 shows what it comes to. Compressed secrets in a tunnel can be guessed \
                from the lengths of what is sent by whoever can add text of his own to them.",
+        ..WORD
+    },
+    Word {
+        name: "through",
+        operands: Operands::Programs("ENCODE", "DECODE"),
+        common: false,
+        short: "pass each leg through a program and its inverse",
+        long: "Gives each leg to a program of the user's: `tx` to ENCODE, `rx` to DECODE, which must undo what ENCODE \
+               did, as with `through \"gzip -1\" \"gzip -d\"` at `tx` and `through \"gzip -d\"` at `rx`. Both sides must \
+               say it; with `duplex` both give both.\n\n\
+               Each program is run by `sh -c`, one argument, so it must be quoted. Each leg, of at most 256 KiB, is a \
+               run of its own: it is the program's stdin, and what comes out of its stdout is sent. As many run at once \
+               as there are connections. A program that fails, makes nothing, makes more than 8 times what it was \
+               given or does nothing for 30 seconds ends the stream, with status 4 at `tx` and 5 at `rx`; what it says \
+               on stderr is passed on. Only `checksum` finds out that DECODE is not the inverse (status 6). What the \
+               far side names is never run. Encryption by such a program authenticates nothing: whoever changes the \
+               wire can still change, repeat and drop legs.",
         ..WORD
     },
     Word {

@@ -48,6 +48,12 @@ pub(super) fn wants(word: &Word) -> String {
 /// The first of `rest`, the end of all `args`, is no word; it stands behind `before` and its operands.
 pub(super) fn unknown(args: &[String], rest: &[String], before: Option<&Word>) -> String {
     let typed = &rest[0];
+    if before.is_some_and(|word| matches!(word.operands, Operands::Programs(..))) {
+        return format!(
+            "unknown word {typed:?}; through takes ENCODE and DECODE with tx or duplex, and DECODE alone with rx: \
+             quote each, as in through \"gzip -1\" \"gzip -d\""
+        );
+    }
     if before.is_some_and(|word| matches!(word.operands, Operands::Command(_))) {
         return unquoted(&args[..args.len() - rest.len()], rest);
     }

@@ -11,6 +11,8 @@ pub struct Expectations {
     pub features: Features,
     /// Whether this end sends a stream as well, over the same connections: the dialling side must want that too.
     pub duplex: bool,
+    /// Whether legs go through a program of this end: then they must go through one of the other end too.
+    pub through: bool,
     /// Whether this end compresses the stream that it sends: the dialling side must be able to take that.
     pub compresses: bool,
     /// Whether this end opens the connections of a tunnel: then the other one must accept them.
@@ -30,6 +32,15 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
             true => "the receiver says duplex and the sender does not: say it at both ends or at neither",
         };
         return refuse(RefusalCode::Direction, sentence.into());
+    }
+    if ours.through != hello.features.contains(Features::THROUGH) {
+        let sentence = match ours.through {
+            false => {
+                "the sender says through and the receiver does not: it has to say through and the decoder"
+            }
+            true => "the receiver says through and the sender does not: say it at both ends or at neither",
+        };
+        return refuse(RefusalCode::Feature, sentence.into());
     }
     let missing = hello.features.refused_by(ours.features);
     if missing != Features::NONE {
@@ -71,6 +82,7 @@ mod tests {
         checkphrase: Some(*b"OURS"),
         features: Features::CHECKSUM,
         duplex: false,
+        through: false,
         compresses: false,
         initiates: false,
     };
@@ -141,6 +153,19 @@ mod tests {
         let (code, sentence) = refused(hello(), Expectations { duplex: true, ..OURS });
         assert_eq!(code, RefusalCode::Direction);
         assert!(sentence.starts_with("the receiver says duplex"), "{sentence}");
+    }
+
+    #[test]
+    fn through_is_wanted_by_both_or_by_neither() {
+        let through = Hello { features: Features::THROUGH, ..hello() };
+        let (code, sentence) = refused(through.clone(), OURS);
+        assert_eq!(code, RefusalCode::Feature);
+        assert!(sentence.starts_with("the sender says through"), "{sentence}");
+        let ours = Expectations { through: true, features: OURS.features | Features::THROUGH, ..OURS };
+        let (code, sentence) = refused(hello(), ours);
+        assert_eq!(code, RefusalCode::Feature);
+        assert!(sentence.starts_with("the receiver says through"), "{sentence}");
+        assert_eq!(check(&through, &ours), Ok(()));
     }
 
     #[test]

@@ -129,6 +129,7 @@ mod tests {
         checkphrase: None,
         features: Features::NONE,
         duplex: false,
+        through: false,
         compresses: false,
         initiates: false,
     };

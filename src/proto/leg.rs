@@ -81,6 +81,13 @@ pub fn leg_max(ours: u64, theirs: u64) -> usize {
     ((ours.min(theirs) / 64) as usize).clamp(LEG_FIRST, LEG_MAX)
 }
 
+/// The most bytes of the stream in a leg that goes through the user's programs, where legs have at most `leg_max`: small
+/// enough that a program that makes it several times as long still makes a leg, large enough that starting a program for
+/// each is a small part of what it takes.
+pub fn through_max(leg_max: usize) -> usize {
+    (leg_max / 8).max(LEG_FIRST)
+}
+
 /// How far beyond what is delivered a receiver with this buffer lets its sender go, in bytes: the buffer
 /// less what [`CONNECTIONS_MAX`] connections hold in mid-leg, and less an eighth for rounding sizes up.
 pub fn window(buffer: u64, leg_max: usize) -> u64 {
@@ -101,6 +108,7 @@ mod tests {
 
     #[test]
     fn window_and_legs_in_flight_fit_the_buffer() {
+        assert_eq!((through_max(LEG_MAX), through_max(64 << 10)), (256 << 10, LEG_FIRST));
         for buffer in [4 << 20, 32 << 20, 128 << 20, 1 << 30] {
             let leg = leg_max(buffer, u64::MAX);
             assert!(window(buffer, leg) + (CONNECTIONS_MAX * leg) as u64 <= buffer);

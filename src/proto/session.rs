@@ -17,6 +17,7 @@
 //! gives and gets.
 
 use super::acknowledging::Acknowledging;
+use super::hello::Features;
 use super::leg::{CONNECTIONS_MAX, LINKS_MAX, Payload};
 use super::life::{Answers, Leniency};
 use super::links::LossReason;
@@ -109,7 +110,8 @@ impl Session {
         receives: Option<InboundConfig>,
         inseparable: bool,
     ) -> Self {
-        let sending = Outbound::new(dials.hello.buffer, dials.checked);
+        let through = dials.hello.features.contains(Features::THROUGH);
+        let sending = Outbound::new(dials.hello.buffer, dials.checked, through);
         let receiving = receives.map(|config| {
             let mut inbound = Inbound::new(config);
             // the sender is whoever answers, and its memory is not known before that
@@ -128,7 +130,8 @@ impl Session {
         inseparable: bool,
     ) -> Self {
         let ownership = Ownership::Host(Box::new(Host::new(now, receives.instance, receives.patience)));
-        let sending = sends.map(|config| Outbound::new(config.buffer, false));
+        let through = receives.features.contains(Features::THROUGH);
+        let sending = sends.map(|config| Outbound::new(config.buffer, false, through));
         Self::new(now, ownership, sending, Some(Inbound::new(receives)), inseparable)
     }
 
@@ -185,6 +188,9 @@ impl Session {
         self.mailboxes[connection].clear();
         self.posted.remove(connection);
         self.acknowledging.close(connection);
+        if let Some(receiving) = &mut self.receiving {
+            receiving.decodes(connection, false);
+        }
         let link = self.ownership.link_of(connection);
         let again = self.detach(now, connection, why);
         let view = self.view();

@@ -56,8 +56,9 @@ impl Parts<'_> {
         let listener = listen::announced(&plan.listen, self.common.patience, "listening on port")?;
         let expectations = Expectations {
             checkphrase: self.common.checkphrase,
-            features: ABILITIES | duplex,
+            features: ABILITIES | duplex | self.through(),
             duplex: sends.is_some(),
+            through: self.common.through.is_some(),
             compresses: compress != Features::NONE,
             initiates: self.ends.features().contains(Features::INITIATES),
         };
@@ -112,6 +113,7 @@ impl Parts<'_> {
             sends,
             receives,
             inseparable,
+            through: self.common.through.clone(),
             hazard,
             trust: self.trust.clone(),
             hear: self.hear(names, ways),
@@ -140,12 +142,17 @@ impl Parts<'_> {
         })
     }
 
+    /// What legs that go through programs need of the other end.
+    fn through(&self) -> Features {
+        if self.common.through.is_some() { Features::THROUGH } else { Features::NONE }
+    }
+
     fn incoming(&self, features: Features) -> Result<Incoming, Failure> {
         let config = InboundConfig {
             instance: random_id(),
             buffer: self.common.buffer,
             patience: self.common.patience,
-            features: Features::CHECKSUM | self.ends.features() | features,
+            features: Features::CHECKSUM | self.ends.features() | features | self.through(),
         };
         Ok(Incoming { sink: self.ends.sink()?, config })
     }
@@ -173,7 +180,7 @@ impl Parts<'_> {
             link: 0,
             connection: 0,
             attempt: 0,
-            features: features | self.ends.features(),
+            features: features | self.ends.features() | self.through(),
             buffer: self.common.buffer,
             options: Vec::new(),
         }

@@ -14,9 +14,10 @@ use super::meters::{Blocked, InputWaits};
 use super::orders::{Audience, News};
 use super::pool::Pool;
 use super::snapshot;
+use super::through::Through;
 use crate::chaos::Hazard;
 use crate::endpoint::{Sink, Source};
-use crate::plan::{LinkPlan, StreamPlan};
+use crate::plan::{self, LinkPlan, StreamPlan};
 use crate::proto::check::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
 use crate::proto::outcome::Outcome;
@@ -92,6 +93,8 @@ pub struct Setup {
     pub receives: Option<Incoming>,
     /// One stream is of no use without the other: if one fails, the session ends.
     pub inseparable: bool,
+    /// The programs of the user's that legs go through, if they do.
+    pub through: Option<plan::Through>,
     /// The fault plan: how connections are broken on purpose.
     pub hazard: Hazard,
     /// The keys, if connections are encrypted.
@@ -108,6 +111,7 @@ pub struct Handle {
     pools: [Option<Pool>; 2],
     decoding: Decoding,
     compressing: Option<Arc<Compressing>>,
+    through: Option<Arc<Through>>,
 }
 
 impl Handle {
@@ -141,6 +145,9 @@ impl Handle {
         let pool = self.pools[way as usize].as_ref()?;
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
         snapshot::add_stages(&mut snapshot, self.compressing.as_deref(), &self.decoding);
+        if way == Way::Out {
+            snapshot.held += self.through.as_ref().map_or(0, |through| through.pool.in_use());
+        }
         if in_depth {
             snapshot::ask_kernels(&self.desk, &mut snapshot);
         }
@@ -188,12 +195,15 @@ impl Start {
     /// # Errors
     /// The kernel has no descriptors left.
     pub fn new(setup: Setup) -> io::Result<Self> {
-        let Setup { approach, sends, receives, inseparable, hazard, trust, hear } = setup;
+        let Setup { approach, sends, receives, inseparable, through, hazard, trust, hear } = setup;
         let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
-        let reserved = |buffer| compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer));
+        let both = |buffer| {
+            let compressing = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer));
+            compressing + through.as_ref().map_or(0, |_| Through::reserve(buffer))
+        };
         let buffer = sends.as_ref().map_or(0, |sends| sends.config.buffer);
-        let outgoing_pool =
-            sends.is_some().then(|| Pool::new((buffer - reserved(buffer)).min(BEFORE_MEETING)));
+        let incoming_buffer = receives.as_ref().map_or(0, |receives| receives.config.buffer);
+        let outgoing_pool = sends.is_some().then(|| Pool::new((buffer - both(buffer)).min(BEFORE_MEETING)));
         let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
         let bell = |there: bool| there.then(Bell::new).transpose();
         let (output, input) = (bell(receives.is_some())?, bell(sends.is_some())?);
@@ -207,7 +217,8 @@ impl Start {
         let now = Instant::now();
         let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
         let pool = outgoing_pool.clone();
-        let memory = (buffer, reserved(buffer));
+        let memory = (buffer, both(buffer));
+        let through = through.map(|programs| Through::new(&programs, buffer.max(incoming_buffer)));
         let core = core(now, session, pool, &approach, memory, waits.clone(), blocked.clone());
         let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
         let pool = incoming_pool.clone().unwrap_or_else(|| Pool::new(0));
@@ -217,13 +228,14 @@ impl Start {
             pool,
             decoding: decoding.clone(),
             compressing: compressing.clone(),
+            through: through.clone(),
             hazard,
             sends: sends.is_some(),
             receives: receives.is_some(),
         };
         let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
         let pools = [incoming_pool, outgoing_pool.clone()];
-        let handle = Handle { desk: desk.clone(), pools, decoding, compressing };
+        let handle = Handle { desk: desk.clone(), pools, decoding, compressing, through };
         let mut threads = match approach {
             Approach::Dial(links, config) => {
                 dialling(&shared, &links, config.connections, congestion, trust)?

@@ -23,6 +23,7 @@ pub mod desk;
 pub mod dial;
 pub mod egress;
 pub mod encoders;
+pub mod filter;
 pub mod host;
 pub mod ingest;
 pub mod limits;
@@ -35,6 +36,7 @@ pub mod pump;
 pub mod resolve;
 pub mod snapshot;
 mod sync;
+pub mod through;
 
 pub use build::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start};
 pub use orders::News;

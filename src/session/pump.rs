@@ -58,6 +58,11 @@ pub trait Intake {
     /// The peer may not send this leg.
     fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop>;
 
+    /// Whether no further leg may come now: then nothing behind the last one is read.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// A frame other than a leg.
     ///
     /// # Errors
@@ -72,6 +77,8 @@ pub enum ReadEnd {
     Blocked,
     /// There may be more; read again without waiting.
     More,
+    /// A leg comes, and the intake is full: read again when it is not.
+    Full,
     /// The peer has finished sending.
     Eof,
 }
@@ -136,7 +143,9 @@ impl Inlet {
     pub fn read(&mut self, stream: &mut impl Read, intake: &mut impl Intake) -> Result<ReadEnd, Stop> {
         let mut turn = 0;
         loop {
-            self.understand(intake)?;
+            if !self.understand(intake)? {
+                return Ok(ReadEnd::Full);
+            }
             let n = match self.read_once(stream) {
                 Ok(0) => return Ok(ReadEnd::Eof),
                 Ok(n) => n,
@@ -147,8 +156,8 @@ impl Inlet {
             self.bytes += n as u64;
             turn += n;
             if turn >= TURN {
-                self.understand(intake)?;
-                return Ok(ReadEnd::More);
+                let more = self.understand(intake)?;
+                return Ok(if more { ReadEnd::More } else { ReadEnd::Full });
             }
         }
     }
@@ -184,21 +193,24 @@ impl Inlet {
         Ok(n)
     }
 
-    /// Hands on everything in `held` that is whole.
-    fn understand(&mut self, intake: &mut impl Intake) -> Result<(), Stop> {
+    /// Hands on everything in `held` that is whole; false if a leg is next and the intake is full.
+    fn understand(&mut self, intake: &mut impl Intake) -> Result<bool, Stop> {
         loop {
             if let Some(incoming) = &mut self.leg {
                 self.start += incoming.fill(&self.held[self.start..self.end]);
                 if incoming.missing() > 0 {
-                    return Ok(());
+                    return Ok(true);
                 }
-                let Some(mut whole) = self.leg.take() else { return Ok(()) };
+                let Some(mut whole) = self.leg.take() else { return Ok(true) };
                 if let Some(buffer) = &mut whole.buffer {
                     buffer.set_len(whole.header.encoded as usize);
                 }
                 intake.leg(whole.header, whole.buffer)?;
             }
-            let Some((frame, len)) = decode(&self.held[self.start..self.end])? else { return Ok(()) };
+            let Some((frame, len)) = decode(&self.held[self.start..self.end])? else { return Ok(true) };
+            if matches!(frame, Frame::Leg(_)) && intake.is_full() {
+                return Ok(false);
+            }
             self.start += len;
             match frame {
                 Frame::Leg(header) => {

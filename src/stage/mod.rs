@@ -16,6 +16,9 @@ pub const CHECKED: u8 = LegFlags::CHECKED;
 /// The header flag of a leg that was compressed.
 pub const COMPRESSED: u8 = LegFlags::COMPRESSED;
 
+/// The header flag of a leg that a program of the user's was given first.
+pub const THROUGH: u8 = LegFlags::THROUGH;
+
 /// Bytes of the CRC-32 that follows the encoded bytes of a leg that is checked.
 pub const TRAILER: usize = 4;
 

@@ -42,6 +42,48 @@ pub fn await_exit(pid: u32) -> io::Result<Exit> {
     }
 }
 
+/// How a child has ended, if it has; it is left to be reaped. One that is no child of ours has ended too.
+pub fn exit_so_far(pid: u32) -> Option<Exit> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    match waitid(WaitId::Pid(pid), options) {
+        Ok(Some(status)) => {
+            let by_itself = status.exit_status().map(Exit::Status);
+            Some(by_itself.or(status.terminating_signal().map(Exit::Signal)).unwrap_or(Exit::Status(-1)))
+        }
+        Ok(None) | Err(rustix::io::Errno::INTR) => None,
+        Err(_) => Some(Exit::Status(-1)),
+    }
+}
+
+/// Waits until a child has ended, and reaps it.
+///
+/// Errors: as [`await_exit`].
+pub fn reap(pid: u32) -> io::Result<()> {
+    await_exit(pid)?;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
+    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
+    Ok(())
+}
+
+/// The command gets stdin, stdout and stderr, and no other descriptor that this process has or was given.
+pub fn close_others(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    {
+        let close = || {
+            let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+            // SAFETY: nothing is closed before the command runs, and that knows of none of them. A kernel that does not
+            // know the call refuses it; then what this process was given without close-on-exec stays open.
+            unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) };
+            Ok(())
+        };
+        // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor locks.
+        unsafe { command.pre_exec(close) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
+}
+
 /// The command begins with the signals blocked that this process began with, not with what our threads block.
 pub fn begin_with_our_mask(command: &mut Command) {
     let mask = Mask::at_start();

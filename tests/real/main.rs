@@ -24,6 +24,7 @@ mod signals;
 mod sinks;
 mod ssh;
 mod strangers;
+mod through;
 mod tunnel;
 
 const MIB: u64 = 1 << 20;

@@ -58,7 +58,14 @@ impl End {
         let duplex = self.source.is_some();
         let features = if duplex { Features::DUPLEX } else { Features::NONE };
         let features = Features(features.0 | Features::CHECKSUM.0);
-        let ours = Expectations { checkphrase: None, features, duplex, compresses: false, initiates: false };
+        let ours = Expectations {
+            checkphrase: None,
+            features,
+            duplex,
+            through: false,
+            compresses: false,
+            initiates: false,
+        };
         let Some(hearing) = self.strangers.get_mut(&conn) else { return };
         let mut heard = Heard::More;
         for chunk in bytes.chunks(CHUNK) {

@@ -16,6 +16,7 @@ pub fn words() -> String {
 fn item(word: &Word) -> String {
     let operands = match word.operands {
         Operands::None => String::new(),
+        Operands::Programs(encode, decode) => format!(" Oo Ar {encode} Oc Ar {decode}"),
         Operands::HostPort => " Ar HOST PORT".to_owned(),
         Operands::AddressPort => " Oo Ar ADDRESS Oc Ar PORT".to_owned(),
         Operands::Word(name) | Operands::Perhaps(name, ..) => format!(" Op Ar {name}"),

@@ -19,17 +19,20 @@ impl Features {
     pub const DUPLEX: Self = Self(1 << 2);
     /// The legs of the stream may be compressed.
     pub const COMPRESS: Self = Self(1 << 3);
+    /// Every leg goes through a program of the user's at both ends.
+    pub const THROUGH: Self = Self(1 << 4);
     /// With [`Features::DUPLEX`], an offer: this end takes compressed legs.
     pub const DECOMPRESSES: Self = Self(1 << 33);
     /// With [`Features::TUNNEL`]: this end opens connections that the other one accepts.
     pub const INITIATES: Self = Self(1 << 32);
 
     const MANDATORY: u64 = u32::MAX as u64;
-    const NAMES: [(Self, &'static str); 6] = [
+    const NAMES: [(Self, &'static str); 7] = [
         (Self::CHECKSUM, "checksum"),
         (Self::TUNNEL, "tunnel"),
         (Self::DUPLEX, "duplex"),
         (Self::COMPRESS, "compress"),
+        (Self::THROUGH, "through"),
         (Self::INITIATES, "initiate"),
         (Self::DECOMPRESSES, "decompress"),
     ];

@@ -55,6 +55,14 @@ impl Session {
         self.step(now);
     }
 
+    /// Legs that have come on this connection are being decoded, or none are any more.
+    pub fn decodes(&mut self, now: Instant, connection: usize, decodes: bool) {
+        if let Some(receiving) = &mut self.receiving {
+            receiving.decodes(connection, decodes);
+        }
+        self.step(now);
+    }
+
     // ---- the output -----------------------------------------------------------------------------------
 
     /// For how long the output has been taking nothing; to be told before other events.
@@ -180,7 +188,7 @@ impl Session {
         let Some(receiving) = self.receiving.as_ref().filter(|_| !self.is_done(Way::In)) else { return };
         let holds = receiving.receiver().is_some_and(|receiver| receiver.held_bytes() > 0);
         // the sender waits for an output that closes as for one that takes no leg
-        self.acknowledging.note_held(now, holds || receiving.is_closing());
+        self.acknowledging.note_held(now, holds || receiving.is_closing() || receiving.is_decoding());
         for (connection, ack) in self.acknowledging.take_due(now, receiving.position(), self.blocked) {
             self.post(now, connection, Frame::Ack(ack));
         }

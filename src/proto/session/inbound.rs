@@ -5,9 +5,10 @@
 use super::super::acknowledging::Position;
 use super::super::breach::Breach;
 use super::super::hello::{Features, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, Leg, leg_max, window};
+use super::super::leg::{CONNECTIONS_MAX, Leg, leg_max, through_max, window};
 use super::super::outcome::{Outcome, Status};
 use super::super::receiver::{Arrival, Receiver};
+use super::super::set::ConnectionSet;
 use super::super::waiting::linger;
 use super::super::wire::{Edge, Fin, LegFlags, LegHeader, Verdict};
 use super::last_word::{LastWord, Move};
@@ -41,6 +42,8 @@ pub struct Inbound {
     leg_max: usize,
     /// What the sender makes use of.
     agreed: Features,
+    /// Connections on which legs have come that are being decoded.
+    decoding: ConnectionSet,
     output: Output,
     /// Set when the stream is judged, and never changed.
     verdict: Option<Verdict>,
@@ -57,6 +60,7 @@ impl Inbound {
             receiver: None,
             leg_max: 0,
             agreed: Features::NONE,
+            decoding: ConnectionSet::EMPTY,
             output: Output::Open,
             verdict: None,
             last_word: LastWord::default(),
@@ -68,7 +72,9 @@ impl Inbound {
     pub fn begin(&mut self, peer_buffer: u64) {
         let buffer = self.config.buffer;
         self.leg_max = leg_max(buffer, peer_buffer);
-        self.receiver = Some(Receiver::new(window(buffer, self.leg_max)));
+        // a connection then holds one leg that is decoded beside the one that comes
+        let each = if self.goes_through() { 2 } else { 1 };
+        self.receiver = Some(Receiver::new(window(buffer, each * self.leg_max)));
     }
 
     /// The sender went away before anything came. Another may begin.
@@ -79,6 +85,7 @@ impl Inbound {
     /// A connection brings legs from now on. Its far end makes use of these features.
     pub fn open(&mut self, connection: usize, features: Features) {
         self.agreed = features;
+        self.decoding.remove(connection);
         self.brought[connection] = Brought::default();
     }
 
@@ -117,11 +124,38 @@ impl Inbound {
     /// Whether the leg is encoded in a way that was agreed, and has a length that it then can have.
     fn is_agreed(&self, header: &LegHeader) -> bool {
         match header.flags & LegFlags::ENCODED {
-            0 => header.encoded == header.raw,
+            0 => header.encoded == header.raw && !self.goes_through(),
             // what does not shrink is not compressed
+            LegFlags::COMPRESSED if self.goes_through() => false,
             LegFlags::COMPRESSED => self.agreed.contains(Features::COMPRESS) && header.encoded <= header.raw,
-            _ => false,
+            // as long as a program makes it
+            _ => {
+                let compressed = header.flags & LegFlags::COMPRESSED != 0;
+                self.goes_through()
+                    && (!compressed || self.agreed.contains(Features::COMPRESS))
+                    && header.encoded as usize <= self.leg_max
+                    && header.raw as usize <= through_max(self.leg_max)
+            }
         }
+    }
+
+    /// Whether legs come from a program of the sender's, for one of this end's.
+    fn goes_through(&self) -> bool {
+        self.config.features.contains(Features::THROUGH)
+    }
+
+    /// Whether a connection has brought legs that are being decoded.
+    pub fn decodes(&mut self, connection: usize, decodes: bool) {
+        if decodes {
+            self.decoding.insert(connection)
+        } else {
+            self.decoding.remove(connection)
+        };
+    }
+
+    /// Whether legs are being decoded.
+    pub fn is_decoding(&self) -> bool {
+        !self.decoding.is_empty()
     }
 
     /// A leg has come whole. The legs that can be given to the output now, in order.

@@ -5,7 +5,7 @@
 
 use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_max};
+use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_max, through_max};
 use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::sched::{LegSize, Meter, SMALL};
@@ -77,17 +77,23 @@ pub struct Outbound {
     pub(super) near: bool,
     /// Legs and stream are checked by CRC-32.
     checked: bool,
+    /// Legs go through the user's programs.
+    through: bool,
+    /// The most bytes that a leg may be encoded to.
+    encoded_max: usize,
     blocked_at_peer: Duration,
     /// Bytes acknowledged so far, in whatever order.
     received: u64,
 }
 
 impl Outbound {
-    /// A stream of which nothing is known yet, with this much memory for legs.
-    pub fn new(buffer: u64, checked: bool) -> Self {
+    /// A stream of which nothing is known yet, with this much memory for legs, checked or not, and going through the
+    /// user's programs or not.
+    pub fn new(buffer: u64, checked: bool, through: bool) -> Self {
         let mut leg_size = LegSize::new();
         // not more than the receiver will agree to, whoever it is
-        leg_size.agree(leg_max(buffer, u64::MAX));
+        let most = leg_max(buffer, u64::MAX);
+        leg_size.agree(if through { through_max(most) } else { most });
         Outbound {
             sender: Sender::new(CONNECTIONS_MAX, buffer),
             carriers: [None; CONNECTIONS_MAX],
@@ -104,6 +110,8 @@ impl Outbound {
             circulation: Circulation::new(buffer),
             near: false,
             checked,
+            through,
+            encoded_max: most,
             blocked_at_peer: Duration::ZERO,
             received: 0,
         }
@@ -149,8 +157,10 @@ impl Outbound {
             Ok(false) => return Err(Unusable::LegGone(welcome.next)),
             Err(breach) => return Err(Unusable::Breach(breach)),
         }
-        self.haste.agree(welcome.leg_max as usize);
-        self.leg_size.agree(welcome.leg_max as usize);
+        self.encoded_max = self.encoded_max.min(welcome.leg_max as usize);
+        let most = if self.through { through_max(self.encoded_max) } else { welcome.leg_max as usize };
+        self.haste.agree(most);
+        self.leg_size.agree(most);
         self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
         self.given[connection] = Given::default();
         self.measure_paths();
@@ -349,6 +359,11 @@ impl Outbound {
     /// What a connection was given.
     pub fn given(&self, connection: usize) -> Given {
         self.given[connection]
+    }
+
+    /// The most bytes that a leg may be encoded to.
+    pub fn encoded_max(&self) -> usize {
+        self.encoded_max
     }
 
     /// Whether legs and stream are checked by CRC-32.

@@ -12,7 +12,7 @@ mod rig;
 use super::super::outcome::Status;
 use super::super::way::Way;
 use super::super::wire::Frame;
-use super::{Farewell, Place};
+use super::{Farewell, InboundConfig, Place, Session};
 use rig::*;
 
 #[test]
@@ -97,6 +97,34 @@ fn a_compressed_leg_has_a_place_only_if_that_was_agreed_and_it_did_shrink() {
         assert_eq!(place(leg(0, 1000)), Ok(Place::Keep));
         assert_eq!(place(leg(0, 10)), refused);
         assert_eq!(place(leg(LegFlags::THROUGH, 1000)), refused);
+    }
+}
+
+#[test]
+fn a_leg_from_a_program_has_a_place_only_where_all_are_such() {
+    use super::super::breach::Breach;
+    use super::super::hello::{Features, Hello};
+    use super::super::links::LossReason;
+    use super::super::wire::{LegFlags, LegHeader};
+    let leg = |flags, raw, encoded| LegHeader { sequence: 0, offset: 0, raw, encoded, flags, crc: 0 };
+    let refused = Err(LossReason::Breach(Breach::Encoding));
+    let both = Features::THROUGH | Features::COMPRESS;
+    for (features, compresses) in [(Features::THROUGH, false), (both, true)] {
+        let config = InboundConfig { features: Features::THROUGH, ..inbound(HOST, None) };
+        let now = std::time::Instant::now();
+        let mut rig = Rig::of(now, Session::listening(now, config, None, false));
+        rig.hello(&Hello { features, buffer: 128 << 20, ..hello(0, 1) }).unwrap();
+        let place = |header| rig.session.place(0, &header);
+        for encoded in [1, 1000, 2 << 20] {
+            assert_eq!(place(leg(LegFlags::THROUGH, 1000, encoded)), Ok(Place::Keep));
+        }
+        assert_eq!(place(leg(LegFlags::THROUGH, 1000, (2 << 20) + 1)), refused);
+        assert_eq!(place(leg(LegFlags::THROUGH, 256 << 10, 1000)), Ok(Place::Keep));
+        assert_eq!(place(leg(LegFlags::THROUGH, (256 << 10) + 1, 1000)), refused);
+        assert_eq!(place(leg(0, 1000, 1000)), refused);
+        assert_eq!(place(leg(LegFlags::COMPRESSED, 1000, 10)), refused);
+        let kept = if compresses { Ok(Place::Keep) } else { refused.clone() };
+        assert_eq!(place(leg(LegFlags::ENCODED, 1000, 2000)), kept);
     }
 }
 

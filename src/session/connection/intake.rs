@@ -1,16 +1,17 @@
 //! What a connection brings, told to the core.
 
 use super::seat::SessionDesk;
+use super::stages::{Came, Stages};
 use super::writer::is_last_word;
 use crate::chaos::{Harm, Hazard};
 use crate::message;
 use crate::proto::breach::Breach;
-use crate::proto::leg::{Leg, Payload};
+use crate::proto::leg::leg_max;
 use crate::proto::links::LossReason;
 use crate::proto::session::Place;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::decoding::Decoding;
-use crate::session::limits::{FRAMES, LEGS};
+use crate::session::limits::FRAMES;
 use crate::session::orders::Ticket;
 use crate::session::pool::{Buffer, Pool};
 use crate::session::pump::{Intake, Stop};
@@ -27,6 +28,8 @@ pub(crate) struct Inbox<'a> {
     pub pool: &'a Pool,
     /// What decompresses them.
     pub decoding: &'a Decoding,
+    /// Legs on their way through the user's programs.
+    pub stages: &'a mut Stages,
     /// Names the connection and its peer.
     pub origin: &'a Arc<str>,
     /// What is done to connections on purpose; none once the session is over.
@@ -34,9 +37,6 @@ pub(crate) struct Inbox<'a> {
     /// What is done to the connection when the leg under way is whole.
     pub due: &'a mut Option<Harm>,
 }
-
-/// A leg in the stream, and its CRC-32.
-type Opened = Result<(Option<u32>, Buffer), stage::Damaged>;
 
 /// How long memory is waited for that other connections are about to free.
 const ROOM_TIME: Duration = Duration::from_millis(500);
@@ -46,24 +46,38 @@ impl Inbox<'_> {
         self.hazard.and_then(Hazard::frame)
     }
 
-    /// The leg as it is in the stream, and its CRC-32 if it is checked, from what came whole and undamaged. None if it
-    /// is not wanted any more.
-    fn open(&self, header: &LegHeader, payload: Buffer) -> Result<Option<Opened>, Stop> {
-        let Some(mut raw) = self.room(header)? else { return Ok(None) };
-        let (encoded, said) = stage::opened(header, &payload);
-        let misfit = |_| Stop::Lost(LossReason::Breach(Breach::Misfolded(header.sequence)));
-        self.decoding.decode(encoded, raw.space()).map_err(misfit)?;
-        raw.set_len(header.raw as usize);
-        let found = said.map(|_| stage::checksum(&raw));
-        Ok(Some(if said == found { Ok((found, raw)) } else { Err(stage::Damaged) }))
+    /// What an encoded leg is, that came whole and undamaged: without the encodings that are not the user's.
+    fn open(&self, header: LegHeader, payload: Buffer) -> Result<Came, Stop> {
+        let (encoded, said) = stage::opened(&header, &payload);
+        let (compressed, len) = (header.flags & stage::COMPRESSED != 0, encoded.len());
+        let through = header.flags & stage::THROUGH != 0;
+        if !compressed {
+            return Ok(Came::Encoded(header, said, Arc::new(payload), len));
+        }
+        let misfit = || Stop::Lost(LossReason::Breach(Breach::Misfolded(header.sequence)));
+        let len = if through { self.between(encoded).ok_or_else(misfit)? } else { header.raw as usize };
+        let Some(mut opened) = self.room(&header, len)? else { return Ok(Came::Again) };
+        self.decoding.decode(encoded, opened.space()).map_err(|_| misfit())?;
+        opened.set_len(len);
+        if through {
+            return Ok(Came::Encoded(header, said, Arc::new(opened), len));
+        }
+        let found = said.map(|_| stage::checksum(&opened));
+        Ok(if said == found { Came::Whole(header, found, opened) } else { Came::Damaged(header.sequence) })
+    }
+
+    /// The length of a leg that was compressed after a program was given it, if it can be one.
+    fn between(&self, encoded: &[u8]) -> Option<usize> {
+        let most = leg_max(self.pool.capacity(), u64::MAX) as u64;
+        stage::compress::length(encoded).filter(|len| (1..=most).contains(len)).map(|len| len as usize)
     }
 
     /// Memory for a leg as it is in the stream; None if the leg is not wanted any more. The window has room for each leg
     /// once. Only while two connections bring the same leg can there be none, until the first of them is done.
-    fn room(&self, header: &LegHeader) -> Result<Option<Buffer>, Stop> {
+    fn room(&self, header: &LegHeader, len: usize) -> Result<Option<Buffer>, Stop> {
         let begun = Instant::now();
         loop {
-            if let Some(room) = self.pool.try_take(header.raw as usize) {
+            if let Some(room) = self.pool.try_take(len) {
                 return Ok(Some(room));
             }
             let place = self.ticket.place;
@@ -99,30 +113,22 @@ impl Intake for Inbox<'_> {
     }
 
     fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop> {
-        let (place, sequence) = (self.ticket.place, header.sequence);
-        let opened = match buffer.map(|buffer| (stage::verify(&header, &buffer), buffer)) {
-            None => None,
-            Some((Err(damaged), _)) => Some(Err(damaged)),
-            Some((Ok(_), buffer)) if header.is_encoded() => self.open(&header, buffer)?,
-            Some((Ok(crc), buffer)) => Some(Ok((crc, buffer))),
+        let came = match buffer.map(|buffer| (stage::verify(&header, &buffer), buffer)) {
+            None => Came::Again,
+            Some((Err(stage::Damaged), _)) => Came::Damaged(header.sequence),
+            Some((Ok(_), buffer)) if header.is_encoded() => self.open(header, buffer)?,
+            Some((Ok(crc), buffer)) => Came::Whole(header, crc, buffer),
         };
-        let told = match opened {
-            None => self.desk.tell_as(self.ticket, |core, now| core.session.leg_again(now, place)),
-            Some(Err(stage::Damaged)) => {
-                self.desk.tell_as(self.ticket, |core, now| core.session.leg_damaged(now, place, sequence))
-            }
-            Some(Ok((crc, buffer))) => {
-                let (payload, origin): (Payload, _) = (Arc::new(buffer), Some(self.origin.clone()));
-                let leg = Leg { crc, origin, ..Leg::new(sequence, header.offset, payload) };
-                message::note(LEGS, || format!("{}: {leg:?} came", self.origin));
-                self.desk.tell_as(self.ticket, |core, now| {
-                    core.came(place, sequence, leg.len());
-                    core.session.leg(now, place, leg);
-                })
-            }
-        };
-        told.ok_or(Stop::Over)?;
+        if self.stages.is_empty() && !matches!(came, Came::Encoded(..)) {
+            came.tell(self.desk, self.ticket, self.origin)?;
+        } else {
+            self.stages.queue(came);
+        }
         self.due.take().map_or(Ok(()), |harm| Err(Stop::Harmed(harm)))
+    }
+
+    fn is_full(&self) -> bool {
+        self.stages.is_full()
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Stop> {

@@ -9,9 +9,11 @@
 //! that is not wanted any more. The poll is edge-triggered: the owner remembers what is readable or writable until the
 //! socket says otherwise.
 
+mod ended;
 mod intake;
 mod owner;
 mod seat;
+mod stages;
 mod writer;
 
 pub use owner::{Accepted, Dialling, Shared};

@@ -3,8 +3,10 @@
 //! At the end that dials, a thread has one connection after another, as the core orders. At the end that listens, a
 //! thread has one connection and ends with it.
 
+use super::ended::{Ended, harm_now};
 use super::intake::Inbox;
 use super::seat::{Seat, SessionDesk};
+use super::stages::Stages;
 use super::writer::{Greeting, Writer};
 use crate::channel::connect::Dialled;
 use crate::channel::hear::{self, Heard};
@@ -21,6 +23,7 @@ use crate::session::limits::FAREWELL;
 use crate::session::orders::{Order, Standing, Ticket};
 use crate::session::pool::Pool;
 use crate::session::pump::{Inlet, ReadEnd, Stop};
+use crate::session::through::Through;
 use mio::{Events, Poll, Token};
 use std::io;
 use std::sync::Arc;
@@ -46,6 +49,8 @@ pub struct Shared {
     pub decoding: Decoding,
     /// What compresses those that go out, if that is wanted.
     pub compressing: Option<Arc<Compressing>>,
+    /// The programs of the user's that legs go through, if they do.
+    pub through: Option<Arc<Through>>,
     /// What is done to connections on purpose.
     pub hazard: Hazard,
     /// Legs go out on them.
@@ -143,16 +148,6 @@ impl Accepted {
     }
 }
 
-/// How the work on a connection ends.
-enum Ended {
-    /// For a reason that the core does not know yet.
-    Lost(LossReason),
-    /// The fault plan broke it.
-    Harmed(Harm),
-    /// The core gave it up, or put another in its place.
-    Over,
-}
-
 /// Work on one connection.
 struct Serving<'a> {
     shared: &'a Shared,
@@ -179,6 +174,8 @@ struct Serving<'a> {
     finished: bool,
     /// There is more to read, and the poll need not say so.
     more: bool,
+    /// Legs on their way through the user's programs.
+    stages: Stages,
 }
 
 impl<'a> Serving<'a> {
@@ -208,6 +205,7 @@ impl<'a> Serving<'a> {
             heard_out: false,
             finished: false,
             more: true,
+            stages: Stages::new(shared.through.clone()),
         }
     }
 
@@ -223,7 +221,8 @@ impl<'a> Serving<'a> {
             self.seat.busy(),
         );
         let compressing = self.shared.compressing.clone().map(|all| (all, self.seat.waker().clone()));
-        *self.seat.lock() = Some(writer.compressing(compressing));
+        let through = self.shared.through.as_ref().is_some_and(|through| through.encode.is_some());
+        *self.seat.lock() = Some(writer.compressing(compressing).through(through));
         desk.opened(self.ticket);
         let registered = self.channel.register(self.poll.registry(), SOCKET);
         let ended = match registered.map_err(|e| failure(&e)) {
@@ -296,9 +295,10 @@ impl<'a> Serving<'a> {
                 self.look_for_life(now)?;
             }
             self.flush()?;
+            self.work_on_stages(origin)?;
             self.finish(now, end)?;
-            self.more = end == ReadEnd::More;
-            let until = [self.finishing, self.wakes_at()].into_iter().flatten().min();
+            self.more = end == ReadEnd::More || (end == ReadEnd::Full && !self.stages.is_full());
+            let until = [self.finishing, self.wakes_at(), self.stages.look()].into_iter().flatten().min();
             self.wait(events, until)?;
         }
     }
@@ -315,6 +315,7 @@ impl<'a> Serving<'a> {
             Standing::Finishing if self.finishing.is_none() => {
                 self.finishing = Some(now + FAREWELL);
                 self.seat.lock().iter_mut().for_each(Writer::spare);
+                self.stages.clear();
             }
             Standing::Finishing => {}
         }
@@ -334,7 +335,23 @@ impl<'a> Serving<'a> {
             Some(harm) => return Err(Ended::Harmed(harm)),
             None => {}
         }
+        if let Some((leg, crc)) = writer.take_unencoded().filter(|_| self.finishing.is_none()) {
+            self.stages.give(leg, crc);
+        }
         writer.failed().map_or(Ok(()), |why| Err(Ended::Lost(why.clone())))
+    }
+
+    /// Legs through the user's programs, as far as they go without waiting.
+    fn work_on_stages(&mut self, origin: &Arc<str>) -> Result<(), Ended> {
+        let Shared { desk, pool, compressing, .. } = self.shared;
+        while self.finishing.is_none() {
+            let (who, compressing) = ((&**desk, self.ticket, origin), compressing.as_deref());
+            let turn = self.stages.turn(who, pool, compressing, self.poll.registry())?;
+            let Some((header, leg)) = turn else { break };
+            self.seat.lock().iter_mut().for_each(|writer| writer.send(header, leg.clone()));
+            self.flush()?;
+        }
+        Ok(())
     }
 
     /// Reads what there is, for one turn.
@@ -348,7 +365,8 @@ impl<'a> Serving<'a> {
         let Shared { desk, pool, decoding, hazard, .. } = self.shared;
         let hazard = Some(hazard).filter(|_| self.finishing.is_none());
         let due = &mut self.due;
-        let mut inbox = Inbox { desk, ticket: self.ticket, pool, decoding, origin, hazard, due };
+        let stages = &mut self.stages;
+        let mut inbox = Inbox { desk, ticket: self.ticket, pool, decoding, stages, origin, hazard, due };
         let before = inlet.bytes();
         let end = inlet.read(&mut &*self.channel, &mut inbox);
         if inlet.bytes() > before {
@@ -356,17 +374,15 @@ impl<'a> Serving<'a> {
         }
         match end {
             Ok(end) => {
-                self.readable = end == ReadEnd::More;
+                self.readable = matches!(end, ReadEnd::More | ReadEnd::Full);
                 Ok(end)
             }
-            Err(Stop::Over) => Err(Ended::Over),
-            Err(Stop::Lost(why)) => Err(Ended::Lost(why)),
             Err(Stop::Harmed(Harm::Silence)) => {
                 self.seat.lock().iter_mut().for_each(Writer::fall_silent);
                 self.mute = true;
                 Ok(ReadEnd::Blocked)
             }
-            Err(Stop::Harmed(harm)) => Err(Ended::Harmed(harm)),
+            Err(stop) => Err(stop.into()),
         }
     }
 
@@ -470,17 +486,6 @@ impl<'a> Serving<'a> {
             shared.desk.lose(ticket, |core, now| core.lost(now, ticket.place, &why));
         }
         shared.desk.closed(ticket.place, seat, heard_out);
-    }
-}
-
-fn harm_now(writer: Option<Writer>, channel: &Channel, harm: Harm) {
-    let Some(mut writer) = writer else { return };
-    match harm {
-        Harm::Cut => writer.cut(),
-        Harm::Close | Harm::Reset | Harm::Silence => writer.push(),
-    }
-    if harm == Harm::Reset {
-        channel.give_up();
     }
 }
 

@@ -67,6 +67,10 @@ pub struct Writer {
     checked: bool,
     /// Legs go out compressed. With what wakes the connection's owner when it may ask for the next one.
     compressing: Option<(Arc<Compressing>, Arc<Waker>)>,
+    /// Legs are given to a program before they go out.
+    through: bool,
+    /// The leg that waits for that, with its CRC-32.
+    to_encode: Option<(Leg, Option<u32>)>,
     /// Whether the fault plan counts frames: not after the session's end.
     hazard: Option<Hazard>,
     /// What the fault plan does to the connection, for its owner to carry out.
@@ -103,6 +107,8 @@ impl Writer {
             greeting,
             checked,
             compressing: None,
+            through: false,
+            to_encode: None,
             hazard: Some(hazard),
             harm: None,
             failed: None,
@@ -111,6 +117,12 @@ impl Writer {
             unsent: *UNSENT.start(),
             busy,
         }
+    }
+
+    /// The same, for legs that are given to a program first.
+    pub fn through(mut self, through: bool) -> Self {
+        self.through = through;
+        self
     }
 
     /// The same, for legs that go out compressed; with what wakes the connection's owner when it may ask for the next.
@@ -149,6 +161,19 @@ impl Writer {
         self.failed.as_ref()
     }
 
+    /// The leg that is to be given to a program, once. What comes of it goes to [`Writer::send`].
+    pub fn take_unencoded(&mut self) -> Option<(Leg, Option<u32>)> {
+        self.to_encode.take()
+    }
+
+    /// Writes a leg next; there must be none under way.
+    pub fn send(&mut self, header: LegHeader, leg: Leg) {
+        self.busy.store(header.encoded as u64 > SMALL, Ordering::Relaxed);
+        self.outlet.leg(header, leg);
+        self.awaits_drain = true;
+        self.count_frame();
+    }
+
     /// Whether everything that was taken has left.
     pub fn is_empty(&self) -> bool {
         self.outlet.is_empty()
@@ -174,6 +199,8 @@ impl Writer {
     /// Writes until nothing waits or the socket is full; a leg of more than `most` bytes is left. False if something
     /// is left for the owner to do.
     pub fn flush<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
+        // a leg that a program is to be given is the owner's
+        let most = if self.through && most < u64::MAX { 0 } else { most };
         while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
             if self.outlet.is_empty() {
                 self.tell_if_drained(desk);
@@ -253,10 +280,12 @@ impl Writer {
                 if let Some(crc) = crc {
                     desk.tell_writing(self.ticket, |core, now| core.session.checked(now, leg.sequence, crc));
                 }
+                if self.through {
+                    self.to_encode = Some((leg, crc));
+                    return;
+                }
                 let (header, leg) = self.encode(desk, leg, crc);
-                self.outlet.leg(header, leg);
-                self.awaits_drain = true;
-                self.count_frame();
+                self.send(header, leg);
             }
         }
     }

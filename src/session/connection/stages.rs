@@ -1,0 +1,325 @@
+//! Legs on their way through the user's programs, on one connection.
+//!
+//! ```text
+//!  writer ─ a leg to encode ─▶ Run ─▶ sealed ─▶ writer          one at a time
+//!  inbox  ─ what came ─▶ queue ─▶ Run ─▶ the core               one at a time, in the order of its coming
+//! ```
+//!
+//! The owner of the connection polls the pipes of the programs beside its socket, so nothing here waits. What always
+//! holds: the core is told of what came in the order in which it came, because acknowledgements count legs in that
+//! order. While two legs wait here, or their bytes are many, no further leg is read from the socket; everything that is
+//! no leg is.
+
+use super::seat::SessionDesk;
+use crate::message;
+use crate::proto::leg::{Leg, Payload};
+use crate::proto::outcome::Status;
+use crate::proto::session::Place;
+use crate::proto::wire::LegHeader;
+use crate::session::compressing::Compressing;
+use crate::session::filter::{Run, Step, Wanted};
+use crate::session::limits::LEGS;
+use crate::session::orders::Ticket;
+use crate::session::pool::{Buffer, Pool};
+use crate::session::pump::Stop;
+use crate::session::through::Through;
+use crate::stage;
+use mio::{Registry, Token};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The tokens of the programs' pipes.
+const ENCODER: [Token; 3] = [Token(2), Token(3), Token(4)];
+const DECODER: [Token; 3] = [Token(5), Token(6), Token(7)];
+
+/// Room for what a program makes of a leg, at first.
+const ROOM: usize = 64 << 10;
+
+/// Memory that is not there is asked for again after this.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// Legs that may wait for a program, the one it works on included.
+const QUEUE: usize = 2;
+
+/// What has come on a connection in place of a leg.
+pub(super) enum Came {
+    /// A leg that was here already.
+    Again,
+    /// A leg with a wrong CRC-32.
+    Damaged(u64),
+    /// A leg as it is in the stream, and its CRC-32 if it is checked.
+    Whole(LegHeader, Option<u32>, Buffer),
+    /// A leg as a program made it, the first so many bytes; and the CRC-32 that it should have.
+    Encoded(LegHeader, Option<u32>, Payload, usize),
+}
+
+impl Came {
+    /// Tells the core.
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub(super) fn tell(self, desk: &SessionDesk, ticket: Ticket, origin: &Arc<str>) -> Result<(), Stop> {
+        let place = ticket.place;
+        let told = match self {
+            Came::Again | Came::Encoded(..) => {
+                desk.tell_as(ticket, |core, now| core.session.leg_again(now, place))
+            }
+            Came::Damaged(sequence) => {
+                desk.tell_as(ticket, |core, now| core.session.leg_damaged(now, place, sequence))
+            }
+            Came::Whole(header, crc, buffer) => {
+                let (payload, origin): (Payload, _) = (Arc::new(buffer), Some(origin.clone()));
+                let leg = Leg { crc, origin, ..Leg::new(header.sequence, header.offset, payload) };
+                message::note(LEGS, || {
+                    format!("{}: {leg:?} came", leg.origin.as_deref().unwrap_or_default())
+                });
+                desk.tell_as(ticket, |core, now| {
+                    core.came(place, leg.sequence, leg.len());
+                    core.session.leg(now, place, leg);
+                })
+            }
+        };
+        told.ok_or(Stop::Over)
+    }
+
+    fn bytes(&self) -> usize {
+        if let Came::Encoded(.., len) = self { *len } else { 0 }
+    }
+}
+
+/// The legs of one connection that are with programs.
+#[derive(Default)]
+pub(super) struct Stages {
+    through: Option<Arc<Through>>,
+    to_encode: Option<(Leg, Option<u32>)>,
+    encoder: Option<Run>,
+    queue: VecDeque<Came>,
+    decoder: Option<Run>,
+    /// When to look again, without news of a pipe.
+    look: Option<Instant>,
+    /// The core knows that legs wait here.
+    told: bool,
+}
+
+impl Stages {
+    pub(super) fn new(through: Option<Arc<Through>>) -> Self {
+        Stages { through, ..Stages::default() }
+    }
+
+    /// Ends the programs: what they would have made is not wanted any more.
+    pub(super) fn clear(&mut self) {
+        *self = Stages::new(self.through.take());
+    }
+
+    /// When to look again, if no pipe has news before.
+    pub(super) fn look(&self) -> Option<Instant> {
+        self.look
+    }
+
+    // ---- legs that go out -----------------------------------------------------------------------------
+
+    /// A leg to encode; there is none under way.
+    pub(super) fn give(&mut self, leg: Leg, crc: Option<u32>) {
+        self.to_encode = Some((leg, crc));
+    }
+
+    /// Legs through the programs, as far as they go without waiting. A leg as it is to be sent, if one is encoded: then
+    /// it is to be asked again.
+    ///
+    /// # Errors
+    /// The connection is over, or not to be used.
+    pub(super) fn turn(
+        &mut self,
+        (desk, ticket, origin): (&SessionDesk, Ticket, &Arc<str>),
+        pool: &Pool,
+        compressing: Option<&Compressing>,
+        registry: &Registry,
+    ) -> Result<Option<(LegHeader, Leg)>, Stop> {
+        if self.through.is_none() {
+            return Ok(None);
+        }
+        self.look = None;
+        self.decode((desk, ticket, origin), pool, registry)?;
+        let (place, waits) = (ticket.place, !self.queue.is_empty());
+        if std::mem::replace(&mut self.told, waits) != waits {
+            desk.tell_as(ticket, |core, now| core.session.decodes(now, place, waits));
+        }
+        self.encode(registry, compressing).or_else(|why| {
+            let told = desk.tell_as(ticket, |core, now| core.session.input_failed(now, &why));
+            told.map(|()| None).ok_or(Stop::Over)
+        })
+    }
+
+    /// As far as encoding goes: the leg as it is to be sent, once it is encoded.
+    ///
+    /// # Errors
+    /// The program has failed; why, for the user.
+    fn encode(
+        &mut self,
+        registry: &Registry,
+        compressing: Option<&Compressing>,
+    ) -> Result<Option<(LegHeader, Leg)>, String> {
+        let (Some(through), Some((leg, crc))) = (&self.through, &self.to_encode) else { return Ok(None) };
+        let Some(command) = &through.encode else { return Ok(None) };
+        if self.encoder.is_none() {
+            let Some(output) = through.pool.try_take(ROOM + stage::TRAILER) else {
+                self.look = Some(Instant::now() + AGAIN);
+                return Ok(None);
+            };
+            let (input, output) = ((leg.payload.clone(), leg.bytes().len()), (output, stage::TRAILER));
+            let wanted = Wanted::AtMost(through.most());
+            self.encoder = Some(Run::begin(command, input, wanted, output, (registry, ENCODER))?);
+        }
+        let Some(run) = &mut self.encoder else { return Ok(None) };
+        match run.advance(&through.pool) {
+            Step::Working(until) => {
+                self.look = self.look.into_iter().chain([until]).min();
+                Ok(None)
+            }
+            Step::Done(made) => {
+                let sealed = seal(leg, *crc, made, compressing);
+                (self.encoder, self.to_encode) = (None, None);
+                Ok(Some(sealed))
+            }
+            Step::Failed(why) => {
+                (self.encoder, self.to_encode) = (None, None);
+                Err(why)
+            }
+        }
+    }
+
+    // ---- legs that come in ----------------------------------------------------------------------------
+
+    /// Whether nothing waits here, so that what comes may be told at once.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether no further leg may come.
+    pub(super) fn is_full(&self) -> bool {
+        let most = self.through.as_ref().map_or(usize::MAX, |through| through.most());
+        self.queue.len() >= QUEUE || self.queue.iter().map(Came::bytes).sum::<usize>() >= most
+    }
+
+    /// What has come, behind everything that waits.
+    pub(super) fn queue(&mut self, came: Came) {
+        self.queue.push_back(came);
+    }
+
+    /// As far as decoding goes; tells the core of what is done.
+    ///
+    /// # Errors
+    /// The connection is over, or not to be used.
+    fn decode(
+        &mut self,
+        (desk, ticket, origin): (&SessionDesk, Ticket, &Arc<str>),
+        pool: &Pool,
+        registry: &Registry,
+    ) -> Result<(), Stop> {
+        loop {
+            let Some(Came::Encoded(header, said, payload, len)) = self.queue.front() else {
+                match self.queue.pop_front() {
+                    Some(came) => came.tell(desk, ticket, origin)?,
+                    None => return Ok(()),
+                }
+                continue;
+            };
+            let (header, said, input) = (*header, *said, (payload.clone(), *len));
+            if self.decoder.is_none() {
+                let placed = desk
+                    .peek_as(ticket, |core| core.session.place(ticket.place, &header))
+                    .ok_or(Stop::Over)??;
+                let room = pool.try_take(header.raw as usize);
+                let command = self.through.as_ref().and_then(|through| through.decode.clone());
+                let (Place::Keep, Some(command)) = (placed, command) else {
+                    self.done(Came::Again, desk, ticket, origin)?;
+                    continue;
+                };
+                let Some(output) = room else {
+                    self.look = Some(Instant::now() + AGAIN);
+                    return Ok(());
+                };
+                let wanted = Wanted::Exactly(header.raw as usize);
+                let begun = Run::begin(&command, input, wanted, (output, 0), (registry, DECODER));
+                match begun {
+                    Ok(run) => self.decoder = Some(run),
+                    Err(why) => return self.fail(Status::Output, &why, desk, ticket),
+                }
+            }
+            let Some(run) = &mut self.decoder else { return Ok(()) };
+            match run.advance(pool) {
+                Step::Working(until) => {
+                    self.look = self.look.into_iter().chain([until]).min();
+                    return Ok(());
+                }
+                Step::Failed(why) => return self.fail(Status::Output, &why, desk, ticket),
+                Step::Done(made) => {
+                    let found = said.map(|_| stage::checksum(&made));
+                    if said != found {
+                        let why = format!(
+                            "leg {} is not what it was before the programs of through: the decoder is not the \
+                             inverse of the encoder",
+                            header.sequence
+                        );
+                        return self.fail(Status::Corrupt, &why, desk, ticket);
+                    }
+                    self.done(Came::Whole(header, found, made), desk, ticket, origin)?;
+                }
+            }
+        }
+    }
+
+    /// The first of the queue has become this.
+    fn done(
+        &mut self,
+        came: Came,
+        desk: &SessionDesk,
+        ticket: Ticket,
+        origin: &Arc<str>,
+    ) -> Result<(), Stop> {
+        self.decoder = None;
+        self.queue.pop_front();
+        came.tell(desk, ticket, origin)
+    }
+
+    /// The stream that comes in has failed.
+    fn fail(&mut self, status: Status, why: &str, desk: &SessionDesk, ticket: Ticket) -> Result<(), Stop> {
+        self.decoder = None;
+        self.queue.clear();
+        let told = desk.tell_as(ticket, |core, now| core.session.output_failed(now, status, why));
+        told.ok_or(Stop::Over)
+    }
+}
+
+/// The first bytes of a buffer, where more follow that do not belong to them.
+struct Front(Arc<Buffer>, usize);
+
+impl AsRef<[u8]> for Front {
+    fn as_ref(&self) -> &[u8] {
+        &(*self.0).as_ref()[..self.1]
+    }
+}
+
+/// A leg as it is to be sent, from what the program made of it; compressed as well, if that is wanted and makes it
+/// smaller.
+fn seal(
+    leg: &Leg,
+    crc: Option<u32>,
+    mut made: Buffer,
+    compressing: Option<&Compressing>,
+) -> (LegHeader, Leg) {
+    let len = made.len();
+    let header = stage::encoded(leg, stage::THROUGH, made.space(), len, crc);
+    made.set_len(header.encoded as usize);
+    let made = Arc::new(made);
+    if let Some(compressing) = compressing {
+        let front = Leg { payload: Arc::new(Front(made.clone(), len)), ..leg.clone() };
+        let (smaller, payload) = compressing.encode(front, crc);
+        if smaller.is_encoded() {
+            let flags = smaller.flags | stage::THROUGH;
+            return (LegHeader { raw: header.raw, flags, ..smaller }, payload);
+        }
+    }
+    (header, Leg { payload: made, ..leg.clone() })
+}

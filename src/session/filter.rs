@@ -1,0 +1,475 @@
+//! One run of a user's program on one leg: bytes into its stdin, bytes out of its stdout, and its exit status.
+//!
+//! ```text
+//!  begin ─▶ advance ─▶ … ─▶ its stdout ends, it exits ─▶ done, or failed
+//!              ▲  ╰─ nothing moves for STALL, or too much comes ─▶ failed
+//!     its pipes, or the time
+//! ```
+//!
+//! Never waits: the thread that owns the connection polls its pipes beside the socket, and calls [`Run::advance`] when
+//! one of them has news. What always holds: the program is in a process group of its own, which is killed when the run
+//! is dropped. It has its three pipes and no other descriptor, and the signals that this process began with.
+
+use super::pool::{Buffer, Pool};
+use crate::error::reason;
+use crate::message;
+use crate::proto::leg::Payload;
+use crate::sys::child::{
+    Exit, begin_with_our_mask, close_others, die_with_parent, exit_so_far, heed_children,
+};
+use crate::sys::pipe::unread;
+use crate::sys::signal::kill_group;
+use crate::sys::thread::spawn;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use signal_hook::consts::SIGKILL;
+use signal_hook::low_level::signal_name;
+use std::fs::File;
+use std::io::{self, ErrorKind, PipeReader, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program that neither reads nor writes for so long is not waited for.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Pauses between two looks for what tells nothing: from the first, doubling to the second.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// Room for what a program makes, at first.
+const ROOM: usize = 64 << 10;
+
+/// Of what a program says on stderr, so much of a line is passed on.
+const LINE: usize = 200;
+
+/// How much of a long command is shown, in characters.
+const SHOWN: usize = 60;
+
+/// What a run shall come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Any number of bytes up to this one, but at least one; and all that it was given is to be taken.
+    AtMost(usize),
+    /// Exactly so many.
+    Exactly(usize),
+}
+
+/// How far a run is.
+pub enum Step {
+    /// It goes on. To be looked at then, if its pipes have no news before.
+    Working(Instant),
+    /// It has made this.
+    Done(Buffer),
+    /// It has failed; why, for the user.
+    Failed(String),
+}
+
+/// A program at work.
+pub struct Run {
+    child: Child,
+    name: String,
+    stdin: Option<File>,
+    stdout: Option<File>,
+    stderr: Option<File>,
+    /// The end of the first pipe that it reads, to see what it has left there.
+    left: PipeReader,
+    /// What it is given: the first `len` bytes, of which it has taken `written`.
+    input: Payload,
+    len: usize,
+    written: usize,
+    wanted: Wanted,
+    /// What it has made: `filled` bytes. None once it is done.
+    output: Option<Buffer>,
+    filled: usize,
+    /// Room that the end of the output is kept free of.
+    spare: usize,
+    /// When it last took or gave something.
+    progressed: Instant,
+    pause: Duration,
+    /// The line of its stderr that is under way, and the last one that was whole.
+    saying: String,
+    said: String,
+}
+
+impl Run {
+    /// Starts `command` on the first `len` bytes of `input`. What it makes goes into `output`, in which the last `spare`
+    /// bytes stay free; its pipes are watched by `registry` under these tokens, one each.
+    ///
+    /// # Errors
+    /// It cannot be started; why, for the user.
+    pub fn begin(
+        command: &str,
+        (input, len): (Payload, usize),
+        wanted: Wanted,
+        (output, spare): (Buffer, usize),
+        (registry, tokens): (&Registry, [Token; 3]),
+    ) -> Result<Run, String> {
+        let name = shown(command);
+        let cannot = |e: io::Error| format!("cannot run {}: {}", shown(command), reason(&e));
+        let (left, stdin) = io::pipe().map_err(cannot)?;
+        let mut child = left.try_clone().and_then(|stdin| start(command, stdin)).map_err(cannot)?;
+        let [stdin, stdout, stderr] = [
+            Some(OwnedFd::from(stdin)),
+            child.stdout.take().map(OwnedFd::from),
+            child.stderr.take().map(OwnedFd::from),
+        ]
+        .map(|pipe| pipe.map(File::from));
+        let (filled, now) = (0, Instant::now());
+        let run = Run {
+            child,
+            name,
+            stdin,
+            stdout,
+            stderr,
+            left,
+            input,
+            len,
+            written: 0,
+            wanted,
+            output: Some(output),
+            filled,
+            spare,
+            progressed: now,
+            pause: LOOKS.0,
+            saying: String::new(),
+            said: String::new(),
+        };
+        run.watch(registry, tokens).map_err(cannot)?;
+        Ok(run)
+    }
+
+    fn watch(&self, registry: &Registry, tokens: [Token; 3]) -> io::Result<()> {
+        let pipes = [&self.stdin, &self.stdout, &self.stderr];
+        let interests = [Interest::WRITABLE, Interest::READABLE, Interest::READABLE];
+        for ((pipe, interest), token) in pipes.into_iter().zip(interests).zip(tokens) {
+            let Some(pipe) = pipe else { continue };
+            fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
+            registry.register(&mut SourceFd(&pipe.as_raw_fd()), token, interest)?;
+        }
+        Ok(())
+    }
+
+    /// As far as it goes without waiting; `pool` has memory for more.
+    pub fn advance(&mut self, pool: &Pool) -> Step {
+        let before = (self.written, self.filled);
+        self.give();
+        let taken = self.take(pool);
+        self.listen();
+        if let Err(why) = taken {
+            return Step::Failed(why);
+        }
+        let now = Instant::now();
+        if before != (self.written, self.filled) {
+            (self.progressed, self.pause) = (now, LOOKS.0);
+        }
+        if self.stdout.is_none()
+            && let Some(exit) = exit_so_far(self.child.id())
+        {
+            self.listen();
+            return self.judge(exit);
+        }
+        if now.saturating_duration_since(self.progressed) >= STALL {
+            return Step::Failed(self.failed(&format!("did nothing for {} s", STALL.as_secs())));
+        }
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LOOKS.1);
+        Step::Working(if self.stdout.is_none() || self.is_full() {
+            now + pause
+        } else {
+            self.progressed + STALL
+        })
+    }
+
+    /// Into its stdin.
+    fn give(&mut self) {
+        while let Some(stdin) = &mut self.stdin {
+            let rest = &(*self.input).as_ref()[self.written..self.len];
+            if rest.is_empty() {
+                self.stdin = None;
+                return;
+            }
+            match stdin.write(rest) {
+                Ok(n) => self.written += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                // it takes no more, and what that means is seen when it has exited
+                Err(_) => self.stdin = None,
+            }
+        }
+    }
+
+    /// Whether there is no room for what it makes, and there may be more.
+    fn is_full(&self) -> bool {
+        self.output.as_ref().is_some_and(|output| self.filled == output.size() - self.spare)
+    }
+
+    /// Out of its stdout.
+    fn take(&mut self, pool: &Pool) -> Result<(), String> {
+        loop {
+            if self.stdout.is_none() || (self.is_full() && !self.is_at_most() && !self.grow(pool)) {
+                return Ok(());
+            }
+            let (Some(stdout), Some(output)) = (&mut self.stdout, &mut self.output) else { return Ok(()) };
+            let end = output.size() - self.spare;
+            let mut more = [0];
+            let space = if self.filled < end { &mut output.space()[self.filled..end] } else { &mut more[..] };
+            match stdout.read(space) {
+                Ok(0) => self.stdout = None,
+                Ok(_) if self.filled == end => return Err(self.failed(&self.too_much())),
+                Ok(n) => self.filled += n,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(self.failed(&format!("cannot be read: {}", reason(&e)))),
+            }
+        }
+    }
+
+    fn most(&self) -> usize {
+        match self.wanted {
+            Wanted::AtMost(most) | Wanted::Exactly(most) => most,
+        }
+    }
+
+    fn is_at_most(&self) -> bool {
+        self.filled == self.most()
+    }
+
+    fn too_much(&self) -> String {
+        match self.wanted {
+            Wanted::AtMost(most) => format!("made more than {most} bytes of a leg of {}", self.len),
+            Wanted::Exactly(most) => format!("made more than the {most} bytes that the leg has"),
+        }
+    }
+
+    /// Twice the room, if there is memory for it now.
+    fn grow(&mut self, pool: &Pool) -> bool {
+        let size = (self.filled * 2).clamp(ROOM, self.most()) + self.spare;
+        let Some((old, mut new)) = self.output.as_mut().zip(pool.try_take(size)) else { return false };
+        old.set_len(self.filled);
+        new.space()[..self.filled].copy_from_slice(old);
+        self.output = Some(new);
+        true
+    }
+
+    /// What it says on stderr is passed on, line by line.
+    fn listen(&mut self) {
+        let mut chunk = [0; 1024];
+        while let Some(stderr) = &mut self.stderr {
+            match stderr.read(&mut chunk) {
+                Ok(0) => self.stderr = None,
+                Ok(n) => self.hear(&chunk[..n]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.stderr = None,
+            }
+        }
+        if !self.saying.is_empty() {
+            self.hear(b"\n");
+        }
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        for char in String::from_utf8_lossy(bytes).chars() {
+            if char != '\n' {
+                if self.saying.len() < LINE {
+                    self.saying.push(char);
+                }
+                continue;
+            }
+            self.said = std::mem::take(&mut self.saying);
+            if !self.said.trim().is_empty() {
+                message::peer(0, "lines of through", || format!("{}: {}", self.name, self.said));
+            }
+        }
+    }
+
+    /// Bytes that it has read. What cannot be asked it has left.
+    fn taken(&self) -> usize {
+        self.written.saturating_sub(unread(&self.left).unwrap_or(usize::MAX))
+    }
+
+    /// It has exited, and all that it made is here.
+    fn judge(&mut self, exit: Exit) -> Step {
+        let why = match (exit, self.wanted) {
+            (Exit::Status(0), Wanted::AtMost(_)) if self.taken() < self.len => {
+                format!("took {} of the {} bytes of a leg", self.taken(), self.len)
+            }
+            (Exit::Status(0), Wanted::AtMost(_)) if self.filled == 0 => {
+                format!("made nothing of a leg of {} bytes", self.len)
+            }
+            (Exit::Status(0), Wanted::Exactly(most)) if self.filled != most => {
+                format!("made {} bytes where the leg has {most}", self.filled)
+            }
+            (Exit::Status(0), _) => {
+                return match self.output.take() {
+                    Some(mut output) => {
+                        output.set_len(self.filled);
+                        Step::Done(output)
+                    }
+                    None => Step::Failed(self.failed("was asked twice")),
+                };
+            }
+            (Exit::Status(status), _) => format!("exited {status}"),
+            (Exit::Signal(signo), _) => {
+                let name = signal_name(signo).map_or_else(|| format!("signal {signo}"), str::to_owned);
+                format!("was killed by {name}")
+            }
+        };
+        Step::Failed(self.failed(&why))
+    }
+
+    fn failed(&self, why: &str) -> String {
+        let said = self.said.trim();
+        let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+        format!("{} {why}{said}", self.name)
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // its number and its group's are nobody else's before it is reaped
+        let _ = kill_group(self.child.id(), SIGKILL);
+        (self.stdin, self.stdout, self.stderr) = (None, None, None);
+        if exit_so_far(self.child.id()).is_some() {
+            let _ = self.child.wait();
+        } else {
+            reap(&mut self.child);
+        }
+    }
+}
+
+/// Leaves the waiting for the end of a killed child to a thread: inside a system call that may take long.
+fn reap(child: &mut Child) {
+    let id = child.id();
+    // without a thread it stays a zombie until this process ends, which harms nobody
+    let _ = spawn("reaper", move || drop(crate::sys::child::reap(id)));
+}
+
+fn start(command: &str, stdin: PipeReader) -> io::Result<Child> {
+    let mut started = Command::new("sh");
+    started.arg("-c").arg(command).process_group(0);
+    started.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    begin_with_our_mask(&mut started);
+    close_others(&mut started);
+    die_with_parent(&mut started);
+    heed_children();
+    started.spawn()
+}
+
+/// As messages name it.
+fn shown(command: &str) -> String {
+    let mut text: String = command.chars().take(SHOWN).collect();
+    if text.len() < command.len() {
+        text.push('…');
+    }
+    format!("through \"{text}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::sync::Arc;
+
+    const TOKENS: [Token; 3] = [Token(2), Token(3), Token(4)];
+
+    fn bytes(len: usize) -> Payload {
+        Arc::new((0..len).map(|i| (i * 7 / 5) as u8).collect::<Vec<u8>>())
+    }
+
+    /// A run to its end: what it made, or why not.
+    fn run_with(command: &str, input: Payload, wanted: Wanted) -> Result<Vec<u8>, String> {
+        let (mut poll, pool) = (Poll::new().unwrap(), Pool::new(16 << 20));
+        let (len, spare) = ((*input).as_ref().len(), 4);
+        let most = match wanted {
+            Wanted::AtMost(_) => ROOM,
+            Wanted::Exactly(most) => most,
+        };
+        let output = (pool.take(most + spare).unwrap(), spare);
+        let mut run = Run::begin(command, (input, len), wanted, output, (poll.registry(), TOKENS))?;
+        let mut events = Events::with_capacity(8);
+        loop {
+            match run.advance(&pool) {
+                Step::Done(made) => return Ok(made.to_vec()),
+                Step::Failed(why) => return Err(why),
+                Step::Working(until) => {
+                    poll.poll(&mut events, Some(until.saturating_duration_since(Instant::now()))).unwrap();
+                }
+            }
+        }
+    }
+
+    fn encode(command: &str, len: usize) -> Result<Vec<u8>, String> {
+        run_with(command, bytes(len), Wanted::AtMost(2 << 20))
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        for (encode, decode) in [("cat", "cat"), ("gzip -1", "gzip -d"), ("tr a-z b-za", "tr b-za a-z")] {
+            for len in [1, 1000, 256 << 10] {
+                let input = bytes(len);
+                let made = run_with(encode, input.clone(), Wanted::AtMost(1 << 20)).unwrap();
+                let back = run_with(decode, Arc::new(made), Wanted::Exactly(len)).unwrap();
+                assert!(back == (*input).as_ref(), "{encode}, {len} bytes");
+            }
+        }
+        // larger than it was, by much
+        assert_eq!(encode("od -An -v -tx1", 256 << 10).unwrap().len(), (256 << 10) / 16 * 49);
+    }
+
+    #[test]
+    fn a_program_that_fails_is_told_with_its_last_words() {
+        for (command, why) in [
+            ("exit 3", "exited 3"),
+            ("cat; echo first >&2; echo gone wrong >&2; exit 1", "exited 1: gone wrong"),
+            ("cat; kill -SEGV $$", "was killed by SIGSEGV"),
+            ("cat >/dev/null", "made nothing of a leg of 200000 bytes"),
+            ("head -c 1000", "took "),
+            ("cat; cat /dev/zero", "made more than 2097152 bytes of a leg of 200000"),
+            ("no-such-program", "exited 127: "),
+        ] {
+            let failed = encode(command, 200_000).expect_err(command);
+            assert!(failed.contains(why) && failed.starts_with("through \""), "{command}: {failed}");
+        }
+        for (command, why) in [
+            ("cat; echo", "made more than the 1000 bytes that the leg has"),
+            ("head -c 999", "made 999 bytes where the leg has 1000"),
+            ("cat; exit 9", "exited 9"),
+        ] {
+            let failed = run_with(command, bytes(1000), Wanted::Exactly(1000)).expect_err(command);
+            assert!(failed.contains(why), "{command}: {failed}");
+        }
+    }
+
+    #[test]
+    fn a_decoder_need_not_read_what_it_knows() {
+        assert_eq!(run_with("head -c 1000", bytes(500_000), Wanted::Exactly(1000)).unwrap().len(), 1000);
+    }
+
+    #[test]
+    fn it_is_given_three_pipes_and_no_more() {
+        let kept = File::open("/dev/null").unwrap();
+        rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).unwrap();
+        let made = encode("cat >/dev/null; ls /proc/self/fd", 10).unwrap();
+        // the last one is that of ls, on the folder
+        assert_eq!(String::from_utf8(made).unwrap(), "0\n1\n2\n3\n");
+    }
+
+    #[test]
+    fn one_that_is_dropped_is_gone_with_all_that_it_started() {
+        let (poll, pool) = (Poll::new().unwrap(), Pool::new(1 << 20));
+        let output = (pool.take(100).unwrap(), 0);
+        let watched = (poll.registry(), TOKENS);
+        let run = Run::begin("sleep 1000 & sleep 1000", (bytes(9), 9), Wanted::AtMost(99), output, watched);
+        let run = run.unwrap();
+        let id = run.child.id();
+        drop(run);
+        let begun = Instant::now();
+        while std::fs::exists(format!("/proc/{id}")).unwrap() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "still there");
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! `through`: each leg through a program of the user's and its inverse, and whatever such programs do.
+
+use super::{assert_same, both};
+use crate::util::pair::Duplex;
+use crate::util::relay::{Harm, Relay, There};
+use crate::util::{DEADLINE, Ended, Process, Rx, Signal, eventually, pattern, send, tx};
+use std::io::{Read, Write};
+
+/// Sends this through two programs: how both ends ended, and whether the output is right.
+fn carried(words: &[&str], programs: [&str; 2], input: &[u8]) -> (Ended, Ended) {
+    let rx = Rx::keeping(&["through", programs[1]]);
+    let sent = send(rx.port, &[&["through", programs[0], programs[1]], words].concat(), input);
+    (rx.finish(), sent)
+}
+
+#[test]
+fn what_goes_through_comes_out_as_it_was() {
+    for (words, programs, len) in [
+        (&[][..], ["gzip -1", "gzip -d"], 3_000_000),
+        (&["checksum", "threads", "2"], ["tr a-z b-za", "tr b-za a-z"], 3_000_000),
+        (&["compress", "1", "checksum"], ["cat", "cat"], 3_000_000),
+        (&["compress", "1"], ["tr a-z b-za", "tr b-za a-z"], 1_000_000),
+        // larger than it was
+        (&["checksum", "buffer", "4M"], ["base64", "base64 -d"], 1_000_000),
+        (&[], ["cat", "cat"], 1),
+    ] {
+        let input: Vec<u8> = if words.contains(&"compress") {
+            (0..len as u32).map(|i| (i / 9 % 97) as u8).collect()
+        } else {
+            pattern(0, len)
+        };
+        let (got, sent) = carried(words, programs, &input);
+        assert_eq!((got.code(), sent.code()), (0, 0), "{programs:?}: {}{}", got.stderr, sent.stderr);
+        assert_same(&got.stdout, &input);
+    }
+}
+
+#[test]
+fn fewer_bytes_are_on_the_wire() {
+    let input: Vec<u8> = (0..4_000_000u32).map(|i| (i / 9 % 97) as u8).collect();
+    let rx = Rx::keeping(&["through", "gzip -d"]);
+    let relay = Relay::to(rx.port);
+    let sent = send(relay.port, &["through", "gzip -1", "gzip -d"], &input);
+    let got = rx.finish();
+    assert_eq!((got.code(), sent.code()), (0, 0), "{}{}", got.stderr, sent.stderr);
+    assert_same(&got.stdout, &input);
+    assert!(relay.passed(There) < 1_000_000, "{}", relay.passed(There));
+}
+
+#[test]
+fn a_through_at_one_end_only_is_refused_in_words() {
+    let rx = Rx::keeping(&["patience", "5"]);
+    let sent = send(rx.port, &["through", "cat", "cat"], b"x");
+    assert_eq!(sent.code(), 3);
+    assert!(sent.stderr.contains("the sender says through and the receiver does not"), "{}", sent.stderr);
+    let rx = Rx::keeping(&["through", "cat", "patience", "5"]);
+    let sent = send(rx.port, &[], b"x");
+    assert_eq!(sent.code(), 3);
+    assert!(sent.stderr.contains("the receiver says through and the sender does not"), "{}", sent.stderr);
+}
+
+#[test]
+fn an_encoder_that_fails_ends_both_ends_with_4() {
+    let input = pattern(0, 2_000_000);
+    for (encode, said) in [
+        ("echo gone wrong >&2; exit 3", "exited 3: gone wrong"),
+        ("cat >/dev/null", "made nothing of a leg"),
+        ("head -c 10", "took "),
+        ("cat; head -c 1G /dev/zero", "made more than "),
+        ("kill -KILL $$", "was killed by SIGKILL"),
+        ("no-such-program", "exited 127"),
+    ] {
+        let (got, sent) = carried(&["threads", "3"], [encode, "cat"], &input);
+        both(&got, &sent, 4, said);
+    }
+    let count = tempfile::NamedTempFile::new().unwrap();
+    let (path, counted) = (count.path().display(), "[ $(wc -c <");
+    let encode = format!("echo >> {path}; {counted} {path}) -le 3 ] || {{ echo no more >&2; exit 7; }}; cat");
+    let (got, sent) = carried(&["threads", "1"], [&encode, "cat"], &input);
+    both(&got, &sent, 4, "exited 7: no more");
+}
+
+#[test]
+fn a_decoder_that_fails_ends_both_ends_with_5_and_one_that_lies_with_6() {
+    let input = pattern(0, 2_000_000);
+    for (decode, said) in [
+        ("echo gone wrong >&2; exit 3", "exited 3: gone wrong"),
+        ("cat >/dev/null", "made 0 bytes where"),
+        ("head -c 10", "made 10 bytes where"),
+        ("cat; head -c 1G /dev/zero", "made more than "),
+        ("kill -KILL $$", "was killed by SIGKILL"),
+    ] {
+        let (got, sent) = carried(&["threads", "3"], ["cat", decode], &input);
+        both(&got, &sent, 5, said);
+    }
+    let (got, sent) = carried(&["checksum"], ["cat", "tr a b"], &input);
+    both(&got, &sent, 6, "the decoder is not the inverse");
+}
+
+#[test]
+fn a_program_that_sleeps_holds_up_no_order() {
+    for (encode, decode, encodes) in [("exec sleep 1000", "cat", true), ("cat", "exec sleep 1000", false)] {
+        let rx = Rx::keeping(&["through", decode]);
+        let sender = tx(rx.port, &["through", encode, decode, "threads", "2", "verbose", "2"]);
+        let mut stdin = sender.stdin();
+        stdin.write_all(&pattern(0, 1_000_000)).unwrap();
+        sender.expect("connection 1 is up");
+        let sleeps: &Process = if encodes { &sender } else { &rx };
+        sleeps.await_command("sleep");
+        sender.signal(Signal::TERM);
+        let sent = sender.finish();
+        assert_eq!(sent.signal(), Some(15), "{}", sent.stderr);
+        assert_ne!(rx.finish().code(), 0);
+    }
+}
+
+#[test]
+fn one_that_sleeps_for_ever_is_not_waited_for() {
+    let (got, sent) = carried(&["threads", "1"], ["sleep 1000", "cat"], b"some");
+    both(&got, &sent, 4, "did nothing for 30 s");
+}
+
+#[test]
+fn connections_break_and_legs_are_damaged_and_the_bytes_are_right() {
+    let input = pattern(0, 6_000_000);
+    let rx = Rx::keeping(&["through", "gzip -d", "chaos", "23"]);
+    let relay = Relay::damaging(rx.port, |sequence, before| {
+        if sequence % 5 == 1 && before == 0 && sequence < 30 { Harm::Payload } else { Harm::None }
+    });
+    let words = ["through", "gzip -1", "gzip -d", "chaos", "19", "threads", "4", "checksum"];
+    let sender = tx(relay.port, &words);
+    let mut stdin = sender.stdin();
+    let feeding = input.clone();
+    let feeder = std::thread::spawn(move || stdin.write_all(&feeding));
+    for kill in 0..5 {
+        assert!(eventually(DEADLINE, || relay.passed(There) > kill * 900_000 || sender.has_ended()));
+        relay.kill(kill as usize);
+    }
+    feeder.join().unwrap().unwrap();
+    let sent = sender.finish();
+    let got = rx.finish();
+    assert_eq!((got.code(), sent.code()), (0, 0), "{}{}", got.stderr, sent.stderr);
+    assert_same(&got.stdout, &input);
+}
+
+#[test]
+fn in_duplex_both_streams_go_through() {
+    let words = ["through", "gzip -1", "gzip -d"];
+    let pair = Duplex::start(&words, &words);
+    let (to_l, to_d) = (pattern(0, 1_500_000), pattern(1 << 30, 1_000_000));
+    let (mut into_d, mut into_l) = (pair.d.stdin(), pair.l.stdin());
+    let (mut out_l, mut out_d) = (pair.l.stdout(), pair.d.stdout());
+    std::thread::scope(|scope| {
+        scope.spawn(|| into_d.write_all(&to_l).map(|()| drop(into_d)));
+        scope.spawn(|| into_l.write_all(&to_d).map(|()| drop(into_l)));
+        let at_l = scope.spawn(|| {
+            let mut got = Vec::new();
+            out_l.read_to_end(&mut got).map(|_| got)
+        });
+        let mut got = Vec::new();
+        out_d.read_to_end(&mut got).unwrap();
+        assert_same(&got, &to_d);
+        assert_same(&at_l.join().unwrap().unwrap(), &to_l);
+    });
+    pair.assert_ended(0, 0);
+}
