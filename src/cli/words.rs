@@ -361,6 +361,7 @@ pub const WORDS: &[Word] = &[
         name: "rate",
         operands: Operands::Size("SIZE", 1, 1, u64::MAX),
         side: Side::Stream,
+        common: false,
         short: "at most this many bytes a second, such as 10M",
         long: "Sends at most SIZE bytes of the stream a second.",
         ..WORD

@@ -255,7 +255,7 @@ const REFUSED_MEMORY: &str = "out of memory: the kernel gives no more";
 
 #[cfg(target_os = "linux")]
 #[test]
-fn memory_refused_to_the_receiver_ends_both_in_words() {
+fn memory_refused_to_the_receiver_is_told_in_words_and_ends_both() {
     let line = format!("{FEW_ADDRESSES} rx 0 buffer 1G exec 'sleep 1000'");
     let rx = Rx::spawn(shell(&line).stdin(Stdio::null()));
     let relay = far(rx.port);
