@@ -109,7 +109,10 @@ impl Session {
         receives: Option<InboundConfig>,
         inseparable: bool,
     ) -> Self {
-        let sending = Outbound::new(dials.hello.buffer, dials.checked);
+        let mut sending = Outbound::new(dials.hello.buffer, dials.checked);
+        if dials.command {
+            sending.goes_to_command();
+        }
         let receiving = receives.map(|config| {
             let mut inbound = Inbound::new(config);
             // the sender is whoever answers, and its memory is not known before that

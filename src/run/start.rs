@@ -79,6 +79,7 @@ impl Parts<'_> {
             connections: plan.threads,
             patience: self.common.patience,
             checked: plan.checksum,
+            command: false,
             seed: rand::random(),
         };
         let sends = self.outgoing(&plan.stream)?;

@@ -77,6 +77,8 @@ pub struct Outbound {
     pub(super) near: bool,
     /// Legs and stream are checked by CRC-32.
     checked: bool,
+    /// The stream goes to a command whose end is the result.
+    to_command: bool,
     blocked_at_peer: Duration,
     /// Bytes acknowledged so far, in whatever order.
     received: u64,
@@ -104,9 +106,15 @@ impl Outbound {
             circulation: Circulation::new(buffer),
             near: false,
             checked,
+            to_command: false,
             blocked_at_peer: Duration::ZERO,
             received: 0,
         }
+    }
+
+    /// The stream goes to a command whose end is the result.
+    pub(super) fn goes_to_command(&mut self) {
+        self.to_command = true;
     }
 
     /// See [`Session::forgo_rescue`](super::Session::forgo_rescue).
@@ -310,6 +318,10 @@ impl Outbound {
     /// What the receiver's last word means. It must fit what was sent.
     pub fn judge(&self, verdict: Verdict) -> Outcome {
         match (verdict.status, self.fin()) {
+            // it may have taken less than was sent, and less than there is to send
+            (Status::Complete, _) if self.to_command && verdict.command.is_some() => {
+                Outcome::there(Status::Complete, verdict.sentence).of_command(verdict.command)
+            }
             (Status::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
                 Outcome::there(Status::Complete, "")
             }

@@ -22,6 +22,9 @@ pub struct DiallerConfig {
     pub patience: Option<Patience>,
     /// Whether legs and stream are checked by CRC-32.
     pub checked: bool,
+    /// Whether the stream goes to a command whose own end is the result, when it comes. Otherwise nothing but the whole
+    /// stream is a success.
+    pub command: bool,
     /// Decides jitter alone.
     pub seed: u64,
 }
