@@ -111,6 +111,11 @@ impl Channel {
         self.transport.peek()
     }
 
+    /// Whether this is another program's connection, which cannot be had again and whose life is that program's care.
+    pub fn is_borrowed(&self) -> bool {
+        self.transport.is_borrowed()
+    }
+
     /// Puts it under a poll, edge-triggered, for both directions. To be left to that poll until it is closed, or
     /// taken out of it.
     ///

@@ -3,6 +3,9 @@
 //! Decides about connections, never about legs. Each connection has a home link. It serves other links while its home
 //! is dead and is called back when its home lives again.
 //!
+//! One link may be a lifeline: it has a single connection, which is there already, cannot be had again and is kept by
+//! one connection alone. When that is gone, so is the link.
+//!
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
@@ -170,6 +173,8 @@ struct Link {
     unresolved: bool,
     /// Whoever answered last has not proved its key.
     unproven: bool,
+    /// It is dialled by its keeper alone, and once.
+    lifeline: bool,
     /// Not to be used again, and why.
     bad: Option<String>,
     last: String,
@@ -203,6 +208,7 @@ impl Links {
             refused: None,
             unresolved: false,
             unproven: false,
+            lifeline: false,
             bad: None,
             last: String::new(),
         };
@@ -214,6 +220,23 @@ impl Links {
                 .collect(),
             rng: SmallRng::seed_from_u64(seed),
         }
+    }
+
+    /// The last link is a lifeline, kept by the connection of the same number; there are at least as many connections as
+    /// links.
+    #[must_use]
+    pub fn with_lifeline(mut self) -> Self {
+        let Some(last) = self.links.len().checked_sub(1) else { return self };
+        let mut homes = homes(last.max(1), self.connections.len() - 1);
+        homes.insert(last, last);
+        for (connection, home) in self.connections.iter_mut().zip(&homes) {
+            connection.home = *home;
+        }
+        for (index, link) in self.links.iter_mut().enumerate() {
+            link.keeper = homes.iter().position(|home| *home == index);
+        }
+        self.links[last].lifeline = true;
+        self
     }
 
     /// Where this resting connection should dial now, and how long it may take. Counts as dialling from then.
@@ -266,6 +289,10 @@ impl Links {
         link.unproven = matches!(why, DialError::Unproven(_));
         let refused = matches!(why, DialError::Refused | DialError::Closed);
         link.refused = refused.then(|| link.refused.unwrap_or(now));
+        if link.lifeline {
+            link.bad = Some(link.last.clone());
+            return false;
+        }
         if !alone {
             return false;
         }
@@ -303,6 +330,10 @@ impl Links {
         self.advance(connection, Move::Rest(at));
         let link = &mut self.links[index];
         link.last = why.to_string();
+        if link.lifeline {
+            link.bad = Some(link.last.clone());
+            return false;
+        }
         let died = *why == LossReason::Silent && link.up == 0;
         if died {
             (link.failures, link.probe_at) = (link.failures.max(1), Some(now));
@@ -376,6 +407,11 @@ impl Links {
         self.links.iter().enumerate().find_map(|(link, at)| Some((link, at.bad.as_deref()?)))
     }
 
+    /// Whether a link is a lifeline.
+    pub fn is_lifeline(&self, link: usize) -> bool {
+        self.links[link].lifeline
+    }
+
     /// The last thing that went wrong on a link; empty if nothing has.
     pub fn trouble(&self, link: usize) -> &str {
         self.links[link].bad.as_ref().unwrap_or(&self.links[link].last)
@@ -394,7 +430,7 @@ impl Links {
         if home_link.keeper == Some(connection) && home_link.bad.is_none() && !needed_elsewhere {
             return self.due(now, home).then_some(home);
         }
-        let all = || 0..self.links.len();
+        let all = || (0..self.links.len()).filter(|link| !self.links[*link].lifeline);
         // of the dead ones that which has waited longest, or those that time out would starve the others
         let due = || std::iter::once(home).chain(all()).filter(|link| self.due(now, *link));
         all()

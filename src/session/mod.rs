@@ -25,6 +25,7 @@ pub mod egress;
 pub mod encoders;
 pub mod host;
 pub mod ingest;
+pub mod lifeline;
 pub mod limits;
 pub mod lookup;
 pub mod meters;
@@ -37,4 +38,5 @@ pub mod snapshot;
 mod sync;
 
 pub use build::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start};
+pub use lifeline::Lifeline;
 pub use orders::News;

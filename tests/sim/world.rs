@@ -375,6 +375,7 @@ fn dialler(config: &Config) -> DiallerConfig {
         patience: patience(config.patience[DIALS]),
         checked: config.checked,
         command: config.command.is_some(),
+        lifeline: false,
         seed: config.seed,
     }
 }
@@ -385,6 +386,7 @@ fn inbound(config: &Config, which: usize, instance: u8) -> InboundConfig {
         buffer: config.buffers[which],
         patience: patience(config.patience[which]),
         features: Features(features(config) | Features::CHECKSUM.0),
+        tied: None,
     }
 }
 

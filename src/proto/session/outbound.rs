@@ -79,6 +79,8 @@ pub struct Outbound {
     checked: bool,
     /// The stream goes to a command whose end is the result.
     to_command: bool,
+    /// The link that carries legs only while no other is up, if there is one.
+    lifeline: Option<usize>,
     blocked_at_peer: Duration,
     /// Bytes acknowledged so far, in whatever order.
     received: u64,
@@ -107,6 +109,7 @@ impl Outbound {
             near: false,
             checked,
             to_command: false,
+            lifeline: None,
             blocked_at_peer: Duration::ZERO,
             received: 0,
         }
@@ -115,6 +118,17 @@ impl Outbound {
     /// The stream goes to a command whose end is the result.
     pub(super) fn goes_to_command(&mut self) {
         self.to_command = true;
+    }
+
+    /// This link carries legs only while no other is up.
+    pub(super) fn set_lifeline(&mut self, link: usize) {
+        self.lifeline = Some(link);
+    }
+
+    /// Whether a connection on this link is spared, because others are up.
+    pub(super) fn is_spared(&self, link: usize) -> bool {
+        let carries = |carrier: &Carrier| carrier.link != link && !carrier.recalled;
+        self.lifeline == Some(link) && self.carriers.iter().flatten().any(carries)
     }
 
     /// See [`Session::forgo_rescue`](super::Session::forgo_rescue).
@@ -407,7 +421,8 @@ impl Outbound {
 
     /// Whether a connection waits for input that is not there.
     pub fn is_hungry(&self) -> bool {
-        !self.ready.is_empty() && self.sender.is_drained()
+        let spared = |connection| self.link_of(connection).is_some_and(|link| self.is_spared(link));
+        self.sender.is_drained() && self.ready.iter().any(|connection| !spared(*connection))
     }
 
     /// Whether all has been received, so that only the verdict is missing.

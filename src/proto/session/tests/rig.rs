@@ -154,8 +154,9 @@ impl Rig {
         let now = Instant::now();
         let links = (0..links).map(|link| format!("host{link}")).collect();
         let hello = Hello { buffer: 128 << 20, ..hello(0, 0) };
-        let (checked, command) = (false, true);
-        let dials = DiallerConfig { hello, links, connections, patience, checked, command, seed: 1 };
+        let (checked, command, lifeline) = (false, true, false);
+        let dials =
+            DiallerConfig { hello, links, connections, patience, checked, command, lifeline, seed: 1 };
         let receives = duplex.then(|| inbound(DIALLER, patience));
         Self::of(now, Session::dialling(now, dials, receives, false))
     }
@@ -413,7 +414,13 @@ impl Rig {
 }
 
 pub fn inbound(instance: u8, patience: Option<Patience>) -> InboundConfig {
-    InboundConfig { instance: id(instance), buffer: 128 << 20, patience, features: Features::NONE }
+    InboundConfig {
+        instance: id(instance),
+        buffer: 128 << 20,
+        patience,
+        features: Features::NONE,
+        tied: None,
+    }
 }
 
 // ---- ends that have come some way ---------------------------------------------------------------------
