@@ -116,12 +116,6 @@ impl Transport {
         Ok((stream.peek(&mut first)? > 0).then_some(first[0]))
     }
 
-    /// The first byte that waits to be read, which goes on waiting; None at the end.
-    pub(super) fn peek(&self) -> io::Result<Option<u8>> {
-        let mut first = [0];
-        Ok((self.stream.peek(&mut first)? > 0).then_some(first[0]))
-    }
-
     /// Nothing more will be written.
     pub(super) fn finish_writing(&self) {
         // if it fails the connection is gone, which reading will show

@@ -9,10 +9,13 @@
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
-use super::breach::Breach;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
+
+mod reason;
+
+pub use reason::{DialError, LossReason};
 
 /// Pauses between probes of a dead link, and between attempts of a connection that achieves nothing.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -22,6 +25,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// again and again does not keep this end busy. Attempts that fail have their pauses.
 const DIALS_APART: Duration = Duration::from_millis(50);
 
+/// So much later connections are dialled that nothing needs at once.
+const LATER: Duration = Duration::from_millis(250);
+
 /// How long one attempt to connect and be welcomed may take, doubling while attempts time out.
 const DIAL_FIRST: Duration = Duration::from_secs(3);
 const DIAL_MAX: Duration = Duration::from_secs(30);
@@ -30,69 +36,6 @@ const DIAL_MAX_BEGUN: Duration = Duration::from_secs(6);
 
 /// All links refused for so long in mid-session: the receiver is gone, not its host restarting a service.
 pub const REFUSED_MAX: Duration = Duration::from_secs(15);
-
-/// Why an attempt to get a connection failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DialError {
-    /// A reset where a connection was asked for.
-    Refused,
-    /// An end before any welcome: forwarded ports and proxies end so when nobody is behind them.
-    Closed,
-    /// No connection in the time allowed.
-    TimedOut,
-    /// A connection, and no welcome in the time allowed.
-    NoWelcome,
-    /// The name has no address.
-    Unresolved(String),
-    /// The resolver has no answer for now; nothing is known about the name.
-    Unanswered(String),
-    /// Whoever answers has not proved a key that is let in: it may be another than the receiver, or stand between.
-    Unproven(String),
-    /// Anything else the kernel says, or a peer that is no millipede.
-    Unreachable(String),
-}
-
-impl std::fmt::Display for DialError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            DialError::Refused => f.write_str("connection refused"),
-            DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
-            DialError::TimedOut => f.write_str("no answer"),
-            DialError::NoWelcome => f.write_str("connected, but no answer"),
-            DialError::Unresolved(why)
-            | DialError::Unanswered(why)
-            | DialError::Unproven(why)
-            | DialError::Unreachable(why) => f.write_str(why),
-        }
-    }
-}
-
-/// Why a connection ended; decided where it happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LossReason {
-    /// The peer closed it.
-    Closed,
-    /// The kernel says so: reset, unreachable and the like.
-    Failed(String),
-    /// No life for too long.
-    Silent,
-    /// The peer broke the rules.
-    Breach(Breach),
-    /// This side closed it on purpose: to move to another link, or as its own fault plan demands.
-    Left,
-}
-
-impl std::fmt::Display for LossReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LossReason::Closed => f.write_str("closed by the peer"),
-            LossReason::Failed(why) => f.write_str(why),
-            LossReason::Silent => f.write_str("silent"),
-            LossReason::Breach(what) => write!(f, "the peer {what}"),
-            LossReason::Left => f.write_str("left"),
-        }
-    }
-}
 
 /// Where a connection of the end that dials is.
 ///
@@ -223,9 +166,10 @@ impl Links {
     }
 
     /// The last link is a lifeline, kept by the connection of the same number; there are at least as many connections as
-    /// links.
+    /// links. The others that no link needs are dialled a little later: where there is a lifeline, something very short
+    /// may be over before they are of use.
     #[must_use]
-    pub fn with_lifeline(mut self) -> Self {
+    pub fn with_lifeline(mut self, now: Instant) -> Self {
         let Some(last) = self.links.len().checked_sub(1) else { return self };
         let mut homes = homes(last.max(1), self.connections.len() - 1);
         homes.insert(last, last);
@@ -234,6 +178,11 @@ impl Links {
         }
         for (index, link) in self.links.iter_mut().enumerate() {
             link.keeper = homes.iter().position(|home| *home == index);
+        }
+        for (connection, later) in self.connections.iter_mut().enumerate() {
+            if self.links[later.home].keeper != Some(connection) {
+                later.state = State::Resting(now + LATER);
+            }
         }
         self.links[last].lifeline = true;
         self

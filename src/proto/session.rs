@@ -60,7 +60,7 @@ mod yielding;
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
 pub use ownership::Whereabouts;
-pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, Losses, OutboundConfig, Place};
+pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, Losses, OutboundConfig, Place, Tied};
 
 /// One session, or the wait for one.
 pub struct Session {

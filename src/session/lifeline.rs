@@ -5,48 +5,20 @@
 
 use super::accept::Guest;
 use super::connection::SessionDesk;
-use super::dial::Target;
 use super::host::Host;
 use crate::channel::Channel;
-use crate::channel::connect::{self, Dialled};
 use crate::channel::hear::{self, Heard as Bytes};
 use crate::proto::check::Expectations;
 use crate::proto::handshake::{Heard, Hearing};
-use crate::proto::hello::{Hello, Refusal, Reply};
-use crate::proto::links::DialError;
+use crate::proto::hello::{Refusal, Reply};
 use crate::proto::outcome::{Outcome, Status};
 use crate::sys::pipe::{Interest, wait};
 use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the end that dials may take to say hello: it says so at once, but through a connection that may be slow.
 const HELLO: Duration = Duration::from_secs(60);
-
-/// Where a link leads.
-#[derive(Clone)]
-pub enum Destination {
-    /// To addresses, which can be dialled again and again.
-    Target(Arc<Target>),
-    /// To a connection that is there already, until it is taken.
-    Lifeline(Arc<Mutex<Option<Channel>>>),
-}
-
-impl Destination {
-    /// One attempt, see [`Target::dial`].
-    pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration, segment: Option<u16>) -> Dialled {
-        let lifeline = match self {
-            Destination::Target(target) => return target.dial(connection, hello, timeout, segment),
-            Destination::Lifeline(lifeline) => lifeline,
-        };
-        let channel = lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(channel) = channel else {
-            return Dialled::Failed(DialError::Unreachable("it cannot be had again".into()));
-        };
-        let greeted = connect::greet(channel, hello, Instant::now() + HELLO);
-        greeted.unwrap_or_else(Dialled::Failed)
-    }
-}
 
 /// What an end that listens has from the start: a connection, and what came on it already.
 pub struct Lifeline {

@@ -55,7 +55,7 @@ impl Dialler {
         Dialler {
             hello,
             patience,
-            links: if lifeline { links.with_lifeline() } else { links },
+            links: if lifeline { links.with_lifeline(now) } else { links },
             segments: vec![Segments::default(); names.len()],
             dialled_with: [None; CONNECTIONS_MAX],
             names,

@@ -234,7 +234,7 @@ impl Host {
     /// Whether it is time to forget the session, of which nothing has come. Then it is forgotten.
     pub fn forgets(&mut self, now: Instant, view: View) -> bool {
         self.protected = self.protected.filter(|at| *at > now);
-        if view.begun || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
+        if view.begun || self.tied.is_some() || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
             return false;
         }
         self.forget();
@@ -243,6 +243,9 @@ impl Host {
 
     /// The reason to end the session now, if there is one.
     pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+        if !view.begun && self.tied.is_some() && self.alone.is_some_and(|alone| alone + FORGOTTEN <= now) {
+            return Some(Outcome::here(Status::Incomplete, "the sender went away before it began"));
+        }
         if !view.begun {
             let at = self.unmet_ends(view).filter(|at| *at <= now)?;
             let waited = self.unmet.map_or(0, |unmet| (at - unmet).as_secs());

@@ -16,7 +16,7 @@ use crate::proto::links::LossReason;
 use crate::proto::session::Session;
 use crate::session::compressing::Compressing;
 use crate::session::decoding::Decoding;
-use crate::session::lifeline::Destination;
+use crate::session::dial::Destination;
 use crate::session::limits::FAREWELL;
 use crate::session::orders::{Order, Standing, Ticket};
 use crate::session::pool::Pool;
