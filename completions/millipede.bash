@@ -1,6 +1,6 @@
 # bash completion for millipede; made from src/cli/words.rs by its tests
 _millipede() {
-    local words='rx tx via ipv4 ipv6 duplex threads key peers keygen checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
+    local words='rx tx ssh over ports program via ipv4 ipv6 duplex threads key peers keygen checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
     local wants=word after argument current word known i
     local -a arguments=()
     # bash also cuts at colons and equals signs: what was typed without a space before it is one argument,
@@ -33,6 +33,7 @@ _millipede() {
         esac
         case $wants in
             word) ;;
+            rest) continue ;;
             host | address)
                 if [[ $argument =~ $joined || ($wants == address && $argument =~ $number) ]]; then
                     wants=word
@@ -53,7 +54,9 @@ _millipede() {
             via) wants=interface ;;
             key | peers | keygen) wants=path ;;
             congestion) wants=algorithm ;;
-            threads | checkphrase | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) wants=value ;;
+            ports | program | threads | checkphrase | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) wants=value ;;
+            over) wants=peer ;;
+            ssh) wants=rest ;;
         esac
     done
 
@@ -64,7 +67,7 @@ _millipede() {
             [[ $current != -* ]] || words=" $words" words=${words// / --}
             COMPREPLY=($(compgen -W "$words" -- "$current"))
             ;;
-        host | address) [[ $current == *:* ]] || COMPREPLY=($(compgen -A hostname -- "$current")) ;;
+        host | address | peer | rest) [[ $current == *:* ]] || COMPREPLY=($(compgen -A hostname -- "$current")) ;;
         interface) COMPREPLY=($(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$current")) ;;
         command)
             case $current in

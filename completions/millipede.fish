@@ -19,13 +19,18 @@ function __millipede_wants
                     set wants path
                 case congestion
                     set wants algorithm
-                case threads checkphrase prbs leglimit delayus rate chaos buffer patience size verbose
+                case ports program threads checkphrase prbs leglimit delayus rate chaos buffer patience size verbose
                     set wants value
+                case over
+                    set wants peer
+                case ssh
+                    set wants rest
                 end
             case host
                 string match -qr '^([^:]+|\[.*\]):[0-9]' -- $argument; and set wants word; or set wants port
             case address
                 string match -qr '^(([^:]+|\[.*\]):)?[0-9]+$' -- $argument; and set wants word; or set wants port
+            case rest
             case '*'
                 set wants word
         end
@@ -33,7 +38,7 @@ function __millipede_wants
     contains -- $wants $argv
 end
 complete -c millipede -f
-complete -c millipede -n '__millipede_wants host address' -a '(__fish_print_hostnames)'
+complete -c millipede -n '__millipede_wants host address peer rest' -a '(__fish_print_hostnames)'
 complete -c millipede -n '__millipede_wants path' -F
 complete -c millipede -n '__millipede_wants interface' -a '(__fish_print_interfaces)'
 complete -c millipede -n '__millipede_wants command' -a '(__fish_complete_command)'
@@ -43,6 +48,14 @@ complete -c millipede -n '__millipede_wants word' -a rx -d 'receive, and write t
 complete -c millipede -n '__millipede_wants word' -l rx -x -d 'receive, and write to stdout'
 complete -c millipede -n '__millipede_wants word' -a tx -d 'transmit stdin; repeat it for more links'
 complete -c millipede -n '__millipede_wants word' -l tx -x -d 'transmit stdin; repeat it for more links'
+complete -c millipede -n '__millipede_wants word' -a ssh -d 'run COMMAND at HOST, over many connections'
+complete -c millipede -n '__millipede_wants word' -l ssh -x -d 'run COMMAND at HOST, over many connections'
+complete -c millipede -n '__millipede_wants word' -a over -d 'reach HOST at this address for the data'
+complete -c millipede -n '__millipede_wants word' -l over -x -d 'reach HOST at this address for the data'
+complete -c millipede -n '__millipede_wants word' -a ports -d 'ports that the far end may listen on'
+complete -c millipede -n '__millipede_wants word' -l ports -x -d 'ports that the far end may listen on'
+complete -c millipede -n '__millipede_wants word' -a program -d 'where millipede is at HOST'
+complete -c millipede -n '__millipede_wants word' -l program -x -d 'where millipede is at HOST'
 complete -c millipede -n '__millipede_wants word' -a via -d 'bind the link before it to this address or interface'
 complete -c millipede -n '__millipede_wants word' -l via -x -d 'bind the link before it to this address or interface'
 complete -c millipede -n '__millipede_wants word' -a ipv4 -d 'use IPv4 only between the two hosts'

@@ -56,7 +56,7 @@ impl Failure {
     /// # Errors
     /// The failure.
     pub fn unless_complete(outcome: Outcome, peer: &str) -> Result<(), Self> {
-        let Outcome { status, sentence, by_peer } = outcome;
+        let Outcome { status, sentence, by_peer, .. } = outcome;
         match (status, by_peer) {
             (Status::Complete, _) => Ok(()),
             (status, true) => Err(Self::new(status, format!("{peer}: {sentence}"))),

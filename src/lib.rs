@@ -83,7 +83,8 @@
 //! - [`trust`] has the keys: this end's own, and those that are let in.
 //! - [`endpoint`] is what a stream comes from and goes to: stdin and stdout, a command, a tunnel's connections, prbs.
 //! - [`session`] has one session's threads: ingest, connections, egress, the clock, and at a receiver the door.
-//! - [`run`] carries out a plan with sessions and endpoints.
+//! - [`run`] carries out a plan with sessions and endpoints; [`run::ssh`] does so for one command at another host.
+//! - [`ssh`] is what is known of the system's ssh.
 //! - [`sys`] is the kernel's side: the only home of `unsafe`.
 //! - [`error`] names failures by who is at fault, which decides the exit status. [`message`] has every line that a user
 //!   reads and how it gets to stderr, [`wording`] the words for what a session tells, [`report`] what is told
@@ -105,6 +106,7 @@ pub mod proto;
 pub mod report;
 pub mod run;
 pub mod session;
+pub mod ssh;
 pub mod stage;
 pub mod sys;
 pub mod trust;

@@ -1,6 +1,7 @@
 //! Glue: parse, run, exit status.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::panic;
 use std::path::Path;
@@ -11,7 +12,7 @@ use millipede::endpoint::exec;
 use millipede::error::Status;
 use millipede::message;
 use millipede::plan::{Plan, Progress, Task};
-use millipede::run::{self, signals};
+use millipede::run::{self, signals, ssh};
 use millipede::sys::refusal::Allocator;
 use millipede::sys::signal::end_by;
 use millipede::trust::keygen;
@@ -26,13 +27,15 @@ fn main() -> ExitCode {
         exec::kill();
         process::exit(Status::Incomplete.code().into());
     }));
-    let status = match cli::parse(env::args_os().skip(1)) {
-        Ok(Task::Carry(plan)) => carry_out(&plan),
-        Ok(Task::Keygen(file)) => make_key(&file),
-        Err(Stop::Print(text)) => print(&text),
+    let status = match cli::parse(arguments()) {
+        Ok(Task::Carry(plan)) => carry_out(&plan).into(),
+        Ok(Task::Keygen(file)) => make_key(&file).into(),
+        Ok(Task::Ssh(plan)) => ssh::near(&plan).into(),
+        Ok(Task::Far(plan)) => ssh::far(&plan).into(),
+        Err(Stop::Print(text)) => print(&text).into(),
         Err(Stop::Usage(lines)) => {
             message::say_block(&lines);
-            Status::Usage
+            Status::Usage.into()
         }
     };
     message::finish();
@@ -40,7 +43,16 @@ fn main() -> ExitCode {
     if let Some(signal) = signals::ending() {
         end_by(signal);
     }
-    status.into()
+    status
+}
+
+/// The command line without the program's own name, which may be a word itself: `millipede-ssh` for programs that take
+/// the name of an ssh and no arguments for it.
+fn arguments() -> impl Iterator<Item = OsString> {
+    let mut args = env::args_os();
+    let is_ssh =
+        args.next().is_some_and(|name| Path::new(&name).file_name() == Some("millipede-ssh".as_ref()));
+    is_ssh.then(|| OsString::from("ssh")).into_iter().chain(args)
 }
 
 fn carry_out(plan: &Plan) -> Status {

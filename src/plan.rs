@@ -6,6 +6,7 @@
 
 pub use crate::proto::waiting::Patience;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -26,6 +27,57 @@ pub enum Task {
     Carry(Box<Plan>),
     /// To make a key: this file, and the one beside it for the public half.
     Keygen(PathBuf),
+    /// To run a command at another host.
+    Ssh(Box<SshPlan>),
+    /// To be the far end of that, started by ssh.
+    Far(FarPlan),
+}
+
+/// A command at another host, started through ssh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshPlan {
+    /// The command line of ssh, as typed.
+    pub line: Vec<OsString>,
+    /// Where the far end is reached directly, in this order; empty: where ssh connects to.
+    pub over: Vec<Host>,
+    /// Which addresses count where a name has several.
+    pub family: Family,
+    /// The ports that the far end may listen on.
+    pub ports: Option<Ports>,
+    /// This program at the far end, a path; None: as the login shell finds it.
+    pub program: Option<String>,
+    /// Connections, besides that of ssh; 1 to [`crate::proto::leg::CONNECTIONS_MAX`].
+    pub threads: usize,
+    /// How both streams are sent: `rate` and `congestion` alone may be there.
+    pub stream: StreamPlan,
+    /// Memory for legs per direction, as in [`Common::buffer`].
+    pub buffer: u64,
+    /// How long to wait with no working connection; `None`: not given.
+    pub patience: Option<Patience>,
+    /// 0 to [`crate::message::LEVEL_MAX`].
+    pub verbose: u8,
+}
+
+/// The far end of a command that was started through ssh.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FarPlan {
+    /// The ports that it may listen on; None: any free one.
+    pub ports: Option<Ports>,
+}
+
+/// A range of ports, none of them 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The first one.
+    pub first: u16,
+    /// The last one, no less than the first.
+    pub last: u16,
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
 }
 
 /// The streams that a process is asked to carry. At least one of `receive` and `transmit` is there, unless `common.prbs` is:

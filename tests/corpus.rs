@@ -47,4 +47,4 @@ macro_rules! corpus {
     };
 }
 
-corpus! { hello reply hearing frames records words dials listens }
+corpus! { hello reply hearing frames records words rendezvous dials listens }

@@ -43,6 +43,7 @@ fn words() -> String {
         Side::Tx => "tx",
         Side::Stream => "tx, duplex",
         Side::Both => "both",
+        Side::Ssh => "ssh",
         Side::Free => "",
     };
     let rows = WORDS.iter().map(|word| {

@@ -29,6 +29,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "proto::waiting", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
+    ("ssh", &["plan"]),
     ("cli", &["sys::limits", "error", "message", "plan", "proto::leg"]),
     (
         "channel",
@@ -58,7 +59,7 @@ const SEES: &[(&str, &[&str])] = &[
         "run",
         &[
             "sys", "chaos", "prbs", "error", "message", "plan", "report", "proto", "stage", "channel",
-            "trust", "endpoint", "session", "wording",
+            "trust", "endpoint", "session", "wording", "ssh",
         ],
     ),
     (

@@ -9,7 +9,7 @@ mod properties;
 use std::fmt::Debug;
 
 use millipede::proto::hello::*;
-use millipede::proto::outcome::Status;
+use millipede::proto::outcome::{CommandEnd, Status};
 use millipede::proto::wire::*;
 
 /// A decoder of one of the three kinds, and what it says.
@@ -305,18 +305,71 @@ fn golden_verdict() {
         &[
             &[0x24],                                           // type: verdict
             &[0x01],                                           // flags: checked
-            &[0x00, 0x0f],                                     // length of the body: 15 + 0
+            &[0x00, 0x11],                                     // length of the body: 17 + 0
             &[0x00, 0x00, 0x00, 0x00, 0x20, 0x60, 0x00, 0x03], // bytes delivered
             &[0xca, 0xfe, 0xf0, 0x0d],                         // crc of the stream
             &[0x00],                                           // outcome: complete
+            &[0x00, 0x00],                                     // end of a command: none
             &[0x00, 0x00],                                     // length of the sentence: none
-            &[0x50, 0x03, 0xdf, 0x2a],                         // CRC-32 of the frame
+            &[0x0f, 0x50, 0x0f, 0x00],                         // CRC-32 of the frame
         ],
         Frame::Verdict(Verdict {
             bytes: 0x2060_0003,
             crc: Some(0xcafe_f00d),
             status: Status::Complete,
+            command: None,
             sentence: String::new(),
+        }),
+    );
+}
+
+#[test]
+fn golden_verdict_of_a_command_that_exited() {
+    frame(
+        &[
+            &[0x24],                                           // type: verdict
+            &[0x00],                                           // flags: none
+            &[0x00, 0x11],                                     // length of the body: 17 + 0
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0a], // bytes delivered
+            &[0x00, 0x00, 0x00, 0x00],                         // no crc
+            &[0x00],                                           // outcome: complete
+            &[0x01],                                           // end of the command: exit
+            &[0x07],                                           // its status
+            &[0x00, 0x00],                                     // length of the sentence: none
+            &[0xaf, 0x15, 0xef, 0x38],                         // CRC-32 of the frame
+        ],
+        Frame::Verdict(Verdict {
+            bytes: 10,
+            crc: None,
+            status: Status::Complete,
+            command: Some(CommandEnd::Exit(7)),
+            sentence: String::new(),
+        }),
+    );
+}
+
+#[test]
+fn golden_verdict_of_a_command_that_was_killed() {
+    frame(
+        &[
+            &[0x24],                                           // type: verdict
+            &[0x01],                                           // flags: checked
+            &[0x00, 0x15],                                     // length of the body: 17 + 4
+            &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00], // bytes delivered
+            &[0x00, 0x00, 0x00, 0x01],                         // crc of the stream
+            &[0x00],                                           // outcome: complete
+            &[0x02],                                           // end of the command: signal
+            &[0x0f],                                           // SIGTERM
+            &[0x00, 0x04],                                     // length of the sentence
+            b"late",                                           // sentence
+            &[0x21, 0x46, 0xa8, 0xed],                         // CRC-32 of the frame
+        ],
+        Frame::Verdict(Verdict {
+            bytes: 0,
+            crc: Some(1),
+            status: Status::Complete,
+            command: Some(CommandEnd::Signal(15)),
+            sentence: "late".into(),
         }),
     );
 }
@@ -327,18 +380,20 @@ fn golden_verdict_of_a_failure() {
         &[
             &[0x24],                                           // type: verdict
             &[0x00],                                           // flags: none
-            &[0x00, 0x18],                                     // length of the body: 15 + 9
+            &[0x00, 0x1a],                                     // length of the body: 17 + 9
             &[0x00, 0x00, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00], // bytes delivered
             &[0x00, 0x00, 0x00, 0x00],                         // no crc
             &[0x05],                                           // outcome: the output failed
+            &[0x00, 0x00],                                     // end of a command: none
             &[0x00, 0x09],                                     // length of the sentence
             b"disk full",                                      // sentence
-            &[0x06, 0x32, 0x32, 0xc9],                         // CRC-32 of the frame
+            &[0xc7, 0xbf, 0x3d, 0x5a],                         // CRC-32 of the frame
         ],
         Frame::Verdict(Verdict {
             bytes: 0x1_0000,
             crc: None,
             status: Status::Output,
+            command: None,
             sentence: "disk full".into(),
         }),
     );
@@ -368,7 +423,7 @@ fn golden_first_hello() {
     hello(
         &[
             &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
-            &[0x01],                                              // version
+            &[0x02],                                              // version
             &[0x01],                                              // kind: hello
             &[0x00, 0x3e],                                        // length of the body: 62 + 0
             &SESSION,                                             // session
@@ -382,7 +437,7 @@ fn golden_first_hello() {
             &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00],    // features: none
             &[0x00, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00],    // buffer: 128 MiB
             &[0x00, 0x00],                                        // length of the options: none
-            &[0x9b, 0x4a, 0xbd, 0x85],                            // CRC-32 of all before
+            &[0x41, 0x70, 0x4a, 0xa4],                            // CRC-32 of all before
         ],
         Hello {
             session: Id::new(SESSION),
@@ -405,7 +460,7 @@ fn golden_full_hello() {
     hello(
         &[
             &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
-            &[0x01],                                              // version
+            &[0x02],                                              // version
             &[0x01],                                              // kind: hello
             &[0x00, 0x4b],                                        // length of the body: 62 + 13
             &SESSION,                                             // session
@@ -426,7 +481,7 @@ fn golden_full_hello() {
             &[0x00, 0x03],                                        // second option: id
             &[0x00],                                              // not mandatory
             &[0x00, 0x00],                                        // no value
-            &[0xbd, 0x96, 0xaf, 0xf2],                            // CRC-32 of all before
+            &[0x61, 0x9d, 0x36, 0x01],                            // CRC-32 of all before
         ],
         Hello {
             session: Id::new(SESSION),
@@ -452,7 +507,7 @@ fn golden_welcome() {
     reply(
         &[
             &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
-            &[0x01],                                              // version
+            &[0x02],                                              // version
             &[0x02],                                              // kind: welcome
             &[0x00, 0x3c],                                        // length of the body: 60
             &INSTANCE,                                            // instance
@@ -462,7 +517,7 @@ fn golden_welcome() {
             &[0x00, 0x20, 0x00, 0x00],                            // longest leg: 2 MiB
             &[0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x01],    // features: checksum
             &[0x00, 0x00, 0x00, 0x00, 0x08, 0x00, 0x00, 0x00],    // buffer: 128 MiB
-            &[0x5d, 0xc2, 0xf2, 0x0b],                            // CRC-32 of all before
+            &[0x17, 0xec, 0x82, 0xf5],                            // CRC-32 of all before
         ],
         Reply::Welcome(Welcome {
             instance: Id::new(INSTANCE),
@@ -480,13 +535,13 @@ fn golden_refusal() {
     reply(
         &[
             &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
-            &[0x01],                                              // version
+            &[0x02],                                              // version
             &[0x03],                                              // kind: refusal
             &[0x00, 0x07],                                        // length of the body: 3 + 4
             &[0x01],                                              // code: busy
             &[0x00, 0x04],                                        // length of the sentence
             b"busy",                                              // sentence
-            &[0x64, 0x37, 0x74, 0xdc],                            // CRC-32 of all before
+            &[0xfd, 0xd5, 0x12, 0xdd],                            // CRC-32 of all before
         ],
         Reply::Refusal(Refusal { code: RefusalCode::Busy, sentence: "busy".into() }),
     );

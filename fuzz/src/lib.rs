@@ -12,11 +12,13 @@ mod line;
 mod messages;
 mod owner;
 mod peer;
+mod rendezvous;
 mod script;
 mod tunnel;
 
 pub use messages::{frames, hearing, hello, reply, words};
 pub use peer::{dials, listens};
+pub use rendezvous::rendezvous;
 pub use tunnel::records;
 
 /// What a target does with its bytes.
@@ -30,6 +32,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frames", frames),
     ("records", records),
     ("words", words),
+    ("rendezvous", rendezvous),
     ("dials", dials),
     ("listens", listens),
 ];

@@ -135,8 +135,11 @@ fn connect(address: SocketAddr, options: &Options, deadline: Instant) -> Result<
     }
 }
 
-/// Says hello and waits for the answer.
-fn greet(
+/// Says hello and waits for the answer, until `deadline`.
+///
+/// # Errors
+/// Why there is no answer.
+pub fn greet(
     channel: Channel,
     hello: &Hello,
     deadline: Instant,

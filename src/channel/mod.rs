@@ -35,6 +35,8 @@ pub struct Channel {
     transport: Transport,
     /// Of a connection that is encrypted. Held while a turn's worth of bytes is sealed or opened.
     tls: Option<Box<Mutex<Tls>>>,
+    /// Whose it is, if that need not be proved: somebody who is trusted has said so.
+    vouched: Option<PublicKey>,
 }
 
 /// Options every connection gets, on both sides.
@@ -51,7 +53,13 @@ pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
 impl Channel {
     /// A connection whose bytes cross as they are.
     pub fn plain(transport: Transport) -> Self {
-        Channel { transport, tls: None }
+        Channel { transport, tls: None, vouched: None }
+    }
+
+    /// The same connection, known to be this peer's: what its bytes cross keeps them safe, and has proved whose it is.
+    #[must_use]
+    pub fn vouched(self, key: PublicKey) -> Self {
+        Channel { vouched: Some(key), ..self }
     }
 
     /// A connection that is encrypted, at the end that dialled.
@@ -60,7 +68,7 @@ impl Channel {
     /// The library's: its settings do not fit each other.
     pub fn dialled(transport: Transport, trust: &Trust) -> io::Result<Self> {
         let tls = Tls::client(trust.dial().map_err(io::Error::other)?);
-        Ok(Channel { transport, tls: Some(Box::new(Mutex::new(tls))) })
+        Ok(Channel { tls: Some(Box::new(Mutex::new(tls))), ..Self::plain(transport) })
     }
 
     /// The same connection, encrypted from its first byte on, at the end that listens. Its handshake goes on while it is
@@ -70,7 +78,7 @@ impl Channel {
     /// The library's: its settings do not fit each other.
     pub fn accepted(self, trust: &Trust) -> io::Result<Self> {
         let tls = Tls::server(trust.accept().map_err(io::Error::other)?);
-        Ok(Channel { transport: self.transport, tls: Some(Box::new(Mutex::new(tls))) })
+        Ok(Channel { tls: Some(Box::new(Mutex::new(tls))), ..self })
     }
 
     /// Whether it is encrypted.
@@ -98,9 +106,9 @@ impl Channel {
         self.tls().map_or(Ok(Shaking::Done), |mut tls| tls.shake(&self.transport))
     }
 
-    /// The peer's key, which it has proved; None where nothing is encrypted, and while the handshake is going on.
+    /// The peer's key, which it has proved, or which is known; None where nothing is encrypted, and while the handshake is going on.
     pub fn key(&self) -> Option<PublicKey> {
-        self.tls()?.peer()
+        self.tls().map_or(self.vouched, |tls| tls.peer())
     }
 
     /// The first byte that the peer has sent, which goes on waiting; None at its end.
@@ -109,6 +117,11 @@ impl Channel {
     /// The kernel's; that there is none yet.
     pub fn peek(&self) -> io::Result<Option<u8>> {
         self.transport.peek()
+    }
+
+    /// Whether this is another program's connection, which cannot be had again and whose life is that program's care.
+    pub fn is_borrowed(&self) -> bool {
+        self.transport.is_borrowed()
     }
 
     /// Puts it under a poll, edge-triggered, for both directions. To be left to that poll until it is closed, or

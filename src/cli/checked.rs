@@ -6,20 +6,28 @@
 use super::typed::Typed;
 use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
-    BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, Host, LinkPlan, ListenOn, ListenPlan,
-    Plan, Progress, ReceivePlan, StreamPlan, Task, Through, TransmitPlan, TrustPlan,
+    BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, FarPlan, Host, LinkPlan, ListenOn,
+    ListenPlan, Plan, Progress, ReceivePlan, SshPlan, StreamPlan, Task, Through, TransmitPlan, TrustPlan,
 };
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// The words that take the place of stdin and stdout.
 const EDGES: [&str; 3] = ["terminate", "initiate", "exec"];
 
-/// What is to be done, or a sentence that names the word that is wrong.
-pub(super) fn task(typed: &Typed) -> Result<Task, String> {
+/// The words that may stand before `ssh`, and those that need it.
+const WITH_SSH: [&str; 8] =
+    ["threads", "rate", "compress", "congestion", "buffer", "patience", "ipv4", "ipv6"];
+
+/// What is to be done, or a sentence that names the word that is wrong. `rest` follows `ssh`.
+pub(super) fn task(typed: &Typed, rest: &[OsString]) -> Result<Task, String> {
     if let Some(file) = typed.one("keygen") {
         return keygen(typed, file);
+    }
+    if typed.given("ssh") {
+        return ssh(typed, rest).map(|plan| Task::Ssh(Box::new(plan)));
     }
     plan(typed).map(|plan| Task::Carry(Box::new(plan)))
 }
@@ -30,6 +38,45 @@ fn keygen(typed: &Typed, file: PathBuf) -> Result<Task, String> {
         None => Ok(Task::Keygen(file)),
         Some(word) => Err(format!("{} cannot stand beside keygen, which makes a key and ends", word.name)),
     }
+}
+
+/// What the far end of `ssh` was told.
+pub(super) fn far(args: &[OsString]) -> Result<FarPlan, String> {
+    let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+    match &args[..] {
+        [] => Ok(FarPlan::default()),
+        [word, ports] if word == "ports" => Ok(FarPlan { ports: Some(value::ports(ports)?) }),
+        _ => Err("far is said by \"millipede ssh\", to nobody else".to_owned()),
+    }
+}
+
+fn ssh(typed: &Typed, rest: &[OsString]) -> Result<SshPlan, String> {
+    let wrong = WORDS.iter().find(|word| {
+        let goes = matches!(word.side, Side::Ssh) || WITH_SSH.contains(&word.name) || word.name == "verbose";
+        typed.given(word.name) && !goes
+    });
+    if let Some(word) = wrong {
+        return Err(format!("{} does not go with ssh, which takes its place", word.name));
+    }
+    let family = family(typed);
+    let over: Result<Vec<_>, _> =
+        typed.each("over").iter().map(|(_, host)| value::host_anywhere(host[0], family)).collect();
+    let over = over.map_err(at("over"))?;
+    if over.len() >= LINKS_MAX {
+        return Err(format!("over is given {} times: at most {}", over.len(), LINKS_MAX - 1));
+    }
+    Ok(SshPlan {
+        line: rest.to_vec(),
+        over,
+        family,
+        ports: typed.one("ports"),
+        program: typed.one("program"),
+        threads: typed.one("threads").map_or(CONNECTIONS_MAX, |n: u64| n as usize),
+        stream: stream(typed),
+        buffer: buffer(typed),
+        patience: typed.one("patience"),
+        verbose: verbose(typed),
+    })
 }
 
 fn plan(typed: &Typed) -> Result<Plan, String> {
@@ -47,6 +94,7 @@ fn sides(typed: &Typed) -> Result<(), String> {
             Side::Stream if !tx && !duplex => {
                 return Err(format!("{} goes with tx or duplex, and there is neither", word.name));
             }
+            Side::Ssh => return Err(format!("{} goes with ssh, and there is none", word.name)),
             Side::Both if !rx && !tx => {
                 return Err(format!("{} goes with rx or tx, and there is neither", word.name));
             }
@@ -185,11 +233,9 @@ fn common(typed: &Typed) -> Result<Common, String> {
         prbs: typed.one("prbs").map(|seed: u64| seed as u16),
         through: through(typed)?,
         chaos: typed.one("chaos"),
-        buffer: typed
-            .one("buffer")
-            .unwrap_or_else(|| crate::sys::limits::memory_share(BUFFER_DEFAULT, BUFFER_MIN)),
+        buffer: buffer(typed),
         patience: typed.one("patience"),
-        verbose: typed.one("verbose").map_or(0, |level: u64| level as u8),
+        verbose: verbose(typed),
         progress: match (typed.given("progress"), typed.given("quiet")) {
             (true, _) => Progress::Always,
             (_, true) => Progress::Never,
@@ -197,6 +243,14 @@ fn common(typed: &Typed) -> Result<Common, String> {
         },
         size: typed.one("size"),
     })
+}
+
+fn buffer(typed: &Typed) -> u64 {
+    typed.one("buffer").unwrap_or_else(|| crate::sys::limits::memory_share(BUFFER_DEFAULT, BUFFER_MIN))
+}
+
+fn verbose(typed: &Typed) -> u8 {
+    typed.one("verbose").map_or(0, |level: u64| level as u8)
 }
 
 /// What takes the place of stdin and stdout; clap has seen to it that there is one at most.

@@ -18,9 +18,11 @@ pub(super) fn screen() -> String {
         .filter(|word| word.common)
         .map(|word| format!("  {:width$}{}\n", word.shown(), word.short, width = INDENT - 2))
         .collect();
-    let others: Vec<_> = WORDS.iter().filter(|word| !word.common).map(Word::shown).collect();
+    let others: Vec<_> =
+        WORDS.iter().filter(|word| !word.common && word.name != "ssh").map(Word::shown).collect();
     format!(
         "millipede: a pipe between two hosts over many TCP connections; loses no byte\n\n\
+         \x20 millipede ssh HOST COMMAND       ssh, with the data on connections of its own\n\
          \x20 millipede rx 8834 > FILE         first, on the host that receives\n\
          \x20 millipede tx HOST 8834 < FILE    then, on the host that sends\n\n\
          {common}{}\n\
@@ -35,7 +37,8 @@ pub(super) fn explain(word: &Word) -> String {
         Side::Tx => "  (with tx)",
         Side::Stream => "  (with tx, or with rx and duplex)",
         Side::Both => "  (with rx or tx)",
-        Side::Free => "",
+        Side::Ssh if word.name != "ssh" => "  (with ssh)",
+        Side::Ssh | Side::Free => "",
     };
     let mut text = word.long.replace('`', "");
     for spelling in word.spellings() {

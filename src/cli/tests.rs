@@ -14,6 +14,7 @@ use crate::plan::{
 };
 
 mod addresses;
+mod ssh;
 
 fn parse_words(words: &[&str]) -> Result<Plan, Stop> {
     match parse(words.iter().map(OsString::from))? {
@@ -436,9 +437,9 @@ fn a_misspelt_word_is_guessed() {
 #[test]
 fn a_word_that_means_something_else_is_not_guessed() {
     for typed in [
-        "resume", "resumes", "serve", "into", "name", "meta", "tag", "put", "watch", "ssh", "port", "host",
-        "user", "file", "time", "speed", "encrypt", "tls", "zstd", "gzip", "debug", "force", "dry-run",
-        "delete", "udp", "tcp", "listen", "connect", "input", "output", "timeout", "retry", "archive",
+        "resume", "resumes", "serve", "into", "name", "meta", "tag", "put", "watch", "host", "user", "file",
+        "time", "speed", "encrypt", "tls", "zstd", "gzip", "debug", "force", "dry-run", "delete", "udp",
+        "tcp", "listen", "connect", "input", "output", "timeout", "retry", "archive",
     ] {
         let expected = format!("unknown word {typed:?}; \"millipede help\" shows the words");
         assert_eq!(wrong(&format!("tx a 1 {typed} x")), expected);

@@ -46,14 +46,16 @@ impl Typed {
     }
 }
 
-/// Reads the command line, given without the program's own name.
-pub(super) fn parse(args: &[String]) -> Result<Typed, Stop> {
-    let options = options(args)?;
-    command().try_get_matches_from(options).map(Typed).map_err(|error| wrong::told_by_clap(&error))
+/// Reads the command line, given without the program's own name; and how many of its arguments are words and operands,
+/// before a word that takes all the rest.
+pub(super) fn parse(args: &[String]) -> Result<(Typed, usize), Stop> {
+    let (options, ours) = options(args)?;
+    let typed = command().try_get_matches_from(options).map(Typed);
+    typed.map(|typed| (typed, ours)).map_err(|error| wrong::told_by_clap(&error))
 }
 
 /// The same command line with every word as an option; what asks for help ends it here.
-fn options(args: &[String]) -> Result<Vec<String>, Stop> {
+fn options(args: &[String]) -> Result<(Vec<String>, usize), Stop> {
     let mut options = vec!["millipede".to_owned()];
     let sends = args.iter().any(|typed| matches!(split(typed).0, "tx" | "duplex"));
     let (mut rest, mut before) = (args, None);
@@ -71,10 +73,13 @@ fn options(args: &[String]) -> Result<Vec<String>, Stop> {
             return Err(if asks { Stop::Print(help::explain(word)) } else { wrong::wants(word).into() });
         }
         push(&mut options, word, &operands);
+        if word.operands == Operands::Rest {
+            return Ok((options, args.len() - after.len()));
+        }
         rest = &after[count - usize::from(attached.is_some())..];
         before = Some(word);
     }
-    Ok(options)
+    Ok((options, args.len()))
 }
 
 /// How many of the next arguments are operands of a word, and the operands that they are. The first one certainly
@@ -85,16 +90,21 @@ fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool, programs: usiz
     let text = |at: usize| next.get(at).copied().filter(|typed| (attached && at == 0) || !dashed(typed));
     let plain = |at: usize| text(at).filter(|typed| (attached && at == 0) || word(typed).is_none());
     let found: Vec<&str> = match kind {
-        Operands::None => next.iter().take(usize::from(attached)).copied().collect(), // clap says that it takes none
-        Operands::Phrase(_) | Operands::Command(_) | Operands::Word(_) => {
+        // clap says that it takes none
+        Operands::None | Operands::Rest => next.iter().take(usize::from(attached)).copied().collect(),
+        Operands::Phrase(_) | Operands::Command(_) | Operands::Path(_) | Operands::Word(_) => {
             next.iter().take(1).copied().collect()
         }
         Operands::Programs(..) => next.iter().take(programs).copied().collect(),
         // a file may be called like a word: key, or peers
-        Operands::Algorithm(_) | Operands::Interface(_) | Operands::File(_) => text(0).into_iter().collect(),
-        Operands::Number(..) | Operands::Size(..) | Operands::Time(_) => plain(0).into_iter().collect(),
+        Operands::Algorithm(_) | Operands::Interface(_) | Operands::File(_) | Operands::Host(_) => {
+            text(0).into_iter().collect()
+        }
         Operands::Perhaps(..) => {
             plain(0).filter(|typed| attached || value::is_number(typed)).into_iter().collect()
+        }
+        Operands::Number(..) | Operands::Size(..) | Operands::Time(_) | Operands::Ports(_) => {
+            plain(0).into_iter().collect()
         }
         Operands::HostPort => match text(0) {
             Some(host) if value::joined(host).is_some() => vec![host],
@@ -117,7 +127,7 @@ fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool, programs: usiz
 /// Whether an operand is missing. Where one may be left out, clap or the plan sees what the other is.
 fn lacks(word: &Word, operands: &[&str], programs: usize) -> bool {
     match word.operands {
-        Operands::None | Operands::Word(_) | Operands::Perhaps(..) => false,
+        Operands::None | Operands::Rest | Operands::Word(_) | Operands::Perhaps(..) => false,
         Operands::HostPort => operands.len() < 2,
         Operands::Programs(..) => operands.len() < programs,
         _ => operands.is_empty(),
@@ -152,7 +162,7 @@ fn arg(word: &'static Word) -> Arg {
         .action(if word.repeats { ArgAction::Append } else { ArgAction::Set });
     let parser = match word.operands {
         Operands::None if word.name == "version" => return arg.action(ArgAction::Version),
-        Operands::None => return arg.action(ArgAction::SetTrue),
+        Operands::None | Operands::Rest => return arg.action(ArgAction::SetTrue),
         // there are always as many as there can be, or one that is attached
         Operands::HostPort => return arg.num_args(2).allow_hyphen_values(true),
         Operands::AddressPort | Operands::Programs(..) => {
@@ -174,6 +184,10 @@ fn arg(word: &'static Word) -> Arg {
         Operands::Command(_) => ValueParser::new(value::command),
         Operands::Interface(_) => ValueParser::new(value::interface),
         Operands::File(_) => ValueParser::new(value::file),
+        Operands::Path(_) => ValueParser::new(value::path),
+        Operands::Ports(_) => ValueParser::new(value::ports),
+        // which addresses count is known later
+        Operands::Host(_) => return arg.num_args(1).allow_hyphen_values(true),
         Operands::Word(_) => return arg.num_args(0..=1),
     };
     arg.value_parser(parser)

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::plan::{Family, Host, Patience};
+use crate::plan::{Family, Host, Patience, Ports};
 
 /// A number, decimal or 0x.
 pub(super) fn number(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
@@ -91,6 +91,26 @@ pub(super) fn seconds(text: &str, most: u64) -> Result<Patience, String> {
 pub(super) fn port(text: &str, least: u16) -> Result<u16, String> {
     let port = digits(text).and_then(|n| u16::try_from(n).ok()).filter(|n| *n >= least);
     port.ok_or_else(|| format!("{text:?} is not a port from {least} to {}", u16::MAX))
+}
+
+/// A range of ports, or one.
+pub(super) fn ports(text: &str) -> Result<Ports, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let ports = port(first, 1).and_then(|first| Ok(Ports { first, last: port(last, 1)? }));
+    ports
+        .ok()
+        .filter(|ports| ports.first <= ports.last)
+        .ok_or_else(|| format!("{text:?} is no range of ports, such as 5000-5099"))
+}
+
+/// A path at another host.
+pub(super) fn path(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("the path is empty".to_owned()),
+        _ if text.contains(['\n', '\0']) => Err(format!("{text:?} is no path")),
+        _ if text.starts_with('-') => Err(format!("{text:?} looks like an option")),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// The two parts of `HOST:PORT` or `[ADDRESS]:PORT`; `None` for a host without a port, an IPv6 address included.

@@ -4,6 +4,7 @@
 //! is added by an entry here and a field in the plan. What is made and kept in files is made again by the tests:
 //! `UPDATE=1 cargo test --test completion --test documents --test man`. Nothing here reads what was typed.
 
+use super::entry::{Operands, Side, Word};
 use crate::message::LEVEL_MAX;
 use crate::plan::{BUFFER_MAX, BUFFER_MIN, LEVELS};
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
@@ -11,112 +12,6 @@ use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 /// The longest times that can be asked for, in their unit: over a century of patience, over an hour before each
 /// 2 MiB. Adding one to a clock never overflows.
 pub(crate) const TIME_MAX: u64 = u32::MAX as u64;
-
-/// Which side of the pipe a word belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The transmitting side alone: needs `tx`.
-    Tx,
-    /// Whoever sends a stream: needs `tx` or `duplex`.
-    Stream,
-    /// Both sides: needs `rx` or `tx`.
-    Both,
-    /// Needs neither.
-    Free,
-}
-
-/// What follows a word. The text in each is the operand's name, as shown to the user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operands {
-    /// Nothing.
-    None,
-    /// A whole number, from the first to the second.
-    Number(&'static str, u64, u64),
-    /// The same, or nothing.
-    Perhaps(&'static str, u64, u64),
-    /// A size, from the second to the third in bytes; a plain number is in units of the first.
-    Size(&'static str, u64, u64, u64),
-    /// A time in seconds, up to [`TIME_MAX`].
-    Time(&'static str),
-    /// Exactly four bytes.
-    Phrase(&'static str),
-    /// One of the kernel's congestion controls.
-    Algorithm(&'static str),
-    /// A command for the shell: one operand.
-    Command(&'static str),
-    /// Two commands for the shell, or only the second where nothing is sent.
-    Programs(&'static str, &'static str),
-    /// An address or network interface of this host.
-    Interface(&'static str),
-    /// A file of this host.
-    File(&'static str),
-    /// A word, or nothing.
-    Word(&'static str),
-    /// `HOST PORT`, or `HOST:PORT`.
-    HostPort,
-    /// `[ADDRESS] PORT`, or `ADDRESS:PORT`.
-    AddressPort,
-}
-
-impl Operands {
-    /// As shown to the user after the word.
-    pub fn shown(self) -> String {
-        match self {
-            Self::None => String::new(),
-            Self::Number(name, ..)
-            | Self::Size(name, ..)
-            | Self::Time(name)
-            | Self::Phrase(name)
-            | Self::Algorithm(name)
-            | Self::Command(name)
-            | Self::Interface(name)
-            | Self::File(name) => name.to_owned(),
-            Self::Word(name) | Self::Perhaps(name, ..) => format!("[{name}]"),
-            Self::Programs(encode, decode) => format!("[{encode}] {decode}"),
-            Self::HostPort => "HOST PORT".to_owned(),
-            Self::AddressPort => "[ADDRESS] PORT".to_owned(),
-        }
-    }
-}
-
-/// A word of the command line.
-#[derive(Clone, Copy, Debug)]
-pub struct Word {
-    /// The word; with `--` before it, the option.
-    pub name: &'static str,
-    /// Other spellings.
-    pub aliases: &'static [&'static str],
-    /// The spelling as one letter after a dash.
-    pub letter: Option<char>,
-    /// What follows it.
-    pub operands: Operands,
-    /// Where it may stand.
-    pub side: Side,
-    /// Whether it may be given more than once.
-    pub repeats: bool,
-    /// The words that cannot stand beside it.
-    pub excludes: &'static [&'static str],
-    /// Whether it has a line of its own in the one screen of help.
-    pub common: bool,
-    /// What it does, for that line and the completions: at most 50 characters.
-    pub short: &'static str,
-    /// What it does, in whole sentences; what is typed stands in backticks. The first paragraph is enough by itself
-    /// and is all that README has; the manual and `help WORD` have all.
-    pub long: &'static str,
-}
-
-impl Word {
-    /// The word and what follows it, as shown to the user.
-    pub fn shown(&self) -> String {
-        format!("{} {}", self.name, self.operands.shown()).trim_end().to_owned()
-    }
-
-    /// How it may be spelt besides its name.
-    pub fn spellings(&self) -> Vec<String> {
-        let aliases = self.aliases.iter().map(|&alias| alias.to_owned());
-        aliases.chain(self.letter.map(|letter| format!("-{letter}"))).collect()
-    }
-}
 
 /// The entry of a word or of another spelling of it.
 pub fn word(name: &str) -> Option<&'static Word> {
@@ -161,6 +56,53 @@ pub const WORDS: &[Word] = &[
                links are full or dead.\n\n\
                HOST is an IP address or a name; every address of a name is tried. The forms `HOST:PORT` and \
                `[ADDRESS]:PORT` are accepted too.",
+        ..WORD
+    },
+    Word {
+        name: "ssh",
+        operands: Operands::Rest,
+        side: Side::Ssh,
+        common: false,
+        short: "run COMMAND at HOST, over many connections",
+        long: "Runs COMMAND at HOST as `ssh` does, and carries its stdin and stdout over many connections: ssh starts the \
+               far end and proves who is who. All that follows `ssh` is the command line of ssh, options included; \
+               other words stand before it. The exit status is that of COMMAND, or 255.\n\n\
+               HOST needs millipede too. The connections lead to where ssh connects to, and are encrypted with keys \
+               made for this one command. Where none can be made, all goes through ssh itself. What is no command \
+               without a terminal (no COMMAND, `-t`, `-N`, `-V` and the like) is left to ssh. Called by the name \
+               `millipede-ssh`, the program takes its whole command line as that of ssh. `MILLIPEDE_SSH` in the \
+               environment names another ssh.",
+        ..WORD
+    },
+    Word {
+        name: "over",
+        operands: Operands::Host("ADDRESS"),
+        side: Side::Ssh,
+        repeats: true,
+        common: false,
+        short: "reach HOST at this address for the data",
+        long: "Makes the connections to ADDRESS, a name or an IP address, instead of to where ssh connects to. Given more \
+               than once, it is an ordered list of links to the same host.",
+        ..WORD
+    },
+    Word {
+        name: "ports",
+        operands: Operands::Ports("FROM-TO"),
+        side: Side::Ssh,
+        common: false,
+        short: "ports that the far end may listen on",
+        long: "Has the far end listen on one of these ports, such as `5000-5099`, which a firewall may let through. \
+               Otherwise it takes any free one.",
+        ..WORD
+    },
+    Word {
+        name: "program",
+        operands: Operands::Path("PATH"),
+        side: Side::Ssh,
+        common: false,
+        short: "where millipede is at HOST",
+        long: "Runs the millipede at PATH of HOST. Otherwise it is found as the login shell there finds it. `~/` is the home \
+               directory there.",
         ..WORD
     },
     Word {
@@ -263,6 +205,7 @@ pub const WORDS: &[Word] = &[
         name: "checksum",
         aliases: &["checksums"],
         side: Side::Tx,
+        common: false,
         short: "verify every leg and the whole stream",
         long: "Sends a CRC-32 with every leg and one of the whole stream. A leg that arrives damaged is sent again.",
         ..WORD
@@ -422,6 +365,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "patience",
         operands: Operands::Time("SECONDS"),
+        common: false,
         short: "give up after this long without a connection",
         long: "Gives up when no connection has worked for SECONDS; 0 waits for ever. The default is 3600 once the \
                session has begun; before that `tx` waits 60 seconds and `rx` for ever.\n\n\

@@ -29,6 +29,8 @@ pub struct FileSink {
     name: String,
     /// Since when the reader is gone, although everything was taken so far.
     orphaned: Option<Instant>,
+    /// What was written counts, whoever has read it: nobody is watched or waited for.
+    passing: bool,
 }
 
 impl FileSink {
@@ -48,7 +50,14 @@ impl FileSink {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        FileSink { file: Some(file), kind, name: name.to_owned(), orphaned: None }
+        FileSink { file: Some(file), kind, name: name.to_owned(), orphaned: None, passing: false }
+    }
+
+    /// The same, but what was written counts, as it does for most programs: whoever reads is neither watched nor waited
+    /// for, and no disk either.
+    #[must_use]
+    pub fn passing(self) -> Self {
+        FileSink { passing: true, ..self }
     }
 
     fn drained(&self, file: &File) -> Result<(), SinkError> {
@@ -80,7 +89,7 @@ impl FileSink {
     }
 
     fn is_watched(&self) -> bool {
-        matches!(self.kind, Kind::Pipe | Kind::Socket)
+        !self.passing && matches!(self.kind, Kind::Pipe | Kind::Socket)
     }
 
     fn reader_gone(&self) -> SinkError {
@@ -144,6 +153,7 @@ impl Sink for FileSink {
     fn finish(&mut self) -> Result<(), SinkError> {
         let Some(file) = self.file.take() else { return Ok(()) };
         match self.kind {
+            _ if self.passing => {}
             Kind::Pipe | Kind::Socket => self.drained(&file)?,
             Kind::File => file.sync_all().map_err(|e| self.failed(&e))?,
             Kind::Terminal | Kind::Other => {}
@@ -157,6 +167,8 @@ pub struct FileSource {
     file: File,
     kind: Kind,
     name: String,
+    /// Its end is an end, however it comes about.
+    passing: bool,
 }
 
 impl FileSource {
@@ -176,7 +188,14 @@ impl FileSource {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        FileSource { file, kind, name: name.to_owned() }
+        FileSource { file, kind, name: name.to_owned(), passing: false }
+    }
+
+    /// The same, but its end is an end, as it is for most programs: whoever wrote it is not asked why, and what cannot be
+    /// read is at its end.
+    #[must_use]
+    pub fn passing(self) -> Self {
+        FileSource { passing: true, ..self }
     }
 
     fn failed(&self, error: &io::Error) -> String {
@@ -193,6 +212,7 @@ impl Source for FileSource {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     wait(&[Interest::read(&self.file)], None).map_err(|e| self.failed(&e))?;
                 }
+                Err(_) if self.passing => return Ok(0),
                 Err(e) => return Err(self.failed(&e)),
             }
         }
@@ -203,7 +223,7 @@ impl Source for FileSource {
     }
 
     fn finish(&mut self) -> Result<(), String> {
-        if matches!(self.kind, Kind::Pipe | Kind::Socket) {
+        if !self.passing && matches!(self.kind, Kind::Pipe | Kind::Socket) {
             thread::sleep(SIGNAL_GRACE);
             for _ in 0..SIGNAL_TURNS {
                 thread::yield_now();

@@ -9,7 +9,7 @@ pub mod prbs;
 pub mod tunnel;
 
 use crate::proto::leg::Leg;
-use crate::proto::outcome::Status;
+use crate::proto::outcome::{CommandEnd, Status};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::io::{self, IoSlice};
@@ -89,6 +89,12 @@ pub trait Sink: Send {
     /// # Errors
     /// Not everything was taken.
     fn finish(&mut self) -> Result<(), SinkError>;
+
+    /// How the command ended that the sink leads to, where that is the result of the whole: asked after the sink has
+    /// finished, and when it takes no more, which is then no failure. With a sentence for the user, which may be empty.
+    fn ended_as(&self) -> Option<(CommandEnd, String)> {
+        None
+    }
 }
 
 /// The stream goes nowhere.

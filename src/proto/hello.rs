@@ -28,7 +28,7 @@ pub use features::Features;
 pub const MAGIC: [u8; 8] = [0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'];
 
 /// The version of the protocol that this program speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The largest hello. A listener reads no more than this from a stranger.
 pub const HELLO_MAX: usize = 4096;

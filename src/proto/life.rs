@@ -14,6 +14,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const PEER_SILENCE: Duration = Duration::from_secs(30);
 /// The receiving side only clears away what nobody uses any more.
 pub const REAP: Duration = Duration::from_secs(60);
+/// The same for a connection that another program keeps alive: it knows better how long TCP may go on trying, which is
+/// about 15 minutes; afterwards the program itself is stuck.
+pub const REAP_BORROWED: Duration = Duration::from_secs(1200);
 
 /// So long after a false death, a link has the ordinary limit of silence again.
 const FORGIVEN: Duration = Duration::from_secs(300);

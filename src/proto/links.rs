@@ -3,13 +3,19 @@
 //! Decides about connections, never about legs. Each connection has a home link. It serves other links while its home
 //! is dead and is called back when its home lives again.
 //!
+//! One link may be a lifeline: it has a single connection, which is there already, cannot be had again and is kept by
+//! one connection alone. When that is gone, so is the link.
+//!
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
-use super::breach::Breach;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
+
+mod reason;
+
+pub use reason::{DialError, LossReason};
 
 /// Pauses between probes of a dead link, and between attempts of a connection that achieves nothing.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -19,6 +25,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// again and again does not keep this end busy. Attempts that fail have their pauses.
 const DIALS_APART: Duration = Duration::from_millis(50);
 
+/// So much later connections are dialled that nothing needs at once.
+const LATER: Duration = Duration::from_millis(250);
+
 /// How long one attempt to connect and be welcomed may take, doubling while attempts time out.
 const DIAL_FIRST: Duration = Duration::from_secs(3);
 const DIAL_MAX: Duration = Duration::from_secs(30);
@@ -27,69 +36,6 @@ const DIAL_MAX_BEGUN: Duration = Duration::from_secs(6);
 
 /// All links refused for so long in mid-session: the receiver is gone, not its host restarting a service.
 pub const REFUSED_MAX: Duration = Duration::from_secs(15);
-
-/// Why an attempt to get a connection failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DialError {
-    /// A reset where a connection was asked for.
-    Refused,
-    /// An end before any welcome: forwarded ports and proxies end so when nobody is behind them.
-    Closed,
-    /// No connection in the time allowed.
-    TimedOut,
-    /// A connection, and no welcome in the time allowed.
-    NoWelcome,
-    /// The name has no address.
-    Unresolved(String),
-    /// The resolver has no answer for now; nothing is known about the name.
-    Unanswered(String),
-    /// Whoever answers has not proved a key that is let in: it may be another than the receiver, or stand between.
-    Unproven(String),
-    /// Anything else the kernel says, or a peer that is no millipede.
-    Unreachable(String),
-}
-
-impl std::fmt::Display for DialError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            DialError::Refused => f.write_str("connection refused"),
-            DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
-            DialError::TimedOut => f.write_str("no answer"),
-            DialError::NoWelcome => f.write_str("connected, but no answer"),
-            DialError::Unresolved(why)
-            | DialError::Unanswered(why)
-            | DialError::Unproven(why)
-            | DialError::Unreachable(why) => f.write_str(why),
-        }
-    }
-}
-
-/// Why a connection ended; decided where it happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LossReason {
-    /// The peer closed it.
-    Closed,
-    /// The kernel says so: reset, unreachable and the like.
-    Failed(String),
-    /// No life for too long.
-    Silent,
-    /// The peer broke the rules.
-    Breach(Breach),
-    /// This side closed it on purpose: to move to another link, or as its own fault plan demands.
-    Left,
-}
-
-impl std::fmt::Display for LossReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LossReason::Closed => f.write_str("closed by the peer"),
-            LossReason::Failed(why) => f.write_str(why),
-            LossReason::Silent => f.write_str("silent"),
-            LossReason::Breach(what) => write!(f, "the peer {what}"),
-            LossReason::Left => f.write_str("left"),
-        }
-    }
-}
 
 /// Where a connection of the end that dials is.
 ///
@@ -170,6 +116,8 @@ struct Link {
     unresolved: bool,
     /// Whoever answered last has not proved its key.
     unproven: bool,
+    /// It is dialled by its keeper alone, and once.
+    lifeline: bool,
     /// Not to be used again, and why.
     bad: Option<String>,
     last: String,
@@ -203,6 +151,7 @@ impl Links {
             refused: None,
             unresolved: false,
             unproven: false,
+            lifeline: false,
             bad: None,
             last: String::new(),
         };
@@ -214,6 +163,29 @@ impl Links {
                 .collect(),
             rng: SmallRng::seed_from_u64(seed),
         }
+    }
+
+    /// The last link is a lifeline, kept by the connection of the same number; there are at least as many connections as
+    /// links. The others that no link needs are dialled a little later: where there is a lifeline, something very short
+    /// may be over before they are of use.
+    #[must_use]
+    pub fn with_lifeline(mut self, now: Instant) -> Self {
+        let Some(last) = self.links.len().checked_sub(1) else { return self };
+        let mut homes = homes(last.max(1), self.connections.len() - 1);
+        homes.insert(last, last);
+        for (connection, home) in self.connections.iter_mut().zip(&homes) {
+            connection.home = *home;
+        }
+        for (index, link) in self.links.iter_mut().enumerate() {
+            link.keeper = homes.iter().position(|home| *home == index);
+        }
+        for (connection, later) in self.connections.iter_mut().enumerate() {
+            if self.links[later.home].keeper != Some(connection) {
+                later.state = State::Resting(now + LATER);
+            }
+        }
+        self.links[last].lifeline = true;
+        self
     }
 
     /// Where this resting connection should dial now, and how long it may take. Counts as dialling from then.
@@ -266,6 +238,10 @@ impl Links {
         link.unproven = matches!(why, DialError::Unproven(_));
         let refused = matches!(why, DialError::Refused | DialError::Closed);
         link.refused = refused.then(|| link.refused.unwrap_or(now));
+        if link.lifeline {
+            link.bad = Some(link.last.clone());
+            return false;
+        }
         if !alone {
             return false;
         }
@@ -303,6 +279,10 @@ impl Links {
         self.advance(connection, Move::Rest(at));
         let link = &mut self.links[index];
         link.last = why.to_string();
+        if link.lifeline {
+            link.bad = Some(link.last.clone());
+            return false;
+        }
         let died = *why == LossReason::Silent && link.up == 0;
         if died {
             (link.failures, link.probe_at) = (link.failures.max(1), Some(now));
@@ -381,6 +361,11 @@ impl Links {
         self.links.iter().enumerate().find_map(|(link, at)| Some((link, at.bad.as_deref()?)))
     }
 
+    /// Whether a link is a lifeline.
+    pub fn is_lifeline(&self, link: usize) -> bool {
+        self.links[link].lifeline
+    }
+
     /// The last thing that went wrong on a link; empty if nothing has.
     pub fn trouble(&self, link: usize) -> &str {
         self.links[link].bad.as_ref().unwrap_or(&self.links[link].last)
@@ -399,7 +384,7 @@ impl Links {
         if home_link.keeper == Some(connection) && home_link.bad.is_none() && !needed_elsewhere {
             return self.due(now, home).then_some(home);
         }
-        let all = || 0..self.links.len();
+        let all = || (0..self.links.len()).filter(|link| !self.links[*link].lifeline);
         // of the dead ones that which has waited longest, or those that time out would starve the others
         let due = || std::iter::once(home).chain(all()).filter(|link| self.due(now, *link));
         all()

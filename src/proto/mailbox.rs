@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn the_order_is_that_of_the_list_whatever_came_first() {
         let mut mailbox = Mailbox::default();
-        let verdict = Verdict { bytes: 0, crc: None, status: Status::Complete, sentence: String::new() };
+        let verdict =
+            Verdict { bytes: 0, crc: None, status: Status::Complete, command: None, sentence: String::new() };
         let fin = Fin { legs: 0, bytes: 0, crc: None };
         mailbox.leg(Leg::new(0, 0, Arc::new(vec![1])));
         let frames = [Frame::Bye, Frame::Verdict(verdict), Frame::Fin(fin), Frame::Ping { token: 1 }];

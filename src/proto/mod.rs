@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod pacing;
 pub mod peer_key;
 pub mod receiver;
+pub mod rendezvous;
 pub mod sched;
 pub mod segment;
 pub mod sender;

@@ -46,6 +46,20 @@ impl Status {
     }
 }
 
+/// How a command ended whose own end is the result of a session. A status of it is no failure of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CommandEnd {
+    /// By itself, with this status.
+    Exit(u8),
+    /// By this signal, 1 to [`CommandEnd::SIGNAL_MAX`].
+    Signal(u8),
+}
+
+impl CommandEnd {
+    /// The highest number of a signal: what a process's status has room for.
+    pub const SIGNAL_MAX: u8 = 127;
+}
+
 /// How a stream ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -55,17 +69,24 @@ pub struct Outcome {
     pub sentence: String,
     /// Whether the sentence is the peer's own, about itself. A refusal is told in this end's words.
     pub by_peer: bool,
+    /// How the command ended that took the stream, where that is what counts.
+    pub command: Option<CommandEnd>,
 }
 
 impl Outcome {
     /// Decided at this end.
     pub fn here(status: Status, sentence: impl Into<String>) -> Self {
-        Outcome { status, sentence: sentence.into(), by_peer: false }
+        Outcome { status, sentence: sentence.into(), by_peer: false, command: None }
     }
 
     /// As the peer said.
     pub fn there(status: Status, sentence: impl Into<String>) -> Self {
-        Outcome { status, sentence: sentence.into(), by_peer: true }
+        Outcome { status, sentence: sentence.into(), by_peer: true, command: None }
+    }
+
+    /// The same, for a stream whose command ended so.
+    pub fn of_command(self, command: Option<CommandEnd>) -> Self {
+        Outcome { command, ..self }
     }
 
     /// Whether all is well.

@@ -61,7 +61,7 @@ mod yielding;
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
 pub use ownership::Whereabouts;
-pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, Losses, OutboundConfig, Place};
+pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, Losses, OutboundConfig, Place, Tied};
 
 /// One session, or the wait for one.
 pub struct Session {
@@ -100,6 +100,8 @@ pub struct Session {
     unsaid: Option<Unsaid>,
     /// Until when all that was due has been done.
     stepped: Instant,
+    /// The link that is a lifeline, if one is.
+    lifeline: Option<usize>,
 }
 
 impl Session {
@@ -111,7 +113,11 @@ impl Session {
         inseparable: bool,
     ) -> Self {
         let through = dials.hello.features.contains(Features::THROUGH);
-        let sending = Outbound::new(dials.hello.buffer, dials.checked, through);
+        let mut sending = Outbound::new(dials.hello.buffer, dials.checked, through);
+        if dials.command {
+            sending.goes_to_command();
+        }
+        let lifeline = dials.links.len().checked_sub(1).filter(|_| dials.lifeline);
         let receiving = receives.map(|config| {
             let mut inbound = Inbound::new(config);
             // the sender is whoever answers, and its memory is not known before that
@@ -119,7 +125,9 @@ impl Session {
             inbound
         });
         let ownership = Ownership::Dialler(Box::new(Dialler::new(now, dials)));
-        Self::new(now, ownership, Some(sending), receiving, inseparable)
+        let mut session = Self::new(now, ownership, Some(sending), receiving, inseparable);
+        lifeline.into_iter().for_each(|link| session.set_lifeline(link));
+        session
     }
 
     /// The end that listens: it receives a stream and, with `sends`, sends one over the same connections.
@@ -129,7 +137,7 @@ impl Session {
         sends: Option<OutboundConfig>,
         inseparable: bool,
     ) -> Self {
-        let ownership = Ownership::Host(Box::new(Host::new(now, receives.instance, receives.patience)));
+        let ownership = Ownership::Host(Box::new(Host::new(now, &receives)));
         let through = receives.features.contains(Features::THROUGH);
         let sending = sends.map(|config| Outbound::new(config.buffer, false, through));
         Self::new(now, ownership, sending, Some(Inbound::new(receives)), inseparable)
@@ -166,7 +174,14 @@ impl Session {
             stalls: Stalls::new(now),
             unsaid: None,
             stepped: now,
+            lifeline: None,
         }
+    }
+
+    /// This link is a lifeline: legs take it only while no other is up, and it is not for this end to find it dead.
+    pub fn set_lifeline(&mut self, link: usize) {
+        self.lifeline = Some(link);
+        self.sending.iter_mut().for_each(|sending| sending.set_lifeline(link));
     }
 
     // ---- connections end -------------------------------------------------------------------------------
@@ -361,7 +376,10 @@ impl Session {
         let went = sending.is_some_and(|sending| sending.sender().has_received());
         let going = Way::BOTH.map(|way| self.is_going(way));
         View {
-            begun: came || went || (sending.is_some() && !self.is_going(Way::Out)),
+            begun: came
+                || went
+                || self.ownership.is_bound()
+                || (sending.is_some() && !self.is_going(Way::Out)),
             wanted: going != [false; 2],
             in_doubt: self.is_going(Way::Out) && sending.is_some_and(Outbound::awaits_verdict),
         }

@@ -10,7 +10,7 @@
 
 use super::codec::{self, CRC, Reader, Shape, Unsound};
 use super::leg::LEG_MAX;
-use super::outcome::Status;
+use super::outcome::{CommandEnd, Status};
 
 pub use super::codec::SENTENCE_MAX;
 
@@ -29,7 +29,7 @@ const FIN: Shape = Shape::exact(8 + 8 + 4);
 const TOKEN: Shape = Shape::exact(8);
 const BYE: Shape = Shape::exact(0);
 const ACK: Shape = Shape::exact(8 + 8 + 8 + 8 + 8 + 4);
-const VERDICT: Shape = Shape::with_tail(8 + 4 + 1 + 2, SENTENCE_MAX);
+const VERDICT: Shape = Shape::with_tail(8 + 4 + 1 + 1 + 1 + 2, SENTENCE_MAX);
 const ABORT: Shape = Shape::with_tail(1 + 2, SENTENCE_MAX);
 
 const _: () = {
@@ -39,8 +39,8 @@ const _: () = {
     assert!(PREFIX + BYE.fixed + CRC == 8);
     assert!(PREFIX + ACK.fixed + CRC == 52);
     assert!(PREFIX + ABORT.fixed + CRC == 11);
-    assert!(PREFIX + VERDICT.fixed + CRC == 23);
-    assert!(FRAME_MAX == 423);
+    assert!(PREFIX + VERDICT.fixed + CRC == 25);
+    assert!(FRAME_MAX == 425);
     assert!(LEG_MAX + ENCODE_SLACK <= u32::MAX as usize);
 };
 
@@ -55,6 +55,13 @@ mod kind {
     pub const PONG: u8 = 0x23;
     pub const VERDICT: u8 = 0x24;
     pub const ABORT: u8 = 0x31;
+}
+
+/// How a verdict says that the end of a command is the result; none of them: it is not.
+mod command {
+    pub const NONE: u8 = 0;
+    pub const EXIT: u8 = 1;
+    pub const SIGNAL: u8 = 2;
 }
 
 /// In the flags of a fin or verdict: the crc of the stream is there.
@@ -170,6 +177,9 @@ pub struct Verdict {
     pub crc: Option<u32>,
     /// The exit status of both ends.
     pub status: Status,
+    /// How the command ended that took the stream, where that is what counts; only with [`Status::Complete`]. It may
+    /// have ended before the stream did.
+    pub command: Option<CommandEnd>,
     /// Why, for the user; may be empty.
     pub sentence: String,
 }
@@ -223,6 +233,14 @@ pub enum WireError {
     /// No outcome has this number.
     #[error("there is no outcome {0}")]
     Status(u8),
+    /// A command cannot have ended so, or not with this outcome.
+    #[error("no command can have ended as {kind} {number}")]
+    Command {
+        /// What kind of end the frame claims.
+        kind: u8,
+        /// Its number.
+        number: u8,
+    },
     /// An abort that claims success.
     #[error("an abort cannot report success")]
     AbortComplete,
@@ -314,12 +332,14 @@ fn parse(kind: u8, flags: u8, body: &[u8]) -> Result<Frame, WireError> {
         kind::ACK => Frame::Ack(Ack::take(&mut fields).ok_or(short)?),
         kind::NACK => Frame::Nack { sequence: fields.u64().ok_or(short)? },
         kind::PONG => Frame::Pong { token: fields.u64().ok_or(short)? },
-        kind::VERDICT => Frame::Verdict(Verdict {
-            bytes: fields.u64().ok_or(short)?,
-            crc: crc(flags, fields.u32().ok_or(short)?)?,
-            status: status(fields.u8().ok_or(short)?)?,
-            sentence: fields.sentence().ok_or(WireError::Sentence)?,
-        }),
+        kind::VERDICT => {
+            let bytes = fields.u64().ok_or(short)?;
+            let crc = crc(flags, fields.u32().ok_or(short)?)?;
+            let status = status(fields.u8().ok_or(short)?)?;
+            let command = command_end(status, fields.u8().ok_or(short)?, fields.u8().ok_or(short)?)?;
+            let sentence = fields.sentence().ok_or(WireError::Sentence)?;
+            Frame::Verdict(Verdict { bytes, crc, status, command, sentence })
+        }
         kind::ABORT => Frame::Abort(Abort {
             status: match status(fields.u8().ok_or(short)?)? {
                 Status::Complete => return Err(WireError::AbortComplete),
@@ -414,6 +434,11 @@ impl Verdict {
         out.extend_from_slice(&self.bytes.to_be_bytes());
         out.extend_from_slice(&self.crc.unwrap_or(0).to_be_bytes());
         out.push(self.status.code());
+        out.extend_from_slice(&match self.command {
+            None => [command::NONE, 0],
+            Some(CommandEnd::Exit(status)) => [command::EXIT, status],
+            Some(CommandEnd::Signal(signal)) => [command::SIGNAL, signal],
+        });
         codec::put_sentence(out, &self.sentence);
     }
 }
@@ -437,6 +462,18 @@ fn crc(checked: u8, field: u32) -> Result<Option<u32>, WireError> {
         (0, 0) => Ok(None),
         (0, _) => Err(WireError::StrayCrc),
         _ => Ok(Some(field)),
+    }
+}
+
+/// How a command ended, as a verdict with this outcome says it.
+fn command_end(status: Status, kind: u8, number: u8) -> Result<Option<CommandEnd>, WireError> {
+    match (status, kind, number) {
+        (_, command::NONE, 0) => Ok(None),
+        (Status::Complete, command::EXIT, status) => Ok(Some(CommandEnd::Exit(status))),
+        (Status::Complete, command::SIGNAL, signal @ 1..=CommandEnd::SIGNAL_MAX) => {
+            Ok(Some(CommandEnd::Signal(signal)))
+        }
+        _ => Err(WireError::Command { kind, number }),
     }
 }
 

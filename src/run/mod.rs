@@ -8,6 +8,7 @@ pub mod names;
 mod peers;
 pub mod sessions;
 pub mod signals;
+pub mod ssh;
 mod start;
 
 use crate::chaos::Hazard;

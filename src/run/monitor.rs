@@ -164,6 +164,11 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Nothing but reports.
+    pub fn nothing() -> Wanted {
+        Wanted { style: Style::None, streams: false }
+    }
+
     /// What the plan wants, given what stdin, stdout and stderr are; to be asked while they are still there.
     pub fn of(plan: &Plan) -> Wanted {
         use rustix::termios::isatty;

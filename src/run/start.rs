@@ -62,7 +62,7 @@ impl Parts<'_> {
             compresses: compress != Features::NONE,
             initiates: self.ends.features().contains(Features::INITIATES),
         };
-        self.session(Approach::Listen(listener, expectations), sends, Some(receives))
+        self.session(Approach::Listen(Some(listener), expectations), sends, Some(receives))
     }
 
     /// A session that dials; with `duplex` it receives a stream as well.
@@ -80,6 +80,8 @@ impl Parts<'_> {
             connections: plan.threads,
             patience: self.common.patience,
             checked: plan.checksum,
+            command: false,
+            lifeline: false,
             seed: rand::random(),
         };
         let sends = self.outgoing(&plan.stream)?;
@@ -110,6 +112,7 @@ impl Parts<'_> {
         let ways = Way::BOTH.map(|way| [receives.is_some(), sends.is_some()][way as usize].then_some(way));
         let setup = Setup {
             approach,
+            lifeline: None,
             sends,
             receives,
             inseparable,
@@ -153,6 +156,7 @@ impl Parts<'_> {
             buffer: self.common.buffer,
             patience: self.common.patience,
             features: Features::CHECKSUM | self.ends.features() | features | self.through(),
+            tied: None,
         };
         Ok(Incoming { sink: self.ends.sink()?, config })
     }

@@ -46,8 +46,8 @@ pub struct Guest {
     pub channel: Channel,
     /// What it said.
     pub hello: Hello,
-    /// Where it comes from.
-    pub address: SocketAddr,
+    /// Where it comes from; None for a connection that was there already.
+    pub address: Option<SocketAddr>,
 }
 
 /// A peer that has not said hello yet.
@@ -367,7 +367,7 @@ impl Door {
     fn greet(&mut self, now: Instant, channel: Channel, hello: Hello, address: SocketAddr) {
         channel.deregister(self.poll.registry());
         let session = hello.session;
-        match (self.admit)(Guest { channel, hello, address }) {
+        match (self.admit)(Guest { channel, hello, address: Some(address) }) {
             Ok(true) => self.known.note(session, address.ip()),
             Ok(false) => {}
             Err((channel, refusal)) => self.see_off(now, channel, &refusal),

@@ -5,10 +5,11 @@ use super::compressing::Compressing;
 use super::connection::{Dialling, Seat, SessionDesk, Shared};
 use super::core::{BEFORE_MEETING, SessionCore};
 use super::decoding::Decoding;
-use super::dial::Target;
+use super::dial::{Destination, Target};
 use super::egress::{Egress, Output};
 use super::host::Host;
 use super::ingest::{Ingest, Input};
+use super::lifeline::Lifeline;
 use super::limits::{FAREWELL, HASTE};
 use super::meters::{Blocked, InputWaits};
 use super::orders::{Audience, News};
@@ -31,7 +32,7 @@ use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Sizes of legs are rounded up to this, at most.
@@ -69,8 +70,8 @@ pub struct Incoming {
 pub enum Approach {
     /// This end dials them, on these links. It always sends a stream.
     Dial(Vec<LinkPlan>, Box<DiallerConfig>),
-    /// This end accepts them. It always receives a stream.
-    Listen(TcpListener, Expectations),
+    /// This end accepts them, if it listens anywhere. It always receives a stream.
+    Listen(Option<TcpListener>, Expectations),
 }
 
 impl Approach {
@@ -87,6 +88,8 @@ impl Approach {
 pub struct Setup {
     /// How its connections come about.
     pub approach: Approach,
+    /// A connection that is there already: the last link of an end that dials, which has no other place for it.
+    pub lifeline: Option<Lifeline>,
     /// The stream that goes out.
     pub sends: Option<Outgoing>,
     /// The stream that comes in.
@@ -195,7 +198,7 @@ impl Start {
     /// # Errors
     /// The kernel has no descriptors left.
     pub fn new(setup: Setup) -> io::Result<Self> {
-        let Setup { approach, sends, receives, inseparable, through, hazard, trust, hear } = setup;
+        let Setup { approach, lifeline, sends, receives, inseparable, through, hazard, trust, hear } = setup;
         let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
         let both = |buffer| {
             let compressing = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer));
@@ -238,10 +241,10 @@ impl Start {
         let handle = Handle { desk: desk.clone(), pools, decoding, compressing, through };
         let mut threads = match approach {
             Approach::Dial(links, config) => {
-                dialling(&shared, &links, config.connections, congestion, trust)?
+                dialling(&shared, &links, lifeline, config.connections, congestion, trust)?
             }
             Approach::Listen(listener, expectations) => {
-                listening(shared.clone(), listener, expectations, congestion, trust)?
+                listening(shared.clone(), listener, lifeline, expectations, congestion, trust)?
             }
         };
         if let (Some(Incoming { sink, .. }), Some(bell)) = (receives, output) {
@@ -334,12 +337,17 @@ fn ingest(sends: Outgoing, desk: Arc<SessionDesk>, pool: Pool, bell: Bell, waits
 fn dialling(
     shared: &Shared,
     links: &[LinkPlan],
+    lifeline: Option<Lifeline>,
     connections: usize,
     congestion: Option<String>,
     trust: Option<Arc<Trust>>,
 ) -> io::Result<Vec<Thread>> {
-    let target = |link: &LinkPlan| Arc::new(Target::new(link.clone(), congestion.clone(), trust.clone()));
-    let targets: Vec<_> = links.iter().map(target).collect();
+    let target = |link: &LinkPlan| {
+        Destination::Target(Arc::new(Target::new(link.clone(), congestion.clone(), trust.clone())))
+    };
+    let lifeline =
+        lifeline.map(|lifeline| Destination::Lifeline(Arc::new(Mutex::new(Some(lifeline.channel)))));
+    let targets: Vec<_> = links.iter().map(target).chain(lifeline).collect();
     let mut threads: Vec<Thread> = Vec::new();
     for place in 0..connections {
         let (seat, poll) = Seat::new()?;
@@ -352,13 +360,23 @@ fn dialling(
 
 fn listening(
     shared: Shared,
-    listener: TcpListener,
+    listener: Option<TcpListener>,
+    lifeline: Option<Lifeline>,
     expectations: Expectations,
     congestion: Option<String>,
     trust: Option<Arc<Trust>>,
 ) -> io::Result<Vec<Thread>> {
-    let mut host = Host { shared, congestion, stranded: None };
-    let admit = Box::new(move |guest| host.admit(guest));
-    let door = Door::new(listener, expectations, trust, admit)?;
-    Ok(vec![("door".into(), Box::new(move || door.run()))])
+    let desk = shared.desk.clone();
+    let host = Arc::new(Mutex::new(Host { shared, congestion, stranded: None }));
+    let mut threads: Vec<Thread> = Vec::new();
+    if let Some(listener) = listener {
+        let host = host.clone();
+        let admit = Box::new(move |guest| host.lock().unwrap_or_else(PoisonError::into_inner).admit(guest));
+        let door = Door::new(listener, expectations, trust, admit)?;
+        threads.push(("door".into(), Box::new(move || door.run())));
+    }
+    if let Some(lifeline) = lifeline {
+        threads.push(("lifeline".into(), Box::new(move || lifeline.meet(&desk, &host, &expectations))));
+    }
+    Ok(threads)
 }

@@ -5,6 +5,7 @@
 
 use super::lookup::{Answer, Lookup};
 use super::resolve::{NotResolved, resolve};
+use crate::channel::Channel;
 use crate::channel::connect::{self, Dialled, Options};
 use crate::plan::{Host, LinkPlan};
 use crate::proto::hello::Hello;
@@ -13,6 +14,35 @@ use crate::trust::Trust;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How long the far end of a connection that was there before may take to answer: it answers at once, but through a
+/// connection that may be slow.
+const LIFELINE: Duration = Duration::from_secs(60);
+
+/// Where a link leads.
+#[derive(Clone)]
+pub enum Destination {
+    /// To addresses, which can be dialled again and again.
+    Target(Arc<Target>),
+    /// To a connection that is there already, until it is taken.
+    Lifeline(Arc<Mutex<Option<Channel>>>),
+}
+
+impl Destination {
+    /// One attempt, see [`Target::dial`].
+    pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration, segment: Option<u16>) -> Dialled {
+        let lifeline = match self {
+            Destination::Target(target) => return target.dial(connection, hello, timeout, segment),
+            Destination::Lifeline(lifeline) => lifeline,
+        };
+        let channel = lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(channel) = channel else {
+            return Dialled::Failed(DialError::Unreachable("it cannot be had again".into()));
+        };
+        let greeted = connect::greet(channel, hello, Instant::now() + LIFELINE, &Options::default());
+        greeted.unwrap_or_else(Dialled::Failed)
+    }
+}
 
 /// One link's far end, shared by the threads that dial it.
 pub struct Target {

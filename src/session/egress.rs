@@ -93,10 +93,17 @@ impl Output {
             }
             Turn::Over | Turn::Asleep | Turn::Waits => Ok(false),
         });
-        match closed {
-            Ok(true) => parts.desk.tell(|core, now| core.session.output_closed(now, crc.value())),
-            Ok(false) => {}
-            Err(error) => {
+        let command = parts.sink.ended_as();
+        match (closed, command) {
+            (Ok(false), _) => {}
+            (Ok(true) | Err(_), Some((end, sentence))) => {
+                let crc = crc.value();
+                parts.desk.tell(|core, now| core.session.command_ended(now, crc, end, &sentence));
+            }
+            (Ok(true), None) => {
+                parts.desk.tell(|core, now| core.session.output_closed(now, crc.value()));
+            }
+            (Err(error), None) => {
                 parts.desk.tell(|core, now| core.session.output_failed(now, error.code, &error.sentence));
             }
         }

@@ -8,6 +8,7 @@ use crate::message;
 use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
 use crate::proto::links::LossReason;
 use crate::sys::thread::spawn;
+use std::fmt;
 use std::net::SocketAddr;
 
 /// Lets peers into a session.
@@ -30,31 +31,34 @@ impl Host {
         let key = peer_key(&channel);
         let desk = &self.shared.desk;
         if let Err(refusal) = desk.peek(|core| core.session.screen(&hello, key)) {
-            self.tell_refused(&hello, address, &refusal);
+            self.tell_refused(&hello, Origin(address), &refusal);
             return Err((channel, refusal));
         }
         let (seat, poll) = match Seat::new() {
             Ok(seat) => seat,
             Err(error) => {
-                let line = || format!("{address}: cannot let it in: {}", reason(&error));
+                let line = || format!("{}: cannot let it in: {}", Origin(address), reason(&error));
                 message::peer(2, "connections without a descriptor left", line);
                 return Ok(false);
             }
         };
         let admitted = desk.admit(seat.clone(), |core, now| {
-            let place = core.session.hello(now, &hello, key)?;
-            core.met(now, usize::from(hello.link), Some(address.ip()));
+            let (place, link) = (core.session.hello(now, &hello, key)?, usize::from(hello.link));
+            core.met(now, link, address.map(|address| address.ip()));
+            if channel.is_borrowed() {
+                core.session.set_lifeline(link);
+            }
             Ok(place)
         });
         let ticket = match admitted {
             Ok(ticket) => ticket,
             Err(refusal) => {
-                self.tell_refused(&hello, address, &refusal);
+                self.tell_refused(&hello, Origin(address), &refusal);
                 return Err((channel, refusal));
             }
         };
         let place = ticket.place;
-        let origin = format!("connection {place} from {address}");
+        let origin = format!("connection {place} from {}", Origin(address));
         let up = format!("{origin} is up");
         let chosen = self.congestion.as_ref().map_or(Ok(()), |name| channel.choose_congestion(name));
         let owner =
@@ -74,11 +78,24 @@ impl Host {
         Ok(true)
     }
 
-    fn tell_refused(&mut self, hello: &Hello, address: SocketAddr, refusal: &Refusal) {
+    fn tell_refused(&mut self, hello: &Hello, address: Origin, refusal: &Refusal) {
         // one sender asks for the rest of its stream again and again
         let stranded = refusal.code == RefusalCode::NotThatReceiver
             && self.stranded.replace(hello.session) != Some(hello.session);
         let level = message::journaled(if stranded { 0 } else { 2 });
         message::peer(level, "refused", || format!("{address}: refused: {}", refusal.sentence));
+    }
+}
+
+/// Where a guest comes from, as messages name it.
+#[derive(Clone, Copy)]
+struct Origin(Option<SocketAddr>);
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("a pipe"),
+        }
     }
 }

@@ -26,6 +26,7 @@ pub mod encoders;
 pub mod filter;
 pub mod host;
 pub mod ingest;
+pub mod lifeline;
 pub mod limits;
 pub mod lookup;
 pub mod meters;
@@ -39,4 +40,5 @@ mod sync;
 pub mod through;
 
 pub use build::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start};
+pub use lifeline::Lifeline;
 pub use orders::News;

@@ -95,6 +95,27 @@ pub fn begin_with_our_mask(command: &mut Command) {
     unsafe { command.pre_exec(restore) };
 }
 
+/// What is typed to end or stop a program is not for the command: it ignores SIGINT and SIGQUIT, and so does what it
+/// starts.
+pub fn spare_the_keyboard(command: &mut Command) {
+    let ignore = || {
+        for signo in [libc::SIGINT, libc::SIGQUIT] {
+            // SAFETY: to ignore a signal runs no code of ours.
+            unsafe { libc::signal(signo, libc::SIG_IGN) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes two system calls; it neither allocates nor locks.
+    unsafe { command.pre_exec(ignore) };
+}
+
+/// This process leaves the session of whoever started it, and its terminal, if it can: the leader of a process group
+/// cannot, but leads a session mostly.
+pub fn leave_session() {
+    // fails only for the leader of a group
+    let _ = rustix::process::setsid();
+}
+
 /// Has the kernel send SIGTERM to the command when we die, however that comes about.
 ///
 /// The kernel takes the death of the _thread_ that spawns the command for ours, so that one has to live as

@@ -36,6 +36,10 @@ const TERM_GRACE_MS: i64 = 3000;
 /// How often the guard looks whether the group has gone.
 const STEP_MS: i64 = 20;
 
+/// What this process says to the guard, a byte each.
+const DISMISSED: u8 = 1;
+const LET_GO: u8 = 2;
+
 /// Without the call that closes a range, descriptors are closed one by one up to this: many more than we ever have, and
 /// closing them takes some 10 ms.
 const FDS_MAX: RawFd = 1 << 16;
@@ -81,11 +85,18 @@ impl Guard {
         Ok(())
     }
 
+    /// From now on the end of the command's stdin means the end of the stream: the guard closes its end of the pipe. It
+    /// still ends the command if this process dies without having dismissed it.
+    pub fn let_go(&self) {
+        // fails only when the guard is gone already
+        let _ = send(&self.voice, &[LET_GO], SendFlags::NOSIGNAL);
+    }
+
     /// From now on the end of the command's stdin means the end of the stream, or nothing any more. When this returns
     /// the guard is gone, and its end of the pipe closed.
     pub fn dismiss(self) {
         // fails only when the guard is gone already
-        let _ = send(&self.voice, &[1], SendFlags::NOSIGNAL);
+        let _ = send(&self.voice, &[DISMISSED], SendFlags::NOSIGNAL);
         // fails only if other code has reaped our child
         let _ = retry_on_intr(|| waitpid(Some(self.pid), WaitOptions::empty()));
     }
@@ -96,11 +107,12 @@ fn guard(ear: RawFd, stdin: RawFd) -> ! {
     // SAFETY: both are open in the parent, and so here; they are closed only by the end of this process.
     let (ear, stdin) = unsafe { (BorrowedFd::borrow_raw(ear), BorrowedFd::borrow_raw(stdin)) };
     prepare(ear, stdin);
-    let command = await_command(ear);
-    if let Some(command) = command
-        && !is_dismissed(ear)
-    {
-        end(command, stdin);
+    if let Some(command) = await_command(ear) {
+        match await_word(ear, stdin) {
+            Word::Dismissed => {}
+            Word::None => end(command, Some(stdin)),
+            Word::LetGo => end(command, None),
+        }
     }
     // SAFETY: ends this process without running anything of what it shares with its parent.
     unsafe { libc::_exit(0) }
@@ -153,14 +165,37 @@ fn await_command(ear: BorrowedFd<'_>) -> Option<Pid> {
     (n == id.len()).then(|| Pid::from_raw(i32::from_ne_bytes(id))).flatten().filter(|pid| !pid.is_init())
 }
 
-/// Waits for the last word, or for our death: whether it was the word.
-fn is_dismissed(ear: BorrowedFd<'_>) -> bool {
-    let mut word = [0; 4];
-    retry_on_intr(|| recv(ear, &mut word, RecvFlags::empty())).is_ok_and(|(n, _)| n > 0)
+/// What was said last before we died, if we did.
+enum Word {
+    /// The guard is not needed any more.
+    Dismissed,
+    /// We died without a word.
+    None,
+    /// We died after the end of the stream.
+    LetGo,
 }
 
-/// Ends the command's group; returns when nobody reads its stdin any more.
-fn end(command: Pid, stdin: BorrowedFd<'_>) {
+/// Waits for the last word, or for our death. When the stream has ended, the pipe's end is closed.
+fn await_word(ear: BorrowedFd<'_>, stdin: BorrowedFd<'_>) -> Word {
+    let mut last = Word::None;
+    loop {
+        let mut word = [0; 1];
+        match retry_on_intr(|| recv(ear, &mut word, RecvFlags::empty())) {
+            Ok((1, _)) if word == [LET_GO] => {
+                if matches!(last, Word::None) {
+                    // SAFETY: it is not used again: what follows goes by the word.
+                    unsafe { libc::close(stdin.as_raw_fd()) };
+                }
+                last = Word::LetGo;
+            }
+            Ok((1, _)) => return Word::Dismissed,
+            Ok(_) | Err(_) => return last,
+        }
+    }
+}
+
+/// Ends the command's group; returns when nobody reads its stdin any more, if that is still held.
+fn end(command: Pid, stdin: Option<BorrowedFd<'_>>) {
     // Whom a signal does not reach is waited for all the same. The shell goes first: the kernel signals the processes of
     // a group one after another, and a shell that saw its child die before would go on with its next command.
     let _ = kill_process(command, Signal::TERM);
@@ -178,7 +213,7 @@ fn end(command: Pid, stdin: BorrowedFd<'_>) {
         left -= STEP_MS;
         pause(STEP_MS);
     }
-    while !has_no_reader(stdin) {}
+    while stdin.is_some_and(|stdin| !has_no_reader(stdin)) {}
 }
 
 /// Waits until the pipe has no reader: whether it has none.
@@ -258,6 +293,22 @@ mod tests {
             assert_eq!(rest(&mut child), "", "{script}");
             assert!(is_ended(&mut child, signo), "{script}");
         }
+    }
+
+    #[test]
+    fn a_command_that_was_told_the_end_is_ended_all_the_same() {
+        let (guard, mut child, writer) = guarded("echo; cat; echo told; sleep 100; echo committed");
+        let id = guard.pid;
+        guard.let_go();
+        guard.let_go();
+        drop(writer);
+        let mut told = [0; 5];
+        child.stdout.as_mut().unwrap().read_exact(&mut told).unwrap();
+        assert_eq!(&told, b"told\n");
+        drop(guard);
+        assert_eq!(rest(&mut child), "");
+        assert!(is_ended(&mut child, libc::SIGTERM));
+        waitpid(Some(id), WaitOptions::empty()).unwrap();
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Where the stream comes from and goes to: what kind of thing it is, how much is in it, when it is ready.
 #![allow(unsafe_code)]
 
+use crate::sys::stdio::nowhere_to_write;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ioctl_fionread};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// How large a pipe is made: what an unprivileged process may have where nothing was changed
@@ -62,6 +63,23 @@ pub fn grow(fd: impl AsFd) -> usize {
 pub fn grow(_: impl AsFd) -> usize {
     let _ = PIPE_SIZE;
     0
+}
+
+/// Nothing more is written here: the reader of a pipe, or the peer of a socket, sees the end, unless somebody else has it
+/// open for writing too. The descriptor stays, and leads nowhere.
+///
+/// Errors: no descriptor left.
+pub fn lead_nowhere(fd: impl AsFd) -> io::Result<()> {
+    if kind(&fd) == Kind::Socket {
+        return Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?);
+    }
+    let nowhere = nowhere_to_write()?;
+    let (from, to) = (nowhere.as_raw_fd(), fd.as_fd().as_raw_fd());
+    // SAFETY: both are open, and the number stays its owner's: only what it leads to is another file from now on.
+    match unsafe { libc::dup3(from, to, libc::O_CLOEXEC) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 /// How many bytes wait to be read (FIONREAD). For either end of a pipe: those its reader has not taken.

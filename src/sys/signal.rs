@@ -44,6 +44,14 @@ pub fn end_by(signo: i32) -> ! {
     }
 }
 
+/// Sends a signal to a process.
+///
+/// Errors: `ESRCH` where it has gone, `EPERM`, `EINVAL` for a number that is no signal or process.
+pub fn kill(pid: u32, signo: i32) -> io::Result<()> {
+    let (pid, signal) = checked(pid, signo)?;
+    Ok(kill_process(pid, signal)?)
+}
+
 /// Sends a signal to all processes of the group that `pid` leads; that is, a child which was started with
 /// `process_group(0)`. One that was not leads none.
 ///

@@ -40,7 +40,9 @@ pub fn nothing_to_read() -> io::Result<OwnedFd> {
 }
 
 /// /dev/null, or where there is none a pipe that nobody reads.
-fn nowhere_to_write() -> io::Result<OwnedFd> {
+///
+/// Errors: no descriptor left.
+pub fn nowhere_to_write() -> io::Result<OwnedFd> {
     let null = File::options().write(true).open("/dev/null").map(OwnedFd::from);
     null.or_else(|_| io::pipe().map(|(_, writer)| writer.into()))
 }

@@ -2,6 +2,7 @@
 //! that the rest arrives in the time that link needs.
 
 use super::clock::Event;
+use super::end::COMMAND_END;
 use super::faults::Fault;
 use super::net::{DIALS, Door, LISTENS};
 use super::source::Flow;
@@ -83,6 +84,9 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
         Kind::Simplex => [Some(flow(rng, could, 1000, 2 << 20)), None],
         Kind::Duplex => [0; 2].map(|_| Some(flow(rng, could, 300, 1 << 20))),
     };
+    // without a draw of its own, so that seeds mean what they meant
+    let total = flows[DIALS].map_or(0, |flow| flow.total);
+    let command = (seed % 7 == 3).then(|| 1 + total * (seed / 7 % 5) / 3);
     let mut sink_rate = || if rng.random() { 1e9 } else { spread(rng, 1e4, 1e7) };
     let sink_rates = [sink_rate(), sink_rate()];
     Config {
@@ -93,6 +97,7 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
         checked: rng.random_ratio(1, 3),
         flows,
         sink_rates,
+        command,
         low_water: [1, 4 << 10, 64 << 10][rng.random_range(0..3)],
         room: [2 << 10, 32 << 10, 256 << 10, 4 << 20][rng.random_range(0..4)],
         mutation,
@@ -267,8 +272,13 @@ fn judge_end(world: &World) -> Result<(), String> {
 fn may_end(world: &World) -> Result<(), String> {
     let forever = world.config.patience == [Some(Duration::ZERO); 2];
     for end in &world.ends {
-        for ending in Way::BOTH.into_iter().filter_map(|way| end.session.outcome(way)) {
+        for way in Way::BOTH {
+            let Some(ending) = end.session.outcome(way) else { continue };
+            let to_command = world.config.command.is_some() && (way == Way::Out) == (end.which == DIALS);
             match ending.status {
+                Status::Complete if ending.command != to_command.then_some(COMMAND_END) => {
+                    return Err(format!("the {way:?} stream of end {} ends as {ending:?}", end.which));
+                }
                 Status::Complete => {}
                 Status::Corrupt | Status::Incomplete if world.flips >= 4 => {}
                 Status::Incomplete if !forever => {}

@@ -14,7 +14,7 @@ use millipede::proto::handshake::{HELLO_TIME, Hearing};
 use millipede::proto::hello::{Features, Hello, Refusal};
 use millipede::proto::life::{REAP, Silence};
 use millipede::proto::links::{DialError, LossReason};
-use millipede::proto::outcome::{Outcome, Status};
+use millipede::proto::outcome::{CommandEnd, Outcome, Status};
 use millipede::proto::session::{Action, Farewell, Session};
 use millipede::proto::way::Way;
 use millipede::proto::wire::Edge;
@@ -26,6 +26,9 @@ const PATROL: Duration = Duration::from_millis(500);
 
 /// Whoever closes in order is waited for no longer.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How a command ends here.
+pub const COMMAND_END: CommandEnd = CommandEnd::Exit(7);
 
 /// How soon a signal is obeyed.
 const OBEDIENCE: Duration = Duration::from_millis(1001);
@@ -61,6 +64,8 @@ pub struct End {
     /// Verdicts are written to nobody, as if each were lost on its way.
     pub mute_verdict: bool,
     pub early: bool,
+    /// The output is a command, which ends when it has taken so much.
+    pub command: Option<u64>,
     /// When it was told to end.
     pub asked: Option<Instant>,
 }
@@ -92,6 +97,7 @@ impl End {
             sent: 0,
             mute_verdict: false,
             early: false,
+            command: None,
             asked: None,
         }
     }
@@ -140,10 +146,14 @@ impl End {
         let Some(sink) = &mut self.sink else { return };
         let Some(leg) = sink.took(&mut net.clock) else { return };
         let wrong = sink.check(&leg);
+        let ends = self.command.is_some_and(|enough| sink.taken >= enough);
         self.failure = self.failure.take().or(wrong);
         if self.over.is_none() {
             self.tell_blocked(net);
             self.session.delivered(net.clock.now, 1, leg.len());
+            if ends {
+                self.session.command_ended(net.clock.now, None, COMMAND_END, "");
+            }
             self.settle(net);
         }
     }
@@ -359,7 +369,10 @@ impl End {
                     sink.closed = true;
                     sink.crc()
                 });
-                self.session.output_closed(now, crc);
+                match self.command {
+                    Some(_) => self.session.command_ended(now, crc, COMMAND_END, ""),
+                    None => self.session.output_closed(now, crc),
+                }
             }
             // the end that dials says for both whether legs are checked
             Action::Met(Way::In, features) if self.which == LISTENS => {

@@ -8,7 +8,7 @@ use super::net::{DIALS, Delivery, Net, News};
 use millipede::proto::handshake::{CHUNK, HELLO_TIME, Hearing};
 use millipede::proto::hello::{Direction, Features, Hello, Id, Refusal, RefusalCode, Reply, Welcome};
 use millipede::proto::leg::LEG_MAX;
-use millipede::proto::outcome::Status;
+use millipede::proto::outcome::{CommandEnd, Status};
 use millipede::proto::session::Place;
 use millipede::proto::wire::{Abort, Ack, Edge, Fin, Frame, LegFlags, LegHeader, Verdict};
 use rand::RngExt;
@@ -358,8 +358,14 @@ impl Imp {
             bytes,
             crc: self.told.and_then(|fin| fin.crc),
             status: code,
+            command: self.command_end().filter(|_| code == Status::Complete),
             sentence: "so".into(),
         })
+    }
+
+    /// The end of a command that nobody has asked for.
+    fn command_end(&mut self) -> Option<CommandEnd> {
+        [None, None, Some(CommandEnd::Exit(0)), Some(CommandEnd::Signal(9))][self.rng.random_range(0..4)]
     }
 
     /// A number, more often the true one than not.

@@ -1,11 +1,12 @@
 //! Directed runs: one fault each, as users meet it, and what must come of it.
 
 use super::clock::Event;
+use super::end::COMMAND_END;
 use super::faults::Fault;
 use super::net::{DIALS, Door, LISTENS};
 use super::sink::Sink;
 use super::source::Flow;
-use super::world::{Config, World};
+use super::world::{Config, World, end};
 use millipede::proto::hello::RefusalCode;
 use millipede::proto::links::LossReason;
 use millipede::proto::outcome::Status;
@@ -102,6 +103,31 @@ fn a_lost_verdict_is_told_again() {
     run(&mut world, 10.0, |world| world.is_whole(0));
     Fault::Kill { link: 0 }.strike(&mut world);
     completes(&mut world, 5.0);
+}
+
+#[test]
+fn the_end_of_a_command_is_the_result_whatever_it_has_taken() {
+    for (enough, total) in [(1, 8 << 20), (1 << 20, 8 << 20), (9 << 20, 1 << 20), (1, 0)] {
+        let mut config = Config::plain(1);
+        config.command = Some(enough);
+        config.flows[DIALS].as_mut().unwrap().total = total;
+        let mut world = World::new(config);
+        completes(&mut world, 8.0);
+        let ends = world.ends.iter().zip([Way::Out, Way::In]);
+        let told: Vec<_> = ends.map(|(end, way)| end.session.outcome(way).unwrap().command).collect();
+        assert_eq!(told, [Some(COMMAND_END); 2], "{enough} of {total}");
+    }
+}
+
+#[test]
+fn a_command_that_nobody_asked_for_is_no_success() {
+    let mut config = Config::plain(1);
+    config.command = Some(1);
+    let mut world = World::new(config.clone());
+    config.command = None;
+    world.ends[DIALS] = end(&mut world.net, &config, DIALS, 1);
+    run(&mut world, 10.0, World::both_over);
+    assert_eq!(code(&world, DIALS), Some(Status::Incomplete));
 }
 
 #[test]

@@ -54,6 +54,9 @@ pub struct Config {
     pub flows: [Option<Flow>; 2],
     /// How fast the output of each end is.
     pub sink_rates: [f64; 2],
+    /// The output of the end that listens is a command, which ends when it has taken so many bytes (at least 1), or all;
+    /// and that is the result.
+    pub command: Option<u64>,
     pub low_water: usize,
     /// How much more than that a socket takes.
     pub room: usize,
@@ -80,6 +83,7 @@ impl Config {
             checked: false,
             flows: [Some(flow), None],
             sink_rates: [1e9; 2],
+            command: None,
             low_water: 16 << 10,
             room: 64 << 10,
             mutation: Mutation::None,
@@ -197,7 +201,9 @@ impl World {
     /// Whether the output has taken all of a stream and was closed.
     pub fn is_whole(&self, stream: usize) -> bool {
         let closed = self.ends[1 - stream].sink.as_ref().is_some_and(|sink| sink.closed);
-        closed && self.taken(stream) == self.total(stream)
+        let enough = self.config.command.filter(|_| stream == DIALS).unwrap_or(u64::MAX);
+        let total = self.total(stream);
+        (closed && self.taken(stream) == total) || (self.taken(stream) >= enough && enough < total)
     }
 
     // ---- what happens, and what must hold then --------------------------------------------------------
@@ -335,6 +341,7 @@ pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
     let receives = session.receiving().is_some();
     let mut end = End::new(net, which, session, config.mutation);
     end.checked = config.checked && which == DIALS;
+    end.command = config.command.filter(|_| which == LISTENS);
     end.source = config.flows[which].map(|flow| Source::new(which, flow, config.buffers[which]));
     end.sink = receives.then(|| Sink::new(&net.clock, which, config.sink_rates[which]));
     end
@@ -367,6 +374,8 @@ fn dialler(config: &Config) -> DiallerConfig {
         connections: config.workers,
         patience: patience(config.patience[DIALS]),
         checked: config.checked,
+        command: config.command.is_some(),
+        lifeline: false,
         seed: config.seed,
     }
 }
@@ -377,6 +386,7 @@ fn inbound(config: &Config, which: usize, instance: u8) -> InboundConfig {
         buffer: config.buffers[which],
         patience: patience(config.patience[which]),
         features: Features(features(config) | Features::CHECKSUM.0),
+        tied: None,
     }
 }
 

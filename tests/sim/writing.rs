@@ -121,8 +121,13 @@ impl End {
             return;
         };
         self.early = true;
-        let verdict =
-            Verdict { bytes: fin.bytes, crc: fin.crc, status: Status::Complete, sentence: String::new() };
+        let verdict = Verdict {
+            bytes: fin.bytes,
+            crc: fin.crc,
+            status: Status::Complete,
+            command: None,
+            sentence: String::new(),
+        };
         for connection in 0..self.lines.len() {
             if let Some(line) = self.lines[connection].as_mut().filter(|line| line.is_up()) {
                 Frame::Verdict(verdict.clone()).encode(&mut line.out);

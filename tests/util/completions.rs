@@ -14,7 +14,7 @@ fn names(separator: &str, fits: impl Fn(Operands) -> bool) -> String {
 /// What is wanted behind which words, with a name that the three scripts share.
 type Kind = (&'static str, fn(Operands) -> bool);
 
-fn kinds() -> [Kind; 7] {
+fn kinds() -> [Kind; 9] {
     [
         ("host", |kind| kind == Operands::HostPort),
         ("address", |kind| kind == Operands::AddressPort),
@@ -23,9 +23,11 @@ fn kinds() -> [Kind; 7] {
         ("path", |kind| matches!(kind, Operands::File(_))),
         ("algorithm", |kind| matches!(kind, Operands::Algorithm(_))),
         ("value", |kind| {
-            use Operands::{Number, Phrase, Size, Time};
-            matches!(kind, Number(..) | Size(..) | Time(_) | Phrase(_))
+            use Operands::{Number, Path, Phrase, Ports, Size, Time};
+            matches!(kind, Number(..) | Size(..) | Time(_) | Phrase(_) | Ports(_) | Path(_))
         }),
+        ("peer", |kind| matches!(kind, Operands::Host(_))),
+        ("rest", |kind| kind == Operands::Rest),
     ]
 }
 
@@ -51,6 +53,7 @@ fn walk(arguments: &str) -> String {
         esac
         case $wants in
             word) ;;
+            rest) continue ;;
             host | address)
                 if [[ $argument =~ $joined || ($wants == address && $argument =~ $number) ]]; then
                     wants=word
@@ -101,7 +104,7 @@ _millipede() {{
             [[ $current != -* ]] || words=" $words" words=${{words// / --}}
             COMPREPLY=($(compgen -W "$words" -- "$current"))
             ;;
-        host | address) [[ $current == *:* ]] || COMPREPLY=($(compgen -A hostname -- "$current")) ;;
+        host | address | peer | rest) [[ $current == *:* ]] || COMPREPLY=($(compgen -A hostname -- "$current")) ;;
         interface) COMPREPLY=($(compgen -W "$(ls /sys/class/net 2>/dev/null)" -- "$current")) ;;
         command)
             case $current in
@@ -146,7 +149,7 @@ _millipede() {{
             [[ $PREFIX != -* ]] || words_of_millipede=(--${{^words_of_millipede}})
             _describe word words_of_millipede
             ;;
-        host | address) _hosts ;;
+        host | address | peer | rest) _hosts ;;
         interface) _net_interfaces ;;
         command) _command_names -e ;;
         algorithm) compadd -- ${{=$(cat /proc/sys/net/ipv4/tcp_available_congestion_control 2>/dev/null)}} ;;
@@ -195,6 +198,7 @@ function __millipede_wants
                 string match -qr '^([^:]+|\[.*\]):[0-9]' -- $argument; and set wants word; or set wants port
             case address
                 string match -qr '^(([^:]+|\[.*\]):)?[0-9]+$' -- $argument; and set wants word; or set wants port
+            case rest
             case '*'
                 set wants word
         end
@@ -202,7 +206,7 @@ function __millipede_wants
     contains -- $wants $argv
 end
 complete -c millipede -f
-complete -c millipede -n '__millipede_wants host address' -a '(__fish_print_hostnames)'
+complete -c millipede -n '__millipede_wants host address peer rest' -a '(__fish_print_hostnames)'
 complete -c millipede -n '__millipede_wants path' -F
 complete -c millipede -n '__millipede_wants interface' -a '(__fish_print_interfaces)'
 complete -c millipede -n '__millipede_wants command' -a '(__fish_complete_command)'

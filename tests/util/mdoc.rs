@@ -25,7 +25,8 @@ fn item(word: &Word) -> String {
     let mut text = match word.side {
         Side::Tx => "Goes with `tx`. ",
         Side::Stream => "Goes with `tx` or `duplex`. ",
-        Side::Both | Side::Free => "",
+        Side::Ssh if word.name != "ssh" => "Goes with `ssh`. ",
+        Side::Both | Side::Ssh | Side::Free => "",
     }
     .to_owned();
     text += word.long;

@@ -2,7 +2,7 @@
 
 use millipede::proto::hello::*;
 use millipede::proto::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
-use millipede::proto::outcome::Status;
+use millipede::proto::outcome::{CommandEnd, Status};
 use millipede::proto::wire::*;
 use proptest::collection::vec;
 use proptest::option;
@@ -42,6 +42,11 @@ fn code() -> impl Strategy<Value = Status> {
     ])
 }
 
+fn command() -> impl Strategy<Value = Option<CommandEnd>> {
+    let signal = (1..=CommandEnd::SIGNAL_MAX).prop_map(CommandEnd::Signal);
+    option::of(prop_oneof![any::<u8>().prop_map(CommandEnd::Exit), signal])
+}
+
 fn any_frame() -> impl Strategy<Value = Frame> {
     let crc = || option::of(any::<u32>());
     prop_oneof![
@@ -52,9 +57,12 @@ fn any_frame() -> impl Strategy<Value = Frame> {
         any::<u64>().prop_map(|token| Frame::Pong { token }),
         any::<u64>().prop_map(|sequence| Frame::Nack { sequence }),
         (any::<[u64; 2]>(), crc()).prop_map(|([legs, bytes], crc)| Frame::Fin(Fin { legs, bytes, crc })),
-        (any::<u64>(), crc(), code(), sentence()).prop_map(|(bytes, crc, code, sentence)| Frame::Verdict(
-            Verdict { bytes, crc, status: code, sentence }
-        )),
+        (any::<u64>(), crc(), code(), command(), sentence()).prop_map(
+            |(bytes, crc, status, command, sentence)| {
+                let command = command.filter(|_| status == Status::Complete);
+                Frame::Verdict(Verdict { bytes, crc, status, command, sentence })
+            }
+        ),
         (code().prop_filter("an abort fails", |code| *code != Status::Complete), sentence())
             .prop_map(|(code, sentence)| Frame::Abort(Abort { status: code, sentence })),
     ]

@@ -21,11 +21,14 @@ use crate::sys::thread::spawn;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGTERM};
 use signal_hook::low_level::signal_name;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -53,10 +56,16 @@ pub fn kill() {
 /// both for one command.
 #[derive(Debug)]
 pub struct Exec {
-    command: String,
+    command: OsString,
     /// Whether the stream goes to its stdin, and comes from its stdout.
     takes: bool,
     gives: bool,
+    /// What runs it, with `-c`.
+    shell: OsString,
+    /// Its stderr is a pipe to us.
+    reports: bool,
+    /// Rung once its exit is known, and never cleared.
+    exited: OnceLock<Bell>,
     state: Mutex<State>,
 }
 
@@ -81,6 +90,8 @@ pub(super) struct Running {
     /// Our ends of its pipes, until the sink and the source take them.
     pub(super) stdin: Mutex<Option<File>>,
     pub(super) stdout: Mutex<Option<File>>,
+    /// Our end of its stderr, if that is a pipe to us, until somebody takes it.
+    pub(super) stderr: Mutex<Option<File>>,
     /// Keeps its stdin open (or its stdout, if only that is ours), whatever the sink does.
     hold: Mutex<Option<OwnedFd>>,
     /// Keeps its stdin open although this process dies; there until `hold` goes or its exit is known.
@@ -92,8 +103,33 @@ pub(super) struct Running {
 impl Exec {
     /// A command that starts when the stream does: with what it shall take and give.
     pub fn new(command: &str, takes: bool, gives: bool) -> Arc<Self> {
-        let exec =
-            Arc::new(Exec { command: command.into(), takes, gives, state: Mutex::new(State::Waiting) });
+        Self::shared(Exec {
+            command: command.into(),
+            takes,
+            gives,
+            shell: "sh".into(),
+            reports: false,
+            exited: OnceLock::new(),
+            state: Mutex::new(State::Waiting),
+        })
+    }
+
+    /// The same for a command that takes, gives and has its stderr read too, run by a shell that is not `sh`. `exited`
+    /// is rung once its exit is known.
+    pub(super) fn remote(shell: OsString, command: OsString, exited: Bell) -> Arc<Self> {
+        Self::shared(Exec {
+            command,
+            takes: true,
+            gives: true,
+            shell,
+            reports: true,
+            exited: OnceLock::from(exited),
+            state: Mutex::new(State::Waiting),
+        })
+    }
+
+    fn shared(self) -> Arc<Self> {
+        let exec = Arc::new(self);
         *locked(&CURRENT) = Arc::downgrade(&exec);
         exec
     }
@@ -116,30 +152,41 @@ impl Exec {
         }
     }
 
-    /// The running command; starts it if it does not run yet. A thread that lives as long as the command starts it.
-    pub(super) fn running(&self) -> Result<Arc<Running>, String> {
+    /// The running command; starts it if it does not run yet. A thread that lives as long as the command starts it:
+    /// the kernel takes that one's end for ours.
+    pub(super) fn running(self: &Arc<Self>) -> Result<Arc<Running>, String> {
         let mut state = locked(&self.state);
         match &*state {
             State::Running(running) => Ok(running.clone()),
             State::Over => Err(format!("{} was ended before it began", shown(&self.command))),
             State::Waiting => {
-                let started = self.start();
-                if started.is_err() {
-                    *state = State::Over;
-                }
-                let running = Arc::new(started?);
-                *state = State::Running(running.clone());
-                let waiter = running.clone();
-                let spawned = spawn("command", move || waiter.await_exit());
-                spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
-                Ok(running)
+                let started = self.start_apart();
+                *state = started.as_ref().map_or(State::Over, |running| State::Running(running.clone()));
+                started
             }
         }
     }
 
+    /// Starts it in a thread of its own, which then waits for its exit.
+    fn start_apart(self: &Arc<Self>) -> Result<Arc<Running>, String> {
+        let ((sender, started), exec) = (mpsc::channel(), self.clone());
+        let spawned = spawn("command", move || {
+            let started = exec.start().map(Arc::new);
+            let running = started.as_ref().ok().cloned();
+            // whoever ends the command needs none of this thread's
+            drop((sender.send(started), exec));
+            running.into_iter().for_each(|running| running.await_exit());
+        });
+        spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
+        started.recv().map_err(|_| "the command's thread is gone".to_owned())?
+    }
+
     fn start(&self) -> Result<Running, String> {
         let cannot = |e| format!("cannot run {}: {}", shown(&self.command), reason(&e));
-        let (exited, mut command) = (Bell::new().map_err(cannot)?, Command::new("sh"));
+        let exited = self.exited.get().cloned().map_or_else(Bell::new, Ok).map_err(cannot)?;
+        let mut command = Command::new(&self.shell);
+        // as a login names its shell: without the path
+        command.arg0(Path::new(&self.shell).file_name().unwrap_or(&self.shell));
         command.arg("-c").arg(&self.command).process_group(0);
         begin_with_our_mask(&mut command);
         die_with_parent(&mut command);
@@ -158,16 +205,21 @@ impl Exec {
         if self.gives {
             command.stdout(Stdio::piped());
         }
+        if self.reports {
+            command.stderr(Stdio::piped());
+        }
         let spawned = command.spawn();
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) => {
                 guard.into_iter().for_each(Guard::dismiss);
                 // what was not found is the shell, and not what it was to run
-                return Err(format!("cannot run sh for {}: {}", shown(&self.command), reason(&error)));
+                let shell = self.shell.to_string_lossy();
+                return Err(format!("cannot run {shell} for {}: {}", shown(&self.command), reason(&error)));
             }
         };
         let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+        let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
         let running = Running {
             name: shown(&self.command),
             leader: Mutex::new(Some(child)),
@@ -175,6 +227,7 @@ impl Exec {
             exited,
             stdin: Mutex::new(None),
             stdout: Mutex::new(None),
+            stderr: Mutex::new(stderr),
             hold: Mutex::new(None),
             guard: Mutex::new(guard),
             ending: Mutex::new(()),
@@ -259,6 +312,12 @@ impl Running {
         self.dismiss_guard();
     }
 
+    /// The same, but if this process dies, the command is ended nevertheless. To be followed by [`Running::reap`].
+    pub(super) fn close_stdin(&self) {
+        locked(&self.hold).take();
+        locked(&self.guard).iter().for_each(Guard::let_go);
+    }
+
     fn dismiss_guard(&self) {
         let guard = locked(&self.guard).take();
         guard.into_iter().for_each(Guard::dismiss);
@@ -301,7 +360,7 @@ impl Running {
     }
 
     /// Its number is free from now on, and its stdin closed.
-    fn reap(&self) {
+    pub(super) fn reap(&self) {
         if self.exit().is_some() {
             // the rest of its group was killed; once reaped, its number may belong to another process
             self.dismiss_guard();
@@ -315,7 +374,8 @@ impl Running {
 }
 
 /// As messages name it.
-fn shown(command: &str) -> String {
+fn shown(command: &OsStr) -> String {
+    let command = command.to_string_lossy();
     let mut text: String = command.chars().take(SHOWN).collect();
     if text.len() < command.len() {
         text.push('…');

@@ -46,13 +46,13 @@ fn strangers_and_other_versions_are_told_at_once() {
     assert_eq!(Hello::decode(b"G"), Err(HelloError::NotMillipede));
     assert_eq!(Reply::decode(b"HTTP/1.1 400"), Err(HelloError::NotMillipede));
     assert_eq!(Hello::decode(&MAGIC), Ok(None));
-    let other = [&MAGIC[..], &[2]].concat();
-    assert_eq!(Hello::decode(&other), Err(HelloError::Version(2)));
+    let other = [&MAGIC[..], &[3]].concat();
+    assert_eq!(Hello::decode(&other), Err(HelloError::Version(3)));
     assert_eq!(Reply::decode(&other), Ok(None), "it may be a refusal");
     let welcome = [&other[..], &[kind::WELCOME]].concat();
-    assert_eq!(Reply::decode(&welcome), Err(HelloError::Version(2)));
-    assert_eq!(Hello::decode(&[&MAGIC[..], &[1, 2]].concat()), Err(HelloError::Malformed("not a hello")));
-    assert_eq!(Reply::decode(&[&MAGIC[..], &[1, 1]].concat()), Err(HelloError::Malformed("not a reply")));
+    assert_eq!(Reply::decode(&welcome), Err(HelloError::Version(3)));
+    assert_eq!(Hello::decode(&[&MAGIC[..], &[2, 2]].concat()), Err(HelloError::Malformed("not a hello")));
+    assert_eq!(Reply::decode(&[&MAGIC[..], &[2, 1]].concat()), Err(HelloError::Malformed("not a reply")));
 }
 
 #[test]
@@ -68,9 +68,9 @@ fn a_refusal_of_any_version_is_understood() {
 #[test]
 fn errors_are_answered_in_words_but_not_to_strangers() {
     assert_eq!(HelloError::NotMillipede.refusal(), None);
-    let version = HelloError::Version(2).refusal().expect("an answer");
+    let version = HelloError::Version(3).refusal().expect("an answer");
     assert_eq!(version.code, RefusalCode::Version);
-    assert!(version.sentence.contains("version 1 ") && version.sentence.contains("version 2:"));
+    assert!(version.sentence.contains("version 2 ") && version.sentence.contains("version 3:"));
     let malformed = HelloError::Malformed("why").refusal().expect("an answer");
     assert_eq!(malformed.code, RefusalCode::Malformed);
 }

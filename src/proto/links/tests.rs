@@ -142,3 +142,32 @@ fn every_pair_of_state_and_move_is_legal_or_not() {
         ]
     );
 }
+
+#[test]
+fn a_lifeline_has_one_connection_once_and_the_others_are_dialled_later() {
+    let start = Instant::now();
+    let mut links = Links::new(start, 3, 6, 1).with_lifeline(start);
+    assert_eq!(place_all(&mut links, start), [(0, 0), (1, 1), (2, 2)], "the last keeps the lifeline");
+    assert_eq!(place_all(&mut links, start + LATER), [(3, 0), (4, 1), (5, 0)]);
+    for connection in [0, 1, 3, 4, 5] {
+        links.failed(start, connection, &REFUSED);
+    }
+    links.up(2);
+    let later = start + PAUSE_MAX * 2;
+    assert!(place_all(&mut links, later).iter().all(|(_, link)| *link < 2), "nobody else takes it");
+    assert!(!links.lost(later, 2, &LossReason::Closed, true));
+    assert_eq!(links.first_bad(), Some((2, "closed by the peer")));
+    assert!(links.is_lifeline(2) && links.all_bad().is_none());
+    let placed = place_all(&mut links, later + PAUSE_MAX * 2);
+    assert!(placed.iter().all(|(_, link)| *link < 2), "its keeper goes elsewhere: {placed:?}");
+}
+
+#[test]
+fn a_lifeline_alone_is_all_there_is() {
+    let start = Instant::now();
+    let mut links = Links::new(start, 1, 1, 1).with_lifeline(start);
+    assert_eq!(place_all(&mut links, start), [(0, 0)]);
+    links.failed(start, 0, &DialError::Closed);
+    assert_eq!(place_all(&mut links, start + PAUSE_MAX * 9), []);
+    assert_eq!(links.all_bad().map(|(link, _)| link), Some(0));
+}

@@ -161,13 +161,18 @@ impl Outbound {
     }
 
     /// The ready connection that takes the next leg: the first link's first, and of a link's the one that drained
-    /// last, whose path and caches are warm. For a leg sent again, another link than before first.
+    /// last, whose path and caches are warm. For a leg sent again, another link than before first. A lifeline only if
+    /// nobody else is there.
     fn choose(&self, passed: ConnectionSet) -> Option<usize> {
         let avoided = self.sender.avoid();
         let is_avoided = |link| avoided.iter().any(|connection| self.link_of(connection) == Some(link));
         let candidates = self.ready.iter().rev().copied().filter(|connection| !passed.contains(*connection));
         let placed = candidates.filter_map(|connection| {
             let carrier = self.carriers[connection].filter(|carrier| !carrier.recalled)?;
+            // what others cannot bring goes that way all the same
+            if avoided.is_empty() && self.is_spared(carrier.link) {
+                return None;
+            }
             Some((is_avoided(carrier.link), carrier.link, connection))
         });
         placed.min_by_key(|(avoided, link, _)| (*avoided, *link)).map(|(.., connection)| connection)

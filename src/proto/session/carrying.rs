@@ -3,7 +3,7 @@
 use super::super::event::Event;
 use super::super::leg::{LEG_FIRST, Payload};
 use super::super::links::LossReason;
-use super::super::outcome::{Outcome, Status};
+use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::ownership::Ownership;
@@ -99,6 +99,17 @@ impl Session {
             Some(verdict) => self.speak_verdict(now, verdict),
             None if self.is_going(Way::In) => self.fail_stream(now, Way::In, Outcome::here(status, sentence)),
             None => {}
+        }
+        self.step(now);
+    }
+
+    /// The command that takes the stream has ended, and that is the result, whether or not it took all of the stream.
+    /// With `crc`, that of the stream if every leg was checked. `sentence`: for the user; may be empty.
+    pub fn command_ended(&mut self, now: Instant, crc: Option<u32>, end: CommandEnd, sentence: &str) {
+        let verdict =
+            self.receiving.as_ref().and_then(|receiving| receiving.verdict_of_command(crc, end, sentence));
+        if let Some(verdict) = verdict {
+            self.speak_verdict(now, verdict);
         }
         self.step(now);
     }

@@ -50,11 +50,12 @@ pub struct Dialler {
 impl Dialler {
     /// It begins to dial when it is asked first.
     pub fn new(now: Instant, config: DiallerConfig) -> Self {
-        let DiallerConfig { hello, links: names, connections, patience, seed, .. } = config;
+        let DiallerConfig { hello, links: names, connections, patience, seed, lifeline, .. } = config;
+        let links = Links::new(now, names.len(), connections, seed);
         Dialler {
             hello,
             patience,
-            links: Links::new(now, names.len(), connections, seed),
+            links: if lifeline { links.with_lifeline(now) } else { links },
             segments: vec![Segments::default(); names.len()],
             dialled_with: [None; CONNECTIONS_MAX],
             names,
@@ -289,6 +290,9 @@ impl Dialler {
         if let Some((link, sentence)) = self.unwanted(view.begun) {
             // once it has begun, being refused is only how the receiver's loss shows
             let status = if view.begun { Status::Incomplete } else { Status::Refused };
+            if self.links.is_lifeline(link) {
+                return Some(without_verdict(view, Status::Incomplete, self.troubles()));
+            }
             return Some(without_verdict(view, status, format!("{}: refused: {sentence}", self.names[link])));
         }
         if !view.begun && self.links.all_unresolved() {

@@ -11,6 +11,7 @@ use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::waiting::{PATIENCE_BEGUN, Patience, Reminder};
+use super::terms::{InboundConfig, Tied};
 use super::view::View;
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,10 @@ pub struct Host {
     /// The name of this process.
     instance: Id,
     patience: Option<Patience>,
+    /// Where it is there for one sender alone.
+    tied: Option<Tied>,
+    /// A message has come.
+    met: bool,
     /// The session that is served. While there is none, no connection is up.
     session: Option<Party>,
     /// When the session gives way to another one, if nothing has come by then; None once it does.
@@ -75,10 +80,12 @@ pub struct Host {
 
 impl Host {
     /// Waits for a session.
-    pub fn new(now: Instant, instance: Id, patience: Option<Patience>) -> Self {
+    pub fn new(now: Instant, config: &InboundConfig) -> Self {
         Host {
-            instance,
-            patience,
+            instance: config.instance,
+            patience: config.patience,
+            tied: config.tied,
+            met: false,
             session: None,
             protected: None,
             guests: Default::default(),
@@ -184,8 +191,13 @@ impl Host {
     pub fn spoke(&mut self, connection: usize) {
         if self.guests[connection].link.is_some() {
             self.guests[connection].spoke = true;
-            (self.unmet, self.visited) = (None, None);
+            (self.unmet, self.visited, self.met) = (None, None, true);
         }
+    }
+
+    /// Whether this end is there for the session that it serves, and for no other.
+    pub fn is_bound(&self) -> bool {
+        self.tied.is_some() && self.met
     }
 
     fn count_speakers(&mut self, now: Instant) {
@@ -222,7 +234,7 @@ impl Host {
     /// Whether it is time to forget the session, of which nothing has come. Then it is forgotten.
     pub fn forgets(&mut self, now: Instant, view: View) -> bool {
         self.protected = self.protected.filter(|at| *at > now);
-        if view.begun || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
+        if view.begun || self.tied.is_some() || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
             return false;
         }
         self.forget();
@@ -231,6 +243,9 @@ impl Host {
 
     /// The reason to end the session now, if there is one.
     pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+        if !view.begun && self.tied.is_some() && self.alone.is_some_and(|alone| alone + FORGOTTEN <= now) {
+            return Some(Outcome::here(Status::Incomplete, "the sender went away before it began"));
+        }
         if !view.begun {
             let at = self.unmet_ends(view).filter(|at| *at <= now)?;
             let waited = self.unmet.map_or(0, |unmet| (at - unmet).as_secs());
@@ -251,13 +266,14 @@ impl Host {
 
     /// Whether the kernel of the sender's host has spoken, and the user has not said to wait nevertheless.
     fn is_gone(&self) -> bool {
-        self.patience.is_none() && !self.silent
+        (self.patience.is_none() || self.tied.is_some()) && !self.silent
     }
 
     /// When this end stops waiting for a session to begin: only if the user says so.
     fn unmet_ends(&self, view: View) -> Option<Instant> {
         let unmet = self.unmet.filter(|_| !view.begun && view.wanted)?;
-        let at = self.patience?.ends(unmet)?;
+        let tied = self.tied.map(|tied| Patience::For(tied.unmet));
+        let at = tied.or(self.patience)?.ends(unmet)?;
         // whoever has just come is heard out
         Some(self.visited.map_or(at, |visited| at.max(visited + SPOKEN)))
     }
@@ -269,7 +285,7 @@ impl Host {
             return Some(alone + FORGOTTEN);
         }
         if self.is_gone() {
-            return Some(alone + SENDER_GONE);
+            return Some(alone + self.tied.map_or(SENDER_GONE, |tied| tied.gone));
         }
         self.patience.unwrap_or(PATIENCE_BEGUN).ends(alone)
     }

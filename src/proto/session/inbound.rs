@@ -6,7 +6,7 @@ use super::super::acknowledging::Position;
 use super::super::breach::Breach;
 use super::super::hello::{Features, Welcome};
 use super::super::leg::{CONNECTIONS_MAX, Leg, leg_max, through_max, window};
-use super::super::outcome::{Outcome, Status};
+use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::receiver::{Arrival, Receiver};
 use super::super::set::ConnectionSet;
 use super::super::waiting::linger;
@@ -216,18 +216,28 @@ impl Inbound {
             ),
             _ => (Status::Complete, String::new()),
         };
-        Some(Verdict { bytes: fin.bytes, crc: crc.and(fin.crc), status, sentence })
+        Some(Verdict { bytes: fin.bytes, crc: crc.and(fin.crc), status, command: None, sentence })
     }
 
     /// The verdict when the output failed. None if there is nobody to tell it to.
     pub fn verdict_when_failed(&self, status: Status, sentence: &str) -> Option<Verdict> {
         let bytes = self.receiver.as_ref()?.delivered_bytes();
-        Some(Verdict { bytes, crc: None, status, sentence: sentence.to_owned() })
+        Some(Verdict { bytes, crc: None, status, command: None, sentence: sentence.to_owned() })
+    }
+
+    /// The verdict when the command that takes the stream has ended, whether or not it took all of it. If it did, and
+    /// every leg was checked, `crc` is that of the stream. None if there is nobody to tell it to.
+    pub fn verdict_of_command(&self, crc: Option<u32>, end: CommandEnd, sentence: &str) -> Option<Verdict> {
+        let bytes = self.receiver.as_ref()?.delivered_bytes();
+        let closed = self.verdict_when_closed(crc).filter(|_| crc.is_some());
+        let corrupt = closed.filter(|verdict| verdict.status == Status::Corrupt);
+        let (status, command) = (Status::Complete, Some(end));
+        Some(corrupt.unwrap_or(Verdict { bytes, crc: None, status, command, sentence: sentence.into() }))
     }
 
     /// Speaks the verdict, and keeps it for a sender that has not heard it. Gives the outcome that it means.
     pub fn judge(&mut self, now: Instant, verdict: Verdict) -> Outcome {
-        let outcome = Outcome::here(verdict.status, verdict.sentence.clone());
+        let outcome = Outcome::here(verdict.status, verdict.sentence.clone()).of_command(verdict.command);
         self.verdict = Some(verdict);
         self.keep_word(now);
         outcome

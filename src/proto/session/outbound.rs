@@ -81,6 +81,10 @@ pub struct Outbound {
     through: bool,
     /// The most bytes that a leg may be encoded to.
     encoded_max: usize,
+    /// The stream goes to a command whose end is the result.
+    to_command: bool,
+    /// The link that carries legs only while no other is up, if there is one.
+    lifeline: Option<usize>,
     blocked_at_peer: Duration,
     /// Bytes acknowledged so far, in whatever order.
     received: u64,
@@ -112,9 +116,27 @@ impl Outbound {
             checked,
             through,
             encoded_max: most,
+            to_command: false,
+            lifeline: None,
             blocked_at_peer: Duration::ZERO,
             received: 0,
         }
+    }
+
+    /// The stream goes to a command whose end is the result.
+    pub(super) fn goes_to_command(&mut self) {
+        self.to_command = true;
+    }
+
+    /// This link carries legs only while no other is up.
+    pub(super) fn set_lifeline(&mut self, link: usize) {
+        self.lifeline = Some(link);
+    }
+
+    /// Whether a connection on this link is spared, because others are up.
+    pub(super) fn is_spared(&self, link: usize) -> bool {
+        let carries = |carrier: &Carrier| carrier.link != link && !carrier.recalled;
+        self.lifeline == Some(link) && self.carriers.iter().flatten().any(carries)
     }
 
     /// See [`Session::forgo_rescue`](super::Session::forgo_rescue).
@@ -320,6 +342,10 @@ impl Outbound {
     /// What the receiver's last word means. It must fit what was sent.
     pub fn judge(&self, verdict: Verdict) -> Outcome {
         match (verdict.status, self.fin()) {
+            // it may have taken less than was sent, and less than there is to send
+            (Status::Complete, _) if self.to_command && verdict.command.is_some() => {
+                Outcome::there(Status::Complete, verdict.sentence).of_command(verdict.command)
+            }
             (Status::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
                 Outcome::there(Status::Complete, "")
             }
@@ -410,7 +436,8 @@ impl Outbound {
 
     /// Whether a connection waits for input that is not there.
     pub fn is_hungry(&self) -> bool {
-        !self.ready.is_empty() && self.sender.is_drained()
+        let spared = |connection| self.link_of(connection).is_some_and(|link| self.is_spared(link));
+        self.sender.is_drained() && self.ready.iter().any(|connection| !spared(*connection))
     }
 
     /// Whether all has been received, so that only the verdict is missing.

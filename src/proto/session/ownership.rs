@@ -87,6 +87,11 @@ impl Ownership {
         }
     }
 
+    /// Whether this end is there for the session that it serves, and for no other.
+    pub fn is_bound(&self) -> bool {
+        matches!(self, Ownership::Host(host) if host.is_bound())
+    }
+
     /// A message has come on a connection.
     pub fn spoke(&mut self, connection: usize) {
         if let Ownership::Host(host) = self {

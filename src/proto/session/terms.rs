@@ -22,6 +22,12 @@ pub struct DiallerConfig {
     pub patience: Option<Patience>,
     /// Whether legs and stream are checked by CRC-32.
     pub checked: bool,
+    /// Whether the stream goes to a command whose own end is the result, when it comes. Otherwise nothing but the whole
+    /// stream is a success.
+    pub command: bool,
+    /// Whether the last link is a lifeline, see [`Links`](super::super::links::Links): it carries legs only while no
+    /// other link does. Then there are at least as many connections as links.
+    pub lifeline: bool,
     /// Decides jitter alone.
     pub seed: u64,
 }
@@ -37,6 +43,18 @@ pub struct InboundConfig {
     pub patience: Option<Patience>,
     /// The features that both ends may use.
     pub features: Features,
+    /// Where this end is there for one sender alone.
+    pub tied: Option<Tied>,
+}
+
+/// A receiver that was started by its sender, and is of use to no other: from the first message on, its session is as
+/// good as begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tied {
+    /// How long it waits for a first message.
+    pub unmet: Duration,
+    /// When all connections were closed, not silent, and none came again for so long, the sender is gone.
+    pub gone: Duration,
 }
 
 /// The stream that goes out of the end that listens. Whether it is checked is the other end's wish.

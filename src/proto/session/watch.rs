@@ -45,6 +45,10 @@ impl Session {
         let (Some(owed), Some(link), Some(pulse)) = (owed, link, self.pulses[connection]) else {
             return Finding::Lives;
         };
+        // whoever carries it knows better, and there is no other in its place
+        if self.lifeline == Some(link) {
+            return Finding::Lives;
+        }
         let owes = now.saturating_duration_since(owed);
         let silence = Silence { peer: silence.peer.min(owes), kernel: silence.kernel.min(owes) };
         let asked = pulse.asked().map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked));

@@ -84,10 +84,25 @@ fn outcomes_are_the_exit_statuses() {
 }
 
 #[test]
+fn a_command_ends_as_processes_do_and_only_where_all_is_well() {
+    let verdict = |status: Status, kind, number| {
+        forged(kind::VERDICT, 0, &[&[0; 12][..], &[status.code(), kind, number, 0, 0]].concat())
+    };
+    for (kind, number) in [(0, 1), (2, 0), (2, 128), (2, 255), (3, 0), (255, 1)] {
+        assert_eq!(verdict(Status::Complete, kind, number), Err(WireError::Command { kind, number }));
+    }
+    for (kind, number) in [(0, 0), (1, 0), (1, 255), (2, 1), (2, 127)] {
+        assert!(verdict(Status::Complete, kind, number).is_ok(), "{kind} {number}");
+        assert_eq!(verdict(Status::Output, kind, number).is_ok(), kind == 0, "{kind} {number}");
+    }
+}
+
+#[test]
 fn the_longest_frame_has_the_length_promised() {
     let sentence = "x".repeat(SENTENCE_MAX + 1);
     let mut out = Vec::new();
-    Frame::Verdict(Verdict { bytes: 0, crc: None, status: Status::Output, sentence }).encode(&mut out);
+    Frame::Verdict(Verdict { bytes: 0, crc: None, status: Status::Output, command: None, sentence })
+        .encode(&mut out);
     assert_eq!(out.len(), FRAME_MAX);
     assert!(matches!(decode(&out), Ok(Some((_, FRAME_MAX)))));
 }

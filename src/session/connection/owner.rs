@@ -13,12 +13,12 @@ use crate::channel::hear::{self, Heard};
 use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::{Harm, Hazard};
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
-use crate::proto::life::{REAP, Silence};
+use crate::proto::life::{REAP, REAP_BORROWED, Silence};
 use crate::proto::links::LossReason;
 use crate::proto::session::Session;
 use crate::session::compressing::Compressing;
 use crate::session::decoding::Decoding;
-use crate::session::dial::Target;
+use crate::session::dial::Destination;
 use crate::session::limits::FAREWELL;
 use crate::session::orders::{Order, Standing, Ticket};
 use crate::session::pool::Pool;
@@ -68,7 +68,7 @@ pub struct Dialling {
     /// Where it waits.
     pub poll: Poll,
     /// Where links lead.
-    pub targets: Vec<Arc<Target>>,
+    pub targets: Vec<Destination>,
     /// The session.
     pub shared: Shared,
 }
@@ -389,7 +389,7 @@ impl<'a> Serving<'a> {
     /// The socket has nothing to read now. Only then is silence judged. The kernel is asked for progress even while the
     /// peer speaks, because hearing the peer does not prove that anything reaches it.
     fn look_for_life(&mut self, now: Instant) -> Result<(), Ended> {
-        if self.shared.receives && now.saturating_duration_since(self.heard) >= REAP {
+        if self.shared.receives && now.saturating_duration_since(self.heard) >= self.reap() {
             return Err(Ended::Lost(LossReason::Silent));
         }
         if std::mem::take(&mut self.examined) {
@@ -436,7 +436,12 @@ impl<'a> Serving<'a> {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        self.shared.receives.then(|| self.heard + REAP)
+        self.shared.receives.then(|| self.heard + self.reap())
+    }
+
+    /// After so long without a byte it is cleared away.
+    fn reap(&self) -> Duration {
+        if self.channel.is_borrowed() { REAP_BORROWED } else { REAP }
     }
 
     fn wait(&mut self, events: &mut Events, until: Option<Instant>) -> Result<(), Ended> {

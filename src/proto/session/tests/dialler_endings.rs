@@ -192,7 +192,13 @@ fn a_verdict_that_does_not_fit_the_stream_is_not_believed() {
     assert_eq!(rig.ended(Way::Out).0, Status::Corrupt);
 
     let mut rig = waiting_for_the_verdict();
-    let other_crc = Verdict { bytes: LEN, crc: Some(1), status: Status::Complete, sentence: String::new() };
+    let other_crc = Verdict {
+        bytes: LEN,
+        crc: Some(1),
+        status: Status::Complete,
+        command: None,
+        sentence: String::new(),
+    };
     rig.frame(0, Frame::Verdict(other_crc));
     assert_eq!(rig.ended(Way::Out).0, Status::Corrupt);
 

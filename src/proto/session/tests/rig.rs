@@ -55,7 +55,7 @@ pub fn ack(next: u64, count: u64) -> Frame {
 }
 
 pub fn verdict(status: Status, bytes: u64) -> Frame {
-    Frame::Verdict(Verdict { bytes, crc: None, status, sentence: "so it is".into() })
+    Frame::Verdict(Verdict { bytes, crc: None, status, command: None, sentence: "so it is".into() })
 }
 
 pub fn abort(status: Status, sentence: &str) -> Frame {
@@ -154,7 +154,9 @@ impl Rig {
         let now = Instant::now();
         let links = (0..links).map(|link| format!("host{link}")).collect();
         let hello = Hello { buffer: 128 << 20, ..hello(0, 0) };
-        let dials = DiallerConfig { hello, links, connections, patience, checked: false, seed: 1 };
+        let (checked, command, lifeline) = (false, true, false);
+        let dials =
+            DiallerConfig { hello, links, connections, patience, checked, command, lifeline, seed: 1 };
         let receives = duplex.then(|| inbound(DIALLER, patience));
         Self::of(now, Session::dialling(now, dials, receives, false))
     }
@@ -412,7 +414,13 @@ impl Rig {
 }
 
 pub fn inbound(instance: u8, patience: Option<Patience>) -> InboundConfig {
-    InboundConfig { instance: id(instance), buffer: 128 << 20, patience, features: Features::NONE }
+    InboundConfig {
+        instance: id(instance),
+        buffer: 128 << 20,
+        patience,
+        features: Features::NONE,
+        tied: None,
+    }
 }
 
 // ---- ends that have come some way ---------------------------------------------------------------------

@@ -1,0 +1,67 @@
+//! Why there is no connection, and why one ended: decided where it happened.
+
+use super::super::breach::Breach;
+use std::fmt;
+
+/// Why an attempt to get a connection failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// A reset where a connection was asked for.
+    Refused,
+    /// An end before any welcome: forwarded ports and proxies end so when nobody is behind them.
+    Closed,
+    /// No connection in the time allowed.
+    TimedOut,
+    /// A connection, and no welcome in the time allowed.
+    NoWelcome,
+    /// The name has no address.
+    Unresolved(String),
+    /// The resolver has no answer for now; nothing is known about the name.
+    Unanswered(String),
+    /// Whoever answers has not proved a key that is let in: it may be another than the receiver, or stand between.
+    Unproven(String),
+    /// Anything else the kernel says, or a peer that is no millipede.
+    Unreachable(String),
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Refused => f.write_str("connection refused"),
+            DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
+            DialError::TimedOut => f.write_str("no answer"),
+            DialError::NoWelcome => f.write_str("connected, but no answer"),
+            DialError::Unresolved(why)
+            | DialError::Unanswered(why)
+            | DialError::Unproven(why)
+            | DialError::Unreachable(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Why a connection ended; decided where it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LossReason {
+    /// The peer closed it.
+    Closed,
+    /// The kernel says so: reset, unreachable and the like.
+    Failed(String),
+    /// No life for too long.
+    Silent,
+    /// The peer broke the rules.
+    Breach(Breach),
+    /// This side closed it on purpose: to move to another link, or as its own fault plan demands.
+    Left,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LossReason::Closed => f.write_str("closed by the peer"),
+            LossReason::Failed(why) => f.write_str(why),
+            LossReason::Silent => f.write_str("silent"),
+            LossReason::Breach(what) => write!(f, "the peer {what}"),
+            LossReason::Left => f.write_str("left"),
+        }
+    }
+}

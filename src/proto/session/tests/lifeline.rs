@@ -1,0 +1,201 @@
+//! Sessions with a lifeline: what it carries, who finds it dead, and an end that is there for one sender alone.
+
+use super::super::super::hello::{Direction, Hello};
+use super::super::super::life::Silence;
+use super::super::super::links::{DialError, LossReason};
+use super::super::super::outcome::{CommandEnd, Outcome, Status};
+use super::super::super::waiting::Patience;
+use super::super::super::way::Way;
+use super::super::super::wire::{Frame, Verdict};
+use super::super::{DiallerConfig, InboundConfig, OutboundConfig, Session, Tied};
+use super::rig::*;
+use std::time::{Duration, Instant};
+
+const UNMET: Duration = Duration::from_secs(60);
+const GONE: Duration = Duration::from_secs(10);
+
+/// An end that dials these direct links, and has a lifeline after them; as many connections as there are links.
+fn dialler(direct: usize) -> Rig {
+    let now = Instant::now();
+    let links: Vec<_> = (0..direct).map(|link| format!("host{link}")).chain(["ssh".into()]).collect();
+    let dials = DiallerConfig {
+        hello: hello(0, 0),
+        connections: links.len(),
+        links,
+        patience: None,
+        checked: false,
+        command: true,
+        lifeline: true,
+        seed: 1,
+    };
+    Rig::of(now, Session::dialling(now, dials, Some(inbound(DIALLER, None)), false))
+}
+
+/// An end that is there for one sender alone, which has its lifeline on link 1.
+fn host(patience: Option<Patience>) -> Rig {
+    let now = Instant::now();
+    let tied = Some(Tied { unmet: UNMET, gone: GONE });
+    let receives = InboundConfig { tied, ..inbound(HOST, patience) };
+    let sends = Some(OutboundConfig { buffer: 128 << 20 });
+    let mut session = Session::listening(now, receives, sends, false);
+    session.set_lifeline(1);
+    Rig::of(now, session)
+}
+
+/// The hello of connection 0 or 1, on the link of that number.
+fn asks(connection: u8, attempt: u32) -> Hello {
+    let direction = Direction::Duplex;
+    Hello { link: connection, direction, ..hello(connection, attempt) }
+}
+
+// ---- what it carries ------------------------------------------------------------------------------------
+
+#[test]
+fn a_lifeline_carries_only_while_no_other_link_does() {
+    let mut rig = dialler(1);
+    rig.welcomed(1, HOST, 0);
+    rig.input(1);
+    rig.ready(1);
+    assert_eq!(rig.sent(), [(1, 0)], "it is there first");
+    rig.ready(1);
+    rig.welcomed(0, HOST, 0);
+    rig.input(3);
+    assert!(rig.sent().is_empty(), "the direct one does not drain yet, and is waited for");
+    rig.ready(0);
+    assert_eq!(rig.sent(), [(0, 1)]);
+    rig.lost(0, LossReason::Closed);
+    assert_eq!(rig.sent(), [(1, 1)], "nobody else is there");
+}
+
+#[test]
+fn what_direct_links_do_not_bring_goes_over_the_lifeline() {
+    let mut rig = dialler(2);
+    (0..3).for_each(|connection| rig.welcomed(connection, HOST, 0));
+    rig.all_ready();
+    rig.input(1);
+    rig.later(ms(1));
+    rig.input(1);
+    assert_eq!(rig.sent(), [(0, 0), (1, 1)]);
+    rig.frame(1, ack(0, 1));
+    assert!(rig.sent().is_empty());
+    rig.later(secs(2));
+    assert_eq!(rig.sent(), [(2, 0)], "the one on link 0 was overtaken, and that on link 1 does not drain");
+}
+
+// ---- its life -------------------------------------------------------------------------------------------
+
+#[test]
+fn nobody_here_finds_a_lifeline_dead() {
+    for (connection, dead) in [(1, false), (0, true)] {
+        let mut rig = dialler(1);
+        rig.welcomed(1, HOST, 0);
+        rig.welcomed(0, HOST, 0);
+        rig.later(secs(2));
+        rig.later(secs(120));
+        let silence = Silence { peer: secs(120), kernel: secs(120) };
+        rig.does(|s, now| s.quiet(now, connection, silence));
+        assert_eq!(rig.drops.iter().any(|(dropped, _)| *dropped == connection), dead);
+    }
+}
+
+#[test]
+fn without_its_lifeline_a_session_goes_on_over_direct_links() {
+    let mut rig = dialler(1);
+    rig.welcomed(1, HOST, 0);
+    rig.welcomed(0, HOST, 0);
+    rig.lost(1, LossReason::Closed);
+    rig.later(secs(10));
+    assert!(!rig.over);
+    assert!(rig.dials.iter().filter(|dial| dial.link == 1).count() == 1, "it cannot be had again");
+}
+
+#[test]
+fn with_nothing_left_it_ends_at_once_and_says_what_is_wrong_with_each_link() {
+    let mut rig = dialler(1);
+    rig.failed(0, DialError::Refused);
+    rig.welcomed(1, HOST, 0);
+    rig.lost(1, LossReason::Closed);
+    let (status, sentence, _) = rig.ended(Way::Out);
+    assert_eq!(status, Status::Incomplete);
+    assert!(sentence.contains("host0: connection refused; ssh: closed by the peer"), "{sentence}");
+    let mut alone = dialler(0);
+    alone.welcomed(0, HOST, 0);
+    alone.input(1);
+    alone.all_ready();
+    alone.frame(0, ack(1, 1));
+    alone.lost(0, LossReason::Closed);
+    assert!(alone.over, "there is nothing else to wait for");
+}
+
+// ---- the end of a command -------------------------------------------------------------------------------
+
+#[test]
+fn the_end_of_the_command_ends_the_input_whatever_was_taken() {
+    let mut rig = dialler(0);
+    rig.welcomed(0, HOST, 0);
+    rig.input(3);
+    let command = Some(CommandEnd::Exit(7));
+    let verdict = Verdict { bytes: 0, crc: None, status: Status::Complete, command, sentence: "so".into() };
+    rig.frame(0, Frame::Verdict(verdict));
+    let outcome = rig.session.outcome(Way::Out).unwrap();
+    assert_eq!(*outcome, Outcome::there(Status::Complete, "so").of_command(command));
+}
+
+#[test]
+fn a_command_ends_with_its_status_at_the_other_end_too() {
+    let mut rig = host(None);
+    rig.hello(&asks(1, 1)).unwrap();
+    rig.leg(1, 0);
+    rig.does(|s, now| s.command_ended(now, None, CommandEnd::Signal(15), "late"));
+    let outcome = rig.session.outcome(Way::In).unwrap();
+    assert_eq!((outcome.command, outcome.status), (Some(CommandEnd::Signal(15)), Status::Complete));
+    assert_eq!(rig.verdicts(), [(1, Status::Complete)]);
+}
+
+// ---- an end for one sender ------------------------------------------------------------------------------
+
+#[test]
+fn who_never_comes_or_never_says_anything_is_not_waited_for() {
+    assert_eq!(host(None).endures(Way::In, &DialError::Refused).0, UNMET.as_secs());
+    assert_eq!(host(patience(0)).endures(Way::In, &DialError::Refused).0, UNMET.as_secs());
+    let mut silent = host(None);
+    silent.hello(&asks(1, 1)).unwrap();
+    silent.lost(1, LossReason::Closed);
+    assert_eq!(silent.endures(Way::In, &DialError::Refused).0, 5);
+}
+
+#[test]
+fn a_sender_whose_connections_have_all_closed_is_gone_soon_even_if_nothing_was_sent() {
+    for patience in [None, patience(0), patience(1000)] {
+        let mut rig = host(patience);
+        rig.hello(&asks(1, 1)).unwrap();
+        rig.frame(1, Frame::Ping { token: 1 });
+        rig.hello(&asks(0, 1)).unwrap();
+        rig.lost(1, LossReason::Closed);
+        rig.later(secs(30));
+        assert!(!rig.over, "a direct connection is there");
+        rig.lost(0, LossReason::Closed);
+        assert_eq!(rig.endures(Way::In, &DialError::Refused).0, GONE.as_secs());
+    }
+}
+
+#[test]
+fn a_silent_sender_may_come_back() {
+    let mut rig = host(None);
+    rig.hello(&asks(0, 1)).unwrap();
+    rig.frame(0, Frame::Ping { token: 1 });
+    rig.lost(0, LossReason::Silent);
+    rig.later(secs(600));
+    assert!(!rig.over);
+    rig.hello(&asks(0, 2)).unwrap();
+}
+
+#[test]
+fn once_met_it_serves_nobody_else() {
+    let mut rig = host(None);
+    rig.hello(&asks(1, 1)).unwrap();
+    rig.frame(1, Frame::Ping { token: 1 });
+    rig.later(secs(1));
+    let other = Hello { session: id(2), ..asks(0, 1) };
+    assert!(rig.hello(&other).is_err());
+}

@@ -1,0 +1,165 @@
+//! The system's ssh: what it says about a host, and the process that carries the far end.
+
+use crate::error::reason;
+use crate::plan::Ports;
+use crate::ssh::{Line, Resolved};
+use crate::sys::child::{
+    Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children, spare_the_keyboard,
+};
+use crate::sys::event::Bell;
+use crate::sys::pipe::{Interest, grow, wait};
+use crate::sys::signal::kill;
+use crate::sys::thread::spawn;
+use signal_hook::consts::SIGTERM;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// Names another ssh.
+const VARIABLE: &str = "MILLIPEDE_SSH";
+
+/// What the far end is called there, unless the user says otherwise.
+const FAR: &str = "millipede";
+
+/// The ssh to use.
+fn program() -> OsString {
+    env::var_os(VARIABLE).filter(|name| !name.is_empty()).unwrap_or_else(|| "ssh".into())
+}
+
+/// Becomes ssh, with this command line. Returns only if that cannot be, and why.
+pub fn hand_over(line: &[OsString]) -> String {
+    let mut command = Command::new(program());
+    command.args(line);
+    begin_with_our_mask(&mut command);
+    cannot_run(&command.exec())
+}
+
+fn cannot_run(error: &io::Error) -> String {
+    format!("cannot run {}: {}", program().to_string_lossy(), reason(error))
+}
+
+/// What ssh would do for this line; None if it does not say, because something is wrong with the line.
+pub fn resolve(line: &Line) -> Option<Resolved> {
+    let mut command = Command::new(program());
+    command.arg("-G").args(before_the_command(line)).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
+    begin_with_our_mask(&mut command);
+    heed_children();
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(Resolved::parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The line as ssh is to have it, up to and with HOST.
+fn before_the_command(line: &Line) -> impl Iterator<Item = &OsStr> {
+    let end = line.terminated.then_some(OsStr::new("--"));
+    line.options.iter().map(OsString::as_os_str).chain(end).chain([line.host.as_os_str()])
+}
+
+/// What the login shell is to run.
+fn far_line(program: Option<&str>, ports: Option<Ports>) -> String {
+    let ports = ports.map_or_else(String::new, |ports| format!(" ports {ports}"));
+    format!("{} far{ports}", program.map_or_else(|| FAR.to_owned(), quoted))
+}
+
+/// A path as any shell takes it. The `~/` that it may begin with is the shell's.
+fn quoted(path: &str) -> String {
+    let (home, rest) = path.strip_prefix("~/").map_or(("", path), |rest| ("~/", rest));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
+    match rest.chars().all(plain) {
+        true => path.to_owned(),
+        // fish knows the escaped backslash too
+        false => format!("{home}'{}'", rest.replace('\'', r"'\''")),
+    }
+}
+
+/// ssh, as long as it runs.
+pub struct Carrier {
+    child: Child,
+    exit: Arc<OnceLock<Exit>>,
+    exited: Bell,
+}
+
+impl Carrier {
+    /// Starts ssh, and far with it. Gives also what comes from far, and what goes to it. The calling thread lives as long
+    /// as this process.
+    ///
+    /// # Errors
+    /// Why not, for the user.
+    pub fn start(
+        line: &Line,
+        program_there: Option<&str>,
+        ports: Option<Ports>,
+    ) -> Result<(Self, OwnedFd, OwnedFd), String> {
+        let exited = Bell::new().map_err(|e| cannot_run(&e))?;
+        let mut command = Command::new(program());
+        // before all others, so that no configuration asks for a terminal
+        command.arg("-T").args(before_the_command(line)).arg(far_line(program_there, ports));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        begin_with_our_mask(&mut command);
+        spare_the_keyboard(&mut command);
+        die_with_parent(&mut command);
+        heed_children();
+        let mut child = command.spawn().map_err(|e| cannot_run(&e))?;
+        let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("ssh has no stdin or stdout".into());
+        };
+        let (to, from) = (OwnedFd::from(to), OwnedFd::from(from));
+        grow(&to);
+        grow(&from);
+        let (pid, exit) = (child.id(), Arc::new(OnceLock::new()));
+        let (found, bell) = (exit.clone(), exited.clone());
+        let spawned = spawn("ssh", move || {
+            // fails only if other code has reaped our child
+            let _ = found.set(await_exit(pid).unwrap_or(Exit::Status(-1)));
+            bell.ring();
+        });
+        spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
+        Ok((Carrier { child, exit, exited }, from, to))
+    }
+
+    /// Waits until it has exited, or the time is up.
+    pub fn await_exit(&self, time: Duration) -> Option<Exit> {
+        // if waiting fails, nothing is known
+        let _ = wait(&[Interest::read(&self.exited)], Some(time));
+        self.exit.get().copied()
+    }
+
+    /// Lets it end by itself for so long, and then ends it; what it ended as, if by itself.
+    pub fn end(mut self, time: Duration) -> Option<Exit> {
+        let exit = self.await_exit(time);
+        if exit.is_none() {
+            // not reaped, so the number is still its own
+            let _ = kill(self.child.id(), SIGTERM);
+            self.await_exit(Duration::from_millis(200));
+        }
+        if self.exit.get().is_some() {
+            // it has exited, so this neither waits nor fails
+            let _ = self.child.wait();
+        }
+        exit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_far_line_is_one_that_every_shell_reads_alike() {
+        let ports = Some(Ports { first: 5000, last: 5009 });
+        for (program, ports, line) in [
+            (None, None, "millipede far"),
+            (None, ports, "millipede far ports 5000-5009"),
+            (Some("/opt/millipede-2/bin/millipede"), None, "/opt/millipede-2/bin/millipede far"),
+            (Some("~/bin/millipede"), None, "~/bin/millipede far"),
+            (Some("~/my bin/$it"), None, "~/'my bin/$it' far"),
+            (Some("it's"), None, r"'it'\''s' far"),
+        ] {
+            assert_eq!(far_line(program, ports), line);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a command at another host comes to, as ssh has it.
+
+use crate::proto::outcome::{CommandEnd, Outcome, Status};
+use crate::proto::way::Way;
+
+/// The exit status of ssh for its own failures, and so of this.
+pub const FAILED: u8 = 255;
+
+/// How the two streams of a session were judged here, by [`Way`].
+pub type Outcomes = [Option<Outcome>; 2];
+
+/// The exit status of the near end, and what the user is to be told. `host`: what messages call the far end.
+pub fn result(outcomes: &Outcomes, host: &str) -> (u8, Option<String>) {
+    let (output, input) = (outcomes[Way::In as usize].as_ref(), outcomes[Way::Out as usize].as_ref());
+    let Some((end, sentence)) = input.and_then(|input| Some((input.command?, input.sentence.clone()))) else {
+        let why = input.or(output).filter(|outcome| !outcome.is_complete());
+        let why = why.map_or_else(|| "the session has ended".to_owned(), |outcome| told(outcome, host));
+        return (FAILED, Some(why));
+    };
+    let told_there = Some(sentence).filter(|sentence| !sentence.is_empty());
+    match output {
+        Some(output) if output.is_complete() => (status(end), told_there),
+        // the reader of our stdout has gone, or it takes no more: the command has noticed, or does not mind
+        Some(output) if output.status == Status::Output && !output.by_peer => (status(end), told_there),
+        Some(output) => {
+            (FAILED, Some(format!("the output of the command is not whole: {}", told(output, host))))
+        }
+        None => (FAILED, Some("the output of the command is not whole".to_owned())),
+    }
+}
+
+/// What ssh makes of the end of a command: a signal has no number there.
+fn status(end: CommandEnd) -> u8 {
+    match end {
+        CommandEnd::Exit(status) => status,
+        CommandEnd::Signal(_) => FAILED,
+    }
+}
+
+fn told(outcome: &Outcome, host: &str) -> String {
+    match outcome.by_peer {
+        true => format!("{host}: {}", outcome.sentence),
+        false => outcome.sentence.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(end: CommandEnd) -> Option<Outcome> {
+        Some(Outcome::there(Status::Complete, "").of_command(Some(end)))
+    }
+
+    #[test]
+    fn the_status_of_the_command_is_the_result() {
+        let whole = || Some(Outcome::here(Status::Complete, ""));
+        for n in [0, 1, 7, 127, 255] {
+            assert_eq!(result(&[whole(), ended(CommandEnd::Exit(n))], "backup"), (n, None));
+        }
+        assert_eq!(result(&[whole(), ended(CommandEnd::Signal(15))], "backup"), (FAILED, None));
+        let gone = Some(Outcome::here(Status::Output, "whoever read stdout has gone"));
+        assert_eq!(result(&[gone, ended(CommandEnd::Exit(3))], "backup"), (3, None));
+        let lost =
+            ended(CommandEnd::Exit(0)).map(|outcome| Outcome { sentence: "7 bytes".into(), ..outcome });
+        assert_eq!(result(&[whole(), lost], "backup"), (0, Some("7 bytes".into())));
+    }
+
+    #[test]
+    fn an_output_that_is_not_whole_and_a_session_that_failed_are_ours() {
+        let failed = Some(Outcome::here(Status::Incomplete, "the receiver is gone"));
+        let (status, told) = result(&[failed.clone(), ended(CommandEnd::Exit(0))], "backup");
+        assert!(status == FAILED && told.unwrap().ends_with("not whole: the receiver is gone"));
+        assert_eq!(result(&[None, ended(CommandEnd::Exit(0))], "backup").0, FAILED);
+        let (status, told) = result(&[failed.clone(), failed], "backup");
+        assert_eq!((status, told.as_deref()), (FAILED, Some("the receiver is gone")));
+        let there = Some(Outcome::there(Status::Input, "cannot run it"));
+        assert_eq!(result(&[None, there], "backup").1.as_deref(), Some("backup: cannot run it"));
+        assert_eq!(result(&[None, None], "backup"), (FAILED, Some("the session has ended".into())));
+    }
+}

@@ -1,0 +1,223 @@
+//! The far end: started by ssh as one line of the login shell, it runs COMMAND for whoever started it, and for nobody
+//! else.
+//!
+//! It says nothing to the user while all is well, as its stderr is that of COMMAND; what goes wrong is said by the near
+//! end. It ends with its session, and COMMAND with it, whatever becomes of ssh.
+
+use super::end::{FAILED, Outcomes};
+use super::talk::{ANSWER, await_answer, say};
+use crate::channel::{Channel, Transport};
+use crate::chaos::Hazard;
+use crate::endpoint::exec::{Remote, RemoteSink, RemoteSource};
+use crate::error::{Failure, reason};
+use crate::message;
+use crate::plan::{Compress, Family, FarPlan, LEVELS, ListenOn, ListenPlan, Patience, Ports, StreamPlan};
+use crate::proto::check::Expectations;
+use crate::proto::hello::{Features, Id};
+use crate::proto::rendezvous::{Answer, Greeting};
+use crate::proto::session::{InboundConfig, OutboundConfig, Tied};
+use crate::proto::way::Way;
+use crate::run::monitor::{Monitor, Subject, Wanted};
+use crate::run::sessions::{Sessions, no_thread};
+use crate::run::{listen, signals};
+use crate::session::{Approach, Handle, Incoming, Lifeline, News, Outgoing, Setup, Start};
+use crate::sys::child::leave_session;
+use crate::sys::stdio::{take_stdin, take_stdout};
+use crate::sys::thread::spawn;
+use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
+use crate::wording::word;
+use crossbeam_channel::{Receiver, Sender};
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the near end may take to begin its session, once it has answered.
+const UNMET: Duration = Duration::from_secs(60);
+
+/// ssh and all connections closed for so long: the near end is gone.
+const GONE: Duration = Duration::from_secs(10);
+
+/// Features that this end can make use of.
+const FEATURES: Features = Features(Features::CHECKSUM.0 | Features::DUPLEX.0 | Features::COMPRESS.0);
+
+/// Works for the near end that has started this process. The exit status is for nobody: it is told in the session.
+pub fn far(plan: &FarPlan) -> u8 {
+    leave_session();
+    match attempt(plan) {
+        Ok(()) => 0,
+        Err(failure) => {
+            message::say(failure);
+            FAILED
+        }
+    }
+}
+
+fn attempt(plan: &FarPlan) -> Result<(), Failure> {
+    if rustix::termios::isatty(io::stdin()) {
+        return Err(Failure::usage(
+            "far is started by \"millipede ssh\", through ssh; it is of no use by hand",
+        ));
+    }
+    let unusable = |e: io::Error| Failure::network(format!("cannot use stdin and stdout: {}", reason(&e)));
+    let pipes = take_stdin().and_then(|from| Transport::pipes(from.into(), take_stdout()?.into()));
+    let channel = Channel::plain(pipes.map_err(unusable)?);
+    let listener = open(plan.ports);
+    let key = PrivateKey::generate().map_err(Failure::network)?;
+    let greeting = Greeting { port: port(listener.as_ref()), key: *key.public().bytes() };
+    let said = say(&channel, &greeting.encode(), ANSWER);
+    // without an answer whoever called has gone, or is no millipede: nobody is there to be told
+    let Some((answer, early)) = said.ok().and_then(|()| await_answer(&channel)) else { return Ok(()) };
+    message::set_level(answer.verbose);
+    let listener = listener.filter(|_| answer.direct);
+    let near = PublicKey::new(answer.key);
+    let trust = Trust::new(&key, Roll::only(near)).map_err(Failure::network)?;
+    serve(answer, listener, Lifeline { channel: channel.vouched(near), early }, Arc::new(trust))
+}
+
+/// Listens on a port of these, or on any; without one all goes through ssh.
+fn open(ports: Option<Ports>) -> Option<TcpListener> {
+    let (first, last) = ports.map_or((0, 0), |ports| (ports.first, ports.last));
+    let mut ports = (first..=last).map(|port| ListenPlan { on: ListenOn::All(Family::Any), port });
+    ports.find_map(|plan| listen::open(&plan, None).ok())
+}
+
+fn port(listener: Option<&TcpListener>) -> u16 {
+    listener.and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port())
+}
+
+fn serve(
+    answer: Answer,
+    listener: Option<TcpListener>,
+    lifeline: Lifeline,
+    trust: Arc<Trust>,
+) -> Result<(), Failure> {
+    let cannot = |e: io::Error| Failure::network(format!("cannot start: {}", reason(&e)));
+    let shell = env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let command = OsString::from_vec(answer.command.clone());
+    let remote = Remote::new(shell, command).map_err(cannot)?;
+    let signals = signals::hear().map_err(cannot)?;
+    let (sender, news) = crossbeam_channel::unbounded();
+    let start =
+        Start::new(setup(&answer, listener, lifeline, trust, &remote, sender.clone())).map_err(cannot)?;
+    let handle = start.handle();
+    let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
+    let monitor = Monitor::start(subjects.collect(), Wanted::nothing()).map_err(no_thread)?;
+    signals.watch(Sessions::new(vec![handle.clone()]), monitor).map_err(no_thread)?;
+    spawn("session", move || drop(sender.send(Told::Ended(start.run())))).map_err(no_thread)?;
+    let outcomes = gather(&news, &handle, &remote)?;
+    match outcomes[Way::In as usize].as_ref().and_then(|input| input.command) {
+        Some(_) => remote.await_stderr(),
+        None => remote.end(),
+    }
+    Ok(())
+}
+
+/// What the main thread hears.
+enum Told {
+    Settled(Way, crate::proto::outcome::Outcome),
+    Ended(io::Result<()>),
+}
+
+fn setup(
+    answer: &Answer,
+    listener: Option<TcpListener>,
+    lifeline: Lifeline,
+    trust: Arc<Trust>,
+    remote: &Arc<Remote>,
+    news: Sender<Told>,
+) -> Setup {
+    let compress = answer.compress.map(compress);
+    let compresses = if compress.is_some() { Features::COMPRESS } else { Features::NONE };
+    let expectations = Expectations {
+        checkphrase: None,
+        features: FEATURES,
+        duplex: true,
+        initiates: false,
+        compresses: compress.is_some(),
+        through: false,
+    };
+    let buffer = answer.buffer.max(crate::plan::BUFFER_MIN);
+    let receives = InboundConfig {
+        instance: Id::new(rand::random()),
+        buffer,
+        patience: answer.patience.map(patience),
+        features: Features::CHECKSUM | Features::DUPLEX | compresses,
+        tied: Some(Tied { unmet: UNMET, gone: GONE }),
+    };
+    let congestion = Some(answer.congestion.clone()).filter(|name| !name.is_empty());
+    let sends = Outgoing {
+        config: OutboundConfig { buffer },
+        stream: StreamPlan { rate: answer.rate, congestion, compress, ..StreamPlan::default() },
+        charmode: true,
+        source: Box::new(RemoteSource::new(remote.clone())),
+        is_asked_to_end: signals::is_asked_to_end,
+    };
+    Setup {
+        approach: Approach::Listen(listener, expectations),
+        lifeline: Some(lifeline),
+        sends: Some(sends),
+        receives: Some(Incoming { config: receives, sink: Box::new(RemoteSink::new(remote.clone())) }),
+        inseparable: false,
+        through: None,
+        hazard: Hazard::new(None),
+        trust: Some(trust),
+        hear: Box::new(move |event| match event {
+            News::Met(..) => {}
+            // what the user need know is said at the near end
+            News::Tell(event) => message::note(event.level().max(1), || word(&event, &|_| String::new())),
+            News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
+        }),
+    }
+}
+
+/// A level; 0 is one that follows what holds the stream back.
+fn compress(level: u8) -> Compress {
+    match level {
+        0 => Compress::Adaptive,
+        level => Compress::Level(u64::from(level).clamp(*LEVELS.start(), *LEVELS.end()) as i32),
+    }
+}
+
+/// Seconds; 0 is for ever.
+fn patience(seconds: u64) -> Patience {
+    match seconds {
+        0 => Patience::ForEver,
+        seconds => Patience::For(Duration::from_secs(seconds.min(u32::MAX.into()))),
+    }
+}
+
+/// Waits until the session has ended. Meanwhile the command's stdout is closed when nobody wants it, and the command is
+/// ended when the session fails.
+fn gather(news: &Receiver<Told>, session: &Handle, remote: &Remote) -> Result<Outcomes, Failure> {
+    let mut outcomes = Outcomes::default();
+    loop {
+        match news.recv() {
+            Ok(Told::Settled(Way::Out, outcome)) => {
+                if !outcome.is_complete() {
+                    remote.unwanted();
+                }
+                outcomes[Way::Out as usize] = Some(outcome);
+            }
+            Ok(Told::Settled(Way::In, outcome)) => {
+                if outcome.command.is_none() {
+                    remote.end();
+                }
+                outcomes[Way::In as usize] = Some(outcome);
+            }
+            Ok(Told::Ended(ended)) => {
+                ended.map_err(no_thread)?;
+                // the thread that was to tell of it may have been slower
+                session
+                    .settled()
+                    .into_iter()
+                    .for_each(|(way, outcome)| outcomes[way as usize] = Some(outcome));
+                return Ok(outcomes);
+            }
+            Err(_) => return Ok(outcomes),
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The near end: what `millipede ssh` does here.
+
+use super::carrier::{Carrier, hand_over, resolve};
+use super::end::{FAILED, Outcomes, result};
+use super::talk::{ANSWER, NoGreeting, await_greeting, say};
+use crate::channel::connect::check_congestion;
+use crate::channel::{Channel, Transport};
+use crate::chaos::Hazard;
+use crate::endpoint::file::{FileSink, FileSource};
+use crate::endpoint::{Discard, Sink};
+use crate::error::{Failure, reason};
+use crate::message;
+use crate::plan::{Compress, Family, Host, LinkPlan, Patience, SshPlan};
+use crate::proto::event::Event;
+use crate::proto::hello::{Direction, Features, Hello, Id};
+use crate::proto::leg::CONNECTIONS_MAX;
+use crate::proto::outcome::Outcome;
+use crate::proto::rendezvous::{Answer, COMMAND_MAX};
+use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
+use crate::proto::way::Way;
+use crate::run::monitor::{Monitor, Subject, Wanted};
+use crate::run::sessions::{Sessions, no_thread};
+use crate::run::signals;
+use crate::session::{Approach, Handle, Incoming, Lifeline, News, Outgoing, Setup, Start};
+use crate::ssh::resolved::Terminal;
+use crate::ssh::{Line, Reading, Resolved, read};
+use crate::sys::interface;
+use crate::sys::stdio::{nothing_to_read, stdin_was_closed, stdout_was_closed};
+use crate::sys::thread::spawn;
+use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
+use crate::wording::word;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long ssh may take to end, and to bring the last of the command's stderr, once the session has ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The same after a signal to this process: whoever sent it waits.
+const HASTE: Duration = Duration::from_millis(100);
+
+/// What this end makes use of, and can take.
+const FEATURES: Features = Features(Features::DUPLEX.0 | Features::DECOMPRESSES.0);
+
+/// What the last link is called.
+const LIFELINE: &str = "ssh";
+
+/// That all goes through ssh is told after this time, or so many bytes: a short command is not worth a line.
+const PATIENT: Duration = Duration::from_secs(5);
+const WORTH_A_LINE: u64 = 8 << 20;
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Runs the command that the plan's line names, or has ssh do what that line asks for. The exit status is the command's,
+/// or that of ssh.
+pub fn near(plan: &SshPlan) -> u8 {
+    message::set_level(plan.verbose);
+    let line = match read(&plan.line) {
+        Reading::Command(line) => line,
+        Reading::Other => return leave_to_ssh(plan),
+    };
+    let Some(resolved) = resolve(&line).filter(is_ours) else {
+        return leave_to_ssh(plan);
+    };
+    match attempt(plan, &line, &resolved) {
+        Ok(status) => status,
+        Err(failure) => {
+            message::say(failure);
+            FAILED
+        }
+    }
+}
+
+fn leave_to_ssh(plan: &SshPlan) -> u8 {
+    message::say(hand_over(&plan.line));
+    FAILED
+}
+
+/// Whether ssh would run a command without a terminal.
+fn is_ours(resolved: &Resolved) -> bool {
+    let terminal = match resolved.terminal {
+        Terminal::Never => false,
+        Terminal::IfThere => rustix::termios::isatty(io::stdin()),
+        Terminal::Always => true,
+    };
+    !terminal && !resolved.is_other
+}
+
+fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failure> {
+    if line.command.len() > COMMAND_MAX {
+        return Err(Failure::usage(format!("the command is longer than {COMMAND_MAX} bytes")));
+    }
+    if let Some(name) = &plan.stream.congestion {
+        check_congestion(name).map_err(Failure::network)?;
+    }
+    let host = line.host.to_string_lossy();
+    let started = Carrier::start(line, plan.program.as_deref(), plan.ports);
+    let (carrier, from, to) = started.map_err(Failure::network)?;
+    let unusable = |e: io::Error| Failure::network(format!("cannot talk to ssh: {}", reason(&e)));
+    let channel = Channel::plain(Transport::pipes(from, to).map_err(unusable)?);
+    let greeting = match await_greeting(&channel, &carrier, &host) {
+        Ok(greeting) => greeting,
+        Err(why) => {
+            drop(channel);
+            carrier.end(LAST_WORDS);
+            return match why {
+                NoGreeting::Ssh => Ok(FAILED),
+                NoGreeting::Other(line) => Err(Failure::network(line)),
+            };
+        }
+    };
+    let links = links(plan, resolved, greeting.port);
+    let key = PrivateKey::generate().map_err(Failure::network)?;
+    let answer = answer(plan, line, &key, !links.is_empty());
+    // if it cannot be said, the session finds out why
+    let _ = say(&channel, &answer.encode(), ANSWER);
+    let input = Input { none: line.no_input || resolved.no_input };
+    let far = PublicKey::new(greeting.key);
+    let trust = Trust::new(&key, Roll::only(far)).map_err(Failure::network)?;
+    let (outcomes, asked) = session(plan, links, channel.vouched(far), trust, &input)?;
+    carrier.end(if asked { HASTE } else { LAST_WORDS });
+    let (status, told) = result(&outcomes, &host);
+    told.into_iter().for_each(message::say);
+    Ok(status)
+}
+
+/// Where far is reached directly.
+fn links(plan: &SshPlan, resolved: &Resolved, port: u16) -> Vec<LinkPlan> {
+    if port == 0 {
+        return Vec::new();
+    }
+    if !plan.over.is_empty() {
+        return plan.over.iter().map(|host| LinkPlan { host: host.clone(), port, via: None }).collect();
+    }
+    let family = if plan.family == Family::Any { resolved.family } else { plan.family };
+    let host = resolved.hostname.as_deref().filter(|_| !resolved.is_indirect);
+    let via = resolved.bound_to.clone().filter(|via| interface::check(via).is_ok());
+    host.map(|host| LinkPlan { host: named(host, family), port, via }).into_iter().collect()
+}
+
+/// A host as ssh names it.
+fn named(host: &str, family: Family) -> Host {
+    let scoped =
+        host.split_once('%').and_then(|(address, interface)| Some((address.parse().ok()?, interface)));
+    match (host.parse::<IpAddr>(), scoped) {
+        (Ok(address), _) => Host::Address(address.to_canonical()),
+        (_, Some((address, interface))) => Host::Scoped { address, interface: interface.to_owned() },
+        _ => Host::Name { name: host.to_owned(), family },
+    }
+}
+
+fn answer(plan: &SshPlan, line: &Line, key: &PrivateKey, direct: bool) -> Answer {
+    Answer {
+        key: *key.public().bytes(),
+        direct,
+        buffer: plan.buffer,
+        patience: plan.patience.map(|patience| match patience {
+            Patience::ForEver => 0,
+            Patience::For(time) => time.as_secs(),
+        }),
+        rate: plan.stream.rate,
+        compress: plan.stream.compress.map(|compress| match compress {
+            Compress::Adaptive => 0,
+            Compress::Level(level) => level as u8,
+        }),
+        verbose: plan.verbose,
+        congestion: plan.stream.congestion.clone().unwrap_or_default(),
+        command: line.command.clone(),
+    }
+}
+
+/// Where the command's input comes from.
+struct Input {
+    /// It is empty, whatever stdin is.
+    none: bool,
+}
+
+impl Input {
+    fn source(&self) -> Result<FileSource, Failure> {
+        match self.none || stdin_was_closed() {
+            true => {
+                let nothing = nothing_to_read().map(File::from);
+                nothing.map(|file| FileSource::new(file, "stdin")).map_err(|e| Failure::input(reason(&e)))
+            }
+            false => FileSource::stdin().map_err(Failure::input),
+        }
+        .map(FileSource::passing)
+    }
+}
+
+fn sink() -> Result<Box<dyn Sink>, Failure> {
+    if stdout_was_closed() {
+        return Ok(Box::new(Discard));
+    }
+    let stdout = FileSink::stdout().map_err(|e| Failure::output(e.sentence))?;
+    Ok(Box::new(stdout.passing()))
+}
+
+/// What the main thread hears.
+enum Told {
+    Settled(Way, Outcome),
+    /// A connection of a direct link is up.
+    Direct,
+    /// A direct link is dead, and why.
+    Dead(usize, String),
+    Ended(io::Result<()>),
+}
+
+/// Carries the streams; how they were judged, and whether a signal has ended it.
+fn session(
+    plan: &SshPlan,
+    links: Vec<LinkPlan>,
+    channel: Channel,
+    trust: Trust,
+    input: &Input,
+) -> Result<(Outcomes, bool), Failure> {
+    let cannot = |e: io::Error| Failure::network(format!("cannot start: {}", reason(&e)));
+    let signals = signals::hear().map_err(cannot)?;
+    let (sender, news) = crossbeam_channel::unbounded();
+    let names: Vec<String> = links.iter().map(ToString::to_string).collect();
+    let start = Start::new(setup(plan, links, channel, trust, input, sender.clone())?).map_err(cannot)?;
+    let handle = start.handle();
+    let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
+    let monitor = Monitor::start(subjects.collect(), Wanted::nothing()).map_err(no_thread)?;
+    signals.watch(Sessions::new(vec![handle.clone()]), monitor.clone()).map_err(no_thread)?;
+    spawn("session", move || drop(sender.send(Told::Ended(start.run())))).map_err(no_thread)?;
+    let outcomes = Gathering::new(&handle, names).gather(&news)?;
+    if plan.verbose > 0 {
+        monitor.end();
+    }
+    Ok((outcomes, signals::is_asked_to_end()))
+}
+
+fn setup(
+    plan: &SshPlan,
+    links: Vec<LinkPlan>,
+    channel: Channel,
+    trust: Trust,
+    input: &Input,
+    news: Sender<Told>,
+) -> Result<Setup, Failure> {
+    let names: Vec<String> = links.iter().map(ToString::to_string).chain([LIFELINE.into()]).collect();
+    let direct = links.len();
+    let connections = match direct {
+        0 => 1,
+        direct => (plan.threads + 1).clamp(direct + 1, CONNECTIONS_MAX),
+    };
+    let config = DiallerConfig {
+        hello: hello(plan),
+        links: names.clone(),
+        connections,
+        patience: plan.patience,
+        checked: false,
+        command: true,
+        lifeline: true,
+        seed: rand::random(),
+    };
+    let sends = Outgoing {
+        config: OutboundConfig { buffer: plan.buffer },
+        stream: plan.stream.clone(),
+        charmode: true,
+        source: Box::new(input.source()?),
+        is_asked_to_end: signals::is_asked_to_end,
+    };
+    let receives = InboundConfig {
+        instance: Id::new(rand::random()),
+        buffer: plan.buffer,
+        patience: plan.patience,
+        features: FEATURES,
+        tied: None,
+    };
+    let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
+    let hear = move |event| match event {
+        News::Met(..) => {}
+        News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
+        News::Tell(event) => {
+            let direct = |link: usize| link < direct;
+            match &event {
+                Event::ConnectionUp { link, .. } if direct(*link) => drop(news.send(Told::Direct)),
+                Event::LinkDied { link, reason } if direct(*link) => {
+                    let why = reason.as_ref().map_or_else(|| "silent".to_owned(), ToString::to_string);
+                    drop(news.send(Told::Dead(*link, why)));
+                }
+                _ => {}
+            }
+            // one that is dialled late may find the session over
+            let refused = matches!(event, Event::LinkRefused { .. });
+            message::note(event.level().max(refused.into()), || word(&event, &name));
+        }
+    };
+    Ok(Setup {
+        approach: Approach::Dial(links, Box::new(config)),
+        lifeline: Some(Lifeline { channel, early: Vec::new() }),
+        sends: Some(sends),
+        receives: Some(Incoming { config: receives, sink: sink()? }),
+        inseparable: false,
+        through: None,
+        hazard: Hazard::new(None),
+        trust: Some(Arc::new(trust)),
+        hear: Box::new(hear),
+    })
+}
+
+fn hello(plan: &SshPlan) -> Hello {
+    Hello {
+        session: Id::new(rand::random()),
+        instance: None,
+        direction: Direction::Duplex,
+        begun: false,
+        checkphrase: None,
+        link: 0,
+        connection: 0,
+        attempt: 0,
+        features: FEATURES | if plan.stream.compress.is_some() { Features::COMPRESS } else { Features::NONE },
+        buffer: plan.buffer,
+        options: Vec::new(),
+    }
+}
+
+/// Waits for the end of the session.
+struct Gathering<'a> {
+    session: &'a Handle,
+    /// Direct links.
+    names: Vec<String>,
+    outcomes: Outcomes,
+    began: Instant,
+    /// Whether the user still is to be told if no direct link works.
+    untold: bool,
+    dead: Option<(usize, String)>,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(session: &'a Handle, names: Vec<String>) -> Self {
+        let untold = !names.is_empty();
+        let (outcomes, began) = (Outcomes::default(), Instant::now());
+        Gathering { session, names, outcomes, began, untold, dead: None }
+    }
+
+    fn gather(mut self, news: &Receiver<Told>) -> Result<Outcomes, Failure> {
+        loop {
+            let time = if self.untold { LOOK } else { Duration::MAX };
+            match news.recv_timeout(time) {
+                Ok(Told::Settled(way, outcome)) => self.outcomes[way as usize] = Some(outcome),
+                Ok(Told::Direct) => self.untold = false,
+                Ok(Told::Dead(link, why)) => self.dead = Some((link, why)),
+                Ok(Told::Ended(ended)) => {
+                    ended.map_err(no_thread)?;
+                    // the thread that was to tell of it may have been slower
+                    let settled = self.session.settled();
+                    settled
+                        .into_iter()
+                        .for_each(|(way, outcome)| self.outcomes[way as usize] = Some(outcome));
+                    self.tell_indirect(true);
+                    return Ok(self.outcomes);
+                }
+                Err(RecvTimeoutError::Timeout) => self.tell_indirect(false),
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.outcomes),
+            }
+        }
+    }
+
+    /// Says that all goes through ssh, once that is certain and worth a line. `over`: it will not be otherwise.
+    fn tell_indirect(&mut self, over: bool) {
+        let moved = || {
+            let snapshots = Way::BOTH.into_iter().filter_map(|way| self.session.snapshot(way, false));
+            snapshots.map(|snapshot| snapshot.delivered).sum::<u64>()
+        };
+        let late = self.began.elapsed() >= PATIENT;
+        let certain = over || self.dead.is_some();
+        if !self.untold || !(late || (certain && moved() >= WORTH_A_LINE)) {
+            return;
+        }
+        self.untold = false;
+        let (link, why) = self.dead.clone().unwrap_or((0, "no answer".to_owned()));
+        message::say(format_args!("{}: {why}; the data goes through ssh instead", self.names[link]));
+    }
+}

@@ -1,0 +1,169 @@
+//! What is said through ssh before the session: read and written within bounds of size and time.
+
+use super::carrier::Carrier;
+use crate::channel::Channel;
+use crate::proto::rendezvous::{Answer, Greeting, Wrong};
+use crate::sys::child::Exit;
+use crate::sys::pipe::{Interest, wait};
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+/// How long a login may take in all: servers give up after two minutes, each address of a host may take one to answer.
+const LOGIN: Duration = Duration::from_secs(300);
+/// Once something was printed, the login is over, and the greeting is not far.
+const AFTER_NOISE: Duration = Duration::from_secs(30);
+/// How long ssh may take to end once its stdout has.
+const CLOSING: Duration = Duration::from_secs(10);
+/// How long the near end may take to answer.
+pub const ANSWER: Duration = Duration::from_secs(60);
+/// How much of what came instead of a greeting is shown, in characters.
+const SHOWN: usize = 60;
+
+/// Why there was no greeting.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoGreeting {
+    /// ssh itself failed, and has said why.
+    Ssh,
+    /// Something else; for the user.
+    Other(String),
+}
+
+/// Waits for the greeting of `host`.
+///
+/// # Errors
+/// There is none.
+pub fn await_greeting(channel: &Channel, carrier: &Carrier, host: &str) -> Result<Greeting, NoGreeting> {
+    let (mut heard, mut until) = (Vec::new(), Instant::now() + LOGIN);
+    loop {
+        match Greeting::find(&heard) {
+            Ok(Some((greeting, _))) => return Ok(greeting),
+            Ok(None) => {}
+            Err(wrong) => return Err(NoGreeting::Other(unfit(host, wrong, &heard))),
+        }
+        let mut chunk = [0; 4096];
+        match (&mut &*channel).read(&mut chunk) {
+            Ok(0) => return Err(no_greeting(host, carrier.await_exit(CLOSING), &heard)),
+            Ok(n) => {
+                heard.extend_from_slice(&chunk[..n]);
+                until = until.min(Instant::now() + AFTER_NOISE);
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(NoGreeting::Other(unfit(host, Wrong::Foreign, &heard)));
+                }
+                // if waiting fails, so does the next reading
+                let _ = wait(&[Interest::read(&channel.readable())], Some(left));
+            }
+            Err(e) => return Err(NoGreeting::Other(format!("cannot read from ssh: {e}"))),
+        }
+    }
+}
+
+/// Something came that is not the greeting of a far end that this end can work with.
+fn unfit(host: &str, wrong: Wrong, heard: &[u8]) -> String {
+    match wrong {
+        Wrong::Version(_) => {
+            format!("millipede at {host} speaks {wrong}: install the same release on both hosts")
+        }
+        Wrong::Foreign | Wrong::Malformed => {
+            format!("no greeting of millipede from {host}: does a forced command run there?{}", said(heard))
+        }
+    }
+}
+
+/// ssh has ended before any greeting.
+fn no_greeting(host: &str, exit: Option<Exit>, heard: &[u8]) -> NoGreeting {
+    NoGreeting::Other(match exit {
+        // what ssh itself fails with; a shell never does
+        Some(Exit::Status(255)) => return NoGreeting::Ssh,
+        Some(Exit::Status(127)) => format!(
+            "{host} has no millipede where its login shell looks: install it there, or name it with program PATH"
+        ),
+        Some(Exit::Status(126)) => format!("{host} cannot run its millipede: is it for another machine?"),
+        Some(Exit::Status(status)) => {
+            let what = format!("millipede did not start at {host} (status {status})");
+            format!("{what}: is it there, and of the same release?{}", said(heard))
+        }
+        Some(Exit::Signal(signal)) => format!("ssh was killed by signal {signal}"),
+        None => "ssh has closed its output, and goes on".to_owned(),
+    })
+}
+
+/// The last line of what came.
+fn said(heard: &[u8]) -> String {
+    let text = String::from_utf8_lossy(heard);
+    match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+        Some(line) => format!(" It said: {}", line.chars().take(SHOWN).collect::<String>()),
+        None => String::new(),
+    }
+}
+
+/// Says something, within this time.
+///
+/// # Errors
+/// The kernel's; the peer may be gone.
+pub fn say(mut channel: &Channel, mut unsaid: &[u8], time: Duration) -> io::Result<()> {
+    let until = Instant::now() + time;
+    while !unsaid.is_empty() {
+        match channel.write(unsaid) {
+            Ok(n) => unsaid = &unsaid[n..],
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                wait(&[Interest::write(&channel.writable())], Some(left))?;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    channel.flush()
+}
+
+/// Waits for the near end's answer, and gives also what came behind it. None if there will be none.
+pub fn await_answer(channel: &Channel) -> Option<(Answer, Vec<u8>)> {
+    let (mut heard, until) = (Vec::new(), Instant::now() + ANSWER);
+    loop {
+        if let Some((answer, length)) = Answer::decode(&heard).ok()? {
+            return Some((answer, heard.split_off(length)));
+        }
+        let mut chunk = [0; 4096];
+        match (&mut &*channel).read(&mut chunk) {
+            Ok(0) => return None,
+            Ok(n) => heard.extend_from_slice(&chunk[..n]),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return None;
+                }
+                wait(&[Interest::read(&channel.readable())], Some(left)).ok()?;
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_likely_reason_is_one_line_that_says_what_to_do() {
+        let other = |exit, heard: &[u8]| match no_greeting("backup", exit, heard) {
+            NoGreeting::Other(line) => line,
+            NoGreeting::Ssh => "ssh's own".to_owned(),
+        };
+        assert_eq!(other(Some(Exit::Status(255)), b"noise"), "ssh's own");
+        assert!(other(Some(Exit::Status(127)), b"").contains("install it there, or name it with program"));
+        let restricted = other(Some(Exit::Status(1)), b"hello\nThis account is restricted.\n\n");
+        assert!(restricted.ends_with("It said: This account is restricted."), "{restricted}");
+        let later = unfit("backup", Wrong::Version(9), b"");
+        assert!(later.contains("speaks version 9") && later.contains("same release"), "{later}");
+        let long = unfit("backup", Wrong::Foreign, &[b'x'; 5000]);
+        assert!(long.contains("forced command") && long.len() < 200, "{long}");
+    }
+}

@@ -1,0 +1,79 @@
+//! A connection that is there before its session: two pipes to another program's connection, of which there is but one.
+//!
+//! The end that dials has it as its last link. At the end that listens it is a guest that came through no door: whoever
+//! has the other end of the pipes started this process, and is no stranger.
+
+use super::accept::Guest;
+use super::connection::SessionDesk;
+use super::host::Host;
+use crate::channel::Channel;
+use crate::channel::hear::{self, Heard as Bytes};
+use crate::proto::check::Expectations;
+use crate::proto::handshake::{Heard, Hearing};
+use crate::proto::hello::{Refusal, Reply};
+use crate::proto::outcome::{Outcome, Status};
+use crate::sys::pipe::{Interest, wait};
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long the end that dials may take to say hello: it says so at once, but through a connection that may be slow.
+const HELLO: Duration = Duration::from_secs(60);
+
+/// What an end that listens has from the start: a connection, and what came on it already.
+pub struct Lifeline {
+    /// The connection.
+    pub channel: Channel,
+    /// Its first bytes.
+    pub early: Vec<u8>,
+}
+
+impl Lifeline {
+    /// Hears the hello on it, and has the session let it in. If it ends before anything has begun, so does the session.
+    pub fn meet(self, desk: &SessionDesk, host: &Mutex<Host>, expectations: &Expectations) {
+        let Lifeline { channel, early } = self;
+        let mut hearing = Hearing::new(Instant::now(), HELLO);
+        hearing.push(&early);
+        loop {
+            match hearing.hello(expectations) {
+                Heard::More => {}
+                Heard::Hello(hello) => {
+                    let guest = Guest { channel, hello: *hello, address: None };
+                    let admitted = host.lock().unwrap_or_else(PoisonError::into_inner).admit(guest);
+                    return match admitted {
+                        Ok(true) => {}
+                        Ok(false) => end(desk),
+                        Err((channel, refusal)) => refuse(&channel, refusal),
+                    };
+                }
+                Heard::Refused(refusal) => return refuse(&channel, refusal),
+                Heard::Foreign => return end(desk),
+            }
+            let left = hearing.until().saturating_duration_since(Instant::now());
+            match hear::read(&mut &channel, &mut hearing) {
+                Ok(Bytes::Bytes) => {}
+                Ok(Bytes::Nothing) if !left.is_zero() => {
+                    // if waiting fails, so does the next reading
+                    let _ = wait(&[Interest::read(&channel.readable())], Some(left));
+                }
+                Ok(Bytes::Nothing | Bytes::End) | Err(_) => return end(desk),
+            }
+        }
+    }
+}
+
+/// The connection has ended before it was let in: without another one nobody will come.
+fn end(desk: &SessionDesk) {
+    let gone = Outcome::here(Status::Incomplete, "the connection ended before the session began");
+    desk.tell(|core, now| {
+        if !core.session.has_begun() {
+            core.session.fail(now, &gone);
+        }
+    });
+}
+
+fn refuse(mut channel: &Channel, refusal: Refusal) {
+    // smaller than any pipe; a peer that is gone needs none
+    let _ = channel.write_all(&Reply::Refusal(refusal).encode());
+    channel.finish_writing();
+}

@@ -1,0 +1,208 @@
+//! Login shells, forced commands, proxies, masters; and what is said when there is no millipede at the other end.
+
+use crate::server::{Server, output};
+use crate::util::{DEADLINE, MILLIPEDE, check, eventually, has, pattern, skip};
+use std::process::{Command, Output, Stdio};
+
+/// A server whose users have this login shell, which runs what is asked for as that does.
+fn shell(path: &str, before: &str) -> Option<Server> {
+    Server::with(&format!(
+        "SetEnv SHELL={path}\nForceCommand {before} exec {path} -c \"$SSH_ORIGINAL_COMMAND\""
+    ))
+}
+
+fn said(found: &Output) -> String {
+    String::from_utf8_lossy(&found.stderr).into_owned()
+}
+
+#[test]
+fn any_login_shell_will_do() {
+    for name in ["bash", "dash", "zsh", "fish"] {
+        let Some(path) = ["/bin", "/usr/bin"]
+            .map(|dir| format!("{dir}/{name}"))
+            .into_iter()
+            .find(|path| std::fs::exists(path).unwrap())
+        else {
+            skip(&format!("the part with {name} needs {name}"));
+            continue;
+        };
+        let Some(server) = shell(&path, "") else { return };
+        let program = server.path("it's a millipede");
+        std::os::unix::fs::symlink(MILLIPEDE, &program).unwrap();
+        for command in ["cat", "echo \"$SHELL\"; exit 3", "printf '%s\\n' \"a  b\" \"it's\"", "nothing-there"]
+        {
+            let right = output(server.ssh().arg(command), b"x");
+            let mut near = Command::new(MILLIPEDE);
+            near.args(["program", &program, "ssh", "-F", &server.path("ssh_config"), "server", command]);
+            let found = output(&mut near, b"x");
+            let code = found.status.code();
+            assert_eq!(
+                (code, &found.stdout),
+                (right.status.code(), &right.stdout),
+                "{name}: {command}: {}",
+                said(&found)
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_login_shell_prints_is_passed_over() {
+    for noise in ["echo Welcome to this host;", "printf 'no end of line';", "head -c 60000 /dev/urandom;"] {
+        let Some(server) = shell("/bin/sh", noise) else { return };
+        let found = output(server.millipede(&[]).arg("cat"), &pattern(0, 100_000));
+        assert_eq!((found.status.code(), said(&found)), (Some(0), String::new()));
+        check(0, &found.stdout);
+    }
+}
+
+#[test]
+fn who_is_no_millipede_is_told_nothing() {
+    let taken = tempfile::tempdir().unwrap();
+    let taken = taken.path().join("taken");
+    for (forced, status) in [("exit 0", 0), ("exit 1", 1), ("", 0)] {
+        let line =
+            format!("ForceCommand echo This account is restricted.; cat > {}; {forced}", taken.display());
+        let Some(server) = Server::with(&line) else { return };
+        let found = output(server.millipede(&[]).arg("secret command"), b"secret input");
+        assert_eq!((found.status.code(), &found.stdout[..]), (Some(255), &b""[..]), "{status}");
+        let said = said(&found);
+        assert!(said.starts_with("millipede: ") && said.lines().count() == 1, "{said}");
+        assert!(said.contains("It said: This account is restricted."), "{said}");
+        assert_eq!(std::fs::read(&taken).unwrap(), b"", "nothing of ours may get there");
+    }
+}
+
+#[test]
+fn without_a_millipede_there_one_line_says_what_to_do() {
+    let Some(server) = Server::start() else { return };
+    let near = |program: &str| {
+        let mut near = Command::new(MILLIPEDE);
+        near.args(["program", program, "ssh", "-F", &server.path("ssh_config"), "server", "true"]);
+        output(&mut near, b"")
+    };
+    let absent = near("/nowhere/millipede");
+    let lines: Vec<_> = absent.stderr.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let last = String::from_utf8_lossy(lines.last().unwrap());
+    assert_eq!(absent.status.code(), Some(255));
+    assert!(last.contains("install it there, or name it with program PATH"), "{last}");
+    let another = near("/bin/true");
+    assert_eq!(another.status.code(), Some(255));
+    assert!(said(&another).contains("did not start at server (status 0)"), "{another:?}");
+}
+
+#[test]
+fn what_ssh_fails_with_is_its_own() {
+    let Some(server) = Server::start() else { return };
+    let config = server.path("ssh_config");
+    std::fs::write(
+        server.path("known"),
+        "*  ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1z1Yg2Zk3pPq0m3Yx5m9c7mZ8R1oT2n0v7kq3u5w9A\n",
+    )
+    .unwrap();
+    let known = format!("UserKnownHostsFile={}", server.path("known"));
+    for args in [
+        &["-l", "nobody-of-this-name", "server", "true"][..],
+        &["-o", "Port=1", "server", "true"],
+        &["-o", "HostName=nobody.invalid", "server", "true"],
+        &["-o", &known, "-o", "StrictHostKeyChecking=yes", "server", "true"],
+    ] {
+        let all = [&["-F", &config], args].concat();
+        let right = output(Command::new("ssh").args(&all), b"");
+        let found = output(Command::new(MILLIPEDE).args(["program", MILLIPEDE, "ssh"]).args(&all), b"");
+        assert_eq!((found.status.code(), found.stdout.len()), (Some(255), 0), "{args:?}");
+        assert_eq!(said(&found), said(&right), "{args:?}");
+    }
+}
+
+#[test]
+fn forwarding_may_be_forbidden_and_cleared() {
+    let Some(server) = Server::with("AllowTcpForwarding no\nPermitOpen none\nX11Forwarding no") else {
+        return;
+    };
+    let mut near = Command::new(MILLIPEDE);
+    near.args([
+        "program",
+        MILLIPEDE,
+        "ssh",
+        "-F",
+        &server.path("ssh_config"),
+        "-o",
+        "ClearAllForwardings=yes",
+    ]);
+    let found = output(near.args(["server", "cat"]), &pattern(0, 1_000_000));
+    assert_eq!((found.status.code(), said(&found)), (Some(0), String::new()));
+    check(0, &found.stdout);
+}
+
+#[test]
+fn a_jump_host_is_gone_through() {
+    let Some(server) = Server::start() else { return };
+    let ours = format!(
+        "Host inner\nProxyCommand ssh -F {} -W 127.0.0.1:{} server",
+        server.path("ssh_config"),
+        server.port
+    );
+    server.configure(&ours);
+    let mut near = Command::new(MILLIPEDE);
+    near.args([
+        "verbose",
+        "2",
+        "program",
+        MILLIPEDE,
+        "ssh",
+        "-F",
+        &server.path("ssh_config"),
+        "inner",
+        "cat",
+    ]);
+    let found = output(&mut near, &pattern(0, 5_000_000));
+    assert_eq!(found.status.code(), Some(0), "{}", said(&found));
+    check(0, &found.stdout);
+    assert!(!said(&found).contains("connection 0 from 127"), "nothing direct is tried: {}", said(&found));
+}
+
+#[test]
+fn a_master_that_runs_already_is_made_use_of() {
+    let Some(server) = Server::start() else { return };
+    // a socket's path may be no longer than this
+    let short = tempfile::Builder::new().prefix("m").tempdir_in("/tmp").unwrap();
+    server.configure(&format!("Host *\nControlPath {}/s", short.path().display()));
+    let mut master = server.ssh().args(["-M", "-N"]).stdin(Stdio::null()).spawn().unwrap();
+    assert!(eventually(DEADLINE, || short.path().join("s").exists()));
+    for _ in 0..3 {
+        let found = output(server.millipede(&[]).arg("cat; exit 4"), &pattern(0, 3_000_000));
+        assert_eq!((found.status.code(), said(&found)), (Some(4), String::new()));
+        check(0, &found.stdout);
+    }
+    let _ = server.ssh().args(["-O", "exit"]).stderr(Stdio::null()).status();
+    master.wait().unwrap();
+    // one that ssh starts itself, and leaves in the background
+    server.configure("Host *\nControlMaster auto\nControlPersist 5");
+    let found =
+        output(server.millipede(&[]).arg("cat; exit 4").stderr(Stdio::null()), &pattern(0, 3_000_000));
+    assert_eq!(found.status.code(), Some(4));
+    let _ = server.ssh().args(["-O", "exit"]).stderr(Stdio::null()).status();
+}
+
+#[test]
+fn a_password_is_asked_for_as_ssh_does() {
+    let Some(server) = Server::start() else { return };
+    if !has("setsid") {
+        return skip("needs setsid");
+    }
+    // a key with a passphrase, asked for by the program that ssh is told to ask with
+    let key = server.path("locked");
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "open sesame", "-f", &key]).status();
+    assert!(made.unwrap().success());
+    std::fs::copy(format!("{key}.pub"), server.path("user.pub")).unwrap();
+    let ask = server.path("ask");
+    std::fs::write(&ask, "#!/bin/sh\necho 'open sesame'\n").unwrap();
+    std::fs::set_permissions(&ask, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    server.configure(&format!("Host *\nBatchMode no\nIdentityFile {key}\nIdentitiesOnly yes"));
+    let mut near = server.millipede(&[]);
+    near.arg("cat").env("SSH_ASKPASS", &ask).env("SSH_ASKPASS_REQUIRE", "force");
+    let found = output(&mut near, b"inside");
+    assert_eq!((found.status.code(), &found.stdout[..]), (Some(0), &b"inside"[..]), "{}", said(&found));
+}

@@ -1,0 +1,214 @@
+//! An sshd of our own, a key for it, and both ways to call it: with ssh, and with millipede.
+
+use crate::util::{DEADLINE, MILLIPEDE, Process, eventually, free_port, has, skip};
+use std::fs::{File, read_to_string};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+
+/// The server, on a free port.
+pub struct Server {
+    daemon: Child,
+    dir: tempfile::TempDir,
+    pub port: u16,
+    /// Whose network near ends are started in; None: ours.
+    network: Option<u32>,
+}
+
+impl Server {
+    /// None, and the test is skipped, where there is no OpenSSH.
+    #[track_caller]
+    pub fn start() -> Option<Server> {
+        Server::with("")
+    }
+
+    /// The same with more lines of configuration.
+    #[track_caller]
+    pub fn with(config: &str) -> Option<Server> {
+        let sshd =
+            ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| std::fs::exists(path).unwrap());
+        let (Some(sshd), true) = (sshd, has("ssh")) else {
+            skip("needs ssh and sshd");
+            return None;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        for key in ["host", "user"] {
+            let made =
+                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(key)]).status();
+            assert!(made.unwrap().success());
+        }
+        if rustix::process::geteuid().is_root() {
+            // where a daemon that is root puts its jail; packages make it when they start theirs
+            let _ = std::fs::create_dir_all("/run/sshd");
+        }
+        let port = free_port();
+        let mark = format!("SetEnv {MARK}={}", dir.path().display());
+        let config = match config.strip_prefix("SetEnv") {
+            Some(others) => format!("{mark}{others}"),
+            None => format!("{config}\n{mark}"),
+        };
+        let lines = format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}.pub\nPidFile none\n\
+             StrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
+             {config}\n",
+            path("host"),
+            path("user")
+        );
+        std::fs::write(path("sshd_config"), lines).unwrap();
+        let user = format!(
+            "Host *\nHostName 127.0.0.1\nPort {port}\nIdentityFile {}\nIdentityAgent none\nBatchMode yes\n\
+             StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n",
+            path("user")
+        );
+        std::fs::write(path("ssh_config"), user).unwrap();
+        let log = File::create(path("log")).unwrap();
+        let daemon =
+            Command::new(sshd).args(["-D", "-e", "-f", &path("sshd_config")]).stderr(log).spawn().unwrap();
+        let server = Server { daemon, dir, port, network: None };
+        let listens = eventually(DEADLINE, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(listens, "{}", read_to_string(server.path("log")).unwrap());
+        Some(server)
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// More lines for whoever calls, before the others.
+    pub fn configure(&self, lines: &str) {
+        let config = read_to_string(self.path("ssh_config")).unwrap();
+        std::fs::write(self.path("ssh_config"), format!("{lines}\n{config}")).unwrap();
+    }
+
+    /// The command line of ssh itself, as far as HOST.
+    pub fn ssh(&self) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(["-F", &self.path("ssh_config"), "server"]);
+        command
+    }
+
+    /// The same with millipede, with these words before `ssh`.
+    pub fn millipede(&self, words: &[&str]) -> Command {
+        let mut command = self.inside(MILLIPEDE);
+        command.args(["program", MILLIPEDE]).args(words);
+        command.args(["ssh", "-F", &self.path("ssh_config"), "server"]);
+        command
+    }
+
+    /// For programs that take an ssh with its arguments in one word.
+    pub fn shell(&self) -> String {
+        format!("{MILLIPEDE} program {MILLIPEDE} ssh -F {}", self.path("ssh_config"))
+    }
+
+    /// A program that takes the name of an ssh, and gives it arguments: called like one, with nothing before them.
+    pub fn wrapper(&self) -> String {
+        let path = self.path("millipede-ssh");
+        let line = format!("#!/bin/sh\nexec {} \"$@\"\n", self.shell());
+        std::fs::write(&path, line).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// Runs a command there, with pipes at both ends.
+    pub fn run(&self, words: &[&str], command: &str) -> Process {
+        Process::spawn(self.millipede(words).arg(command).stdin(Stdio::piped()).stdout(Stdio::piped()))
+    }
+
+    /// All processes that run by way of this server, whoever their parents are by now: they have its mark.
+    pub fn left_behind(&self) -> Vec<u32> {
+        let mark = format!("{MARK}={}", self.dir.path().display()).into_bytes();
+        let marked = |pid: &u32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+        };
+        let entries = std::fs::read_dir("/proc").unwrap();
+        let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        pids.filter(marked).collect()
+    }
+}
+
+/// In the environment of all that a server starts.
+const MARK: &str = "REMOTE_TEST_SERVER";
+
+/// All that has descended from a process.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let listed = Command::new("ps").args(["-eo", "pid=,ppid="]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let pairs: Vec<(u32, u32)> = listed
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap());
+            numbers.next().zip(numbers.next())
+        })
+        .collect();
+    let (mut found, mut at) = (vec![pid], 0);
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(pairs.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// What a command has come to, with an input that is given and ended.
+pub fn output(command: &mut Command, input: &[u8]) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        // a command that does not read closes its input
+        scope.spawn(move || drop(std::io::Write::write_all(&mut stdin, input)));
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// Servers in a network of their own, where only the server's own port can be reached: to every other one this is done. Near ends
+/// are started in that network too.
+impl Server {
+    /// None, and the test is skipped, where there are no such networks.
+    #[track_caller]
+    pub fn behind(verdict: &str) -> Option<Server> {
+        let tools = ["unshare", "nsenter", "nft", "ip"].iter().all(|tool| has(tool));
+        if !tools || !rustix::process::geteuid().is_root() {
+            skip("needs root, unshare, nsenter, nft and ip");
+            return None;
+        }
+        let mut server = Server::start()?;
+        server.daemon.kill().unwrap();
+        server.daemon.wait().unwrap();
+        let rules = format!(
+            "ip link set lo up; nft 'add table inet t; add chain inet t i {{ type filter hook input priority 0; }}; \
+             add rule inet t i tcp dport != {} tcp flags & (syn | ack) == syn {verdict}'; exec /usr/sbin/sshd -D -e -f {}",
+            server.port,
+            server.path("sshd_config")
+        );
+        let log = File::create(server.path("log")).unwrap();
+        server.daemon = Command::new("unshare").args(["-n", "sh", "-c", &rules]).stderr(log).spawn().unwrap();
+        server.network = Some(server.daemon.id());
+        let listens = eventually(DEADLINE, || {
+            let mut ssh = server.inside("ssh");
+            ssh.args(["-F", &server.path("ssh_config"), "server", "true"]);
+            ssh.stderr(Stdio::null()).status().unwrap().success()
+        });
+        assert!(listens, "{}", read_to_string(server.path("log")).unwrap());
+        Some(server)
+    }
+
+    /// A program in the server's network.
+    fn inside(&self, program: &str) -> Command {
+        match self.network {
+            None => Command::new(program),
+            Some(pid) => {
+                let mut command = Command::new("nsenter");
+                command.args(["-t", &pid.to_string(), "-n", program]);
+                command
+            }
+        }
+    }
+}
