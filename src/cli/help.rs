@@ -27,9 +27,14 @@ pub(super) fn screen() -> String {
          \x20 millipede tx HOST 8834 < FILE    then, on the host that sends\n\n\
          {common}{}\n\
          Words go in any order. \"millipede help WORD\" explains one.\n",
-        wrapped(&format!("Also: {}.", others.join(", ")), "  ")
+        // a word and what follows it stay on one line
+        wrapped(&format!("Also: {}.", others.join(", ").replace(", ", ",\n").replace(' ', JOINT)), "  ")
+            .replace(JOINT, " ")
     )
 }
+
+/// A space where a line is not broken, while lines are made.
+const JOINT: &str = "\u{1}";
 
 /// One word explained, and where there is more.
 pub(super) fn explain(word: &Word) -> String {
