@@ -113,7 +113,8 @@ impl SessionCore {
     /// What the level of compressing follows, on this connection.
     pub fn path(&mut self, place: usize) -> Path {
         let pace = self.session.sending().and_then(|sending| sending.sender().pace(place));
-        let round_trip = pace.and_then(|pace| pace.rtt()).unwrap_or_default();
+        // the shortest: what waits in queues says nothing about how soon the path answers
+        let round_trip = pace.and_then(|pace| pace.rtt_min()).unwrap_or_default();
         Path { network: self.meters[Way::Out as usize].waited(self.now).network, round_trip }
     }
 

@@ -11,6 +11,9 @@
 //!             ╰───────────── less than half of the promise: undone, and held ───────────╯
 //! ```
 //!
+//! A rung that promises nothing itself is passed over where the one above it does: the fast levels leave single bytes as
+//! they are, and of a text with few repetitions make nothing.
+//!
 //! The promise of a rung is the least of what the processor can compress there and of what the network can carry of
 //! it. Both are known from looks: now and then a piece of a leg is compressed with the rung that is in use and with the
 //! next one. What always holds: a rung that has failed is not tried again for 30 s, and each time it fails for twice as
@@ -188,6 +191,10 @@ struct Hold {
 pub struct Adaptive {
     /// Always an index of [`RUNGS`].
     rung: usize,
+    /// The rung that is looked at lies so many above: 1, or 2 while the next one promises nothing.
+    ahead: usize,
+    /// By rung: the one that was left for it, to fall back to; always lower, but for the first.
+    below: [usize; RUNGS.len()],
     figures: [Figures; RUNGS.len()],
     /// What compressing whole legs with this rung has come to.
     spent: Figures,
@@ -206,6 +213,8 @@ impl Adaptive {
     pub fn new() -> Self {
         Adaptive {
             rung: 0,
+            ahead: 1,
+            below: std::array::from_fn(|rung| rung.saturating_sub(1)),
             figures: Default::default(),
             spent: Figures::default(),
             holds: Default::default(),
@@ -224,14 +233,14 @@ impl Adaptive {
     /// The level that a look should try beside the one in use, and how many legs are to lie between two looks. None if
     /// nothing would follow from it.
     pub fn looks(&self) -> Option<(i32, u64)> {
-        let next = RUNGS.get(self.rung + 1).copied().flatten()?;
+        let next = RUNGS.get(self.rung + self.ahead).copied().flatten()?;
         self.every.map(|every| (next, every))
     }
 
     /// What came of a piece of a leg with the level in use, and with the one that [`Adaptive::looks`] named.
     pub fn looked(&mut self, here: Look, next: Look) {
         self.figures[self.rung].add(here);
-        if let Some(figures) = self.figures.get_mut(self.rung + 1) {
+        if let Some(figures) = self.figures.get_mut(self.rung + self.ahead) {
             figures.add(next);
         }
     }
@@ -255,7 +264,7 @@ impl Adaptive {
         let looks = interval.waiting() > WAITING && self.trial.is_none();
         self.every = looks.then(|| (interval.legs / LOOKS).max(1));
         let (_, used) = self.figures.split_at_mut(self.rung);
-        used.iter_mut().take(2).for_each(Figures::age);
+        used.iter_mut().take(3).for_each(Figures::age);
         self.spent.age();
         if self.rung != before {
             self.spent = Figures::default();
@@ -268,8 +277,8 @@ impl Adaptive {
         let hold = &mut self.holds[self.rung];
         hold.lasted = (hold.lasted * 2).clamp(HOLD, HOLD_MAX);
         hold.until = Some(now + hold.lasted);
-        self.rung -= 1;
-        (self.calm, self.trial, self.stepped) = (0, None, true);
+        self.rung = self.below[self.rung];
+        (self.ahead, self.calm, self.trial, self.stepped) = (1, 0, None, true);
     }
 
     /// Whether a step on trial has brought less than half of its promise. A stream that is not held up by the network
@@ -284,37 +293,50 @@ impl Adaptive {
         if per(interval.network.as_secs_f64(), interval.time.as_secs_f64()) < 0.5 {
             return false;
         }
-        let gain = self.shrinks_more(self.rung - 1).unwrap_or(1.0) * per(interval.wire_rate(), wire);
+        let gain = self.shrinks_more(self.below[self.rung], self.rung).unwrap_or(1.0)
+            * per(interval.wire_rate(), wire);
         gain - 1.0 < (promise - 1.0) / 2.0
     }
 
-    /// How many times smaller the next rung makes legs than this one does.
-    fn shrinks_more(&self, rung: usize) -> Option<f64> {
+    /// How many times smaller the second rung makes legs than the first one does.
+    fn shrinks_more(&self, rung: usize, next: usize) -> Option<f64> {
         // what is sent raw was not looked at with any level
         let here = if rung == 0 { 1.0 } else { self.figures[rung].ratio()? };
-        Some(self.figures.get(rung + 1)?.ratio()? / here)
+        Some(self.figures.get(next)?.ratio()? / here)
     }
 
-    /// One rung up, if that was called for often enough.
+    /// Up to the rung that was looked at, if that was called for often enough.
     fn consider(&mut self, now: Instant, interval: &Interval) {
-        let next = self.rung + 1;
+        let next = self.rung + self.ahead;
         let held = self.holds.get(next).is_none_or(|hold| hold.until.is_some_and(|until| now < until));
         let promise = self.promise(interval).filter(|promise| *promise > GAIN);
         let Some(promise) = promise.filter(|_| self.trial.is_none() && interval.waiting() > WAITING) else {
             self.calm = 0;
+            self.look_elsewhere(promise, next);
             return;
         };
         self.calm = (self.calm + 1).min(CALM);
         if self.calm == CALM && !held {
             let trial = Trial { promise, wire: interval.wire_rate(), settled: false };
-            (self.rung, self.calm, self.trial, self.stepped) = (next, 0, Some(trial), true);
+            self.below[next] = self.rung;
+            (self.rung, self.ahead, self.calm) = (next, 1, 0);
+            (self.trial, self.stepped) = (Some(trial), true);
         }
     }
 
-    /// How many times the rate of this interval the next rung should bring.
+    /// What is looked at promises nothing, as far as is known: the rung above the next one, or the next one again.
+    fn look_elsewhere(&mut self, promise: Option<f64>, looked_at: usize) {
+        let known = self.figures.get(looked_at).is_some_and(|figures| figures.ratio().is_some());
+        if promise.is_none() && known {
+            self.ahead = if self.ahead == 1 && self.rung + 2 < RUNGS.len() { 2 } else { 1 };
+        }
+    }
+
+    /// How many times the rate of this interval the rung that is looked at should bring.
     fn promise(&self, interval: &Interval) -> Option<f64> {
-        let more = self.shrinks_more(self.rung)?;
-        let (here, next) = (self.figures[self.rung], self.figures[self.rung + 1]);
+        let next = self.rung + self.ahead;
+        let more = self.shrinks_more(self.rung, next)?;
+        let (here, next) = (self.figures[self.rung], self.figures[next]);
         // pieces cost less than whole legs, by as much with the one rung as with the other
         let scale = per(self.spent.cost(), here.cost()).max(1.0);
         let cost = next.cost() * scale;
