@@ -28,6 +28,7 @@ pub fn render(snapshot: &Snapshot) -> String {
     if snapshot.has_met() {
         lines.push(format!("  held back by: {}", held_back(snapshot)));
     }
+    lines.extend(snapshot.peer.as_ref().map(|name| format!("  encrypted; key of the peer: {name}")));
     lines.extend(stream(snapshot));
     lines.extend(snapshot.compressed.map(|compressed| compression(snapshot.side, &compressed)));
     lines.push(format!(

@@ -1,19 +1,22 @@
 //! The words for what a session tells the user: one line for each [`Event`].
 //!
-//! Pure: links are named by the caller, who also decides from [`Event::level`] whether the line is wanted.
+//! Pure: links and keys are named by the caller, who also decides from [`Event::level`] whether the line is wanted.
 
 use crate::proto::event::Event;
 use crate::proto::links::LossReason;
+use crate::proto::peer_key::PeerKey;
 use std::time::Duration;
 
-/// The line for an event, without the program's name. `links` gives the name of a link as the user typed it.
-pub fn word(event: &Event, links: &dyn Fn(usize) -> String) -> String {
+/// The line for an event, without the program's name. `links` gives the name of a link as the user typed it, `keys` the
+/// name of a peer's key.
+pub fn word(event: &Event, links: &dyn Fn(usize) -> String, keys: &dyn Fn(PeerKey) -> String) -> String {
     match event {
         Event::SessionBegins => "a session begins".into(),
         Event::SessionForgotten => "the session that never began is forgotten".into(),
-        Event::ConnectionUp { connection, link, rtt } => {
+        Event::ConnectionUp { connection, link, rtt, key } => {
             let millis = rtt.as_secs_f64() * 1e3;
-            format!("{}: connection {connection} is up, round trip {millis:.1} ms", links(*link))
+            let key = key.map_or(String::new(), |key| format!(", key {}", keys(key)));
+            format!("{}: connection {connection} is up, round trip {millis:.1} ms{key}", links(*link))
         }
         Event::ConnectionLost { connection, link: Some(link), reason, again, .. } => {
             let s = if *again == 1 { "" } else { "s" };
@@ -82,7 +85,15 @@ mod tests {
     use super::*;
 
     fn worded(event: &Event) -> String {
-        word(event, &|link| format!("host{link}"))
+        word(event, &|link| format!("host{link}"), &|PeerKey(bytes)| format!("of {}", bytes[0]))
+    }
+
+    #[test]
+    fn whose_key_a_connection_has_is_said_where_there_are_keys() {
+        let up = |key| Event::ConnectionUp { connection: 3, link: 1, rtt: Duration::from_millis(2), key };
+        assert_eq!(worded(&up(None)), "host1: connection 3 is up, round trip 2.0 ms");
+        let keyed = "host1: connection 3 is up, round trip 2.0 ms, key of 7";
+        assert_eq!(worded(&up(Some(PeerKey([7; 32])))), keyed);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! a line. [`Event::level`] says from which verbosity on the line is wanted.
 
 use super::links::{DialError, LossReason};
+use super::peer_key::PeerKey;
 use std::time::Duration;
 
 /// Something that happened to a session, or that it waits for.
@@ -21,6 +22,8 @@ pub enum Event {
         link: usize,
         /// From the hello to the welcome.
         rtt: Duration,
+        /// The key of whoever is there, if connections are encrypted.
+        key: Option<PeerKey>,
     },
     /// A connection that was up has ended.
     ConnectionLost {

@@ -11,6 +11,8 @@ use std::time::Duration;
 pub struct Snapshot {
     /// Which of the two.
     pub side: Side,
+    /// What the key is called that the peer has proved, where connections are encrypted and it is known.
+    pub peer: Option<String>,
     /// How far it has come.
     pub phase: Phase,
     /// Since the first connection; before there was one, since the start.

@@ -33,6 +33,7 @@ pub(super) fn tx() -> Snapshot {
     };
     Snapshot {
         side: Side::Tx,
+        peer: None,
         phase: Phase::Moving,
         elapsed: secs(192),
         expected: None,
@@ -148,6 +149,16 @@ fn what_compressing_came_to() {
     assert!(with(Compressed { level: None, ..some }).ends_with("; not now; 12 % as it is"));
     let far = Snapshot { compressed: Some(some), ..rx() };
     assert_eq!(line(&far).unwrap(), "  decompressed: 12.5 GiB to 4.88 GiB, 2.56 times smaller");
+}
+
+#[test]
+fn the_peers_key_is_named_where_connections_are_encrypted() {
+    let keyed = |name: &str| render(&Snapshot { peer: Some(name.into()), ..tx() });
+    let plain = render(&tx());
+    let line = |report: String| report.lines().find(|line| !plain.contains(line)).map(str::to_owned);
+    assert_eq!(line(keyed("backup@host")).as_deref(), Some("  encrypted; key of the peer: backup@host"));
+    let print = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU";
+    assert_eq!(line(keyed(print)), Some(format!("  encrypted; key of the peer: {print}")));
 }
 
 #[test]

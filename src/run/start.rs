@@ -13,11 +13,12 @@ use crate::proto::check::Expectations;
 use crate::proto::event::Event;
 use crate::proto::hello::{Direction, Features, Hello, Id};
 use crate::proto::leg::LEG_MAX;
+use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
 use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
 use crate::sys::interface;
-use crate::trust::Trust;
+use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
 use crossbeam_channel::Sender;
 use std::cell::Cell;
@@ -127,8 +128,12 @@ impl Parts<'_> {
     /// Who hears how a session goes: the ends of its streams, the user, and whoever gathers its outcome. Links are
     /// told to the user by these names. The session has these streams.
     fn hear(&self, names: Vec<String>, ways: [Option<Way>; 2]) -> Hear {
-        let (ends, news) = (self.ends.clone(), self.news.clone());
-        let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
+        let (ends, news, trust) = (self.ends.clone(), self.news.clone(), self.trust.clone());
+        let link = move |link: usize| names.get(link).cloned().unwrap_or_default();
+        let key = move |PeerKey(bytes)| {
+            let key = PublicKey::new(bytes);
+            trust.as_ref().map_or_else(|| key.to_string(), |trust| trust.name(&key))
+        };
         Box::new(move |event| match event {
             orders::News::Met(way, features) => ends.meet(way, features),
             orders::News::Tell(event) => {
@@ -136,8 +141,8 @@ impl Parts<'_> {
                     ways.into_iter().flatten().for_each(|way| ends.forget(way));
                 }
                 match event.of_strangers() {
-                    Some(kind) => message::peer(event.level(), kind, || word(&event, &name)),
-                    None => message::note(event.level(), || word(&event, &name)),
+                    Some(kind) => message::peer(event.level(), kind, || word(&event, &link, &key)),
+                    None => message::note(event.level(), || word(&event, &link, &key)),
                 }
             }
             // nobody gathers any more: it came too late

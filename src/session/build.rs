@@ -115,6 +115,8 @@ pub struct Handle {
     decoding: Decoding,
     compressing: Option<Arc<Compressing>>,
     through: Option<Arc<Through>>,
+    /// The keys, if connections are encrypted.
+    trust: Option<Arc<Trust>>,
 }
 
 impl Handle {
@@ -126,6 +128,11 @@ impl Handle {
     /// A key is not trusted any more; if it is the peer's, the session ends so.
     pub fn distrust(&self, key: PublicKey, ending: &Outcome) {
         self.desk.tell(|core, now| core.session.distrust(now, PeerKey(*key.bytes()), ending));
+    }
+
+    /// The peer's key, once it is known.
+    pub fn peer(&self) -> Option<PublicKey> {
+        self.desk.peek(|core| core.session.peer_key()).map(|PeerKey(bytes)| PublicKey::new(bytes))
     }
 
     /// From now on, the end waits but shortly for the peer to close.
@@ -143,7 +150,7 @@ impl Handle {
         self.desk.settled()
     }
 
-    /// How a stream goes; with what the kernels know of its connections, if that is wanted too.
+    /// How a stream goes; with what the kernels know of its connections and who the peer is, if that is wanted too.
     pub fn snapshot(&self, way: Way, in_depth: bool) -> Option<Snapshot> {
         let pool = self.pools[way as usize].as_ref()?;
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
@@ -153,6 +160,7 @@ impl Handle {
         }
         if in_depth {
             snapshot::ask_kernels(&self.desk, &mut snapshot);
+            snapshot.peer = self.trust.as_ref().zip(self.peer()).map(|(trust, key)| trust.name(&key));
         }
         Some(snapshot)
     }
@@ -238,7 +246,8 @@ impl Start {
         };
         let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
         let pools = [incoming_pool, outgoing_pool.clone()];
-        let handle = Handle { desk: desk.clone(), pools, decoding, compressing, through };
+        let handle =
+            Handle { desk: desk.clone(), pools, decoding, compressing, through, trust: trust.clone() };
         let mut threads = match approach {
             Approach::Dial(links, config) => {
                 dialling(&shared, &links, lifeline, config.connections, congestion, trust)?
@@ -367,7 +376,7 @@ fn listening(
     trust: Option<Arc<Trust>>,
 ) -> io::Result<Vec<Thread>> {
     let desk = shared.desk.clone();
-    let host = Arc::new(Mutex::new(Host { shared, congestion, stranded: None }));
+    let host = Arc::new(Mutex::new(Host { shared, congestion, trust: trust.clone(), stranded: None }));
     let mut threads: Vec<Thread> = Vec::new();
     if let Some(listener) = listener {
         let host = host.clone();

@@ -8,8 +8,10 @@ use crate::message;
 use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
 use crate::proto::links::LossReason;
 use crate::sys::thread::spawn;
+use crate::trust::Trust;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Lets peers into a session.
 pub struct Host {
@@ -17,6 +19,8 @@ pub struct Host {
     pub shared: Shared,
     /// The kernel's congestion control for what goes out, where the user chose one.
     pub congestion: Option<String>,
+    /// The keys, if connections are encrypted.
+    pub trust: Option<Arc<Trust>>,
     /// The last session that was refused because another receiver has its beginning.
     pub stranded: Option<Id>,
 }
@@ -59,7 +63,9 @@ impl Host {
         };
         let place = ticket.place;
         let origin = format!("connection {place} from {}", Origin(address));
-        let up = format!("{origin} is up");
+        let proved = channel.key().zip(self.trust.as_ref());
+        let key = proved.map_or(String::new(), |(key, trust)| format!(", key {}", trust.name(&key)));
+        let up = format!("{origin} is up{key}");
         let chosen = self.congestion.as_ref().map_or(Ok(()), |name| channel.choose_congestion(name));
         let owner =
             Accepted { ticket, seat: seat.clone(), poll, channel, origin, shared: self.shared.clone() };

@@ -83,6 +83,7 @@ impl SessionCore {
         let meters = &mut self.meters[Way::Out as usize];
         Snapshot {
             side: Side::Tx,
+            peer: None,
             phase: phase(self.session.outcome(Way::Out), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
@@ -153,6 +154,7 @@ impl SessionCore {
         let meters = &mut self.meters[Way::In as usize];
         Snapshot {
             side: Side::Rx,
+            peer: None,
             phase: phase(self.session.outcome(Way::In), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,

@@ -83,6 +83,11 @@ impl Trust {
         &self.roll
     }
 
+    /// What a peer's key is called: as the list says, else its fingerprint.
+    pub fn name(&self, key: &PublicKey) -> String {
+        self.roll.allows(key).map_or_else(|| key.to_string(), |name| name.to_string())
+    }
+
     /// A handshake for the side that dials, and who will have been met in it.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use super::super::hello::{Hello, Id, Refusal, RefusalCode};
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::{DialError, Links, LossReason, REFUSED_MAX, State};
 use super::super::outcome::{Outcome, Status};
+use super::super::peer_key::PeerKey;
 use super::super::segment::Segments;
 use super::super::set::ConnectionSet;
 use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder, linger};
@@ -92,8 +93,8 @@ impl Dialler {
 
     // ---- attempts -------------------------------------------------------------------------------------
 
-    /// An attempt succeeded. Connections that are called back to their homes.
-    pub fn up(&mut self, connection: usize, link: usize, rtt: Duration) -> Vec<usize> {
+    /// An attempt succeeded: whoever is there has this key. Connections that are called back to their homes.
+    pub fn up(&mut self, connection: usize, link: usize, key: Option<PeerKey>, rtt: Duration) -> Vec<usize> {
         self.progressed.remove(connection);
         self.segments[link].welcomed();
         let recalled = self.links.up(connection);
@@ -101,7 +102,7 @@ impl Dialler {
         if let Some(connection) = back.next() {
             self.events.push(Event::LinkWorksAgain { link, connection, others: back.count() });
         }
-        self.events.push(Event::ConnectionUp { connection, link, rtt });
+        self.events.push(Event::ConnectionUp { connection, link, rtt, key });
         recalled
     }
 

@@ -20,17 +20,21 @@ impl Session {
         self.step(now);
     }
 
+    /// The key of the peer, once it is known, if connections are encrypted.
+    pub fn peer_key(&self) -> Option<PeerKey> {
+        match &self.ownership {
+            Ownership::Dialler(_) => self.sending.as_ref().and_then(Outbound::key),
+            Ownership::Host(host) => host.key(),
+        }
+    }
+
     /// A key is not trusted any more. If it is the peer's, the session ends so; one of which nothing has come loses its
     /// connections instead, and is forgotten.
     pub fn distrust(&mut self, now: Instant, key: PeerKey, outcome: &Outcome) {
-        let (theirs, waits) = match &self.ownership {
-            Ownership::Dialler(_) => (self.sending.as_ref().and_then(Outbound::key), false),
-            Ownership::Host(host) => (host.key(), !self.view().begun),
-        };
-        if theirs != Some(key) {
+        if self.peer_key() != Some(key) || self.is_over() {
             return;
         }
-        if !waits {
+        if matches!(self.ownership, Ownership::Dialler(_)) || self.view().begun {
             return self.fail(now, outcome);
         }
         for connection in 0..CONNECTIONS_MAX {

@@ -112,8 +112,9 @@ impl Session {
 
     /// An attempt of this end succeeded. The far end is welcomed in turn if there is a stream to receive.
     fn dialled(&mut self, now: Instant, connection: usize, link: usize, welcome: &Welcome, rtt: Duration) {
+        let key = self.peer_key();
         let Ownership::Dialler(dialler) = &mut self.ownership else { return };
-        let recalled = dialler.up(connection, link, rtt);
+        let recalled = dialler.up(connection, link, key, rtt);
         if let Some(sending) = &mut self.sending {
             recalled.into_iter().for_each(|connection| sending.recall(connection));
         }

@@ -5,7 +5,7 @@
 //! end. It ends with its session, and COMMAND with it, whatever becomes of ssh.
 
 use super::end::{FAILED, Outcomes};
-use super::talk::{ANSWER, await_answer, say};
+use super::talk::{ANSWER, ONE_TIME, await_answer, say};
 use crate::channel::{Channel, Transport};
 use crate::chaos::Hazard;
 use crate::endpoint::exec::{Remote, RemoteSink, RemoteSource};
@@ -168,7 +168,9 @@ fn setup(
         hear: Box::new(move |event| match event {
             News::Met(..) => {}
             // what the user need know is said at the near end
-            News::Tell(event) => message::note(event.level().max(1), || word(&event, &|_| String::new())),
+            News::Tell(event) => message::note(event.level().max(1), || {
+                word(&event, &|_| String::new(), &|_| ONE_TIME.to_owned())
+            }),
             News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
         }),
     }

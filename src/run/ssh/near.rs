@@ -2,7 +2,7 @@
 
 use super::carrier::{Carrier, hand_over, resolve};
 use super::end::{FAILED, Outcomes, result};
-use super::talk::{ANSWER, NoGreeting, await_greeting, say};
+use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
 use crate::channel::connect::check_congestion;
 use crate::channel::{Channel, Transport};
 use crate::chaos::Hazard;
@@ -287,7 +287,9 @@ fn setup(
             }
             // one that is dialled late may find the session over
             let refused = matches!(event, Event::LinkRefused { .. });
-            message::note(event.level().max(refused.into()), || word(&event, &name));
+            message::note(event.level().max(refused.into()), || {
+                word(&event, &name, &|_| ONE_TIME.to_owned())
+            });
         }
     };
     Ok(Setup {

@@ -8,6 +8,9 @@ use crate::sys::pipe::{Interest, wait};
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
+/// How the user is told whose key a connection has: both ends made theirs for this session.
+pub(super) const ONE_TIME: &str = "of this session alone";
+
 /// How long a login may take in all: servers give up after two minutes, each address of a host may take one to answer.
 const LOGIN: Duration = Duration::from_secs(300);
 /// Once something was printed, the login is over, and the greeting is not far.
