@@ -7,6 +7,7 @@ use crate::plan::TrustPlan;
 use crate::proto::outcome::{Outcome, Status};
 use crate::sys::thread::spawn;
 use crate::trust::{self, Change, Trust};
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,16 +42,20 @@ pub(super) fn watch(trust: Arc<Trust>, sessions: Sessions) -> io::Result<()> {
 }
 
 fn look(trust: &Trust, sessions: &Sessions) {
+    let mut names = HashMap::new();
     match trust.roll().refresh() {
         Change::None => {}
         Change::Broken(why) => message::say(why),
         Change::Read(gone) => {
             message::note(1, || format!("peers: read again, {} no longer let in", gone.len()));
-            for (key, name) in gone {
-                let why = format!("the key of {name} was taken out of the list of peers");
-                let ending = Outcome::here(Status::Refused, why);
-                sessions.all().iter().for_each(|session| session.distrust(key, &ending));
-            }
+            names.extend(gone);
         }
+    }
+    // At every look: whoever proved a key when it was still in the list may begin a session after it was taken out.
+    for session in sessions.all() {
+        let Some(key) = session.peer().filter(|key| trust.roll().allows(key).is_none()) else { continue };
+        let name = names.get(&key).map_or_else(|| key.to_string(), ToString::to_string);
+        let why = format!("the key of {name} was taken out of the list of peers");
+        session.distrust(key, &Outcome::here(Status::Refused, why));
     }
 }
