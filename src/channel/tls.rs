@@ -23,6 +23,9 @@ use std::ops::Deref;
 const STRANGER: usize = 2 << 10;
 /// The same for a peer that sends much.
 const READ_MAX: usize = 256 << 10;
+/// So much may come without a byte of data among it while a read goes on: a record that is not whole yet, and messages
+/// of the library. Who sends more, such as tickets without end, would keep the reader, and all who wait for it.
+const DATALESS: usize = 2 * RECORD;
 /// Plaintext that is sealed before it is given to the kernel: it stays in the processor's cache on the way.
 const SEAL: usize = 8 * FRAGMENT;
 
@@ -52,6 +55,9 @@ pub enum TlsError {
     /// The peer speaks another protocol within TLS.
     #[error("the peer speaks another protocol")]
     Foreign,
+    /// Much comes, and nothing of it is data.
+    #[error("the peer sends records without data")]
+    Empty,
     /// It was closed in the middle of the handshake.
     #[error("closed before it had shown its key")]
     Closed,
@@ -184,8 +190,8 @@ impl Tls {
                 Err(e) => return Err(e),
             }
             match self.fetch(transport) {
-                Ok(true) => {}
-                Ok(false) => return Err(self.fail(TlsError::Closed).into()),
+                Ok(0) => return Err(self.fail(TlsError::Closed).into()),
+                Ok(_) => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Shaking::Reads),
                 Err(e) => return Err(e),
             }
@@ -195,6 +201,7 @@ impl Tls {
     /// Reads plaintext; 0 at the peer's end.
     pub(super) fn read(&mut self, transport: &Transport, spaces: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut space = Space::of(spaces);
+        let mut fetched = 0;
         loop {
             let taken = space.put(self.opened.bytes());
             self.opened.consume(taken);
@@ -212,8 +219,13 @@ impl Tls {
             if self.ended {
                 return Ok(0);
             }
-            if !self.fetch(transport)? {
-                return if self.proved { Ok(0) } else { Err(self.fail(TlsError::Closed).into()) };
+            if fetched > DATALESS {
+                return Err(self.fail(TlsError::Empty).into());
+            }
+            match self.fetch(transport)? {
+                0 if self.proved => return Ok(0),
+                0 => return Err(self.fail(TlsError::Closed).into()),
+                n => fetched += n,
             }
         }
     }
@@ -264,8 +276,8 @@ impl Tls {
         }
     }
 
-    /// Reads records; false at the end of the connection.
-    fn fetch(&mut self, mut transport: &Transport) -> io::Result<bool> {
+    /// Reads records; 0 at the end of the connection, or if there is no room for a message that is not whole yet.
+    fn fetch(&mut self, mut transport: &Transport) -> io::Result<usize> {
         self.incoming.compact();
         if self.overflowed || self.incoming.room().is_empty() {
             self.incoming.grow(if self.proved { READ_MAX } else { RECORD });
@@ -279,7 +291,7 @@ impl Tls {
         };
         self.incoming.fill(n);
         self.overflowed = n == room;
-        Ok(n > 0)
+        Ok(n)
     }
 
     /// Opens what has come, as long as there is room for it, and does what was asked. Handshakes go on by themselves.

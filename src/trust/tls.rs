@@ -116,8 +116,11 @@ impl Trust {
     /// The library's: its settings do not fit each other.
     pub fn accept(&self) -> Result<(UnbufferedServerConnection, Met), Error> {
         let met = Met::default();
-        let check =
-            Arc::new(Check { roll: self.roll.clone(), met: met.clone(), provider: self.provider.clone() });
+        Ok((UnbufferedServerConnection::new(Arc::new(self.listening(met.clone())?))?, met))
+    }
+
+    pub(crate) fn listening(&self, met: Met) -> Result<ServerConfig, Error> {
+        let check = Arc::new(Check { roll: self.roll.clone(), met, provider: self.provider.clone() });
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(check)
@@ -125,7 +128,7 @@ impl Trust {
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok((UnbufferedServerConnection::new(Arc::new(config))?, met))
+        Ok(config)
     }
 }
 

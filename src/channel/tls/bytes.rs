@@ -96,6 +96,12 @@ impl Bytes {
         self.memory.resize(size, 0);
     }
 
+    /// The memory that it has.
+    #[cfg(test)]
+    pub(super) fn room_in_all(&self) -> usize {
+        self.memory.len()
+    }
+
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.append(bytes.len(), |space| {
             space[..bytes.len()].copy_from_slice(bytes);

@@ -1,3 +1,5 @@
+mod hostile;
+
 use super::super::{Channel, prepare, tls_error};
 use super::*;
 use crate::trust::{PrivateKey, Roll, Trust};
