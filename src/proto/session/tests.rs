@@ -7,6 +7,7 @@ mod dialler_life;
 mod host_connections;
 mod host_duplex;
 mod host_verdict;
+mod keys;
 mod lifeline;
 mod rig;
 
