@@ -552,13 +552,13 @@ fn golden_refusal_of_a_key() {
     reply(
         &[
             &[0xb2, b'm', b'i', b'l', b'l', b'\r', b'\n', b'\n'], // magic
-            &[0x01],                                              // version
+            &[0x02],                                              // version
             &[0x03],                                              // kind: refusal
             &[0x00, 0x09],                                        // length of the body: 3 + 6
             &[0x0c],                                              // code: key
             &[0x00, 0x06],                                        // length of the sentence
             b"no key",                                            // sentence
-            &[0xe9, 0xfe, 0x41, 0x43],                            // CRC-32 of all before
+            &[0x54, 0x34, 0x2d, 0x8d],                            // CRC-32 of all before
         ],
         Reply::Refusal(Refusal { code: RefusalCode::Key, sentence: "no key".into() }),
     );

@@ -8,8 +8,8 @@
 //! acknowledgements of their own. Where no leg came of late, all of them tell it at once. To tell it on all whenever the
 //! output has taken an eighth of a small window would wake the sender's threads 15 times for nothing.
 //!
-//! What the output takes is told in steps of [`STEP`] where the latest leg came from: a sender that keeps little under way
-//! goes on then.
+//! What the output takes is told in steps of [`STEP`] where the latest leg came from: a sender that keeps little under
+//! way goes on then.
 //!
 //! While the receiver holds anything, every connection tells where it stands every [`UNASKED`]. Where nothing is under
 //! way, nothing is said: pongs show life.
@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 /// Connections that did not bring the latest leg tell the news of it within this time.
 pub const DELAY: Duration = Duration::from_millis(100);
 
-/// So many connections tell at once that the sender may go on, if each has brought a leg within [`DELAY`]: one is enough,
-/// and the other one is there in case it has just died.
+/// So many connections tell at once that the sender may go on, if each has brought a leg within [`DELAY`]: one is
+/// enough, and the other one is there in case it has just died.
 pub const LIVELY: usize = 2;
 
 /// If no leg comes within this time after that, all connections tell it.

@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 /// Legs that go out in one call, at most.
 const BATCH: usize = 64;
 
-/// No further leg goes out in a call that has so many bytes. A call that waits for the sink's reader tells of nothing until
-/// all of it is taken, and the sender would not go on. This is what a pipe holds.
+/// No further leg goes out in a call that has so many bytes. A call that waits for the sink's reader tells of nothing
+/// until all of it is taken, and the sender would not go on. This is what a pipe holds.
 const BATCH_BYTES: u64 = 1 << 20;
 
 /// What egress is made from.

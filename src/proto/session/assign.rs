@@ -1,8 +1,8 @@
 //! Legs to connections.
 //!
 //! [`Sender`](super::super::sender::Sender) says which leg suits a connection. The connections that are ready are asked
-//! here, in the order of their links, until none can take anything more, or until the receiver's output or the connections
-//! that carry something have enough.
+//! here, in the order of their links, until none can take anything more, or until the receiver's output or the
+//! connections that carry something have enough.
 
 use super::super::leg::{CONNECTIONS_MAX, Leg};
 use super::super::sender::{Backlog, Progress};
@@ -26,7 +26,7 @@ const ANSWERS: u32 = 4;
 /// A connection that has been at a leg for longer is not counted on for the next one.
 const SWIFT: Duration = Duration::from_millis(20);
 
-/// When no leg was sent for so long, nothing is being sent.
+/// When the receiver's output has taken nothing for so long, the stream stands still.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// Why connections get no fresh legs.
@@ -70,7 +70,8 @@ impl Outbound {
             Restraint::Carriers(until) if waits => Some(until),
             _ => None,
         };
-        self.circulation.note_stock(now, self.waiting(), self.is_hungry(), self.near && self.is_sending(now));
+        let bounded = self.is_near_and_taken(now);
+        self.circulation.note_stock(now, self.waiting(), self.is_hungry(), bounded);
         legs
     }
 
@@ -85,15 +86,16 @@ impl Outbound {
         }
         let (Progress { sent, delivered, .. }, overtaken) =
             (self.sender.progress(), self.sender.is_overtaken());
-        if self.near && self.circulation.holds_back(sent - delivered, overtaken) || self.has_enough(now) {
+        let bounded = self.is_near_and_taken(now);
+        if bounded && self.circulation.holds_back(sent - delivered, overtaken) || self.has_enough(now) {
             return Restraint::Output;
         }
         self.carriers(now).map_or(Restraint::None, Restraint::Carriers)
     }
 
     /// Until when the connections that carry something can be expected to take what waits; None if they are too few.
-    /// Without this, every leg that is cut while others are just at work would wake the thread of an idle connection, here
-    /// and at the far end: with legs of 128 KiB, ten threads a megabyte.
+    /// Without this, every leg that is cut while others are just at work would wake the thread of an idle connection,
+    /// here and at the far end: with legs of 128 KiB, ten threads a megabyte.
     fn carriers(&self, now: Instant) -> Option<Instant> {
         let at_work = |connection: &usize| {
             self.carriers[*connection].filter(|carrier| !carrier.recalled)?;
@@ -106,9 +108,9 @@ impl Outbound {
         until.filter(|_| self.waiting() <= count * self.circulation.share())
     }
 
-    /// Whether legs are being sent.
-    fn is_sending(&self, now: Instant) -> bool {
-        self.given.iter().filter_map(|given| given.at).any(|at| at + STANDSTILL > now)
+    /// Whether all paths are near, and the receiver's output takes what comes.
+    fn is_near_and_taken(&self, now: Instant) -> bool {
+        self.near && self.taken_at.is_some_and(|at| at + STANDSTILL > now)
     }
 
     /// Bytes that wait for a connection.

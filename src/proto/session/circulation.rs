@@ -6,11 +6,13 @@
 //! longer paths, memory and window are the only bounds:
 //!
 //! - The **stock**: what the input has read and no connection has taken. It is for a producer that pauses. It was too
-//!   small if a connection found nothing to carry for [`PAUSE`], after the input had had to stop at the bound. There is
-//!   no bound while nothing is sent at all: a producer that cannot wait shall not have to, as long as there is memory.
+//!   small if a connection found nothing to carry for [`PAUSE`], after the input had had to stop at the bound.
 //! - The **round**: what was sent and the receiver's output has not taken. It may be [`SLACK`] times as much while the
 //!   head is missing and later legs are there, which is the network's doing. It was too small if the output had next to
 //!   nothing for [`PAUSE`], after the sender had had to stop at the bound.
+//!
+//! Neither is bounded while the stream stands still, because no path works or the output takes nothing: a producer that
+//! cannot wait shall not have to, as long as there is memory at either end.
 
 use std::time::{Duration, Instant};
 
@@ -32,8 +34,8 @@ const SLACK: u64 = 3;
 const SHARES: u64 = 16;
 
 /// But not for less than this: where memory is small, so are the legs, and waking a thread for each costs as much as
-/// carrying it. With a share of 256 or 512 KiB, `buffer 8M` took nearly a third less CPU on a loopback of two cores, with 64 KiB a
-/// tenth less.
+/// carrying it. With a share of 256 or 512 KiB, `buffer 8M` took nearly a third less CPU on a loopback of two cores, with
+/// 64 KiB a tenth less.
 const SHARE: u64 = 256 << 10;
 
 /// A producer, or a thread of this process, that comes later than this was late; before, it had just to be woken.
@@ -75,8 +77,8 @@ impl Circulation {
         }
     }
 
-    /// So much waits for a connection now, or a connection waits for it: `hungry`. `bounded`: the path is near, and legs
-    /// are being sent.
+    /// So much waits for a connection now, or a connection waits for it: `hungry`. `bounded`: the path is near, and
+    /// the stream does not stand still.
     pub fn note_stock(&mut self, now: Instant, waiting: u64, hungry: bool, bounded: bool) {
         self.full = bounded && waiting >= if self.full { self.stock / 2 } else { self.stock };
         self.was_full |= self.full;
@@ -103,8 +105,8 @@ impl Circulation {
         (self.stock / SHARES).max(SHARE)
     }
 
-    /// Whether fresh legs are to wait on a near path, with so many bytes sent that the output has not taken. `overtaken`:
-    /// the head is missing, and later legs are there.
+    /// Whether fresh legs are to wait on a near path, with so many bytes sent that the output has not taken.
+    /// `overtaken`: the head is missing, and later legs are there.
     pub fn holds_back(&mut self, out: u64, overtaken: bool) -> bool {
         let held = out >= if overtaken { self.round.saturating_mul(SLACK) } else { self.round };
         self.was_held |= held;
@@ -146,7 +148,7 @@ mod tests {
         small.note_stock(now, 1 << 20, false, true);
         assert!(small.is_full());
         small.note_stock(now, 1 << 20, false, false);
-        assert!(!small.is_full(), "nothing is sent");
+        assert!(!small.is_full(), "it stands still");
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Outbound {
     /// Fresh legs wait for the connections that carry; until when at most.
     pub(super) waits_until: Option<Instant>,
     pub(super) circulation: Circulation,
+    /// When the receiver's output was last heard to have taken something.
+    pub(super) taken_at: Option<Instant>,
     /// Every path is near.
     pub(super) near: bool,
     /// Legs and stream are checked by CRC-32.
@@ -112,6 +114,7 @@ impl Outbound {
             held_back: false,
             waits_until: None,
             circulation: Circulation::new(buffer),
+            taken_at: None,
             near: false,
             checked,
             through,
@@ -300,6 +303,7 @@ impl Outbound {
         let after = self.sender.progress().delivered;
         if after > before {
             self.taken.add(now, after - before);
+            self.taken_at = Some(now);
         }
         self.circulation.note_backlog(now, self.sender.backlog().bytes);
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
