@@ -20,8 +20,10 @@
 #![allow(dead_code, unused_imports)]
 
 mod data;
+mod keys;
 pub mod pair;
 mod process;
+pub mod proxy;
 pub mod relay;
 mod signals;
 mod skip;
@@ -30,6 +32,7 @@ mod tcp;
 mod wait;
 
 pub use data::{Collector, check, feed, pattern};
+pub use keys::Keys;
 pub use process::{
     Ended, MILLIPEDE, Process, Rx, Signal, assert_complete, carry, millipede, send, shell, tx, tx_over,
 };
