@@ -86,7 +86,7 @@ fn lies() -> Vec<(&'static str, Vec<u8>)> {
         ("certificate unknown", vec![0x15, 3, 3, 0, 2, 2, 46]),
         ("close notify", vec![0x15, 3, 3, 0, 2, 1, 0]),
         ("nothing", Vec::new()),
-        ("garbage", (0..2000u32).map(|at| (at * 7919 >> 3) as u8).collect()),
+        ("garbage", (0..2000u32).map(|at| ((at * 7919) >> 3) as u8).collect()),
     ]
 }
 
