@@ -354,7 +354,10 @@ impl Outbound {
                 Outcome::there(Status::Complete, "")
             }
             (Status::Complete, Some(fin)) => {
-                let why = format!("the receiver confirms {} bytes of {}", verdict.bytes, fin.bytes);
+                let why = match fin.bytes == verdict.bytes {
+                    true => "the receiver confirms another checksum than that of what was sent".to_owned(),
+                    false => format!("the receiver confirms {} bytes of {}", verdict.bytes, fin.bytes),
+                };
                 Outcome::here(Status::Corrupt, why)
             }
             (Status::Complete, None) => {
