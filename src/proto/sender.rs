@@ -60,6 +60,8 @@ pub struct Sender {
     uncut: Uncut,
     /// Bytes that a leg is cut to, at most.
     leg_size: usize,
+    /// Bytes that may be sent and not taken by the receiver's output, besides what the window admits.
+    within: u64,
     /// Legs from `first` on, all given to a connection at least once; the front one is never received.
     held: VecDeque<Held>,
     first: u64,
@@ -93,6 +95,7 @@ impl Sender {
             memory,
             uncut: Uncut::default(),
             leg_size: LEG_MAX,
+            within: u64::MAX,
             held: VecDeque::new(),
             first: 0,
             pushed: 0,
@@ -127,6 +130,12 @@ impl Sender {
     /// Legs that were never sent have at most so many bytes, which is never 0.
     pub fn cut_to(&mut self, bytes: usize) {
         self.leg_size = bytes;
+    }
+
+    /// Legs that were never sent wait, as for a shut window, while so many bytes are sent and not taken by the receiver's
+    /// output.
+    pub fn keep_within(&mut self, bytes: u64) {
+        self.within = bytes;
     }
 
     /// The stream ends with what was pushed.
@@ -390,8 +399,9 @@ impl Sender {
 
     /// Whether a leg can be cut that the window admits.
     fn has_fresh(&self) -> bool {
+        let edge = self.edge.bytes.min(self.delivered.saturating_add(self.within));
         let len = self.uncut.next_len(self.leg_size);
-        len.is_some_and(|len| self.fresh() < self.edge.legs && self.sent_bytes() + len <= self.edge.bytes)
+        len.is_some_and(|len| self.fresh() < self.edge.legs && self.sent_bytes() + len <= edge)
     }
 
     /// Cuts the next leg, if the window admits it. Its number; it is to be sent.

@@ -42,7 +42,8 @@ impl Server {
             let _ = std::fs::create_dir_all("/run/sshd");
         }
         let port = free_port();
-        let mark = format!("SetEnv {MARK}={}", dir.path().display());
+        // what the user's own login shell says is not part of this
+        let mark = format!("SetEnv {MARK}={0} HOME={0}", dir.path().display());
         let config = match config.strip_prefix("SetEnv") {
             Some(others) => format!("{mark}{others}"),
             None => format!("{config}\n{mark}"),

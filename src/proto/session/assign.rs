@@ -45,6 +45,9 @@ impl Outbound {
     pub fn assign(&mut self, now: Instant) -> Vec<(usize, Leg)> {
         let (mut legs, mut passed) = (Vec::new(), ConnectionSet::EMPTY);
         self.sender.cut_to(self.leg_size());
+        let bounded = self.is_near_and_taken(now);
+        let round = self.circulation.round(self.sender.is_overtaken());
+        self.sender.keep_within(if bounded { round } else { u64::MAX });
         let mut restraint = self.restraint(now);
         while self.offers(now, restraint)
             && let Some(connection) = self.choose(passed)
@@ -70,7 +73,9 @@ impl Outbound {
             Restraint::Carriers(until) if waits => Some(until),
             _ => None,
         };
-        let bounded = self.is_near_and_taken(now);
+        if bounded && !self.ready.is_empty() && self.sender.is_shut() {
+            self.circulation.note_held();
+        }
         self.circulation.note_stock(now, self.waiting(), self.is_hungry(), bounded);
         legs
     }
@@ -84,11 +89,12 @@ impl Outbound {
         if self.sender.is_drained() {
             return Restraint::None;
         }
-        let (Progress { sent, delivered, .. }, overtaken) =
-            (self.sender.progress(), self.sender.is_overtaken());
-        let bounded = self.is_near_and_taken(now);
-        if bounded && self.circulation.holds_back(sent - delivered, overtaken) || self.has_enough(now) {
+        if self.has_enough(now) {
             return Restraint::Output;
+        }
+        if self.sender.is_shut() {
+            // idle connections may have to help with what others hold
+            return Restraint::None;
         }
         self.carriers(now).map_or(Restraint::None, Restraint::Carriers)
     }
