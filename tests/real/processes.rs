@@ -238,14 +238,6 @@ fn a_host_without_dev_null_carries_streams_as_well() {
     carry(&rx, &tx, 5);
 }
 
-/// A way to this port that is long: on a short one, little is under way while the output takes nothing.
-#[cfg(target_os = "linux")]
-fn far(port: u16) -> Relay {
-    let relay = Relay::to(port);
-    relay.delay(Duration::from_millis(20));
-    relay
-}
-
 /// The program may not have more addresses than this, in KiB; of what it is asked to hold, less fits.
 #[cfg(target_os = "linux")]
 const FEW_ADDRESSES: &str = "ulimit -v 200000; exec $MP";
@@ -255,11 +247,10 @@ const REFUSED_MEMORY: &str = "out of memory: the kernel gives no more";
 
 #[cfg(target_os = "linux")]
 #[test]
-fn memory_refused_to_the_receiver_is_told_in_words_and_ends_both() {
+fn memory_refused_to_the_receiver_ends_both_in_words() {
     let line = format!("{FEW_ADDRESSES} rx 0 buffer 1G exec 'sleep 1000'");
     let rx = Rx::spawn(shell(&line).stdin(Stdio::null()));
-    let relay = far(rx.port);
-    let tx = tx(relay.port, &["exec", "yes"]);
+    let tx = tx(rx.port, &["exec", "yes"]);
     // before its input may end
     tx.expect(REFUSED_MEMORY);
     both(&rx.finish(), &tx.finish(), 1, REFUSED_MEMORY);
@@ -269,8 +260,7 @@ fn memory_refused_to_the_receiver_is_told_in_words_and_ends_both() {
 #[test]
 fn memory_refused_to_the_sender_ends_both_in_words() {
     let rx = Rx::start(&["buffer", "1G", "exec", "sleep 1000"]);
-    let relay = far(rx.port);
-    let line = format!("{FEW_ADDRESSES} tx 127.0.0.1 {} buffer 1G exec yes", relay.port);
+    let line = format!("{FEW_ADDRESSES} tx 127.0.0.1 {} buffer 1G exec yes", rx.port);
     let tx = Process::spawn(shell(&line).stdin(Stdio::null()));
     tx.expect(REFUSED_MEMORY);
     both(&rx.finish(), &tx.finish(), 1, REFUSED_MEMORY);
