@@ -94,8 +94,7 @@ impl Trust {
     /// The library's: its settings do not fit each other.
     pub fn dial(&self) -> Result<(UnbufferedClientConnection, Met), Error> {
         let met = Met::default();
-        let check =
-            Arc::new(Check { roll: self.roll.clone(), met: met.clone(), provider: self.provider.clone() });
+        let check = self.check(met.clone());
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
@@ -119,8 +118,13 @@ impl Trust {
         Ok((UnbufferedServerConnection::new(Arc::new(self.listening(met.clone())?))?, met))
     }
 
+    fn check(&self, met: Met) -> Arc<Check> {
+        Arc::new(Check { roll: self.roll.clone(), met, provider: self.provider.clone() })
+    }
+
+    /// The settings of [`Self::accept`]; tests change them, to play a peer that means ill.
     pub(crate) fn listening(&self, met: Met) -> Result<ServerConfig, Error> {
-        let check = Arc::new(Check { roll: self.roll.clone(), met, provider: self.provider.clone() });
+        let check = self.check(met);
         let mut config = ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(check)
@@ -227,6 +231,37 @@ impl fmt::Debug for Check {
     }
 }
 
+/// What the library asks both kinds of verifier alike: Ed25519 alone, as raw keys, in TLS 1.3.
+macro_rules! checks_ed25519 {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            peer: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.verify(message, peer, signed)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+
+        fn requires_raw_public_keys(&self) -> bool {
+            true
+        }
+    };
+}
+
 impl ServerCertVerifier for Check {
     fn verify_server_cert(
         &self,
@@ -239,31 +274,7 @@ impl ServerCertVerifier for Check {
         self.admit(peer).map(|()| ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        peer: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, peer, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    checks_ed25519!();
 }
 
 impl ClientCertVerifier for Check {
@@ -280,29 +291,5 @@ impl ClientCertVerifier for Check {
         self.admit(peer).map(|()| ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        peer: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, peer, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    checks_ed25519!();
 }
