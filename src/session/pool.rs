@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The step of small sizes, in bytes: a cache line, so that two legs never share one.
 const SMALL_STEP: usize = 64;
@@ -74,7 +75,7 @@ impl Pool {
     }
 
     /// A pool of at most `capacity` bytes as they were asked for; sizes that had to be rounded up may use
-    /// `rounding` bytes more, in [`try_take`](Pool::try_take) only.
+    /// `rounding` bytes more, where it is not waited for without end.
     pub fn with_rounding(capacity: u64, rounding: u64) -> Pool {
         let (capacity, state) = (AtomicU64::new(capacity), Mutex::new(State::default()));
         Pool { shared: Arc::new(Shared { capacity, rounding, state, returned: Condvar::new() }) }
@@ -87,39 +88,48 @@ impl Pool {
     ///
     /// If `size` is more than the capacity, for which the wait would have no end.
     pub fn take(&self, size: usize) -> Option<Buffer> {
+        let class = self.class(size) as u64;
+        assert!(class <= self.capacity(), "{size} bytes from a pool of {}", self.capacity());
+        self.obtain(size, 0, None)
+    }
+
+    /// A buffer of `size` bytes, if there is room for it now and the pool is not closed.
+    pub fn try_take(&self, size: usize) -> Option<Buffer> {
+        self.take_within(size, Duration::ZERO)
+    }
+
+    /// The same; room for it is waited for, so long at most.
+    pub fn take_within(&self, size: usize, time: Duration) -> Option<Buffer> {
+        self.obtain(size, self.shared.rounding, Some(Instant::now() + time))
+    }
+
+    /// A buffer of `size` bytes, which may use `rounding` bytes more than the capacity. Waits until then, or for ever.
+    fn obtain(&self, size: usize, rounding: u64, until: Option<Instant>) -> Option<Buffer> {
         let class = self.class(size);
-        assert!(class as u64 <= self.capacity(), "{size} bytes from a pool of {}", self.capacity());
         let mut state = self.shared.lock();
-        loop {
-            if state.closed {
-                return None;
-            }
-            if let Some(memory) = state.obtain(class, self.capacity(), 0) {
+        while !state.closed {
+            if let Some(memory) = state.obtain(class, self.capacity(), rounding) {
+                drop(state);
                 return Some(self.buffer(memory, size));
             }
             if state.closed {
                 self.shared.returned.notify_all();
                 return None;
             }
+            let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
             state.waiting += 1;
-            state = self.shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match left {
+                None => self.shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.shared.returned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
             state.waiting -= 1;
         }
-    }
-
-    /// A buffer of `size` bytes, if there is room for it now and the pool is not closed.
-    pub fn try_take(&self, size: usize) -> Option<Buffer> {
-        let class = self.class(size);
-        let mut state = self.shared.lock();
-        if state.closed {
-            return None;
-        }
-        let memory = state.obtain(class, self.capacity(), self.shared.rounding);
-        if state.closed {
-            self.shared.returned.notify_all();
-        }
-        drop(state);
-        memory.map(|memory| self.buffer(memory, size))
+        None
     }
 
     /// The same buffer with its first `len` bytes filled; moved into a smaller one where that frees at least

@@ -41,6 +41,9 @@ pub(crate) struct Inbox<'a> {
 /// How long memory is waited for that other connections are about to free.
 const ROOM_TIME: Duration = Duration::from_millis(500);
 
+/// And how often meanwhile it is looked whether the leg is still wanted: that frees no memory.
+const LOOK: Duration = Duration::from_millis(20);
+
 impl Inbox<'_> {
     fn frame_counts(&self) -> Option<Harm> {
         self.hazard.and_then(Hazard::frame)
@@ -77,7 +80,7 @@ impl Inbox<'_> {
     fn room(&self, header: &LegHeader, len: usize) -> Result<Option<Buffer>, Stop> {
         let begun = Instant::now();
         loop {
-            if let Some(room) = self.pool.try_take(len) {
+            if let Some(room) = self.pool.take_within(len, LOOK) {
                 return Ok(Some(room));
             }
             let place = self.ticket.place;
@@ -88,7 +91,6 @@ impl Inbox<'_> {
             if begun.elapsed() > ROOM_TIME {
                 return Err(Stop::Lost(LossReason::Breach(Breach::BeyondMemory)));
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

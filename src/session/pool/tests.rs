@@ -72,10 +72,23 @@ fn waiting_ends_when_memory_comes_back() {
         move || pool.take(3 * MIB).map(|buffer| buffer.size())
     });
     drop(one);
-    thread::sleep(Duration::from_millis(10));
-    assert!(!waiter.is_finished(), "there is room for 2 MiB only");
+    assert!(pool.take_within(3 * MIB, Duration::from_millis(10)).is_none(), "there is room for 2 MiB only");
+    assert!(!waiter.is_finished());
     drop(two);
     assert_eq!(waiter.join().unwrap(), Some(3 * MIB));
+}
+
+#[test]
+fn room_is_waited_for_as_long_as_is_said() {
+    let pool = Pool::new(4 << 20);
+    let all = pool.take(4 * MIB).unwrap();
+    assert!(pool.take_within(1, Duration::from_millis(1)).is_none());
+    let waiter = thread::spawn({
+        let pool = pool.clone();
+        move || pool.take_within(4 * MIB, Duration::from_secs(60)).is_some()
+    });
+    drop(all);
+    assert!(waiter.join().unwrap());
 }
 
 #[test]
