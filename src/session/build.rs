@@ -182,6 +182,12 @@ struct Crew {
     hear: Hear,
 }
 
+impl Crew {
+    fn new(outgoing: Option<Pool>, hear: Hear) -> Self {
+        Crew { output: OnceLock::new(), input: OnceLock::new(), outgoing, hear }
+    }
+}
+
 impl Audience for Arc<Crew> {
     fn rouse_output(&self, here: bool) {
         let Some(output) = self.output.get() else { return };
@@ -208,27 +214,20 @@ impl Start {
     pub fn new(setup: Setup) -> io::Result<Self> {
         let Setup { approach, lifeline, sends, receives, inseparable, through, hazard, trust, hear } = setup;
         let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
-        let both = |buffer| {
-            let compressing = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer));
-            compressing + through.as_ref().map_or(0, |_| Through::reserve(buffer))
-        };
         let buffer = sends.as_ref().map_or(0, |sends| sends.config.buffer);
+        let reserved = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer))
+            + through.as_ref().map_or(0, |_| Through::reserve(buffer));
         let incoming_buffer = receives.as_ref().map_or(0, |receives| receives.config.buffer);
-        let outgoing_pool = sends.is_some().then(|| Pool::new((buffer - both(buffer)).min(BEFORE_MEETING)));
+        let outgoing_pool = sends.is_some().then(|| Pool::new((buffer - reserved).min(BEFORE_MEETING)));
         let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
         let bell = |there: bool| there.then(Bell::new).transpose();
         let (output, input) = (bell(receives.is_some())?, bell(sends.is_some())?);
-        let crew = Arc::new(Crew {
-            output: OnceLock::new(),
-            input: OnceLock::new(),
-            outgoing: outgoing_pool.clone(),
-            hear,
-        });
+        let crew = Arc::new(Crew::new(outgoing_pool.clone(), hear));
         let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
         let now = Instant::now();
         let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
         let pool = outgoing_pool.clone();
-        let memory = (buffer, both(buffer));
+        let memory = (buffer, reserved);
         let through = through.map(|programs| Through::new(&programs, buffer.max(incoming_buffer)));
         let core = core(now, session, pool, &approach, memory, waits.clone(), blocked.clone());
         let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
@@ -248,14 +247,7 @@ impl Start {
         let pools = [incoming_pool, outgoing_pool.clone()];
         let handle =
             Handle { desk: desk.clone(), pools, decoding, compressing, through, trust: trust.clone() };
-        let mut threads = match approach {
-            Approach::Dial(links, config) => {
-                dialling(&shared, &links, lifeline, config.connections, congestion, trust)?
-            }
-            Approach::Listen(listener, expectations) => {
-                listening(shared.clone(), listener, lifeline, expectations, congestion, trust)?
-            }
-        };
+        let mut threads = connections(approach, shared, lifeline, congestion, trust)?;
         if let (Some(Incoming { sink, .. }), Some(bell)) = (receives, output) {
             let output = Output::new(Egress { desk: desk.clone(), sink, bell, blocked });
             let output = crew.output.get_or_init(|| output).clone();
@@ -341,6 +333,24 @@ fn ingest(sends: Outgoing, desk: Arc<SessionDesk>, pool: Pool, bell: Bell, waits
     let delay = Duration::from_micros(stream.delayus.unwrap_or(0));
     let pacing = Pacing::new(stream.leglimit, delay, stream.rate);
     Ingest { desk, source, pool, bell, pacing, charmode, waits, is_asked_to_end }
+}
+
+/// The threads that have connections, or let them in.
+fn connections(
+    approach: Approach,
+    shared: Shared,
+    lifeline: Option<Lifeline>,
+    congestion: Option<String>,
+    trust: Option<Arc<Trust>>,
+) -> io::Result<Vec<Thread>> {
+    match approach {
+        Approach::Dial(links, config) => {
+            dialling(&shared, &links, lifeline, config.connections, congestion, trust)
+        }
+        Approach::Listen(listener, expectations) => {
+            listening(shared, listener, lifeline, expectations, congestion, trust)
+        }
+    }
 }
 
 fn dialling(
