@@ -14,6 +14,8 @@ use crate::plan::{
 };
 
 mod addresses;
+mod commands;
+mod keys;
 mod ssh;
 
 fn parse_words(words: &[&str]) -> Result<Plan, Stop> {
@@ -178,23 +180,6 @@ fn oneshot_needs_a_tunnel() {
 }
 
 #[test]
-fn a_command_is_any_text() {
-    for command in ["zfs recv -s a/b", "--rx 8834", "-h", "--", "a=b; c"] {
-        let edge = EdgePlan::Exec { command: command.to_owned() };
-        let option = format!("--exec={command}");
-        for words in
-            [&["rx", "1", "exec", command][..], &["--exec", command, "rx", "1"], &["rx", "1", &option]]
-        {
-            assert_eq!(parse_words(words).unwrap().common.edge, edge, "{words:?}");
-        }
-    }
-    assert_eq!(
-        parse_words(&["rx", "1", "exec", " "]),
-        Err(Stop::Usage("exec: the command is empty".to_owned()))
-    );
-}
-
-#[test]
 fn duplex_goes_with_either_side_but_not_with_both() {
     let rx = plan("rx 8834 duplex rate 5K leglimit 3 delayus 7 congestion bbr compress");
     let stream = StreamPlan {
@@ -275,52 +260,6 @@ fn prbs_stands_alone_or_with_either_side() {
     assert_eq!(wrong("prbs 1 leglimit 3"), "leglimit goes with tx or duplex, and there is neither");
     assert_eq!(wrong("prbs 1 exec cat"), "exec goes with rx or tx, and there is neither");
     plan("rx 1 prbs 1 exec cat");
-}
-
-#[test]
-fn a_key_and_peers_are_files_on_either_side() {
-    let trust = |line: &str| plan(line).common.trust;
-    let of =
-        |key: &str, peers: Option<&str>| Some(TrustPlan { key: key.into(), peers: peers.map(Into::into) });
-    assert_eq!(trust("rx 1"), None);
-    assert_eq!(trust("rx 1 key k"), of("k", None));
-    assert_eq!(trust("tx a 1 peers /x/p key ./k"), of("./k", Some("/x/p")));
-    assert_eq!(trust("rx 1 duplex --key=k --peers=p"), of("k", Some("p")));
-    // files called like words
-    assert_eq!(trust("rx 1 key key peers peers"), of("key", Some("peers")));
-    for (line, sentence) in [
-        ("rx 1 peers p", "peers goes with key, and there is no key"),
-        ("key k", "key goes with rx or tx, and there is neither"),
-        ("prbs 7 key k", "key goes with rx or tx, and there is neither"),
-        ("rx 1 key", "key wants FILE: encrypt, and let in only who has a known key"),
-        ("rx 1 key --peers p", "key wants FILE: encrypt, and let in only who has a known key"),
-        ("rx 1 key -", "key: it is read from a file, not from stdin"),
-        ("rx 1 --key=", "key: the name of the file is empty"),
-        ("rx 1 key k key l", "key is given twice"),
-    ] {
-        assert_eq!(wrong(line), sentence, "{line}");
-    }
-}
-
-#[test]
-fn both_directions_in_one_process_with_a_key_need_peers() {
-    let needs = "key with rx and tx needs peers: else tx can be led to its own rx";
-    assert_eq!(wrong("rx 1 tx a 2 key k"), needs);
-    assert!(plan("rx 1 tx a 2 key k peers p").common.trust.is_some());
-    assert!(plan("rx 1 duplex key k").common.trust.is_some());
-}
-
-#[test]
-fn keygen_stands_alone() {
-    let task = |words: &[&str]| parse(words.iter().map(OsString::from));
-    assert_eq!(task(&["keygen", "a key"]), Ok(Task::Keygen("a key".into())));
-    assert_eq!(task(&["--keygen=k"]), Ok(Task::Keygen("k".into())));
-    for word in ["rx 1", "tx a 1", "key k", "verbose 1", "prbs 7"] {
-        let sentence = wrong(&format!("keygen k {word}"));
-        let name = word.split(' ').next().unwrap();
-        assert_eq!(sentence, format!("{name} cannot stand beside keygen, which makes a key and ends"));
-    }
-    assert_eq!(wrong("keygen"), "keygen wants FILE: make a key, in FILE and FILE.pub");
 }
 
 #[test]
@@ -459,22 +398,6 @@ fn a_file_is_redirected() {
         let sentence = wrong(line);
         assert!(sentence.starts_with("unknown word ") && sentence.ends_with(hint), "{line}: {sentence}");
     }
-}
-
-#[test]
-fn a_command_without_quotes_is_shown_with_them() {
-    for (line, command) in [
-        ("rx 1 exec zfs receive x", "zfs receive x"),
-        ("rx 1 --exec=zfs receive -s x/y buffer 8M", "zfs receive -s x/y"),
-        ("tx a 1 exec tar -cf - .", "tar -cf - ."),
-        ("tx a 1 exec echo $HOME", "COMMAND ..."),
-    ] {
-        let expected = format!("exec takes the command as one argument: quote it, as in exec \"{command}\"");
-        assert_eq!(wrong(line), expected, "{line}");
-    }
-    let pieces = ["rx", "1", "exec", "sh", "-c", "cat > x"];
-    let Err(Stop::Usage(sentence)) = parse_words(&pieces) else { panic!("{pieces:?}") };
-    assert!(sentence.ends_with("exec \"sh -c 'cat > x'\""), "{sentence}");
 }
 
 #[test]

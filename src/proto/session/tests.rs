@@ -4,6 +4,7 @@ mod dialler_connections;
 mod dialler_duplex;
 mod dialler_endings;
 mod dialler_life;
+mod dialler_near;
 mod host_connections;
 mod host_duplex;
 mod host_verdict;

@@ -1,0 +1,89 @@
+//! The end that dials, on paths so short that few connections and little memory are enough.
+
+use super::super::super::hello::Welcome;
+use super::super::super::links::LossReason;
+use super::super::super::wire::{Ack, Frame};
+use super::rig::*;
+use std::sync::Arc;
+
+#[test]
+fn while_the_output_is_slow_two_connections_carry_what_is_new() {
+    let mut rig = dialler(1, 4);
+    let taken = |delivered| {
+        let edge = edge(16_000 + delivered);
+        Frame::Ack(Ack { next: 4, delivered, edge, count: 1, blocked_ms: 0 })
+    };
+    for connection in 0..4 {
+        let small = Welcome { edge: edge(16_000), ..welcome(7, 0) };
+        rig.does(|s, now| s.welcomed(now, connection, &small, None, ms(1)));
+    }
+    rig.all_ready();
+    for _ in 0..4 {
+        rig.input(1);
+        rig.later(ms(20));
+    }
+    for connection in 0..4 {
+        rig.frame(connection, taken(100));
+    }
+    rig.later(secs(1));
+    rig.all_ready();
+    rig.forget();
+    rig.input(8);
+    rig.later(ms(20));
+    rig.later(ms(20));
+    assert_eq!(rig.sent(), [(3, 4), (2, 5)], "a quarter of the window waits for the output");
+    rig.ready(2);
+    assert_eq!(rig.sent(), [(2, 6)], "the next goes out where one has left");
+    rig.lost(2, LossReason::Closed);
+    assert_eq!(rig.sent(), [(0, 6), (1, 5)], "what was lost is no more than before");
+    rig.ready(3);
+    rig.later(ms(20));
+    assert!(rig.sent().is_empty());
+    rig.frame(3, taken(3000));
+    assert_eq!(rig.sent(), [(3, 7)], "the output has little left");
+}
+
+#[test]
+fn on_a_near_path_idle_connections_carry_when_those_at_work_do_not_keep_up() {
+    for (trip, near) in [(ms(1), true), (ms(6), false)] {
+        let mut rig = dialler(1, 4);
+        for connection in 0..4 {
+            rig.does(|s, now| s.welcomed(now, connection, &welcome(7, 0), None, trip));
+        }
+        rig.all_ready();
+        rig.forget();
+        rig.input(4);
+        if !near {
+            assert_eq!(rig.sent(), [(3, 0), (2, 1), (1, 2), (0, 3)]);
+            continue;
+        }
+        assert_eq!(rig.sent(), [(3, 0)], "the others have time to rest");
+        rig.ready(3);
+        assert_eq!(rig.sent(), [(3, 1)], "it was quick");
+        assert_eq!(rig.session.deadline(rig.now), Some(rig.now + ms(20)));
+        rig.later(ms(20));
+        assert_eq!(rig.sent(), [(2, 2)], "it is not");
+        let much = Arc::new(vec![0u8; 4 << 20]);
+        rig.does(|s, now| s.input(now, much));
+        assert_eq!(rig.sent(), [(0, 4), (1, 3)], "that is too much for one");
+    }
+}
+
+#[test]
+fn the_input_is_to_wait_while_much_waits_for_connections_on_a_near_path_that_carries() {
+    for (trip, near) in [(ms(1), true), (ms(6), false)] {
+        let mut rig = dialler(1, 1);
+        rig.does(|s, now| s.welcomed(now, 0, &welcome(7, 0), None, trip));
+        rig.ready(0);
+        rig.input(1);
+        let taken = Ack { next: 1, delivered: 1, edge: edge(1 << 30), count: 1, blocked_ms: 0 };
+        rig.frame(0, Frame::Ack(taken));
+        rig.ready(0);
+        for n in 0..10 {
+            assert_eq!(rig.session.has_enough_input(), near && n >= 5, "{n} MiB, of which a leg was taken");
+            rig.does(|s, now| s.input(now, Arc::new(vec![0u8; 1 << 20])));
+        }
+        rig.later(secs(1));
+        assert!(!rig.session.has_enough_input(), "the producer shall not have to wait where nothing moves");
+    }
+}

@@ -1,0 +1,128 @@
+use super::*;
+use crate::session::pool::Pool;
+use std::sync::Arc;
+
+/// Gives and takes a few bytes at a time, in a fixed irregular rhythm, and blocks now and then.
+struct Wire {
+    bytes: Vec<u8>,
+    read: usize,
+    step: usize,
+}
+
+impl Wire {
+    fn next(&mut self) -> io::Result<usize> {
+        self.step += 1;
+        if self.step.is_multiple_of(5) {
+            Err(ErrorKind::WouldBlock.into())
+        } else {
+            Ok(1 + self.step * 7 % 50)
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.next()?.min(buf.len());
+        self.bytes.extend_from_slice(&buf[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.next()?.min(buf.len()).min(self.bytes.len() - self.read);
+        buf[..n].copy_from_slice(&self.bytes[self.read..self.read + n]);
+        self.read += n;
+        Ok(n)
+    }
+}
+
+struct Log {
+    pool: Pool,
+    skip: u64,
+    seen: Vec<(u64, Option<Vec<u8>>)>,
+    frames: Vec<Frame>,
+}
+
+impl Intake for Log {
+    fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Stop> {
+        Ok((header.sequence != self.skip).then(|| self.pool.take(header.encoded as usize)).flatten())
+    }
+
+    fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop> {
+        self.seen.push((header.sequence, buffer.map(|b| b.to_vec())));
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), Stop> {
+        self.frames.push(frame);
+        Ok(())
+    }
+}
+
+fn leg(sequence: u64, len: usize) -> (LegHeader, Leg) {
+    let bytes: Vec<u8> = (0..len).map(|i| (i as u64 * 31 + sequence) as u8).collect();
+    let header = LegHeader { sequence, offset: 0, raw: len as u32, encoded: len as u32, flags: 0, crc: 0 };
+    (header, Leg::new(sequence, 0, Arc::new(bytes)))
+}
+
+#[test]
+fn legs_and_frames_cross_in_order_whatever_the_socket_takes() {
+    let mut wire = Wire { bytes: Vec::new(), read: 0, step: 0 };
+    let mut outlet = Outlet::new();
+    let legs: Vec<_> = (0..6).map(|s| leg(s, 1 + s as usize * 9000)).collect();
+    for (header, leg) in legs.clone() {
+        outlet.frame(&Frame::Ping { token: leg.sequence });
+        outlet.leg(header, leg);
+        let _ = outlet.write(&mut wire).unwrap();
+        outlet.frame(&Frame::Ping { token: 100 });
+        while outlet.write(&mut wire).unwrap() == Wrote::Blocked {}
+    }
+    assert_eq!(outlet.bytes(), wire.bytes.len() as u64);
+    let mut log = Log { pool: Pool::new(1 << 20), skip: 4, seen: Vec::new(), frames: Vec::new() };
+    let mut inlet = Inlet::new();
+    while inlet.read(&mut wire, &mut log).unwrap() != ReadEnd::Eof {}
+    for ((header, leg), (sequence, bytes)) in legs.iter().zip(&log.seen) {
+        assert_eq!(header.sequence, *sequence);
+        assert_eq!(bytes.is_none(), *sequence == 4);
+        assert!(bytes.as_ref().is_none_or(|b| b == leg.bytes()), "leg {sequence}");
+    }
+    assert_eq!((log.seen.len(), log.frames.len()), (6, 12));
+}
+
+#[test]
+fn a_cut_leaves_a_part() {
+    let mut wire = Vec::new();
+    let mut outlet = Outlet::new();
+    outlet.frame(&Frame::Ping { token: 1 });
+    let (header, leg) = leg(0, 1000);
+    outlet.leg(header, leg);
+    outlet.cut();
+    outlet.write(&mut wire).unwrap();
+    let mut log = Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new() };
+    let read = Inlet::new().read(&mut wire.as_slice(), &mut log);
+    assert!(matches!(read, Ok(ReadEnd::Eof)));
+    assert_eq!((log.seen.len(), log.frames.len(), wire.len()), (0, 1, 16 + 36 + 500));
+    outlet.frame(&Frame::Ping { token: 1 });
+    outlet.cut();
+    outlet.write(&mut wire).unwrap();
+    assert_eq!(wire.len(), 16 + 36 + 500 + 15);
+    outlet.cut();
+    assert!(outlet.is_empty());
+}
+
+#[test]
+fn damage_is_a_breach() {
+    let mut outlet = Outlet::new();
+    outlet.frame(&Frame::Bye);
+    let mut bytes = Vec::new();
+    outlet.write(&mut bytes).unwrap();
+    bytes[1] ^= 1;
+    let mut log = Log { pool: Pool::new(1 << 20), skip: 0, seen: Vec::new(), frames: Vec::new() };
+    let read = Inlet::new().read(&mut bytes.as_slice(), &mut log);
+    assert!(matches!(read, Err(Stop::Lost(LossReason::Breach(_)))));
+}
