@@ -38,8 +38,8 @@ const STALL: Duration = Duration::from_secs(30);
 /// Pauses between two looks for what tells nothing: from the first, doubling to the second.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Room for what a program makes, at first.
-const ROOM: usize = 64 << 10;
+/// Room for what a program makes, at first, in bytes.
+pub const ROOM: usize = 64 << 10;
 
 /// Of what a program says on stderr, so much of a line is passed on.
 const LINE: usize = 200;
@@ -245,7 +245,7 @@ impl Run {
 
     /// Twice the room, if there is memory for it now.
     fn grow(&mut self, pool: &Pool) -> bool {
-        let size = (self.filled * 2).clamp(ROOM, self.most()) + self.spare;
+        let size = (self.filled * 2).max(ROOM).min(self.most()) + self.spare;
         let Some((old, mut new)) = self.output.as_mut().zip(pool.try_take(size)) else { return false };
         old.set_len(self.filled);
         new.space()[..self.filled].copy_from_slice(old);

@@ -17,7 +17,8 @@ use crate::proto::outcome::Status;
 use crate::proto::session::Place;
 use crate::proto::wire::LegHeader;
 use crate::session::compressing::Compressing;
-use crate::session::filter::{Run, Step, Wanted};
+use crate::session::core::SessionCore;
+use crate::session::filter::{ROOM, Run, Step, Wanted};
 use crate::session::limits::LEGS;
 use crate::session::orders::Ticket;
 use crate::session::pool::{Buffer, Pool};
@@ -32,9 +33,6 @@ use std::time::{Duration, Instant};
 /// The tokens of the programs' pipes.
 const ENCODER: [Token; 3] = [Token(2), Token(3), Token(4)];
 const DECODER: [Token; 3] = [Token(5), Token(6), Token(7)];
-
-/// Room for what a program makes of a leg, at first.
-const ROOM: usize = 64 << 10;
 
 /// Memory that is not there is asked for again after this.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -145,31 +143,34 @@ impl Stages {
         if std::mem::replace(&mut self.told, waits) != waits {
             desk.tell_as(ticket, |core, now| core.session.decodes(now, place, waits));
         }
-        self.encode(registry, compressing).or_else(|why| {
+        // the receiver takes no longer ones, and the CRC-32 of the stream's bytes may follow what the program makes
+        let sending = |core: &mut SessionCore| core.session.sending().map(|sending| sending.encoded_max());
+        let most = desk.peek_as(ticket, sending).ok_or(Stop::Over)?.unwrap_or_default();
+        self.encode(most.saturating_sub(stage::TRAILER), registry, compressing).or_else(|why| {
             let told = desk.tell_as(ticket, |core, now| core.session.input_failed(now, &why));
             told.map(|()| None).ok_or(Stop::Over)
         })
     }
 
-    /// As far as encoding goes: the leg as it is to be sent, once it is encoded.
+    /// As far as encoding goes: the leg as it is to be sent, once it is encoded; the program may make `most` bytes of it.
     ///
     /// # Errors
     /// The program has failed; why, for the user.
     fn encode(
         &mut self,
+        most: usize,
         registry: &Registry,
         compressing: Option<&Compressing>,
     ) -> Result<Option<(LegHeader, Leg)>, String> {
         let (Some(through), Some((leg, crc))) = (&self.through, &self.to_encode) else { return Ok(None) };
         let Some(command) = &through.encode else { return Ok(None) };
         if self.encoder.is_none() {
-            let Some(output) = through.pool.try_take(ROOM + stage::TRAILER) else {
+            let Some(output) = through.pool.try_take(ROOM.min(most) + stage::TRAILER) else {
                 self.look = Some(Instant::now() + AGAIN);
                 return Ok(None);
             };
             let (input, output) = ((leg.payload.clone(), leg.bytes().len()), (output, stage::TRAILER));
-            let wanted = Wanted::AtMost(through.most());
-            self.encoder = Some(Run::begin(command, input, wanted, output, (registry, ENCODER))?);
+            self.encoder = Some(Run::begin(command, input, Wanted::AtMost(most), output, (registry, ENCODER))?);
         }
         let Some(run) = &mut self.encoder else { return Ok(None) };
         match run.advance(&through.pool) {
