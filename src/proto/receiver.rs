@@ -72,12 +72,17 @@ impl Receiver {
         }
     }
 
+    /// Whether this leg is here, or was.
+    pub fn has(&self, sequence: u64) -> bool {
+        sequence < self.next || self.ahead.contains_key(&sequence)
+    }
+
     /// A leg has come whole.
     ///
     /// # Errors
     /// The leg was not taken.
     pub fn leg(&mut self, leg: Leg) -> Result<Arrival, Breach> {
-        if leg.sequence < self.next || self.ahead.contains_key(&leg.sequence) {
+        if self.has(leg.sequence) {
             self.duplicates += 1;
             return Ok(Arrival::Duplicate);
         }

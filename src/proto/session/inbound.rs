@@ -103,9 +103,9 @@ impl Inbound {
     /// # Errors
     /// It may not be sent.
     pub fn place(&self, header: &LegHeader) -> Result<Place, Breach> {
-        let Position { next, edge, .. } = self.position();
+        let Position { edge, .. } = self.position();
         // those of a stream that was judged are kept too: what is counted here is gone at the sender
-        if header.sequence < next {
+        if self.receiver.as_ref().is_some_and(|receiver| receiver.has(header.sequence)) {
             return Ok(Place::Scratch);
         }
         if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {

@@ -61,11 +61,13 @@ fn a_leg_has_a_place_inside_the_window_and_goes_nowhere_when_it_is_here() {
     use super::super::breach::Breach;
     use super::super::links::LossReason;
     use super::super::wire::LegHeader;
-    let rig = host_begun(None);
+    let mut rig = host_begun(None);
+    rig.leg(0, 2);
     let header = |sequence, offset, raw| LegHeader { sequence, offset, raw, encoded: raw, flags: 0, crc: 0 };
     let place = |connection, header| rig.session.place(connection, &header);
     assert_eq!(place(0, header(1, LEN, 1000)), Ok(Place::Keep));
     assert_eq!(place(0, header(0, 0, 1000)), Ok(Place::Scratch));
+    assert_eq!(place(1, header(2, 2 * LEN, 1000)), Ok(Place::Scratch), "it is here, and waits for leg 1");
     for (connection, header, breach) in [
         (2, header(1, LEN, 1000), Breach::NotWelcome),
         (0, header(1, 1 << 40, 1000), Breach::BeyondWindow(1)),
