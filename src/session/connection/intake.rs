@@ -75,8 +75,9 @@ impl Inbox<'_> {
         stage::compress::length(encoded).filter(|len| (1..=most).contains(len)).map(|len| len as usize)
     }
 
-    /// Memory for a leg as it is in the stream; None if the leg is not wanted any more. The window has room for each leg
-    /// once. Only while two connections bring the same leg can there be none, until the first of them is done.
+    /// Memory for what a connection brings of a leg; None if the leg is not wanted any more. Legs of the agreed sizes inside
+    /// the window have room once each: only while two connections bring the same one can there be none, until the first of
+    /// them is done. If the kernel refused memory, the session is being ended for that, and the sender is told.
     fn room(&self, header: &LegHeader, len: usize) -> Result<Option<Buffer>, Stop> {
         let begun = Instant::now();
         loop {
@@ -105,12 +106,7 @@ impl Intake for Inbox<'_> {
         let placed = self.desk.peek_as(self.ticket, |core| core.session.place(place, header));
         match placed.ok_or(Stop::Over)?? {
             Place::Scratch => Ok(None),
-            // Legs of the agreed sizes inside the window always have room. If the kernel refused memory, the session is
-            // being ended for that, and the sender is told.
-            Place::Keep => match self.pool.try_take(header.encoded as usize) {
-                None if !refusal::is_known() => Err(Stop::Lost(LossReason::Breach(Breach::BeyondMemory))),
-                room => Ok(room),
-            },
+            Place::Keep => self.room(header, header.encoded as usize),
         }
     }
 
