@@ -115,7 +115,12 @@ impl Encoders {
 
     /// Wakes as many connections as there is room for, without the lock.
     fn wake(&self, mut bench: MutexGuard<'_, Bench>) {
-        let room = (self.most * AHEAD).saturating_sub(bench.under_way()).min(bench.parked.len());
+        let parked = bench.parked.len();
+        let room = match bench.under_way() {
+            // nobody would wake the rest
+            0 => parked,
+            busy => (self.most * AHEAD).saturating_sub(busy).min(parked),
+        };
         let woken: Vec<_> = bench.parked.drain(..room).collect();
         drop(bench);
         // fails only when the kernel's counter is full, and then the owner is awake
