@@ -41,6 +41,9 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mi
 /// Room for what a program makes, at first, in bytes.
 pub const ROOM: usize = 64 << 10;
 
+/// Reads of its stderr in one turn: a program that never stops talking holds up nothing else.
+const READS: usize = 64;
+
 /// Of what a program says on stderr, so much of a line is passed on.
 const LINE: usize = 200;
 
@@ -156,18 +159,22 @@ impl Run {
         let before = (self.written, self.filled);
         self.give();
         let taken = self.take(pool);
-        self.listen();
+        let says_more = self.listen();
         if let Err(why) = taken {
             return Step::Failed(why);
         }
         let now = Instant::now();
         if before != (self.written, self.filled) {
             (self.progressed, self.pause) = (now, LOOKS.0);
+        } else if self.awaits_room() {
+            // what it makes waits for memory of this process's
+            self.progressed = now;
         }
         if self.stdout.is_none()
             && let Some(exit) = exit_so_far(self.child.id())
         {
             self.listen();
+            self.end_line();
             return self.judge(exit);
         }
         if now.saturating_duration_since(self.progressed) >= STALL {
@@ -175,7 +182,7 @@ impl Run {
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(LOOKS.1);
-        Step::Working(if self.stdout.is_none() || self.is_full() {
+        Step::Working(if says_more || self.stdout.is_none() || self.is_full() {
             now + pause
         } else {
             self.progressed + STALL
@@ -205,10 +212,15 @@ impl Run {
         self.output.as_ref().is_some_and(|output| self.filled == output.size() - self.spare)
     }
 
+    /// Whether it has made more than there is room for, and may make more still.
+    fn awaits_room(&self) -> bool {
+        self.stdout.is_some() && self.is_full() && !self.is_at_most()
+    }
+
     /// Out of its stdout.
     fn take(&mut self, pool: &Pool) -> Result<(), String> {
         loop {
-            if self.stdout.is_none() || (self.is_full() && !self.is_at_most() && !self.grow(pool)) {
+            if self.awaits_room() && !self.grow(pool) {
                 return Ok(());
             }
             let (Some(stdout), Some(output)) = (&mut self.stdout, &mut self.output) else { return Ok(()) };
@@ -253,18 +265,27 @@ impl Run {
         true
     }
 
-    /// What it says on stderr is passed on, line by line.
-    fn listen(&mut self) {
+    /// What it says on stderr is passed on, line by line. Whether it may have said more.
+    fn listen(&mut self) -> bool {
         let mut chunk = [0; 1024];
-        while let Some(stderr) = &mut self.stderr {
+        for _ in 0..READS {
+            let Some(stderr) = &mut self.stderr else { break };
             match stderr.read(&mut chunk) {
                 Ok(0) => self.stderr = None,
                 Ok(n) => self.hear(&chunk[..n]),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return false,
                 Err(_) => self.stderr = None,
             }
         }
+        if self.stderr.is_none() {
+            self.end_line();
+        }
+        self.stderr.is_some()
+    }
+
+    /// What it said last need not end as a line does.
+    fn end_line(&mut self) {
         if !self.saying.is_empty() {
             self.hear(b"\n");
         }
@@ -455,6 +476,21 @@ mod tests {
         let made = encode("cat >/dev/null; ls /proc/self/fd", 10).unwrap();
         // the last one is that of ls, on the folder
         assert_eq!(String::from_utf8(made).unwrap(), "0\n1\n2\n3\n");
+    }
+
+    #[test]
+    fn one_that_never_stops_talking_holds_up_nothing() {
+        let (mut poll, pool) = (Poll::new().unwrap(), Pool::new(1 << 20));
+        let (input, output) = ((bytes(9), 9), (pool.take(100).unwrap(), 0));
+        let watched = (poll.registry(), TOKENS);
+        let mut run = Run::begin("exec yes >&2", input, Wanted::AtMost(99), output, watched).unwrap();
+        let mut events = Events::with_capacity(8);
+        // each turn comes back, while it has filled its pipe again
+        while run.said.is_empty() || unread(run.stderr.as_ref().unwrap()).unwrap() == 0 {
+            assert!(matches!(run.advance(&pool), Step::Working(_)));
+            poll.poll(&mut events, Some(LOOKS.0)).unwrap();
+        }
+        assert!(matches!(run.advance(&pool), Step::Working(_)));
     }
 
     #[test]
