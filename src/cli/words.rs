@@ -335,10 +335,10 @@ pub const WORDS: &[Word] = &[
                say it; with `duplex` both give both.\n\n\
                Each program is run by `sh -c`, one argument, so it must be quoted. Each leg, of at most 256 KiB, is a \
                run of its own: it is the program's stdin, and what comes out of its stdout is sent. As many run at once \
-               as there are connections. A program that fails, makes nothing, makes more than 8 times what it was \
-               given or does nothing for 30 seconds ends the stream, with status 4 at `tx` and 5 at `rx`; what it says \
-               on stderr is passed on. Only `checksum` finds out that DECODE is not the inverse (status 6). What the \
-               far side names is never run. Encryption by such a program authenticates nothing: whoever changes the \
+               as there are connections. A program that fails, makes nothing, makes more of a leg than 2 MiB or a 64th \
+               of the smaller `buffer`, or does nothing for 30 seconds ends the stream, with status 4 at `tx` and 5 at \
+               `rx`; what it says on stderr is passed on. A DECODE that makes another number of bytes than the leg had \
+               is status 5. That it makes other bytes, only `checksum` finds out (status 6). What the far side names is never run. Encryption by such a program authenticates nothing: whoever changes the \
                wire can still change, repeat and drop legs.",
         ..WORD
     },

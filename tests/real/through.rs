@@ -164,3 +164,22 @@ fn in_duplex_both_streams_go_through() {
     });
     pair.assert_ended(0, 0);
 }
+
+#[test]
+fn a_receiver_with_less_memory_is_sent_what_it_takes() {
+    let input = pattern(0, 2_000_000);
+    for (encode, decode, code) in [
+        ("base64 -w0", "base64 -d", 0),
+        ("cat; head -c 100000 /dev/zero", "cat", 4), // which this end's own legs have room for
+    ] {
+        let rx = Rx::keeping(&["through", decode, "buffer", "4M"]);
+        let sent = send(rx.port, &["through", encode, decode, "checksum"], &input);
+        let got = rx.finish();
+        assert_eq!((got.code(), sent.code()), (code, code), "{}{}", got.stderr, sent.stderr);
+        if code == 0 {
+            assert_same(&got.stdout, &input);
+        } else {
+            assert!(sent.stderr.contains("made more than 65532 bytes of a leg"), "{}", sent.stderr);
+        }
+    }
+}

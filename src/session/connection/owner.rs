@@ -348,6 +348,9 @@ impl<'a> Serving<'a> {
             let (who, compressing) = ((&**desk, self.ticket, origin), compressing.as_deref());
             let turn = self.stages.turn(who, pool, compressing, self.poll.registry())?;
             let Some((header, leg)) = turn else { break };
+            if let Some(compressing) = compressing {
+                compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.place)));
+            }
             self.seat.lock().iter_mut().for_each(|writer| writer.send(header, leg.clone()));
             self.flush()?;
         }
@@ -436,7 +439,8 @@ impl<'a> Serving<'a> {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        self.shared.receives.then(|| self.heard + self.reap())
+        // where nothing may be read because legs wait here, nothing is heard
+        (self.shared.receives && !self.stages.is_full()).then(|| self.heard + self.reap())
     }
 
     /// After so long without a byte it is cleared away.
@@ -466,7 +470,9 @@ impl<'a> Serving<'a> {
 
     /// Closes the connection, and tells the core why if it does not know.
     fn close(self, ended: Ended) {
-        let Serving { shared, seat, ticket, channel, finishing, heard_out, .. } = self;
+        let Serving { shared, seat, ticket, channel, finishing, heard_out, stages, .. } = self;
+        // programs end before anybody is told that nothing is under way here any more
+        drop(stages);
         let writer = seat.lock().take();
         let why = match ended {
             Ended::Over => {

@@ -170,7 +170,8 @@ impl Stages {
                 return Ok(None);
             };
             let (input, output) = ((leg.payload.clone(), leg.bytes().len()), (output, stage::TRAILER));
-            self.encoder = Some(Run::begin(command, input, Wanted::AtMost(most), output, (registry, ENCODER))?);
+            self.encoder =
+                Some(Run::begin(command, input, Wanted::AtMost(most), output, (registry, ENCODER))?);
         }
         let Some(run) = &mut self.encoder else { return Ok(None) };
         match run.advance(&through.pool) {
