@@ -111,20 +111,9 @@ fn in_duplex_each_end_compresses_what_it_sends() {
         let words = |compresses: bool| if compresses { &["compress", "1"][..] } else { &[] };
         let pair = Duplex::start(words(at_l), words(at_d));
         let (to_l, to_d) = (text(3_000_000), text(2_000_000));
-        let (mut into_d, mut into_l) = (pair.d.stdin(), pair.l.stdin());
-        let (mut out_l, mut out_d) = (pair.l.stdout(), pair.d.stdout());
-        std::thread::scope(|scope| {
-            scope.spawn(|| into_d.write_all(&to_l).map(|()| drop(into_d)));
-            scope.spawn(|| into_l.write_all(&to_d).map(|()| drop(into_l)));
-            let at_l = scope.spawn(|| {
-                let mut got = Vec::new();
-                out_l.read_to_end(&mut got).map(|_| got)
-            });
-            let mut got = Vec::new();
-            out_d.read_to_end(&mut got).unwrap();
-            assert_same(&got, &to_d);
-            assert_same(&at_l.join().unwrap().unwrap(), &to_l);
-        });
+        let [got_l, got_d] = pair.exchange(&to_l, &to_d);
+        assert_same(&got_l, &to_l);
+        assert_same(&got_d, &to_d);
         pair.assert_ended(0, 0);
         assert_eq!(pair.net.passed(There) < 1_500_000, at_d, "{}", pair.net.passed(There));
         assert_eq!(pair.net.passed(Back) < 1_000_000, at_l, "{}", pair.net.passed(Back));

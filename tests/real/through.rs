@@ -3,8 +3,8 @@
 use super::{assert_same, both};
 use crate::util::pair::Duplex;
 use crate::util::relay::{Harm, Relay, There};
-use crate::util::{DEADLINE, Ended, Process, Rx, Signal, eventually, pattern, send, tx};
-use std::io::{Read, Write};
+use crate::util::{DEADLINE, Ended, Keys, Process, Rx, Signal, eventually, pattern, send, tx};
+use std::io::Write;
 
 /// Sends this through two programs: how both ends ended, and whether the output is right.
 fn carried(words: &[&str], programs: [&str; 2], input: &[u8]) -> (Ended, Ended) {
@@ -148,20 +148,9 @@ fn in_duplex_both_streams_go_through() {
     let words = ["through", "gzip -1", "gzip -d"];
     let pair = Duplex::start(&words, &words);
     let (to_l, to_d) = (pattern(0, 1_500_000), pattern(1 << 30, 1_000_000));
-    let (mut into_d, mut into_l) = (pair.d.stdin(), pair.l.stdin());
-    let (mut out_l, mut out_d) = (pair.l.stdout(), pair.d.stdout());
-    std::thread::scope(|scope| {
-        scope.spawn(|| into_d.write_all(&to_l).map(|()| drop(into_d)));
-        scope.spawn(|| into_l.write_all(&to_d).map(|()| drop(into_l)));
-        let at_l = scope.spawn(|| {
-            let mut got = Vec::new();
-            out_l.read_to_end(&mut got).map(|_| got)
-        });
-        let mut got = Vec::new();
-        out_d.read_to_end(&mut got).unwrap();
-        assert_same(&got, &to_d);
-        assert_same(&at_l.join().unwrap().unwrap(), &to_l);
-    });
+    let [at_l, at_d] = pair.exchange(&to_l, &to_d);
+    assert_same(&at_l, &to_l);
+    assert_same(&at_d, &to_d);
     pair.assert_ended(0, 0);
 }
 
@@ -181,5 +170,25 @@ fn a_receiver_with_less_memory_is_sent_what_it_takes() {
         } else {
             assert!(sent.stderr.contains("made more than 65532 bytes of a leg"), "{}", sent.stderr);
         }
+    }
+}
+
+#[test]
+fn compress_and_through_go_with_keys_and_broken_connections() {
+    let keys = Keys::of(&["here", "there"]);
+    let (here, there) = (keys.words("here", &["there"]), keys.words("there", &["here"]));
+    let input: Vec<u8> = (0..6_000_000u32).map(|i| (i / 9 % 97) as u8).collect();
+    for (at_rx, at_tx) in [
+        (&[][..], &["compress", "1", "checksum"][..]),
+        (&["through", "gzip -d"], &["through", "gzip -1", "gzip -d", "threads", "4"]),
+        (&["through", "cat"], &["through", "cat", "cat", "compress", "1", "checksum"]),
+    ] {
+        let rx = Rx::keeping(&[&here[..], at_rx, &["chaos", "23"]].concat());
+        let relay = Relay::to(rx.port);
+        let sent = send(relay.port, &[&there[..], at_tx, &["chaos", "19"]].concat(), &input);
+        let got = rx.finish();
+        assert_eq!((got.code(), sent.code()), (0, 0), "{at_tx:?}: {}{}", got.stderr, sent.stderr);
+        assert_same(&got.stdout, &input);
+        assert!(relay.passed(There) < 5_000_000, "{at_tx:?}: {}", relay.passed(There));
     }
 }

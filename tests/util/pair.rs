@@ -4,6 +4,7 @@
 use super::process::{Process, Rx, millipede, tx};
 use super::relay::Relay;
 use super::tcp::connect;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
@@ -82,6 +83,23 @@ impl Duplex {
         let net = Relay::to(l.port);
         let d = tx(net.port, &[&["duplex"], words_d].concat());
         Duplex { l, d, net }
+    }
+
+    /// Sends this to the end that listens and that to the one that dials, both at once. What came to each of them.
+    pub fn exchange(&self, to_l: &[u8], to_d: &[u8]) -> [Vec<u8>; 2] {
+        let (mut into_d, mut into_l) = (self.d.stdin(), self.l.stdin());
+        let outs: [Box<dyn Read + Send>; 2] = [Box::new(self.l.stdout()), Box::new(self.d.stdout())];
+        std::thread::scope(|scope| {
+            scope.spawn(|| into_d.write_all(to_l).map(|()| drop(into_d)));
+            scope.spawn(|| into_l.write_all(to_d).map(|()| drop(into_l)));
+            let readers = outs.map(|mut out| {
+                scope.spawn(move || {
+                    let mut got = Vec::new();
+                    out.read_to_end(&mut got).map(|_| got)
+                })
+            });
+            readers.map(|reader| reader.join().unwrap().unwrap())
+        })
     }
 
     /// Both have ended with these statuses.
