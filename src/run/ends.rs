@@ -132,8 +132,8 @@ fn tunnel(plan: &Plan, place: Place) -> Result<Arc<Tunnel>, Failure> {
     let config = Config {
         place,
         directions,
-        // whoever is dialled is no stranger
-        meets_strangers: plan.transmit.is_none(),
+        // whoever is dialled is no stranger, nor is who has shown a key
+        meets_strangers: plan.transmit.is_none() && plan.common.trust.is_none(),
         oneshot: plan.common.oneshot,
         budget: plan.common.buffer,
     };

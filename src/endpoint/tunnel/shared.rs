@@ -34,7 +34,7 @@ pub struct Config {
     pub place: Place,
     /// Whether this process receives, and whether it transmits.
     pub directions: [bool; 2],
-    /// Whether it only listens, so that whoever says hello decides what it is.
+    /// Whether it only listens, and to anybody, so that whoever says hello decides what it is.
     pub meets_strangers: bool,
     /// Ends after the first connection.
     pub oneshot: bool,
