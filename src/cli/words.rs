@@ -335,7 +335,7 @@ pub const WORDS: &[Word] = &[
         long: "Gives each leg to a program of the user's: `tx` to ENCODE, `rx` to DECODE, which must undo what ENCODE \
                did, as with `through \"gzip -1\" \"gzip -d\"` at `tx` and `through \"gzip -d\"` at `rx`. Both sides must \
                say it; with `duplex` both give both.\n\n\
-               Each program is run by `sh -c`, one argument, so it must be quoted. Each leg, of at most 256 KiB, is a \
+               Each program is run as `sh -c` would, one argument, so it must be quoted. Each leg, of at most 256 KiB, is a \
                run of its own: it is the program's stdin, and what comes out of its stdout is sent. As many run at once \
                as there are connections. A program that fails, makes nothing, makes more of a leg than 2 MiB or a 64th \
                of the smaller `buffer`, or does nothing for 30 seconds ends the stream, with status 4 at `tx` and 5 at \

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// and that the last legs of a stream end together, long enough that a fast one is not all bookkeeping.
 const LEG_TIME: f64 = 0.1;
 
+/// The same for a leg that goes through the user's programs: to start one for each may take longer than its work.
+const THROUGH_TIME: f64 = 1.0;
+
 /// Leg sizes double no more often than this, so that one lucky acknowledgement does not decide.
 const GROWTH_PAUSE: Duration = Duration::from_millis(2);
 
@@ -76,13 +79,20 @@ pub struct LegSize {
     size: usize,
     /// Always ≤ [`LEG_MAX`].
     max: usize,
+    /// How long a leg should take, in seconds.
+    time: f64,
     changed: Option<Instant>,
 }
 
 impl LegSize {
     /// Starts small; `agree` may lower the maximum.
     pub fn new() -> Self {
-        LegSize { size: LEG_FIRST, max: LEG_MAX, changed: None }
+        LegSize { size: LEG_FIRST, max: LEG_MAX, time: LEG_TIME, changed: None }
+    }
+
+    /// The same, for legs that go through the user's programs.
+    pub fn through() -> Self {
+        LegSize { time: THROUGH_TIME, ..Self::new() }
     }
 
     /// The receiver's word on the largest leg. No honest one says less than [`LEG_FIRST`], and whoever does shall not
@@ -104,7 +114,7 @@ impl LegSize {
 
     /// Follows a total of `rate` bytes per second over so many `busy` connections.
     pub fn follow(&mut self, now: Instant, rate: f64, busy: usize) {
-        let target = rate * LEG_TIME / busy.max(1) as f64;
+        let target = rate * self.time / busy.max(1) as f64;
         let since = self.changed.map(|at| now.saturating_duration_since(at));
         let may = |pause| since.is_none_or(|s| s >= pause);
         if target >= 2.0 * self.size as f64 && self.size < self.max && may(GROWTH_PAUSE) {
@@ -259,6 +269,10 @@ mod tests {
             legs.follow(start + ms(600 * (i + 1)), 1e4, 1);
         }
         assert_eq!(legs.get(), LEG_FIRST);
+        let mut large = LegSize::through();
+        large.follow(start, 1e6, 16);
+        legs.follow(start + ms(9000), 1e6, 16);
+        assert_eq!((large.get(), legs.get()), (LEG_FIRST * 2, LEG_FIRST), "the start of a program is to pay");
     }
 
     #[test]

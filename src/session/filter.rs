@@ -11,6 +11,7 @@
 //! is dropped. It has its three pipes and no other descriptor, and the signals that this process began with.
 
 use super::pool::{Buffer, Pool};
+use super::program;
 use crate::error::reason;
 use crate::message;
 use crate::proto::leg::Payload;
@@ -29,7 +30,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A program that neither reads nor writes for so long is not waited for.
@@ -369,8 +370,8 @@ fn reap(child: &mut Child) {
 }
 
 fn start(command: &str, stdin: PipeReader) -> io::Result<Child> {
-    let mut started = Command::new("sh");
-    started.arg("-c").arg(command).process_group(0);
+    let mut started = program::command(command);
+    started.process_group(0);
     started.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     begin_with_our_mask(&mut started);
     close_others(&mut started);

@@ -33,6 +33,7 @@ pub mod meters;
 pub mod orders;
 pub mod pending;
 pub mod pool;
+mod program;
 pub mod pump;
 pub mod resolve;
 pub mod snapshot;

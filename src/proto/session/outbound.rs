@@ -96,7 +96,7 @@ impl Outbound {
     /// A stream of which nothing is known yet, with this much memory for legs, checked or not, and going through the
     /// user's programs or not.
     pub fn new(buffer: u64, checked: bool, through: bool) -> Self {
-        let mut leg_size = LegSize::new();
+        let mut leg_size = if through { LegSize::through() } else { LegSize::new() };
         // not more than the receiver will agree to, whoever it is
         let most = leg_max(buffer, u64::MAX);
         leg_size.agree(if through { through_max(most) } else { most });
