@@ -25,6 +25,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("error", &["proto::outcome"]),
     ("message", &["sys::thread"]),
     ("trust", &["sys", "error", "message"]),
+    ("store", &[]),
     ("wording", &["proto"]),
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "proto::waiting", "message"]),
