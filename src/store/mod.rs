@@ -1,7 +1,8 @@
 //! The store: files that others send, each under its name in a folder, whole and right or not at all.
 //!
-
+//! - [`name`], [`meta`]: what a file may be called, and what may be said of it.
 //!
 //! Nothing here knows of connections, sessions or threads.
 
+pub mod meta;
 pub mod name;
