@@ -1,8 +1,11 @@
 //! The store: files that others send, each under its name in a folder, whole and right or not at all.
 //!
 //! - [`name`], [`meta`]: what a file may be called, and what may be said of it.
+//! - [`disk`]: all that it does with a file system; [`beneath`]: in a folder of the kernel's.
 //!
 //! Nothing here knows of connections, sessions or threads.
 
+pub mod beneath;
+pub mod disk;
 pub mod meta;
 pub mod name;
