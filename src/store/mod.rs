@@ -9,3 +9,6 @@ pub mod beneath;
 pub mod disk;
 pub mod meta;
 pub mod name;
+pub mod place;
+pub mod sidecar;
+pub mod sum;
