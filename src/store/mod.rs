@@ -1,6 +1,8 @@
 //! The store: files that others send, each under its name in a folder, whole and right or not at all.
 //!
 //! - [`name`], [`meta`]: what a file may be called, and what may be said of it.
+//! - [`shelf`]: how files come in and get their names; [`place`]: where it keeps what; [`sidecar`]: what it knows of a
+//!   finished file; [`sum`]: by what it finds out how much is here already.
 //! - [`disk`]: all that it does with a file system; [`beneath`]: in a folder of the kernel's.
 //!
 //! Nothing here knows of connections, sessions or threads.
@@ -10,5 +12,6 @@ pub mod disk;
 pub mod meta;
 pub mod name;
 pub mod place;
+pub mod shelf;
 pub mod sidecar;
 pub mod sum;

@@ -1,0 +1,140 @@
+//! How much each key may have here, and how much of the disk stays free.
+
+use super::super::disk::{Disk, Found, read_whole};
+use super::super::name::Name;
+use super::super::place;
+use super::super::sidecar::{SIDECAR_MAX, Sidecar};
+use super::base::{Accounts, Shelf};
+use super::hold::Hold;
+use super::no::{No, disk_failed};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// All that is finished is counted again at most so often, since that reads what is known of every file.
+const COUNT_AGAIN: Duration = Duration::from_secs(60);
+
+impl<D: Disk> Shelf<D> {
+    /// Lets a file grow to so many bytes, `here` of which are on the disk.
+    ///
+    /// # Errors
+    /// The quota or the disk has no room for it; then nothing has changed.
+    pub(super) fn reserve(
+        &self,
+        now: SystemTime,
+        hold: &Hold,
+        key: &str,
+        here: u64,
+        bytes: u64,
+    ) -> Result<(), No> {
+        let needed = self.rules.keepfree.saturating_add(bytes.saturating_sub(here));
+        if self.disk.free().map_err(disk_failed)? < needed {
+            return Err(No::Disk("no space left on the disk for this file".into()));
+        }
+        let before = hold.reserve(bytes);
+        let Some(quota) = self.rules.quota else { return Ok(()) };
+        // those that come at once are all counted in here, so that no two get the same room
+        let mut accounts = self.lock_accounts();
+        for again in [false, true] {
+            self.count(&mut accounts, now, again)?;
+            let finished = accounts.finished.get(key).copied().unwrap_or(0);
+            let all =
+                [self.left(key)?, self.holds.reserved(key)].into_iter().fold(finished, u64::saturating_add);
+            if all <= quota {
+                return Ok(());
+            }
+        }
+        hold.reserve(before);
+        Err(No::Refused(format!("your quota of {quota} bytes has no room for this file")))
+    }
+
+    /// A file is finished, in place of one with so many bytes.
+    pub(super) fn note_finished(&self, key: &str, size: u64, instead_of: u64) {
+        let mut accounts = self.lock_accounts();
+        if accounts.counted.is_some() {
+            let finished = accounts.finished.entry(key.to_owned()).or_default();
+            *finished = finished.saturating_add(size).saturating_sub(instead_of);
+        }
+    }
+
+    /// Checks that a key may have one partial more.
+    ///
+    /// # Errors
+    /// It may not.
+    pub(super) fn check_partials(&self, key: &str, path: &str) -> Result<(), No> {
+        let folder = place::partials(key);
+        let there = self.disk.list(&folder).map_err(disk_failed)?;
+        let ours = path.rsplit('/').next().unwrap_or(path);
+        if there.len() >= self.rules.partials && !there.iter().any(|name| name == ours) {
+            return Err(No::Refused(format!("{} of your files are unfinished here already", there.len())));
+        }
+        Ok(())
+    }
+
+    /// Bytes of a key's partials that nobody works on.
+    fn left(&self, key: &str) -> Result<u64, No> {
+        let folder = place::partials(key);
+        let mut left = 0u64;
+        for name in self.disk.list(&folder).map_err(disk_failed)? {
+            let path = format!("{folder}/{name}");
+            if let Ok(Found::File(file)) = self.disk.look(&path)
+                && !self.holds.has_partial(&path)
+            {
+                left = left.saturating_add(file.size);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Counts what is finished, if it was not counted, or `again`, if that is a while ago.
+    fn count(&self, accounts: &mut Accounts, now: SystemTime, again: bool) -> Result<(), No> {
+        if let Some(counted) = accounts.counted {
+            let recent = now.duration_since(counted).is_ok_and(|since| since < COUNT_AGAIN);
+            if !again || recent {
+                return Ok(());
+            }
+        }
+        accounts.finished.clear();
+        for folder in [place::META, place::LONG] {
+            self.count_below(folder, &mut accounts.finished).map_err(disk_failed)?;
+        }
+        accounts.counted = Some(now);
+        Ok(())
+    }
+
+    fn count_below(&self, top: &str, finished: &mut HashMap<String, u64>) -> io::Result<()> {
+        let mut folders = vec![top.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in self.disk.list(&folder)? {
+                let path = format!("{folder}/{entry}");
+                match self.disk.look(&path)? {
+                    Found::Folder => folders.push(path),
+                    Found::File(_) => {
+                        if let Some((key, size)) = self.finished_by(&path) {
+                            let all = finished.entry(key).or_default();
+                            *all = all.saturating_add(size);
+                        }
+                    }
+                    Found::Nothing | Found::Other => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose file this tells of, and its size, if it is there.
+    fn finished_by(&self, path: &str) -> Option<(String, u64)> {
+        let file = self.disk.open(path, false).ok()?;
+        let sidecar = Sidecar::parse(&read_whole(&file, SIDECAR_MAX).ok()?)?;
+        let name = Name::stored(sidecar.name).ok()?;
+        match self.disk.look(name.as_str()) {
+            Ok(Found::File(file)) => Some((sidecar.key, file.size)),
+            _ => None,
+        }
+    }
+
+    fn lock_accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

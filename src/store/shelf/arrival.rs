@@ -1,0 +1,138 @@
+//! An arrival: a file that comes in, as a partial.
+
+use super::super::disk::{Contents, Disk, Found};
+use super::super::place;
+use super::super::sum::{Mark, Running};
+use super::base::Shelf;
+use super::hold::Hold;
+use super::no::{No, disk_failed};
+use super::rules::{Peer, Wanted};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A file that comes in. Call order: `marks`, `begin` once, `write` as it comes, `finish`. If it is dropped before, what
+/// has come is kept for another time.
+pub struct Arrival<D: Disk> {
+    pub(super) shelf: Arc<Shelf<D>>,
+    pub(super) hold: Hold,
+    pub(super) peer: Peer,
+    pub(super) wanted: Wanted,
+    pub(super) started: SystemTime,
+    pub(super) path: String,
+    pub(super) file: D::File,
+    /// Of what is in the file, up to its length.
+    pub(super) running: Running,
+    /// How far it may grow before room is asked for again.
+    reserved: u64,
+    /// So much is durable.
+    synced: u64,
+}
+
+impl<D: Disk> Shelf<D> {
+    /// A file that may come in.
+    pub(super) fn arrival(
+        self: &Arc<Self>,
+        now: SystemTime,
+        hold: Hold,
+        peer: Peer,
+        wanted: Wanted,
+    ) -> Result<Arrival<D>, No> {
+        let path = place::partial(&peer.key, &wanted.name);
+        self.check_partials(&peer.key, &path)?;
+        let left = match self.disk.look(&path).map_err(disk_failed)? {
+            // its other name is that of the finished file: the process died between giving that and taking this
+            Found::File(file) if file.links > 1 => {
+                self.disk.remove(&path).map_err(disk_failed)?;
+                0
+            }
+            Found::File(file) => file.size,
+            _ => 0,
+        };
+        let reserved = wanted.size.unwrap_or(left);
+        self.reserve(now, &hold, &peer.key, left, reserved)?;
+        let (file, running) = if left > 0 {
+            let file = self.disk.open(&path, true).map_err(disk_failed)?;
+            let running = Running::of(&file, self.rules.stride).map_err(disk_failed)?;
+            (file, running)
+        } else {
+            self.disk.remove(&path).map_err(disk_failed)?;
+            (self.make(&path, true).map_err(disk_failed)?, Running::new(self.rules.stride))
+        };
+        let shelf = self.clone();
+        Ok(Arrival { shelf, hold, peer, wanted, started: now, path, file, running, reserved, synced: 0 })
+    }
+}
+
+impl<D: Disk> Arrival<D> {
+    /// The beginnings that are here: the sender may go on behind the longest that is also its own file's.
+    pub fn marks(&self) -> Vec<Mark> {
+        self.running.marks()
+    }
+
+    /// The sender begins there: at 0, or behind one of the marks.
+    ///
+    /// # Errors
+    /// It is none of them, or the disk fails.
+    pub fn begin(&mut self, offset: u64) -> Result<(), No> {
+        let length = self.running.length();
+        if !self.running.back(offset) {
+            return Err(No::Breach("goes on where nothing ends"));
+        }
+        if offset < length {
+            self.file.cut(offset).map_err(disk_failed)?;
+        }
+        Ok(())
+    }
+
+    /// These bytes come next.
+    ///
+    /// # Errors
+    /// There is no room for them, or the disk fails; what came before is kept.
+    pub fn write(&mut self, now: SystemTime, bytes: &[u8]) -> Result<(), No> {
+        let (offset, stride) = (self.running.length(), self.shelf.rules.stride);
+        let end = offset + bytes.len() as u64;
+        if self.wanted.size.is_some_and(|size| end > size) {
+            return Err(No::Breach("sends more than it said"));
+        }
+        if end > self.reserved {
+            let more = end.next_multiple_of(stride);
+            self.shelf.reserve(now, &self.hold, &self.peer.key, offset, more)?;
+            self.reserved = more;
+        }
+        self.file.write_at(bytes, offset).map_err(disk_failed)?;
+        self.running.add(bytes);
+        if end / stride > self.synced / stride {
+            // others may have used the room that was there
+            self.shelf.reserve(now, &self.hold, &self.peer.key, end, self.reserved.max(end))?;
+            let first = self.synced == 0;
+            self.sync()?;
+            if first {
+                self.shelf.disk.sync_folder(place::folder(&self.path)).map_err(disk_failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes durable what is here.
+    ///
+    /// # Errors
+    /// The disk fails. What is here cannot be trusted then, and is removed.
+    pub fn sync(&mut self) -> Result<(), No> {
+        if let Err(error) = self.file.sync() {
+            self.discard();
+            return Err(disk_failed(error));
+        }
+        self.synced = self.running.length();
+        Ok(())
+    }
+
+    /// Bytes that are here.
+    pub fn length(&self) -> u64 {
+        self.running.length()
+    }
+
+    /// Forgets what is here, as far as the disk lets.
+    pub(super) fn discard(&mut self) {
+        let _ = self.shelf.disk.remove(&self.path);
+    }
+}

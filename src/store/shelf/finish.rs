@@ -1,0 +1,213 @@
+//! How a file that has come whole gets its name, and what is done about one that has it already.
+
+use super::super::disk::{Contents, Disk, Found, read_whole};
+use super::super::name::Name;
+use super::super::place;
+use super::super::sidecar::{Identity, Sidecar, Then, time};
+use super::super::sum::{Mark, Sum};
+use super::arrival::Arrival;
+use super::base::Shelf;
+use super::hold::Hold;
+use super::known::sum_line;
+use super::no::{No, another, disk_failed, in_the_way};
+use super::rules::{Peer, Wanted};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A file that is whole, right, durable and under its name.
+pub struct Finished<D: Disk> {
+    shelf: Arc<Shelf<D>>,
+    name: Name,
+    /// Nobody replaces it meanwhile.
+    _hold: Hold,
+    /// What is known of it.
+    pub sidecar: Sidecar,
+    /// It was there before.
+    pub already: bool,
+}
+
+/// A finished file of the key that wants to store one of the same name and size.
+pub struct There<D: Disk> {
+    shelf: Arc<Shelf<D>>,
+    hold: Hold,
+    peer: Peer,
+    wanted: Wanted,
+    kept: Sidecar,
+}
+
+impl<D: Disk> There<D> {
+    pub(super) fn new(shelf: Arc<Shelf<D>>, hold: Hold, peer: Peer, wanted: Wanted, kept: Sidecar) -> Self {
+        There { shelf, hold, peer, wanted, kept }
+    }
+
+    /// The file that is here.
+    pub fn mark(&self) -> Mark {
+        // a sum that somebody has broken is nobody's
+        Mark { length: self.kept.size, sum: self.kept.sum().unwrap_or(Sum([0; 32])) }
+    }
+
+    /// The sender's file has the same sum.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn same(self) -> Result<Finished<D>, No> {
+        let There { shelf, hold, peer, wanted, kept } = self;
+        let _ = shelf.disk.remove(&place::partial(&peer.key, &wanted.name));
+        shelf.already(hold, wanted.name, kept)
+    }
+
+    /// The sender's file is another one.
+    ///
+    /// # Errors
+    /// Nothing is replaced here, or there is no room.
+    pub fn differs(self, now: SystemTime) -> Result<Arrival<D>, No> {
+        let There { shelf, hold, peer, wanted, .. } = self;
+        if !shelf.rules.replace {
+            return Err(No::Refused(another(&wanted.name)));
+        }
+        shelf.arrival(now, hold, peer, wanted)
+    }
+}
+
+impl<D: Disk> Arrival<D> {
+    /// All has come. `theirs`: the sum of what was sent.
+    ///
+    /// # Errors
+    /// It is not all, or not what was sent; the name is not free; the disk fails.
+    pub fn finish(mut self, now: SystemTime, theirs: Sum) -> Result<Finished<D>, No> {
+        if self.wanted.size.is_some_and(|size| size != self.length()) {
+            return Err(No::Breach("ends before it has sent what it said"));
+        }
+        let sum = self.running.sum();
+        if sum != theirs {
+            self.discard();
+            return Err(No::Corrupt);
+        }
+        self.sync()?;
+        let kept = self.shelf.kept(&self.peer.key, &self.wanted.name);
+        match kept {
+            Ok(Some(kept)) if kept.sum() == Some(sum) && kept.size == self.length() => {
+                self.discard();
+                self.shelf.already(self.hold, self.wanted.name, kept)
+            }
+            Ok(Some(_)) if !self.shelf.rules.replace => {
+                self.discard();
+                Err(No::Refused(another(&self.wanted.name)))
+            }
+            Ok(kept) => self.place(now, sum, kept),
+            Err(no) => {
+                // nothing else can become of it
+                if no == No::Taken {
+                    self.discard();
+                }
+                Err(no)
+            }
+        }
+    }
+
+    /// Gives it its name, in place of one that is known so.
+    fn place(mut self, now: SystemTime, sum: Sum, kept: Option<Sidecar>) -> Result<Finished<D>, No> {
+        let (size, instead_of) = (self.length(), kept.as_ref().map_or(0, |kept| kept.size));
+        let sidecar = self.sidecar(now, sum)?;
+        let (shelf, name, replaces) = (self.shelf.clone(), self.wanted.name.clone(), kept.is_some());
+        let written = match kept {
+            Some(kept) => sidecar.clone().replacing(kept),
+            None => sidecar.clone(),
+        };
+        // before the name, so that no file is seen without it
+        shelf.write(&place::sidecar(&name), &written.encode())?;
+        if shelf.rules.sums {
+            // before the name, so that no file is seen with another one's sum
+            shelf.remove_sum(&name)?;
+        }
+        let placed = shelf.within(name.as_str(), false, || match replaces {
+            true => shelf.disk.replace(&self.path, name.as_str()),
+            false => shelf.disk.rename(&self.path, name.as_str()),
+        });
+        if let Err(error) = placed {
+            let no = in_the_way(error);
+            if no == No::Taken {
+                self.discard();
+            }
+            return Err(no);
+        }
+        shelf.note_finished(&self.peer.key, size, instead_of);
+        self.hold.reserve(0);
+        shelf.settled(&name, &sidecar)?;
+        Ok(Finished { shelf, name, _hold: self.hold, sidecar, already: false })
+    }
+
+    /// What is known of it.
+    fn sidecar(&self, now: SystemTime, sum: Sum) -> Result<Sidecar, No> {
+        let standing = self.file.standing().map_err(disk_failed)?;
+        Ok(Sidecar {
+            name: self.wanted.name.to_string(),
+            size: self.length(),
+            sha256: sum.to_string(),
+            peer: self.peer.name.clone(),
+            key: self.peer.key.clone(),
+            started: time(self.started),
+            finished: time(now),
+            meta: self.wanted.meta.clone(),
+            file: Identity::of(&standing),
+            then: None,
+            replaced: None,
+        })
+    }
+}
+
+impl<D: Disk> Finished<D> {
+    /// Whether the command that runs after each file is still to succeed.
+    pub fn then_is_due(&self) -> bool {
+        self.shelf.rules.then && !self.sidecar.then.as_ref().is_some_and(|then| then.succeeded)
+    }
+
+    /// The command has ended so.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn note_then(&mut self, now: SystemTime, succeeded: bool, outcome: &str) -> Result<(), No> {
+        self.sidecar.then = Some(Then { succeeded, outcome: outcome.to_owned(), at: time(now) });
+        self.shelf.write(&place::sidecar(&self.name), &self.sidecar.encode())
+    }
+
+    /// Its path beneath the folder.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+}
+
+impl<D: Disk> Shelf<D> {
+    /// A file that is there already. Whoever put it there may have died before it was durable.
+    fn already(self: Arc<Self>, hold: Hold, name: Name, kept: Sidecar) -> Result<Finished<D>, No> {
+        self.settle(place::folder(name.as_str()), false).map_err(in_the_way)?;
+        self.settled(&name, &kept)?;
+        Ok(Finished { shelf: self, name, _hold: hold, sidecar: kept, already: true })
+    }
+
+    /// Makes a name durable, and puts the sum beside it.
+    fn settled(&self, name: &Name, sidecar: &Sidecar) -> Result<(), No> {
+        self.disk.sync_folder(place::folder(name.as_str())).map_err(disk_failed)?;
+        if !self.rules.sums {
+            return Ok(());
+        }
+        let (path, line) = (place::sum(name), sum_line(name, &sidecar.sha256));
+        let there = self.disk.open(&path, false).and_then(|file| read_whole(&file, line.len()));
+        // in the same folder, which is durable now
+        if there.is_ok_and(|there| there == line.as_bytes()) {
+            Ok(())
+        } else {
+            self.write(&path, line.as_bytes())
+        }
+    }
+
+    /// Takes away the sum of a file that is to be replaced, durably.
+    fn remove_sum(&self, name: &Name) -> Result<(), No> {
+        let path = place::sum(name);
+        if self.disk.look(&path).map_err(in_the_way)? == Found::Nothing {
+            return Ok(());
+        }
+        self.disk.remove(&path).map_err(disk_failed)?;
+        self.disk.sync_folder(place::folder(&path)).map_err(disk_failed)
+    }
+}

@@ -1,0 +1,60 @@
+//! Why a file is not stored, in words.
+
+use super::super::name::{BadName, Name};
+use rustix::io::Errno;
+use std::io;
+
+/// Why a file is not stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum No {
+    /// The name is another key's, or in another one's way.
+    #[error("the name is taken")]
+    Taken,
+    /// Another session of the same key sends a file of this name at this moment.
+    #[error("another session sends a file of this name now")]
+    Busy,
+    /// The name is not in order.
+    #[error("the name {0}")]
+    Name(#[from] BadName),
+    /// It is against the rules.
+    #[error("{0}")]
+    Refused(String),
+    /// The disk is full, or fails.
+    #[error("{0}")]
+    Disk(String),
+    /// What came is not what was sent.
+    #[error("the file that came has another sum than the one that was sent")]
+    Corrupt,
+    /// The sender does not keep to what it said.
+    #[error("the sender {0}")]
+    Breach(&'static str),
+}
+
+/// A finished file is in the way of this one.
+pub(super) fn another(name: &Name) -> String {
+    format!("another file has the name {name}, and files are not replaced here")
+}
+
+/// The disk failed, in words.
+pub(super) fn disk_failed(error: io::Error) -> No {
+    match error.kind() {
+        io::ErrorKind::StorageFull => No::Disk("no space left on the disk".into()),
+        io::ErrorKind::QuotaExceeded => No::Disk("the disk's quota is used up".into()),
+        _ => {
+            let text = error.to_string();
+            No::Disk(text.split(" (os error").next().unwrap_or_default().to_lowercase())
+        }
+    }
+}
+
+/// Something stands on the way to a name.
+pub(super) fn in_the_way(error: io::Error) -> No {
+    match error.raw_os_error() {
+        Some(e) if e == Errno::LOOP.raw_os_error() => {
+            No::Refused("a symbolic link is on the way to this name".into())
+        }
+        _ if error.kind() == io::ErrorKind::NotADirectory => No::Taken,
+        _ if error.kind() == io::ErrorKind::AlreadyExists => No::Taken,
+        _ => disk_failed(error),
+    }
+}

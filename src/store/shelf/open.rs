@@ -1,0 +1,41 @@
+//! The answer to who wants to store a file.
+
+use super::super::disk::Disk;
+use super::arrival::Arrival;
+use super::base::Shelf;
+use super::finish::There;
+use super::no::{No, another};
+use super::rules::{Peer, Wanted};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The answer to who wants to store a file.
+pub enum Answer<D: Disk> {
+    /// It may.
+    Go(Arrival<D>),
+    /// A file of the same key, name and size is finished.
+    There(There<D>),
+}
+
+impl<D: Disk> Shelf<D> {
+    /// Somebody wants to store a file.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn open(self: &Arc<Self>, now: SystemTime, peer: &Peer, wanted: Wanted) -> Result<Answer<D>, No> {
+        let hold = self.holds.take(&peer.key, &wanted.name)?;
+        self.check_sum_place(&wanted.name)?;
+        let Some(kept) = self.kept(&peer.key, &wanted.name)? else {
+            return self.arrival(now, hold, peer.clone(), wanted).map(Answer::Go);
+        };
+        match wanted.size {
+            Some(size) if size == kept.size => {
+                Ok(Answer::There(There::new(self.clone(), hold, peer.clone(), wanted, kept)))
+            }
+            // of an unknown size: only its end tells whether it is the same
+            None => self.arrival(now, hold, peer.clone(), wanted).map(Answer::Go),
+            Some(_) if self.rules.replace => self.arrival(now, hold, peer.clone(), wanted).map(Answer::Go),
+            Some(_) => Err(No::Refused(another(&wanted.name))),
+        }
+    }
+}

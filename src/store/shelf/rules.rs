@@ -1,0 +1,61 @@
+//! What holds for all files of a shelf, and what is said of one.
+
+use super::super::meta::Meta;
+use super::super::name::Name;
+use std::time::Duration;
+
+/// What holds for all files of a shelf.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// A newer file of the same key takes an older one's place.
+    pub replace: bool,
+    /// A file with the sum stands beside each.
+    pub sums: bool,
+    /// A command runs after each.
+    pub then: bool,
+    /// The most bytes of one key, finished and not.
+    pub quota: Option<u64>,
+    /// The most partials of one key.
+    pub partials: usize,
+    /// How long a partial is kept that nobody goes on with.
+    pub keep: Duration,
+    /// Bytes that stay free on the disk.
+    pub keepfree: u64,
+    /// How much of a partial may be less than durable: 64 MiB, except in tests.
+    pub stride: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Rules {
+            replace: false,
+            sums: false,
+            then: false,
+            quota: None,
+            partials: 1000,
+            keep: Duration::from_secs(7 * 24 * 3600),
+            keepfree: 0,
+            stride: 64 << 20,
+        }
+    }
+}
+
+/// Who sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The fingerprint of the key, which nobody else can have.
+    pub key: String,
+    /// What the user calls it.
+    pub name: String,
+}
+
+/// A file that is to be stored.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its name.
+    pub name: Name,
+    /// Bytes, where the sender knows.
+    pub size: Option<u64>,
+    /// What the sender says of it.
+    pub meta: Meta,
+}

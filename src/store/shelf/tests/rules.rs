@@ -1,0 +1,303 @@
+//! Names, keys, quotas and what else holds for whoever sends, in a folder of the kernel's.
+
+use super::super::{Answer, No, Rules, Shelf};
+use super::client::{Put, bytes, now, peer, rules};
+use crate::store::beneath::Beneath;
+use crate::store::name::{BadName, Name};
+use crate::store::place;
+use crate::store::sum::Sum;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+struct Room {
+    dir: TempDir,
+    shelf: Arc<Shelf<Beneath>>,
+}
+
+impl Room {
+    fn new(rules: Rules) -> Self {
+        let dir = TempDir::new().unwrap();
+        let shelf = Shelf::new(Beneath::open(dir.path()).unwrap(), rules).unwrap();
+        Room { dir, shelf }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn put(&self, key: &str, name: &str, bytes: &[u8]) -> Result<usize, No> {
+        Put::new(key, name, bytes).run(&self.shelf).map(|(sent, _)| sent)
+    }
+
+    fn open(&self, put: &Put<'_>) -> Result<Answer<Beneath>, No> {
+        self.shelf.open(now(), &peer(put.key), put.wanted())
+    }
+}
+
+fn refused(result: Result<usize, No>, word: &str) {
+    match result {
+        Err(No::Refused(why)) => assert!(why.contains(word), "{why}"),
+        other => panic!("{other:?} instead of {word}"),
+    }
+}
+
+#[test]
+fn a_file_stands_under_its_name_with_what_is_known_of_it_and_nothing_else() {
+    let room = Room::new(Rules { sums: true, ..rules() });
+    let sent = bytes(1, 1000);
+    assert_eq!(room.put("a", "run 7/größe.raw", &sent), Ok(1000));
+    assert_eq!(fs::read(room.path("run 7/größe.raw")).unwrap(), sent);
+    let line = fs::read_to_string(room.path("run 7/größe.raw.sha256")).unwrap();
+    assert_eq!(line, format!("{}  größe.raw\n", Sum::of(&sent)));
+    let json = fs::read_to_string(room.path(".millipede/meta/run 7/größe.raw.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["peer"], &json["size"]), (&"host of a".into(), &1000.into()));
+    assert_eq!(json["meta"]["sum"], Sum::of(&sent).to_string());
+    assert_eq!(room.put("a", "run 7/größe.raw", &sent), Ok(0));
+    for left in ["partial", "tmp"] {
+        let folder = room.path(".millipede").join(left);
+        assert_eq!(files_below(&folder), 0, "{left}");
+    }
+}
+
+fn files_below(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn another_key_learns_that_a_name_is_taken_and_nothing_else() {
+    let room = Room::new(Rules { replace: true, ..rules() });
+    let sent = bytes(1, 300);
+    room.put("a", "x", &sent).unwrap();
+    // the very same, another one, of another size, of none, below it
+    for (name, bytes) in [("x", &sent[..]), ("x", &bytes(2, 300)), ("x", &sent[..9]), ("x/y", &sent)] {
+        assert_eq!(room.put("b", name, bytes), Err(No::Taken));
+    }
+    let unsized_ = Put { sized: false, ..Put::new("b", "x", &sent) };
+    assert!(matches!(unsized_.run(&room.shelf), Err(No::Taken)));
+    room.put("a", "y/z", &sent).unwrap();
+    assert_eq!(room.put("b", "y", &sent), Err(No::Taken));
+    assert_eq!(room.put("a", "y", &sent), Err(No::Taken));
+    assert_eq!(fs::read(room.path("x")).unwrap(), sent);
+    // a file that nobody sent is nobody's
+    fs::write(room.path("own"), &sent).unwrap();
+    assert_eq!(room.put("a", "own", &sent), Err(No::Taken));
+    assert_eq!(files_below(&room.path(".millipede/partial")), 0);
+}
+
+#[test]
+fn partials_are_each_keys_own_and_do_not_keep_others_from_the_name() {
+    let room = Room::new(rules());
+    let sent = bytes(1, 300);
+    let stops = |key| Put { stops: Some(200), ..Put::new(key, "x", &sent) };
+    assert_eq!(stops("a").run(&room.shelf).unwrap().0, 200);
+    // it neither learns of the other's, nor goes on with it
+    let Ok(Answer::Go(arrival)) = room.open(&Put::new("b", "x", &sent)) else { panic!() };
+    assert_eq!(arrival.marks(), []);
+    drop(arrival);
+    assert_eq!(room.put("b", "x", &sent), Ok(300));
+    assert_eq!(room.put("a", "x", &sent), Err(No::Taken));
+}
+
+#[test]
+fn of_two_at_once_one_wins_and_the_other_is_told() {
+    let room = Room::new(rules());
+    let sent = bytes(1, 300);
+    let Ok(Answer::Go(first)) = room.open(&Put::new("a", "x", &sent)) else { panic!() };
+    assert_eq!(room.put("a", "x", &sent), Err(No::Busy));
+    assert_eq!(room.put("b", "x", &sent), Err(No::Taken));
+    drop(first);
+    assert_eq!(room.put("b", "x", &sent), Ok(300));
+}
+
+#[test]
+fn nothing_finished_is_replaced_unless_that_is_wanted() {
+    let (old, new) = (bytes(1, 300), bytes(2, 300));
+    let room = Room::new(rules());
+    room.put("a", "x", &old).unwrap();
+    refused(room.put("a", "x", &new), "not replaced");
+    refused(room.put("a", "x", &new[..9]), "not replaced");
+    // of an unknown size it is known at its end
+    let unsized_ = |bytes| Put { sized: false, ..Put::new("a", "x", bytes) };
+    assert!(matches!(unsized_(&new).run(&room.shelf), Err(No::Refused(_))));
+    assert!(unsized_(&old).run(&room.shelf).unwrap().1.unwrap().already);
+    assert_eq!(fs::read(room.path("x")).unwrap(), old);
+    assert_eq!(files_below(&room.path(".millipede/partial")), 0);
+
+    let room = Room::new(Rules { replace: true, ..rules() });
+    for bytes in [&old, &new, &new[..9].to_vec(), &old] {
+        room.put("a", "x", bytes).unwrap();
+        assert_eq!(fs::read(room.path("x")).unwrap(), *bytes);
+    }
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_and_not_followed() {
+    let room = Room::new(rules());
+    let outside = TempDir::new().unwrap();
+    symlink(outside.path(), room.path("link")).unwrap();
+    symlink("/nowhere", room.path("dangling")).unwrap();
+    fs::create_dir(room.path("folder")).unwrap();
+    refused(room.put("a", "link/x", b"x"), "symbolic link");
+    refused(room.put("a", "link", b"x"), "no file");
+    refused(room.put("a", "dangling", b"x"), "no file");
+    assert_eq!(room.put("a", "folder", b"x"), Err(No::Taken));
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    // one that is planted while the file comes in
+    let Ok(Answer::Go(mut arrival)) = room.open(&Put::new("a", "sub/x", b"x")) else { panic!() };
+    arrival.begin(0).unwrap();
+    arrival.write(now(), b"x").unwrap();
+    symlink(outside.path(), room.path("sub")).unwrap();
+    assert!(arrival.finish(now(), Sum::of(b"x")).is_err());
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn where_sums_are_kept_no_name_is_one_of_theirs() {
+    let room = Room::new(rules());
+    room.put("b", "x.sha256", b"mine").unwrap();
+    let room = Room {
+        shelf: Shelf::new(Beneath::open(room.dir.path()).unwrap(), Rules { sums: true, ..rules() }).unwrap(),
+        ..room
+    };
+    assert_eq!(room.put("a", "y.sha256", b"x"), Err(No::Name(BadName::Sum(".sha256"))));
+    refused(room.put("a", "x", b"x"), "has the place of its sum");
+    assert_eq!(fs::read(room.path("x.sha256")).unwrap(), b"mine");
+    let long = "x".repeat(249);
+    assert_eq!(room.put("a", &long, b"x"), Err(No::Name(BadName::LongPart(248))));
+    assert_eq!(room.put("a", &long[1..], b"x"), Ok(1));
+    // one that was left of a file that somebody took away is ours to write again
+    room.put("a", "z", b"x").unwrap();
+    fs::remove_file(room.path("z")).unwrap();
+    assert_eq!(room.put("a", "z", b"y"), Ok(1));
+    assert!(fs::read_to_string(room.path("z.sha256")).unwrap().starts_with(&Sum::of(b"y").to_string()));
+}
+
+#[test]
+fn a_quota_holds_for_all_that_a_key_has_here() {
+    let room = Room::new(Rules { quota: Some(1000), replace: true, ..rules() });
+    let sent = bytes(1, 600);
+    room.put("a", "x", &sent).unwrap();
+    refused(room.put("a", "y", &sent), "quota");
+    assert_eq!(room.put("b", "y", &sent), Ok(600));
+    // what is left of another one counts, and so does what is promised at this moment
+    let stops = Put { stops: Some(300), ..Put::new("a", "z", &sent[..400]) };
+    stops.run(&room.shelf).unwrap();
+    refused(room.put("a", "w", &sent[..200]), "quota");
+    room.put("a", "w", &sent[..100]).unwrap();
+    let held = room.open(&Put::new("a", "v", b""));
+    assert!(held.is_ok());
+    refused(room.put("a", "u", b"x"), "quota");
+    // of an unknown size: when it has grown too large
+    let unsized_ = Put { sized: false, ..Put::new("b", "z", &sent) };
+    assert!(matches!(unsized_.run(&room.shelf), Err(No::Refused(_))));
+    // room that somebody made is found after a while
+    fs::remove_file(room.path("x")).unwrap();
+    let later = now() + Duration::from_secs(61);
+    assert!(room.shelf.open(later, &peer("a"), Put::new("a", "u", &sent).wanted()).is_ok());
+}
+
+#[test]
+fn another_process_counts_the_same() {
+    let room = Room::new(rules());
+    room.put("a", "x.json/y", &bytes(1, 600)).unwrap();
+    room.put("a", "z", &bytes(1, 300)).unwrap();
+    let rules = Rules { quota: Some(1000), ..rules() };
+    let shelf = Shelf::new(Beneath::open(room.dir.path()).unwrap(), rules).unwrap();
+    assert!(Put::new("a", "w", &bytes(1, 101)).run(&shelf).is_err());
+    assert!(Put::new("a", "w", &bytes(1, 100)).run(&shelf).is_ok());
+}
+
+#[test]
+fn partials_are_bounded_and_not_kept_for_ever() {
+    let room = Room::new(Rules { partials: 2, ..rules() });
+    let sent = bytes(1, 300);
+    for name in ["x", "y"] {
+        Put { stops: Some(100), ..Put::new("a", name, &sent) }.run(&room.shelf).unwrap();
+    }
+    refused(room.put("a", "z", &sent), "unfinished");
+    assert_eq!(room.put("b", "z", &sent), Ok(300));
+    let Ok(Answer::Go(held)) = room.open(&Put::new("a", "x", &sent)) else { panic!() };
+    let week = std::time::SystemTime::now() + Duration::from_secs(7 * 24 * 3600 + 60);
+    room.shelf.sweep(std::time::SystemTime::now()).unwrap();
+    assert_eq!(files_below(&room.path(".millipede/partial")), 2);
+    room.shelf.sweep(week).unwrap();
+    assert_eq!(files_below(&room.path(".millipede/partial")), 1);
+    assert!(room.path(&place::partial("a", &Name::stored("x").unwrap())).exists());
+    drop(held);
+}
+
+#[test]
+fn the_disk_keeps_its_room() {
+    let room = Room::new(Rules { keepfree: u64::MAX / 2, ..rules() });
+    assert!(matches!(room.put("a", "x", b"x"), Err(No::Disk(why)) if why.contains("no space left")));
+}
+
+#[test]
+fn whoever_lies_is_told_so_and_leaves_nothing_behind_that_others_see() {
+    let room = Room::new(rules());
+    let sent = bytes(1, 300);
+    let open = || match room.open(&Put::new("a", "x", &sent)) {
+        Ok(Answer::Go(arrival)) => arrival,
+        _ => panic!(),
+    };
+    let mut more = open();
+    more.begin(0).unwrap();
+    assert!(matches!(more.write(now(), &bytes(1, 301)), Err(No::Breach(_))));
+    drop(more);
+    let mut less = open();
+    less.begin(0).unwrap();
+    less.write(now(), &sent[..299]).unwrap();
+    assert!(matches!(less.finish(now(), Sum::of(&sent[..299])), Err(No::Breach(_))));
+    assert!(matches!(open().begin(150), Err(No::Breach(_))));
+    let mut other = open();
+    other.begin(0).unwrap();
+    other.write(now(), &sent).unwrap();
+    assert!(matches!(other.finish(now(), Sum::of(b"other")), Err(No::Corrupt)));
+    assert!(!room.path("x").exists());
+    assert_eq!(room.put("a", "x", &sent), Ok(300));
+}
+
+#[test]
+fn a_command_that_failed_is_due_again_and_one_that_succeeded_is_not() {
+    let room = Room::new(Rules { then: true, ..rules() });
+    let sent = bytes(1, 300);
+    let put = || Put::new("a", "x", &sent).run(&room.shelf).unwrap().1.unwrap();
+    let mut finished = put();
+    assert!(finished.then_is_due() && !finished.already);
+    finished.note_then(now(), false, "exit status 1").unwrap();
+    drop(finished);
+    let mut again = put();
+    assert!(again.then_is_due() && again.already);
+    again.note_then(now(), true, "exit status 0").unwrap();
+    drop(again);
+    assert!(!put().then_is_due());
+}
+
+#[test]
+fn files_that_were_copied_here_from_another_disk_are_known_by_their_sums() {
+    let room = Room::new(rules());
+    let sent = bytes(1, 300);
+    room.put("a", "x", &sent).unwrap();
+    for change in [false, true] {
+        fs::remove_file(room.path("x")).unwrap();
+        let copy = if change { bytes(2, 300) } else { sent.clone() };
+        fs::write(room.path("x"), copy).unwrap();
+        assert_eq!(room.put("b", "x", &sent), Err(No::Taken));
+        assert_eq!(room.put("a", "x", &sent), if change { Err(No::Taken) } else { Ok(0) });
+    }
+}
+
+#[test]
+fn a_folder_that_somebody_takes_away_is_made_again() {
+    let room = Room::new(rules());
+    room.put("a", "sub/x", b"x").unwrap();
+    fs::remove_dir_all(room.path("sub")).unwrap();
+    fs::remove_dir_all(room.path(".millipede")).unwrap();
+    assert_eq!(room.put("a", "sub/x", b"x"), Ok(1));
+}
