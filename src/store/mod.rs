@@ -4,6 +4,7 @@
 //! - [`shelf`]: how files come in and get their names; [`place`]: where it keeps what; [`sidecar`]: what it knows of a
 //!   finished file; [`sum`]: by what it finds out how much is here already.
 //! - [`disk`]: all that it does with a file system; [`beneath`]: in a folder of the kernel's.
+//! - [`record`]: what sender and receiver say to each other of files.
 //!
 //! Nothing here knows of connections, sessions or threads.
 
@@ -12,6 +13,7 @@ pub mod disk;
 pub mod meta;
 pub mod name;
 pub mod place;
+pub mod record;
 pub mod shelf;
 pub mod sidecar;
 pub mod sum;
