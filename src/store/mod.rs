@@ -5,6 +5,7 @@
 //!   finished file; [`sum`]: by what it finds out how much is here already.
 //! - [`disk`]: all that it does with a file system; [`beneath`]: in a folder of the kernel's.
 //! - [`record`]: what sender and receiver say to each other of files.
+//! - [`queue`]: whose turn it is.
 //!
 //! Nothing here knows of connections, sessions or threads.
 
@@ -13,6 +14,7 @@ pub mod disk;
 pub mod meta;
 pub mod name;
 pub mod place;
+pub mod queue;
 pub mod record;
 pub mod shelf;
 pub mod sidecar;
