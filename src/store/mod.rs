@@ -6,8 +6,9 @@
 //! - [`disk`]: all that it does with a file system; [`beneath`]: in a folder of the kernel's.
 //! - [`record`]: what sender and receiver say to each other of files.
 //! - [`queue`]: whose turn it is.
+//! - [`ripe`]: which files of a watched folder are complete.
 //!
-//! Nothing here knows of connections, sessions or threads.
+//! Nothing here knows of connections, sessions or threads. `name`, `meta`, `record`, `queue` and `ripe` are pure.
 
 pub mod beneath;
 pub mod disk;
@@ -16,6 +17,7 @@ pub mod name;
 pub mod place;
 pub mod queue;
 pub mod record;
+pub mod ripe;
 pub mod shelf;
 pub mod sidecar;
 pub mod sum;

@@ -1,0 +1,341 @@
+//! Which files of a watched folder are complete, and what is still to be sent. Pure: events and time come in, orders
+//! come out.
+//!
+//! ```text
+//!   closed, moved in ─▶ look ─▶ ready ─▶ sending ─▶ sent ─▶ (archived)
+//!   found by a scan  ─▶ quiet? ───┘         │        │
+//!         ▲                                 ╰▶ failed╯ again later, or when it has changed
+//!         ╰──── folder, overflow
+//! ```
+//!
+//! A file is complete when it is closed after writing or moved in, and nobody has it open for writing as far as that can
+//! be told. One that was there before anybody watched is complete when nobody has it open for writing; where that cannot
+//! be told, when it has not changed for a while. What was sent is known by device, inode, size and times, and sent again
+//! when one of them is another.
+
+use super::name::{BadName, Name};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// So long a file must not have changed, where nothing better is known of it.
+pub const QUIET: Duration = Duration::from_secs(10);
+/// How long after it failed a file is tried again; twice as long each time, up to the second.
+pub const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// Endings of files that programs rename when these are complete.
+const UNFINISHED: [&str; 5] = [".part", ".filepart", ".partial", ".tmp", ".crdownload"];
+
+/// A file as it stands: another one, or a changed one, differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The disk.
+    pub device: u64,
+    /// The file on it.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written, in nanoseconds since 1970.
+    pub modified: i64,
+    /// When anything of it was last changed, likewise.
+    pub changed: i64,
+}
+
+/// What has happened. Paths are relative to the watched folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A file was closed after writing, or moved in: it is complete as far as that goes.
+    Complete(String),
+    /// A file is there. `writing`: somebody has it open for that; none if it cannot be told.
+    Found {
+        /// Where.
+        path: String,
+        /// How it stands.
+        seen: Seen,
+        /// Whether somebody writes to it.
+        writing: Option<bool>,
+    },
+    /// A folder is there.
+    Folder(String),
+    /// A file or a folder is no longer there.
+    Gone(String),
+    /// A scan of this folder, as was ordered, is over.
+    Scanned(String),
+    /// Events were lost.
+    Overflow,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// See how this file stands, and tell: found, or gone.
+    Look(String),
+    /// Watch this folder, then tell of all that is in it, and that it was scanned.
+    Scan(String),
+    /// Move this file to the archive, if it stands so, replacing nothing.
+    Archive(String, Seen),
+    /// Tell the user that this file cannot be sent by its name.
+    Unnameable(String, BadName),
+}
+
+/// What became of a file that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is at the receiver.
+    Stored,
+    /// It is not.
+    Failed,
+    /// It is not the file any more that was to be sent.
+    Changed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// It is being looked at. Complete, if that was said; done, if it still stands as it did then.
+    Looking { complete: bool, done: Option<Seen> },
+    /// It stood so at that time, and is to be looked at again, or has been asked for.
+    Quiet { seen: Seen, since: Instant, asked: bool },
+    /// To be sent.
+    Ready { seen: Seen, failures: u32 },
+    /// On its way. To be looked at again when it is over.
+    Sending { seen: Seen, failures: u32, again: bool },
+    /// It is there, or refused.
+    Done { seen: Seen },
+    /// To be sent again.
+    Failed { seen: Seen, failures: u32, at: Instant },
+}
+
+/// The core of a watch.
+#[derive(Debug)]
+pub struct Ripe {
+    ignored: Vec<glob::Pattern>,
+    archives: bool,
+    files: BTreeMap<String, State>,
+    ready: VecDeque<String>,
+    orders: VecDeque<Order>,
+    unnameable: BTreeSet<String>,
+    /// While all is scanned after an overflow: what was found.
+    rescan: Option<BTreeSet<String>>,
+}
+
+impl Ripe {
+    /// Nothing is known; the whole folder is to be scanned. Names that match one of `ignored` are passed over.
+    pub fn new(ignored: Vec<glob::Pattern>, archives: bool) -> Self {
+        Ripe {
+            ignored,
+            archives,
+            files: BTreeMap::new(),
+            ready: VecDeque::new(),
+            orders: VecDeque::from([Order::Scan(String::new())]),
+            unnameable: BTreeSet::new(),
+            rescan: None,
+        }
+    }
+
+    /// Something has happened.
+    pub fn hear(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Complete(path) => self.complete(path),
+            Event::Found { path, seen, writing } => self.found(now, path, seen, writing),
+            Event::Folder(path) => {
+                if !self.is_ignored(&path) {
+                    self.orders.push_back(Order::Scan(path));
+                }
+            }
+            Event::Gone(path) => self.gone(&path),
+            Event::Scanned(path) => self.scanned(&path),
+            Event::Overflow => {
+                if self.rescan.replace(BTreeSet::new()).is_none() {
+                    self.orders.push_back(Order::Scan(String::new()));
+                }
+            }
+        }
+    }
+
+    /// What is to be done, until nothing is.
+    pub fn poll(&mut self, now: Instant) -> Option<Order> {
+        if self.orders.is_empty() {
+            self.pass(now);
+        }
+        self.orders.pop_front()
+    }
+
+    /// The next file that is to be sent, if there is one; [`Ripe::sent`] is to be called once for each.
+    pub fn send(&mut self) -> Option<(String, Seen)> {
+        while let Some(path) = self.ready.pop_front() {
+            if let Some(state) = self.files.get_mut(&path)
+                && let State::Ready { seen, failures } = *state
+            {
+                *state = State::Sending { seen, failures, again: false };
+                return Some((path, seen));
+            }
+        }
+        None
+    }
+
+    /// What became of a file. True if the user is to hear of it: for each file the first failure.
+    pub fn sent(&mut self, now: Instant, path: &str, outcome: Sent) -> bool {
+        let Some(state) = self.files.get_mut(path) else { return false };
+        let State::Sending { seen, failures, again } = *state else { return false };
+        match outcome {
+            Sent::Stored => {
+                *state = State::Done { seen };
+                if self.archives && !again {
+                    self.orders.push_back(Order::Archive(path.to_owned(), seen));
+                }
+            }
+            Sent::Changed => {}
+            Sent::Failed => {
+                let pause = AGAIN.0.saturating_mul(1 << failures.min(16)).min(AGAIN.1);
+                *state = State::Failed { seen, failures: failures + 1, at: now + pause };
+            }
+        }
+        if again || outcome == Sent::Changed {
+            self.look(path.to_owned(), again);
+        }
+        outcome == Sent::Failed && failures == 0
+    }
+
+    /// When there is something to do, if nothing happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.files.values().filter_map(State::due).min()
+    }
+
+    /// Whether a path is passed over: hidden, unfinished by its ending, or by the user's word.
+    pub fn is_ignored(&self, path: &str) -> bool {
+        let last = path.rsplit('/').next().unwrap_or(path);
+        path.split('/').any(|part| part.starts_with('.'))
+            || UNFINISHED.iter().any(|ending| last.ends_with(ending))
+            || self
+                .ignored
+                .iter()
+                .any(|glob| glob.matches(if glob.as_str().contains('/') { path } else { last }))
+    }
+
+    fn complete(&mut self, path: String) {
+        if self.is_ignored(&path) {
+            return;
+        }
+        match self.files.get_mut(&path) {
+            Some(State::Sending { again, .. }) => *again = true,
+            _ => self.look(path, true),
+        }
+    }
+
+    fn look(&mut self, path: String, complete: bool) {
+        let done = match self.files.get(&path) {
+            Some(State::Done { seen }) => Some(*seen),
+            Some(State::Looking { done, .. }) => *done,
+            _ => None,
+        };
+        self.files.insert(path.clone(), State::Looking { complete, done });
+        self.orders.push_back(Order::Look(path));
+    }
+
+    fn found(&mut self, now: Instant, path: String, seen: Seen, writing: Option<bool>) {
+        if self.is_ignored(&path) {
+            return;
+        }
+        if let Err(why) = Name::stored(path.clone()) {
+            if self.unnameable.insert(path.clone()) {
+                self.orders.push_back(Order::Unnameable(path, why));
+            }
+            return;
+        }
+        if let Some(found) = &mut self.rescan {
+            found.insert(path.clone());
+        }
+        let complete = match self.files.get_mut(&path) {
+            Some(
+                State::Done { seen: known }
+                | State::Failed { seen: known, .. }
+                | State::Ready { seen: known, .. },
+            ) if *known == seen => {
+                return;
+            }
+            Some(State::Sending { seen: known, again, .. }) => {
+                *again |= *known != seen;
+                return;
+            }
+            Some(State::Quiet { seen: known, since, .. }) if *known == seen && writing.is_none() => {
+                if now.saturating_duration_since(*since) >= QUIET {
+                    self.make_ready(path, seen);
+                }
+                return;
+            }
+            Some(State::Looking { done: Some(done), .. }) if *done == seen => {
+                self.files.insert(path, State::Done { seen });
+                return;
+            }
+            Some(State::Looking { complete, .. }) => *complete,
+            _ => false,
+        };
+        match writing {
+            Some(false) => self.make_ready(path, seen),
+            None if complete => self.make_ready(path, seen),
+            // whoever writes will close it; and if that is not told, it is looked at again
+            Some(true) | None => {
+                self.files.insert(path, State::Quiet { seen, since: now, asked: false });
+            }
+        }
+    }
+
+    fn make_ready(&mut self, path: String, seen: Seen) {
+        let before = self.files.insert(path.clone(), State::Ready { seen, failures: 0 });
+        if !matches!(before, Some(State::Ready { .. })) {
+            self.ready.push_back(path);
+        }
+    }
+
+    fn gone(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.files.retain(|known, _| known != path && !known.starts_with(&below));
+        self.unnameable.retain(|known| known != path && !known.starts_with(&below));
+    }
+
+    fn scanned(&mut self, path: &str) {
+        if !path.is_empty() {
+            return;
+        }
+        // what has gone meanwhile is not remembered for ever; folders below are scanned after this one, so only what
+        // stands in the folder itself is known to be gone
+        if let Some(found) = self.rescan.take() {
+            self.files.retain(|known, state| {
+                known.contains('/') || found.contains(known) || matches!(state, State::Sending { .. })
+            });
+        }
+    }
+
+    /// What time alone brings about.
+    fn pass(&mut self, now: Instant) {
+        let due = |state: &State| state.due().is_some_and(|at| at <= now);
+        let paths: Vec<String> =
+            self.files.iter().filter(|(_, state)| due(state)).map(|(path, _)| path.clone()).collect();
+        for path in paths {
+            match self.files.get(&path) {
+                Some(State::Quiet { seen, since, .. }) => {
+                    let asked = State::Quiet { seen: *seen, since: *since, asked: true };
+                    self.files.insert(path.clone(), asked);
+                    self.orders.push_back(Order::Look(path));
+                }
+                Some(State::Failed { seen, failures, .. }) => {
+                    let ready = State::Ready { seen: *seen, failures: *failures };
+                    self.files.insert(path.clone(), ready);
+                    self.ready.push_back(path);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+impl State {
+    fn due(&self) -> Option<Instant> {
+        match self {
+            State::Quiet { since, asked: false, .. } => Some(*since + QUIET),
+            State::Failed { at, .. } => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+use super::*;
+use proptest::prelude::*;
+
+fn seen(version: u64) -> Seen {
+    Seen { device: 1, inode: 2, size: version, modified: version as i64, changed: version as i64 }
+}
+
+fn found(path: &str, version: u64, writing: Option<bool>) -> Event {
+    Event::Found { path: path.into(), seen: seen(version), writing }
+}
+
+fn started() -> (Ripe, Instant) {
+    let (mut ripe, now) = (Ripe::new(vec![], false), Instant::now());
+    assert_eq!(ripe.poll(now), Some(Order::Scan("".into())));
+    (ripe, now)
+}
+
+fn complete(ripe: &mut Ripe, now: Instant, path: &str, version: u64) {
+    ripe.hear(now, Event::Complete(path.into()));
+    assert_eq!(ripe.poll(now), Some(Order::Look(path.into())));
+    ripe.hear(now, found(path, version, None));
+}
+
+#[test]
+fn what_was_closed_is_sent_once_and_again_when_it_has_changed() {
+    let (mut ripe, now) = started();
+    complete(&mut ripe, now, "a", 1);
+    assert_eq!(ripe.send(), Some(("a".into(), seen(1))));
+    assert_eq!(ripe.send(), None);
+    assert!(!ripe.sent(now, "a", Sent::Stored));
+    // opened for writing and closed, or found by a scan: it is the same
+    complete(&mut ripe, now, "a", 1);
+    assert_eq!(ripe.send(), None);
+    ripe.hear(now, found("a", 1, Some(false)));
+    assert_eq!(ripe.send(), None);
+    complete(&mut ripe, now, "a", 2);
+    assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
+}
+
+#[test]
+fn hidden_and_unfinished_names_are_passed_over_and_those_that_the_user_says() {
+    let ignored = ["*.log", "old/*"].map(|glob| glob::Pattern::new(glob).unwrap());
+    let ripe = Ripe::new(ignored.into(), false);
+    for path in
+        [".a", "x/.a", ".git/x", "a.part", "b/a.filepart", "a.partial", "a.tmp", "a.crdownload", "a.log"]
+    {
+        assert!(ripe.is_ignored(path), "{path}");
+    }
+    for path in ["x/y.log", "old/x"] {
+        assert!(ripe.is_ignored(path), "{path}");
+    }
+    for path in ["a", "x/a.raw", "part", "a.part.raw", "older/x", "log"] {
+        assert!(!ripe.is_ignored(path), "{path}");
+    }
+    let (mut ripe, now) = started();
+    for event in [Event::Complete("a.part".into()), found(".a", 1, Some(false)), Event::Folder(".git".into())]
+    {
+        ripe.hear(now, event);
+        assert_eq!((ripe.poll(now), ripe.send()), (None, None));
+    }
+}
+
+#[test]
+fn one_that_was_there_before_is_sent_when_nobody_writes_to_it() {
+    let (mut ripe, now) = started();
+    ripe.hear(now, found("closed", 1, Some(false)));
+    ripe.hear(now, found("open", 1, Some(true)));
+    ripe.hear(now, found("unknown", 1, None));
+    assert_eq!(ripe.send(), Some(("closed".into(), seen(1))));
+    assert_eq!(ripe.send(), None);
+    assert_eq!(ripe.deadline(), Some(now + QUIET));
+    let later = now + QUIET;
+    let orders: Vec<Order> = std::iter::from_fn(|| ripe.poll(later)).collect();
+    assert_eq!(orders, [Order::Look("open".into()), Order::Look("unknown".into())]);
+    ripe.hear(later, found("open", 1, Some(true)));
+    ripe.hear(later, found("unknown", 1, None));
+    assert_eq!(ripe.send(), Some(("unknown".into(), seen(1))));
+    assert_eq!(ripe.send(), None);
+    // as one that grows meanwhile
+    ripe.hear(later, found("slow", 1, None));
+    ripe.hear(later + QUIET, found("slow", 2, None));
+    assert_eq!(ripe.send(), None);
+    ripe.hear(later + 2 * QUIET, found("slow", 2, None));
+    assert_eq!(ripe.send(), Some(("slow".into(), seen(2))));
+}
+
+#[test]
+fn one_that_changes_while_it_is_sent_is_sent_again_and_not_archived() {
+    let (mut ripe, now) = (Ripe::new(vec![], true), Instant::now());
+    ripe.poll(now);
+    complete(&mut ripe, now, "a", 1);
+    ripe.send().unwrap();
+    ripe.hear(now, Event::Complete("a".into()));
+    assert_eq!(ripe.poll(now), None);
+    ripe.sent(now, "a", Sent::Stored);
+    assert_eq!(ripe.poll(now), Some(Order::Look("a".into())));
+    ripe.hear(now, found("a", 2, None));
+    assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
+    ripe.sent(now, "a", Sent::Changed);
+    assert_eq!(ripe.poll(now), Some(Order::Look("a".into())));
+    ripe.hear(now, found("a", 3, Some(false)));
+    ripe.send().unwrap();
+    ripe.sent(now, "a", Sent::Stored);
+    assert_eq!(ripe.poll(now), Some(Order::Archive("a".into(), seen(3))));
+    ripe.hear(now, Event::Gone("a".into()));
+    assert_eq!(ripe.files.len(), 0);
+}
+
+#[test]
+fn one_that_fails_is_tried_again_for_ever_and_told_of_once() {
+    let (mut ripe, mut now) = started();
+    complete(&mut ripe, now, "a", 1);
+    let mut pauses = vec![];
+    for round in 0..40 {
+        assert_eq!(ripe.send(), Some(("a".into(), seen(1))), "{round}");
+        assert_eq!(ripe.sent(now, "a", Sent::Failed), round == 0);
+        let at = ripe.deadline().unwrap();
+        pauses.push((at - now).as_secs());
+        assert_eq!((ripe.poll(now), ripe.send()), (None, None));
+        now = at;
+        assert_eq!(ripe.poll(now), None);
+    }
+    assert_eq!(pauses[..10], [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    assert_eq!(pauses[39], 300);
+}
+
+#[test]
+fn a_name_that_cannot_be_sent_is_told_once() {
+    let (mut ripe, now) = started();
+    for _ in 0..2 {
+        ripe.hear(now, found("a/-b", 1, Some(false)));
+    }
+    assert_eq!(ripe.poll(now), Some(Order::Unnameable("a/-b".into(), BadName::Dash)));
+    assert_eq!((ripe.poll(now), ripe.send()), (None, None));
+}
+
+#[test]
+fn an_overflow_scans_all_once_and_what_has_gone_is_forgotten() {
+    let (mut ripe, now) = started();
+    for path in ["a", "b"] {
+        ripe.hear(now, found(path, 1, Some(false)));
+        ripe.send();
+        ripe.sent(now, path, Sent::Stored);
+    }
+    ripe.hear(now, Event::Overflow);
+    ripe.hear(now, Event::Overflow);
+    assert_eq!(ripe.poll(now), Some(Order::Scan("".into())));
+    assert_eq!(ripe.poll(now), None);
+    ripe.hear(now, found("a", 1, Some(false)));
+    ripe.hear(now, found("c", 1, Some(false)));
+    ripe.hear(now, Event::Scanned("".into()));
+    assert_eq!(ripe.send(), Some(("c".into(), seen(1))));
+    assert_eq!(ripe.send(), None);
+    assert_eq!(ripe.files.keys().collect::<Vec<_>>(), ["a", "c"]);
+}
+
+/// A folder with writers, and events that may be lost.
+#[derive(Clone, Debug)]
+enum Act {
+    /// A writer opens, and writes.
+    Write(usize),
+    /// It closes.
+    Close(usize),
+    Remove(usize),
+    /// The queue is full: what has not been heard is lost.
+    Overflow,
+    /// The watch does some of its work.
+    Work,
+    /// What is on its way arrives, or does not.
+    Arrive(bool),
+    Pass(u64),
+}
+
+#[derive(Default)]
+struct Folder {
+    /// By file: its version, and whether it is open; where it is.
+    files: BTreeMap<String, (u64, bool)>,
+    versions: u64,
+    events: VecDeque<Event>,
+    sending: VecDeque<(String, Seen)>,
+    receiver: BTreeMap<String, u64>,
+}
+
+impl Folder {
+    fn work(&mut self, ripe: &mut Ripe, now: Instant, told: bool) {
+        while let Some(event) = self.events.pop_front() {
+            ripe.hear(now, event);
+        }
+        let see =
+            |(path, (version, open)): (&String, &(u64, bool))| found(path, *version, told.then_some(*open));
+        while let Some(order) = ripe.poll(now) {
+            match order {
+                Order::Look(path) => match self.files.get_key_value(&path) {
+                    Some(file) => ripe.hear(now, see(file)),
+                    None => ripe.hear(now, Event::Gone(path)),
+                },
+                Order::Scan(folder) => {
+                    self.files.iter().for_each(|file| ripe.hear(now, see(file)));
+                    ripe.hear(now, Event::Scanned(folder));
+                }
+                Order::Archive(..) | Order::Unnameable(..) => unreachable!(),
+            }
+        }
+        while let Some((path, seen)) = ripe.send() {
+            if told && let Some((version, open)) = self.files.get(&path) {
+                assert!(!open || *version != seen.size, "{path} is sent while somebody writes to it");
+            }
+            self.sending.push_back((path, seen));
+        }
+    }
+
+    fn arrive(&mut self, ripe: &mut Ripe, now: Instant, works: bool) {
+        let Some((path, seen)) = self.sending.pop_front() else { return };
+        let is_same = self.files.get(&path).is_some_and(|(version, _)| *version == seen.size);
+        let outcome = match (works, is_same) {
+            (true, true) => {
+                self.receiver.insert(path.clone(), seen.size);
+                Sent::Stored
+            }
+            (true, false) => Sent::Changed,
+            (false, _) => Sent::Failed,
+        };
+        ripe.sent(now, &path, outcome);
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0usize..4).prop_map(Act::Write),
+        4 => (0usize..4).prop_map(Act::Close),
+        1 => (0usize..4).prop_map(Act::Remove),
+        1 => Just(Act::Overflow),
+        3 => Just(Act::Work),
+        3 => any::<bool>().prop_map(Act::Arrive),
+        2 => (0u64..15).prop_map(Act::Pass),
+    ]
+}
+
+proptest! {
+    /// Whatever is written, removed, lost of events and lost on the way: in the end the receiver has the last version of
+    /// every file, and nothing is left to do.
+    #[test]
+    fn in_the_end_all_that_is_closed_is_there(acts in proptest::collection::vec(act(), 0..60), told in any::<bool>()) {
+        let names = ["a", "b", "c/d", "e.part"];
+        let (mut ripe, mut now, mut folder) = (Ripe::new(vec![], false), Instant::now(), Folder::default());
+        for act in acts {
+            match act {
+                Act::Write(file) => {
+                    folder.versions += 1;
+                    folder.files.insert(names[file].into(), (folder.versions, true));
+                }
+                Act::Close(file) => if let Some((_, open)) = folder.files.get_mut(names[file]) && *open {
+                    *open = false;
+                    folder.events.push_back(Event::Complete(names[file].into()));
+                },
+                Act::Remove(file) => if folder.files.remove(names[file]).is_some() {
+                    folder.events.push_back(Event::Gone(names[file].into()));
+                },
+                Act::Overflow => folder.events = VecDeque::from([Event::Overflow]),
+                Act::Work => folder.work(&mut ripe, now, told),
+                Act::Arrive(works) => folder.arrive(&mut ripe, now, works),
+                Act::Pass(seconds) => now += Duration::from_secs(seconds),
+            }
+        }
+        for (name, (_, open)) in &mut folder.files {
+            if std::mem::take(open) {
+                folder.events.push_back(Event::Complete(name.clone()));
+            }
+        }
+        for round in 0.. {
+            folder.work(&mut ripe, now, told);
+            while !folder.sending.is_empty() {
+                folder.arrive(&mut ripe, now, true);
+            }
+            match ripe.deadline() {
+                Some(at) => now = now.max(at),
+                None if ripe.orders.is_empty() && ripe.ready.is_empty() => break,
+                None => {}
+            }
+            prop_assert!(round < 100, "never quiet: {:?}", ripe);
+        }
+        for (name, (version, _)) in folder.files {
+            let expected = Some(&version).filter(|_| name != "e.part");
+            prop_assert_eq!(folder.receiver.get(&name), expected, "{}: {:?}", name, ripe);
+        }
+    }
+}
