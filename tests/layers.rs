@@ -38,7 +38,17 @@ const SEES: &[(&str, &[&str])] = &[
     ),
     (
         "endpoint",
-        &["sys", "prbs", "error", "message", "proto::leg", "proto::way", "proto::hello", "proto::outcome"],
+        &[
+            "store",
+            "sys",
+            "prbs",
+            "error",
+            "message",
+            "proto::leg",
+            "proto::way",
+            "proto::hello",
+            "proto::outcome",
+        ],
     ),
     (
         "session",

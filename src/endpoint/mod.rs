@@ -5,6 +5,7 @@
 
 pub mod exec;
 pub mod file;
+pub mod files;
 pub mod prbs;
 pub mod tunnel;
 

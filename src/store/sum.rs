@@ -65,6 +65,7 @@ pub struct Mark {
 }
 
 /// The sum of a file that grows, with that of its last few marks: its lengths at multiples of the stride.
+#[derive(Clone)]
 pub struct Running {
     sum: Context,
     length: u64,

@@ -1,0 +1,24 @@
+//! Files as ends of a session: many of them over its two streams, as records ([`crate::store::record`]).
+//!
+//! ```text
+//!  Sending ─▶ Outbox ─▶ source ══ stream ══▶ RecordSink ─▶ Receiving ─▶ shelf
+//!  Sending ◀─ Inbox ◀──── sink ◀══ stream ══ source ◀─ Outbox ◀──┘
+//! ```
+//!
+//! Sending is a thread's work: it reads files and sums them up. Receiving is done by the thread that writes the stream's
+//! bytes; what takes long there (opening, finishing) is done by others, so that many small files do not wait for the
+//! disk one after the other.
+
+mod inbox;
+mod outbox;
+mod receiving;
+mod sending;
+#[cfg(test)]
+mod tests;
+mod work;
+
+pub use inbox::{Inbox, InboxSink};
+pub use outbox::{Outbox, OutboxSource};
+pub use receiving::{Hooks, Receiving, RecordSink};
+pub use sending::{Ending, Fate, Item, Matter, Sending};
+pub use work::Workers;

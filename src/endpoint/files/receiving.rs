@@ -1,0 +1,409 @@
+//! The receiver's side: what a sender says of files is done, on a shelf, and answered.
+//!
+//! The thread that writes the stream's bytes takes the records apart and writes data where it belongs. Opening and
+//! finishing are jobs for others, so that files wait for the disk side by side. What one sender may have open, and how
+//! many jobs, is bounded; beyond that its stream waits. A file that fails is answered, and never ends the session; a
+//! record that makes no sense does.
+
+use super::outbox::Outbox;
+use super::work::Workers;
+use crate::endpoint::{Sink, SinkError};
+use crate::store::disk::Disk;
+use crate::store::meta::Meta;
+use crate::store::name::{BadName, Name};
+use crate::store::record::{Decoder, Down, Item, Open, Up, Verdict, encode};
+use crate::store::shelf::{Answer, Arrival, Finished, No, Peer, Shelf, There, Wanted};
+use crate::store::sum::{Mark, Sum};
+use crate::sys::event::Bell;
+use crate::sys::pipe::{Interest, wait};
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// Files that a sender may have said of before their verdicts. Each small one may have 192 KiB here.
+const FILES_MAX: usize = 32;
+
+/// What else is wanted of files, and who hears of them.
+pub struct Hooks<D: Disk> {
+    /// Keys that metadata must have.
+    pub require: Vec<String>,
+    /// Names are for commands too.
+    pub commanded: bool,
+    /// Runs after each finished file, unless it has succeeded before: whether it has succeeded, and how it ended.
+    #[expect(clippy::type_complexity, reason = "it is said once")]
+    pub then: Option<Box<dyn Fn(&Finished<D>) -> (bool, String) + Send + Sync>>,
+    /// Whether this sender may say anything of files.
+    pub has_place: Box<dyn Fn() -> bool + Send + Sync>,
+    /// There was progress.
+    pub progress: Box<dyn Fn() + Send + Sync>,
+}
+
+/// One sender's files.
+pub struct Receiving<D: Disk> {
+    shelf: Arc<Shelf<D>>,
+    peer: Peer,
+    hooks: Hooks<D>,
+    workers: Workers,
+    out: Arc<Outbox>,
+    state: Mutex<State<D>>,
+    /// A job is done.
+    done: Condvar,
+}
+
+struct State<D: Disk> {
+    files: HashMap<u32, Phase<D>>,
+    /// The number of the file that was opened last.
+    last: u32,
+}
+
+/// ```text
+///  Opening ─▶ Offered ─ From ─▶ Coming ─ End ─▶ Closing ─▶ (verdict)
+///     ╰─────▶ There ─ Same ─────────────────────▶┘
+/// ```
+/// Files that are over are not here; what still comes of one is thrown away.
+enum Phase<D: Disk> {
+    /// A job sees whether it may come.
+    Opening,
+    /// It may.
+    Offered(Box<Arrival<D>>),
+    /// One of its name and size is finished.
+    There(Box<There<D>>),
+    /// It comes.
+    Coming(Box<Arrival<D>>),
+    /// A job finishes it.
+    Closing,
+}
+
+impl<D: Disk + 'static> Receiving<D>
+where
+    D::File: 'static,
+{
+    /// No files yet. The answers go to this outbox.
+    pub fn new(
+        shelf: Arc<Shelf<D>>,
+        peer: Peer,
+        hooks: Hooks<D>,
+        workers: Workers,
+        out: Arc<Outbox>,
+    ) -> Arc<Self> {
+        let state = Mutex::new(State { files: HashMap::new(), last: 0 });
+        Arc::new(Receiving { shelf, peer, hooks, workers, out, state, done: Condvar::new() })
+    }
+
+    /// The one sink of this sender.
+    pub fn sink(self: &Arc<Self>) -> RecordSink<D> {
+        RecordSink { receiving: self.clone(), decoder: Decoder::default() }
+    }
+
+    fn hear(self: &Arc<Self>, file: u32, up: Up) -> Result<(), SinkError> {
+        match up {
+            Up::Open(open) => {
+                self.enter(file)?;
+                self.job(file, move |this| this.opened(file, open));
+            }
+            Up::Whole(open, sum, bytes) => {
+                self.enter(file)?;
+                self.job(file, move |this| {
+                    let verdict = this.whole(open, sum, &bytes);
+                    this.judge(file, verdict);
+                });
+            }
+            Up::From(offset) => self.with(file, |this, phase| this.begin(file, phase, offset))?,
+            Up::End(mark) => self.with(file, |this, phase| match phase {
+                Phase::Coming(arrival) => Ok(this.close(file, move |this| this.finish(*arrival, mark))),
+                _ => Err(senseless()),
+            })?,
+            Up::Same => self.with(file, |this, phase| match phase {
+                Phase::There(there) => {
+                    Ok(this.close(file, move |this| there.same().and_then(|f| this.after(f))))
+                }
+                _ => Err(senseless()),
+            })?,
+            Up::Stop(why) => self.with(file, |this, phase| match phase {
+                // who gives up has been answered, and has not said that it was all
+                Phase::Opening | Phase::Closing => Err(senseless()),
+                _ => {
+                    this.say(file, &Down::Verdict(Verdict::Input, why));
+                    Ok(None)
+                }
+            })?,
+            Up::Data(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Bytes of a file.
+    fn data(self: &Arc<Self>, file: u32, bytes: &[u8]) -> Result<(), SinkError> {
+        self.with(file, |this, phase| match phase {
+            Phase::Coming(mut arrival) => Ok(match arrival.write(SystemTime::now(), bytes) {
+                Ok(()) => Some(Phase::Coming(arrival)),
+                Err(no) => {
+                    drop(arrival);
+                    this.judge(file, Err(no));
+                    None
+                }
+            }),
+            _ => Err(senseless()),
+        })?;
+        (self.hooks.progress)();
+        Ok(())
+    }
+
+    /// A new file. Waits while there are too many.
+    fn enter(&self, file: u32) -> Result<(), SinkError> {
+        let mut state = self.lock();
+        if file <= state.last {
+            return Err(senseless());
+        }
+        // those that wait for their sender are not waited for: it has to know how many it may have
+        let waits = |state: &State<D>| {
+            let jobs = state.files.values().filter(|phase| matches!(phase, Phase::Opening | Phase::Closing));
+            state.files.len() >= FILES_MAX && jobs.count() > 0
+        };
+        while waits(&state) {
+            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.files.len() >= FILES_MAX {
+            return Err(senseless());
+        }
+        state.last = file;
+        state.files.insert(file, Phase::Opening);
+        Ok(())
+    }
+
+    /// Does something with a file that is not over, outside of the lock; it is in the phase that is given back then, or
+    /// over.
+    fn with(
+        self: &Arc<Self>,
+        file: u32,
+        act: impl FnOnce(&Arc<Self>, Phase<D>) -> Result<Option<Phase<D>>, SinkError>,
+    ) -> Result<(), SinkError> {
+        let mut state = self.lock();
+        let Some(place) = state.files.get_mut(&file) else {
+            // it was refused while this was on its way
+            return if file <= state.last { Ok(()) } else { Err(senseless()) };
+        };
+        if matches!(place, Phase::Opening | Phase::Closing) {
+            drop(state);
+            return act(self, Phase::Opening).map(drop);
+        }
+        let phase = std::mem::replace(place, Phase::Closing);
+        drop(state);
+        let next = act(self, phase)?;
+        let mut state = self.lock();
+        match next {
+            // the job that closes it may be over already
+            Some(Phase::Closing) => {}
+            Some(phase) => drop(state.files.insert(file, phase)),
+            None => drop(state.files.remove(&file)),
+        }
+        Ok(())
+    }
+
+    fn begin(&self, file: u32, phase: Phase<D>, offset: u64) -> Result<Option<Phase<D>>, SinkError> {
+        let now = SystemTime::now();
+        let arrival = match phase {
+            Phase::Offered(arrival) => Ok(arrival),
+            Phase::There(there) => there.differs(now).map(Box::new),
+            _ => return Err(senseless()),
+        };
+        let begun = arrival.and_then(|mut arrival| arrival.begin(offset).map(|()| arrival));
+        Ok(match begun {
+            Ok(arrival) => Some(Phase::Coming(arrival)),
+            Err(no) => {
+                self.judge(file, Err(no));
+                None
+            }
+        })
+    }
+
+    // ---- jobs ----
+
+    /// Has a file done with by somebody else.
+    fn job(self: &Arc<Self>, _file: u32, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        let this = self.clone();
+        self.workers.run(move || job(&this));
+    }
+
+    /// Has a file finished by somebody else.
+    fn close(
+        self: &Arc<Self>,
+        file: u32,
+        job: impl FnOnce(&Self) -> Result<Verdict, No> + Send + 'static,
+    ) -> Option<Phase<D>> {
+        self.job(file, move |this| {
+            let verdict = job(this);
+            this.judge(file, verdict);
+        });
+        Some(Phase::Closing)
+    }
+
+    fn opened(&self, file: u32, open: Open) {
+        let answer =
+            self.wanted(open).and_then(|wanted| self.shelf.open(SystemTime::now(), &self.peer, wanted));
+        let (phase, down) = match answer {
+            Ok(Answer::Go(arrival)) => {
+                let marks = arrival.marks();
+                (Phase::Offered(Box::new(arrival)), Down::Go(marks))
+            }
+            Ok(Answer::There(there)) => {
+                let mark = there.mark();
+                (Phase::There(Box::new(there)), Down::There(mark))
+            }
+            Err(no) => return self.judge(file, Err(no)),
+        };
+        self.lock().files.insert(file, phase);
+        self.done.notify_all();
+        self.say(file, &down);
+    }
+
+    /// A file that came at once.
+    fn whole(&self, open: Open, sum: Sum, bytes: &[u8]) -> Result<Verdict, No> {
+        let (wanted, now) = (self.wanted(open)?, SystemTime::now());
+        let mut arrival = match self.shelf.open(now, &self.peer, wanted)? {
+            Answer::There(there) if there.mark().sum == sum => return self.after(there.same()?),
+            Answer::There(there) => there.differs(now)?,
+            Answer::Go(arrival) => arrival,
+        };
+        arrival.begin(0)?;
+        arrival.write(now, bytes)?;
+        self.finish(arrival, Mark { length: bytes.len() as u64, sum })
+    }
+
+    fn finish(&self, arrival: Arrival<D>, mark: Mark) -> Result<Verdict, No> {
+        if arrival.length() != mark.length {
+            return Err(No::Breach("ends elsewhere than it said"));
+        }
+        self.after(arrival.finish(SystemTime::now(), mark.sum)?)
+    }
+
+    /// A file is there: what is to be done then.
+    fn after(&self, mut finished: Finished<D>) -> Result<Verdict, No> {
+        if let Some(then) = self.hooks.then.as_ref().filter(|_| finished.then_is_due()) {
+            let (succeeded, outcome) = then(&finished);
+            finished.note_then(SystemTime::now(), succeeded, &outcome)?;
+            if !succeeded {
+                return Err(No::Disk(format!("it is stored, but the command after it failed: {outcome}")));
+            }
+        }
+        Ok(if finished.already { Verdict::Already } else { Verdict::Stored })
+    }
+
+    /// What is wanted, checked.
+    fn wanted(&self, open: Open) -> Result<Wanted, No> {
+        let refused = |e: &dyn std::fmt::Display| No::Refused(format!("the metadata {e}"));
+        let name = String::from_utf8(open.name).map_err(|_| BadName::NotText)?;
+        let name = if self.hooks.commanded { Name::commanded(name)? } else { Name::stored(name)? };
+        let meta = match open.meta.is_empty() {
+            true => Meta::default(),
+            false => Meta::parse(&open.meta).map_err(|e| refused(&e))?,
+        };
+        meta.require(&self.hooks.require).map_err(|e| refused(&e))?;
+        Ok(Wanted { name, size: open.size, meta })
+    }
+
+    // ---- answers ----
+
+    /// A file is over.
+    fn judge(&self, file: u32, verdict: Result<Verdict, No>) {
+        let (verdict, sentence) = match verdict {
+            Ok(verdict) => (verdict, String::new()),
+            Err(no) => {
+                let verdict = match no {
+                    No::Taken => Verdict::Taken,
+                    No::Busy => Verdict::Later,
+                    No::Name(_) | No::Refused(_) | No::Breach(_) => Verdict::Refused,
+                    No::Disk(_) => Verdict::Output,
+                    No::Corrupt => Verdict::Corrupt,
+                };
+                (verdict, no.to_string())
+            }
+        };
+        self.lock().files.remove(&file);
+        self.done.notify_all();
+        self.say(file, &Down::Verdict(verdict, sentence));
+        (self.hooks.progress)();
+    }
+
+    fn say(&self, file: u32, down: &Down) {
+        let mut record = Vec::new();
+        encode(file, down, &mut record);
+        self.out.put(record);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<D>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn senseless() -> SinkError {
+    SinkError::output("the sender says what makes no sense")
+}
+
+/// The stream goes to a receiver of files.
+pub struct RecordSink<D: Disk> {
+    receiving: Arc<Receiving<D>>,
+    decoder: Decoder<Up>,
+}
+
+impl<D: Disk + 'static> RecordSink<D>
+where
+    D::File: 'static,
+{
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), SinkError> {
+        loop {
+            match self.decoder.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
+                None => return Ok(()),
+                Some(Item::Record(file, up)) => self.receiving.hear(file, up)?,
+                Some(Item::Data(file, data)) => self.receiving.data(file, data)?,
+            }
+        }
+    }
+}
+
+impl<D: Disk + 'static> Sink for RecordSink<D>
+where
+    D::File: 'static,
+{
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        if !(self.receiving.hooks.has_place)() {
+            return Err(senseless());
+        }
+        // a sender that takes no answers gets no more of them
+        self.receiving.out.await_room();
+        slices.iter().try_for_each(|slice| self.take(slice))?;
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
+        let waited = wait(&[Interest::read(bell)], None);
+        waited.map(drop).map_err(|e| SinkError::output(format!("cannot wait: {e}")))
+    }
+
+    /// Waits for all verdicts; what is not whole is kept for another time.
+    fn finish(&mut self) -> Result<(), SinkError> {
+        let mut state = self.receiving.lock();
+        let is_busy = |state: &State<D>| {
+            state.files.values().any(|phase| matches!(phase, Phase::Opening | Phase::Closing))
+        };
+        while is_busy(&state) {
+            state = self.receiving.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.files.clear();
+        drop(state);
+        self.receiving.out.end(Ok(()));
+        if self.decoder.is_between() {
+            Ok(())
+        } else {
+            Err(SinkError::output("the sender stopped in a record"))
+        }
+    }
+}
+
+impl<D: Disk> Drop for RecordSink<D> {
+    fn drop(&mut self) {
+        let mut state = self.receiving.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.files.retain(|_, phase| matches!(phase, Phase::Opening | Phase::Closing));
+    }
+}

@@ -1,0 +1,255 @@
+//! Both sides in one process, over two pipes that cut where they like.
+
+use super::*;
+use crate::endpoint::{Sink, Source};
+use crate::store::beneath::Beneath;
+use crate::store::name::Name;
+use crate::store::record::{Down, Verdict, encode};
+use crate::store::shelf::{Peer, Rules, Shelf};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use tempfile::TempDir;
+
+struct Pair {
+    from: TempDir,
+    to: TempDir,
+    shelf: Arc<Shelf<Beneath>>,
+    workers: Workers,
+}
+
+/// Carries a stream from one to the other, until its end or until so many bytes have gone.
+fn carry(mut source: OutboxSource, mut sink: impl Sink, cut: Option<u64>) {
+    let (mut space, mut gone) = (vec![0; 100_000], 0);
+    while let Ok(taken @ 1..) = source.read(&mut space) {
+        gone += taken as u64;
+        if cut.is_some_and(|cut| gone > cut) {
+            return;
+        }
+        let (a, b) = space[..taken].split_at(taken / 3);
+        if sink.write(&[IoSlice::new(a), IoSlice::new(b)]).is_err() {
+            return;
+        }
+    }
+    let _ = sink.finish();
+}
+
+impl Pair {
+    fn new(rules: Rules) -> Self {
+        let to = TempDir::new().unwrap();
+        let shelf = Shelf::new(Beneath::open(to.path()).unwrap(), rules).unwrap();
+        Pair { from: TempDir::new().unwrap(), to, shelf, workers: Workers::new(4).unwrap() }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.from.path().join(name), bytes).unwrap();
+    }
+
+    fn item(&self, name: &str) -> Item {
+        let matter = Matter::File(self.from.path().join(name));
+        Item { name: Name::stored(name).unwrap(), meta: Vec::new(), matter }
+    }
+
+    /// What became of these, how it ended, and how many bytes went.
+    fn send(&self, items: Vec<Item>, require: &[&str], cut: Option<u64>) -> (BTreeMap<String, Fate>, Ending) {
+        let (up, down, inbox) = (Outbox::new().unwrap(), Outbox::new().unwrap(), Inbox::new());
+        let hooks = Hooks {
+            require: require.iter().map(|key| (*key).to_owned()).collect(),
+            commanded: false,
+            then: None,
+            has_place: Box::new(|| true),
+            progress: Box::new(|| {}),
+        };
+        let peer = Peer { key: "a".into(), name: "a".into() };
+        let receiving = Receiving::new(self.shelf.clone(), peer, hooks, self.workers.clone(), down.clone());
+        let mut place = Vec::new();
+        encode(0, &Down::Go(vec![]), &mut place);
+        down.put(place);
+        let (source, sink) = (up.source(), receiving.sink());
+        let ups = thread::spawn(move || carry(source, sink, cut));
+        let (source, sink) = (down.source(), inbox.sink());
+        let downs = thread::spawn(move || carry(source, sink, None));
+        let fates = Mutex::new(BTreeMap::new());
+        let tell = |name: &Name, fate: Fate| drop(fates.lock().unwrap().insert(name.to_string(), fate));
+        // a stream that is cut ends the other one too, as in a session
+        let watched = thread::spawn(move || {
+            ups.join().unwrap();
+            down.end(Ok(()));
+            downs.join().unwrap();
+        });
+        let ending = Sending::new(up, inbox, tell).run(items);
+        watched.join().unwrap();
+        (fates.into_inner().unwrap(), ending)
+    }
+
+    fn stored(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.to.path().join(name)).ok()
+    }
+
+    fn partials(&self) -> Vec<PathBuf> {
+        let folders = fs::read_dir(self.to.path().join(".millipede/partial")).into_iter().flatten();
+        let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+        files.map(|file| file.unwrap().path()).collect()
+    }
+}
+
+fn bytes(seed: u32, size: usize) -> Vec<u8> {
+    let mut x = seed.wrapping_mul(2_654_435_761) | 1;
+    let step = |_| {
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        x as u8
+    };
+    (0..size).map(step).collect()
+}
+
+fn rules() -> Rules {
+    Rules { stride: 1 << 20, ..Rules::default() }
+}
+
+#[test]
+fn files_of_all_sizes_arrive_whole_each_with_a_verdict_of_its_own() {
+    let pair = Pair::new(Rules { sums: true, ..rules() });
+    let sizes = [0, 1, 10_000, 65_536, 65_537, 300_000, 3_000_000];
+    let mut items = vec![];
+    for (number, size) in sizes.into_iter().chain([9_999; 200]).enumerate() {
+        let name = format!("f{number}");
+        pair.write(&name, &bytes(number as u32, size));
+        items.push(pair.item(&name));
+    }
+    items.push(pair.item("missing"));
+    let count = items.len();
+    let (fates, ending) = pair.send(items, &[], None);
+    assert_eq!((fates.len(), ending), (count, Ending::Whole));
+    for (name, fate) in fates {
+        if name == "missing" {
+            assert_eq!((fate.verdict, &*fate.sentence), (Verdict::Input, "no such file or directory"));
+            continue;
+        }
+        assert_eq!(fate.verdict, Verdict::Stored, "{name}: {}", fate.sentence);
+        assert_eq!(pair.stored(&name), fs::read(pair.from.path().join(&name)).ok(), "{name}");
+    }
+    assert_eq!(pair.partials(), [PathBuf::new(); 0]);
+    // once more: all is there
+    let again = (0..sizes.len()).map(|number| pair.item(&format!("f{number}"))).collect();
+    let (fates, _) = pair.send(again, &[], None);
+    assert!(fates.values().all(|fate| fate.verdict == Verdict::Already), "{fates:?}");
+}
+
+#[test]
+fn one_that_was_cut_off_goes_on_where_it_was() {
+    let pair = Pair::new(rules());
+    pair.write("x", &bytes(1, 5_000_000));
+    let (fates, ending) = pair.send(vec![pair.item("x")], &[], Some(4_000_000));
+    assert_eq!((fates.len(), ending), (0, Ending::Broken));
+    assert_eq!((pair.stored("x"), pair.partials().len()), (None, 1));
+    // 1.1 MB are left; more would break it off again
+    let (fates, ending) = pair.send(vec![pair.item("x")], &[], Some(1_200_000));
+    assert_eq!((fates["x"].verdict, ending), (Verdict::Stored, Ending::Whole));
+    assert_eq!(pair.stored("x"), Some(bytes(1, 5_000_000)));
+}
+
+#[test]
+fn one_that_is_another_by_now_begins_anew_behind_what_is_the_same() {
+    let pair = Pair::new(rules());
+    pair.write("x", &bytes(1, 5_000_000));
+    pair.send(vec![pair.item("x")], &[], Some(4_000_000));
+    let mut changed = bytes(1, 5_000_000);
+    changed[3_500_000] ^= 1;
+    pair.write("x", &changed);
+    // it goes on at 3 MiB
+    let (fates, _) = pair.send(vec![pair.item("x")], &[], Some(2_000_000));
+    assert_eq!(fates["x"].verdict, Verdict::Stored);
+    assert_eq!(pair.stored("x"), Some(changed));
+}
+
+#[test]
+fn what_is_refused_is_told_and_the_others_are_stored() {
+    let pair = Pair::new(rules());
+    for name in ["a", "b", "c", "big"] {
+        pair.write(name, &bytes(7, if name == "big" { 2_000_000 } else { 100 }));
+    }
+    let with = |name, meta: &str| Item { meta: meta.as_bytes().to_vec(), ..pair.item(name) };
+    let items = vec![
+        with("a", r#"{"sample":"x","operator":"y"}"#),
+        with("b", "{}"),
+        with("c", "[1]"),
+        with("big", r#"{"sample":"x"}"#),
+    ];
+    let (fates, ending) = pair.send(items, &["sample", "operator"], None);
+    assert_eq!(ending, Ending::Whole);
+    assert_eq!(fates["a"].verdict, Verdict::Stored);
+    assert_eq!(fates["b"].sentence, "the metadata lacks sample, operator");
+    assert_eq!(fates["c"].sentence, "the metadata is not a JSON object");
+    assert_eq!(
+        (fates["big"].verdict, &*fates["big"].sentence),
+        (Verdict::Refused, "the metadata lacks operator")
+    );
+    assert_eq!((pair.stored("b"), pair.stored("c"), pair.stored("big")), (None, None, None));
+}
+
+#[test]
+fn one_that_is_other_than_what_is_there_is_refused_or_takes_its_place() {
+    for replace in [false, true] {
+        let pair = Pair::new(Rules { replace, ..rules() });
+        for size in [100, 2_000_000] {
+            pair.write("x", &bytes(1, size));
+            pair.send(vec![pair.item("x")], &[], None);
+            pair.write("x", &bytes(2, size));
+            let (fates, _) = pair.send(vec![pair.item("x")], &[], None);
+            let expected = if replace { Verdict::Stored } else { Verdict::Refused };
+            assert_eq!(fates["x"].verdict, expected, "{}", fates["x"].sentence);
+            assert_eq!(pair.stored("x"), Some(bytes(1 + u32::from(replace), size)));
+            fs::remove_file(pair.to.path().join("x")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_pipe_has_a_name_and_no_size() {
+    let pair = Pair::new(rules());
+    let pipe = || Item {
+        matter: Matter::Pipe(Box::new(std::io::Cursor::new(bytes(3, 2_500_000)))),
+        ..pair.item("p")
+    };
+    for verdict in [Verdict::Stored, Verdict::Already] {
+        let (fates, ending) = pair.send(vec![pipe()], &[], None);
+        assert_eq!((fates["p"].verdict, ending), (verdict, Ending::Whole));
+    }
+    assert_eq!(pair.stored("p"), Some(bytes(3, 2_500_000)));
+}
+
+#[test]
+fn one_that_shrinks_or_grows_while_it_is_sent_is_told_and_not_stored() {
+    struct Changing {
+        path: PathBuf,
+        inner: fs::File,
+        left: usize,
+    }
+    // a file that is sent before this one changes it when it is read to its end
+    impl std::io::Read for Changing {
+        fn read(&mut self, space: &mut [u8]) -> std::io::Result<usize> {
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                fs::write(&self.path, b"short").unwrap();
+            }
+            self.inner.read(space)
+        }
+    }
+    let pair = Pair::new(rules());
+    pair.write("first", &bytes(1, 1_000_000));
+    pair.write("x", &bytes(2, 2_000_000));
+    let path = pair.from.path().join("x");
+    let inner = fs::File::open(pair.from.path().join("first")).unwrap();
+    let first =
+        Item { matter: Matter::Pipe(Box::new(Changing { path, inner, left: 3 })), ..pair.item("first") };
+    let (fates, ending) = pair.send(vec![first, pair.item("x")], &[], None);
+    assert_eq!(ending, Ending::Whole);
+    assert_eq!(fates["first"].verdict, Verdict::Stored);
+    assert_eq!((fates["x"].verdict, &*fates["x"].sentence), (Verdict::Input, "it changed while it was sent"));
+    assert_eq!(pair.stored("x"), None);
+}
