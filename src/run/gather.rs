@@ -94,7 +94,8 @@ impl Gathered<'_> {
 
     /// Says what has failed, if another stream does go on, and not just the farewell.
     fn tell(&mut self) {
-        let mut ways = self.sessions.all().iter().flat_map(Handle::ways);
+        let sessions = self.sessions.all();
+        let mut ways = sessions.iter().flat_map(Handle::ways);
         let goes_on = ways.any(|way| !self.settled[way as usize]);
         if let Some((failure, _)) = self.first.as_ref().filter(|_| goes_on) {
             message::say(format_args!("{failure}; the other direction goes on"));

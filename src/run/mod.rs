@@ -6,6 +6,9 @@ pub mod listen;
 pub mod monitor;
 pub mod names;
 mod peers;
+mod places;
+pub mod put;
+pub mod serve;
 pub mod sessions;
 pub mod signals;
 pub mod ssh;
@@ -48,7 +51,8 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     let starts = build(plan, &parts)?;
     let sessions = Sessions::new(starts.iter().map(Start::handle).collect());
     let size = parts.size(plan);
-    let subjects = sessions.all().iter().flat_map(|session| {
+    let all = sessions.all();
+    let subjects = all.iter().flat_map(|session| {
         session.ways().map(|way| {
             let expected = plan.common.size.or(size.filter(|_| way == crate::proto::way::Way::Out));
             Subject { session: session.clone(), way, expected }

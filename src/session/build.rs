@@ -32,7 +32,7 @@ use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Sizes of legs are rounded up to this, at most.
@@ -72,6 +72,8 @@ pub enum Approach {
     Dial(Vec<LinkPlan>, Box<DiallerConfig>),
     /// This end accepts them, if it listens anywhere. It always receives a stream.
     Listen(Option<TcpListener>, Expectations),
+    /// Others accept them, and give them to its [`Host`]. It always receives a stream.
+    Visit,
 }
 
 impl Approach {
@@ -79,7 +81,7 @@ impl Approach {
     pub fn links(&self) -> Vec<String> {
         match self {
             Approach::Dial(_, config) => config.links.clone(),
-            Approach::Listen(..) => Vec::new(),
+            Approach::Listen(..) | Approach::Visit => Vec::new(),
         }
     }
 }
@@ -169,14 +171,17 @@ impl Handle {
 /// A session that is ready to start.
 pub struct Start {
     handle: Handle,
+    /// Lets connections in, if others accept them.
+    host: Option<Host>,
     threads: Vec<Thread>,
 }
 
 /// The desk's audience: the ends of the streams, and the function that hears the news.
 struct Crew {
-    /// Set once both are built, before any thread starts.
-    output: OnceLock<Arc<Output>>,
-    input: OnceLock<Arc<Input>>,
+    /// Set once both are built, before any thread starts. Their threads have them: when these are over, nobody has to be
+    /// woken, and the session's memory is free.
+    output: OnceLock<Weak<Output>>,
+    input: OnceLock<Weak<Input>>,
     /// The memory of outgoing legs. It is given back once the stream was judged.
     outgoing: Option<Pool>,
     hear: Hear,
@@ -190,12 +195,12 @@ impl Crew {
 
 impl Audience for Arc<Crew> {
     fn rouse_output(&self, here: bool) {
-        let Some(output) = self.output.get() else { return };
+        let Some(output) = self.output.get().and_then(Weak::upgrade) else { return };
         if here { output.write_here() } else { output.wake() }
     }
 
     fn rouse_input(&self) {
-        self.input.get().into_iter().for_each(|input| input.wake());
+        self.input.get().and_then(Weak::upgrade).into_iter().for_each(|input| input.wake());
     }
 
     fn hear(&self, news: News) {
@@ -247,23 +252,28 @@ impl Start {
         let pools = [incoming_pool, outgoing_pool.clone()];
         let handle =
             Handle { desk: desk.clone(), pools, decoding, compressing, through, trust: trust.clone() };
-        let mut threads = connections(approach, shared, lifeline, congestion, trust)?;
+        let (mut threads, host) = connections(approach, shared, lifeline, congestion, trust)?;
         if let (Some(Incoming { sink, .. }), Some(bell)) = (receives, output) {
             let output = Output::new(Egress { desk: desk.clone(), sink, bell, blocked });
-            let output = crew.output.get_or_init(|| output).clone();
+            crew.output.get_or_init(|| Arc::downgrade(&output));
             threads.push(("egress".into(), Box::new(move || output.run())));
         }
         if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing_pool) {
             let input = Input::new(ingest(sends, desk, pool, bell, waits));
-            let input = crew.input.get_or_init(|| input).clone();
+            crew.input.get_or_init(|| Arc::downgrade(&input));
             threads.push(("ingest".into(), Box::new(move || input.run())));
         }
-        Ok(Start { handle, threads })
+        Ok(Start { handle, host, threads })
     }
 
     /// Where its orders and questions go.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Who lets connections in, if others accept them; once.
+    pub fn take_host(&mut self) -> Option<Host> {
+        self.host.take()
     }
 
     /// Starts every thread and works until the session is over.
@@ -320,11 +330,11 @@ fn session(
         (Approach::Dial(_, config), receives) => {
             Session::dialling(now, (**config).clone(), receives, inseparable)
         }
-        (Approach::Listen(..), Some(receives)) => {
+        (Approach::Listen(..) | Approach::Visit, Some(receives)) => {
             let sends = sends.map(|sends| sends.config.clone());
             Session::listening(now, receives, sends, inseparable)
         }
-        (Approach::Listen(..), None) => unreachable!("whoever listens receives"),
+        (Approach::Listen(..) | Approach::Visit, None) => unreachable!("whoever listens receives"),
     }
 }
 
@@ -335,22 +345,26 @@ fn ingest(sends: Outgoing, desk: Arc<SessionDesk>, pool: Pool, bell: Bell, waits
     Ingest { desk, source, pool, bell, pacing, charmode, waits, is_asked_to_end }
 }
 
-/// The threads that have connections, or let them in.
+/// The threads that have connections, or let them in; and who lets them in, if others accept them.
 fn connections(
     approach: Approach,
     shared: Shared,
     lifeline: Option<Lifeline>,
     congestion: Option<String>,
     trust: Option<Arc<Trust>>,
-) -> io::Result<Vec<Thread>> {
-    match approach {
+) -> io::Result<(Vec<Thread>, Option<Host>)> {
+    let threads = match approach {
         Approach::Dial(links, config) => {
-            dialling(&shared, &links, lifeline, config.connections, congestion, trust)
+            dialling(&shared, &links, lifeline, config.connections, congestion, trust)?
         }
         Approach::Listen(listener, expectations) => {
-            listening(shared, listener, lifeline, expectations, congestion, trust)
+            listening(shared, listener, lifeline, expectations, congestion, trust)?
         }
-    }
+        Approach::Visit => {
+            return Ok((Vec::new(), Some(Host { shared, congestion, trust, stranded: None })));
+        }
+    };
+    Ok((threads, None))
 }
 
 fn dialling(

@@ -28,6 +28,7 @@ pub mod host;
 pub mod ingest;
 pub mod lifeline;
 pub mod limits;
+pub mod lobby;
 pub mod lookup;
 pub mod meters;
 pub mod orders;

@@ -21,18 +21,21 @@ impl Features {
     pub const COMPRESS: Self = Self(1 << 3);
     /// Every leg goes through a program of the user's at both ends.
     pub const THROUGH: Self = Self(1 << 4);
+    /// The streams hold files, as records.
+    pub const FILES: Self = Self(1 << 8);
     /// With [`Features::DUPLEX`], an offer: this end takes compressed legs.
     pub const DECOMPRESSES: Self = Self(1 << 33);
     /// With [`Features::TUNNEL`]: this end opens connections that the other one accepts.
     pub const INITIATES: Self = Self(1 << 32);
 
     const MANDATORY: u64 = u32::MAX as u64;
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::CHECKSUM, "checksum"),
         (Self::TUNNEL, "tunnel"),
         (Self::DUPLEX, "duplex"),
         (Self::COMPRESS, "compress"),
         (Self::THROUGH, "through"),
+        (Self::FILES, "files"),
         (Self::INITIATES, "initiate"),
         (Self::DECOMPRESSES, "decompress"),
     ];

@@ -1,0 +1,125 @@
+//! The lobby: behind one door, many sessions.
+//!
+//! A session is its name together with the key of whoever began it: another key that says the same name begins another
+//! one. A hello of a session that is here goes to its host; one that is new has a session made for it, if there is room.
+//! Whoever makes sessions decides what they are for, and may refuse. What was here is remembered for a while, so that a
+//! late connection of a session that is over begins no other one.
+
+use super::accept::Guest;
+use super::build::Start;
+use super::host::Host;
+use crate::channel::{Channel, peer_key};
+use crate::error::reason;
+use crate::message;
+use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
+use crate::proto::peer_key::PeerKey;
+use crate::sys::thread::spawn;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Sessions that are over and remembered: more than end while a connection's attempt is under way.
+const OVER_MAX: usize = 1024;
+
+/// A session's name, and the key of whoever began it.
+type Party = (Id, Option<PeerKey>);
+
+/// Makes a session for a hello of none that is here, or says why not. It is one that is visited
+/// ([`Approach::Visit`](super::build::Approach::Visit)).
+pub type Make = Box<dyn FnMut(&Hello, Option<PeerKey>) -> Result<Made, Refusal> + Send>;
+
+/// A session that was made for a guest.
+pub struct Made {
+    /// The session.
+    pub start: Start,
+    /// Is called once it is over, or will never begin.
+    pub over: Box<dyn FnOnce() + Send>,
+}
+
+/// The sessions behind a door.
+pub struct Lobby {
+    make: Make,
+    /// At most so many at a time.
+    most: usize,
+    here: Vec<(Party, Host)>,
+    /// Those whose threads have ended since somebody last looked.
+    ended: Arc<Mutex<Vec<Party>>>,
+    /// The oldest first, at most [`OVER_MAX`].
+    over: VecDeque<Party>,
+}
+
+impl Lobby {
+    /// With nobody in it.
+    pub fn new(most: usize, make: Make) -> Self {
+        Lobby { make, most, here: Vec::new(), ended: Arc::default(), over: VecDeque::new() }
+    }
+
+    /// Lets a guest into its session, or into a new one. False: there was no means to let it in.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
+        self.tidy();
+        let party = (guest.hello.session, peer_key(&guest.channel));
+        if let Some((_, host)) = self.here.iter_mut().find(|(here, _)| *here == party) {
+            return host.admit(guest);
+        }
+        let refuse = |code, sentence: &str| Refusal { code, sentence: sentence.into() };
+        if self.over.contains(&party) {
+            return Err((guest.channel, refuse(RefusalCode::Finished, "this session is over")));
+        }
+        if self.here.len() >= self.most {
+            let busy = refuse(RefusalCode::Busy, "the receiver is busy with as many sessions as it takes");
+            return Err((guest.channel, busy));
+        }
+        match (self.make)(&guest.hello, party.1) {
+            Ok(made) => self.begin(party, made, guest),
+            Err(refusal) => Err((guest.channel, refusal)),
+        }
+    }
+
+    /// Lets the first guest into a session; a session whose first guest is not let in never starts.
+    fn begin(&mut self, party: Party, made: Made, guest: Guest) -> Result<bool, (Channel, Refusal)> {
+        let Made { mut start, over } = made;
+        let Some(mut host) = start.take_host() else {
+            over();
+            return Ok(false);
+        };
+        match host.admit(guest) {
+            Ok(true) => {}
+            other => {
+                over();
+                return other;
+            }
+        }
+        let ended = self.ended.clone();
+        let run = move || {
+            if let Err(error) = start.run() {
+                message::say(format_args!("cannot start a session: {}", reason(&error)));
+            }
+            over();
+            ended.lock().unwrap_or_else(PoisonError::into_inner).push(party);
+        };
+        match spawn("session", run) {
+            Ok(()) => {
+                self.here.push((party, host));
+                Ok(true)
+            }
+            Err(error) => {
+                message::peer(2, "sessions without a thread left", || reason(&error));
+                Ok(false)
+            }
+        }
+    }
+
+    /// Forgets those that are over.
+    fn tidy(&mut self) {
+        let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
+        for party in ended {
+            self.here.retain(|(here, _)| *here != party);
+            self.over.push_back(party);
+            if self.over.len() > OVER_MAX {
+                self.over.pop_front();
+            }
+        }
+    }
+}
