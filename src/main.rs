@@ -9,9 +9,9 @@ use std::process::{self, ExitCode};
 
 use millipede::cli::{self, Stop};
 use millipede::endpoint::exec;
-use millipede::error::Status;
+use millipede::error::{Failure, Status};
 use millipede::message;
-use millipede::plan::{Plan, Progress, Task};
+use millipede::plan::{Common, Progress, Task};
 use millipede::run::{self, signals, ssh};
 use millipede::sys::refusal::Allocator;
 use millipede::sys::signal::end_by;
@@ -28,7 +28,9 @@ fn main() -> ExitCode {
         process::exit(Status::Incomplete.code().into());
     }));
     let status = match cli::parse(arguments()) {
-        Ok(Task::Carry(plan)) => carry_out(&plan).into(),
+        Ok(Task::Carry(plan)) => carry_out(&plan.common, || run::run(&plan)).into(),
+        Ok(Task::Serve(plan)) => carry_out(&plan.common, || run::serve::serve(&plan)).into(),
+        Ok(Task::Put(plan)) => carry_out(&plan.common, || run::put::put(&plan)).into(),
         Ok(Task::Keygen(file)) => make_key(&file).into(),
         Ok(Task::Ssh(plan)) => ssh::near(&plan).into(),
         Ok(Task::Far(plan)) => ssh::far(&plan).into(),
@@ -55,10 +57,10 @@ fn arguments() -> impl Iterator<Item = OsString> {
     is_ssh.then(|| OsString::from("ssh")).into_iter().chain(args)
 }
 
-fn carry_out(plan: &Plan) -> Status {
-    message::set_level(plan.common.verbose);
-    message::set_quiet(plan.common.progress == Progress::Never);
-    match run::run(plan) {
+fn carry_out(common: &Common, task: impl FnOnce() -> Result<(), Failure>) -> Status {
+    message::set_level(common.verbose);
+    message::set_quiet(common.progress == Progress::Never);
+    match task() {
         Ok(()) => Status::Complete,
         Err(failure) => {
             message::say(&failure);

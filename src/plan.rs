@@ -25,6 +25,10 @@ pub const BUFFER_MAX: u64 = 1 << 40;
 pub enum Task {
     /// To carry streams.
     Carry(Box<Plan>),
+    /// To receive files, for ever.
+    Serve(Box<ServePlan>),
+    /// To send files.
+    Put(Box<PutPlan>),
     /// To make a key: this file, and the one beside it for the public half.
     Keygen(PathBuf),
     /// To run a command at another host.
@@ -78,6 +82,48 @@ impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.first, self.last)
     }
+}
+
+/// A standing receiver of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServePlan {
+    /// Where to listen.
+    pub listen: ListenPlan,
+    /// The folder. It has not been opened.
+    pub into: PathBuf,
+    /// Sessions at a time; at least 1.
+    pub sessions: usize,
+    /// Keys that metadata must have.
+    pub require: Vec<String>,
+    /// Newer files take older ones' places.
+    pub replace: bool,
+    /// Sums stand beside files.
+    pub sums: bool,
+    /// The most bytes of each key.
+    pub quota: Option<u64>,
+    /// Days that unfinished files are kept.
+    pub keep: u64,
+    /// Bytes of the disk that stay free.
+    pub keepfree: u64,
+    /// What holds for any plan; without `edge`, `oneshot` and `prbs`.
+    pub common: Common,
+}
+
+/// Files, or a stream with a name, for a standing receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutPlan {
+    /// Where to, and how.
+    pub transmit: TransmitPlan,
+    /// The files; none: stdin, and there is a name. With a name, one at most.
+    pub files: Vec<PathBuf>,
+    /// What it is called. It has not been checked.
+    pub name: Option<String>,
+    /// A file with metadata. It has not been opened.
+    pub meta: Option<PathBuf>,
+    /// `KEY=VALUE`, each. They have not been checked.
+    pub tags: Vec<String>,
+    /// What holds for any plan; without `edge`, `oneshot` and `prbs`.
+    pub common: Common,
 }
 
 /// The streams that a process is asked to carry. At least one of `receive` and `transmit` is there, unless `common.prbs` is:

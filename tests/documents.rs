@@ -43,6 +43,7 @@ fn words() -> String {
         Side::Tx => "tx",
         Side::Stream => "tx, duplex",
         Side::Both => "both",
+        Side::Serve => "serve",
         Side::Ssh => "ssh",
         Side::Free => "",
     };

@@ -70,7 +70,7 @@ const SEES: &[(&str, &[&str])] = &[
         "run",
         &[
             "sys", "chaos", "prbs", "error", "message", "plan", "report", "proto", "stage", "channel",
-            "trust", "endpoint", "session", "wording", "ssh",
+            "trust", "endpoint", "session", "store", "wording", "ssh",
         ],
     ),
     (

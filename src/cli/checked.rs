@@ -7,7 +7,8 @@ use super::typed::Typed;
 use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
     BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, FarPlan, Host, LinkPlan, ListenOn,
-    ListenPlan, Plan, Progress, ReceivePlan, SshPlan, StreamPlan, Task, Through, TransmitPlan, TrustPlan,
+    ListenPlan, Plan, Progress, PutPlan, ReceivePlan, ServePlan, SshPlan, StreamPlan, Task, Through,
+    TransmitPlan, TrustPlan,
 };
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use std::ffi::OsString;
@@ -29,7 +30,54 @@ pub(super) fn task(typed: &Typed, rest: &[OsString]) -> Result<Task, String> {
     if typed.given("ssh") {
         return ssh(typed, rest).map(|plan| Task::Ssh(Box::new(plan)));
     }
+    if typed.given("serve") {
+        return serve(typed).map(|plan| Task::Serve(Box::new(plan)));
+    }
+    if typed.given("put") || typed.given("name") {
+        return put(typed).map(|plan| Task::Put(Box::new(plan)));
+    }
     plan(typed).map(|plan| Task::Carry(Box::new(plan)))
+}
+
+/// A standing receiver.
+fn serve(typed: &Typed) -> Result<ServePlan, String> {
+    sides(typed)?;
+    conflicts(typed)?;
+    if !typed.given("key") && !typed.given("insecure") {
+        return Err(
+            "serve needs key: without it everybody stores files here, and says so with insecure".to_owned()
+        );
+    }
+    let operands = typed.operands("serve").unwrap_or_default();
+    let Some(into) = typed.one("into") else {
+        return Err("serve needs into: the folder for the files".to_owned());
+    };
+    let keys: Option<String> = typed.one("require");
+    Ok(ServePlan {
+        listen: listen("serve", &operands, ListenOn::All(family(typed)), family(typed))?,
+        into,
+        sessions: typed.one("sessions").map_or(4, |n: u64| n as usize),
+        require: keys.iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect(),
+        replace: typed.given("replace"),
+        sums: typed.given("sums"),
+        quota: typed.one("quota"),
+        keep: typed.one("keep").unwrap_or(7),
+        keepfree: typed.one("keepfree").unwrap_or(0),
+        common: common(typed)?,
+    })
+}
+
+/// Files, or a stream with a name, for a standing receiver.
+fn put(typed: &Typed) -> Result<PutPlan, String> {
+    sides(typed)?;
+    conflicts(typed)?;
+    let (files, name): (Vec<PathBuf>, Option<String>) = (typed.every("put"), typed.one("name"));
+    if name.is_some() && files.len() > 1 {
+        return Err("name goes with one file, and put has several".to_owned());
+    }
+    let transmit = transmit(typed)?.ok_or("put goes with tx, and there is no tx")?;
+    let (meta, tags) = (typed.one("meta"), typed.every("tag"));
+    Ok(PutPlan { transmit, files, name, meta, tags, common: common(typed)? })
 }
 
 /// A key is made, and nothing else is done.
@@ -88,6 +136,7 @@ fn plan(typed: &Typed) -> Result<Plan, String> {
 /// Every word is on a side that is there, and there is something to do.
 fn sides(typed: &Typed) -> Result<(), String> {
     let (rx, tx, duplex) = (typed.given("rx"), typed.given("tx"), typed.given("duplex"));
+    let serve = typed.given("serve");
     for word in WORDS.iter().filter(|word| typed.given(word.name)) {
         match word.side {
             Side::Tx if !tx => return Err(format!("{} goes with tx, and there is no tx", word.name)),
@@ -95,13 +144,16 @@ fn sides(typed: &Typed) -> Result<(), String> {
                 return Err(format!("{} goes with tx or duplex, and there is neither", word.name));
             }
             Side::Ssh => return Err(format!("{} goes with ssh, and there is none", word.name)),
-            Side::Both if !rx && !tx => {
+            Side::Serve if !serve => {
+                return Err(format!("{} goes with serve, and there is no serve", word.name));
+            }
+            Side::Both if !rx && !tx && !serve => {
                 return Err(format!("{} goes with rx or tx, and there is neither", word.name));
             }
             _ => {}
         }
     }
-    if rx || tx || typed.given("prbs") {
+    if rx || tx || serve || typed.given("prbs") {
         return Ok(());
     }
     Err("rx or tx is missing: \"rx PORT\" receives, \"tx HOST PORT\" transmits".to_owned())
@@ -119,6 +171,12 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
     }
     if typed.given("oneshot") && !typed.given("terminate") && !typed.given("initiate") {
         return Err("oneshot goes with terminate or initiate, and there is neither".to_owned());
+    }
+    if let Some(word) = ["meta", "tag"].into_iter().find(|word| typed.given(word))
+        && !typed.given("put")
+        && !typed.given("name")
+    {
+        return Err(format!("{word} goes with put or name, and there is neither"));
     }
     if typed.given("peers") && !typed.given("key") {
         return Err("peers goes with key, and there is no key".to_owned());

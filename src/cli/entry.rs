@@ -7,8 +7,10 @@ pub enum Side {
     Tx,
     /// Whoever sends a stream: needs `tx` or `duplex`.
     Stream,
-    /// Both sides: needs `rx` or `tx`.
+    /// Both sides: needs `rx`, `tx` or `serve`.
     Both,
+    /// The standing receiver alone: needs `serve`.
+    Serve,
     /// Goes with `ssh`, or is it.
     Ssh,
     /// Needs neither.
@@ -40,6 +42,10 @@ pub enum Operands {
     Interface(&'static str),
     /// A file of this host.
     File(&'static str),
+    /// Files of this host: all that follows.
+    Files(&'static str),
+    /// Any text of one operand.
+    Text(&'static str),
     /// A path at another host.
     Path(&'static str),
     /// A range of ports.
@@ -70,8 +76,10 @@ impl Operands {
             | Self::Interface(name)
             | Self::File(name)
             | Self::Path(name)
+            | Self::Text(name)
             | Self::Ports(name)
             | Self::Host(name) => name.to_owned(),
+            Self::Files(name) => format!("{name}..."),
             Self::Rest => "HOST COMMAND".to_owned(),
             Self::Word(name) | Self::Perhaps(name, ..) => format!("[{name}]"),
             Self::Programs(encode, decode) => format!("[{encode}] {decode}"),

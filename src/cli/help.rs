@@ -42,6 +42,7 @@ pub(super) fn explain(word: &Word) -> String {
         Side::Tx => "  (with tx)",
         Side::Stream => "  (with tx, or with rx and duplex)",
         Side::Both => "  (with rx or tx)",
+        Side::Serve => "  (with serve)",
         Side::Ssh if word.name != "ssh" => "  (with ssh)",
         Side::Ssh | Side::Free => "",
     };
@@ -55,6 +56,7 @@ pub(super) fn explain(word: &Word) -> String {
     };
     match word.name {
         "tx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Tx, Side::Stream, Side::Both])),
+        "serve" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Serve, Side::Both])),
         "rx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Both])),
         _ => {}
     }

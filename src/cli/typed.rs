@@ -33,6 +33,11 @@ impl Typed {
         self.0.get_many::<String>(name).map(|operands| operands.map(String::as_str).collect())
     }
 
+    /// Every operand of a word that repeats and takes one, or all that follow.
+    pub(super) fn every<T: Any + Clone + Send + Sync + 'static>(&self, name: &str) -> Vec<T> {
+        self.0.get_many::<T>(name).into_iter().flatten().cloned().collect()
+    }
+
     /// The operands of each time the word was given, and where: a later one has a higher place.
     pub(super) fn each(&self, name: &str) -> Vec<(usize, Vec<&str>)> {
         let Some(times) = self.0.get_occurrences::<String>(name) else { return Vec::new() };
@@ -97,9 +102,12 @@ fn operands<'a>(kind: Operands, next: &[&'a str], attached: bool, programs: usiz
         }
         Operands::Programs(..) => next.iter().take(programs).copied().collect(),
         // a file may be called like a word: key, or peers
-        Operands::Algorithm(_) | Operands::Interface(_) | Operands::File(_) | Operands::Host(_) => {
-            text(0).into_iter().collect()
-        }
+        Operands::Algorithm(_)
+        | Operands::Interface(_)
+        | Operands::File(_)
+        | Operands::Text(_)
+        | Operands::Host(_) => text(0).into_iter().collect(),
+        Operands::Files(_) => next.to_vec(),
         Operands::Perhaps(..) => {
             plain(0).filter(|typed| attached || value::is_number(typed)).into_iter().collect()
         }
@@ -138,6 +146,9 @@ fn lacks(word: &Word, operands: &[&str], programs: usize) -> bool {
 fn push(options: &mut Vec<String>, word: &Word, operands: &[&str]) {
     match operands {
         [one] => options.push(format!("--{}={one}", word.name)),
+        each if matches!(word.operands, Operands::Files(_)) => {
+            options.extend(each.iter().map(|one| format!("--{}={one}", word.name)));
+        }
         several => {
             options.push(format!("--{}", word.name));
             options.extend(several.iter().map(|&operand| operand.to_owned()));
@@ -183,7 +194,8 @@ fn arg(word: &'static Word) -> Arg {
         Operands::Algorithm(_) => ValueParser::new(value::congestion),
         Operands::Command(_) => ValueParser::new(value::command),
         Operands::Interface(_) => ValueParser::new(value::interface),
-        Operands::File(_) => ValueParser::new(value::file),
+        Operands::File(_) | Operands::Files(_) => ValueParser::new(value::file),
+        Operands::Text(_) => ValueParser::string(),
         Operands::Path(_) => ValueParser::new(value::path),
         Operands::Ports(_) => ValueParser::new(value::ports),
         // which addresses count is known later

@@ -4,6 +4,8 @@
 //! is added by an entry here and a field in the plan. What is made and kept in files is made again by the tests:
 //! `UPDATE=1 cargo test --test completion --test documents --test man`. Nothing here reads what was typed.
 
+mod store;
+
 use super::entry::{Operands, Side, Word};
 use crate::message::LEVEL_MAX;
 use crate::plan::{BUFFER_MAX, BUFFER_MIN, LEVELS};
@@ -192,6 +194,20 @@ pub const WORDS: &[Word] = &[
                FILE.pub. Nothing is overwritten. Shows the public half as a line for `peers`. Stands alone.",
         ..WORD
     },
+    store::SERVE,
+    store::INTO,
+    store::INSECURE,
+    store::SESSIONS,
+    store::REQUIRE,
+    store::REPLACE,
+    store::SUMS,
+    store::QUOTA,
+    store::KEEP,
+    store::KEEPFREE,
+    store::NAME,
+    store::META,
+    store::TAG,
+    store::PUT,
     Word {
         name: "checkphrase",
         operands: Operands::Phrase("WORD"),

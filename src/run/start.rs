@@ -197,12 +197,12 @@ impl Parts<'_> {
 }
 
 /// What a stream that is sent like this needs of its receiver.
-fn compress(stream: &StreamPlan) -> Features {
+pub(crate) fn compress(stream: &StreamPlan) -> Features {
     if stream.compress.is_some() { Features::COMPRESS } else { Features::NONE }
 }
 
 /// Checks that this host has the link's `via`: one that it does not have would never work.
-fn check_via(link: &LinkPlan) -> Result<(), Failure> {
+pub(crate) fn check_via(link: &LinkPlan) -> Result<(), Failure> {
     let found = link.via.as_ref().map_or(Ok(()), |via| interface::check(via));
     found.map_err(|e| Failure::network(format!("{link}: {}", told(&e))))
 }

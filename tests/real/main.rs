@@ -27,6 +27,7 @@ mod processes;
 mod signals;
 mod sinks;
 mod ssh;
+mod store;
 mod strangers;
 mod through;
 mod tunnel;

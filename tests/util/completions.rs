@@ -20,7 +20,7 @@ fn kinds() -> [Kind; 9] {
         ("address", |kind| kind == Operands::AddressPort),
         ("command", |kind| matches!(kind, Operands::Command(_))),
         ("interface", |kind| matches!(kind, Operands::Interface(_))),
-        ("path", |kind| matches!(kind, Operands::File(_))),
+        ("path", |kind| matches!(kind, Operands::File(_) | Operands::Files(_))),
         ("algorithm", |kind| matches!(kind, Operands::Algorithm(_))),
         ("value", |kind| {
             use Operands::{Number, Path, Phrase, Ports, Size, Time};

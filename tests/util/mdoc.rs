@@ -25,6 +25,7 @@ fn item(word: &Word) -> String {
     let mut text = match word.side {
         Side::Tx => "Goes with `tx`. ",
         Side::Stream => "Goes with `tx` or `duplex`. ",
+        Side::Serve => "Goes with `serve`. ",
         Side::Ssh if word.name != "ssh" => "Goes with `ssh`. ",
         Side::Both | Side::Ssh | Side::Free => "",
     }

@@ -1,0 +1,157 @@
+//! The words of the standing receiver, and of those who send to it.
+
+use super::super::entry::{Operands, Side, Word};
+use super::WORD;
+
+pub(super) const SERVE: Word = Word {
+    name: "serve",
+    operands: Operands::AddressPort,
+    side: Side::Free,
+    excludes: &["rx", "tx", "duplex", "exec", "terminate", "initiate", "prbs", "through"],
+    short: "receive files of many senders, for ever",
+    long: "Receives files of many senders, beside and after each other, and stores them below the folder that \
+           `into` names. Listens as `rx` does. Needs `key`, or `insecure`.\n\n\
+           A file comes into DIR/.millipede/partial and gets its name once it is whole and on the disk, with its \
+           sum and metadata in DIR/.millipede/meta/NAME.json. A sender that is interrupted goes on where it was. \
+           A finished file is its key's: another key learns that the name is taken, and nothing else.",
+    ..WORD
+};
+
+pub(super) const INTO: Word = Word {
+    name: "into",
+    operands: Operands::File("DIR"),
+    side: Side::Serve,
+    short: "with serve, store files below this folder",
+    long: "Stores files below DIR, which must exist. One process serves a folder at a time.",
+    ..WORD
+};
+
+pub(super) const INSECURE: Word = Word {
+    name: "insecure",
+    side: Side::Serve,
+    common: false,
+    excludes: &["key"],
+    short: "with serve, let in everybody, without a key",
+    long: "Serves without `key`: whoever reaches the port stores files, other users of this host too. All senders \
+           are one and the same then.",
+    ..WORD
+};
+
+pub(super) const SESSIONS: Word = Word {
+    name: "sessions",
+    operands: Operands::Number("N", 1, 1024),
+    side: Side::Serve,
+    common: false,
+    short: "with serve, so many at once (default 4)",
+    long: "Serves N sessions at once, 4 by default, all within one `buffer`. The others wait, each key in its turn, \
+           and who comes first within a key goes first. While others wait, a session of which nothing comes for a \
+           minute loses its place.",
+    ..WORD
+};
+
+pub(super) const REQUIRE: Word = Word {
+    name: "require",
+    operands: Operands::Text("KEY[,KEY]"),
+    side: Side::Serve,
+    common: false,
+    short: "with serve, metadata that files must have",
+    long: "Refuses files whose metadata lacks one of these keys, before any of their bytes.",
+    ..WORD
+};
+
+pub(super) const REPLACE: Word = Word {
+    name: "replace",
+    side: Side::Serve,
+    common: false,
+    short: "with serve, newer files take older ones' places",
+    long: "Lets a newer file of the same key and name take an older one's place, from one moment to the next once \
+           it is whole. Without it, nothing finished is ever overwritten.",
+    ..WORD
+};
+
+pub(super) const SUMS: Word = Word {
+    name: "sums",
+    side: Side::Serve,
+    common: false,
+    short: "with serve, put NAME.sha256 beside each file",
+    long: "Puts a file NAME.sha256 beside each, which sha256sum -c checks. Names that end so are refused then.",
+    ..WORD
+};
+
+pub(super) const QUOTA: Word = Word {
+    name: "quota",
+    operands: Operands::Size("SIZE", 1, 1, u64::MAX),
+    side: Side::Serve,
+    common: false,
+    short: "with serve, the most bytes of each key",
+    long: "Lets each key have SIZE bytes here at most, finished and not.",
+    ..WORD
+};
+
+pub(super) const KEEP: Word = Word {
+    name: "keep",
+    operands: Operands::Number("DAYS", 0, 36500),
+    side: Side::Serve,
+    common: false,
+    short: "with serve, keep unfinished files (default 7)",
+    long: "Removes what has not come whole when nothing more of it has come for DAYS days, 7 by default.",
+    ..WORD
+};
+
+pub(super) const KEEPFREE: Word = Word {
+    name: "keepfree",
+    operands: Operands::Size("SIZE", 1, 0, u64::MAX),
+    side: Side::Serve,
+    common: false,
+    short: "with serve, leave so much of the disk free",
+    long: "Takes no file that would leave less than SIZE bytes of the disk free.",
+    ..WORD
+};
+
+pub(super) const NAME: Word = Word {
+    name: "name",
+    operands: Operands::Text("NAME"),
+    side: Side::Tx,
+    common: false,
+    excludes: &["rx", "duplex", "exec", "terminate", "initiate", "prbs", "through"],
+    short: "send stdin to serve, as the file NAME",
+    long: "Sends stdin to a standing receiver, which stores it as NAME. With `put` and one file, that is what it is \
+           called.\n\n\
+           A name is relative, of parts with / between them, none of which begins with a dot or a dash.",
+    ..WORD
+};
+
+pub(super) const META: Word = Word {
+    name: "meta",
+    operands: Operands::File("FILE"),
+    side: Side::Tx,
+    common: false,
+    short: "with put or name, what there is to say of it",
+    long: "Sends with each file what FILE says: a JSON object of at most 64 KiB. Needs `put` or `name`.",
+    ..WORD
+};
+
+pub(super) const TAG: Word = Word {
+    name: "tag",
+    operands: Operands::Text("KEY=VALUE"),
+    side: Side::Tx,
+    repeats: true,
+    common: false,
+    short: "with put or name, one thing to say of it",
+    long: "Sends with each file that KEY is VALUE, on top of `meta`. May be repeated. Needs `put` or `name`.",
+    ..WORD
+};
+
+pub(super) const PUT: Word = Word {
+    name: "put",
+    operands: Operands::Files("FILE"),
+    side: Side::Tx,
+    repeats: true,
+    excludes: &["rx", "duplex", "exec", "terminate", "initiate", "prbs", "through"],
+    short: "send these files to serve; it stands last",
+    long: "Sends files to a standing receiver. Each is called as its path says; one whose path leads elsewhere than \
+           below this folder, as its last part. Takes all that follows, so it stands last.\n\n\
+           Repeated, it goes on where it was, and sends nothing of what is there already. A file that changes \
+           while it is sent is not stored. The exit status is that of the first file that was not.",
+    ..WORD
+};

@@ -1,0 +1,219 @@
+//! Sends files, or a stream with a name, to a standing receiver.
+
+use super::sessions::{Sessions, no_thread};
+use super::{monitor, peers, signals, start};
+use crate::chaos::Hazard;
+use crate::endpoint::files::{Ending, Fate, Inbox, Item, Matter, Outbox, Sending};
+use crate::error::{Failure, Status, reason};
+use crate::message;
+use crate::plan::PutPlan;
+use crate::proto::hello::{Direction, Features, Hello, Id};
+use crate::proto::peer_key::PeerKey;
+use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
+use crate::proto::way::Way;
+use crate::session::{Approach, Incoming, Outgoing, Setup, Start, orders};
+use crate::store::meta::Meta;
+use crate::store::name::Name;
+use crate::store::record::Verdict;
+use crate::sys::thread::spawn;
+use crate::trust::{PublicKey, Trust};
+use crate::wording::word;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Memory for what the receiver says: verdicts are small.
+const ANSWERS: u64 = 4 << 20;
+
+/// How long the sending thread may take to see that: it may be reading a pipe that gives nothing.
+const LAST: Duration = Duration::from_secs(2);
+
+/// What has failed first, if anything has.
+type First = Arc<Mutex<Option<Failure>>>;
+
+/// Sends all files; returns when each has its verdict.
+///
+/// # Errors
+/// The session could not be completed, or the first file that is not stored.
+pub fn put(plan: &PutPlan) -> Result<(), Failure> {
+    let items = items(plan)?;
+    let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
+    let signals =
+        signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
+    plan.transmit.links.iter().try_for_each(start::check_via)?;
+    let (out, inbox) = (Outbox::new().map_err(cannot_start)?, Inbox::new());
+    let session = session(plan, trust.clone(), &out, &inbox).map_err(cannot_start)?;
+    let handle = session.handle();
+    let sessions = Sessions::new(vec![handle.clone()]);
+    let subjects =
+        vec![monitor::Subject { session: handle.clone(), way: Way::Out, expected: plan.common.size }];
+    let monitor = monitor::Monitor::start(subjects, monitor::Wanted::nothing()).map_err(no_thread)?;
+    signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
+    if let Some(trust) = trust {
+        peers::watch(trust, sessions).map_err(no_thread)?;
+    }
+    let first = First::default();
+    let (told, ended) = (first.clone(), crossbeam_channel::bounded(1));
+    let sending = Sending::new(out, inbox, move |name: &Name, fate| tell(&told, name, fate));
+    let run = move || {
+        let _ = ended.0.send(sending.run(items));
+    };
+    spawn("files", run).map_err(no_thread)?;
+    session.run().map_err(no_thread)?;
+    let failed = handle.settled().into_iter().map(|(_, outcome)| outcome);
+    let failed = failed.map(|outcome| Failure::unless_complete(outcome, "the receiver"));
+    let result = failed.fold(Ok(()), Result::and);
+    // the streams are over, and so is whoever waits for them
+    let ending = ended.1.recv_timeout(LAST).unwrap_or(Ending::Broken);
+    monitor.end();
+    let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (result, first, ending) {
+        (Err(failure), ..) => Err(failure),
+        (Ok(()), Some(failure), _) => Err(failure),
+        (Ok(()), None, Ending::Whole) => Ok(()),
+        (Ok(()), None, _) => Err(Failure::network("the receiver ended before every file had its verdict")),
+    }
+}
+
+/// Tells what became of a file, and remembers the first that is not stored.
+fn tell(first: &First, name: &Name, fate: Fate) {
+    let (status, what) = match fate.verdict {
+        Verdict::Stored => return message::note(1, || format!("{name}: stored")),
+        Verdict::Already => return message::note(1, || format!("{name}: was there already")),
+        Verdict::Taken | Verdict::Refused => (Status::Refused, "refused"),
+        Verdict::Input => (Status::Input, "not sent"),
+        Verdict::Output => (Status::Output, "not stored"),
+        Verdict::Corrupt => (Status::Corrupt, "not stored"),
+        Verdict::Later => (Status::Incomplete, "not stored"),
+    };
+    let sentence = format!("{name}: {what}: {}", fate.sentence);
+    let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*first {
+        // the last line of the process says it
+        None => *first = Some(Failure { status, sentence }),
+        Some(_) => message::say(sentence),
+    }
+}
+
+/// What is to be sent. Names and metadata that are not in order are found here, before anything is sent.
+fn items(plan: &PutPlan) -> Result<Vec<Item>, Failure> {
+    let meta = meta(plan)?;
+    let named = |text: &str| {
+        Name::stored(text).map_err(|e| Failure::usage(format!("the name {} {e}", text.escape_debug())))
+    };
+    if let Some(name) = &plan.name {
+        let matter = match plan.files.first() {
+            Some(file) => Matter::File(file.clone()),
+            None => Matter::Pipe(Box::new(io::stdin())),
+        };
+        return Ok(vec![Item { name: named(name)?, meta, matter }]);
+    }
+    plan.files
+        .iter()
+        .map(|file| {
+            Ok(Item { name: named(&name_of(file)?)?, meta: meta.clone(), matter: Matter::File(file.clone()) })
+        })
+        .collect()
+}
+
+/// A file's name as its path says it; of one that is not below this folder, its last part.
+fn name_of(file: &Path) -> Result<String, Failure> {
+    let relative = file.strip_prefix(".").unwrap_or(file);
+    let below = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    let name = if below { Some(relative.as_os_str()) } else { file.file_name() };
+    let name = name.and_then(|name| name.to_str()).map(str::to_owned);
+    name.ok_or_else(|| Failure::usage(format!("{}: its name is not UTF-8, or none", file.display())))
+}
+
+fn meta(plan: &PutPlan) -> Result<Vec<u8>, Failure> {
+    let wrong = |e: &dyn std::fmt::Display| Failure {
+        status: Status::Refused,
+        sentence: format!("the metadata {e}"),
+    };
+    let mut meta = match &plan.meta {
+        None => Meta::default(),
+        Some(file) => {
+            let json = std::fs::read(file);
+            let json =
+                json.map_err(|e| Failure::input(format!("meta {}: {}", file.display(), reason(&e))))?;
+            Meta::parse(&json).map_err(|e| wrong(&e))?
+        }
+    };
+    plan.tags.iter().try_for_each(|tag| meta.tag(tag)).map_err(|e| wrong(&e))?;
+    Ok(if meta.is_empty() { Vec::new() } else { meta.encode().into_bytes() })
+}
+
+fn session(
+    plan: &PutPlan,
+    trust: Option<Arc<Trust>>,
+    out: &Arc<Outbox>,
+    inbox: &Arc<Inbox>,
+) -> io::Result<Start> {
+    let (common, transmit) = (&plan.common, &plan.transmit);
+    let checksum = if transmit.checksum { Features::CHECKSUM } else { Features::NONE };
+    let features = checksum | start::compress(&transmit.stream) | Features::DUPLEX | Features::FILES;
+    let hello = Hello {
+        session: Id::new(rand::random()),
+        instance: None,
+        direction: Direction::Duplex,
+        begun: false,
+        checkphrase: common.checkphrase,
+        link: 0,
+        connection: 0,
+        attempt: 0,
+        features,
+        buffer: common.buffer,
+        options: Vec::new(),
+    };
+    let names: Vec<String> = transmit.links.iter().map(ToString::to_string).collect();
+    let config = DiallerConfig {
+        hello,
+        links: names.clone(),
+        connections: transmit.threads,
+        patience: common.patience,
+        checked: transmit.checksum,
+        command: false,
+        lifeline: false,
+        seed: rand::random(),
+    };
+    let inbound = InboundConfig {
+        instance: Id::new(rand::random()),
+        buffer: ANSWERS,
+        patience: common.patience,
+        features: Features::CHECKSUM | features,
+        tied: None,
+    };
+    let sends = Outgoing {
+        config: OutboundConfig { buffer: common.buffer },
+        stream: transmit.stream.clone(),
+        charmode: true,
+        source: Box::new(out.source()),
+        is_asked_to_end: signals::is_asked_to_end,
+    };
+    let link = move |link: usize| names.get(link).cloned().unwrap_or_default();
+    let known = trust.clone();
+    let key = move |PeerKey(bytes)| {
+        let key = PublicKey::new(bytes);
+        known.as_ref().map_or_else(|| key.to_string(), |trust| trust.name(&key))
+    };
+    Start::new(Setup {
+        approach: Approach::Dial(transmit.links.clone(), Box::new(config)),
+        lifeline: None,
+        sends: Some(sends),
+        receives: Some(Incoming { sink: Box::new(inbox.sink()), config: inbound }),
+        inseparable: true,
+        through: None,
+        hazard: Hazard::new(common.chaos),
+        trust,
+        hear: Box::new(move |news| {
+            if let orders::News::Tell(event) = news {
+                message::note(event.level(), || word(&event, &link, &key));
+            }
+        }),
+    })
+}
+
+fn cannot_start(error: io::Error) -> Failure {
+    Failure::network(format!("cannot start: {}", reason(&error)))
+}
