@@ -80,7 +80,7 @@
 //! - [`proto`] decides; pure: no clock, socket, thread or file.
 //! - [`stage`] checks or rewrites one leg, and finds the level of compression; pure too.
 //! - [`channel`] is one connection's bytes on the wire, and how a connection is got.
-//! - [`store`] has files that others send: names, partials, what is durable, whose turn it is. Nothing uses it yet.
+//! - [`store`] has files that others send: names, partials, what is durable, whose turn it is.
 //! - [`trust`] has the keys: this end's own, and those that are let in.
 //! - [`endpoint`] is what a stream comes from and goes to: stdin and stdout, a command, a tunnel's connections, prbs.
 //! - [`session`] has one session's threads: ingest, connections, egress, the clock, and at a receiver the door.

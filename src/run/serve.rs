@@ -7,15 +7,16 @@ use crate::chaos::Hazard;
 use crate::endpoint::files::{Hooks, Outbox, Receiving, Workers};
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::ServePlan;
+use crate::plan::{BUFFER_MIN, ServePlan, StreamPlan};
 use crate::proto::check::Expectations;
 use crate::proto::event::Event;
 use crate::proto::hello::{Features, Id, Refusal, RefusalCode};
+use crate::proto::outcome::{Outcome, Status};
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{InboundConfig, OutboundConfig};
 use crate::session::accept::Door;
 use crate::session::lobby::{Lobby, Made};
-use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
+use crate::session::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start, orders};
 use crate::store::beneath::Beneath;
 use crate::store::disk::Disk;
 use crate::store::name::Name;
@@ -26,7 +27,7 @@ use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// Sessions that wait, at most, and of one key.
@@ -87,18 +88,20 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
     let admit = Box::new(move |guest| lobby.admit(guest));
     let door = Door::new(listener, expectations, trust, admit).map_err(cannot_start)?;
     spawn("door", move || door.run()).map_err(no_thread)?;
-    spawn("sweep", move || {
-        loop {
-            if let Err(no) = shelf.sweep(SystemTime::now()) {
-                message::note(0, || format!("cannot look for what is to be removed: {no}"));
-            }
-            std::thread::sleep(SWEEP);
-        }
-    })
-    .map_err(no_thread)?;
+    spawn("sweep", move || sweep(&shelf)).map_err(no_thread)?;
     let ending = sessions.await_end();
     monitor.end();
     Failure::unless_complete(ending, "the sender")
+}
+
+/// Removes what is kept no longer, for ever.
+fn sweep(shelf: &Shelf<Beneath>) {
+    loop {
+        if let Err(no) = shelf.sweep(SystemTime::now()) {
+            message::note(0, || format!("cannot look for what is to be removed: {no}"));
+        }
+        std::thread::sleep(SWEEP);
+    }
 }
 
 /// What a sender of files may make use of; files it must.
@@ -155,25 +158,18 @@ impl Maker {
     }
 
     fn start(&self, key: Option<PeerKey>, number: u64, out: Arc<Outbox>) -> io::Result<Start> {
-        let (asked, moved) = (self.places.clone(), self.places.clone());
-        let hooks = Hooks {
-            require: self.plan.require.clone(),
-            commanded: false,
-            then: None,
-            has_place: Box::new(move || asked.has_place(number)),
-            progress: Box::new(move || moved.progress(number)),
-        };
         let peer = self.peer(key);
         message::note(1, || format!("{} has come", peer.name));
         let source = Box::new(out.source());
-        let receiving = Receiving::new(self.shelf.clone(), peer, hooks, self.workers.clone(), out);
+        let (hooks, workers) = (self.hooks(number), self.workers.clone());
+        let receiving = Receiving::new(self.shelf.clone(), peer, hooks, workers, out);
         let common = &self.plan.common;
         let receives = Incoming {
             sink: Box::new(receiving.sink()),
             config: InboundConfig {
                 instance: self.instance,
                 // all under one buffer; those that wait send nothing
-                buffer: (common.buffer / self.plan.sessions as u64).max(crate::plan::BUFFER_MIN),
+                buffer: (common.buffer / self.plan.sessions as u64).max(BUFFER_MIN),
                 patience: common.patience,
                 features: FEATURES,
                 tied: None,
@@ -181,12 +177,13 @@ impl Maker {
         };
         let sends = Outgoing {
             config: OutboundConfig { buffer: ANSWERS },
-            stream: Default::default(),
+            stream: StreamPlan::default(),
             charmode: true,
             source,
             is_asked_to_end: || false,
         };
-        let setup = Setup {
+        let itself = Arc::new(OnceLock::new());
+        let start = Start::new(Setup {
             approach: Approach::Visit,
             lifeline: None,
             sends: Some(sends),
@@ -195,12 +192,22 @@ impl Maker {
             through: None,
             hazard: Hazard::new(common.chaos),
             trust: self.trust.clone(),
-            hear: Box::new(|_| {}),
-        };
-        let forgotten = Arc::new(std::sync::OnceLock::<crate::session::Handle>::new());
-        let start = Start::new(Setup { hear: hear(forgotten.clone()), ..setup })?;
-        let _ = forgotten.set(start.handle());
+            hear: hear(itself.clone()),
+        })?;
+        // whoever is told of a session that never began ends it
+        let _ = itself.set(start.handle());
         Ok(start)
+    }
+
+    fn hooks(&self, number: u64) -> Hooks<Beneath> {
+        let (asked, moved) = (self.places.clone(), self.places.clone());
+        Hooks {
+            require: self.plan.require.clone(),
+            commanded: false,
+            then: None,
+            has_place: Box::new(move || asked.has_place(number)),
+            progress: Box::new(move || moved.progress(number)),
+        }
     }
 
     /// Who has this key. A name that cannot stand in a path is none.
@@ -217,8 +224,7 @@ impl Maker {
 }
 
 /// Tells the user what a session tells, and ends one whose sender has gone before it began.
-fn hear(session: Arc<std::sync::OnceLock<crate::session::Handle>>) -> Hear {
-    use crate::proto::outcome::{Outcome, Status};
+fn hear(session: Arc<OnceLock<Handle>>) -> Hear {
     Box::new(move |news| match news {
         orders::News::Tell(event) => {
             if matches!(event, Event::SessionForgotten) {

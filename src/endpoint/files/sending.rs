@@ -260,13 +260,13 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         };
         let mut opened = match open(matter) {
             Ok(opened) => opened,
-            Err(why) => return Ok(self.fail(&name, why)),
+            Err(why) => return self.fail(&name, why),
         };
         let open = Open { size: opened.size, name: name.as_str().into(), meta };
         let up = match opened.size {
             Some(size) if size <= WHOLE_MAX as u64 => match whole(&mut opened, size as usize) {
                 Ok(bytes) => Up::Whole(open, Sum::of(&bytes), bytes),
-                Err(why) => return Ok(self.fail(&name, why)),
+                Err(why) => return self.fail(&name, why),
             },
             _ => Up::Open(open),
         };
@@ -302,7 +302,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             Err(Halt::Here(why)) => {
                 self.say(file, &Up::Stop(why.clone()))?;
                 if let Some(sent) = self.unjudged.remove(&file) {
-                    self.fail(&sent.name, why);
+                    self.fail(&sent.name, why)?;
                 }
                 Ok(())
             }
@@ -424,9 +424,10 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         }
     }
 
-    /// It failed here.
-    fn fail(&mut self, name: &Name, sentence: String) {
+    /// It failed here, which ends nothing else.
+    fn fail(&mut self, name: &Name, sentence: String) -> Result<(), Ending> {
         (self.tell)(name, Fate { verdict: Verdict::Input, sentence });
+        Ok(())
     }
 
     fn speak(&mut self, file: u32, up: &Up) -> Result<(), Halt> {
