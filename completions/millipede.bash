@@ -1,6 +1,6 @@
 # bash completion for millipede; made from src/cli/words.rs by its tests
 _millipede() {
-    local words='rx tx ssh over ports program via ipv4 ipv6 duplex threads key peers keygen checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
+    local words='rx tx ssh over ports program via ipv4 ipv6 duplex threads key peers keygen serve into insecure sessions require replace sums quota keep keepfree name meta tag put checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
     local wants=word after argument current word known i
     local -a arguments=()
     # bash also cuts at colons and equals signs: what was typed without a space before it is one argument,
@@ -33,7 +33,7 @@ _millipede() {
         esac
         case $wants in
             word) ;;
-            rest) continue ;;
+            rest | paths) continue ;;
             host | address)
                 if [[ $argument =~ $joined || ($wants == address && $argument =~ $number) ]]; then
                     wants=word
@@ -49,12 +49,13 @@ _millipede() {
         esac
         case ${argument#--} in
             tx | initiate) wants=host ;;
-            rx | terminate) wants=address ;;
+            rx | serve | terminate) wants=address ;;
             exec) wants=command ;;
             via) wants=interface ;;
-            key | peers | keygen) wants=path ;;
+            key | peers | keygen | into | meta) wants=path ;;
+            put) wants=paths ;;
             congestion) wants=algorithm ;;
-            ports | program | threads | checkphrase | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) wants=value ;;
+            ports | program | threads | sessions | require | quota | keep | keepfree | name | tag | checkphrase | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) wants=value ;;
             over) wants=peer ;;
             ssh) wants=rest ;;
         esac
@@ -62,7 +63,7 @@ _millipede() {
 
     COMPREPLY=()
     case $wants in
-        file | path) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
+        file | path | paths) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
         word)
             [[ $current != -* ]] || words=" $words" words=${words// / --}
             COMPREPLY=($(compgen -W "$words" -- "$current"))

@@ -9,17 +9,19 @@ function __millipede_wants
                 switch (string replace -r '^--' '' -- $argument)
                 case tx initiate
                     set wants host
-                case rx terminate
+                case rx serve terminate
                     set wants address
                 case exec
                     set wants command
                 case via
                     set wants interface
-                case key peers keygen
+                case key peers keygen into meta
                     set wants path
+                case put
+                    set wants paths
                 case congestion
                     set wants algorithm
-                case ports program threads checkphrase prbs leglimit delayus rate chaos buffer patience size verbose
+                case ports program threads sessions require quota keep keepfree name tag checkphrase prbs leglimit delayus rate chaos buffer patience size verbose
                     set wants value
                 case over
                     set wants peer
@@ -30,7 +32,7 @@ function __millipede_wants
                 string match -qr '^([^:]+|\[.*\]):[0-9]' -- $argument; and set wants word; or set wants port
             case address
                 string match -qr '^(([^:]+|\[.*\]):)?[0-9]+$' -- $argument; and set wants word; or set wants port
-            case rest
+            case rest paths
             case '*'
                 set wants word
         end
@@ -39,7 +41,7 @@ function __millipede_wants
 end
 complete -c millipede -f
 complete -c millipede -n '__millipede_wants host address peer rest' -a '(__fish_print_hostnames)'
-complete -c millipede -n '__millipede_wants path' -F
+complete -c millipede -n '__millipede_wants path paths' -F
 complete -c millipede -n '__millipede_wants interface' -a '(__fish_print_interfaces)'
 complete -c millipede -n '__millipede_wants command' -a '(__fish_complete_command)'
 complete -c millipede -n '__millipede_wants algorithm' \
@@ -72,6 +74,34 @@ complete -c millipede -n '__millipede_wants word' -a peers -d 'with key, let in 
 complete -c millipede -n '__millipede_wants word' -l peers -rF -d 'with key, let in whoever has a key listed here'
 complete -c millipede -n '__millipede_wants word' -a keygen -d 'make a key, in FILE and FILE.pub'
 complete -c millipede -n '__millipede_wants word' -l keygen -rF -d 'make a key, in FILE and FILE.pub'
+complete -c millipede -n '__millipede_wants word' -a serve -d 'receive files of many senders, for ever'
+complete -c millipede -n '__millipede_wants word' -l serve -x -d 'receive files of many senders, for ever'
+complete -c millipede -n '__millipede_wants word' -a into -d 'with serve, store files below this folder'
+complete -c millipede -n '__millipede_wants word' -l into -rF -d 'with serve, store files below this folder'
+complete -c millipede -n '__millipede_wants word' -a insecure -d 'with serve, let in everybody, without a key'
+complete -c millipede -n '__millipede_wants word' -l insecure -d 'with serve, let in everybody, without a key'
+complete -c millipede -n '__millipede_wants word' -a sessions -d 'with serve, so many at once (default 4)'
+complete -c millipede -n '__millipede_wants word' -l sessions -x -d 'with serve, so many at once (default 4)'
+complete -c millipede -n '__millipede_wants word' -a require -d 'with serve, metadata that files must have'
+complete -c millipede -n '__millipede_wants word' -l require -x -d 'with serve, metadata that files must have'
+complete -c millipede -n '__millipede_wants word' -a replace -d 'with serve, let newer files replace older ones'
+complete -c millipede -n '__millipede_wants word' -l replace -d 'with serve, let newer files replace older ones'
+complete -c millipede -n '__millipede_wants word' -a sums -d 'with serve, put NAME.sha256 beside each file'
+complete -c millipede -n '__millipede_wants word' -l sums -d 'with serve, put NAME.sha256 beside each file'
+complete -c millipede -n '__millipede_wants word' -a quota -d 'with serve, the most bytes of each key'
+complete -c millipede -n '__millipede_wants word' -l quota -x -d 'with serve, the most bytes of each key'
+complete -c millipede -n '__millipede_wants word' -a keep -d 'with serve, keep unfinished files (default 7)'
+complete -c millipede -n '__millipede_wants word' -l keep -x -d 'with serve, keep unfinished files (default 7)'
+complete -c millipede -n '__millipede_wants word' -a keepfree -d 'with serve, leave so much of the disk free'
+complete -c millipede -n '__millipede_wants word' -l keepfree -x -d 'with serve, leave so much of the disk free'
+complete -c millipede -n '__millipede_wants word' -a name -d 'send stdin to serve, as the file NAME'
+complete -c millipede -n '__millipede_wants word' -l name -x -d 'send stdin to serve, as the file NAME'
+complete -c millipede -n '__millipede_wants word' -a meta -d 'with put or name, what there is to say of it'
+complete -c millipede -n '__millipede_wants word' -l meta -rF -d 'with put or name, what there is to say of it'
+complete -c millipede -n '__millipede_wants word' -a tag -d 'with put or name, one thing to say of it'
+complete -c millipede -n '__millipede_wants word' -l tag -x -d 'with put or name, one thing to say of it'
+complete -c millipede -n '__millipede_wants word' -a put -d 'send these files to serve; it stands last'
+complete -c millipede -n '__millipede_wants word' -l put -rF -d 'send these files to serve; it stands last'
 complete -c millipede -n '__millipede_wants word' -a checkphrase -d '4 bytes that must be the same at both ends'
 complete -c millipede -n '__millipede_wants word' -l checkphrase -x -d '4 bytes that must be the same at both ends'
 complete -c millipede -n '__millipede_wants word' -a checksum -d 'verify every leg and the whole stream'

@@ -44,6 +44,7 @@ fn words() -> String {
         Side::Stream => "tx, duplex",
         Side::Both => "both",
         Side::Serve => "serve",
+        Side::Named => "put, name",
         Side::Ssh => "ssh",
         Side::Free => "",
     };

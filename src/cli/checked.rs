@@ -143,6 +143,9 @@ fn sides(typed: &Typed) -> Result<(), String> {
             Side::Stream if !tx && !duplex => {
                 return Err(format!("{} goes with tx or duplex, and there is neither", word.name));
             }
+            Side::Named if !typed.given("put") && !typed.given("name") => {
+                return Err(format!("{} goes with put or name, and there is neither", word.name));
+            }
             Side::Ssh => return Err(format!("{} goes with ssh, and there is none", word.name)),
             Side::Serve if !serve => {
                 return Err(format!("{} goes with serve, and there is no serve", word.name));
@@ -171,12 +174,6 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
     }
     if typed.given("oneshot") && !typed.given("terminate") && !typed.given("initiate") {
         return Err("oneshot goes with terminate or initiate, and there is neither".to_owned());
-    }
-    if let Some(word) = ["meta", "tag"].into_iter().find(|word| typed.given(word))
-        && !typed.given("put")
-        && !typed.given("name")
-    {
-        return Err(format!("{word} goes with put or name, and there is neither"));
     }
     if typed.given("peers") && !typed.given("key") {
         return Err("peers goes with key, and there is no key".to_owned());

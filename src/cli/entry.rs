@@ -11,6 +11,8 @@ pub enum Side {
     Both,
     /// The standing receiver alone: needs `serve`.
     Serve,
+    /// Whoever sends what has a name: needs `put` or `name`.
+    Named,
     /// Goes with `ssh`, or is it.
     Ssh,
     /// Needs neither.
@@ -127,3 +129,17 @@ impl Word {
         aliases.chain(self.letter.map(|letter| format!("-{letter}"))).collect()
     }
 }
+
+/// What most entries leave as it is.
+pub(super) const WORD: Word = Word {
+    name: "",
+    aliases: &[],
+    letter: None,
+    operands: Operands::None,
+    side: Side::Both,
+    repeats: false,
+    excludes: &[],
+    common: true,
+    short: "",
+    long: "",
+};

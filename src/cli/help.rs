@@ -1,7 +1,7 @@
 //! What `help` shows, made from the table of words.
 //!
 //! One screen: at most 24 lines of 80 columns, however many words there come to be: those that are not common are
-//! only named.
+//! only named, and those that go with `serve`, `put` or `ssh` alone are named where these are explained.
 
 use super::{Side, WORDS, Word};
 
@@ -19,18 +19,23 @@ pub(super) fn screen() -> String {
         .map(|word| format!("  {:width$}{}\n", word.shown(), word.short, width = INDENT - 2))
         .collect();
     let others: Vec<_> =
-        WORDS.iter().filter(|word| !word.common && word.name != "ssh").map(Word::shown).collect();
+        WORDS.iter().filter(|word| !word.common && !is_special(word)).map(Word::shown).collect();
     format!(
         "millipede: a pipe between two hosts over many TCP connections; loses no byte\n\n\
          \x20 millipede ssh HOST COMMAND       ssh, with the data on connections of its own\n\
          \x20 millipede rx 8834 > FILE         first, on the host that receives\n\
          \x20 millipede tx HOST 8834 < FILE    then, on the host that sends\n\n\
          {common}{}\n\
-         Words go in any order. \"millipede help WORD\" explains one.\n",
+         Words go in any order. \"help WORD\" explains one; serve, put, ssh have more.\n",
         // a word and what follows it stay on one line
         wrapped(&format!("Also: {}.", others.join(", ").replace(", ", ",\n").replace(' ', JOINT)), "  ")
             .replace(JOINT, " ")
     )
+}
+
+/// Whether a word is of use only to those who know `serve`, `put` or `ssh`.
+fn is_special(word: &Word) -> bool {
+    matches!(word.side, Side::Serve | Side::Named | Side::Ssh)
 }
 
 /// A space where a line is not broken, while lines are made.
@@ -43,6 +48,7 @@ pub(super) fn explain(word: &Word) -> String {
         Side::Stream => "  (with tx, or with rx and duplex)",
         Side::Both => "  (with rx or tx)",
         Side::Serve => "  (with serve)",
+        Side::Named => "  (with put or name)",
         Side::Ssh if word.name != "ssh" => "  (with ssh)",
         Side::Ssh | Side::Free => "",
     };
@@ -55,6 +61,8 @@ pub(super) fn explain(word: &Word) -> String {
         words.map(|word| word.name).collect::<Vec<_>>().join(", ")
     };
     match word.name {
+        "ssh" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Ssh]).replacen("ssh, ", "", 1)),
+        "put" | "name" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Named])),
         "tx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Tx, Side::Stream, Side::Both])),
         "serve" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Serve, Side::Both])),
         "rx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Both])),
@@ -101,8 +109,15 @@ mod tests {
         for line in screen.lines() {
             assert!(line.chars().count() <= 80, "too long: {line}");
         }
+        let [serve, put, ssh] = ["serve", "put", "ssh"].map(|name| explain(word(name).unwrap()));
         for word in WORDS {
-            assert!(screen.contains(&word.shown()), "{} is missing:\n{screen}", word.name);
+            let (place, shown) = match word.side {
+                Side::Serve => (serve.clone(), word.name.to_owned()),
+                Side::Named => (put.clone(), word.name.to_owned()),
+                Side::Ssh => (ssh.clone(), word.name.to_owned()),
+                _ => (screen.clone(), word.shown()),
+            };
+            assert!(place.contains(&shown), "{} is missing:\n{place}", word.name);
         }
     }
 

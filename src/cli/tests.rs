@@ -278,7 +278,7 @@ fn words_that_exclude_each_other() {
 
 #[test]
 fn a_word_on_the_wrong_side_is_named() {
-    for word in WORDS.iter().filter(|word| word.side == Side::Tx) {
+    for word in WORDS.iter().filter(|word| word.side == Side::Tx && !word.excludes.contains(&"rx")) {
         let operand = if word.operands == Operands::None { "" } else { "4" };
         let sentence = wrong(&format!("rx 1 {} {operand}", word.name));
         assert_eq!(sentence, format!("{} goes with tx, and there is no tx", word.name));
@@ -376,9 +376,9 @@ fn a_misspelt_word_is_guessed() {
 #[test]
 fn a_word_that_means_something_else_is_not_guessed() {
     for typed in [
-        "resume", "resumes", "serve", "into", "name", "meta", "tag", "put", "watch", "host", "user", "file",
-        "time", "speed", "encrypt", "tls", "zstd", "gzip", "debug", "force", "dry-run", "delete", "udp",
-        "tcp", "listen", "connect", "input", "output", "timeout", "retry", "archive",
+        "resume", "resumes", "watch", "host", "user", "file", "time", "speed", "encrypt", "tls", "zstd",
+        "gzip", "debug", "force", "dry-run", "delete", "udp", "tcp", "listen", "connect", "input", "output",
+        "timeout", "retry", "archive",
     ] {
         let expected = format!("unknown word {typed:?}; \"millipede help\" shows the words");
         assert_eq!(wrong(&format!("tx a 1 {typed} x")), expected);

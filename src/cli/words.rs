@@ -6,7 +6,7 @@
 
 mod store;
 
-use super::entry::{Operands, Side, Word};
+use super::entry::{Operands, Side, WORD, Word};
 use crate::message::LEVEL_MAX;
 use crate::plan::{BUFFER_MAX, BUFFER_MIN, LEVELS};
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
@@ -19,20 +19,6 @@ pub(crate) const TIME_MAX: u64 = u32::MAX as u64;
 pub fn word(name: &str) -> Option<&'static Word> {
     WORDS.iter().find(|word| word.name == name || word.aliases.contains(&name))
 }
-
-/// What most entries leave as it is.
-const WORD: Word = Word {
-    name: "",
-    aliases: &[],
-    letter: None,
-    operands: Operands::None,
-    side: Side::Both,
-    repeats: false,
-    excludes: &[],
-    common: true,
-    short: "",
-    long: "",
-};
 
 /// Every word, in the order of the help.
 pub const WORDS: &[Word] = &[
@@ -372,6 +358,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "buffer",
         operands: Operands::Size("SIZE", 1 << 20, BUFFER_MIN, BUFFER_MAX),
+        common: false,
         short: "memory per direction, at most (default 128M)",
         long: "Uses at most SIZE of memory for the legs of each direction. The default is 128M, or a quarter of what \
                the machine has or its control group or ulimit allows, if that is less. The least is 4M; a plain \
@@ -425,6 +412,7 @@ pub const WORDS: &[Word] = &[
         name: "verbose",
         operands: Operands::Number("N", 0, LEVEL_MAX as u64),
         side: Side::Free,
+        common: false,
         short: "say more, 0 to 20",
         long: "Says more on stderr. 0: one line at the end, only on a terminal or in a service's journal. 1: that \
                line everywhere. 2: also links and connections. 3 to 20: also legs and frames.",

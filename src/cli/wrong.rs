@@ -32,7 +32,7 @@ pub(super) fn told_by_clap(error: &clap::Error) -> Stop {
 fn exclusive(one: &Word, other: &Word) -> String {
     let place = |word: &Word| WORDS.iter().position(|known| known.name == word.name);
     let (first, second) = if place(one) < place(other) { (one, other) } else { (other, one) };
-    let source = matches!(first.operands, Operands::Command(_) | Operands::AddressPort);
+    let source = ["exec", "terminate", "initiate", "prbs"].contains(&first.name);
     let why = if source { ": each is the stream's source" } else { "" };
     format!("{} and {} exclude each other{why}", first.name, second.name)
 }

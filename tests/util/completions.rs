@@ -14,17 +14,18 @@ fn names(separator: &str, fits: impl Fn(Operands) -> bool) -> String {
 /// What is wanted behind which words, with a name that the three scripts share.
 type Kind = (&'static str, fn(Operands) -> bool);
 
-fn kinds() -> [Kind; 9] {
+fn kinds() -> [Kind; 10] {
     [
         ("host", |kind| kind == Operands::HostPort),
         ("address", |kind| kind == Operands::AddressPort),
         ("command", |kind| matches!(kind, Operands::Command(_))),
         ("interface", |kind| matches!(kind, Operands::Interface(_))),
-        ("path", |kind| matches!(kind, Operands::File(_) | Operands::Files(_))),
+        ("path", |kind| matches!(kind, Operands::File(_))),
+        ("paths", |kind| matches!(kind, Operands::Files(_))),
         ("algorithm", |kind| matches!(kind, Operands::Algorithm(_))),
         ("value", |kind| {
-            use Operands::{Number, Path, Phrase, Ports, Size, Time};
-            matches!(kind, Number(..) | Size(..) | Time(_) | Phrase(_) | Ports(_) | Path(_))
+            use Operands::{Number, Path, Phrase, Ports, Size, Text, Time};
+            matches!(kind, Number(..) | Size(..) | Time(_) | Phrase(_) | Ports(_) | Path(_) | Text(_))
         }),
         ("peer", |kind| matches!(kind, Operands::Host(_))),
         ("rest", |kind| kind == Operands::Rest),
@@ -53,7 +54,7 @@ fn walk(arguments: &str) -> String {
         esac
         case $wants in
             word) ;;
-            rest) continue ;;
+            rest | paths) continue ;;
             host | address)
                 if [[ $argument =~ $joined || ($wants == address && $argument =~ $number) ]]; then
                     wants=word
@@ -99,7 +100,7 @@ _millipede() {{
 {walk}
     COMPREPLY=()
     case $wants in
-        file | path) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
+        file | path | paths) compopt -o default 2>/dev/null || COMPREPLY=($(compgen -f -- "$current")) ;;
         word)
             [[ $current != -* ]] || words=" $words" words=${{words// / --}}
             COMPREPLY=($(compgen -W "$words" -- "$current"))
@@ -153,7 +154,7 @@ _millipede() {{
         interface) _net_interfaces ;;
         command) _command_names -e ;;
         algorithm) compadd -- ${{=$(cat /proc/sys/net/ipv4/tcp_available_congestion_control 2>/dev/null)}} ;;
-        file | path) _files ;;
+        file | path | paths) _files ;;
         *) _message $wants ;;
     esac
 }}
@@ -177,7 +178,7 @@ pub fn fish() -> String {
              complete -c millipede -n '__millipede_wants word' -l {name}{takes} -d '{short}'\n",
             takes = match word.operands {
                 Operands::None | Operands::Perhaps(..) => "",
-                Operands::File(_) => " -rF",
+                Operands::File(_) | Operands::Files(_) => " -rF",
                 _ => " -x",
             },
         )
@@ -198,7 +199,7 @@ function __millipede_wants
                 string match -qr '^([^:]+|\[.*\]):[0-9]' -- $argument; and set wants word; or set wants port
             case address
                 string match -qr '^(([^:]+|\[.*\]):)?[0-9]+$' -- $argument; and set wants word; or set wants port
-            case rest
+            case rest paths
             case '*'
                 set wants word
         end
@@ -207,7 +208,7 @@ function __millipede_wants
 end
 complete -c millipede -f
 complete -c millipede -n '__millipede_wants host address peer rest' -a '(__fish_print_hostnames)'
-complete -c millipede -n '__millipede_wants path' -F
+complete -c millipede -n '__millipede_wants path paths' -F
 complete -c millipede -n '__millipede_wants interface' -a '(__fish_print_interfaces)'
 complete -c millipede -n '__millipede_wants command' -a '(__fish_complete_command)'
 complete -c millipede -n '__millipede_wants algorithm' \

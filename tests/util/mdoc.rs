@@ -26,6 +26,7 @@ fn item(word: &Word) -> String {
         Side::Tx => "Goes with `tx`. ",
         Side::Stream => "Goes with `tx` or `duplex`. ",
         Side::Serve => "Goes with `serve`. ",
+        Side::Named => "Goes with `put` or `name`. ",
         Side::Ssh if word.name != "ssh" => "Goes with `ssh`. ",
         Side::Both | Side::Ssh | Side::Free => "",
     }

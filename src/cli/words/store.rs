@@ -1,7 +1,6 @@
 //! The words of the standing receiver, and of those who send to it.
 
-use super::super::entry::{Operands, Side, Word};
-use super::WORD;
+use crate::cli::entry::{Operands, Side, WORD, Word};
 
 pub(super) const SERVE: Word = Word {
     name: "serve",
@@ -21,6 +20,7 @@ pub(super) const INTO: Word = Word {
     name: "into",
     operands: Operands::File("DIR"),
     side: Side::Serve,
+    common: false,
     short: "with serve, store files below this folder",
     long: "Stores files below DIR, which must exist. One process serves a folder at a time.",
     ..WORD
@@ -63,7 +63,7 @@ pub(super) const REPLACE: Word = Word {
     name: "replace",
     side: Side::Serve,
     common: false,
-    short: "with serve, newer files take older ones' places",
+    short: "with serve, let newer files replace older ones",
     long: "Lets a newer file of the same key and name take an older one's place, from one moment to the next once \
            it is whole. Without it, nothing finished is ever overwritten.",
     ..WORD
@@ -124,21 +124,21 @@ pub(super) const NAME: Word = Word {
 pub(super) const META: Word = Word {
     name: "meta",
     operands: Operands::File("FILE"),
-    side: Side::Tx,
+    side: Side::Named,
     common: false,
     short: "with put or name, what there is to say of it",
-    long: "Sends with each file what FILE says: a JSON object of at most 64 KiB. Needs `put` or `name`.",
+    long: "Sends with each file what FILE says: a JSON object of at most 64 KiB.",
     ..WORD
 };
 
 pub(super) const TAG: Word = Word {
     name: "tag",
     operands: Operands::Text("KEY=VALUE"),
-    side: Side::Tx,
+    side: Side::Named,
     repeats: true,
     common: false,
     short: "with put or name, one thing to say of it",
-    long: "Sends with each file that KEY is VALUE, on top of `meta`. May be repeated. Needs `put` or `name`.",
+    long: "Sends with each file that KEY is VALUE, on top of `meta`. May be repeated.",
     ..WORD
 };
 

@@ -133,7 +133,7 @@ fn files_of_all_sizes_arrive_whole_each_with_a_verdict_of_its_own() {
         assert_eq!(fate.verdict, Verdict::Stored, "{name}: {}", fate.sentence);
         assert_eq!(pair.stored(&name), fs::read(pair.from.path().join(&name)).ok(), "{name}");
     }
-    assert_eq!(pair.partials(), [PathBuf::new(); 0]);
+    assert!(pair.partials().is_empty());
     // once more: all is there
     let again = (0..sizes.len()).map(|number| pair.item(&format!("f{number}"))).collect();
     let (fates, _) = pair.send(again, &[], None);
