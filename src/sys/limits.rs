@@ -1,8 +1,8 @@
-//! How much memory this process may have: what the machine has, what its control groups allow, what `ulimit` allows.
+//! How many descriptors this process may have, and how much memory: what the machine has, what its control groups allow, what `ulimit` allows.
 //!
 //! Only limits are asked for, not what is free now. What cannot be read limits nothing.
 
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,16 @@ const GROUP_FILES: [&str; 3] = ["memory.max", "memory.high", "memory.limit_in_by
 /// if that is less, but at least `least`.
 pub fn memory_share(most: u64, least: u64) -> u64 {
     memory().map_or(most, |memory| (memory / PARTS).min(most)).max(least)
+}
+
+/// Asks for so many descriptors, if this process has fewer: often it has 1024 at first, though it may have more. With
+/// fewer, connections wait to be accepted.
+pub fn allow_descriptors(wanted: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    }
 }
 
 /// Bytes of memory that this process may have at all, by the tightest limit there is; none where nothing is known.

@@ -11,6 +11,7 @@
 //! reaped last of all, so that a signal to its group never hits another process.
 
 use crate::error::reason;
+use crate::sys::activation::OURS;
 use crate::sys::child::{Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children};
 use crate::sys::event::Bell;
 use crate::sys::guard::Guard;
@@ -41,15 +42,13 @@ const KILL_GRACE: Duration = Duration::from_secs(1);
 /// How much of a long command is shown, in characters.
 const SHOWN: usize = 200;
 
-/// The one command of this process, for those who end it without being able to wait.
-static CURRENT: Mutex<Weak<Exec>> = Mutex::new(Weak::new());
+/// The commands of this process, for those who end them without being able to wait.
+static CURRENT: Mutex<Vec<Weak<Exec>>> = Mutex::new(Vec::new());
 
-/// Kills the command of this process, if one runs, and does not wait for its end.
+/// Kills the commands of this process that run, and does not wait for their end.
 pub fn kill() {
-    let current = locked(&CURRENT).upgrade();
-    if let Some(exec) = current {
-        exec.kill();
-    }
+    let current: Vec<_> = locked(&CURRENT).iter().filter_map(Weak::upgrade).collect();
+    current.iter().for_each(|exec| exec.kill());
 }
 
 /// The command: its ends are a [`CommandSink`](super::CommandSink) and a [`CommandSource`](super::CommandSource), or
@@ -62,6 +61,8 @@ pub struct Exec {
     gives: bool,
     /// What runs it, with `-c`.
     shell: OsString,
+    /// Variables that it has besides ours.
+    knows: Vec<(String, OsString)>,
     /// Its stderr is a pipe to us.
     reports: bool,
     /// Rung once its exit is known, and never cleared.
@@ -108,10 +109,33 @@ impl Exec {
             takes,
             gives,
             shell: "sh".into(),
+            knows: Vec::new(),
             reports: false,
             exited: OnceLock::new(),
             state: Mutex::new(State::Waiting),
         })
+    }
+
+    /// A command that gives nothing, with these variables in its environment.
+    pub fn informed(command: &str, takes: bool, knows: Vec<(String, OsString)>) -> Arc<Self> {
+        Self::shared(Exec {
+            command: command.into(),
+            takes,
+            gives: false,
+            shell: "sh".into(),
+            knows,
+            reports: false,
+            exited: OnceLock::new(),
+            state: Mutex::new(State::Waiting),
+        })
+    }
+
+    /// Runs a command that takes nothing, to its end.
+    ///
+    /// # Errors
+    /// It has failed: how, for the user.
+    pub fn run(self: &Arc<Self>) -> Result<(), String> {
+        self.running()?.verdict()
     }
 
     /// The same for a command that takes, gives and has its stderr read too, run by a shell that is not `sh`. `exited`
@@ -122,6 +146,7 @@ impl Exec {
             takes: true,
             gives: true,
             shell,
+            knows: Vec::new(),
             reports: true,
             exited: OnceLock::from(exited),
             state: Mutex::new(State::Waiting),
@@ -130,7 +155,10 @@ impl Exec {
 
     fn shared(self) -> Arc<Self> {
         let exec = Arc::new(self);
-        *locked(&CURRENT) = Arc::downgrade(&exec);
+        let mut current = locked(&CURRENT);
+        current.retain(|other| other.strong_count() > 0);
+        current.push(Arc::downgrade(&exec));
+        drop(current);
         exec
     }
 
@@ -188,6 +216,10 @@ impl Exec {
         // as a login names its shell: without the path
         command.arg0(Path::new(&self.shell).file_name().unwrap_or(&self.shell));
         command.arg("-c").arg(&self.command).process_group(0);
+        command.envs(self.knows.iter().map(|(name, value)| (name, value)));
+        for name in OURS {
+            command.env_remove(name);
+        }
         begin_with_our_mask(&mut command);
         die_with_parent(&mut command);
         heed_children();
@@ -198,6 +230,8 @@ impl Exec {
             started.watch(&mut command).map_err(cannot)?;
             command.stdin(reader);
             (stdin, guard) = (Some(File::from(OwnedFd::from(writer))), Some(started));
+        } else if !self.gives {
+            command.stdin(Stdio::null());
         } else if rustix::termios::isatty(io::stdin()) {
             // in a group of its own it would be stopped if it read from the terminal
             command.stdin(nothing_to_read().map_err(cannot)?);

@@ -17,6 +17,7 @@ use crate::message;
 use crate::proto::hello::Features;
 use crate::proto::way::Way;
 use crate::sys::event::Bell;
+use crate::sys::limits::allow_descriptors;
 use crate::sys::thread::spawn;
 use mio::{Events, Poll, Registry, Waker};
 use std::io;
@@ -249,7 +250,7 @@ impl Tunnel {
         if !records {
             return self.begin_raw(state).map(Phase::Raw).map_err(cannot);
         }
-        allow_descriptors();
+        allow_descriptors((2 * local::CONNECTIONS_MAX) as u64);
         let (registry, waker) = self.poll(state).map_err(cannot)?;
         let place = state.place.take().ok_or("the tunnel has begun before")?;
         let role = self.role(place).map_err(cannot)?;
@@ -455,17 +456,5 @@ impl State {
             Phase::Raw(raw) => raw.stream.as_ref().map(|_| (raw, self.generation)),
             _ => None,
         }
-    }
-}
-
-/// Descriptors that a process may have are often 1024 at first, though it may ask for more.
-fn allow_descriptors() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = (2 * local::CONNECTIONS_MAX) as u64;
-    if current.is_some_and(|current| current < wanted) {
-        let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
-        // with fewer, connections wait to be accepted
-        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
 }
