@@ -335,6 +335,14 @@ impl Session {
         }
     }
 
+    /// Since when no connection is up, at an end that listens; None before the first one was.
+    pub fn alone_since(&self) -> Option<Instant> {
+        match &self.ownership {
+            Ownership::Dialler(_) => None,
+            Ownership::Host(host) => host.alone_since(),
+        }
+    }
+
     /// Connections that were up and ended before the session did.
     pub fn losses(&self) -> &Losses {
         &self.losses

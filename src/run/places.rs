@@ -15,6 +15,11 @@ use std::time::{Duration, Instant};
 /// What a session is told that has lost its place.
 const STALLED: &str = "nothing came for a minute, and others wait: what has come is kept";
 
+/// A session that has had no connection for so long gives way to another one of its key, which is its sender come again.
+const GONE: Duration = Duration::from_secs(1);
+/// What it is told, if it should come back.
+const OUSTED: &str = "its connections were gone, and the same key sends again";
+
 /// The sessions, in their turn.
 pub(super) struct Places {
     state: Mutex<State>,
@@ -29,6 +34,7 @@ struct State {
 }
 
 struct Member {
+    key: Option<PeerKey>,
     out: Arc<Outbox>,
     /// Set as soon as it is known.
     session: Option<Handle>,
@@ -58,9 +64,12 @@ impl Places {
             Came::Go => say(out, &Down::Go(Vec::new())),
             Came::Wait(ahead) => say(out, &Down::Wait(ahead as u32)),
         }
-        state.members.insert(number, Member { out: out.clone(), session: None });
+        state.members.insert(number, Member { key, out: out.clone(), session: None });
         drop(state);
         self.changed.notify_all();
+        if came != Came::Go {
+            self.oust(key, number);
+        }
         Some(number)
     }
 
@@ -69,6 +78,15 @@ impl Places {
         if let Some(member) = self.lock().members.get_mut(&number) {
             member.session = Some(session);
         }
+    }
+
+    /// Ends sessions of this key that have lost their sender, for the sake of that one.
+    pub(super) fn oust(&self, key: Option<PeerKey>, number: u64) {
+        let state = self.lock();
+        let others = state.members.iter().filter(|(other, member)| **other != number && member.key == key);
+        let sessions: Vec<Handle> = others.filter_map(|(_, member)| member.session.clone()).collect();
+        drop(state);
+        stop(sessions.into_iter().filter(is_gone).collect(), OUSTED);
     }
 
     /// A session may send.
@@ -88,7 +106,7 @@ impl Places {
         state.queue.leave(number);
         let stalled = state.turn(Instant::now());
         drop(state);
-        stop(stalled);
+        stop(stalled, STALLED);
     }
 
     fn keep_time(&self) {
@@ -96,16 +114,19 @@ impl Places {
         loop {
             let now = Instant::now();
             let stalled = state.turn(now);
-            // where nobody waits there is nothing to do, until somebody comes
-            let wait = state.queue.deadline().map_or(Duration::MAX, |at| at.saturating_duration_since(now));
-            if stalled.is_empty() {
-                let waited = self.changed.wait_timeout(state, wait.min(Duration::from_secs(3600)));
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            } else {
+            let waiting: Vec<_> = state.waiting();
+            if !stalled.is_empty() || !waiting.is_empty() {
                 drop(state);
-                stop(stalled);
+                stop(stalled, STALLED);
+                waiting.into_iter().for_each(|(number, key)| self.oust(key, number));
                 state = self.lock();
             }
+            // where nobody waits there is nothing to do, until somebody comes
+            let wait = state.queue.deadline().map_or(Duration::from_secs(3600), |at| {
+                at.saturating_duration_since(Instant::now()).min(GONE)
+            });
+            let waited = self.changed.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -115,6 +136,12 @@ impl Places {
 }
 
 impl State {
+    /// Those that wait for a place, with their keys.
+    fn waiting(&self) -> Vec<(u64, Option<PeerKey>)> {
+        let waiting = self.members.iter().filter(|(number, _)| !self.queue.has_place(**number));
+        waiting.map(|(number, member)| (*number, member.key)).collect()
+    }
+
     /// Tells everybody what follows; those that have lost their place.
     fn turn(&mut self, now: Instant) -> Vec<Handle> {
         let mut stalled = Vec::new();
@@ -137,10 +164,15 @@ impl State {
     }
 }
 
+/// Its sender has closed every connection, and has not come again.
+fn is_gone(session: &Handle) -> bool {
+    session.alone_for().is_some_and(|alone| alone >= GONE)
+}
+
 /// Ends these, outside of the lock: that may call back.
-fn stop(stalled: Vec<Handle>) {
-    let ending = Outcome::here(Status::Incomplete, STALLED);
-    stalled.iter().for_each(|session| session.stop(&ending));
+fn stop(sessions: Vec<Handle>, why: &str) {
+    let ending = Outcome::here(Status::Incomplete, why);
+    sessions.iter().for_each(|session| session.stop(&ending));
 }
 
 /// Of the whole session, which has the number 0.

@@ -4,8 +4,13 @@ use crate::error::{Failure, reason};
 use crate::proto::outcome::Outcome;
 use crate::proto::way::Way;
 use crate::session::Handle;
+use crate::sys::thread::spawn;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a peer has to hear a last word.
+const HEARD: Duration = Duration::from_secs(2);
 
 /// The sessions of this process, for orders. Some may come and go.
 #[derive(Clone, Default)]
@@ -20,11 +25,18 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// In the order in which they came, each with its number.
-    sessions: Vec<(u64, Handle)>,
+    /// In the order in which they came.
+    sessions: Vec<Member>,
     last: u64,
     hurries: bool,
     ending: Option<Outcome>,
+}
+
+struct Member {
+    number: u64,
+    session: Handle,
+    /// It is not to be stopped in the middle of what it does.
+    busy: bool,
 }
 
 impl Sessions {
@@ -39,7 +51,7 @@ impl Sessions {
 
     /// Every one.
     pub fn all(&self) -> Vec<Handle> {
-        self.lock().sessions.iter().map(|(_, session)| session.clone()).collect()
+        self.lock().sessions.iter().map(|member| member.session.clone()).collect()
     }
 
     /// One more; its number. If all were stopped before, so is this one.
@@ -47,7 +59,7 @@ impl Sessions {
         let mut state = self.lock();
         state.last += 1;
         let (number, hurries, ending) = (state.last, state.hurries, state.ending.clone());
-        state.sessions.push((number, session.clone()));
+        state.sessions.push(Member { number, session: session.clone(), busy: false });
         drop(state);
         if hurries {
             session.hurry();
@@ -60,15 +72,45 @@ impl Sessions {
 
     /// The one of this number is over.
     pub fn remove(&self, number: u64) {
-        self.lock().sessions.retain(|(other, _)| *other != number);
+        self.lock().sessions.retain(|member| member.number != number);
         self.0.changed.notify_all();
     }
 
-    /// Ends every session, telling the peers.
+    /// Ends every session, telling the peers; those that are busy once they are not any more.
     pub fn stop(&self, ending: &Outcome) {
-        self.lock().ending.get_or_insert(ending.clone());
+        let mut state = self.lock();
+        state.ending.get_or_insert(ending.clone());
+        let idle: Vec<_> = state
+            .sessions
+            .iter()
+            .filter(|member| !member.busy)
+            .map(|member| member.session.clone())
+            .collect();
+        drop(state);
         self.0.changed.notify_all();
-        self.all().iter().for_each(|session| session.stop(ending));
+        idle.iter().for_each(|session| session.stop(ending));
+    }
+
+    /// What the session of this number does is not to be stopped in the middle, or may be again. False: all were stopped
+    /// before, and so is this one, as soon as its peer has had time to hear what became of what it did.
+    pub fn set_busy(&self, number: u64, busy: bool) -> bool {
+        let mut state = self.lock();
+        let ending = state.ending.clone();
+        let member = state.sessions.iter_mut().find(|member| member.number == number);
+        let Some(member) = member else { return ending.is_none() };
+        member.busy = busy && ending.is_none();
+        let session = member.session.clone();
+        drop(state);
+        let Some(ending) = ending else { return true };
+        if !busy {
+            let stop = move || {
+                std::thread::sleep(HEARD);
+                session.stop(&ending);
+            };
+            // without a thread the process is asked to end once more
+            let _ = spawn("last", stop);
+        }
+        false
     }
 
     /// From now on, no end waits long for its peer to close.

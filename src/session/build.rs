@@ -137,6 +137,11 @@ impl Handle {
         self.desk.peek(|core| core.session.peer_key()).map(|PeerKey(bytes)| PublicKey::new(bytes))
     }
 
+    /// For how long an end that listens has had no connection, if it had one before.
+    pub fn alone_for(&self) -> Option<Duration> {
+        self.desk.peek(|core| core.session.alone_since()).map(|since| since.elapsed())
+    }
+
     /// From now on, the end waits but shortly for the peer to close.
     pub fn hurry(&self) {
         self.desk.hurry();

@@ -81,12 +81,15 @@ impl Lobby {
     fn begin(&mut self, party: Party, made: Made, guest: Guest) -> Result<bool, (Channel, Refusal)> {
         let Made { mut start, over } = made;
         let Some(mut host) = start.take_host() else {
+            drop(start);
             over();
             return Ok(false);
         };
         match host.admit(guest) {
             Ok(true) => {}
             other => {
+                // what it holds is waited for
+                drop((start, host));
                 over();
                 return other;
             }

@@ -177,6 +177,11 @@ impl Host {
         self.session.and_then(|(_, key)| key)
     }
 
+    /// Since when the session has no connection.
+    pub fn alone_since(&self) -> Option<Instant> {
+        self.alone
+    }
+
     /// The link of a connection that is up.
     pub fn link_of(&self, connection: usize) -> Option<usize> {
         self.guests[connection].link
