@@ -7,6 +7,7 @@ use crate::sys::pipe::{Interest, wait};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Records that may wait here. A receiver says few things of each file, and of few files at a time.
 const WAITING_MAX: usize = 4096;
@@ -48,6 +49,13 @@ impl Inbox {
             }
             state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Waits until there is one, or no more come, but no longer than this; whether that is so.
+    pub fn await_news(&self, time: Duration) -> bool {
+        let nothing = |state: &mut State| state.records.is_empty() && !state.closed;
+        let waited = self.news.wait_timeout_while(self.lock(), time, nothing);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// The one sink of this inbox. When it is dropped, no more come.

@@ -9,7 +9,9 @@
 //! bytes; what takes long there (opening, finishing) is done by others, so that many small files do not wait for the
 //! disk one after the other.
 
+mod commanding;
 mod inbox;
+mod matter;
 mod outbox;
 mod receiving;
 mod sending;
@@ -17,8 +19,10 @@ mod sending;
 mod tests;
 mod work;
 
+pub use commanding::{CommandedSink, MetaFile, Names, Orders, environment};
 pub use inbox::{Inbox, InboxSink};
+pub use matter::Matter;
 pub use outbox::{Outbox, OutboxSource};
 pub use receiving::{Hooks, Receiving, RecordSink};
-pub use sending::{Ending, Fate, Item, Matter, Sending};
+pub use sending::{Ending, Fate, Item, Pause, Sending};
 pub use work::Workers;

@@ -8,8 +8,12 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes that may wait before who fills it waits too: enough to sum up a piece while another one is taken.
-const FULL: usize = 1 << 20;
+/// Bytes that may wait before who fills it waits too: enough to sum up pieces while others are taken.
+const FULL: usize = 3 << 20;
+/// So much is worth a leg of its own, where more is certain to come: small legs cost more.
+const WORTHY: usize = 1 << 20;
+/// Pieces that were taken and are kept for others: new memory is dear, for the kernel clears it.
+const SPARE_MAX: usize = FULL / (256 << 10);
 
 /// Bytes on their way into a stream.
 pub struct Outbox {
@@ -27,6 +31,8 @@ struct State {
     /// Taken of the first piece; less than it has.
     taken: usize,
     bytes: usize,
+    /// Pieces that were taken.
+    spare: Vec<Vec<u8>>,
     /// No more come: that was all, or why not.
     end: Option<Result<(), String>>,
     /// Nobody takes any more.
@@ -60,14 +66,32 @@ impl Outbox {
 
     /// Waits for room, and puts bytes in. False: nobody takes any more.
     pub fn put_when_room(&self, piece: Vec<u8>) -> bool {
-        let mut state = self.lock();
-        while state.bytes >= FULL && !state.closed {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let open = !state.closed;
-        drop(state);
+        let open = self.await_room();
         self.put(piece);
         open
+    }
+
+    /// The same for a piece after which others come at once: nobody is told of it before there is enough for a leg.
+    pub fn put_one_of_many(&self, piece: Vec<u8>) -> bool {
+        if !self.await_room() {
+            return false;
+        }
+        let mut state = self.lock();
+        state.bytes += piece.len();
+        state.pieces.push_back(piece);
+        let tells = state.bytes >= WORTHY;
+        drop(state);
+        if tells {
+            self.tell();
+        }
+        true
+    }
+
+    /// Memory for a piece of this size, with anything in it.
+    pub fn space(&self, size: usize) -> Vec<u8> {
+        let mut space = self.lock().spare.pop().unwrap_or_default();
+        space.resize(size, 0);
+        space
     }
 
     /// Waits until what is here is no more than enough. False: nobody takes any more.
@@ -100,7 +124,10 @@ impl Outbox {
             space[filled..filled + here].copy_from_slice(&rest[..here]);
             (filled, state.taken) = (filled + here, state.taken + here);
             if state.taken == piece.len() {
-                (state.taken, _) = (0, state.pieces.pop_front());
+                state.taken = 0;
+                let piece = state.pieces.pop_front();
+                state.spare.extend(piece.filter(|piece| piece.len() > WORTHY / 8));
+                state.spare.truncate(SPARE_MAX);
             }
         }
         state.bytes -= filled;

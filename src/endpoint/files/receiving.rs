@@ -16,10 +16,11 @@ use crate::store::shelf::{Answer, Arrival, Finished, No, Peer, Shelf, There, Wan
 use crate::store::sum::{Mark, Sum};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
+use crate::sys::thread::spawn;
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Files that a sender may have said of before their verdicts. Each small one may have 192 KiB here.
 const FILES_MAX: usize = 32;
@@ -37,6 +38,8 @@ pub struct Hooks<D: Disk> {
     pub has_place: Box<dyn Fn() -> bool + Send + Sync>,
     /// There was progress.
     pub progress: Box<dyn Fn() + Send + Sync>,
+    /// A name is in use by another session of the same key.
+    pub busy: Box<dyn Fn() + Send + Sync>,
 }
 
 /// One sender's files.
@@ -55,6 +58,15 @@ struct State<D: Disk> {
     files: HashMap<u32, Phase<D>>,
     /// The number of the file that was opened last.
     last: u32,
+    /// Nothing more comes.
+    over: bool,
+}
+
+impl<D: Disk> State<D> {
+    /// Somebody works on a file.
+    fn is_busy(&self) -> bool {
+        self.files.values().any(|phase| matches!(phase, Phase::Opening | Phase::Closing))
+    }
 }
 
 /// ```text
@@ -87,7 +99,7 @@ where
         workers: Workers,
         out: Arc<Outbox>,
     ) -> Arc<Self> {
-        let state = Mutex::new(State { files: HashMap::new(), last: 0 });
+        let state = Mutex::new(State { files: HashMap::new(), last: 0, over: false });
         Arc::new(Receiving { shelf, peer, hooks, workers, out, state, done: Condvar::new() })
     }
 
@@ -96,15 +108,22 @@ where
         RecordSink { receiving: self.clone(), decoder: Decoder::default() }
     }
 
+    /// Waits until nothing more comes and nobody works on a file, but no longer than this; then what has come is durable.
+    pub fn await_end(&self, time: Duration) {
+        let busy = |state: &mut State<D>| !state.over || state.is_busy();
+        let waited = self.done.wait_timeout_while(self.lock(), time, busy);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn hear(self: &Arc<Self>, file: u32, up: Up) -> Result<(), SinkError> {
         match up {
             Up::Open(open) => {
                 self.enter(file)?;
-                self.job(file, move |this| this.opened(file, open));
+                self.job(move |this| this.opened(file, open));
             }
             Up::Whole(open, sum, bytes) => {
                 self.enter(file)?;
-                self.job(file, move |this| {
+                self.long_job(move |this| {
                     let verdict = this.whole(open, sum, &bytes);
                     this.judge(file, verdict);
                 });
@@ -220,10 +239,25 @@ where
 
     // ---- jobs ----
 
-    /// Has a file done with by somebody else.
-    fn job(self: &Arc<Self>, _file: u32, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
+    /// Has something done by somebody else.
+    fn job(self: &Arc<Self>, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let this = self.clone();
         self.workers.run(move || job(&this));
+    }
+
+    /// Has something done after which a command may run: that may take as long as it likes, and nobody else's files wait
+    /// for it.
+    fn long_job(self: &Arc<Self>, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        if self.hooks.then.is_none() {
+            return self.job(job);
+        }
+        let (this, job) = (self.clone(), Arc::new(Mutex::new(Some(job))));
+        let take = |job: &Mutex<Option<_>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let theirs = job.clone();
+        if spawn("then", move || take(&theirs).into_iter().for_each(|job| job(&this))).is_err() {
+            // there are no threads left: then they do wait
+            take(&job).into_iter().for_each(|job| self.job(job));
+        }
     }
 
     /// Has a file finished by somebody else.
@@ -232,7 +266,7 @@ where
         file: u32,
         job: impl FnOnce(&Self) -> Result<Verdict, No> + Send + 'static,
     ) -> Option<Phase<D>> {
-        self.job(file, move |this| {
+        self.long_job(move |this| {
             let verdict = job(this);
             this.judge(file, verdict);
         });
@@ -312,7 +346,10 @@ where
             Err(no) => {
                 let verdict = match no {
                     No::Taken => Verdict::Taken,
-                    No::Busy => Verdict::Later,
+                    No::Busy => {
+                        (self.hooks.busy)();
+                        Verdict::Later
+                    }
                     No::Name(_) | No::Refused(_) | No::Breach(_) => Verdict::Refused,
                     No::Disk(_) => Verdict::Output,
                     No::Corrupt => Verdict::Corrupt,
@@ -384,10 +421,7 @@ where
     /// Waits for all verdicts; what is not whole is kept for another time.
     fn finish(&mut self) -> Result<(), SinkError> {
         let mut state = self.receiving.lock();
-        let is_busy = |state: &State<D>| {
-            state.files.values().any(|phase| matches!(phase, Phase::Opening | Phase::Closing))
-        };
-        while is_busy(&state) {
+        while state.is_busy() {
             state = self.receiving.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.files.clear();
@@ -403,7 +437,20 @@ where
 
 impl<D: Disk> Drop for RecordSink<D> {
     fn drop(&mut self) {
-        let mut state = self.receiving.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.files.retain(|_, phase| matches!(phase, Phase::Opening | Phase::Closing));
+        let lock = || self.receiving.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let phases: Vec<_> = {
+            let mut state = lock();
+            let left = |phase: &Phase<D>| !matches!(phase, Phase::Opening | Phase::Closing);
+            let left: Vec<u32> = state.files.iter().filter(|(_, p)| left(p)).map(|(file, _)| *file).collect();
+            left.into_iter().filter_map(|file| state.files.remove(&file)).collect()
+        };
+        for phase in phases {
+            if let Phase::Coming(mut arrival) = phase {
+                // what has come is durable when this process says that it has ended
+                let _ = arrival.sync();
+            }
+        }
+        lock().over = true;
+        self.receiving.done.notify_all();
     }
 }

@@ -5,14 +5,14 @@
 //! nothing of it is stored. What becomes of each file is told as soon as it is known.
 
 use super::inbox::Inbox;
+use super::matter::{CHANGED, Matter, Opened, open, whole};
 use super::outbox::Outbox;
+use crate::error::reason;
 use crate::store::name::Name;
 use crate::store::record::{DATA_MAX, Down, HEADER, Open, Up, Verdict, WHOLE_MAX, encode};
 use crate::store::sum::{Mark, Running, Sum};
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, Metadata};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -22,8 +22,10 @@ use std::time::{Duration, Instant};
 const AHEAD: usize = 8;
 /// Another session that sends the same file is waited for so long: one that was killed is given up after a minute.
 const LATER: Duration = Duration::from_secs(70);
-/// How often it is tried again then.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is tried again then: from the first to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// A place that comes within this time is not worth a word.
+const PATIENT: Duration = Duration::from_secs(5);
 /// Files whose verdicts have not come, at most.
 const UNJUDGED: usize = 512;
 
@@ -37,14 +39,6 @@ pub struct Item {
     pub matter: Matter,
 }
 
-/// Where its bytes come from.
-pub enum Matter {
-    /// A file here.
-    File(PathBuf),
-    /// Something that is read once, to its end.
-    Pipe(Box<dyn Read + Send>),
-}
-
 /// What became of a file: in the words of the receiver, or in ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fate {
@@ -52,6 +46,17 @@ pub struct Fate {
     pub verdict: Verdict,
     /// What there is to say about it; may be empty.
     pub sentence: String,
+}
+
+/// Why nothing is sent for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause<'a> {
+    /// So many others go first.
+    Place(u32),
+    /// That is over.
+    Over,
+    /// Another session sends a file of this name.
+    Busy(&'a Name),
 }
 
 /// How all of it ended.
@@ -71,6 +76,8 @@ pub struct Sending<F> {
     inbox: Arc<Inbox>,
     /// Hears what became of which file.
     tell: F,
+    /// Hears why nothing is sent.
+    pause: Box<dyn FnMut(Pause<'_>) + Send>,
     last: u32,
     /// Those that have no verdict yet.
     unjudged: BTreeMap<u32, Sent>,
@@ -94,68 +101,6 @@ struct Asked {
     answer: Option<Down>,
 }
 
-/// A file as it was when it was opened.
-struct Opened {
-    matter: Box<dyn Matters>,
-    size: Option<u64>,
-}
-
-trait Matters: Read + Send {
-    fn rewind_to(&mut self, offset: u64) -> io::Result<()>;
-    fn has_changed(&self) -> bool;
-}
-
-struct Regular {
-    file: File,
-    was: Identity,
-}
-
-#[derive(PartialEq, Eq)]
-struct Identity([i128; 5]);
-
-impl Identity {
-    fn of(file: &Metadata) -> Self {
-        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        let (modified, changed) =
-            (time(file.mtime(), file.mtime_nsec()), time(file.ctime(), file.ctime_nsec()));
-        Identity([file.dev().into(), file.ino().into(), file.size().into(), modified, changed])
-    }
-}
-
-impl Read for Regular {
-    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        self.file.read(space)
-    }
-}
-
-impl Matters for Regular {
-    fn rewind_to(&mut self, offset: u64) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(offset)).map(drop)
-    }
-
-    fn has_changed(&self) -> bool {
-        self.file.metadata().map_or(true, |now| Identity::of(&now) != self.was)
-    }
-}
-
-struct Pipe(Box<dyn Read + Send>);
-
-impl Read for Pipe {
-    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        self.0.read(space)
-    }
-}
-
-impl Matters for Pipe {
-    fn rewind_to(&mut self, offset: u64) -> io::Result<()> {
-        if offset == 0 { Ok(()) } else { Err(ErrorKind::NotSeekable.into()) }
-    }
-
-    fn has_changed(&self) -> bool {
-        false
-    }
-}
-
 /// Why a file goes no further.
 enum Halt {
     /// It failed here, for this reason.
@@ -168,12 +113,9 @@ enum Halt {
 
 impl From<io::Error> for Halt {
     fn from(error: io::Error) -> Self {
-        let text = error.to_string();
-        Halt::Here(text.split(" (os error").next().unwrap_or_default().to_lowercase())
+        Halt::Here(reason(&error))
     }
 }
-
-const CHANGED: &str = "it changed while it was sent";
 
 impl<F: FnMut(&Name, Fate)> Sending<F> {
     /// Nothing sent yet.
@@ -182,12 +124,18 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             out,
             inbox,
             tell,
+            pause: Box::new(|_| {}),
             last: 0,
             unjudged: BTreeMap::new(),
             later: Vec::new(),
             started: Instant::now(),
             ahead: VecDeque::new(),
         }
+    }
+
+    /// Has this told why nothing is sent for a while.
+    pub fn pausing(self, pause: impl FnMut(Pause<'_>) + Send + 'static) -> Self {
+        Sending { pause: Box::new(pause), ..self }
     }
 
     /// Sends all of these, and waits for their verdicts.
@@ -205,20 +153,37 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
 
     /// Waits until this session may begin.
     fn await_place(&mut self) -> Result<(), Ending> {
+        let (mut ahead, mut told) = (None, None);
+        let patient = Instant::now() + PATIENT;
         loop {
+            let left = patient.saturating_duration_since(Instant::now());
+            if ahead.is_some() && ahead != told && (left.is_zero() || !self.inbox.await_news(left)) {
+                ahead.into_iter().for_each(|ahead| (self.pause)(Pause::Place(ahead)));
+                told = ahead;
+            }
             match self.inbox.next().ok_or(Ending::Broken)? {
-                (0, Down::Go(_)) => return Ok(()),
-                (0, Down::Wait(_)) => {}
+                (0, Down::Go(_)) => break,
+                (0, Down::Wait(others)) => ahead = Some(others),
                 _ => return Err(Ending::Senseless),
             }
         }
+        if told.is_some() {
+            (self.pause)(Pause::Over);
+        }
+        Ok(())
     }
 
     fn send_all(&mut self, items: impl IntoIterator<Item = Item>) -> Result<(), Ending> {
         self.started = Instant::now();
         self.send_these(items)?;
-        while !self.later.is_empty() {
-            thread::sleep(AGAIN);
+        let (mut again, since, mut told) = (AGAIN.0, Instant::now(), false);
+        while let Some(Item { name, .. }) = self.later.first() {
+            if !told && since.elapsed() >= PATIENT {
+                (self.pause)(Pause::Busy(name));
+                told = true;
+            }
+            thread::sleep(again);
+            again = (again * 2).min(AGAIN.1);
             let later = std::mem::take(&mut self.later);
             self.send_these(later)?;
         }
@@ -362,7 +327,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     fn send(&mut self, file: u32, opened: &mut Opened, mut running: Running, from: u64) -> Result<(), Halt> {
         self.speak(file, &Up::From(from))?;
         loop {
-            let mut piece = vec![0; HEADER + DATA_MAX];
+            let mut piece = self.out.space(HEADER + DATA_MAX);
             match opened.matter.read(&mut piece[HEADER..]) {
                 Ok(0) => break,
                 Ok(read) => {
@@ -374,7 +339,12 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                     let mut header = Vec::with_capacity(HEADER);
                     encode(file, &Up::Data(read as u32), &mut header);
                     piece[..HEADER].copy_from_slice(&header);
-                    if !self.out.put_when_room(piece) {
+                    // of what is read once, nobody knows when more of it comes
+                    let open = match opened.size {
+                        Some(_) => self.out.put_one_of_many(piece),
+                        None => self.out.put_when_room(piece),
+                    };
+                    if !open {
                         return Err(Halt::Over(Ending::Broken));
                     }
                 }
@@ -438,35 +408,5 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         let mut record = Vec::new();
         encode(file, up, &mut record);
         if self.out.put_when_room(record) { Ok(()) } else { Err(Ending::Broken) }
-    }
-}
-
-fn open(matter: Matter) -> Result<Opened, String> {
-    let path = match matter {
-        Matter::Pipe(pipe) => return Ok(Opened { matter: Box::new(Pipe(pipe)), size: None }),
-        Matter::File(path) => path,
-    };
-    let told = |e: io::Error| match Halt::from(e) {
-        Halt::Here(why) => why,
-        Halt::Judged | Halt::Over(_) => String::new(),
-    };
-    // before it is opened: a pipe that stands there would be waited for
-    if !path.metadata().map_err(told)?.is_file() {
-        return Err("it is no file".into());
-    }
-    let file = File::open(&path).map_err(told)?;
-    let metadata = file.metadata().map_err(told)?;
-    let (was, size) = (Identity::of(&metadata), Some(metadata.len()));
-    Ok(Opened { matter: Box::new(Regular { file, was }), size })
-}
-
-/// All of a small file.
-fn whole(opened: &mut Opened, size: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::with_capacity(size + 1);
-    let read = (&mut opened.matter).take(size as u64 + 1).read_to_end(&mut bytes);
-    match read {
-        Ok(read) if read == size && !opened.matter.has_changed() => Ok(bytes),
-        Ok(_) => Err(CHANGED.into()),
-        Err(e) => Err(e.to_string()),
     }
 }

@@ -62,6 +62,7 @@ impl Pair {
             then: None,
             has_place: Box::new(|| true),
             progress: Box::new(|| {}),
+            busy: Box::new(|| {}),
         };
         let peer = Peer { key: "a".into(), name: "a".into() };
         let receiving = Receiving::new(self.shelf.clone(), peer, hooks, self.workers.clone(), down.clone());

@@ -1,0 +1,393 @@
+//! The receiver's side where every stream goes to a command of its own: its name and what is said of it in the
+//! environment, its bytes on stdin, and its exit status as the verdict.
+//!
+//! One stream at a time for each session: the next one's bytes wait until the command before has ended. Nothing is kept
+//! of a stream that was interrupted; its command is ended before its stdin closes. A name that one session has is no
+//! other one's meanwhile.
+
+use super::outbox::Outbox;
+use crate::endpoint::exec::{CommandSink, Exec};
+use crate::endpoint::{Sink, SinkError};
+use crate::store::meta::Meta;
+use crate::store::name::{BadName, Name};
+use crate::store::record::{Decoder, Down, Item, Open, Up, Verdict, encode};
+use crate::store::shelf::Peer;
+use crate::store::sum::{Mark, Running};
+use crate::sys::event::Bell;
+use crate::sys::pipe::{Interest, wait};
+use crossbeam_channel::Sender;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Streams that a sender may have said of before their verdicts.
+const STREAMS_MAX: usize = 32;
+
+/// Says so while a command runs, and whether one may begin.
+type SetBusy = Box<dyn Fn(bool) -> bool + Send + Sync>;
+
+/// The names that commands have at this moment, with the key of whoever sends.
+#[derive(Clone, Default)]
+pub struct Names(Arc<Mutex<HashMap<Name, String>>>);
+
+/// A name that one stream has, until this is dropped.
+struct Claim {
+    names: Names,
+    name: Name,
+}
+
+impl Names {
+    fn claim(&self, key: &str, name: &Name) -> Result<Claim, No> {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match names.get(name) {
+            Some(other) if other == key => {
+                Err(No(Verdict::Later, "another session sends a stream of this name now".into()))
+            }
+            Some(_) => Err(No(Verdict::Taken, "the name is taken".into())),
+            None => {
+                names.insert(name.clone(), key.to_owned());
+                Ok(Claim { names: self.clone(), name: name.clone() })
+            }
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.names.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+}
+
+/// Why a stream is not taken, or not any more.
+struct No(Verdict, String);
+
+impl From<SinkError> for No {
+    fn from(error: SinkError) -> Self {
+        No(Verdict::Output, error.sentence)
+    }
+}
+
+impl From<io::Error> for No {
+    fn from(error: io::Error) -> Self {
+        No(Verdict::Output, format!("cannot write down the metadata: {}", crate::error::reason(&error)))
+    }
+}
+
+/// Metadata as a file, for as long as a command may read it.
+pub struct MetaFile(PathBuf);
+
+impl MetaFile {
+    /// A new file that only this user may read.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn new(json: &str) -> io::Result<Self> {
+        let name = format!("millipede-{:032x}.json", rand::random::<u128>());
+        let file = MetaFile(std::env::temp_dir().join(name));
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        options.open(&file.0)?.write_all(json.as_bytes())?;
+        Ok(file)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for MetaFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// What a command knows of a stream or a file.
+pub fn environment(name: &Name, peer: &str, size: Option<u64>, meta: &MetaFile) -> Vec<(String, OsString)> {
+    let mut known: Vec<(&str, OsString)> =
+        vec![("NAME", name.as_str().into()), ("PEER", peer.into()), ("META", meta.path().into())];
+    known.extend(size.map(|size| ("SIZE", size.to_string().into())));
+    known.into_iter().map(|(word, value)| (format!("MILLIPEDE_{word}"), value)).collect()
+}
+
+/// What holds for all streams of a sender.
+pub struct Orders {
+    /// Run for each stream.
+    pub command: String,
+    /// Keys that metadata must have.
+    pub require: Vec<String>,
+    /// Who sends.
+    pub peer: Peer,
+    /// Those of all senders.
+    pub names: Names,
+    /// Whether this sender may say anything of streams.
+    pub has_place: Box<dyn Fn() -> bool + Send + Sync>,
+    /// There was progress.
+    pub progress: Box<dyn Fn() + Send + Sync>,
+    /// A name is in use that another session of the same key has.
+    pub busy: Box<dyn Fn() + Send + Sync>,
+    /// Whether it may not be stopped now.
+    pub set_busy: SetBusy,
+    /// Dropped when no command of this sender runs any more.
+    pub alive: Sender<()>,
+}
+
+/// A stream that may come, or comes.
+struct Stream {
+    _claim: Claim,
+    name: Name,
+    size: Option<u64>,
+    meta: Meta,
+    coming: Option<Coming>,
+}
+
+struct Coming {
+    sink: CommandSink,
+    running: Running,
+    _meta: MetaFile,
+}
+
+/// The stream goes to commands.
+pub struct CommandedSink {
+    /// Before `orders`: these have to be over when that is dropped.
+    streams: HashMap<u32, Stream>,
+    orders: Orders,
+    out: Arc<Outbox>,
+    decoder: Decoder<Up>,
+    /// The number of the stream that was opened last.
+    last: u32,
+}
+
+impl CommandedSink {
+    /// No streams yet. The answers go to this outbox.
+    pub fn new(orders: Orders, out: Arc<Outbox>) -> Self {
+        CommandedSink { orders, out, decoder: Decoder::default(), streams: HashMap::new(), last: 0 }
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), SinkError> {
+        loop {
+            match self.decoder.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
+                None => return Ok(()),
+                Some(Item::Record(file, up)) => self.hear(file, up)?,
+                Some(Item::Data(file, data)) => {
+                    self.with(file, |this, stream| this.data(stream, data).map(|()| None))?;
+                    (self.orders.progress)();
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, file: u32, up: Up) -> Result<(), SinkError> {
+        match up {
+            Up::Open(open) => {
+                self.enter(file)?;
+                match self.opened(open) {
+                    Ok(stream) => {
+                        self.streams.insert(file, stream);
+                        self.say(file, &Down::Go(Vec::new()));
+                    }
+                    Err(no) => self.judge(file, Err(no)),
+                }
+            }
+            Up::Whole(open, sum, bytes) => {
+                self.enter(file)?;
+                let verdict = self.opened(open).and_then(|mut stream| {
+                    self.begin(&mut stream)?;
+                    self.data(&mut stream, &bytes)?;
+                    self.close(&mut stream, Mark { length: bytes.len() as u64, sum })
+                });
+                self.judge(file, verdict);
+            }
+            Up::From(0) => self.with(file, |this, stream| this.begin(stream).map(|()| None))?,
+            Up::End(mark) => self.with(file, |this, stream| this.close(stream, mark).map(Some))?,
+            Up::Stop(why) => self.with(file, |_, _| Err(No(Verdict::Input, why)))?,
+            Up::From(_) | Up::Same => return Err(senseless()),
+            Up::Data(_) => {}
+        }
+        Ok(())
+    }
+
+    /// A new stream.
+    fn enter(&mut self, file: u32) -> Result<(), SinkError> {
+        if file <= self.last || self.streams.len() >= STREAMS_MAX {
+            return Err(senseless());
+        }
+        self.last = file;
+        Ok(())
+    }
+
+    fn opened(&self, open: Open) -> Result<Stream, No> {
+        let refused = |e: &dyn std::fmt::Display| No(Verdict::Refused, format!("the metadata {e}"));
+        let bad = |e: BadName| No(Verdict::Refused, format!("the name {e}"));
+        let name = String::from_utf8(open.name).map_err(|_| bad(BadName::NotText))?;
+        let name = Name::commanded(name).map_err(bad)?;
+        let meta = match open.meta.is_empty() {
+            true => Meta::default(),
+            false => Meta::parse(&open.meta).map_err(|e| refused(&e))?,
+        };
+        meta.require(&self.orders.require).map_err(|e| refused(&e))?;
+        let claim = self.orders.names.claim(&self.orders.peer.key, &name)?;
+        Ok(Stream { _claim: claim, name, size: open.size, meta, coming: None })
+    }
+
+    fn begin(&self, stream: &mut Stream) -> Result<(), No> {
+        if stream.coming.is_some() {
+            return Err(no_sense());
+        }
+        if !(self.orders.set_busy)(true) {
+            return Err(No(Verdict::Later, "the receiver ends".into()));
+        }
+        let meta = MetaFile::new(&stream.meta.encode())?;
+        let known = environment(&stream.name, &self.orders.peer.name, stream.size, &meta);
+        let sink = CommandSink::new(Exec::informed(&self.orders.command, true, known));
+        stream.coming = Some(Coming { sink, running: Running::new(u64::MAX), _meta: meta });
+        Ok(())
+    }
+
+    fn data(&self, stream: &mut Stream, mut bytes: &[u8]) -> Result<(), No> {
+        let coming = stream.coming.as_mut().ok_or_else(no_sense)?;
+        coming.running.add(bytes);
+        while !bytes.is_empty() {
+            let wrote = coming.sink.write(&[IoSlice::new(bytes)])?;
+            bytes = &bytes[wrote..];
+        }
+        Ok(())
+    }
+
+    /// All has come: the command's status is the verdict.
+    fn close(&self, stream: &mut Stream, mark: Mark) -> Result<Verdict, No> {
+        let coming = stream.coming.as_mut().ok_or_else(no_sense)?;
+        let Mark { length, sum } = mark;
+        if coming.running.length() != length || coming.running.sum() != sum {
+            return Err(No(Verdict::Corrupt, "what came has another sum than what was sent".into()));
+        }
+        coming.sink.finish()?;
+        Ok(Verdict::Stored)
+    }
+
+    /// Does something with a stream that is not over; it is over with a verdict, or with an error.
+    fn with(
+        &mut self,
+        file: u32,
+        act: impl FnOnce(&Self, &mut Stream) -> Result<Option<Verdict>, No>,
+    ) -> Result<(), SinkError> {
+        let Some(mut stream) = self.streams.remove(&file) else {
+            // it was refused while this was on its way
+            return if file <= self.last { Ok(()) } else { Err(senseless()) };
+        };
+        match act(self, &mut stream) {
+            Ok(None) => drop(self.streams.insert(file, stream)),
+            Ok(Some(verdict)) => {
+                drop(stream);
+                self.judge(file, Ok(verdict));
+            }
+            Err(no) => {
+                // the command first, so that it does not go on when its sender has heard of the end
+                drop(stream);
+                self.judge(file, Err(no));
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(&self, file: u32, verdict: Result<Verdict, No>) {
+        let (verdict, sentence) = match verdict {
+            Ok(verdict) => (verdict, String::new()),
+            Err(No(verdict, sentence)) => (verdict, sentence),
+        };
+        if verdict == Verdict::Later {
+            (self.orders.busy)();
+        }
+        self.say(file, &Down::Verdict(verdict, sentence));
+        (self.orders.set_busy)(false);
+        (self.orders.progress)();
+    }
+
+    fn say(&self, file: u32, down: &Down) {
+        let mut record = Vec::new();
+        encode(file, down, &mut record);
+        self.out.put(record);
+    }
+}
+
+fn senseless() -> SinkError {
+    SinkError::output("the sender says what makes no sense")
+}
+
+fn no_sense() -> No {
+    No(Verdict::Refused, "the sender says what makes no sense".into())
+}
+
+impl Sink for CommandedSink {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        if !(self.orders.has_place)() {
+            return Err(senseless());
+        }
+        // a sender that takes no answers gets no more of them
+        self.out.await_room();
+        slices.iter().try_for_each(|slice| self.take(slice))?;
+        Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    /// A command that ends before its stream is told at once.
+    fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
+        let comes = self.streams.iter().find(|(_, stream)| stream.coming.is_some()).map(|(file, _)| *file);
+        let Some(file) = comes else {
+            let waited = wait(&[Interest::read(bell)], None);
+            return waited.map(drop).map_err(|e| SinkError::output(format!("cannot wait: {e}")));
+        };
+        self.with(file, |_, stream| {
+            stream.coming.as_mut().map_or(Ok(()), |coming| coming.sink.watch(bell))?;
+            Ok(None)
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.streams.clear();
+        (self.orders.set_busy)(false);
+        self.out.end(Ok(()));
+        if self.decoder.is_between() {
+            Ok(())
+        } else {
+            Err(SinkError::output("the sender stopped in a record"))
+        }
+    }
+}
+
+impl Drop for CommandedSink {
+    fn drop(&mut self) {
+        self.streams.clear();
+        (self.orders.set_busy)(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_streams_at_a_time() {
+        let names = Names::default();
+        let name = Name::commanded("run7").unwrap();
+        let claim = names.claim("a", &name).ok().unwrap();
+        assert_eq!(names.claim("a", &name).err().unwrap().0, Verdict::Later);
+        assert_eq!(names.claim("b", &name).err().unwrap().0, Verdict::Taken);
+        drop(claim);
+        assert!(names.claim("b", &name).is_ok());
+    }
+
+    #[test]
+    fn metadata_is_there_for_this_user_alone_and_then_gone() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = MetaFile::new(r#"{"a":"b"}"#).unwrap();
+        let path = file.path().to_owned();
+        assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"a":"b"}"#);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        drop(file);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the bytes of a file come from that is to be sent, and how it is found out that they are others by now.
+
+use crate::error::reason;
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// What is said of a file that is not what it was.
+pub(super) const CHANGED: &str = "it changed while it was sent";
+
+/// Where its bytes come from.
+pub enum Matter {
+    /// A file here.
+    File(PathBuf),
+    /// Something that is read once, to its end.
+    Pipe(Box<dyn Read + Send>),
+}
+
+/// A file as it was when it was opened.
+pub(super) struct Opened {
+    pub(super) matter: Box<dyn Matters>,
+    pub(super) size: Option<u64>,
+}
+
+pub(super) trait Matters: Read + Send {
+    fn rewind_to(&mut self, offset: u64) -> io::Result<()>;
+    fn has_changed(&self) -> bool;
+}
+
+struct Regular {
+    file: File,
+    was: Identity,
+}
+
+#[derive(PartialEq, Eq)]
+struct Identity([i128; 5]);
+
+impl Identity {
+    fn of(file: &Metadata) -> Self {
+        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let (modified, changed) =
+            (time(file.mtime(), file.mtime_nsec()), time(file.ctime(), file.ctime_nsec()));
+        Identity([file.dev().into(), file.ino().into(), file.size().into(), modified, changed])
+    }
+}
+
+impl Read for Regular {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        self.file.read(space)
+    }
+}
+
+impl Matters for Regular {
+    fn rewind_to(&mut self, offset: u64) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(offset)).map(drop)
+    }
+
+    fn has_changed(&self) -> bool {
+        self.file.metadata().map_or(true, |now| Identity::of(&now) != self.was)
+    }
+}
+
+struct Pipe(Box<dyn Read + Send>);
+
+impl Read for Pipe {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        self.0.read(space)
+    }
+}
+
+impl Matters for Pipe {
+    fn rewind_to(&mut self, offset: u64) -> io::Result<()> {
+        if offset == 0 { Ok(()) } else { Err(ErrorKind::NotSeekable.into()) }
+    }
+
+    fn has_changed(&self) -> bool {
+        false
+    }
+}
+
+/// Opens it. What it is now is what it has to be until it was sent.
+pub(super) fn open(matter: Matter) -> Result<Opened, String> {
+    let path = match matter {
+        Matter::Pipe(pipe) => return Ok(Opened { matter: Box::new(Pipe(pipe)), size: None }),
+        Matter::File(path) => path,
+    };
+    let told = |e: io::Error| reason(&e);
+    // before it is opened: a pipe that stands there would be waited for
+    if !path.metadata().map_err(told)?.is_file() {
+        return Err("it is no file".into());
+    }
+    let file = File::open(&path).map_err(told)?;
+    let metadata = file.metadata().map_err(told)?;
+    let (was, size) = (Identity::of(&metadata), Some(metadata.len()));
+    Ok(Opened { matter: Box::new(Regular { file, was }), size })
+}
+
+/// All of a small file.
+pub(super) fn whole(opened: &mut Opened, size: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(size + 1);
+    let read = (&mut opened.matter).take(size as u64 + 1).read_to_end(&mut bytes);
+    match read {
+        Ok(read) if read == size && !opened.matter.has_changed() => Ok(bytes),
+        Ok(_) => Err(CHANGED.into()),
+        Err(e) => Err(reason(&e)),
+    }
+}
