@@ -89,8 +89,10 @@ impl fmt::Display for Ports {
 pub struct ServePlan {
     /// Where to listen.
     pub listen: ListenPlan,
-    /// The folder. It has not been opened.
-    pub into: PathBuf,
+    /// Where files and streams go.
+    pub goal: Goal,
+    /// Runs after each file; never empty, and only with [`Goal::Into`].
+    pub then: Option<String>,
     /// Sessions at a time; at least 1.
     pub sessions: usize,
     /// Keys that metadata must have.
@@ -107,6 +109,15 @@ pub struct ServePlan {
     pub keepfree: u64,
     /// What holds for any plan; without `edge`, `oneshot` and `prbs`.
     pub common: Common,
+}
+
+/// Where a standing receiver puts what comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Into this folder. It has not been opened.
+    Into(PathBuf),
+    /// Each into the stdin of this command, run by `sh -c`; never empty.
+    Exec(String),
 }
 
 /// Files, or a stream with a name, for a standing receiver.

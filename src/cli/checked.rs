@@ -6,7 +6,7 @@
 use super::typed::Typed;
 use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
-    BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, FarPlan, Host, LinkPlan, ListenOn,
+    BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, FarPlan, Goal, Host, LinkPlan, ListenOn,
     ListenPlan, Plan, Progress, PutPlan, ReceivePlan, ServePlan, SshPlan, StreamPlan, Task, Through,
     TransmitPlan, TrustPlan,
 };
@@ -49,13 +49,20 @@ fn serve(typed: &Typed) -> Result<ServePlan, String> {
         );
     }
     let operands = typed.operands("serve").unwrap_or_default();
-    let Some(into) = typed.one("into") else {
-        return Err("serve needs into: the folder for the files".to_owned());
+    let goal = match (typed.one("into"), typed.one("exec")) {
+        (Some(into), None) => Goal::Into(into),
+        (None, Some(command)) => Goal::Exec(command),
+        _ => return Err("serve needs into, the folder for the files, or exec, a command for each".to_owned()),
     };
+    let folder = ["then", "replace", "sums", "quota", "keep", "keepfree"];
+    if let (Goal::Exec(_), Some(word)) = (&goal, folder.into_iter().find(|word| typed.given(word))) {
+        return Err(format!("{word} goes with into, and there is exec in its place"));
+    }
     let keys: Option<String> = typed.one("require");
     Ok(ServePlan {
         listen: listen("serve", &operands, ListenOn::All(family(typed)), family(typed))?,
-        into,
+        goal,
+        then: typed.one("then"),
         sessions: typed.one("sessions").map_or(4, |n: u64| n as usize),
         require: keys.iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect(),
         replace: typed.given("replace"),

@@ -182,6 +182,7 @@ pub const WORDS: &[Word] = &[
     },
     store::SERVE,
     store::INTO,
+    store::THEN,
     store::INSECURE,
     store::SESSIONS,
     store::REQUIRE,

@@ -13,6 +13,7 @@ pub mod sessions;
 pub mod signals;
 pub mod ssh;
 mod start;
+mod visits;
 
 use crate::chaos::Hazard;
 use crate::error::{Failure, reason};

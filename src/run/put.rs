@@ -3,7 +3,7 @@
 use super::sessions::{Sessions, no_thread};
 use super::{monitor, peers, signals, start};
 use crate::chaos::Hazard;
-use crate::endpoint::files::{Ending, Fate, Inbox, Item, Matter, Outbox, Sending};
+use crate::endpoint::files::{Ending, Fate, Inbox, Item, Matter, Outbox, Pause, Sending};
 use crate::error::{Failure, Status, reason};
 use crate::message;
 use crate::plan::PutPlan;
@@ -12,13 +12,13 @@ use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
 use crate::session::{Approach, Incoming, Outgoing, Setup, Start, orders};
-use crate::store::meta::Meta;
+use crate::store::meta::{META_MAX, Meta};
 use crate::store::name::Name;
 use crate::store::record::Verdict;
 use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,8 +29,27 @@ const ANSWERS: u64 = 4 << 20;
 /// How long the sending thread may take to see that: it may be reading a pipe that gives nothing.
 const LAST: Duration = Duration::from_secs(2);
 
-/// What has failed first, if anything has.
-type First = Arc<Mutex<Option<Failure>>>;
+/// What became of the files so far.
+#[derive(Default)]
+struct Tally {
+    /// What has failed first, if anything has.
+    first: Option<Failure>,
+    stored: u64,
+    already: u64,
+}
+
+impl Tally {
+    /// For a person who has seen all go well.
+    fn summary(&self) -> String {
+        match (self.stored, self.already) {
+            (1, 0) => "the file is stored".into(),
+            (0, 1) => "the file was there already".into(),
+            (stored, 0) => format!("{stored} files are stored"),
+            (0, already) => format!("{already} files were there already"),
+            (stored, already) => format!("{stored} files are stored, {already} were there already"),
+        }
+    }
+}
 
 /// Sends all files; returns when each has its verdict.
 ///
@@ -53,9 +72,11 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     if let Some(trust) = trust {
         peers::watch(trust, sessions).map_err(no_thread)?;
     }
-    let first = First::default();
-    let (told, ended) = (first.clone(), crossbeam_channel::bounded(1));
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let (told, ended) = (tally.clone(), crossbeam_channel::bounded(1));
     let sending = Sending::new(out, inbox, move |name: &Name, fate| tell(&told, name, fate));
+    let mut level = 0;
+    let sending = sending.pausing(move |pause| wait_for(pause, &mut level));
     let run = move || {
         let _ = ended.0.send(sending.run(items));
     };
@@ -67,20 +88,49 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     // the streams are over, and so is whoever waits for them
     let ending = ended.1.recv_timeout(LAST).unwrap_or(Ending::Broken);
     monitor.end();
-    let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match (result, first, ending) {
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    match (result, tally.first.take(), ending) {
         (Err(failure), ..) => Err(failure),
         (Ok(()), Some(failure), _) => Err(failure),
-        (Ok(()), None, Ending::Whole) => Ok(()),
+        (Ok(()), None, Ending::Whole) => {
+            message::announce(|| tally.summary());
+            Ok(())
+        }
         (Ok(()), None, _) => Err(Failure::network("the receiver ended before every file had its verdict")),
     }
 }
 
+/// Tells why nothing is sent; how many go first only once, unless more is wanted.
+fn wait_for(pause: Pause<'_>, level: &mut u8) {
+    match pause {
+        Pause::Place(ahead) => {
+            let line = match ahead {
+                0 => "waiting for a place at the receiver: this is the next one".into(),
+                1 => "waiting for a place at the receiver: one goes first".into(),
+                ahead => format!("waiting for a place at the receiver: {ahead} go first"),
+            };
+            message::note(*level, || line);
+            *level = 1;
+        }
+        Pause::Over => message::note(0, || "there is a place; the transfer begins".into()),
+        Pause::Busy(name) => {
+            message::note(0, || format!("{name}: another session sends it now; waiting for that to end"));
+        }
+    }
+}
+
 /// Tells what became of a file, and remembers the first that is not stored.
-fn tell(first: &First, name: &Name, fate: Fate) {
+fn tell(tally: &Mutex<Tally>, name: &Name, fate: Fate) {
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     let (status, what) = match fate.verdict {
-        Verdict::Stored => return message::note(1, || format!("{name}: stored")),
-        Verdict::Already => return message::note(1, || format!("{name}: was there already")),
+        Verdict::Stored => {
+            tally.stored += 1;
+            return message::note(1, || format!("{name}: stored"));
+        }
+        Verdict::Already => {
+            tally.already += 1;
+            return message::note(1, || format!("{name}: was there already"));
+        }
         Verdict::Taken | Verdict::Refused => (Status::Refused, "refused"),
         Verdict::Input => (Status::Input, "not sent"),
         Verdict::Output => (Status::Output, "not stored"),
@@ -88,10 +138,9 @@ fn tell(first: &First, name: &Name, fate: Fate) {
         Verdict::Later => (Status::Incomplete, "not stored"),
     };
     let sentence = format!("{name}: {what}: {}", fate.sentence);
-    let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*first {
+    match &tally.first {
         // the last line of the process says it
-        None => *first = Some(Failure { status, sentence }),
+        None => tally.first = Some(Failure { status, sentence }),
         Some(_) => message::say(sentence),
     }
 }
@@ -134,9 +183,11 @@ fn meta(plan: &PutPlan) -> Result<Vec<u8>, Failure> {
     let mut meta = match &plan.meta {
         None => Meta::default(),
         Some(file) => {
-            let json = std::fs::read(file);
-            let json =
-                json.map_err(|e| Failure::input(format!("meta {}: {}", file.display(), reason(&e))))?;
+            // one byte more shows that it is too long
+            let mut json = Vec::new();
+            let open = std::fs::File::open(file);
+            let read = open.and_then(|file| file.take(META_MAX as u64 + 1).read_to_end(&mut json));
+            read.map_err(|e| Failure::input(format!("meta {}: {}", file.display(), reason(&e))))?;
             Meta::parse(&json).map_err(|e| wrong(&e))?
         }
     };

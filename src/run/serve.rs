@@ -1,54 +1,42 @@
-//! A standing receiver: many sessions behind one door, their files in one folder.
+//! A standing receiver: many sessions behind one door, their files in one folder, or each stream to a command of its own.
 
 use super::places::Places;
 use super::sessions::{Sessions, no_thread};
+use super::visits::{FEATURES, Maker, Target};
 use super::{listen, monitor, peers, signals};
-use crate::chaos::Hazard;
-use crate::endpoint::files::{Hooks, Outbox, Receiving, Workers};
+use crate::endpoint::exec::Exec;
+use crate::endpoint::files::{MetaFile, Names, Workers, environment};
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::{BUFFER_MIN, ServePlan, StreamPlan};
+use crate::plan::{Goal, ServePlan};
 use crate::proto::check::Expectations;
-use crate::proto::event::Event;
-use crate::proto::hello::{Features, Id, Refusal, RefusalCode};
-use crate::proto::outcome::{Outcome, Status};
-use crate::proto::peer_key::PeerKey;
-use crate::proto::session::{InboundConfig, OutboundConfig};
+use crate::proto::hello::Id;
+use crate::proto::leg::CONNECTIONS_MAX;
 use crate::session::accept::Door;
-use crate::session::lobby::{Lobby, Made};
-use crate::session::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start, orders};
+use crate::session::lobby::Lobby;
 use crate::store::beneath::Beneath;
 use crate::store::disk::Disk;
-use crate::store::name::Name;
 use crate::store::place;
 use crate::store::queue::Bounds;
-use crate::store::shelf::{Peer, Rules, Shelf};
+use crate::store::shelf::{Finished, Rules, Shelf};
+use crate::sys::activation;
+use crate::sys::limits::allow_descriptors;
 use crate::sys::thread::spawn;
-use crate::trust::{PublicKey, Trust};
-use crate::wording::word;
+use std::fs::File;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Sessions that wait, at most, and of one key.
 const WAITING: (usize, usize) = (64, 16);
+/// Descriptors of a session: of each connection its socket, what wakes its thread and what it waits in; and some files.
+const DESCRIPTORS: u64 = 3 * CONNECTIONS_MAX as u64 + 16;
 /// Threads that open and finish files: as many as make a disk busy with syncing.
 const WORKERS: usize = 8;
 /// How often partials are looked at that are to be kept no longer.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// Memory for what is said to a sender: verdicts are small.
-const ANSWERS: u64 = 4 << 20;
-
-/// What all sessions are made from.
-struct Maker {
-    plan: ServePlan,
-    instance: Id,
-    trust: Option<Arc<Trust>>,
-    shelf: Arc<Shelf<Beneath>>,
-    workers: Workers,
-    places: Arc<Places>,
-    sessions: Sessions,
-}
 
 /// Serves until this process is asked to end.
 ///
@@ -58,19 +46,20 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
     let signals =
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
-    let (shelf, _claim) = shelf(plan)?;
+    let (target, _claim) = target(plan)?;
     let sessions = Sessions::default();
     let monitor = monitor::Monitor::start(Vec::new(), monitor::Wanted::nothing()).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = &trust {
         peers::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
     }
+    allow_descriptors(DESCRIPTORS * (plan.sessions + WAITING.0) as u64);
     let bounds = Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1 };
     let maker = Maker {
         plan: plan.clone(),
         instance: Id::new(rand::random()),
         trust: trust.clone(),
-        shelf: shelf.clone(),
+        target,
         workers: Workers::new(WORKERS).map_err(no_thread)?,
         places: Places::new(bounds).map_err(no_thread)?,
         sessions: sessions.clone(),
@@ -83,43 +72,66 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
         compresses: false,
         initiates: false,
     };
-    let listener = listen::announced(&plan.listen, plan.common.patience, "serving")?;
+    let listener = listener(plan)?;
     let mut lobby = Lobby::new(plan.sessions + WAITING.0, Box::new(move |_, key| maker.make(key)));
     let admit = Box::new(move |guest| lobby.admit(guest));
     let door = Door::new(listener, expectations, trust, admit).map_err(cannot_start)?;
     spawn("door", move || door.run()).map_err(no_thread)?;
-    spawn("sweep", move || sweep(&shelf)).map_err(no_thread)?;
+    // whoever started this process may not care
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let ending = sessions.await_end();
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     monitor.end();
     Failure::unless_complete(ending, "the sender")
 }
 
-/// Removes what is kept no longer, for ever.
-fn sweep(shelf: &Shelf<Beneath>) {
-    loop {
-        if let Err(no) = shelf.sweep(SystemTime::now()) {
-            message::note(0, || format!("cannot look for what is to be removed: {no}"));
+/// The socket that whoever started this process has handed to it, or else one of its own.
+fn listener(plan: &ServePlan) -> Result<TcpListener, Failure> {
+    let handed = activation::listeners()
+        .map_err(|e| Failure::network(format!("cannot use the socket of LISTEN_FDS: {}", reason(&e))))?;
+    let count = handed.len();
+    match handed.into_iter().next() {
+        None => listen::announced(&plan.listen, plan.common.patience, "serving on port"),
+        Some(_) if count > 1 => {
+            Err(Failure::usage(format!("LISTEN_FDS has {count} sockets, and serve takes one")))
         }
-        std::thread::sleep(SWEEP);
+        Some(listener) => {
+            let port = listener.local_addr().map_or(0, |address| address.port());
+            message::announce(|| format!("serving on port {port}, whose socket was there"));
+            Ok(listener)
+        }
     }
 }
 
-/// What a sender of files may make use of; files it must.
-const FEATURES: Features =
-    Features(Features::CHECKSUM.0 | Features::COMPRESS.0 | Features::DUPLEX.0 | Features::FILES.0);
+/// Where what comes goes; a folder is no other process's for as long as the second one lives.
+fn target(plan: &ServePlan) -> Result<(Target, Option<File>), Failure> {
+    match &plan.goal {
+        Goal::Exec(command) => Ok((Target::Commands(command.clone(), Names::default()), None)),
+        Goal::Into(into) => {
+            let (shelf, claim) = shelf(plan, into)?;
+            sweep(shelf.clone()).map_err(no_thread)?;
+            let then = plan.then.clone().map(|command| then(command, into)).transpose()?;
+            Ok((Target::Folder(shelf, then), Some(claim)))
+        }
+    }
+}
 
-/// The folder, which no other process serves for as long as the second one lives.
-fn shelf(plan: &ServePlan) -> Result<(Arc<Shelf<Beneath>>, std::fs::File), Failure> {
-    let shown = plan.into.display();
-    let failed = |e: io::Error| Failure::output(format!("into {shown}: {}", reason(&e)));
-    let disk = Beneath::open(&plan.into).map_err(failed)?;
+fn cannot_use(into: &Path, error: &io::Error) -> Failure {
+    Failure::output(format!("into {}: {}", into.display(), reason(error)))
+}
+
+fn shelf(plan: &ServePlan, into: &Path) -> Result<(Arc<Shelf<Beneath>>, File), Failure> {
+    let failed = |e: io::Error| cannot_use(into, &e);
+    let disk = Beneath::open(into).map_err(failed)?;
     disk.make_folder(place::ROOM, false).map_err(failed)?;
     let claim = disk.claim(place::LOCK).map_err(failed)?;
+    let shown = into.display();
     let claim =
         claim.ok_or_else(|| Failure::output(format!("into {shown}: another process serves this folder")))?;
     let rules = Rules {
         replace: plan.replace,
         sums: plan.sums,
+        then: plan.then.is_some(),
         quota: plan.quota,
         keep: Duration::from_secs(plan.keep * 24 * 3600),
         keepfree: plan.keepfree,
@@ -129,124 +141,34 @@ fn shelf(plan: &ServePlan) -> Result<(Arc<Shelf<Beneath>>, std::fs::File), Failu
     Ok((shelf, claim))
 }
 
-impl Maker {
-    /// A session for a sender with this key.
-    fn make(&self, key: Option<PeerKey>) -> Result<Made, Refusal> {
-        let refuse = |code, sentence: String| Refusal { code, sentence };
-        let failed =
-            |e: io::Error| refuse(RefusalCode::Busy, format!("no means for a session: {}", reason(&e)));
-        let out = Outbox::new().map_err(failed)?;
-        let busy = || refuse(RefusalCode::Busy, "too many wait for this receiver already".into());
-        let number = self.places.arrive(key, &out).ok_or_else(busy)?;
-        match self.start(key, number, out) {
-            Ok(start) => {
-                let handle = start.handle();
-                self.places.introduce(number, handle.clone());
-                let id = self.sessions.add(handle);
-                let (places, sessions) = (self.places.clone(), self.sessions.clone());
-                let over = Box::new(move || {
-                    places.leave(number);
-                    sessions.remove(id);
-                });
-                Ok(Made { start, over })
+/// Removes now and then what nobody goes on with.
+fn sweep(shelf: Arc<Shelf<Beneath>>) -> io::Result<()> {
+    spawn("sweep", move || {
+        loop {
+            if let Err(no) = shelf.sweep(SystemTime::now()) {
+                message::note(0, || format!("cannot look for what is to be removed: {no}"));
             }
-            Err(error) => {
-                self.places.leave(number);
-                Err(failed(error))
-            }
+            std::thread::sleep(SWEEP);
         }
-    }
-
-    fn start(&self, key: Option<PeerKey>, number: u64, out: Arc<Outbox>) -> io::Result<Start> {
-        let peer = self.peer(key);
-        message::note(1, || format!("{} has come", peer.name));
-        let source = Box::new(out.source());
-        let (hooks, workers) = (self.hooks(number), self.workers.clone());
-        let receiving = Receiving::new(self.shelf.clone(), peer, hooks, workers, out);
-        let common = &self.plan.common;
-        let receives = Incoming {
-            sink: Box::new(receiving.sink()),
-            config: InboundConfig {
-                instance: self.instance,
-                // all under one buffer; those that wait send nothing
-                buffer: (common.buffer / self.plan.sessions as u64).max(BUFFER_MIN),
-                patience: common.patience,
-                features: FEATURES,
-                tied: None,
-            },
-        };
-        let sends = Outgoing {
-            config: OutboundConfig { buffer: ANSWERS },
-            stream: StreamPlan::default(),
-            charmode: true,
-            source,
-            is_asked_to_end: || false,
-        };
-        let itself = Arc::new(OnceLock::new());
-        let start = Start::new(Setup {
-            approach: Approach::Visit,
-            lifeline: None,
-            sends: Some(sends),
-            receives: Some(receives),
-            inseparable: true,
-            through: None,
-            hazard: Hazard::new(common.chaos),
-            trust: self.trust.clone(),
-            hear: hear(itself.clone()),
-        })?;
-        // whoever is told of a session that never began ends it
-        let _ = itself.set(start.handle());
-        Ok(start)
-    }
-
-    fn hooks(&self, number: u64) -> Hooks<Beneath> {
-        let (asked, moved) = (self.places.clone(), self.places.clone());
-        Hooks {
-            require: self.plan.require.clone(),
-            commanded: false,
-            then: None,
-            has_place: Box::new(move || asked.has_place(number)),
-            progress: Box::new(move || moved.progress(number)),
-        }
-    }
-
-    /// Who has this key. A name that cannot stand in a path is none.
-    fn peer(&self, key: Option<PeerKey>) -> Peer {
-        let Some(PeerKey(bytes)) = key else {
-            return Peer { key: "nobody".into(), name: "somebody".into() };
-        };
-        let key = PublicKey::new(bytes);
-        let name = self.trust.as_ref().and_then(|trust| trust.roll().allows(&key));
-        let name = name.and_then(|name| Name::of_peer(&*name).ok()).map(|name| name.to_string());
-        let key = key.to_string();
-        Peer { name: name.unwrap_or_else(|| key.clone()), key }
-    }
+    })
 }
 
-/// Tells the user what a session tells, and ends one whose sender has gone before it began.
-fn hear(session: Arc<OnceLock<Handle>>) -> Hear {
-    Box::new(move |news| match news {
-        orders::News::Tell(event) => {
-            if matches!(event, Event::SessionForgotten) {
-                let session = session.get().cloned();
-                // not from within: this is called by who tells the session something
-                let stop = move || {
-                    let ending = Outcome::here(Status::Incomplete, "the sender has gone");
-                    session.iter().for_each(|session| session.stop(&ending));
-                };
-                let _ = spawn("forget", stop);
-            }
-            message::note(event.level().max(1), || {
-                word(&event, &|_: usize| String::new(), &|_| String::new())
-            });
+/// What runs after each file: whether it has succeeded, and how it ended.
+fn then(command: String, into: &Path) -> Result<super::visits::Then, Failure> {
+    let folder = into.canonicalize().map_err(|e| cannot_use(into, &e))?;
+    Ok(Arc::new(move |finished: &Finished<Beneath>| {
+        let known = &finished.sidecar;
+        let meta = match MetaFile::new(&known.meta.encode()) {
+            Ok(meta) => meta,
+            Err(error) => return (false, format!("cannot write down the metadata: {}", reason(&error))),
+        };
+        let mut knows = environment(finished.name(), &known.peer, Some(known.size), &meta);
+        knows.push(("MILLIPEDE_FILE".into(), folder.join(finished.name().as_str()).into()));
+        match Exec::informed(&command, false, knows).run() {
+            Ok(()) => (true, "it exited 0".into()),
+            Err(sentence) => (false, sentence),
         }
-        orders::News::Settled(_, ending) => {
-            if !ending.sentence.is_empty() {
-                message::note(1, || ending.sentence.clone());
-            }
-        }
-        orders::News::Met(..) => {}
-    })
+    }))
 }
 
 fn cannot_start(error: io::Error) -> Failure {

@@ -6,10 +6,14 @@ pub(super) const SERVE: Word = Word {
     name: "serve",
     operands: Operands::AddressPort,
     side: Side::Free,
-    excludes: &["rx", "tx", "duplex", "exec", "terminate", "initiate", "prbs", "through"],
+    excludes: &["rx", "tx", "duplex", "terminate", "initiate", "prbs", "through", "charmode"],
     short: "receive files of many senders, for ever",
     long: "Receives files of many senders, beside and after each other, and stores them below the folder that \
-           `into` names. Listens as `rx` does. Needs `key`, or `insecure`.\n\n\
+           `into` names, or gives each to a command of its own, which `exec` names. Listens as `rx` does. Needs `key`, \
+           or `insecure`.\n\n\
+           With `exec`, MILLIPEDE_NAME, MILLIPEDE_PEER, MILLIPEDE_SIZE (where it is known) and MILLIPEDE_META (a file \
+           with the metadata) are in the command's environment, and its exit status is the result. Names are made of \
+           letters, digits and `._@+=,:/-` then.\n\n\
            A file comes into DIR/.millipede/partial and gets its name once it is whole and on the disk, with its \
            sum and metadata in DIR/.millipede/meta/NAME.json. A sender that is interrupted goes on where it was. \
            A finished file is its key's: another key learns that the name is taken, and nothing else.",
@@ -22,7 +26,21 @@ pub(super) const INTO: Word = Word {
     side: Side::Serve,
     common: false,
     short: "with serve, store files below this folder",
+    excludes: &["exec"],
     long: "Stores files below DIR, which must exist. One process serves a folder at a time.",
+    ..WORD
+};
+
+pub(super) const THEN: Word = Word {
+    name: "then",
+    operands: Operands::Command("COMMAND"),
+    side: Side::Serve,
+    common: false,
+    short: "with serve, run this after each file",
+    long: "Runs COMMAND, with `sh -c`, after each file that is stored. A file whose COMMAND has failed is not a success; \
+           when it is sent again, COMMAND runs again, until it has succeeded once.\n\n\
+           MILLIPEDE_FILE (its path), MILLIPEDE_NAME, MILLIPEDE_PEER, MILLIPEDE_SIZE and MILLIPEDE_META (a file with the \
+           metadata) are in its environment. Names are as with `exec`.",
     ..WORD
 };
 

@@ -1,0 +1,219 @@
+//! The sessions of a standing receiver: what each is made from, and what follows when it is over.
+
+use super::places::Places;
+use super::sessions::Sessions;
+use crate::chaos::Hazard;
+use crate::endpoint::Sink;
+use crate::endpoint::files::{CommandedSink, Hooks, Names, Orders, Outbox, Receiving, Workers};
+use crate::error::reason;
+use crate::message;
+use crate::plan::ServePlan;
+use crate::proto::event::Event;
+use crate::proto::hello::{Features, Id, Refusal, RefusalCode};
+use crate::proto::outcome::{Outcome, Status};
+use crate::proto::peer_key::PeerKey;
+use crate::proto::session::{InboundConfig, OutboundConfig};
+use crate::session::lobby::Made;
+use crate::session::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start, orders};
+use crate::store::beneath::Beneath;
+use crate::store::name::Name;
+use crate::store::shelf::{Finished, Peer, Shelf};
+use crate::sys::thread::spawn;
+use crate::trust::{PublicKey, Trust};
+use crate::wording::word;
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Memory for what is said to a sender: verdicts are small.
+const ANSWERS: u64 = 4 << 20;
+/// How long a session that is over waits for its disk or its command, at most.
+const LAST: Duration = Duration::from_secs(20);
+
+/// What a sender of files may make use of; files it must.
+pub(super) const FEATURES: Features =
+    Features(Features::CHECKSUM.0 | Features::COMPRESS.0 | Features::DUPLEX.0 | Features::FILES.0);
+
+/// Runs after each file: whether it has succeeded, and how it ended.
+pub(super) type Then = Arc<dyn Fn(&Finished<Beneath>) -> (bool, String) + Send + Sync>;
+
+/// Where what comes goes.
+pub(super) enum Target {
+    /// Files into a folder, with what runs after each.
+    Folder(Arc<Shelf<Beneath>>, Option<Then>),
+    /// Streams to this command, each with a name.
+    Commands(String, Names),
+}
+
+/// What all sessions are made from.
+pub(super) struct Maker {
+    pub(super) plan: ServePlan,
+    pub(super) instance: Id,
+    pub(super) trust: Option<Arc<Trust>>,
+    pub(super) target: Target,
+    pub(super) workers: Workers,
+    pub(super) places: Arc<Places>,
+    pub(super) sessions: Sessions,
+}
+
+/// Waits until nothing is done for a session any more.
+type AwaitEnd = Box<dyn FnOnce() + Send>;
+
+impl Maker {
+    /// A session for a sender with this key.
+    pub(super) fn make(&self, key: Option<PeerKey>) -> Result<Made, Refusal> {
+        let refuse = |code, sentence: String| Refusal { code, sentence };
+        let failed =
+            |e: io::Error| refuse(RefusalCode::Busy, format!("no means for a session: {}", reason(&e)));
+        let out = Outbox::new().map_err(failed)?;
+        let busy = || refuse(RefusalCode::Busy, "too many wait for this receiver already".into());
+        let number = self.places.arrive(key, &out).ok_or_else(busy)?;
+        let among = Arc::new(OnceLock::new());
+        let (sink, await_end) = self.sink(key, number, &among, out.clone());
+        match self.start(sink, &out) {
+            Ok(start) => {
+                let handle = start.handle();
+                self.places.introduce(number, handle.clone());
+                let id = *among.get_or_init(|| self.sessions.add(handle));
+                let (places, sessions) = (self.places.clone(), self.sessions.clone());
+                let over = Box::new(move || {
+                    await_end();
+                    places.leave(number);
+                    sessions.remove(id);
+                });
+                Ok(Made { start, over })
+            }
+            Err(error) => {
+                self.places.leave(number);
+                Err(failed(error))
+            }
+        }
+    }
+
+    /// Where the stream of a session goes. `among`: its number among all sessions, once it has one.
+    fn sink(
+        &self,
+        key: Option<PeerKey>,
+        number: u64,
+        among: &Arc<OnceLock<u64>>,
+        out: Arc<Outbox>,
+    ) -> (Box<dyn Sink>, AwaitEnd) {
+        let peer = self.peer(key);
+        message::note(1, || format!("{} has come", peer.name));
+        let [asked, moved, ousts] = [(); 3].map(|()| self.places.clone());
+        let has_place = Box::new(move || asked.has_place(number));
+        let progress = Box::new(move || moved.progress(number));
+        let busy = Box::new(move || ousts.oust(key, number));
+        let require = self.plan.require.clone();
+        match &self.target {
+            Target::Folder(shelf, then) => {
+                // one after the other for each sender
+                let turn = Mutex::new(());
+                let then = then.clone().map(|then| {
+                    Box::new(move |finished: &Finished<Beneath>| {
+                        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+                        then(finished)
+                    }) as Box<dyn Fn(&Finished<Beneath>) -> (bool, String) + Send + Sync>
+                });
+                let hooks = Hooks { require, commanded: then.is_some(), then, has_place, progress, busy };
+                let receiving = Receiving::new(shelf.clone(), peer, hooks, self.workers.clone(), out);
+                (Box::new(receiving.sink()), Box::new(move || receiving.await_end(LAST)))
+            }
+            Target::Commands(command, names) => {
+                let (sessions, among) = (self.sessions.clone(), among.clone());
+                let set_busy =
+                    Box::new(move |busy| among.get().is_none_or(|number| sessions.set_busy(*number, busy)));
+                let (alive, ended) = crossbeam_channel::bounded::<()>(0);
+                let orders = Orders {
+                    command: command.clone(),
+                    require,
+                    peer,
+                    names: names.clone(),
+                    has_place,
+                    progress,
+                    busy,
+                    set_busy,
+                    alive,
+                };
+                let await_end = move || {
+                    let _ = ended.recv_timeout(LAST);
+                };
+                (Box::new(CommandedSink::new(orders, out)), Box::new(await_end))
+            }
+        }
+    }
+
+    fn start(&self, sink: Box<dyn Sink>, out: &Arc<Outbox>) -> io::Result<Start> {
+        let common = &self.plan.common;
+        let receives = Incoming {
+            sink,
+            config: InboundConfig {
+                instance: self.instance,
+                // all under one buffer; those that wait send nothing
+                buffer: (common.buffer / self.plan.sessions as u64).max(crate::plan::BUFFER_MIN),
+                patience: common.patience,
+                features: FEATURES,
+                tied: None,
+            },
+        };
+        let sends = Outgoing {
+            config: OutboundConfig { buffer: ANSWERS },
+            stream: Default::default(),
+            charmode: true,
+            source: Box::new(out.source()),
+            is_asked_to_end: || false,
+        };
+        let session = Arc::new(OnceLock::<Handle>::new());
+        let start = Start::new(Setup {
+            approach: Approach::Visit,
+            lifeline: None,
+            sends: Some(sends),
+            receives: Some(receives),
+            inseparable: true,
+            through: None,
+            hazard: Hazard::new(common.chaos),
+            trust: self.trust.clone(),
+            hear: hear(session.clone()),
+        })?;
+        let _ = session.set(start.handle());
+        Ok(start)
+    }
+
+    /// Who has this key. A name that cannot stand in a path is none.
+    fn peer(&self, key: Option<PeerKey>) -> Peer {
+        let Some(PeerKey(bytes)) = key else {
+            return Peer { key: "nobody".into(), name: "somebody".into() };
+        };
+        let key = PublicKey::new(bytes);
+        let name = self.trust.as_ref().and_then(|trust| trust.roll().allows(&key));
+        let name = name.and_then(|name| Name::of_peer(&*name).ok()).map(|name| name.to_string());
+        let key = key.to_string();
+        Peer { name: name.unwrap_or_else(|| key.clone()), key }
+    }
+}
+
+/// Tells the user what a session tells, and ends one whose sender has gone before it began.
+fn hear(session: Arc<OnceLock<Handle>>) -> Hear {
+    Box::new(move |news| match news {
+        orders::News::Tell(event) => {
+            if matches!(event, Event::SessionForgotten) {
+                let session = session.get().cloned();
+                // not from within: this is called by who tells the session something
+                let stop = move || {
+                    let ending = Outcome::here(Status::Incomplete, "the sender has gone");
+                    session.iter().for_each(|session| session.stop(&ending));
+                };
+                let _ = spawn("forget", stop);
+            }
+            message::note(event.level().max(1), || {
+                word(&event, &|_: usize| String::new(), &|_| String::new())
+            });
+        }
+        orders::News::Settled(_, ending) => {
+            if !ending.sentence.is_empty() {
+                message::note(1, || ending.sentence.clone());
+            }
+        }
+        orders::News::Met(..) => {}
+    })
+}
