@@ -1,92 +1,14 @@
 //! The standing receiver and who sends to it: files, streams with names, many senders, and all of them killed.
 
+mod commands;
+mod hostile;
+mod places;
+mod room;
+
 use crate::util::{Process, Signal, millipede, until};
+use room::{Room, bytes, partial};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tempfile::TempDir;
-
-/// Two keys, each in the other's list, and two folders.
-struct Room {
-    dir: TempDir,
-}
-
-impl Room {
-    fn new() -> Self {
-        let room = Room { dir: tempfile::tempdir().unwrap() };
-        for name in ["server", "a", "b"] {
-            let made = millipede(&["keygen", room.path(name).to_str().unwrap()]).output().unwrap();
-            assert!(made.status.success(), "{made:?}");
-        }
-        let public = |name: &str| fs::read_to_string(room.path(name).with_extension("pub")).unwrap();
-        let named = |name: &str| {
-            let line = public(name);
-            let mut words = line.split_whitespace();
-            format!("{} {} {name}\n", words.next().unwrap(), words.next().unwrap())
-        };
-        fs::write(room.path("peers"), named("a") + &named("b")).unwrap();
-        fs::write(room.path("store"), named("server")).unwrap();
-        for folder in ["into", "from"] {
-            fs::create_dir(room.path(folder)).unwrap();
-        }
-        room
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        let path = self.path("from").join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-
-    fn stored(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.path("into").join(name)).ok()
-    }
-
-    fn serve(&self, words: &[&str]) -> Serve {
-        let [key, peers, into] = ["server", "peers", "into"].map(|name| self.path(name));
-        let mut command = millipede(&["serve", "127.0.0.1", "0"]);
-        command.args(["key".as_ref(), key.as_os_str(), "peers".as_ref(), peers.as_os_str()]);
-        command.args(["into".as_ref(), into.as_os_str()]).args(words);
-        let process = Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()));
-        let port = process.port("millipede: serving on port ");
-        Serve { process, port }
-    }
-
-    /// Sends with the key of this name, from the folder of what is to be sent.
-    fn put(&self, serve: &Serve, key: &str, words: &[&str]) -> Process {
-        let mut command = millipede(&["tx", "127.0.0.1", &serve.port.to_string(), "threads", "4"]);
-        let (key, store) = (self.path(key), self.path("store"));
-        command.args(["key".as_ref(), key.as_os_str(), "peers".as_ref(), store.as_os_str()]).args(words);
-        let command = command.current_dir(self.path("from"));
-        Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::null()))
-    }
-}
-
-struct Serve {
-    process: Process,
-    port: u16,
-}
-
-fn bytes(seed: u64, size: usize) -> Vec<u8> {
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let step = |_| {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        x as u8
-    };
-    (0..size).map(step).collect()
-}
-
-fn partial(into: &Path) -> Option<u64> {
-    let keys = fs::read_dir(into.join(".millipede/partial")).ok()?;
-    let mut files = keys.flatten().filter_map(|key| fs::read_dir(key.path()).ok()).flatten().flatten();
-    files.next().and_then(|file| Some(file.metadata().ok()?.len()))
-}
 
 #[test]
 fn files_and_streams_are_stored_with_their_sums_and_what_is_said_of_them() {

@@ -1,0 +1,126 @@
+//! Commands of a standing receiver: one for each stream, one after each file; and what a service manager gives it.
+
+use super::room::{Room, bytes};
+use crate::util::{Process, Signal, until};
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn each_stream_goes_to_a_command_that_knows_what_it_is() {
+    let room = Room::new();
+    let command = r#"cat > "$MILLIPEDE_PEER-$MILLIPEDE_NAME" && cp "$MILLIPEDE_META" meta-$MILLIPEDE_NAME &&
+        echo "$MILLIPEDE_SIZE" > size-$MILLIPEDE_NAME && ! test -e refuse"#;
+    let serve = room.serve_as(&["exec", command, "require", "sample"]);
+    room.write("big", &bytes(1, 3 * MIB));
+    room.write("small", b"small");
+    let words = ["tag", "sample=7", "put", "big", "small"];
+    assert_eq!(room.put(&serve, "a", &words).end(), (Some(0), String::new()), "{}", serve.process);
+    let made = |name: &str| fs::read(room.path(name)).ok();
+    assert!(made("a-big") == Some(bytes(1, 3 * MIB)));
+    assert_eq!(made("a-small").unwrap(), b"small");
+    assert_eq!(made("meta-big").unwrap(), br#"{"sample":"7"}"#);
+    assert_eq!(
+        made("size-big").unwrap(),
+        (3 * MIB).to_string().as_bytes().iter().chain(b"\n").copied().collect::<Vec<_>>()
+    );
+    let pipe = room.put(&serve, "b", &["name", "p", "tag", "sample=8"]);
+    pipe.stdin().write_all(&bytes(2, MIB)).unwrap();
+    assert_eq!(pipe.end(), (Some(0), String::new()));
+    assert!(made("b-p") == Some(bytes(2, MIB)));
+    assert_eq!(made("size-p").unwrap(), b"\n");
+    // a name that a shell would take apart, and metadata that lacks something
+    let (code, said) = room.put(&serve, "a", &["tag", "sample=7", "name", "a;b", "put", "small"]).end();
+    assert_eq!((code, said.contains("refused: the name")), (Some(3), true), "{said}");
+    let (code, said) = room.put(&serve, "a", &["put", "small"]).end();
+    assert_eq!((code, said.contains("lacks sample")), (Some(3), true), "{said}");
+    // its status is the result
+    fs::write(room.path("refuse"), "").unwrap();
+    let (code, said) = room.put(&serve, "a", &words).end();
+    assert_eq!((code, said.contains("exited 1")), (Some(5), true), "{said}");
+}
+
+#[test]
+fn a_command_whose_stream_is_interrupted_is_ended_and_its_name_is_free() {
+    let room = Room::new();
+    let serve = room.serve_as(&["exec", "cat > got && mv got whole"]);
+    room.write("big", &bytes(1, 40 * MIB));
+    let put = room.put(&serve, "a", &["rate", "5M", "put", "big"]);
+    until("some of it", || fs::metadata(room.path("got")).ok().filter(|file| file.len() > 0));
+    put.signal(Signal::KILL);
+    put.wait();
+    let (code, said) = room.put(&serve, "a", &["put", "big"]).end();
+    assert_eq!(code, Some(0), "{said}\n{}", serve.process);
+    assert!(fs::read(room.path("whole")).ok() == Some(bytes(1, 40 * MIB)));
+}
+
+#[test]
+fn a_command_that_has_begun_is_waited_for_when_the_receiver_is_to_end() {
+    let room = Room::new();
+    let serve = room.serve_as(&["exec", "cat > got; until test -e go; do sleep 0.1; done; echo done > done"]);
+    room.write("x", b"x");
+    let put = room.put(&serve, "a", &["put", "x"]);
+    until("the command", || room.path("got").exists().then_some(()));
+    serve.process.signal(Signal::TERM);
+    // it takes nobody any more, and goes on with whom it has
+    assert!(!serve.process.ends_within(Duration::from_millis(500)), "{}", serve.process);
+    fs::write(room.path("go"), "").unwrap();
+    assert_eq!(put.end(), (Some(0), String::new()), "{}", serve.process);
+    assert_eq!(fs::read(room.path("done")).unwrap(), b"done\n");
+    serve.process.wait();
+}
+
+#[test]
+fn what_runs_after_a_file_runs_again_until_it_has_succeeded_once() {
+    let room = Room::new();
+    let then = r#"echo "$MILLIPEDE_NAME $MILLIPEDE_SIZE $MILLIPEDE_PEER" >> ran
+        test -s "$MILLIPEDE_FILE" && grep -q sample "$MILLIPEDE_META" && test -e go"#;
+    let serve = room.serve(&["then", then]);
+    room.write("run7/big", &bytes(1, MIB));
+    let words = ["tag", "sample=7", "put", "run7/big"];
+    let (code, said) = room.put(&serve, "a", &words).end();
+    let why = "not stored: it is stored, but the command after it failed";
+    assert_eq!((code, said.contains("the command after it failed")), (Some(5), true), "{why}: {said}");
+    assert!(room.stored("run7/big") == Some(bytes(1, MIB)));
+    fs::write(room.path("go"), "").unwrap();
+    for _ in 0..2 {
+        let words = ["verbose", "1", "tag", "sample=7", "put", "run7/big"];
+        let (code, said) = room.put(&serve, "a", &words).end();
+        assert_eq!((code, said.contains("was there already")), (Some(0), true), "{said}");
+    }
+    let line = format!("run7/big {MIB} a\n");
+    assert_eq!(fs::read_to_string(room.path("ran")).unwrap(), line.repeat(2));
+    let known = String::from_utf8(room.stored(".millipede/meta/run7/big.json").unwrap()).unwrap();
+    assert!(known.contains(r#""succeeded": true"#), "{known}");
+}
+
+#[test]
+fn a_service_manager_gives_the_socket_and_hears_when_it_is_ready() {
+    let room = Room::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let notified = UnixDatagram::bind(room.path("notify")).unwrap();
+    notified.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let serve = room.serving(&["exec", "env > env; cat > got"]);
+    let mut command = Command::new("sh");
+    // the socket is stdin, which only a shell can make descriptor 3
+    command.args(["-c", r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@""#]);
+    command.arg(serve.get_program()).args(serve.get_args()).current_dir(room.dir.path());
+    command.env("NOTIFY_SOCKET", room.path("notify"));
+    command.stdin(OwnedFd::from(listener)).stdout(File::create(room.path("out")).unwrap());
+    let process = Process::spawn(&mut command);
+    let mut said = [0; 100];
+    let length = notified.recv(&mut said).unwrap_or_else(|error| panic!("{error}: {process}"));
+    assert!(String::from_utf8_lossy(&said[..length]).contains("READY=1"));
+    let serve = super::room::Serve { process, port };
+    room.write("x", b"x");
+    assert_eq!(room.put(&serve, "a", &["put", "x"]).end(), (Some(0), String::new()));
+    let env = fs::read_to_string(room.path("env")).unwrap();
+    assert!(!env.contains("LISTEN_") && !env.contains("NOTIFY_SOCKET"), "{env}");
+}

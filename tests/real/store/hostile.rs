@@ -1,0 +1,182 @@
+//! What a standing receiver has to bear: strangers, full disks, names that lead elsewhere, files that change.
+
+use super::room::{Room, bytes, partial};
+use crate::util::{Process, Signal, millipede, skip, until};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn strangers_touch_nobody() {
+    let room = Room::new();
+    room.write("big", &bytes(1, 20 * MIB));
+    let serve = room.serve(&[]);
+    let strangers: Vec<TcpStream> = (0..40)
+        .map(|number| {
+            let mut stranger = TcpStream::connect(("127.0.0.1", serve.port)).unwrap();
+            // some say nothing, others what makes no sense
+            if number % 2 == 0 {
+                let _ = stranger.write_all(&bytes(number, 3000));
+            }
+            stranger
+        })
+        .collect();
+    assert_eq!(room.put(&serve, "a", &["put", "big"]).end(), (Some(0), String::new()));
+    drop(strangers);
+    assert!(room.stored("big") == Some(bytes(1, 20 * MIB)));
+}
+
+#[test]
+fn without_a_key_everybody_is_let_in_only_if_that_is_said() {
+    let room = Room::new();
+    let into = room.path("into");
+    let words = |last: &[&str]| {
+        let mut command = millipede(&["serve", "127.0.0.1", "0", "into", into.to_str().unwrap()]);
+        command.args(last).stdin(Stdio::null()).stdout(Stdio::null());
+        Process::spawn(&mut command)
+    };
+    let (code, said) = words(&[]).end();
+    assert_eq!((code, said.contains("serve needs key")), (Some(2), true), "{said}");
+    let serve = words(&["insecure"]);
+    let port = serve.port("millipede: serving on port ");
+    room.write("x", b"x");
+    let mut put = millipede(&["tx", "127.0.0.1", &port.to_string(), "put", "x"]);
+    let put = put.current_dir(room.path("from")).stdin(Stdio::null()).stdout(Stdio::null());
+    assert_eq!(Process::spawn(put).end(), (Some(0), String::new()));
+    assert_eq!(room.stored("x").unwrap(), b"x");
+}
+
+#[test]
+fn metadata_that_is_not_in_order_is_refused_before_any_data() {
+    let room = Room::new();
+    let serve = room.serve(&["require", "sample,operator"]);
+    room.write("x", &bytes(1, MIB));
+    let many = format!(r#"{{"a":"{}"}}"#, "x".repeat(70_000));
+    for (meta, why) in
+        [("{", "JSON"), ("[1]", "object"), (&*many, "64 KiB"), ("{}", "lacks sample, operator")]
+    {
+        fs::write(room.path("from/meta"), meta).unwrap();
+        let (code, said) = room.put(&serve, "a", &["meta", "meta", "put", "x"]).end();
+        assert_eq!((code, said.contains(why)), (Some(3), true), "{meta:.10}: {said}");
+    }
+    fs::write(room.path("from/meta"), r#"{"sample":1,"operator":"x"}"#).unwrap();
+    let words = ["meta", "meta", "tag", "sample=2", "put", "x"];
+    assert_eq!(room.put(&serve, "a", &words).end(), (Some(0), String::new()));
+    let known = String::from_utf8(room.stored(".millipede/meta/x.json").unwrap()).unwrap();
+    assert!(known.contains(r#""sample": "2""#), "{known}");
+}
+
+#[test]
+fn names_lead_nowhere_else() {
+    let room = Room::new();
+    let outside = room.path("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, room.path("into/link")).unwrap();
+    fs::create_dir(room.path("into/folder")).unwrap();
+    fs::write(room.path("into/y.sha256"), "not ours").unwrap();
+    room.write("x", b"x");
+    let serve = room.serve(&["sums"]);
+    let long = "n".repeat(300);
+    for name in ["../x", "/x", "", ".x", "-x", "a/../x", "a//x", "a\nx", &long] {
+        let (code, said) = room.put(&serve, "a", &["name", name, "put", "x"]).end();
+        assert_eq!((code, said.contains("the name")), (Some(2), true), "{name}: {said}");
+    }
+    for name in ["link/x", "link", "folder", "z.sha256", "y"] {
+        let (code, said) = room.put(&serve, "a", &["name", name, "put", "x"]).end();
+        assert_eq!((code, said.contains(": refused: ")), (Some(3), true), "{name}: {said}");
+    }
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    assert_eq!(room.stored("y.sha256").unwrap(), b"not ours");
+    assert_eq!(room.put(&serve, "a", &["name", "folder/ä x", "put", "x"]).end(), (Some(0), String::new()));
+    assert_eq!(room.stored("folder/ä x").unwrap(), b"x");
+}
+
+/// What somebody does to a file.
+type Change = fn(&Path);
+
+#[test]
+fn a_file_that_changes_while_it_is_sent_is_told_and_not_stored() {
+    let room = Room::new();
+    let changes: [(&str, Change); 3] = [
+        ("grows", |path| OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap()),
+        ("shrinks", |path| OpenOptions::new().write(true).open(path).unwrap().set_len(5).unwrap()),
+        ("is-another", |path| fs::write(path, bytes(9, 20 * MIB)).unwrap()),
+    ];
+    let serve = room.serve(&[]);
+    for (name, change) in changes {
+        room.write(name, &bytes(1, 20 * MIB));
+        let put = room.put(&serve, "a", &["rate", "10M", "put", name]);
+        until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
+        change(&room.path("from").join(name));
+        let (code, said) = put.end();
+        assert_eq!((code, said.contains("changed while it was sent")), (Some(4), true), "{name}: {said}");
+        assert!(room.stored(name).is_none());
+        // what it is now
+        assert_eq!(room.put(&serve, "a", &["put", name]).end(), (Some(0), String::new()), "{name}");
+        assert!(room.stored(name) == fs::read(room.path("from").join(name)).ok());
+    }
+}
+
+#[test]
+fn keepfree_and_quota_are_kept_to_before_any_data() {
+    let room = Room::new();
+    room.write("x", &bytes(1, MIB));
+    let serve = room.serve(&["keepfree", "1000000T"]);
+    let (code, said) = room.put(&serve, "a", &["put", "x"]).end();
+    assert_eq!((code, said.contains("no space left on the disk")), (Some(5), true), "{said}");
+    serve.process.signal(Signal::TERM);
+    serve.process.wait();
+    let serve = room.serve(&["quota", "1500K"]);
+    assert_eq!(room.put(&serve, "a", &["put", "x"]).end(), (Some(0), String::new()));
+    let (code, said) = room.put(&serve, "a", &["name", "y", "put", "x"]).end();
+    assert_eq!((code, said.contains("your quota of 1536000 bytes")), (Some(3), true), "{said}");
+    // another key has its own
+    assert_eq!(room.put(&serve, "b", &["name", "y", "put", "x"]).end(), (Some(0), String::new()));
+}
+
+/// A small file system of its own, until this is dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(path: PathBuf, options: &str) -> Option<Small> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&path).output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then(|| Small(path))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l".as_ref(), self.0.as_os_str()]).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_when_there_is_room_it_goes_on() {
+    let room = Room::new();
+    let Some(small) = Small::mount(room.path("into"), "size=10m") else { return skip("needs to mount") };
+    // what is read once has no size that could be looked at before
+    let content = bytes(1, 20 * MIB);
+    let serve = room.serve(&[]);
+    let put = room.put(&serve, "a", &["name", "p"]);
+    let mut stdin = put.stdin();
+    let _ = stdin.write_all(&content);
+    drop(stdin);
+    let (code, said) = put.end();
+    assert_eq!((code, said.contains("no space left on the disk")), (Some(5), true), "{said}");
+    assert!(room.stored("p").is_none());
+    // nobody else is touched, as far as there is room
+    room.write("big", &content);
+    let (code, said) = room.put(&serve, "b", &["put", "big"]).end();
+    assert_eq!((code, said.contains("no space left on the disk")), (Some(5), true), "{said}");
+    let more = Command::new("mount").args(["-o", "remount,size=100m"]).arg(&small.0).status();
+    assert!(more.unwrap().success());
+    assert_eq!(room.put(&serve, "b", &["put", "big"]).end(), (Some(0), String::new()));
+    assert!(room.stored("big") == Some(content));
+    serve.process.signal(Signal::KILL);
+    serve.process.wait();
+}

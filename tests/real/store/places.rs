@@ -1,0 +1,78 @@
+//! Whose turn it is at a standing receiver, what happens to those that were killed, and how it ends.
+
+use super::room::{Room, bytes, partial};
+use crate::util::{Signal, until};
+use std::time::{Duration, Instant};
+
+const MIB: usize = 1 << 20;
+
+#[test]
+fn who_was_killed_and_comes_again_takes_over_at_once() {
+    let room = Room::new();
+    room.write("big", &bytes(1, 40 * MIB));
+    let serve = room.serve(&["sessions", "1"]);
+    for _ in 0..2 {
+        let before = partial(&room.path("into")).unwrap_or(0);
+        let put = room.put(&serve, "a", &["rate", "8M", "put", "big"]);
+        until("more of it", || partial(&room.path("into")).filter(|size| *size > before + MIB as u64));
+        put.signal(Signal::KILL);
+        put.wait();
+    }
+    let begun = Instant::now();
+    let (code, said) = room.put(&serve, "a", &["put", "big"]).end();
+    assert_eq!((code, said.as_str()), (Some(0), ""), "{}", serve.process);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(room.stored("big") == Some(bytes(1, 40 * MIB)));
+}
+
+#[test]
+fn of_two_with_one_name_one_wins_and_the_other_is_told() {
+    let room = Room::new();
+    room.write("big", &bytes(1, 40 * MIB));
+    let serve = room.serve(&[]);
+    let first = room.put(&serve, "a", &["rate", "3M", "put", "big"]);
+    until("some of it", || partial(&room.path("into")).filter(|size| *size > 0));
+    let (code, said) = room.put(&serve, "b", &["put", "big"]).end();
+    assert_eq!((code, said.contains("big: refused: the name is taken")), (Some(3), true), "{said}");
+    let same = room.put(&serve, "a", &["verbose", "1", "put", "big"]);
+    same.expect("big: another session sends it now");
+    assert_eq!(first.end(), (Some(0), String::new()));
+    let (code, said) = same.end();
+    assert_eq!((code, said.contains("big: was there already")), (Some(0), true), "{said}");
+    assert!(room.stored("big") == Some(bytes(1, 40 * MIB)));
+}
+
+#[test]
+fn whoever_waits_for_a_place_says_so_and_gets_it() {
+    let room = Room::new();
+    room.write("big", &bytes(1, 40 * MIB));
+    room.write("small", b"small");
+    let serve = room.serve(&["sessions", "1"]);
+    let first = room.put(&serve, "a", &["rate", "2M", "put", "big"]);
+    until("some of it", || partial(&room.path("into")).filter(|size| *size > 0));
+    let second = room.put(&serve, "b", &["put", "small"]);
+    second.expect("waiting for a place at the receiver: this is the next one");
+    first.signal(Signal::TERM);
+    first.wait();
+    let (code, said) = second.end();
+    assert_eq!((code, said.contains("there is a place")), (Some(0), true), "{said}");
+}
+
+#[test]
+fn a_receiver_that_is_asked_to_end_stops_where_it_can_go_on() {
+    let room = Room::new();
+    room.write("big", &bytes(1, 40 * MIB));
+    let serve = room.serve(&[]);
+    let put = room.put(&serve, "a", &["rate", "8M", "put", "big"]);
+    until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
+    serve.process.signal(Signal::TERM);
+    assert!(serve.process.ends_within(Duration::from_secs(15)), "{}", serve.process);
+    let (code, said) = put.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the receiver: ended by SIGTERM"), "{said}");
+    let kept = partial(&room.path("into")).unwrap();
+    assert!(kept > MIB as u64 && room.stored("big").is_none());
+    let serve = room.serve(&[]);
+    assert_eq!(room.put(&serve, "a", &["put", "big"]).end(), (Some(0), String::new()));
+    assert!(room.stored("big") == Some(bytes(1, 40 * MIB)));
+}

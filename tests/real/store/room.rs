@@ -1,0 +1,102 @@
+//! What the tests of the standing receiver share: keys, folders, who serves and who sends.
+
+use crate::util::{Process, millipede};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A server's key and those of two senders, each in the other's list, and two folders.
+pub struct Room {
+    pub dir: TempDir,
+}
+
+impl Room {
+    pub fn new() -> Self {
+        let room = Room { dir: tempfile::tempdir().unwrap() };
+        for name in ["server", "a", "b"] {
+            let made = millipede(&["keygen", room.path(name).to_str().unwrap()]).output().unwrap();
+            assert!(made.status.success(), "{made:?}");
+        }
+        let public = |name: &str| fs::read_to_string(room.path(name).with_extension("pub")).unwrap();
+        let named = |name: &str| {
+            let line = public(name);
+            let mut words = line.split_whitespace();
+            format!("{} {} {name}\n", words.next().unwrap(), words.next().unwrap())
+        };
+        fs::write(room.path("peers"), named("a") + &named("b")).unwrap();
+        fs::write(room.path("store"), named("server")).unwrap();
+        for folder in ["into", "from"] {
+            fs::create_dir(room.path(folder)).unwrap();
+        }
+        room
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path("from").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    pub fn stored(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.path("into").join(name)).ok()
+    }
+
+    /// Serves the folder `into`.
+    pub fn serve(&self, words: &[&str]) -> Serve {
+        let into = self.path("into");
+        self.serve_as(&[&["into", into.to_str().unwrap()], words].concat())
+    }
+
+    /// The command line of who serves on a free port, with its key.
+    pub fn serving(&self, words: &[&str]) -> Command {
+        let mut command = millipede(&["serve", "127.0.0.1", "0"]);
+        let [key, peers] = ["server", "peers"].map(|name| self.path(name));
+        command.args(["key".as_ref(), key.as_os_str(), "peers".as_ref(), peers.as_os_str()]).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).current_dir(self.dir.path());
+        command
+    }
+
+    pub fn serve_as(&self, words: &[&str]) -> Serve {
+        let process = Process::spawn(&mut self.serving(words));
+        let port = process.port("millipede: serving on port ");
+        Serve { process, port }
+    }
+
+    /// Sends with the key of this name, from the folder of what is to be sent.
+    pub fn put(&self, serve: &Serve, key: &str, words: &[&str]) -> Process {
+        let mut command = millipede(&["tx", "127.0.0.1", &serve.port.to_string(), "threads", "4"]);
+        let (key, store) = (self.path(key), self.path("store"));
+        command.args(["key".as_ref(), key.as_os_str(), "peers".as_ref(), store.as_os_str()]).args(words);
+        let command = command.current_dir(self.path("from"));
+        Process::spawn(command.stdin(Stdio::piped()).stdout(Stdio::null()))
+    }
+}
+
+pub struct Serve {
+    pub process: Process,
+    pub port: u16,
+}
+
+/// Bytes of this seed; a beginning of them is the same for any size.
+pub fn bytes(seed: u64, size: usize) -> Vec<u8> {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let step = |_| {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x as u8
+    };
+    (0..size).map(step).collect()
+}
+
+/// How much of the only unfinished file is there.
+pub fn partial(into: &Path) -> Option<u64> {
+    let keys = fs::read_dir(into.join(".millipede/partial")).ok()?;
+    let mut files = keys.flatten().filter_map(|key| fs::read_dir(key.path()).ok()).flatten().flatten();
+    files.next().and_then(|file| Some(file.metadata().ok()?.len()))
+}
