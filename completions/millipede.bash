@@ -1,6 +1,6 @@
 # bash completion for millipede; made from src/cli/words.rs by its tests
 _millipede() {
-    local words='rx tx ssh over ports program via ipv4 ipv6 duplex threads key peers keygen serve into insecure sessions require replace sums quota keep keepfree name meta tag put checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
+    local words='rx tx ssh over ports program via ipv4 ipv6 duplex threads key peers keygen serve into then insecure sessions require replace sums quota keep keepfree name meta tag put checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
     local wants=word after argument current word known i
     local -a arguments=()
     # bash also cuts at colons and equals signs: what was typed without a space before it is one argument,
@@ -50,7 +50,7 @@ _millipede() {
         case ${argument#--} in
             tx | initiate) wants=host ;;
             rx | serve | terminate) wants=address ;;
-            exec) wants=command ;;
+            then | exec) wants=command ;;
             via) wants=interface ;;
             key | peers | keygen | into | meta) wants=path ;;
             put) wants=paths ;;

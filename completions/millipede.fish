@@ -11,7 +11,7 @@ function __millipede_wants
                     set wants host
                 case rx serve terminate
                     set wants address
-                case exec
+                case then exec
                     set wants command
                 case via
                     set wants interface
@@ -78,6 +78,8 @@ complete -c millipede -n '__millipede_wants word' -a serve -d 'receive files of 
 complete -c millipede -n '__millipede_wants word' -l serve -x -d 'receive files of many senders, for ever'
 complete -c millipede -n '__millipede_wants word' -a into -d 'with serve, store files below this folder'
 complete -c millipede -n '__millipede_wants word' -l into -rF -d 'with serve, store files below this folder'
+complete -c millipede -n '__millipede_wants word' -a then -d 'with serve, run this after each file'
+complete -c millipede -n '__millipede_wants word' -l then -x -d 'with serve, run this after each file'
 complete -c millipede -n '__millipede_wants word' -a insecure -d 'with serve, let in everybody, without a key'
 complete -c millipede -n '__millipede_wants word' -l insecure -d 'with serve, let in everybody, without a key'
 complete -c millipede -n '__millipede_wants word' -a sessions -d 'with serve, so many at once (default 4)'
