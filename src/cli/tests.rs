@@ -17,6 +17,7 @@ mod addresses;
 mod commands;
 mod keys;
 mod ssh;
+mod store;
 
 fn parse_words(words: &[&str]) -> Result<Plan, Stop> {
     match parse(words.iter().map(OsString::from))? {

@@ -65,8 +65,7 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     let session = session(plan, trust.clone(), &out, &inbox).map_err(cannot_start)?;
     let handle = session.handle();
     let sessions = Sessions::new(vec![handle.clone()]);
-    let subjects =
-        vec![monitor::Subject { session: handle.clone(), way: Way::Out, expected: plan.common.size }];
+    let subjects = vec![monitor::Subject { session: handle.clone(), way: Way::Out, expected: None }];
     let monitor = monitor::Monitor::start(subjects, monitor::Wanted::nothing()).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = trust {

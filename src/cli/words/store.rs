@@ -2,11 +2,38 @@
 
 use crate::cli::entry::{Operands, Side, WORD, Word};
 
+/// What goes with a stream that is one pipe, and not with files.
+const PIPES_ALONE: &[&str] = &[
+    "rx",
+    "duplex",
+    "exec",
+    "terminate",
+    "initiate",
+    "prbs",
+    "through",
+    "charmode",
+    "leglimit",
+    "delayus",
+    "size",
+    "progress",
+];
+
 pub(super) const SERVE: Word = Word {
     name: "serve",
     operands: Operands::AddressPort,
     side: Side::Free,
-    excludes: &["rx", "tx", "duplex", "terminate", "initiate", "prbs", "through", "charmode"],
+    excludes: &[
+        "rx",
+        "tx",
+        "duplex",
+        "terminate",
+        "initiate",
+        "prbs",
+        "through",
+        "charmode",
+        "size",
+        "progress",
+    ],
     short: "receive files of many senders, for ever",
     long: "Receives files of many senders, beside and after each other, and stores them below the folder that \
            `into` names, or gives each to a command of its own, which `exec` names. Listens as `rx` does. Needs `key`, \
@@ -131,7 +158,7 @@ pub(super) const NAME: Word = Word {
     operands: Operands::Text("NAME"),
     side: Side::Tx,
     common: false,
-    excludes: &["rx", "duplex", "exec", "terminate", "initiate", "prbs", "through"],
+    excludes: PIPES_ALONE,
     short: "send stdin to serve, as the file NAME",
     long: "Sends stdin to a standing receiver, which stores it as NAME. With `put` and one file, that is what it is \
            called.\n\n\
@@ -165,7 +192,7 @@ pub(super) const PUT: Word = Word {
     operands: Operands::Files("FILE"),
     side: Side::Tx,
     repeats: true,
-    excludes: &["rx", "duplex", "exec", "terminate", "initiate", "prbs", "through"],
+    excludes: PIPES_ALONE,
     short: "send these files to serve; it stands last",
     long: "Sends files to a standing receiver. Each is called as its path says; one whose path leads elsewhere than \
            below this folder, as its last part. Takes all that follows, so it stands last.\n\n\
