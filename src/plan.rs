@@ -93,7 +93,7 @@ pub struct ServePlan {
     pub goal: Goal,
     /// Runs after each file; never empty, and only with [`Goal::Into`].
     pub then: Option<String>,
-    /// Sessions at a time; at least 1.
+    /// Sessions at a time; at least 1, and no more than `buffer` has [`BUFFER_MIN`].
     pub sessions: usize,
     /// Keys that metadata must have.
     pub require: Vec<String>,

@@ -44,9 +44,7 @@ fn serve(typed: &Typed) -> Result<ServePlan, String> {
     sides(typed)?;
     conflicts(typed)?;
     if !typed.given("key") && !typed.given("insecure") {
-        return Err(
-            "serve needs key: without it everybody stores files here, and says so with insecure".to_owned()
-        );
+        return Err("serve needs key: without it everybody is let in, which insecure allows".to_owned());
     }
     let operands = typed.operands("serve").unwrap_or_default();
     let goal = match (typed.one("into"), typed.one("exec")) {
@@ -59,18 +57,23 @@ fn serve(typed: &Typed) -> Result<ServePlan, String> {
         return Err(format!("{word} goes with into, and there is exec in its place"));
     }
     let keys: Option<String> = typed.one("require");
+    let (sessions, common) = (typed.one("sessions").unwrap_or(4), common(typed)?);
+    if sessions * BUFFER_MIN > common.buffer {
+        let (least, has) = (sessions * (BUFFER_MIN >> 20), common.buffer >> 20);
+        return Err(format!("sessions {sessions} need a buffer of {least}M, which is {has}M"));
+    }
     Ok(ServePlan {
         listen: listen("serve", &operands, ListenOn::All(family(typed)), family(typed))?,
         goal,
         then: typed.one("then"),
-        sessions: typed.one("sessions").map_or(4, |n: u64| n as usize),
+        sessions: sessions as usize,
         require: keys.iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect(),
         replace: typed.given("replace"),
         sums: typed.given("sums"),
         quota: typed.one("quota"),
         keep: typed.one("keep").unwrap_or(7),
         keepfree: typed.one("keepfree").unwrap_or(0),
-        common: common(typed)?,
+        common,
     })
 }
 

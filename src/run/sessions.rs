@@ -70,6 +70,11 @@ impl Sessions {
         number
     }
 
+    /// All were stopped.
+    pub fn are_stopped(&self) -> bool {
+        self.lock().ending.is_some()
+    }
+
     /// The one of this number is over.
     pub fn remove(&self, number: u64) {
         self.lock().sessions.retain(|member| member.number != number);

@@ -65,6 +65,10 @@ impl Maker {
         let refuse = |code, sentence: String| Refusal { code, sentence };
         let failed =
             |e: io::Error| refuse(RefusalCode::Busy, format!("no means for a session: {}", reason(&e)));
+        if self.sessions.are_stopped() {
+            // it tries again, and may find the process that comes after this one
+            return Err(refuse(RefusalCode::Busy, "the receiver ends".into()));
+        }
         let out = Outbox::new().map_err(failed)?;
         let busy = || refuse(RefusalCode::Busy, "too many wait for this receiver already".into());
         let number = self.places.arrive(key, &out).ok_or_else(busy)?;
@@ -150,7 +154,7 @@ impl Maker {
             config: InboundConfig {
                 instance: self.instance,
                 // all under one buffer; those that wait send nothing
-                buffer: (common.buffer / self.plan.sessions as u64).max(crate::plan::BUFFER_MIN),
+                buffer: common.buffer / self.plan.sessions as u64,
                 patience: common.patience,
                 features: FEATURES,
                 tied: None,

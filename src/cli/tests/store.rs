@@ -33,7 +33,7 @@ fn a_standing_receiver_has_a_folder_or_a_command() {
     assert_eq!((plan.sessions, plan.keep, plan.keepfree, plan.quota), (4, 7, 0, None));
     assert!(!plan.replace && !plan.sums && plan.require.is_empty());
     let plan = serve(
-        "serve ::1 1 insecure into d then true sessions 9 require a,b replace sums quota 2G keep 0 keepfree 1M",
+        "serve ::1 1 insecure into d then true sessions 9 buffer 64M require a,b replace sums quota 2G keep 0 keepfree 1M",
     );
     assert_eq!((plan.then.as_deref(), plan.sessions, plan.keep), (Some("true"), 9, 0));
     assert_eq!((plan.quota, plan.keepfree), (Some(2 << 30), 1 << 20));
@@ -57,6 +57,7 @@ fn what_is_wrong_with_a_standing_receiver_is_said() {
         ("serve 1 key k into d threads 3", "threads goes with tx"),
         ("serve 1 key k into d size 3", "serve and size exclude each other"),
         ("serve 1 key k into d sessions 0", "sessions: "),
+        ("serve 1 key k into d sessions 9 buffer 32M", "sessions 9 need a buffer of 36M, which is 32M"),
     ] {
         assert!(wrong(line).starts_with(why), "{line}: {}", wrong(line));
     }
