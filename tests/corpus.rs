@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Seeds that need no file, so that a target without a corpus is still called.
 const SEEDS: [&[u8]; 3] = [b"", b"\0", &[0xff; 64]];
 
-fn files(target: &str) -> Vec<PathBuf> {
+fn kept(target: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let entries = fs::read_dir(&folder).unwrap_or_else(|why| panic!("{}: {why}", folder.display()));
     let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder can be read").path()).collect();
@@ -24,7 +24,7 @@ fn files(target: &str) -> Vec<PathBuf> {
 fn play(target: &str) {
     let (_, run) = targets::TARGETS.iter().find(|(name, _)| *name == target).expect("there is such a target");
     SEEDS.iter().for_each(|seed| run(seed));
-    let files = files(target);
+    let files = kept(target);
     assert!(!files.is_empty(), "no corpus for {target}");
     let fails = |file: &&PathBuf| {
         let bytes = fs::read(file).expect("a file can be read");
@@ -47,4 +47,4 @@ macro_rules! corpus {
     };
 }
 
-corpus! { hello reply hearing frames records words rendezvous dials listens }
+corpus! { hello reply hearing frames records words rendezvous files dials listens }

@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, missing_docs, dead_code)]
 
 mod checks;
+mod files;
 #[path = "../../tests/sim/line.rs"]
 mod line;
 mod messages;
@@ -16,6 +17,7 @@ mod rendezvous;
 mod script;
 mod tunnel;
 
+pub use files::files;
 pub use messages::{frames, hearing, hello, reply, words};
 pub use peer::{dials, listens};
 pub use rendezvous::rendezvous;
@@ -33,6 +35,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("records", records),
     ("words", words),
     ("rendezvous", rendezvous),
+    ("files", files),
     ("dials", dials),
     ("listens", listens),
 ];
