@@ -111,12 +111,12 @@ impl Channel {
         self.tls().map_or(self.vouched, |tls| tls.peer())
     }
 
-    /// The first byte that the peer has sent, which goes on waiting; None at its end.
+    /// What the peer has sent, as far as there is space for it; it goes on waiting. 0 at its end.
     ///
     /// # Errors
     /// The kernel's; that there is none yet.
-    pub fn peek(&self) -> io::Result<Option<u8>> {
-        self.transport.peek()
+    pub fn peek(&self, space: &mut [u8]) -> io::Result<usize> {
+        self.transport.peek(space)
     }
 
     /// Whether this is another program's connection, which cannot be had again and whose life is that program's care.

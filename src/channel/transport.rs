@@ -109,11 +109,9 @@ impl Transport {
         let _ = self.as_tcp().map(|stream| socket::set_notsent_lowat(stream, bytes));
     }
 
-    /// The first byte that waits to be read, which goes on waiting; None at the end.
-    pub(super) fn peek(&self) -> io::Result<Option<u8>> {
-        let mut first = [0];
-        let stream = self.as_tcp().ok_or(ErrorKind::Unsupported)?;
-        Ok((stream.peek(&mut first)? > 0).then_some(first[0]))
+    /// What waits to be read, as far as there is space for it; it goes on waiting. 0 at the end.
+    pub(super) fn peek(&self, space: &mut [u8]) -> io::Result<usize> {
+        self.as_tcp().ok_or(ErrorKind::Unsupported)?.peek(space)
     }
 
     /// Nothing more will be written.

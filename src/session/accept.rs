@@ -6,6 +6,7 @@
 //! and that alone decides whose it is.
 
 use super::allowance::Allowance;
+use super::first::{First, LOOK, first};
 use super::limits::FAREWELL;
 use super::pending::Pending;
 use crate::channel::hear::{self, Heard as Bytes};
@@ -33,9 +34,6 @@ const BATCH: usize = 8;
 const EXHAUSTED: Duration = Duration::from_millis(250);
 /// Addresses of the running session that are known: one for each of its connections.
 const KNOWN_MAX: usize = 16;
-
-/// The first byte of a TLS handshake: RFC 8446, section 5.1.
-const HANDSHAKE: u8 = 0x16;
 
 const LISTENER: Token = Token(0);
 const FIRST_PEER: usize = 1;
@@ -120,6 +118,8 @@ pub struct Door {
     allowance: Allowance,
     /// Strangers whose handshake waits for that, in the order in which they came.
     postponed: VecDeque<usize>,
+    /// The one of them whose turn it is.
+    turn: Option<usize>,
     /// By token, in the order in which they came.
     peers: BTreeMap<usize, Peer>,
     pending: Pending,
@@ -157,6 +157,7 @@ impl Door {
             trust,
             allowance: Allowance::new(Instant::now()),
             postponed: VecDeque::new(),
+            turn: None,
             peers: BTreeMap::new(),
             pending: Pending::default(),
             leaving: 0,
@@ -270,20 +271,26 @@ impl Door {
         }
     }
 
-    /// Finds out whether a peer speaks plainly or encrypted, by its first byte, and prepares for that.
+    /// Finds out whether a peer speaks plainly or encrypted, by what it says first, and prepares for that. Only who has
+    /// said all that a handshake begins with is allowed one: to say less is to cost nothing.
     fn sort(&mut self, now: Instant, token: usize, mut stranger: Stranger) -> Sorted {
         if stranger.sorted {
             return Sorted::Ready(stranger);
         }
-        let first = match stranger.channel.peek() {
-            Ok(Some(first)) => first,
+        let mut space = [0; LOOK];
+        let said = match stranger.channel.peek(&mut space) {
+            Ok(len) if len > 0 => first(&space[..len]),
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Sorted::Waits(stranger),
-            Ok(None) | Err(_) => return Sorted::Gone,
+            Ok(_) | Err(_) => return Sorted::Gone,
         };
         let address = stranger.address;
-        match (first, &self.trust) {
-            (HANDSHAKE, Some(trust)) => {
-                if !self.known.addresses.contains(&address.ip()) && !self.allowance.take(now) {
+        match (said, &self.trust) {
+            (First::Part, _) => return Sorted::Waits(stranger),
+            (First::Handshake | First::Broken, Some(trust)) => {
+                let known = self.known.addresses.contains(&address.ip());
+                // those that had to wait come before others
+                let may_ask = self.postponed.is_empty() || self.turn == Some(token);
+                if said == First::Handshake && !known && !(may_ask && self.allowance.take(now)) {
                     if !self.postponed.contains(&token) {
                         self.postponed.push_back(token);
                     }
@@ -294,12 +301,12 @@ impl Door {
                     Err(_) => return Sorted::Gone,
                 }
             }
-            (HANDSHAKE, None) => {
+            (First::Handshake | First::Broken, None) => {
                 let line = || format!("{address}: wants to encrypt, and there is no key here");
                 message::peer(1, "peers that want to encrypt", line);
                 return Sorted::Gone;
             }
-            _ => {}
+            (First::Plain, _) => {}
         }
         stranger.sorted = true;
         Sorted::Ready(stranger)
@@ -310,8 +317,10 @@ impl Door {
         while self.allowance.next() <= now
             && let Some(token) = self.postponed.pop_front()
         {
+            self.turn = Some(token);
             self.attend(now, token);
         }
+        self.turn = None;
     }
 
     fn listen_to(&mut self, now: Instant, token: usize, mut stranger: Stranger) {
@@ -320,7 +329,8 @@ impl Door {
             match hear::read(&mut &stranger.channel, &mut stranger.hearing) {
                 Ok(Bytes::Bytes) => {}
                 Ok(Bytes::Nothing) => {
-                    if spoke {
+                    // a handshake was answered
+                    if spoke || stranger.channel.is_encrypted() {
                         self.pending.spoke(token);
                     }
                     self.peers.insert(token, Peer::Pending(stranger));

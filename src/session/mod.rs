@@ -24,6 +24,7 @@ pub mod dial;
 pub mod egress;
 pub mod encoders;
 pub mod filter;
+mod first;
 pub mod host;
 pub mod ingest;
 pub mod lifeline;
