@@ -36,6 +36,8 @@ pub struct Dialler {
     attempts: [u32; CONNECTIONS_MAX],
     /// Connections that have achieved something.
     progressed: ConnectionSet,
+    /// A connection has been up.
+    has_met: bool,
     /// Since when no connection achieves anything: set when the last one goes, cleared by progress.
     alone: Option<Instant>,
     reminder: Reminder,
@@ -62,6 +64,7 @@ impl Dialler {
             names,
             attempts: [0; CONNECTIONS_MAX],
             progressed: ConnectionSet::EMPTY,
+            has_met: false,
             alone: Some(now),
             reminder: Reminder::starting(now),
             busy: None,
@@ -96,6 +99,7 @@ impl Dialler {
     /// An attempt succeeded: whoever is there has this key. Connections that are called back to their homes.
     pub fn up(&mut self, connection: usize, link: usize, key: Option<PeerKey>, rtt: Duration) -> Vec<usize> {
         self.progressed.remove(connection);
+        self.has_met = true;
         self.segments[link].welcomed();
         let recalled = self.links.up(connection);
         let mut back = recalled.iter().copied().filter(|other| *other != connection);
@@ -321,7 +325,12 @@ impl Dialler {
     /// The first link that was refused for good, with what was said there, if that ends the session.
     fn unwanted(&self, begun: bool) -> Option<(usize, &str)> {
         let all = self.links.all_bad();
-        let one = || self.links.first_bad().filter(|_| !begun && !self.links.hopeful());
+        // where a receiver has been met, one link that leads elsewhere decides nothing
+        let decides = |link| !self.has_met || self.links.is_lifeline(link);
+        let one = || {
+            let bad = self.links.first_bad().filter(|_| !begun && !self.links.hopeful());
+            bad.filter(|(link, _)| decides(*link))
+        };
         all.or_else(one)
     }
 

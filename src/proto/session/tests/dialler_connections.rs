@@ -206,6 +206,20 @@ fn another_receiver_on_one_link_condemns_the_link_and_not_the_session() {
 }
 
 #[test]
+fn a_moment_without_the_link_that_led_to_the_receiver_is_borne_while_another_leads_elsewhere() {
+    let mut rig = dialler_with(2, 2, patience(60));
+    rig.welcomed(0, 7, 0);
+    rig.welcomed(1, 8, 0);
+    rig.lost(0, LossReason::Closed);
+    let (waited, status, _) = rig.endures(Way::Out, &DialError::TimedOut);
+    assert_eq!(
+        (waited, status),
+        (60, Status::Incomplete),
+        "somebody on the way to the first can bring this about"
+    );
+}
+
+#[test]
 fn another_receiver_on_one_link_is_told_once() {
     let mut rig = dialler(2, 4);
     rig.welcomed(0, 7, 0);
