@@ -18,8 +18,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// A reader that has gone, or a command that has succeeded, after it took everything may have known the stream's length
-/// (`head -c`). Then the end of the stream must follow within this time; otherwise there are bytes that it did not take.
-const END_GRACE: Duration = Duration::from_secs(3);
+/// (`head -c`) or its end (`tar -x`). Then the end of the stream must follow within this time, in which a link may have to be
+/// dialled anew; otherwise there may be bytes that it did not take. Where there are, they tell it at once.
+const END_GRACE: Duration = Duration::from_secs(30);
 
 /// No event tells that a pipe has been drained. So it is looked at again and again; the pauses grow from the first
 /// time to the second.
