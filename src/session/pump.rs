@@ -19,6 +19,9 @@ const INLET: usize = 16 << 10;
 /// A reader goes on for at most this many bytes before it lets its thread look at other things.
 const TURN: usize = 1 << 20;
 
+/// A read counts as so many bytes at least: with TLS, one that brings little may have taken much.
+const READ_LEAST: usize = 512;
+
 const _: () = assert!(INLET > 2 * FRAME_MAX);
 
 /// Why reading a connection must end.
@@ -154,7 +157,7 @@ impl Inlet {
                 Err(e) => return Err(failure(&e).into()),
             };
             self.bytes += n as u64;
-            turn += n;
+            turn += n.max(READ_LEAST);
             if turn >= TURN {
                 let more = self.understand(intake)?;
                 return Ok(if more { ReadEnd::More } else { ReadEnd::Full });

@@ -124,11 +124,13 @@ impl fmt::Debug for PrivateKey {
 
 fn load(path: &Path, credentials: Option<&OsStr>) -> Result<PrivateKey, String> {
     let opened = open::open(path)?;
+    // before the mode is judged: a public key is one whoever may read it
+    let key = PrivateKey::read(&opened.read(FILE_MAX)?)?;
     let mode = opened.meta.mode() & 0o777;
     if mode & 0o077 != 0 && !(mode == CREDENTIAL && is_below(&opened, path, credentials)) {
         return Err(format!("others may use it (mode {mode:04o}): chmod 600"));
     }
-    PrivateKey::read(&opened.read(FILE_MAX)?)
+    Ok(key)
 }
 
 /// Whether what was opened is the file of this path and below this folder, whatever links lead there.
