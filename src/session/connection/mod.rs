@@ -13,8 +13,10 @@ mod ended;
 mod intake;
 mod owner;
 mod seat;
+mod shared;
 mod stages;
 mod writer;
 
-pub use owner::{Accepted, Dialling, Shared};
+pub use owner::{Accepted, Dialling};
 pub use seat::{Seat, SessionDesk};
+pub use shared::Shared;

@@ -5,25 +5,22 @@
 
 use super::ended::{Ended, harm_now};
 use super::intake::Inbox;
-use super::seat::{Seat, SessionDesk};
+use super::seat::Seat;
+use super::shared::Shared;
 use super::stages::Stages;
 use super::writer::{Greeting, Writer};
 use crate::channel::connect::Dialled;
 use crate::channel::hear::{self, Heard};
 use crate::channel::{Channel, failure, peer_key};
-use crate::chaos::{Harm, Hazard};
+use crate::chaos::Harm;
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
 use crate::proto::life::{REAP, REAP_BORROWED, Silence};
 use crate::proto::links::LossReason;
 use crate::proto::session::Session;
-use crate::session::compressing::Compressing;
-use crate::session::decoding::Decoding;
 use crate::session::dial::Destination;
 use crate::session::limits::FAREWELL;
 use crate::session::orders::{Order, Standing, Ticket};
-use crate::session::pool::Pool;
 use crate::session::pump::{Inlet, ReadEnd, Stop};
-use crate::session::through::Through;
 use mio::{Events, Poll, Token};
 use std::io;
 use std::sync::Arc;
@@ -37,27 +34,6 @@ const BACKOFF: u8 = 3;
 
 /// So long without an acknowledgement, what is sent again and again is believed to be swallowed.
 const STUCK: Duration = Duration::from_millis(500);
-
-/// What the connections of a session share.
-#[derive(Clone)]
-pub struct Shared {
-    /// The session.
-    pub desk: Arc<SessionDesk>,
-    /// Where the legs live that come in.
-    pub pool: Pool,
-    /// What decompresses them.
-    pub decoding: Decoding,
-    /// What compresses those that go out, if that is wanted.
-    pub compressing: Option<Arc<Compressing>>,
-    /// The programs of the user's that legs go through, if they do.
-    pub through: Option<Arc<Through>>,
-    /// What is done to connections on purpose.
-    pub hazard: Hazard,
-    /// Legs go out on them.
-    pub sends: bool,
-    /// Legs come in on them.
-    pub receives: bool,
-}
 
 /// A thread that dials.
 pub struct Dialling {
