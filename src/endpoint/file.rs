@@ -93,7 +93,7 @@ impl FileSink {
     }
 
     fn reader_gone(&self) -> SinkError {
-        SinkError::output(format!("whoever read {} has gone before the end of the stream", self.name))
+        SinkError::unwanted(format!("whoever read {} has gone before the end of the stream", self.name))
     }
 
     fn failed(&self, error: &io::Error) -> SinkError {

@@ -37,12 +37,19 @@ pub struct SinkError {
     pub code: Status,
     /// What happened, for the user.
     pub sentence: String,
+    /// Nothing is wrong but that the reader wants no more of it.
+    pub is_unwanted: bool,
 }
 
 impl SinkError {
     /// The output failed.
     pub fn output(sentence: impl Into<String>) -> Self {
-        SinkError { code: Status::Output, sentence: sentence.into() }
+        SinkError { code: Status::Output, sentence: sentence.into(), is_unwanted: false }
+    }
+
+    /// The reader has gone.
+    pub fn unwanted(sentence: impl Into<String>) -> Self {
+        SinkError { is_unwanted: true, ..Self::output(sentence) }
     }
 }
 

@@ -59,7 +59,7 @@ impl Sink for PrbsSink {
             let origin = leg.origin.as_deref().unwrap_or("an unknown connection");
             let sentence =
                 format!("prbs does not verify: {mismatch}; it came in leg {} by {origin}", leg.sequence);
-            SinkError { code: Status::Corrupt, sentence }
+            SinkError { code: Status::Corrupt, ..SinkError::output(sentence) }
         })?;
         self.inner.verify(leg)
     }

@@ -140,6 +140,25 @@ fn a_reader_that_goes_away_ends_the_command_as_with_ssh() {
 }
 
 #[test]
+fn an_output_that_is_lost_to_a_full_disk_is_a_failure() {
+    let Some(server) = Server::start() else { return };
+    // the second one ends well long before all of its output is written
+    for command in ["yes", "head -c 3000000 /dev/zero", "echo small"] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut near = server.millipede(&[]);
+        let near = near.arg(command).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped());
+        let found = near.spawn().unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&found.stderr).into_owned();
+        assert_eq!(found.status.code(), Some(255), "{command}: {said}");
+        assert!(
+            said.lines().count() == 1 && said.contains("cannot write to stdout: no space left"),
+            "{said}"
+        );
+    }
+    assert!(eventually(DEADLINE, || server.left_behind().is_empty()), "{:?}", server.left_behind());
+}
+
+#[test]
 fn who_reads_the_output_later_holds_nobody_up() {
     let Some(server) = Server::start() else { return };
     let near = server.run(&[], "echo early");

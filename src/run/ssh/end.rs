@@ -9,8 +9,9 @@ pub const FAILED: u8 = 255;
 /// How the two streams of a session were judged here, by [`Way`].
 pub type Outcomes = [Option<Outcome>; 2];
 
-/// The exit status of the near end, and what the user is to be told. `host`: what messages call the far end.
-pub fn result(outcomes: &Outcomes, host: &str) -> (u8, Option<String>) {
+/// The exit status of the near end, and what the user is to be told. `unwanted`: the reader of our stdout went before it
+/// had all. `host`: what messages call the far end.
+pub fn result(outcomes: &Outcomes, unwanted: bool, host: &str) -> (u8, Option<String>) {
     let (output, input) = (outcomes[Way::In as usize].as_ref(), outcomes[Way::Out as usize].as_ref());
     let Some((end, sentence)) = input.and_then(|input| Some((input.command?, input.sentence.clone()))) else {
         let why = input.or(output).filter(|outcome| !outcome.is_complete());
@@ -20,8 +21,12 @@ pub fn result(outcomes: &Outcomes, host: &str) -> (u8, Option<String>) {
     let told_there = Some(sentence).filter(|sentence| !sentence.is_empty());
     match output {
         Some(output) if output.is_complete() => (status(end), told_there),
-        // the reader of our stdout has gone, or it takes no more: the command has noticed, or does not mind
-        Some(output) if output.status == Status::Output && !output.by_peer => (status(end), told_there),
+        Some(output) if output.status == Status::Output && !output.by_peer => match unwanted {
+            // the command has noticed, or does not mind
+            true => (status(end), told_there),
+            // it may have ended well before the first byte that was lost
+            false => (FAILED, Some(output.sentence.clone())),
+        },
         Some(output) => {
             (FAILED, Some(format!("the output of the command is not whole: {}", told(output, host))))
         }
@@ -56,26 +61,29 @@ mod tests {
     fn the_status_of_the_command_is_the_result() {
         let whole = || Some(Outcome::here(Status::Complete, ""));
         for n in [0, 1, 7, 127, 255] {
-            assert_eq!(result(&[whole(), ended(CommandEnd::Exit(n))], "backup"), (n, None));
+            assert_eq!(result(&[whole(), ended(CommandEnd::Exit(n))], false, "backup"), (n, None));
         }
-        assert_eq!(result(&[whole(), ended(CommandEnd::Signal(15))], "backup"), (FAILED, None));
+        assert_eq!(result(&[whole(), ended(CommandEnd::Signal(15))], false, "backup"), (FAILED, None));
         let gone = Some(Outcome::here(Status::Output, "whoever read stdout has gone"));
-        assert_eq!(result(&[gone, ended(CommandEnd::Exit(3))], "backup"), (3, None));
+        assert_eq!(result(&[gone, ended(CommandEnd::Exit(3))], true, "backup"), (3, None));
+        let full = Some(Outcome::here(Status::Output, "cannot write to stdout: no space left"));
+        let (status, told) = result(&[full, ended(CommandEnd::Exit(0))], false, "backup");
+        assert_eq!((status, told.as_deref()), (FAILED, Some("cannot write to stdout: no space left")));
         let lost =
             ended(CommandEnd::Exit(0)).map(|outcome| Outcome { sentence: "7 bytes".into(), ..outcome });
-        assert_eq!(result(&[whole(), lost], "backup"), (0, Some("7 bytes".into())));
+        assert_eq!(result(&[whole(), lost], false, "backup"), (0, Some("7 bytes".into())));
     }
 
     #[test]
     fn an_output_that_is_not_whole_and_a_session_that_failed_are_ours() {
         let failed = Some(Outcome::here(Status::Incomplete, "the receiver is gone"));
-        let (status, told) = result(&[failed.clone(), ended(CommandEnd::Exit(0))], "backup");
+        let (status, told) = result(&[failed.clone(), ended(CommandEnd::Exit(0))], false, "backup");
         assert!(status == FAILED && told.unwrap().ends_with("not whole: the receiver is gone"));
-        assert_eq!(result(&[None, ended(CommandEnd::Exit(0))], "backup").0, FAILED);
-        let (status, told) = result(&[failed.clone(), failed], "backup");
+        assert_eq!(result(&[None, ended(CommandEnd::Exit(0))], false, "backup").0, FAILED);
+        let (status, told) = result(&[failed.clone(), failed], false, "backup");
         assert_eq!((status, told.as_deref()), (FAILED, Some("the receiver is gone")));
         let there = Some(Outcome::there(Status::Input, "cannot run it"));
-        assert_eq!(result(&[None, there], "backup").1.as_deref(), Some("backup: cannot run it"));
-        assert_eq!(result(&[None, None], "backup"), (FAILED, Some("the session has ended".into())));
+        assert_eq!(result(&[None, there], false, "backup").1.as_deref(), Some("backup: cannot run it"));
+        assert_eq!(result(&[None, None], false, "backup"), (FAILED, Some("the session has ended".into())));
     }
 }

@@ -17,6 +17,7 @@ pub mod carrier;
 pub mod end;
 pub mod far;
 pub mod near;
+pub mod stdio;
 pub mod talk;
 
 pub use far::far;

@@ -2,12 +2,11 @@
 
 use super::carrier::{Carrier, hand_over, resolve};
 use super::end::{FAILED, Outcomes, result};
+use super::stdio::{Input, Output};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
 use crate::channel::connect::check_congestion;
 use crate::channel::{Channel, Transport};
 use crate::chaos::Hazard;
-use crate::endpoint::file::{FileSink, FileSource};
-use crate::endpoint::{Discard, Sink};
 use crate::error::{Failure, reason};
 use crate::message;
 use crate::plan::{Compress, Family, Host, LinkPlan, Patience, SshPlan};
@@ -25,12 +24,10 @@ use crate::session::{Approach, Handle, Incoming, Lifeline, News, Outgoing, Setup
 use crate::ssh::resolved::Terminal;
 use crate::ssh::{Line, Reading, Resolved, read};
 use crate::sys::interface;
-use crate::sys::stdio::{nothing_to_read, stdin_was_closed, stdout_was_closed};
 use crate::sys::thread::spawn;
 use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
 use crate::wording::word;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use std::fs::File;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -119,9 +116,10 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let input = Input { none: line.no_input || resolved.no_input };
     let far = PublicKey::new(greeting.key);
     let trust = Trust::new(&key, Roll::only(far)).map_err(Failure::network)?;
-    let (outcomes, asked) = session(plan, links, channel.vouched(far), trust, &input)?;
+    let output = Output::default();
+    let (outcomes, asked) = session(plan, links, channel.vouched(far), trust, (&input, &output))?;
     carrier.end(if asked { HASTE } else { LAST_WORDS });
-    let (status, told) = result(&outcomes, &host);
+    let (status, told) = result(&outcomes, output.is_unwanted(), &host);
     told.into_iter().for_each(message::say);
     Ok(status)
 }
@@ -171,33 +169,6 @@ fn answer(plan: &SshPlan, line: &Line, key: &PrivateKey, direct: bool) -> Answer
     }
 }
 
-/// Where the command's input comes from.
-struct Input {
-    /// It is empty, whatever stdin is.
-    none: bool,
-}
-
-impl Input {
-    fn source(&self) -> Result<FileSource, Failure> {
-        match self.none || stdin_was_closed() {
-            true => {
-                let nothing = nothing_to_read().map(File::from);
-                nothing.map(|file| FileSource::new(file, "stdin")).map_err(|e| Failure::input(reason(&e)))
-            }
-            false => FileSource::stdin().map_err(Failure::input),
-        }
-        .map(FileSource::passing)
-    }
-}
-
-fn sink() -> Result<Box<dyn Sink>, Failure> {
-    if stdout_was_closed() {
-        return Ok(Box::new(Discard));
-    }
-    let stdout = FileSink::stdout().map_err(|e| Failure::output(e.sentence))?;
-    Ok(Box::new(stdout.passing()))
-}
-
 /// What the main thread hears.
 enum Told {
     Settled(Way, Outcome),
@@ -214,13 +185,13 @@ fn session(
     links: Vec<LinkPlan>,
     channel: Channel,
     trust: Trust,
-    input: &Input,
+    stdio: (&Input, &Output),
 ) -> Result<(Outcomes, bool), Failure> {
     let cannot = |e: io::Error| Failure::network(format!("cannot start: {}", reason(&e)));
     let signals = signals::hear().map_err(cannot)?;
     let (sender, news) = crossbeam_channel::unbounded();
     let names: Vec<String> = links.iter().map(ToString::to_string).collect();
-    let start = Start::new(setup(plan, links, channel, trust, input, sender.clone())?).map_err(cannot)?;
+    let start = Start::new(setup(plan, links, channel, trust, stdio, sender.clone())?).map_err(cannot)?;
     let handle = start.handle();
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
     let monitor = Monitor::start(subjects.collect(), Wanted::nothing()).map_err(no_thread)?;
@@ -238,7 +209,7 @@ fn setup(
     links: Vec<LinkPlan>,
     channel: Channel,
     trust: Trust,
-    input: &Input,
+    (input, output): (&Input, &Output),
     news: Sender<Told>,
 ) -> Result<Setup, Failure> {
     let names: Vec<String> = links.iter().map(ToString::to_string).chain([LIFELINE.into()]).collect();
@@ -296,7 +267,7 @@ fn setup(
         approach: Approach::Dial(links, Box::new(config)),
         lifeline: Some(Lifeline { channel, early: Vec::new() }),
         sends: Some(sends),
-        receives: Some(Incoming { config: receives, sink: sink()? }),
+        receives: Some(Incoming { config: receives, sink: output.sink()? }),
         inseparable: false,
         through: None,
         hazard: Hazard::new(None),
