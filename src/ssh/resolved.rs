@@ -19,6 +19,10 @@ pub struct Resolved {
     pub is_other: bool,
     /// Its stdin is empty, as with `-n`.
     pub no_input: bool,
+    /// It would let others use its connection.
+    pub shares: bool,
+    /// A connection that is shared stays when who made it ends.
+    pub persists: bool,
 }
 
 /// Whether ssh asks for a terminal at the far end.
@@ -68,6 +72,8 @@ impl Resolved {
             "sessiontype" => self.is_other |= value != "default",
             "forkafterauthentication" => self.is_other |= is_on,
             "stdinnull" => self.no_input = is_on,
+            "controlmaster" => self.shares = !matches!(value, "no" | "false"),
+            "controlpersist" => self.persists = !matches!(value, "no" | "false"),
             _ => {}
         }
     }
@@ -95,6 +101,10 @@ mod tests {
             ("sessiontype none", Resolved { is_other: true, ..resolved.clone() }),
             ("forkafterauthentication yes", Resolved { is_other: true, ..resolved.clone() }),
             ("stdinnull yes", Resolved { no_input: true, ..resolved.clone() }),
+            ("controlmaster auto", Resolved { shares: true, ..resolved.clone() }),
+            ("controlmaster false", resolved.clone()),
+            ("controlpersist 600", Resolved { persists: true, ..resolved.clone() }),
+            ("controlpersist no", resolved.clone()),
             ("something else", resolved.clone()),
             ("", resolved.clone()),
         ] {

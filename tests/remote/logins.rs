@@ -206,3 +206,27 @@ fn a_password_is_asked_for_as_ssh_does() {
     let found = output(&mut near, b"inside");
     assert_eq!((found.status.code(), &found.stdout[..]), (Some(0), &b"inside"[..]), "{}", said(&found));
 }
+
+#[test]
+fn nobody_comes_to_depend_on_a_connection_that_ends_with_the_command() {
+    let Some(server) = Server::start() else { return };
+    let control = server.path("control");
+    server.configure(&format!("Host *\nControlMaster auto\nControlPath {control}"));
+    let near = server.run(&[], "echo ready; cat; exit 4");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(near.stdout()));
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    assert!(!std::fs::exists(&control).unwrap(), "it is no master");
+    // ssh is one as ever, and its connection is used
+    let mut master = server.ssh();
+    let mut master = master.arg("cat; exit 5").stdin(Stdio::piped()).spawn().unwrap();
+    assert!(eventually(DEADLINE, || std::fs::exists(&control).unwrap()));
+    let through = output(server.millipede(&[]).arg("echo $SSH_CONNECTION"), b"");
+    let own = output(server.ssh().args(["-S", "none"]).arg("echo $SSH_CONNECTION"), b"");
+    let with = output(server.ssh().arg("echo $SSH_CONNECTION"), b"");
+    assert_eq!((through.status.code(), &through.stdout), (Some(0), &with.stdout));
+    assert_ne!(own.stdout, with.stdout);
+    drop(near.stdin());
+    assert_eq!(near.wait().code(), Some(4));
+    drop(master.stdin.take());
+    assert_eq!(master.wait().unwrap().code(), Some(5));
+}

@@ -59,6 +59,17 @@ fn before_the_command(line: &Line) -> impl Iterator<Item = &OsStr> {
     line.options.iter().map(OsString::as_os_str).chain(end).chain([line.host.as_os_str()])
 }
 
+/// What ssh is told before all else, so that nothing else that it reads undoes it.
+fn overrides(resolved: &Resolved) -> Vec<&'static str> {
+    // no configuration asks for a terminal
+    let mut options = vec!["-T"];
+    if resolved.shares && !resolved.persists {
+        // others would depend on this ssh, which is ended when the command ends; one that runs is used all the same
+        options.push("-oControlMaster=no");
+    }
+    options
+}
+
 /// What the login shell is to run.
 fn far_line(program: Option<&str>, ports: Option<Ports>) -> String {
     let ports = ports.map_or_else(String::new, |ports| format!(" ports {ports}"));
@@ -91,13 +102,13 @@ impl Carrier {
     /// Why not, for the user.
     pub fn start(
         line: &Line,
+        resolved: &Resolved,
         program_there: Option<&str>,
         ports: Option<Ports>,
     ) -> Result<(Self, OwnedFd, OwnedFd), String> {
         let exited = Bell::new().map_err(|e| cannot_run(&e))?;
         let mut command = Command::new(program());
-        // before all others, so that no configuration asks for a terminal
-        command.arg("-T").args(before_the_command(line)).arg(far_line(program_there, ports));
+        command.args(overrides(resolved)).args(before_the_command(line)).arg(far_line(program_there, ports));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         begin_with_our_mask(&mut command);
         spare_the_keyboard(&mut command);

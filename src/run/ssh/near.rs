@@ -93,7 +93,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
         check_congestion(name).map_err(Failure::network)?;
     }
     let host = line.host.to_string_lossy();
-    let started = Carrier::start(line, plan.program.as_deref(), plan.ports);
+    let started = Carrier::start(line, resolved, plan.program.as_deref(), plan.ports);
     let (carrier, from, to) = started.map_err(Failure::network)?;
     let unusable = |e: io::Error| Failure::network(format!("cannot talk to ssh: {}", reason(&e)));
     let channel = Channel::plain(Transport::pipes(from, to).map_err(unusable)?);
