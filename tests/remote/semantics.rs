@@ -92,9 +92,11 @@ fn an_input_that_nobody_reads_to_its_end_does_not_hold_anybody_up() {
 #[test]
 fn without_input_nothing_is_read() {
     let Some(server) = Server::start() else { return };
-    let mut command = server.millipede(&[]);
-    let found = output(command.args(["-n", "cat; echo end"]), b"not this");
-    assert_eq!((found.status.code(), &found.stdout[..]), (Some(0), &b"end\n"[..]));
+    for option in ["-n", "-oStdinNull=yes"] {
+        let mut command = server.millipede(&[]);
+        let found = output(command.args([option, "cat; echo end; exit 3"]), b"not this");
+        assert_eq!((found.status.code(), &found.stdout[..]), (Some(3), &b"end\n"[..]), "{option}");
+    }
 }
 
 #[test]

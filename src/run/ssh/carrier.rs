@@ -67,6 +67,10 @@ fn overrides(resolved: &Resolved) -> Vec<&'static str> {
         // others would depend on this ssh, which is ended when the command ends; one that runs is used all the same
         options.push("-oControlMaster=no");
     }
+    if resolved.no_input {
+        // the command's input is empty, not that of the far end
+        options.push("-oStdinNull=no");
+    }
     options
 }
 
@@ -158,6 +162,20 @@ impl Carrier {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_configuration_takes_the_stdin_of_ssh_or_makes_it_a_master() {
+        let plain = Resolved::default();
+        let master = Resolved { shares: true, ..plain.clone() };
+        for (resolved, options) in [
+            (plain.clone(), &["-T"][..]),
+            (Resolved { persists: true, ..master.clone() }, &["-T"]),
+            (master, &["-T", "-oControlMaster=no"]),
+            (Resolved { no_input: true, ..plain }, &["-T", "-oStdinNull=no"]),
+        ] {
+            assert_eq!(overrides(&resolved), options, "{resolved:?}");
+        }
+    }
 
     #[test]
     fn the_far_line_is_one_that_every_shell_reads_alike() {
