@@ -8,6 +8,7 @@ use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Seek, Write};
 use std::thread;
@@ -167,7 +168,7 @@ pub struct FileSource {
     file: File,
     kind: Kind,
     name: String,
-    /// Its end is an end, however it comes about.
+    /// Its end is an end, whoever wrote it.
     passing: bool,
 }
 
@@ -191,8 +192,8 @@ impl FileSource {
         FileSource { file, kind, name: name.to_owned(), passing: false }
     }
 
-    /// The same, but its end is an end, as it is for most programs: whoever wrote it is not asked why, and what cannot be
-    /// read is at its end.
+    /// The same, but its end is an end, as it is for most programs: whoever wrote it is not asked why. A directory, a
+    /// terminal that has hung up and what was opened for writing alone are empty.
     #[must_use]
     pub fn passing(self) -> Self {
         FileSource { passing: true, ..self }
@@ -200,6 +201,18 @@ impl FileSource {
 
     fn failed(&self, error: &io::Error) -> String {
         format!("cannot read {}: {}", self.name, reason(error))
+    }
+
+    /// Whether there is nothing to read, rather than something that is lost.
+    fn is_empty(&self, error: &io::Error) -> bool {
+        self.passing
+            && match Errno::from_io_error(error) {
+                Some(Errno::ISDIR) => true,
+                // nohup(1) takes a terminal away in this way
+                Some(Errno::BADF) => true,
+                Some(Errno::IO) => self.kind == Kind::Terminal,
+                _ => false,
+            }
     }
 }
 
@@ -212,7 +225,7 @@ impl Source for FileSource {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     wait(&[Interest::read(&self.file)], None).map_err(|e| self.failed(&e))?;
                 }
-                Err(_) if self.passing => return Ok(0),
+                Err(e) if self.is_empty(&e) => return Ok(0),
                 Err(e) => return Err(self.failed(&e)),
             }
         }
@@ -275,6 +288,23 @@ mod tests {
             assert_eq!(sink.write(&[IoSlice::new(&[7; 1000])]).unwrap(), 1000);
             drop(reader);
             assert!(sink.watch(&Bell::new().unwrap()).is_err());
+        }
+    }
+
+    #[test]
+    fn what_has_nothing_to_read_is_empty_for_most_programs_and_what_fails_is_not() {
+        let source = |file| FileSource::new(file, "stdin").passing();
+        let writable = File::options().write(true).open("/dev/null").unwrap();
+        for empty in [File::open("/").unwrap(), writable] {
+            assert_eq!(source(empty.try_clone().unwrap()).read(&mut [0; 10]), Ok(0));
+            assert!(FileSource::new(empty, "stdin").read(&mut [0; 10]).is_err());
+        }
+        #[cfg(target_os = "linux")]
+        {
+            // its first page is nobody's
+            let failing = File::open("/proc/self/mem").unwrap();
+            let found = source(failing).read(&mut [0; 10]);
+            assert!(found.as_ref().is_err_and(|why| why.starts_with("cannot read stdin: ")), "{found:?}");
         }
     }
 

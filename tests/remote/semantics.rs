@@ -100,6 +100,24 @@ fn without_input_nothing_is_read() {
 }
 
 #[test]
+fn an_input_that_cannot_be_read_is_no_end_of_it() {
+    let Some(server) = Server::start() else { return };
+    let ended = server.path("ended");
+    // the first page of a process is nobody's
+    for (input, code) in [("/proc/self/mem", 255), ("/", 3)] {
+        let mut near = server.millipede(&[]);
+        near.arg(format!("cat; echo end > {ended}; exit 3")).stdin(File::open(input).unwrap());
+        let found = near.output().unwrap();
+        let said = String::from_utf8_lossy(&found.stderr).into_owned();
+        assert_eq!(found.status.code(), Some(code), "{input}: {said}");
+        assert_eq!(std::fs::exists(&ended).unwrap(), code == 3, "{input}: {said}");
+        let lines = said.lines().filter(|line| line.contains("cannot read stdin: ")).count();
+        assert_eq!((lines, said.lines().count()), if code == 3 { (0, 0) } else { (1, 1) }, "{said}");
+        assert!(eventually(DEADLINE, || server.left_behind().is_empty()));
+    }
+}
+
+#[test]
 fn small_writes_pass_at_once_both_ways() {
     let Some(server) = Server::start() else { return };
     let near = server.run(&[], "cat");
