@@ -31,7 +31,7 @@ fn message(script: &mut Script, magic: [u8; 8]) -> Vec<u8> {
 }
 
 fn greeting(bytes: &[u8]) {
-    match Greeting::find(bytes) {
+    match Greeting::find(bytes, &mut 0) {
         Ok(Some((greeting, end))) => assert!(bytes[..end].ends_with(&greeting.encode())),
         Ok(None) => assert!(bytes.len() <= NOISE_MAX),
         Err(_) => {}

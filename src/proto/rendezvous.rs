@@ -112,21 +112,28 @@ impl Greeting {
     }
 
     /// The greeting in what has come, after up to [`NOISE_MAX`] bytes of something else, and where it ends; None if more
-    /// is needed.
+    /// is needed. `searched`: where to begin, 0 at first; what stands before need not be looked at when more has come.
     ///
     /// # Errors
     /// There is none, or it is another version's.
-    pub fn find(heard: &[u8]) -> Result<Option<(Self, usize)>, Wrong> {
-        let mut from = 0;
+    pub fn find(heard: &[u8], searched: &mut usize) -> Result<Option<(Self, usize)>, Wrong> {
+        let (mut from, mut begun) = (*searched, None);
         while let Some(start) = position(heard, from) {
             match Self::decode(&heard[start..]) {
                 Ok(Some((greeting, length))) => return Ok(Some((greeting, start + length))),
                 Err(Wrong::Version(version)) => return Err(Wrong::Version(version)),
+                Ok(None) => begun = begun.or(Some(start)),
                 // noise may look like the beginning of one
-                Ok(None) | Err(Wrong::Foreign | Wrong::Malformed) => from = start + 1,
+                Err(Wrong::Foreign | Wrong::Malformed) => {}
             }
+            from = start + 1;
         }
-        if heard.len() > NOISE_MAX { Err(Wrong::Foreign) } else { Ok(None) }
+        let begun = begun.or_else(|| cut_magic(heard));
+        *searched = begun.unwrap_or(heard.len()).max(*searched);
+        match begun {
+            None if heard.len() > NOISE_MAX => Err(Wrong::Foreign),
+            _ => Ok(None),
+        }
     }
 
     fn decode(from: &[u8]) -> Result<Option<(Self, usize)>, Wrong> {
@@ -142,6 +149,12 @@ fn position(heard: &[u8], from: usize) -> Option<usize> {
     let heard = &heard[..heard.len().min(NOISE_MAX + GREETING_MAGIC.len())];
     let found = heard.get(from..)?.windows(GREETING_MAGIC.len()).position(|bytes| bytes == GREETING_MAGIC);
     found.map(|at| from + at)
+}
+
+/// Where the first bytes of a greeting stand at the end of what has come, no later than noise may end.
+fn cut_magic(heard: &[u8]) -> Option<usize> {
+    let starts = (1..GREETING_MAGIC.len()).rev().filter_map(|length| heard.len().checked_sub(length));
+    starts.filter(|start| *start <= NOISE_MAX).find(|start| GREETING_MAGIC.starts_with(&heard[*start..]))
 }
 
 impl Answer {
@@ -252,6 +265,10 @@ mod tests {
 
     const GREETED: Greeting = Greeting { port: 0xabcd, key: [7; 32] };
 
+    fn find(heard: &[u8]) -> Result<Option<(Greeting, usize)>, Wrong> {
+        Greeting::find(heard, &mut 0)
+    }
+
     fn answer() -> Answer {
         Answer {
             key: [9; 32],
@@ -304,7 +321,7 @@ mod tests {
     fn no_part_and_no_change_of_a_message_is_taken_for_another() {
         let (greeting, answered) = (GREETED.encode(), answer().encode());
         for end in 0..greeting.len() {
-            assert_eq!(Greeting::find(&greeting[..end]), Ok(None), "{end}");
+            assert_eq!(find(&greeting[..end]), Ok(None), "{end}");
         }
         for end in 0..answered.len() {
             assert_eq!(Answer::decode(&answered[..end]), Ok(None), "{end}");
@@ -320,7 +337,7 @@ mod tests {
         for at in 0..greeting.len() {
             let mut changed = greeting.clone();
             changed[at] ^= 1;
-            assert!(!matches!(Greeting::find(&changed), Ok(Some(_))), "byte {at}");
+            assert!(!matches!(find(&changed), Ok(Some(_))), "byte {at}");
         }
     }
 
@@ -336,12 +353,22 @@ mod tests {
         ] {
             let heard = [noise, &greeting, b"rest"].concat();
             let end = noise.len() + greeting.len();
-            assert_eq!(Greeting::find(&heard), Ok(Some((GREETED, end))), "{}", noise.len());
+            assert_eq!(find(&heard), Ok(Some((GREETED, end))), "{}", noise.len());
         }
-        assert_eq!(Greeting::find(&vec![b'x'; NOISE_MAX]), Ok(None));
-        assert_eq!(Greeting::find(&vec![b'x'; NOISE_MAX + 1]), Err(Wrong::Foreign));
+        // as it comes, one byte after another, with a beginning that is none in the noise
+        let noise = [&vec![b'x'; NOISE_MAX - 20][..], &greeting[..20]].concat();
+        let heard = [&noise[..], &greeting].concat();
+        let mut searched = 0;
+        let found =
+            (NOISE_MAX - 30..=heard.len()).map(|end| (end, Greeting::find(&heard[..end], &mut searched)));
+        for (end, found) in found {
+            let right = (end == heard.len()).then_some((GREETED, end));
+            assert_eq!(found, Ok(right), "{end}");
+        }
+        assert_eq!(find(&vec![b'x'; NOISE_MAX]), Ok(None));
+        assert_eq!(find(&vec![b'x'; NOISE_MAX + 1]), Err(Wrong::Foreign));
         let late = [&vec![b'x'; NOISE_MAX + 9][..], &greeting].concat();
-        assert_eq!(Greeting::find(&late), Err(Wrong::Foreign));
+        assert_eq!(find(&late), Err(Wrong::Foreign));
     }
 
     #[test]
@@ -351,7 +378,7 @@ mod tests {
             message[8] = VERSION + 1;
             sealed(message)
         };
-        assert_eq!(Greeting::find(&later(GREETED.encode())), Err(Wrong::Version(VERSION + 1)));
+        assert_eq!(find(&later(GREETED.encode())), Err(Wrong::Version(VERSION + 1)));
         assert_eq!(Answer::decode(&later(answer().encode())), Err(Wrong::Version(VERSION + 1)));
         let mut long = answer().encode();
         long[9] = 1;

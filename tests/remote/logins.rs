@@ -58,19 +58,37 @@ fn what_a_login_shell_prints_is_passed_over() {
 
 #[test]
 fn who_is_no_millipede_is_told_nothing() {
-    let taken = tempfile::tempdir().unwrap();
-    let taken = taken.path().join("taken");
-    for (forced, status) in [("exit 0", 0), ("exit 1", 1), ("", 0)] {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = &|n: usize, forced: &str| {
+        let taken = dir.path().join(n.to_string());
         let line =
             format!("ForceCommand echo This account is restricted.; cat > {}; {forced}", taken.display());
         let Some(server) = Server::with(&line) else { return };
         let found = output(server.millipede(&[]).arg("secret command"), b"secret input");
-        assert_eq!((found.status.code(), &found.stdout[..]), (Some(255), &b""[..]), "{status}");
+        assert_eq!((found.status.code(), &found.stdout[..]), (Some(255), &b""[..]), "{forced}");
         let said = said(&found);
-        assert!(said.starts_with("millipede: ") && said.lines().count() == 1, "{said}");
-        assert!(said.contains("It said: This account is restricted."), "{said}");
+        let lines: Vec<_> = said.lines().collect();
+        let [early, late] = lines[..] else { panic!("{said}") };
+        assert!(early.contains("no greeting from server yet: a slow login, or a forced command?"), "{said}");
+        assert!(late.starts_with("millipede: ") && late.contains("It said: This account is restricted."));
         assert_eq!(std::fs::read(&taken).unwrap(), b"", "nothing of ours may get there");
-    }
+    };
+    // each waits for a minute
+    std::thread::scope(|scope| {
+        for (n, forced) in ["exit 0", "exit 1", ""].into_iter().enumerate() {
+            scope.spawn(move || refused(n, forced));
+        }
+    });
+}
+
+#[test]
+fn a_forced_command_that_says_nothing_is_told_of_while_it_is_waited_for() {
+    let Some(server) = Server::with("ForceCommand cat > /dev/null") else { return };
+    let near = server.run(&[], "true");
+    let line = near.expect("no greeting from server yet");
+    assert!(line.contains("a password to type, or a forced command?") && line.len() <= 80, "{line}");
+    near.signal(crate::util::Signal::TERM);
+    assert_eq!(near.finish().signal(), Some(15));
 }
 
 #[test]

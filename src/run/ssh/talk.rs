@@ -2,6 +2,7 @@
 
 use super::carrier::Carrier;
 use crate::channel::Channel;
+use crate::message;
 use crate::proto::rendezvous::{Answer, Greeting, Wrong};
 use crate::sys::child::Exit;
 use crate::sys::pipe::{Interest, wait};
@@ -13,8 +14,10 @@ pub(super) const ONE_TIME: &str = "of this session alone";
 
 /// How long a login may take in all: servers give up after two minutes, each address of a host may take one to answer.
 const LOGIN: Duration = Duration::from_secs(300);
-/// Once something was printed, the login is over, and the greeting is not far.
-const AFTER_NOISE: Duration = Duration::from_secs(30);
+/// The user is told after this time that nothing has come: ssh itself says nothing about a program that waits.
+const PATIENT: Duration = Duration::from_secs(20);
+/// Once something was printed, the login is over: what is left is a login shell's own work, and homes may be far.
+const AFTER_NOISE: Duration = Duration::from_secs(60);
 /// How long ssh may take to end once its stdout has.
 const CLOSING: Duration = Duration::from_secs(10);
 /// How long the near end may take to answer.
@@ -36,31 +39,51 @@ pub enum NoGreeting {
 /// # Errors
 /// There is none.
 pub fn await_greeting(channel: &Channel, carrier: &Carrier, host: &str) -> Result<Greeting, NoGreeting> {
-    let (mut heard, mut until) = (Vec::new(), Instant::now() + LOGIN);
+    let began = Instant::now();
+    let (mut heard, mut searched) = (Vec::new(), 0);
+    let (mut until, mut untold) = (began + LOGIN, Some(began + PATIENT));
     loop {
-        match Greeting::find(&heard) {
+        match Greeting::find(&heard, &mut searched) {
             Ok(Some((greeting, _))) => return Ok(greeting),
             Ok(None) => {}
             Err(wrong) => return Err(NoGreeting::Other(unfit(host, wrong, &heard))),
+        }
+        let now = Instant::now();
+        if now >= until {
+            return Err(NoGreeting::Other(too_late(host, now - began, &heard)));
+        }
+        if untold.is_some_and(|at| now >= at) {
+            untold = None;
+            // what has printed something is past all passwords
+            let cause = if heard.is_empty() { "a password to type" } else { "a slow login" };
+            message::say(format_args!("no greeting from {host} yet: {cause}, or a forced command?"));
         }
         let mut chunk = [0; 4096];
         match (&mut &*channel).read(&mut chunk) {
             Ok(0) => return Err(no_greeting(host, carrier.await_exit(CLOSING), &heard)),
             Ok(n) => {
                 heard.extend_from_slice(&chunk[..n]);
-                until = until.min(Instant::now() + AFTER_NOISE);
+                until = until.min(now + AFTER_NOISE);
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(NoGreeting::Other(unfit(host, Wrong::Foreign, &heard)));
-                }
+                let left = untold.map_or(until, |at| at.min(until)).saturating_duration_since(now);
                 // if waiting fails, so does the next reading
                 let _ = wait(&[Interest::read(&channel.readable())], Some(left));
             }
             Err(e) => return Err(NoGreeting::Other(format!("cannot read from ssh: {e}"))),
         }
+    }
+}
+
+/// There was time enough for a greeting.
+fn too_late(host: &str, time: Duration, heard: &[u8]) -> String {
+    match heard {
+        [] => format!(
+            "nothing came from {host} in {} s: was no password typed, or does a forced command wait there?",
+            time.as_secs()
+        ),
+        _ => unfit(host, Wrong::Foreign, heard),
     }
 }
 
@@ -94,9 +117,11 @@ fn no_greeting(host: &str, exit: Option<Exit>, heard: &[u8]) -> NoGreeting {
     })
 }
 
-/// The last line of what came.
+/// The last line of what came; a whole one, if there is one.
 fn said(heard: &[u8]) -> String {
-    let text = String::from_utf8_lossy(heard);
+    let whole = heard.iter().rposition(|byte| *byte == b'\n').map_or(heard.len(), |end| end);
+    let whole = if heard[..whole].trim_ascii().is_empty() { heard } else { &heard[..whole] };
+    let text = String::from_utf8_lossy(whole);
     match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
         Some(line) => format!(" It said: {}", line.chars().take(SHOWN).collect::<String>()),
         None => String::new(),
@@ -166,6 +191,12 @@ mod tests {
         assert!(restricted.ends_with("It said: This account is restricted."), "{restricted}");
         let later = unfit("backup", Wrong::Version(9), b"");
         assert!(later.contains("speaks version 9") && later.contains("same release"), "{later}");
+        let endless = unfit("backup", Wrong::Foreign, b"y\nthat is it\nthat");
+        assert!(endless.ends_with("It said: that is it"), "{endless}");
+        assert!(unfit("backup", Wrong::Foreign, b"\nno end of line").ends_with("It said: no end of line"));
+        let silent = too_late("backup", LOGIN, b"");
+        assert!(silent.contains("300 s") && silent.contains("password") && silent.contains("forced"));
+        assert!(too_late("backup", LOGIN, b"a banner\n").ends_with("It said: a banner"));
         let long = unfit("backup", Wrong::Foreign, &[b'x'; 5000]);
         assert!(long.contains("forced command") && long.len() < 200, "{long}");
     }
