@@ -10,7 +10,7 @@ use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill;
 use crate::sys::thread::spawn;
-use signal_hook::consts::SIGTERM;
+use signal_hook::consts::{SIGCONT, SIGTERM};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -83,7 +83,7 @@ fn far_line(program: Option<&str>, ports: Option<Ports>) -> String {
 /// A path as any shell takes it. The `~/` that it may begin with is the shell's.
 fn quoted(path: &str) -> String {
     let (home, rest) = path.strip_prefix("~/").map_or(("", path), |rest| ("~/", rest));
-    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:@_".contains(c);
     match rest.chars().all(plain) {
         true => path.to_owned(),
         // fish knows the escaped backslash too
@@ -149,6 +149,8 @@ impl Carrier {
         if exit.is_none() {
             // not reaped, so the number is still its own
             let _ = kill(self.child.id(), SIGTERM);
+            // one that was stopped ends too
+            let _ = kill(self.child.id(), SIGCONT);
             self.await_exit(Duration::from_millis(200));
         }
         if self.exit.get().is_some() {
@@ -186,6 +188,7 @@ mod tests {
             (Some("/opt/millipede-2/bin/millipede"), None, "/opt/millipede-2/bin/millipede far"),
             (Some("~/bin/millipede"), None, "~/bin/millipede far"),
             (Some("~/my bin/$it"), None, "~/'my bin/$it' far"),
+            (Some("a=b/millipede"), None, "'a=b/millipede' far"),
             (Some("it's"), None, r"'it'\''s' far"),
         ] {
             assert_eq!(far_line(program, ports), line);
