@@ -7,6 +7,7 @@
 //! any pipe.
 
 use super::command::{Exec, Running, locked};
+use super::stderr::Passing;
 use crate::endpoint::{Sink, SinkError, Source, Waited};
 use crate::error::reason;
 use crate::proto::outcome::CommandEnd;
@@ -20,6 +21,10 @@ use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+
+/// A stderr that takes nothing holds the command up for so long, once: its ssh may be dead without a word, or whoever reads
+/// it at the near end has stopped.
+const HELD_UP: Duration = Duration::from_secs(60);
 
 /// The command, and what its sink and its source share.
 #[derive(Debug)]
@@ -97,32 +102,9 @@ impl Remote {
 
     /// Its stderr goes to ours for as long as somebody reads that; then it is read all the same, so that the command
     /// goes on.
-    fn pass_on(&self, mut from: File) {
-        let to = io::stderr();
-        let mut space = vec![0; 64 << 10];
-        let mut heard = true;
-        loop {
-            let watched = match heard {
-                true => wait(&[Interest::read(&from), Interest::end(&to)], None),
-                false => wait(&[Interest::read(&from)], None).map(|[from]| [from, Default::default()]),
-            };
-            let Ok([from_it, to_us]) = watched else { break };
-            if heard && (to_us.error || to_us.hung_up) {
-                heard = false;
-                self.told.ring();
-            }
-            if !from_it.any() {
-                continue;
-            }
-            match from.read(&mut space) {
-                Ok(0) => break,
-                Ok(n) if heard && to.lock().write_all(&space[..n]).is_ok() => {}
-                Ok(n) => _ = self.lost.fetch_add(n as u64, Ordering::Relaxed),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break,
-            }
-        }
-        self.told.ring();
+    fn pass_on(&self, from: File) {
+        let passing = Passing { patience: HELD_UP, lost: &self.lost, told: &self.told };
+        passing.pass_on(from, &io::stderr());
     }
 }
 
@@ -216,7 +198,7 @@ impl Sink for RemoteSink {
     fn ended_as(&self) -> Option<(CommandEnd, String)> {
         let lost = match self.remote.lost() {
             0 => String::new(),
-            lost => format!("{lost} bytes of the command's stderr are lost: ssh had ended"),
+            lost => format!("{lost} bytes of the command's stderr are lost: ssh did not take them"),
         };
         self.ended.map(|end| (end, lost))
     }
