@@ -11,11 +11,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 const PLAIN: &[u8] = b"1246AaCgKknqTvXxYy";
 
 /// Letters with a value that it may have.
-const VALUED: &[u8] = b"BbcDEeFIiJLlmoPpRSw";
+const VALUED: &[u8] = b"BbcDEeFIiJLlmopRSw";
 
-/// Letters that mean something else than a command without a terminal, or belong to ssh's own business.
+/// Letters that mean something else than a command without a terminal, or belong to ssh's own business; and
+/// `-P`, which has a value since OpenSSH 9.4 and had none before: only the ssh that is there knows where HOST is.
 #[cfg(test)]
-const OTHERS: &[u8] = b"fGMNOQstVW";
+const OTHERS: &[u8] = b"fGMNOPQstVW";
 
 /// What a command line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +187,10 @@ mod tests {
             "-W host:22 backup",
             "-s backup sftp",
             "-oForwardX11=no backup -s sftp",
+            "-P backup true",
+            "-P tag backup true",
+            "-4Ptag backup true",
+            "backup -P true",
             "-Z backup true",
             "--help",
         ] {
