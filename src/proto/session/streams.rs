@@ -15,7 +15,7 @@ use super::super::wire::{Abort, Frame, Verdict};
 use super::last_word::LastWord;
 use super::ownership::Ownership;
 use super::stage::{Move, Stage};
-use super::{Action, Farewell, Outbound, Session};
+use super::{Action, Farewell, Inbound, Outbound, Session};
 use std::time::Instant;
 
 impl Session {
@@ -192,10 +192,14 @@ impl Session {
         if self.is_over() {
             return;
         }
-        let Outcome { status, sentence, .. } = outcome;
+        // an abort takes the place of a verdict that was not written yet, and so says the same
+        let spoken = self.receiving.as_ref().filter(|_| !self.is_shared()).and_then(Inbound::verdict);
+        let failed = spoken.filter(|verdict| verdict.status != Status::Complete);
+        let (status, sentence) =
+            failed.map_or((outcome.status, &outcome.sentence), |verdict| (verdict.status, &verdict.sentence));
+        let abort = Abort { status, sentence: sentence.clone() };
         for connection in self.carrying().iter() {
-            let abort = Abort { status: *status, sentence: sentence.clone() };
-            self.post(now, connection, Frame::Abort(abort));
+            self.post(now, connection, Frame::Abort(abort.clone()));
         }
     }
 

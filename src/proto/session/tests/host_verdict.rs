@@ -45,6 +45,16 @@ fn an_output_that_is_slow_to_close_is_told_of_all_the_while() {
 }
 
 #[test]
+fn a_session_that_is_stopped_after_its_output_has_failed_says_that_it_failed() {
+    let mut rig = host_begun(None);
+    rig.output_failed(Status::Output, "the disk is full");
+    rig.forget();
+    rig.fail(Status::Incomplete, "this end stops");
+    let is_right = |frame: &Frame| matches!(frame, Frame::Abort(abort) if abort.status == Status::Output && abort.sentence == "the disk is full");
+    assert_eq!(rig.told(is_right), [0, 1], "the verdict may not have been written when the abort is");
+}
+
+#[test]
 fn an_empty_stream_is_judged_too() {
     let mut rig = host();
     rig.hello(&hello(0, 1)).unwrap();
