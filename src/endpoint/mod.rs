@@ -70,6 +70,14 @@ pub trait Sink: Send {
     /// The sink takes no more.
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError>;
 
+    /// The same for legs of whose first so many bytes were taken. For a sink that keeps handles on them for a while.
+    ///
+    /// # Errors
+    /// The sink takes no more.
+    fn write_legs(&mut self, legs: &[Leg], taken: usize) -> Result<usize, SinkError> {
+        self.write(&slices(legs, taken))
+    }
+
     /// The same without waiting; none if that would be needed. A sink that does this leaves less to the thread that
     /// may wait.
     ///
@@ -77,6 +85,14 @@ pub trait Sink: Send {
     /// The sink takes no more.
     fn write_now(&mut self, _slices: &[IoSlice<'_>]) -> Result<Option<usize>, SinkError> {
         Ok(None)
+    }
+
+    /// The same for legs of whose first so many bytes were taken.
+    ///
+    /// # Errors
+    /// The sink takes no more.
+    fn write_legs_now(&mut self, legs: &[Leg], taken: usize) -> Result<Option<usize>, SinkError> {
+        self.write_now(&slices(legs, taken))
     }
 
     /// Whether nobody need watch it, because it tells its news.
@@ -104,6 +120,12 @@ pub trait Sink: Send {
     fn ended_as(&self) -> Option<(CommandEnd, String)> {
         None
     }
+}
+
+/// The bytes of these legs, without so many of the first.
+fn slices(legs: &[Leg], taken: usize) -> Vec<IoSlice<'_>> {
+    let first = legs.iter().take(1).map(|leg| &leg.bytes()[taken..]);
+    first.chain(legs.iter().skip(1).map(Leg::bytes)).map(IoSlice::new).collect()
 }
 
 /// The stream goes nowhere.

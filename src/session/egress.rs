@@ -15,7 +15,6 @@ use crate::proto::leg::Leg;
 use crate::stage::StreamCrc;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
-use std::io::IoSlice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Legs that go out in one call, at most.
@@ -192,12 +191,12 @@ impl Writing {
 
     /// Writes as much as the sink takes at once, and tells of legs that were taken whole; whether it took any.
     fn write(&mut self, waits: bool) -> Result<bool, SinkError> {
-        let begun = self.batch.iter().take(1).map(|leg| &leg.bytes()[self.into..]);
-        let others = self.batch.iter().skip(1).map(Leg::bytes);
-        let slices: Vec<IoSlice<'_>> = begun.chain(others).map(IoSlice::new).collect();
         let Egress { desk, sink, blocked, .. } = &mut self.parts;
         blocked.begin();
-        let wrote = if waits { sink.write(&slices).map(Some) } else { sink.write_now(&slices) };
+        let wrote = match waits {
+            true => sink.write_legs(&self.batch, self.into).map(Some),
+            false => sink.write_legs_now(&self.batch, self.into),
+        };
         blocked.end();
         let Some(wrote) = wrote? else { return Ok(false) };
         self.into += wrote;

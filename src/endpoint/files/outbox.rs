@@ -1,6 +1,7 @@
 //! The outbox: records that wait for the stream to take them.
 
 use crate::endpoint::{OnNews, Source, Waited};
+use crate::store::summing::WAITING_MAX;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::collections::VecDeque;
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 const FULL: usize = 3 << 20;
 /// So much is worth a leg of its own, where more is certain to come: small legs cost more.
 const WORTHY: usize = 1 << 20;
-/// Pieces that were taken and are kept for others: new memory is dear, for the kernel clears it.
-const SPARE_MAX: usize = FULL / (256 << 10);
+/// Pieces that were taken and are kept for others: new memory is dear, for the kernel clears it. So many as may wait here
+/// and to be summed up.
+const SPARE_MAX: usize = FULL / (256 << 10) + WAITING_MAX;
 
 /// Bytes on their way into a stream.
 pub struct Outbox {
@@ -27,12 +29,12 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct State {
-    pieces: VecDeque<Vec<u8>>,
+    pieces: VecDeque<Arc<Vec<u8>>>,
     /// Taken of the first piece; less than it has.
     taken: usize,
     bytes: usize,
-    /// Pieces that were taken.
-    spare: Vec<Vec<u8>>,
+    /// Pieces that were taken. Some are still summed up.
+    spare: Vec<Arc<Vec<u8>>>,
     /// No more come: that was all, or why not.
     end: Option<Result<(), String>>,
     /// Nobody takes any more.
@@ -54,8 +56,8 @@ impl Outbox {
     }
 
     /// Puts bytes in, whether there is room or not. For what is small and bounded otherwise.
-    pub fn put(&self, piece: Vec<u8>) {
-        let mut state = self.lock();
+    pub fn put(&self, piece: impl Into<Arc<Vec<u8>>>) {
+        let (piece, mut state) = (piece.into(), self.lock());
         if !piece.is_empty() && !state.closed {
             state.bytes += piece.len();
             state.pieces.push_back(piece);
@@ -65,18 +67,18 @@ impl Outbox {
     }
 
     /// Waits for room, and puts bytes in. False: nobody takes any more.
-    pub fn put_when_room(&self, piece: Vec<u8>) -> bool {
+    pub fn put_when_room(&self, piece: impl Into<Arc<Vec<u8>>>) -> bool {
         let open = self.await_room();
         self.put(piece);
         open
     }
 
     /// The same for a piece after which others come at once: nobody is told of it before there is enough for a leg.
-    pub fn put_one_of_many(&self, piece: Vec<u8>) -> bool {
+    pub fn put_one_of_many(&self, piece: impl Into<Arc<Vec<u8>>>) -> bool {
         if !self.await_room() {
             return false;
         }
-        let mut state = self.lock();
+        let (piece, mut state) = (piece.into(), self.lock());
         state.bytes += piece.len();
         state.pieces.push_back(piece);
         let tells = state.bytes >= WORTHY;
@@ -89,7 +91,11 @@ impl Outbox {
 
     /// Memory for a piece of this size, with anything in it.
     pub fn space(&self, size: usize) -> Vec<u8> {
-        let mut space = self.lock().spare.pop().unwrap_or_default();
+        let mut state = self.lock();
+        let free = state.spare.iter().rposition(|piece| Arc::strong_count(piece) == 1);
+        let spare = free.and_then(|index| Arc::into_inner(state.spare.swap_remove(index)));
+        drop(state);
+        let mut space = spare.unwrap_or_default();
         space.resize(size, 0);
         space
     }

@@ -8,17 +8,20 @@
 use super::outbox::Outbox;
 use super::work::Workers;
 use crate::endpoint::{Sink, SinkError};
+use crate::proto::leg::Leg;
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
 use crate::store::record::{Decoder, Down, Item, Open, Up, Verdict, encode};
 use crate::store::shelf::{Answer, Arrival, Finished, No, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
+use crate::store::summing::Shared;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::thread::spawn;
 use std::collections::HashMap;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -152,10 +155,10 @@ where
         Ok(())
     }
 
-    /// Bytes of a file.
-    fn data(self: &Arc<Self>, file: u32, bytes: &[u8]) -> Result<(), SinkError> {
+    /// Bytes of a file: these of those.
+    fn data(self: &Arc<Self>, file: u32, whole: &Shared, range: Range<usize>) -> Result<(), SinkError> {
         self.with(file, |this, phase| match phase {
-            Phase::Coming(mut arrival) => Ok(match arrival.write(SystemTime::now(), bytes) {
+            Phase::Coming(mut arrival) => Ok(match arrival.write_shared(SystemTime::now(), whole, range) {
                 Ok(()) => Some(Phase::Coming(arrival)),
                 Err(no) => {
                     drop(arrival);
@@ -277,7 +280,7 @@ where
         let answer =
             self.wanted(open).and_then(|wanted| self.shelf.open(SystemTime::now(), &self.peer, wanted));
         let (phase, down) = match answer {
-            Ok(Answer::Go(arrival)) => {
+            Ok(Answer::Go(mut arrival)) => {
                 let marks = arrival.marks();
                 (Phase::Offered(Box::new(arrival)), Down::Go(marks))
             }
@@ -388,12 +391,23 @@ impl<D: Disk + 'static> RecordSink<D>
 where
     D::File: 'static,
 {
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), SinkError> {
+    /// All of these, from there on.
+    fn take(&mut self, whole: &Shared, from: usize) -> Result<(), SinkError> {
+        if !(self.receiving.hooks.has_place)() {
+            return Err(senseless());
+        }
+        // a sender that takes no answers gets no more of them
+        self.receiving.out.await_room();
+        let all = (**whole).as_ref();
+        let mut bytes = &all[from..];
         loop {
             match self.decoder.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
                 None => return Ok(()),
                 Some(Item::Record(file, up)) => self.receiving.hear(file, up)?,
-                Some(Item::Data(file, data)) => self.receiving.data(file, data)?,
+                Some(Item::Data(file, data)) => {
+                    let end = all.len() - bytes.len();
+                    self.receiving.data(file, whole, end - data.len()..end)?;
+                }
             }
         }
     }
@@ -404,13 +418,21 @@ where
     D::File: 'static,
 {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        if !(self.receiving.hooks.has_place)() {
-            return Err(senseless());
+        for slice in slices {
+            let whole: Shared = Arc::new(slice.to_vec());
+            self.take(&whole, 0)?;
         }
-        // a sender that takes no answers gets no more of them
-        self.receiving.out.await_room();
-        slices.iter().try_for_each(|slice| self.take(slice))?;
         Ok(slices.iter().map(|slice| slice.len()).sum())
+    }
+
+    fn write_legs(&mut self, legs: &[Leg], mut taken: usize) -> Result<usize, SinkError> {
+        let mut wrote = 0;
+        for leg in legs {
+            self.take(&leg.payload, taken)?;
+            wrote += leg.bytes().len() - taken;
+            taken = 0;
+        }
+        Ok(wrote)
     }
 
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {

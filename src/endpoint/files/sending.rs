@@ -11,6 +11,7 @@ use crate::error::reason;
 use crate::store::name::Name;
 use crate::store::record::{DATA_MAX, Down, HEADER, Open, Up, Verdict, WHOLE_MAX, encode};
 use crate::store::sum::{Mark, Running, Sum};
+use crate::store::summing::{Shared, Summing};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
@@ -324,21 +325,24 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         Ok(best)
     }
 
-    fn send(&mut self, file: u32, opened: &mut Opened, mut running: Running, from: u64) -> Result<(), Halt> {
+    fn send(&mut self, file: u32, opened: &mut Opened, running: Running, from: u64) -> Result<(), Halt> {
         self.speak(file, &Up::From(from))?;
+        let mut summing = Summing::new(running);
         loop {
             let mut piece = self.out.space(HEADER + DATA_MAX);
             match opened.matter.read(&mut piece[HEADER..]) {
                 Ok(0) => break,
                 Ok(read) => {
                     piece.truncate(HEADER + read);
-                    running.add(&piece[HEADER..]);
-                    if opened.size.is_some_and(|size| running.length() > size) {
+                    if opened.size.is_some_and(|size| summing.length() + read as u64 > size) {
                         return Err(Halt::Here(CHANGED.into()));
                     }
                     let mut header = Vec::with_capacity(HEADER);
                     encode(file, &Up::Data(read as u32), &mut header);
                     piece[..HEADER].copy_from_slice(&header);
+                    let piece = Arc::new(piece);
+                    let shared: Shared = piece.clone();
+                    summing.add_shared(&shared, HEADER..HEADER + read);
                     // of what is read once, nobody knows when more of it comes
                     let open = match opened.size {
                         Some(_) => self.out.put_one_of_many(piece),
@@ -353,11 +357,11 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             }
             self.attend(file)?;
         }
-        let length = running.length();
+        let length = summing.length();
         if opened.matter.has_changed() || opened.size.is_some_and(|size| size != length) {
             return Err(Halt::Here(CHANGED.into()));
         }
-        self.speak(file, &Up::End(Mark { length, sum: running.sum() }))
+        self.speak(file, &Up::End(Mark { length, sum: summing.settled().sum() }))
     }
 
     /// Hears what has come meanwhile.

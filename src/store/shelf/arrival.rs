@@ -3,10 +3,12 @@
 use super::super::disk::{Contents, Disk, Found};
 use super::super::place;
 use super::super::sum::{Mark, Running};
+use super::super::summing::{Shared, Summing};
 use super::base::Shelf;
 use super::hold::Hold;
 use super::no::{No, disk_failed};
 use super::rules::{Peer, Wanted};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,7 +23,7 @@ pub struct Arrival<D: Disk> {
     pub(super) path: String,
     pub(super) file: D::File,
     /// Of what is in the file, up to its length.
-    pub(super) running: Running,
+    pub(super) summing: Summing,
     /// How far it may grow before room is asked for again.
     reserved: u64,
     /// So much is durable.
@@ -59,14 +61,15 @@ impl<D: Disk> Shelf<D> {
             (self.make(&path, true).map_err(disk_failed)?, Running::new(self.rules.stride))
         };
         let shelf = self.clone();
-        Ok(Arrival { shelf, hold, peer, wanted, started: now, path, file, running, reserved, synced: 0 })
+        let summing = Summing::new(running);
+        Ok(Arrival { shelf, hold, peer, wanted, started: now, path, file, summing, reserved, synced: 0 })
     }
 }
 
 impl<D: Disk> Arrival<D> {
     /// The beginnings that are here: the sender may go on behind the longest that is also its own file's.
-    pub fn marks(&self) -> Vec<Mark> {
-        self.running.marks()
+    pub fn marks(&mut self) -> Vec<Mark> {
+        self.summing.settled().marks()
     }
 
     /// The sender begins there: at 0, or behind one of the marks.
@@ -74,8 +77,8 @@ impl<D: Disk> Arrival<D> {
     /// # Errors
     /// It is none of them, or the disk fails.
     pub fn begin(&mut self, offset: u64) -> Result<(), No> {
-        let length = self.running.length();
-        if !self.running.back(offset) {
+        let length = self.summing.length();
+        if !self.summing.back(offset) {
             return Err(No::Breach("goes on where nothing ends"));
         }
         if offset < length {
@@ -89,7 +92,24 @@ impl<D: Disk> Arrival<D> {
     /// # Errors
     /// There is no room for them, or the disk fails; what came before is kept.
     pub fn write(&mut self, now: SystemTime, bytes: &[u8]) -> Result<(), No> {
-        let (offset, stride) = (self.running.length(), self.shelf.rules.stride);
+        self.put(now, bytes)?;
+        self.summing.add(bytes);
+        self.advance(now)
+    }
+
+    /// The same of these, which are summed up beside that, and kept until then.
+    ///
+    /// # Errors
+    /// As with `write`.
+    pub fn write_shared(&mut self, now: SystemTime, whole: &Shared, range: Range<usize>) -> Result<(), No> {
+        self.put(now, &(**whole).as_ref()[range.clone()])?;
+        self.summing.add_shared(whole, range);
+        self.advance(now)
+    }
+
+    /// Into the file.
+    fn put(&mut self, now: SystemTime, bytes: &[u8]) -> Result<(), No> {
+        let (offset, stride) = (self.length(), self.shelf.rules.stride);
         let end = offset + bytes.len() as u64;
         if self.wanted.size.is_some_and(|size| end > size) {
             return Err(No::Breach("sends more than it said"));
@@ -99,8 +119,12 @@ impl<D: Disk> Arrival<D> {
             self.shelf.reserve(now, &self.hold, &self.peer.key, offset, more)?;
             self.reserved = more;
         }
-        self.file.write_at(bytes, offset).map_err(disk_failed)?;
-        self.running.add(bytes);
+        self.file.write_at(bytes, offset).map_err(disk_failed)
+    }
+
+    /// It is longer now: makes it durable where it has passed a mark.
+    fn advance(&mut self, now: SystemTime) -> Result<(), No> {
+        let (end, stride) = (self.length(), self.shelf.rules.stride);
         if end / stride > self.synced / stride {
             // others may have used the room that was there
             self.shelf.reserve(now, &self.hold, &self.peer.key, end, self.reserved.max(end))?;
@@ -122,13 +146,13 @@ impl<D: Disk> Arrival<D> {
             self.discard();
             return Err(disk_failed(error));
         }
-        self.synced = self.running.length();
+        self.synced = self.summing.length();
         Ok(())
     }
 
     /// Bytes that are here.
     pub fn length(&self) -> u64 {
-        self.running.length()
+        self.summing.length()
     }
 
     /// Forgets what is here, as far as the disk lets.

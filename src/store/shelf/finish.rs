@@ -78,7 +78,7 @@ impl<D: Disk> Arrival<D> {
         if self.wanted.size.is_some_and(|size| size != self.length()) {
             return Err(No::Breach("ends before it has sent what it said"));
         }
-        let sum = self.running.sum();
+        let sum = self.summing.settled().sum();
         if sum != theirs {
             self.discard();
             return Err(No::Corrupt);

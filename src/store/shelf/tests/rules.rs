@@ -97,7 +97,7 @@ fn partials_are_each_keys_own_and_do_not_keep_others_from_the_name() {
     let stops = |key| Put { stops: Some(200), ..Put::new(key, "x", &sent) };
     assert_eq!(stops("a").run(&room.shelf).unwrap().0, 200);
     // it neither learns of the other's, nor goes on with it
-    let Ok(Answer::Go(arrival)) = room.open(&Put::new("b", "x", &sent)) else { panic!() };
+    let Ok(Answer::Go(mut arrival)) = room.open(&Put::new("b", "x", &sent)) else { panic!() };
     assert_eq!(arrival.marks(), []);
     drop(arrival);
     assert_eq!(room.put("b", "x", &sent), Ok(300));
