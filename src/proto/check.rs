@@ -26,6 +26,9 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
     if hello.checkphrase != ours.checkphrase {
         return refuse(RefusalCode::Checkphrase, phrases(hello.checkphrase, ours.checkphrase).into());
     }
+    if let Some(sentence) = files(hello.features, ours.features) {
+        return refuse(RefusalCode::Feature, sentence.into());
+    }
     if (hello.direction == Direction::Duplex) != ours.duplex {
         let sentence = match ours.duplex {
             false => "the sender says duplex and the receiver does not: say it at both ends or at neither",
@@ -61,6 +64,15 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
         return refuse(RefusalCode::Option, sentence);
     }
     Ok(())
+}
+
+/// What to answer where one end is for files and the other for one plain stream.
+fn files(theirs: Features, ours: Features) -> Option<&'static str> {
+    match (theirs.contains(Features::FILES), ours.contains(Features::FILES)) {
+        (false, true) => Some("the receiver stores streams by name: say name or put"),
+        (true, false) => Some("the sender says name, put or watch, and the receiver is no serve"),
+        _ => None,
+    }
 }
 
 /// How the checkphrases differ.
@@ -142,6 +154,20 @@ mod tests {
         assert_eq!(check(&passed_over, &OURS), Ok(()));
         let insisted = Hello { options: vec![option(false, 0), option(true, 0)], ..hello() };
         assert_eq!(refused(insisted, OURS).0, RefusalCode::Option);
+    }
+
+    #[test]
+    fn files_are_for_receivers_of_files() {
+        let receiver =
+            Expectations { features: Features(OURS.features.0 | Features::FILES.0), duplex: true, ..OURS };
+        let (code, sentence) = refused(hello(), receiver);
+        assert_eq!(code, RefusalCode::Feature);
+        assert!(sentence.ends_with("say name or put"), "{sentence}");
+        let files = Hello { features: Features::FILES, direction: Direction::Duplex, ..hello() };
+        assert_eq!(check(&files, &receiver), Ok(()));
+        let (code, sentence) = refused(files, OURS);
+        assert_eq!(code, RefusalCode::Feature);
+        assert!(sentence.ends_with("is no serve"), "{sentence}");
     }
 
     #[test]
