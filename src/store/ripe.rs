@@ -85,6 +85,10 @@ pub enum Sent {
     Failed,
     /// It is not the file any more that was to be sent.
     Changed,
+    /// It is not wanted as it is.
+    Refused,
+    /// Nobody can say; it is nothing that has to do with this file.
+    Unknown,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +186,13 @@ impl Ripe {
                     self.orders.push_back(Order::Archive(path.to_owned(), seen));
                 }
             }
+            Sent::Refused => *state = State::Done { seen },
+            Sent::Unknown => {
+                *state = State::Ready { seen, failures };
+                if !again {
+                    self.ready.push_back(path.to_owned());
+                }
+            }
             Sent::Changed => {}
             Sent::Failed => {
                 let pause = AGAIN.0.saturating_mul(1 << failures.min(16)).min(AGAIN.1);
@@ -191,7 +202,7 @@ impl Ripe {
         if again || outcome == Sent::Changed {
             self.look(path.to_owned(), again);
         }
-        outcome == Sent::Failed && failures == 0
+        outcome == Sent::Refused || (outcome == Sent::Failed && failures == 0)
     }
 
     /// When there is something to do, if nothing happens before.
@@ -287,7 +298,15 @@ impl Ripe {
 
     fn gone(&mut self, path: &str) {
         let below = format!("{path}/");
-        self.files.retain(|known, _| known != path && !known.starts_with(&below));
+        self.files.retain(|known, state| {
+            let stays = known != path && !known.starts_with(&below);
+            // its verdict comes yet, and is that of no file that may stand there by then
+            if let (false, State::Sending { again, .. }) = (stays, &mut *state) {
+                *again = true;
+                return true;
+            }
+            stays
+        });
         self.unnameable.retain(|known| known != path && !known.starts_with(&below));
     }
 

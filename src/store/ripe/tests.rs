@@ -285,3 +285,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_that_is_refused_is_told_of_and_sent_again_when_it_has_changed() {
+    let (mut ripe, now) = started();
+    complete(&mut ripe, now, "a", 1);
+    ripe.send().unwrap();
+    assert!(ripe.sent(now, "a", Sent::Refused));
+    assert_eq!((ripe.deadline(), ripe.poll(now), ripe.send()), (None, None, None));
+    complete(&mut ripe, now, "a", 1);
+    assert_eq!(ripe.send(), None);
+    complete(&mut ripe, now, "a", 2);
+    assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
+    // nobody says what became of it: it is sent again at once, and nothing is told
+    assert!(!ripe.sent(now, "a", Sent::Unknown));
+    assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
+}
+
+#[test]
+fn one_that_goes_while_it_is_sent_and_another_in_its_place_are_kept_apart() {
+    let (mut ripe, now) = started();
+    complete(&mut ripe, now, "a", 1);
+    ripe.send().unwrap();
+    ripe.hear(now, Event::Gone("a".into()));
+    ripe.hear(now, Event::Complete("a".into()));
+    assert_eq!((ripe.poll(now), ripe.send()), (None, None));
+    ripe.sent(now, "a", Sent::Stored);
+    assert_eq!(ripe.poll(now), Some(Order::Look("a".into())));
+    ripe.hear(now, found("a", 2, None));
+    assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
+    ripe.hear(now, Event::Gone("a".into()));
+    ripe.sent(now, "a", Sent::Unknown);
+    assert_eq!(ripe.poll(now), Some(Order::Look("a".into())));
+    ripe.hear(now, Event::Gone("a".into()));
+    assert_eq!(ripe.files.len(), 0);
+}
