@@ -12,6 +12,7 @@ pub mod guard;
 pub mod interface;
 pub mod limits;
 pub mod memory;
+pub mod notify;
 pub mod pipe;
 pub mod refusal;
 pub mod signal;
