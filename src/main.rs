@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Ok(Task::Carry(plan)) => carry_out(&plan.common, || run::run(&plan)).into(),
         Ok(Task::Serve(plan)) => carry_out(&plan.common, || run::serve::serve(&plan)).into(),
         Ok(Task::Put(plan)) => carry_out(&plan.common, || run::put::put(&plan)).into(),
+        Ok(Task::Watch(plan)) => carry_out(&plan.put.common, || run::watch::watch(&plan)).into(),
         Ok(Task::Keygen(file)) => make_key(&file).into(),
         Ok(Task::Ssh(plan)) => ssh::near(&plan).into(),
         Ok(Task::Far(plan)) => ssh::far(&plan).into(),

@@ -29,6 +29,8 @@ pub enum Task {
     Serve(Box<ServePlan>),
     /// To send files.
     Put(Box<PutPlan>),
+    /// To send the files of a folder, for ever.
+    Watch(Box<WatchPlan>),
     /// To make a key: this file, and the one beside it for the public half.
     Keygen(PathBuf),
     /// To run a command at another host.
@@ -135,6 +137,19 @@ pub struct PutPlan {
     pub tags: Vec<String>,
     /// What holds for any plan; without `edge`, `oneshot` and `prbs`.
     pub common: Common,
+}
+
+/// A folder whose files go to a standing receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchPlan {
+    /// Where to, and what is said of each file; no files and no name.
+    pub put: PutPlan,
+    /// The folder. It has not been opened.
+    pub folder: PathBuf,
+    /// Where files are moved to that are stored. It has not been opened.
+    pub archive: Option<PathBuf>,
+    /// Which files are passed over. They have not been checked.
+    pub ignored: Vec<String>,
 }
 
 /// The streams that a process is asked to carry. At least one of `receive` and `transmit` is there, unless `common.prbs` is:

@@ -44,7 +44,8 @@ fn words() -> String {
         Side::Stream => "tx, duplex",
         Side::Both => "both",
         Side::Serve => "serve",
-        Side::Named => "put, name",
+        Side::Named => "put, name, watch",
+        Side::Watch => "watch",
         Side::Ssh => "ssh",
         Side::Free => "",
     };

@@ -71,7 +71,7 @@ fn manual_help_and_parser_have_the_same_words_in_the_same_form() {
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for word in WORDS {
         // those of serve, put and ssh are named where these are explained
-        let special = matches!(word.side, Side::Serve | Side::Named | Side::Ssh);
+        let special = matches!(word.side, Side::Serve | Side::Named | Side::Watch | Side::Ssh);
         assert!(special || help.contains(&word.shown()), "{}", word.name);
         let explained =
             Command::new(env!("CARGO_BIN_EXE_millipede")).args(["help", word.name]).output().unwrap();

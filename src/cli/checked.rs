@@ -8,7 +8,7 @@ use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
     BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, FarPlan, Goal, Host, LinkPlan, ListenOn,
     ListenPlan, Plan, Progress, PutPlan, ReceivePlan, ServePlan, SshPlan, StreamPlan, Task, Through,
-    TransmitPlan, TrustPlan,
+    TransmitPlan, TrustPlan, WatchPlan,
 };
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use std::ffi::OsString;
@@ -35,6 +35,11 @@ pub(super) fn task(typed: &Typed, rest: &[OsString]) -> Result<Task, String> {
     }
     if typed.given("put") || typed.given("name") {
         return put(typed).map(|plan| Task::Put(Box::new(plan)));
+    }
+    if let Some(folder) = typed.one("watch") {
+        let (archive, ignored) = (typed.one("archive"), typed.every("ignore"));
+        let plan = |put| WatchPlan { put, folder, archive, ignored };
+        return put(typed).map(|put| Task::Watch(Box::new(plan(put))));
     }
     plan(typed).map(|plan| Task::Carry(Box::new(plan)))
 }
@@ -153,8 +158,11 @@ fn sides(typed: &Typed) -> Result<(), String> {
             Side::Stream if !tx && !duplex => {
                 return Err(format!("{} goes with tx or duplex, and there is neither", word.name));
             }
-            Side::Named if !typed.given("put") && !typed.given("name") => {
-                return Err(format!("{} goes with put or name, and there is neither", word.name));
+            Side::Named if !["put", "name", "watch"].into_iter().any(|name| typed.given(name)) => {
+                return Err(format!("{} goes with put, name or watch, and there is none", word.name));
+            }
+            Side::Watch if !typed.given("watch") => {
+                return Err(format!("{} goes with watch, and there is no watch", word.name));
             }
             Side::Ssh => return Err(format!("{} goes with ssh, and there is none", word.name)),
             Side::Serve if !serve => {

@@ -11,8 +11,10 @@ pub enum Side {
     Both,
     /// The standing receiver alone: needs `serve`.
     Serve,
-    /// Whoever sends what has a name: needs `put` or `name`.
+    /// Whoever sends what has a name: needs `put`, `name` or `watch`.
     Named,
+    /// Whoever sends a folder: needs `watch`.
+    Watch,
     /// Goes with `ssh`, or is it.
     Ssh,
     /// Needs neither.

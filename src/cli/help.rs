@@ -35,7 +35,7 @@ pub(super) fn screen() -> String {
 
 /// Whether a word is of use only to those who know `serve`, `put` or `ssh`.
 fn is_special(word: &Word) -> bool {
-    matches!(word.side, Side::Serve | Side::Named | Side::Ssh)
+    matches!(word.side, Side::Serve | Side::Named | Side::Watch | Side::Ssh)
 }
 
 /// A space where a line is not broken, while lines are made.
@@ -48,7 +48,8 @@ pub(super) fn explain(word: &Word) -> String {
         Side::Stream => "  (with tx, or with rx and duplex)",
         Side::Both => "  (with rx or tx)",
         Side::Serve => "  (with serve)",
-        Side::Named => "  (with put or name)",
+        Side::Named => "  (with put, name or watch)",
+        Side::Watch => "  (with watch)",
         Side::Ssh if word.name != "ssh" => "  (with ssh)",
         Side::Ssh | Side::Free => "",
     };
@@ -62,6 +63,7 @@ pub(super) fn explain(word: &Word) -> String {
     };
     match word.name {
         "ssh" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Ssh]).replacen("ssh, ", "", 1)),
+        "watch" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Watch, Side::Named])),
         "put" | "name" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Named])),
         "tx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Tx, Side::Stream, Side::Both])),
         "serve" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Serve, Side::Both])),
@@ -109,11 +111,13 @@ mod tests {
         for line in screen.lines() {
             assert!(line.chars().count() <= 80, "too long: {line}");
         }
-        let [serve, put, ssh] = ["serve", "put", "ssh"].map(|name| explain(word(name).unwrap()));
+        let [serve, put, watch, ssh] =
+            ["serve", "put", "watch", "ssh"].map(|name| explain(word(name).unwrap()));
         for word in WORDS {
             let (place, shown) = match word.side {
                 Side::Serve => (serve.clone(), word.name.to_owned()),
                 Side::Named => (put.clone(), word.name.to_owned()),
+                Side::Watch => (watch.clone(), word.name.to_owned()),
                 Side::Ssh => (ssh.clone(), word.name.to_owned()),
                 _ => (screen.clone(), word.shown()),
             };

@@ -377,9 +377,9 @@ fn a_misspelt_word_is_guessed() {
 #[test]
 fn a_word_that_means_something_else_is_not_guessed() {
     for typed in [
-        "resume", "resumes", "watch", "host", "user", "file", "time", "speed", "encrypt", "tls", "zstd",
+        "resume", "resumes", "monitor", "host", "user", "file", "time", "speed", "encrypt", "tls", "zstd",
         "gzip", "debug", "force", "dry-run", "delete", "udp", "tcp", "listen", "connect", "input", "output",
-        "timeout", "retry", "archive",
+        "timeout", "retry", "store",
     ] {
         let expected = format!("unknown word {typed:?}; \"millipede help\" shows the words");
         assert_eq!(wrong(&format!("tx a 1 {typed} x")), expected);

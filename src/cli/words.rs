@@ -194,6 +194,9 @@ pub const WORDS: &[Word] = &[
     store::NAME,
     store::META,
     store::TAG,
+    store::WATCH,
+    store::ARCHIVE,
+    store::IGNORE,
     store::PUT,
     Word {
         name: "checkphrase",

@@ -14,6 +14,7 @@ pub mod signals;
 pub mod ssh;
 mod start;
 mod visits;
+pub mod watch;
 
 use crate::chaos::Hazard;
 use crate::error::{Failure, reason};

@@ -37,6 +37,8 @@ pub struct Subject {
 
 enum Request {
     Report,
+    /// These are the streams now, and this is said above their reports.
+    Show(Vec<Subject>, Box<dyn Fn() -> String + Send>),
     /// Everything is over: show that, and drop this.
     End(Sender<()>),
 }
@@ -56,7 +58,7 @@ impl Monitor {
         // while one report is written, one more can wait; nobody needs a third
         let (requests, inbox) = bounded(1);
         let views = subjects.into_iter().map(View::new).collect();
-        let mut thread = Thread { inbox, views, live: Live::new(wanted) };
+        let mut thread = Thread { inbox, views, live: Live::new(wanted), head: None };
         spawn("monitor", move || thread.run())?;
         Ok(Monitor { requests })
     }
@@ -67,6 +69,12 @@ impl Monitor {
             // it will be in the report that is due already, or it is over
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
+    }
+
+    /// From now on it is for these streams, and says this before it reports.
+    pub fn show(&self, subjects: Vec<Subject>, head: impl Fn() -> String + Send + 'static) {
+        // it is over, if it fails
+        let _ = self.requests.send(Request::Show(subjects, Box::new(head)));
     }
 
     /// Shows how it ended, and erases the live line for good.
@@ -82,6 +90,8 @@ struct Thread {
     inbox: Receiver<Request>,
     views: Vec<View>,
     live: Live,
+    /// What is said before a report.
+    head: Option<Box<dyn Fn() -> String + Send>>,
 }
 
 impl Thread {
@@ -93,6 +103,10 @@ impl Thread {
             };
             match request {
                 Ok(Request::Report) => self.report(),
+                Ok(Request::Show(subjects, head)) => {
+                    self.views = subjects.into_iter().map(View::new).collect();
+                    self.head = Some(head);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.look();
                     self.live.show(&self.views);
@@ -111,6 +125,9 @@ impl Thread {
     }
 
     fn report(&mut self) {
+        if let Some(head) = &self.head {
+            message::say(head());
+        }
         for view in &mut self.views {
             view.look(true);
             if let Some(snapshot) = &view.last {

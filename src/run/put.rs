@@ -20,6 +20,7 @@ use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use std::time::Duration;
 const ANSWERS: u64 = 4 << 20;
 
 /// How long the sending thread may take to see that: it may be reading a pipe that gives nothing.
-const LAST: Duration = Duration::from_secs(2);
+pub(super) const LAST: Duration = Duration::from_secs(2);
 
 /// What became of the files so far.
 #[derive(Default)]
@@ -62,7 +63,7 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
     plan.transmit.links.iter().try_for_each(start::check_via)?;
     let (out, inbox) = (Outbox::new().map_err(cannot_start)?, Inbox::new());
-    let session = session(plan, trust.clone(), &out, &inbox).map_err(cannot_start)?;
+    let session = session(plan, trust.clone(), &out, &inbox, &Arc::default()).map_err(cannot_start)?;
     let handle = session.handle();
     let sessions = Sessions::new(vec![handle.clone()]);
     let subjects = vec![monitor::Subject { session: handle.clone(), way: Way::Out, expected: None }];
@@ -174,7 +175,11 @@ fn name_of(file: &Path) -> Result<String, Failure> {
     name.ok_or_else(|| Failure::usage(format!("{}: its name is not UTF-8, or none", file.display())))
 }
 
-fn meta(plan: &PutPlan) -> Result<Vec<u8>, Failure> {
+/// What is said of each file.
+///
+/// # Errors
+/// It cannot be read, or is not in order.
+pub(super) fn meta(plan: &PutPlan) -> Result<Vec<u8>, Failure> {
     let wrong = |e: &dyn std::fmt::Display| Failure {
         status: Status::Refused,
         sentence: format!("the metadata {e}"),
@@ -194,11 +199,16 @@ fn meta(plan: &PutPlan) -> Result<Vec<u8>, Failure> {
     Ok(if meta.is_empty() { Vec::new() } else { meta.encode().into_bytes() })
 }
 
-fn session(
+/// A session that carries files. What it tells is told at levels that are higher by `less`.
+///
+/// # Errors
+/// The kernel's.
+pub(super) fn session(
     plan: &PutPlan,
     trust: Option<Arc<Trust>>,
     out: &Arc<Outbox>,
     inbox: &Arc<Inbox>,
+    less: &Arc<AtomicU8>,
 ) -> io::Result<Start> {
     let (common, transmit) = (&plan.common, &plan.transmit);
     let checksum = if transmit.checksum { Features::CHECKSUM } else { Features::NONE };
@@ -241,6 +251,7 @@ fn session(
         source: Box::new(out.source()),
         is_asked_to_end: signals::is_asked_to_end,
     };
+    let less = less.clone();
     let link = move |link: usize| names.get(link).cloned().unwrap_or_default();
     let known = trust.clone();
     let key = move |PeerKey(bytes)| {
@@ -258,12 +269,13 @@ fn session(
         trust,
         hear: Box::new(move |news| {
             if let orders::News::Tell(event) = news {
-                message::note(event.level(), || word(&event, &link, &key));
+                message::note(event.level() + less.load(Ordering::Relaxed), || word(&event, &link, &key));
             }
         }),
     })
 }
 
-fn cannot_start(error: io::Error) -> Failure {
+/// A session could not be started.
+pub(super) fn cannot_start(error: io::Error) -> Failure {
     Failure::network(format!("cannot start: {}", reason(&error)))
 }

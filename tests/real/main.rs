@@ -31,6 +31,7 @@ mod store;
 mod strangers;
 mod through;
 mod tunnel;
+mod watch;
 
 const MIB: u64 = 1 << 20;
 

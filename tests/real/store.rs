@@ -3,7 +3,7 @@
 mod commands;
 mod hostile;
 mod places;
-mod room;
+pub mod room;
 
 use crate::util::{Process, Signal, millipede, until};
 use room::{Room, bytes, partial};

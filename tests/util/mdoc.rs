@@ -26,7 +26,8 @@ fn item(word: &Word) -> String {
         Side::Tx => "Goes with `tx`. ",
         Side::Stream => "Goes with `tx` or `duplex`. ",
         Side::Serve => "Goes with `serve`. ",
-        Side::Named => "Goes with `put` or `name`. ",
+        Side::Named => "Goes with `put`, `name` or `watch`. ",
+        Side::Watch => "Goes with `watch`. ",
         Side::Ssh if word.name != "ssh" => "Goes with `ssh`. ",
         Side::Both | Side::Ssh | Side::Free => "",
     }

@@ -79,12 +79,33 @@ fn what_is_wrong_with_who_sends_is_said() {
     for (line, why) in [
         ("put f", "put goes with tx"),
         ("tx a 1 put", "put wants FILE..."),
-        ("tx a 1 tag x=1", "tag goes with put or name"),
-        ("tx a 1 meta m", "meta goes with put or name"),
+        ("tx a 1 tag x=1", "tag goes with put, name or watch"),
+        ("tx a 1 meta m", "meta goes with put, name or watch"),
         ("tx a 1 name n put f g", "name goes with one file"),
         ("tx a 1 leglimit 3 put f", "put and leglimit exclude each other"),
         ("tx a 1 duplex put f", "duplex and put exclude each other"),
         ("tx a 1 prbs 3 name n", "name and prbs exclude each other"),
+    ] {
+        assert!(wrong(line).starts_with(why), "{line}: {}", wrong(line));
+    }
+}
+
+#[test]
+fn a_watch_has_a_folder_and_what_goes_with_it() {
+    let Task::Watch(plan) = task("tx a 1 watch d archive e ignore *.log tag x=1 ignore b/**") else {
+        panic!()
+    };
+    assert_eq!((plan.folder, plan.archive), (PathBuf::from("d"), Some(PathBuf::from("e"))));
+    assert_eq!(
+        (&plan.ignored[..], &plan.put.tags[..]),
+        (&["*.log", "b/**"].map(String::from)[..], &["x=1".into()][..])
+    );
+    for (line, why) in [
+        ("watch d", "watch goes with tx"),
+        ("tx a 1 archive e", "archive goes with watch"),
+        ("tx a 1 ignore e put f", "ignore goes with watch"),
+        ("tx a 1 watch d put f", "watch and put exclude each other"),
+        ("tx a 1 watch d name f", "name and watch exclude each other"),
     ] {
         assert!(wrong(line).starts_with(why), "{line}: {}", wrong(line));
     }

@@ -171,7 +171,7 @@ pub(super) const META: Word = Word {
     operands: Operands::File("FILE"),
     side: Side::Named,
     common: false,
-    short: "with put or name, what there is to say of it",
+    short: "with put, name or watch, what there is to say",
     long: "Sends with each file what FILE says: a JSON object of at most 64 KiB.",
     ..WORD
 };
@@ -182,8 +182,65 @@ pub(super) const TAG: Word = Word {
     side: Side::Named,
     repeats: true,
     common: false,
-    short: "with put or name, one thing to say of it",
+    short: "with put, name or watch, one thing to say of it",
     long: "Sends with each file that KEY is VALUE, on top of `meta`. May be repeated.",
+    ..WORD
+};
+
+pub(super) const WATCH: Word = Word {
+    name: "watch",
+    operands: Operands::File("DIR"),
+    side: Side::Tx,
+    excludes: &[
+        "rx",
+        "duplex",
+        "exec",
+        "terminate",
+        "initiate",
+        "prbs",
+        "through",
+        "charmode",
+        "leglimit",
+        "delayus",
+        "size",
+        "progress",
+        "put",
+        "name",
+    ],
+    common: false,
+    short: "send each complete file of DIR to serve, for ever",
+    long: "Sends the files below DIR to a standing receiver, those that are there and those that come, for ever. A file \
+           is sent when it is closed after writing or moved in, and again when it has changed, for which `serve` needs \
+           `replace`.\n\n\
+           Passed over are symbolic links, what `ignore` says, hidden files and folders, and names whose last part after a \
+           dot is part, filepart, partial, tmp or crdownload; these are sent when they are renamed. What is removed here \
+           stays there.\n\n\
+           A receiver that is gone is tried again for ever; this is said once. A file that is refused is told of, and \
+           sent again when it changes; one that is not stored for another reason is tried again, at most 5 minutes later. \
+           A signal ends it, and what was under way is continued the next time.",
+    ..WORD
+};
+
+pub(super) const ARCHIVE: Word = Word {
+    name: "archive",
+    operands: Operands::File("DIR"),
+    side: Side::Watch,
+    common: false,
+    short: "with watch, move files to DIR once stored",
+    long: "Moves each file that is stored to the same place below DIR, which must exist on the same file system. One that \
+           has changed since it was sent stays, and is sent again; one whose place is taken stays too.",
+    ..WORD
+};
+
+pub(super) const IGNORE: Word = Word {
+    name: "ignore",
+    operands: Operands::Text("GLOB"),
+    side: Side::Watch,
+    repeats: true,
+    common: false,
+    short: "with watch, pass over files of such a name",
+    long: "Passes over files and folders whose name matches GLOB, as in a shell. With a / in it, GLOB \
+           is for the path below the watched folder, and `**` stands for any folders. May be repeated.",
     ..WORD
 };
 

@@ -1,0 +1,213 @@
+//! Sends the files of a folder to a standing receiver as they are completed, for ever.
+//!
+//! ```text
+//!  inotify ─▶ Tree ─▶ Ripe ─▶ Work ─▶ Round: a session, while there is something to send
+//!                      ▲                 │
+//!                      ╰──── fates ◀─────╯
+//! ```
+//!
+//! One thread has the tree and decides; where nothing happens, it waits for that without any time limit. A session is
+//! there only while there are files to be sent, so that an idle watch takes no place at the receiver. Nothing is kept on
+//! the disk: after a start all files are offered again, and the receiver says which it has. Files here are never written
+//! to, and never moved but into the archive.
+
+mod archive;
+mod round;
+mod tree;
+mod work;
+
+use super::monitor::{Monitor, Wanted};
+use super::sessions::{Sessions, no_thread};
+use super::{peers, put, signals, start};
+use crate::endpoint::files::Fate;
+use crate::error::{Failure, reason};
+use crate::message;
+use crate::plan::WatchPlan;
+use crate::proto::outcome::Outcome;
+use crate::store::record::Verdict;
+use crate::store::ripe::{Event, Order, Ripe, Sent};
+use crate::sys::event::Bell;
+use crate::sys::pipe::{Interest, wait};
+use crate::sys::thread::spawn;
+use archive::{Archive, Moved};
+use round::Rounds;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tree::Tree;
+use work::{Told, Work};
+
+/// How long after a session that failed the next one begins: from the first to the second, twice as long each time.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Watches until this process is to end.
+///
+/// # Errors
+/// What is wrong with the words or the folder, or how it was ended.
+pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
+    let ignored: Result<_, _> = plan.ignored.iter().map(|glob| glob::Pattern::new(glob)).collect();
+    let ignored = ignored.map_err(|e| Failure::usage(format!("ignore: {e}")))?;
+    let meta = put::meta(&plan.put)?;
+    let trust = plan.put.common.trust.as_ref().map(peers::load).transpose()?;
+    let signals =
+        signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
+    plan.put.transmit.links.iter().try_for_each(start::check_via)?;
+    let archive = plan.archive.as_ref().map(|to| Archive::open(&plan.folder, to)).transpose()?;
+    let tree = Tree::open(&plan.folder, archive.as_ref().map(Archive::identity))?;
+    let (sessions, bell) = (Sessions::default(), Bell::new().map_err(put::cannot_start)?);
+    let monitor = Monitor::start(vec![], Wanted::nothing()).map_err(no_thread)?;
+    signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
+    if let Some(trust) = trust.clone() {
+        peers::watch(trust, sessions.clone()).map_err(no_thread)?;
+    }
+    let ended = Arc::new(Mutex::new(None));
+    let (ending, all, rung) = (ended.clone(), sessions.clone(), bell.clone());
+    let await_end = move || {
+        let outcome = all.await_end();
+        *ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        rung.ring();
+    };
+    spawn("end", await_end).map_err(no_thread)?;
+    let work = Work::new(bell.clone());
+    let rounds = Rounds::new(&plan.put, &plan.folder, meta, trust, work.clone(), sessions, monitor.clone());
+    let mut watch = Watch {
+        ripe: Ripe::new(ignored, archive.is_some()),
+        tree,
+        archive,
+        work,
+        rounds,
+        under_way: false,
+        failing: false,
+        next: Instant::now(),
+        pause: AGAIN.0,
+    };
+    message::announce(|| format!("watching {}", plan.folder.display()));
+    // whoever started this process may not care
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let ending = watch.run(&bell, &ended)?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    monitor.end();
+    Failure::unless_complete(ending, "the receiver")
+}
+
+struct Watch {
+    ripe: Ripe,
+    tree: Tree,
+    archive: Option<Archive>,
+    work: Arc<Work>,
+    rounds: Rounds,
+    /// A session is there.
+    under_way: bool,
+    /// The last session failed, and the user knows.
+    failing: bool,
+    /// Not before this time another session begins.
+    next: Instant,
+    pause: Duration,
+}
+
+impl Watch {
+    /// Goes on until all is ended; how it was.
+    fn run(&mut self, bell: &Bell, ended: &Mutex<Option<Outcome>>) -> Result<Outcome, Failure> {
+        loop {
+            bell.clear();
+            if let Some(outcome) = ended.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return Ok(outcome);
+            }
+            self.work.told().into_iter().for_each(|told| self.hear(told));
+            let events = self.tree.events();
+            let now = Instant::now();
+            events.into_iter().for_each(|event| self.ripe.hear(now, event));
+            self.obey();
+            while let Some((path, seen)) = self.ripe.send() {
+                self.work.add(path, seen);
+            }
+            let now = Instant::now();
+            let has_work = !self.under_way && self.work.is_waiting();
+            if has_work && self.next <= now && !signals::is_asked_to_end() {
+                self.rounds.begin().map_err(no_thread)?;
+                self.under_way = true;
+            }
+            let next = (has_work && !self.under_way).then_some(self.next);
+            let at = [next, self.ripe.deadline(), self.tree.deadline()].into_iter().flatten().min();
+            let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+            let interests = [Interest::read(self.tree.notify()), Interest::read(bell)];
+            wait(&interests, left).map_err(|e| Failure::network(format!("cannot wait: {}", reason(&e))))?;
+        }
+    }
+
+    /// Does what the core orders.
+    fn obey(&mut self) {
+        while let Some(order) = self.ripe.poll(Instant::now()) {
+            let events = match order {
+                Order::Look(path) => vec![self.tree.look(path)],
+                Order::Scan(folder) => self.tree.scan(&folder),
+                Order::Unnameable(path, why) => {
+                    message::say(format!("{path}: not sent: the name {why}"));
+                    vec![]
+                }
+                Order::Archive(path, seen) => match self.archive.as_mut().map(|to| to.take(&path, &seen)) {
+                    None | Some(Moved::Away) => vec![],
+                    Some(Moved::Changed) => vec![self.tree.look(path)],
+                    Some(Moved::Not(why)) => {
+                        message::say(format!("{path}: stored, but not moved to the archive: {why}"));
+                        vec![]
+                    }
+                },
+            };
+            let now = Instant::now();
+            events.into_iter().for_each(|event: Event| self.ripe.hear(now, event));
+        }
+    }
+
+    /// Hears from a session.
+    fn hear(&mut self, told: Told) {
+        let now = Instant::now();
+        match told {
+            Told::Fate(path, fate) => {
+                if self.failing {
+                    message::say("the receiver is there again");
+                }
+                (self.failing, self.pause) = (false, AGAIN.0);
+                self.rounds.quiet(false);
+                self.judge(now, &path, &fate);
+            }
+            Told::Changed(path) => {
+                self.ripe.sent(now, &path, Sent::Changed);
+            }
+            Told::Over(result, unjudged) => {
+                for path in unjudged {
+                    self.ripe.sent(now, &path, Sent::Unknown);
+                }
+                self.under_way = false;
+                if let Err(failure) = result {
+                    self.next = now + self.pause;
+                    self.pause = (self.pause * 2).min(AGAIN.1);
+                    if !signals::is_asked_to_end() {
+                        let level = u8::from(self.failing);
+                        message::note(level, || format!("{failure}; it is tried again, for ever"));
+                        self.failing = true;
+                        self.rounds.quiet(true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, now: Instant, path: &str, fate: &Fate) {
+        let (sent, what) = match fate.verdict {
+            Verdict::Stored => (Sent::Stored, "stored"),
+            Verdict::Already => (Sent::Stored, "was there already"),
+            Verdict::Taken | Verdict::Refused => (Sent::Refused, "refused"),
+            Verdict::Input if self.tree.has_changed(path, self.work.taken_as(path)) => (Sent::Changed, ""),
+            Verdict::Input => (Sent::Failed, "not sent"),
+            Verdict::Output | Verdict::Corrupt | Verdict::Later => (Sent::Failed, "not stored"),
+        };
+        let is_news = self.ripe.sent(now, path, sent);
+        match sent {
+            Sent::Stored => message::note(1, || format!("{path}: {what}")),
+            Sent::Failed | Sent::Refused => {
+                message::note(u8::from(!is_news), || format!("{path}: {what}: {}", fate.sentence));
+            }
+            Sent::Changed | Sent::Unknown => {}
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Where files go that are stored: moved in one step, if they are still what was sent, and never over another one.
+
+use super::tree::{identity_of, look_at};
+use crate::error::{Failure, reason};
+use crate::store::ripe::Seen;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The archive of a folder.
+pub(super) struct Archive {
+    folder: PathBuf,
+    to: PathBuf,
+    identity: (u64, u64),
+    /// The kernel can rename without replacing, as far as is known.
+    exclusive: bool,
+}
+
+/// What became of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// It is in the archive.
+    Away,
+    /// It stays, because it is another one by now.
+    Changed,
+    /// It stays, for this reason.
+    Not(String),
+}
+
+impl Archive {
+    /// Of the files of `folder`, at `to`.
+    ///
+    /// # Errors
+    /// There is none, or files cannot be moved there in one step.
+    pub(super) fn open(folder: &Path, to: &Path) -> Result<Self, Failure> {
+        let of = |path: &Path, word: &str| {
+            let identity = identity_of(path);
+            identity.map_err(|e| Failure::output(format!("{word} {}: {}", path.display(), reason(&e))))
+        };
+        let (here, there) = (of(folder, "watch")?, of(to, "archive")?);
+        if here == there {
+            return Err(Failure::usage("archive is the folder that is watched"));
+        }
+        if here.0 != there.0 {
+            let shown = to.display();
+            return Err(Failure::usage(format!("archive {shown} is not on the file system that is watched")));
+        }
+        Ok(Archive { folder: folder.to_owned(), to: to.to_owned(), identity: there, exclusive: true })
+    }
+
+    /// Disk and number of its folder.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// Moves a file there that stood so when it was sent.
+    pub(super) fn take(&mut self, path: &str, seen: &Seen) -> Moved {
+        let (from, to) = (self.folder.join(path), self.to.join(path));
+        // whoever has it open for writing closes it, and then it is sent again
+        if look_at(&from).is_none_or(|(now, writing)| now != *seen || writing == Some(true)) {
+            return Moved::Changed;
+        }
+        let made = to.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(error) = made.and_then(|()| self.rename(&from, &to)) {
+            return match error.kind() {
+                io::ErrorKind::AlreadyExists => Moved::Not("a file of that name is there".into()),
+                io::ErrorKind::NotFound => Moved::Changed,
+                _ => Moved::Not(reason(&error)),
+            };
+        }
+        // moving it changes one time of it; the others tell whether it changed between looking and moving
+        let same = |now: &Seen| Seen { changed: seen.changed, ..*now } == *seen;
+        match look_at(&to) {
+            Some((now, writing)) if same(&now) && writing != Some(true) => Moved::Away,
+            _ => match self.rename(&to, &from) {
+                Ok(()) => Moved::Changed,
+                Err(error) => {
+                    Moved::Not(format!("it changed on the way, and is there now: {}", reason(&error)))
+                }
+            },
+        }
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if self.exclusive {
+            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.exclusive = false,
+                // a sandbox's way of saying that it does not allow the call, or the file system's of its own no
+                Err(Errno::PERM) => {}
+                renamed => return Ok(renamed?),
+            }
+        }
+        fs::hard_link(from, to)?;
+        fs::remove_file(from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_moved_if_it_is_the_one_that_was_sent_and_never_over_another() {
+        for exclusive in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+            fs::create_dir_all(from.join("sub")).unwrap();
+            fs::create_dir(&to).unwrap();
+            let mut archive = Archive { exclusive, ..Archive::open(&from, &to).unwrap() };
+            let write = |name: &str, text: &str| {
+                fs::write(from.join(name), text).unwrap();
+                look_at(&from.join(name)).unwrap().0
+            };
+            let seen = write("sub/a", "1");
+            assert_eq!(archive.take("sub/a", &seen), Moved::Away);
+            assert!(!from.join("sub/a").exists());
+            assert_eq!(fs::read(to.join("sub/a")).unwrap(), b"1");
+            // another one in its place
+            let seen = write("sub/a", "2");
+            assert!(matches!(archive.take("sub/a", &seen), Moved::Not(why) if why.contains("is there")));
+            assert_eq!(fs::read(to.join("sub/a")).unwrap(), b"1");
+            assert_eq!(fs::read(from.join("sub/a")).unwrap(), b"2");
+            // changed since
+            let seen = write("b", "1");
+            write("b", "23");
+            assert_eq!(archive.take("b", &seen), Moved::Changed);
+            assert!(from.join("b").exists() && !to.join("b").exists());
+            fs::remove_file(from.join("b")).unwrap();
+            assert_eq!(archive.take("b", &seen), Moved::Changed);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The sessions of a watch: one at a time, each until nothing waits any more.
+
+use super::tree::look_at;
+use super::work::Work;
+use crate::endpoint::files::{Ending, Inbox, Item, Matter, Outbox, Sending};
+use crate::error::Failure;
+use crate::plan::PutPlan;
+use crate::proto::way::Way;
+use crate::run::monitor::{Monitor, Subject};
+use crate::run::put;
+use crate::run::sessions::{Sessions, no_thread};
+use crate::store::name::Name;
+use crate::sys::thread::spawn;
+use crate::trust::Trust;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What each of them is made of.
+#[derive(Clone)]
+pub(super) struct Rounds {
+    plan: Arc<PutPlan>,
+    folder: PathBuf,
+    meta: Vec<u8>,
+    trust: Option<Arc<Trust>>,
+    work: Arc<Work>,
+    sessions: Sessions,
+    monitor: Monitor,
+    /// How much less than usual is said.
+    less: Arc<AtomicU8>,
+}
+
+impl Rounds {
+    pub(super) fn new(
+        plan: &PutPlan,
+        folder: &Path,
+        meta: Vec<u8>,
+        trust: Option<Arc<Trust>>,
+        work: Arc<Work>,
+        sessions: Sessions,
+        monitor: Monitor,
+    ) -> Self {
+        let (plan, folder) = (Arc::new(plan.clone()), folder.to_owned());
+        let rounds = Rounds { plan, folder, meta, trust, work, sessions, monitor, less: Arc::default() };
+        rounds.show(vec![]);
+        rounds
+    }
+
+    /// Says less of what it says again and again, or not.
+    pub(super) fn quiet(&self, quiet: bool) {
+        self.less.store(quiet.into(), Ordering::Relaxed);
+    }
+
+    /// Begins one. Its end is told.
+    ///
+    /// # Errors
+    /// The kernel has no threads left.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        let this = self.clone();
+        let round = self.work.begin();
+        spawn("round", move || this.work.end(this.run(round)))
+    }
+
+    fn run(&self, round: u64) -> Result<(), Failure> {
+        let (out, inbox) = (Outbox::new().map_err(put::cannot_start)?, Inbox::new());
+        let session = put::session(&self.plan, self.trust.clone(), &out, &inbox, &self.less);
+        let session = session.map_err(put::cannot_start)?;
+        let handle = session.handle();
+        let number = self.sessions.add(handle.clone());
+        self.show(vec![Subject { session: handle.clone(), way: Way::Out, expected: None }]);
+        let ran = self.send(round, out, inbox).and_then(|ended| {
+            session.run()?;
+            Ok(ended)
+        });
+        self.show(vec![]);
+        self.sessions.remove(number);
+        let ended = ran.map_err(no_thread)?;
+        let mut outcomes = handle.settled().into_iter().map(|(_, outcome)| outcome);
+        outcomes.try_for_each(|outcome| Failure::unless_complete(outcome, "the receiver"))?;
+        // the streams are over, and so is whoever waits for them
+        match ended.recv_timeout(put::LAST) {
+            Ok(Ending::Whole) => Ok(()),
+            _ => Err(Failure::network("the receiver ended before every file had its verdict")),
+        }
+    }
+
+    /// Starts the thread that sends.
+    fn send(
+        &self,
+        round: u64,
+        out: Arc<Outbox>,
+        inbox: Arc<Inbox>,
+    ) -> io::Result<crossbeam_channel::Receiver<Ending>> {
+        let work = self.work.clone();
+        let tell = move |name: &Name, fate| work.judge(round, name.as_str(), Some(fate));
+        let sending = Sending::new(out, inbox, tell);
+        let (this, ended) = (self.clone(), crossbeam_channel::bounded(1));
+        spawn("files", move || {
+            let _ = ended.0.send(sending.run(std::iter::from_fn(|| this.next(round))));
+        })?;
+        Ok(ended.1)
+    }
+
+    /// The next file that is still what it was when it was found complete.
+    fn next(&self, round: u64) -> Option<Item> {
+        loop {
+            let (path, seen) = self.work.take(round)?;
+            let file = self.folder.join(&path);
+            let is_same = look_at(&file).is_some_and(|(now, writing)| now == seen && writing != Some(true));
+            match Name::stored(path.clone()) {
+                Ok(name) if is_same => {
+                    return Some(Item { name, meta: self.meta.clone(), matter: Matter::File(file) });
+                }
+                _ => self.work.judge(round, &path, None),
+            }
+        }
+    }
+
+    fn show(&self, subjects: Vec<Subject>) {
+        let (work, folder) = (self.work.clone(), self.folder.clone());
+        self.monitor.show(subjects, move || format!("watching {}: {}", folder.display(), work.summary()));
+    }
+}

@@ -1,0 +1,301 @@
+//! The watched folder: which of its folders the kernel watches for us, which are looked at now and then, and how files
+//! stand.
+//!
+//! Symbolic links are passed over, and so is the archive. Where the kernel watches no more folders, the rest is scanned
+//! every few seconds.
+
+use crate::error::{Failure, reason};
+use crate::message;
+use crate::store::ripe::{Event, Seen};
+use crate::sys::notify::{Folder, Happened, Notify, is_written};
+use rustix::fs::{Mode, OFlags, open};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often folders are scanned that the kernel does not watch.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Names that are not UTF-8 are told of once, as long as there are no more than this.
+const ODD_MAX: usize = 1000;
+
+/// A watched folder and those below it.
+pub(super) struct Tree {
+    root: PathBuf,
+    notify: Notify,
+    /// Relative paths; the root's is empty.
+    folders: HashMap<Folder, String>,
+    numbers: BTreeMap<String, Folder>,
+    /// Folders that the kernel does not watch, and when they are scanned next.
+    polled: BTreeSet<String>,
+    next: Instant,
+    archive: Option<(u64, u64)>,
+    limit_told: bool,
+    /// What was told of folders that cannot be read, and of odd names.
+    told: BTreeSet<OsString>,
+}
+
+impl Tree {
+    /// Nothing of it is watched yet. `archive`: the disk and number of a folder that is not part of it.
+    ///
+    /// # Errors
+    /// There is no such folder, or it cannot be read.
+    pub(super) fn open(root: &Path, archive: Option<(u64, u64)>) -> Result<Self, Failure> {
+        let failed = |e: io::Error| Failure::input(format!("watch {}: {}", root.display(), reason(&e)));
+        fs::read_dir(root).map_err(failed)?;
+        Ok(Tree {
+            root: root.to_owned(),
+            notify: Notify::new().map_err(failed)?,
+            folders: HashMap::new(),
+            numbers: BTreeMap::new(),
+            polled: BTreeSet::new(),
+            next: Instant::now(),
+            archive,
+            limit_told: false,
+            told: BTreeSet::new(),
+        })
+    }
+
+    /// Readable when something has happened.
+    pub(super) fn notify(&self) -> &Notify {
+        &self.notify
+    }
+
+    /// When there is something to look at, if nothing happens before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (!self.polled.is_empty()).then_some(self.next)
+    }
+
+    /// All that has happened, and what was found where the kernel does not tell.
+    pub(super) fn events(&mut self) -> Vec<Event> {
+        let (mut happened, mut events) = (vec![], vec![]);
+        let read = self.notify.read(|event| happened.push(event));
+        if let Err(error) = read {
+            self.tell_once(OsStr::new("\0inotify"), || format!("inotify: {}", reason(&error)));
+            events.push(Event::Overflow);
+        }
+        for event in happened {
+            self.hear(event, &mut events);
+        }
+        if !self.polled.is_empty() && self.next <= Instant::now() {
+            for folder in self.polled.clone() {
+                events.extend(self.scan(&folder));
+            }
+            self.next = Instant::now() + POLL;
+        }
+        events
+    }
+
+    /// How a file stands.
+    pub(super) fn look(&self, path: String) -> Event {
+        match look_at(&self.root.join(&path)) {
+            Some((seen, writing)) => Event::Found { path, seen, writing },
+            None => Event::Gone(path),
+        }
+    }
+
+    /// Whether a file does not stand so any more, or is gone.
+    pub(super) fn has_changed(&self, path: &str, seen: Option<Seen>) -> bool {
+        look_at(&self.root.join(path)).map(|(now, _)| now) != seen
+    }
+
+    /// Watches a folder, then finds all that is in it.
+    pub(super) fn scan(&mut self, folder: &str) -> Vec<Event> {
+        let path = self.root.join(folder);
+        if self.is_archive(&path) {
+            return vec![Event::Scanned(folder.to_owned())];
+        }
+        self.watch(folder, &path);
+        let entries = match fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(error) if folder.is_empty() => {
+                self.poll(folder);
+                self.tell_once(OsStr::new("\0root"), || {
+                    format!("watch {}: {}", path.display(), reason(&error))
+                });
+                return vec![Event::Scanned(String::new())];
+            }
+            Err(error) => {
+                self.leave(folder);
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
+                    return vec![Event::Gone(folder.to_owned()), Event::Scanned(folder.to_owned())];
+                }
+                self.tell_once(path.as_os_str(), || format!("{}: {}", path.display(), reason(&error)));
+                return vec![Event::Scanned(folder.to_owned())];
+            }
+        };
+        let mut events = vec![];
+        for entry in entries.flatten() {
+            let Some(path) = self.below(folder, &entry.file_name()) else { continue };
+            match entry.file_type() {
+                Ok(kind) if kind.is_file() => events.push(self.look(path)),
+                // those that are scanned now and then find their own
+                Ok(kind) if kind.is_dir() && !self.polled.contains(&path) => events.push(Event::Folder(path)),
+                _ => {}
+            }
+        }
+        events.push(Event::Scanned(folder.to_owned()));
+        events
+    }
+
+    fn hear(&mut self, happened: Happened, events: &mut Vec<Event>) {
+        match happened {
+            Happened::Complete(folder, name) => {
+                let Some(path) = self.path(folder, &name) else { return };
+                if self.file(&path).is_some() {
+                    events.push(Event::Complete(path));
+                }
+            }
+            // what is written to is heard of when it is closed; another name of a file is not
+            Happened::Created(folder, name) => {
+                let Some(path) = self.path(folder, &name) else { return };
+                if self.file(&path).is_some_and(|metadata| metadata.nlink() > 1) {
+                    events.push(self.look(path));
+                }
+            }
+            Happened::FolderCame(folder, name) => {
+                events.extend(self.path(folder, &name).map(Event::Folder));
+            }
+            Happened::Gone(folder, name) => {
+                if let Some(path) = self.path(folder, &name) {
+                    self.leave(&path);
+                    events.push(Event::Gone(path));
+                }
+            }
+            Happened::Unwatched(folder) => {
+                let Some(path) = self.folders.remove(&folder) else { return };
+                self.numbers.remove(&path);
+                // it has gone, and may come again
+                if path.is_empty() {
+                    self.poll("");
+                }
+            }
+            Happened::Overflow => events.push(Event::Overflow),
+        }
+    }
+
+    fn watch(&mut self, folder: &str, path: &Path) {
+        match self.notify.watch(path) {
+            Ok(number) => {
+                self.polled.remove(folder);
+                if let Some(before) = self.numbers.insert(folder.to_owned(), number)
+                    && before != number
+                {
+                    self.folders.remove(&before);
+                    self.notify.forget(before);
+                }
+                // moved from there, if it had another path
+                if let Some(before) = self.folders.insert(number, folder.to_owned())
+                    && before != folder
+                {
+                    self.numbers.remove(&before);
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.limit_told, true) {
+                    let why = match error.kind() {
+                        ErrorKind::StorageFull => "fs.inotify.max_user_watches is reached".to_owned(),
+                        _ => reason(&error),
+                    };
+                    let every = POLL.as_secs();
+                    message::say(format!("{why}; the other folders are scanned every {every} s"));
+                }
+                self.poll(folder);
+            }
+        }
+    }
+
+    fn poll(&mut self, folder: &str) {
+        if self.polled.is_empty() {
+            self.next = Instant::now() + POLL;
+        }
+        self.polled.insert(folder.to_owned());
+    }
+
+    /// A folder has gone, with all that is below it.
+    fn leave(&mut self, folder: &str) {
+        let below = format!("{folder}/");
+        let is_gone = |path: &String| path == folder || path.starts_with(&below);
+        self.polled.retain(|path| !is_gone(path));
+        let (folders, notify) = (&mut self.folders, &self.notify);
+        self.numbers.retain(|path, number| {
+            if is_gone(path) {
+                folders.remove(number);
+                notify.forget(*number);
+            }
+            !is_gone(path)
+        });
+    }
+
+    fn file(&self, path: &str) -> Option<Metadata> {
+        self.root.join(path).symlink_metadata().ok().filter(Metadata::is_file)
+    }
+
+    fn is_archive(&self, path: &Path) -> bool {
+        self.archive.is_some() && identity_of(path).ok() == self.archive
+    }
+
+    fn path(&mut self, folder: Folder, name: &OsStr) -> Option<String> {
+        let folder = self.folders.get(&folder)?.clone();
+        self.below(&folder, name)
+    }
+
+    fn below(&mut self, folder: &str, name: &OsStr) -> Option<String> {
+        match name.to_str() {
+            Some(name) if folder.is_empty() => Some(name.to_owned()),
+            Some(name) => Some(format!("{folder}/{name}")),
+            None => {
+                let path = self.root.join(folder).join(name);
+                self.tell_once(path.as_os_str(), || {
+                    format!("{}: not sent: the name is not UTF-8", path.display())
+                });
+                None
+            }
+        }
+    }
+
+    fn tell_once(&mut self, what: &OsStr, line: impl FnOnce() -> String) {
+        if self.told.len() < ODD_MAX && self.told.insert(what.to_owned()) {
+            message::say(line());
+        }
+    }
+}
+
+/// How a file stands, and whether somebody writes to it; none if there is none, or something else.
+pub(super) fn look_at(path: &Path) -> Option<(Seen, Option<bool>)> {
+    let metadata = path.symlink_metadata().ok().filter(Metadata::is_file)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = open(path, flags, Mode::empty()).map(File::from) else {
+        return Some((seen(&metadata), None));
+    };
+    // whether it is written to first: who ends writing after that is seen by the times
+    let writing = is_written(&file);
+    let metadata = file.metadata().ok().filter(Metadata::is_file)?;
+    Some((seen(&metadata), writing))
+}
+
+fn seen(metadata: &Metadata) -> Seen {
+    let time = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+    Seen {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.len(),
+        modified: time(metadata.mtime(), metadata.mtime_nsec()),
+        changed: time(metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+/// Disk and number of a folder.
+pub(super) fn identity_of(folder: &Path) -> io::Result<(u64, u64)> {
+    let metadata = folder.metadata()?;
+    if metadata.is_dir() {
+        Ok((metadata.dev(), metadata.ino()))
+    } else {
+        Err(ErrorKind::NotADirectory.into())
+    }
+}

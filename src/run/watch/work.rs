@@ -1,0 +1,129 @@
+//! What a watch and its session have between them: files that wait, files that are under way, and what became of them.
+
+use crate::endpoint::files::Fate;
+use crate::error::Failure;
+use crate::store::ripe::Seen;
+use crate::sys::event::Bell;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a session tells.
+pub(super) enum Told {
+    /// What became of a file.
+    Fate(String, Fate),
+    /// A file is not the one any more that was to be sent.
+    Changed(String),
+    /// The session is over, and so many files have no verdict.
+    Over(Result<(), Failure>, Vec<String>),
+}
+
+/// The files of a watch that are to be sent.
+pub(super) struct Work {
+    state: Mutex<State>,
+    /// Rung when something was told.
+    bell: Bell,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(String, Seen)>,
+    /// Taken by the session, and without a verdict.
+    flying: BTreeMap<String, Seen>,
+    /// Of the files that were judged and not heard of yet: how they were taken.
+    judged: BTreeMap<String, Seen>,
+    told: Vec<Told>,
+    /// Which session it is; what another one does is of no interest any more.
+    round: u64,
+    stored: u64,
+}
+
+impl Work {
+    pub(super) fn new(bell: Bell) -> Arc<Self> {
+        Arc::new(Work { state: Mutex::default(), bell })
+    }
+
+    // ---- the watch's side -----------------------------------------------------------------------------
+
+    /// One more is to be sent.
+    pub(super) fn add(&self, path: String, seen: Seen) {
+        self.lock().waiting.push_back((path, seen));
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
+    /// All that was told since.
+    pub(super) fn told(&self) -> Vec<Told> {
+        std::mem::take(&mut self.lock().told)
+    }
+
+    /// How a file stood that was judged; once.
+    pub(super) fn taken_as(&self, path: &str) -> Option<Seen> {
+        self.lock().judged.remove(path)
+    }
+
+    /// For a person who asks.
+    pub(super) fn summary(&self) -> String {
+        let state = self.lock();
+        let (waiting, flying) = (state.waiting.len(), state.flying.len());
+        format!("{} stored, {flying} under way, {waiting} waiting", state.stored)
+    }
+
+    // ---- the session's side ---------------------------------------------------------------------------
+
+    /// A session begins; its number.
+    pub(super) fn begin(&self) -> u64 {
+        let mut state = self.lock();
+        state.round += 1;
+        state.round
+    }
+
+    /// The next file for it, if there is one.
+    pub(super) fn take(&self, round: u64) -> Option<(String, Seen)> {
+        let mut state = self.lock();
+        if state.round != round {
+            return None;
+        }
+        let (path, seen) = state.waiting.pop_front()?;
+        state.flying.insert(path.clone(), seen);
+        Some((path, seen))
+    }
+
+    /// What became of a file that it took; none: it is another file by now.
+    pub(super) fn judge(&self, round: u64, path: &str, fate: Option<Fate>) {
+        let mut state = self.lock();
+        if state.round != round {
+            return;
+        }
+        let Some(seen) = state.flying.remove(path) else { return };
+        let told = match fate {
+            None => Told::Changed(path.to_owned()),
+            Some(fate) => {
+                use crate::store::record::Verdict::{Already, Input, Stored};
+                state.stored += u64::from(matches!(fate.verdict, Stored | Already));
+                if fate.verdict == Input {
+                    state.judged.insert(path.to_owned(), seen);
+                }
+                Told::Fate(path.to_owned(), fate)
+            }
+        };
+        state.told.push(told);
+        drop(state);
+        self.bell.ring();
+    }
+
+    /// It is over.
+    pub(super) fn end(&self, result: Result<(), Failure>) {
+        let mut state = self.lock();
+        state.round += 1;
+        let unjudged = std::mem::take(&mut state.flying).into_keys().collect();
+        state.told.push(Told::Over(result, unjudged));
+        drop(state);
+        self.bell.ring();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
