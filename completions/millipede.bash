@@ -1,6 +1,6 @@
 # bash completion for millipede; made from src/cli/words.rs by its tests
 _millipede() {
-    local words='rx tx ssh over ports program via ipv4 ipv6 duplex threads key peers keygen serve into then insecure sessions require replace sums quota keep keepfree name meta tag put checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
+    local words='rx tx ssh over ports program via ipv4 ipv6 duplex threads key peers keygen serve into then insecure sessions require replace sums quota keep keepfree name meta tag watch archive ignore put checkphrase checksum charmode exec terminate initiate oneshot prbs leglimit delayus congestion rate compress through chaos buffer patience progress quiet size verbose help version'
     local wants=word after argument current word known i
     local -a arguments=()
     # bash also cuts at colons and equals signs: what was typed without a space before it is one argument,
@@ -52,10 +52,10 @@ _millipede() {
             rx | serve | terminate) wants=address ;;
             then | exec) wants=command ;;
             via) wants=interface ;;
-            key | peers | keygen | into | meta) wants=path ;;
+            key | peers | keygen | into | meta | watch | archive) wants=path ;;
             put) wants=paths ;;
             congestion) wants=algorithm ;;
-            ports | program | threads | sessions | require | quota | keep | keepfree | name | tag | checkphrase | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) wants=value ;;
+            ports | program | threads | sessions | require | quota | keep | keepfree | name | tag | ignore | checkphrase | prbs | leglimit | delayus | rate | chaos | buffer | patience | size | verbose) wants=value ;;
             over) wants=peer ;;
             ssh) wants=rest ;;
         esac

@@ -15,13 +15,13 @@ function __millipede_wants
                     set wants command
                 case via
                     set wants interface
-                case key peers keygen into meta
+                case key peers keygen into meta watch archive
                     set wants path
                 case put
                     set wants paths
                 case congestion
                     set wants algorithm
-                case ports program threads sessions require quota keep keepfree name tag checkphrase prbs leglimit delayus rate chaos buffer patience size verbose
+                case ports program threads sessions require quota keep keepfree name tag ignore checkphrase prbs leglimit delayus rate chaos buffer patience size verbose
                     set wants value
                 case over
                     set wants peer
@@ -98,10 +98,16 @@ complete -c millipede -n '__millipede_wants word' -a keepfree -d 'with serve, le
 complete -c millipede -n '__millipede_wants word' -l keepfree -x -d 'with serve, leave so much of the disk free'
 complete -c millipede -n '__millipede_wants word' -a name -d 'send stdin to serve, as the file NAME'
 complete -c millipede -n '__millipede_wants word' -l name -x -d 'send stdin to serve, as the file NAME'
-complete -c millipede -n '__millipede_wants word' -a meta -d 'with put or name, what there is to say of it'
-complete -c millipede -n '__millipede_wants word' -l meta -rF -d 'with put or name, what there is to say of it'
-complete -c millipede -n '__millipede_wants word' -a tag -d 'with put or name, one thing to say of it'
-complete -c millipede -n '__millipede_wants word' -l tag -x -d 'with put or name, one thing to say of it'
+complete -c millipede -n '__millipede_wants word' -a meta -d 'with put, name or watch, what there is to say'
+complete -c millipede -n '__millipede_wants word' -l meta -rF -d 'with put, name or watch, what there is to say'
+complete -c millipede -n '__millipede_wants word' -a tag -d 'with put, name or watch, one thing to say of it'
+complete -c millipede -n '__millipede_wants word' -l tag -x -d 'with put, name or watch, one thing to say of it'
+complete -c millipede -n '__millipede_wants word' -a watch -d 'send each complete file of DIR to serve, for ever'
+complete -c millipede -n '__millipede_wants word' -l watch -rF -d 'send each complete file of DIR to serve, for ever'
+complete -c millipede -n '__millipede_wants word' -a archive -d 'with watch, move files to DIR once stored'
+complete -c millipede -n '__millipede_wants word' -l archive -rF -d 'with watch, move files to DIR once stored'
+complete -c millipede -n '__millipede_wants word' -a ignore -d 'with watch, pass over files of such a name'
+complete -c millipede -n '__millipede_wants word' -l ignore -x -d 'with watch, pass over files of such a name'
 complete -c millipede -n '__millipede_wants word' -a put -d 'send these files to serve; it stands last'
 complete -c millipede -n '__millipede_wants word' -l put -rF -d 'send these files to serve; it stands last'
 complete -c millipede -n '__millipede_wants word' -a checkphrase -d '4 bytes that must be the same at both ends'
