@@ -84,7 +84,8 @@
 //! - [`trust`] has the keys: this end's own, and those that are let in.
 //! - [`endpoint`] is what a stream comes from and goes to: stdin and stdout, a command, a tunnel's connections, prbs.
 //! - [`session`] has one session's threads: ingest, connections, egress, the clock, and at a receiver the door.
-//! - [`run`] carries out a plan with sessions and endpoints; [`run::ssh`] does so for one command at another host.
+//! - [`run`] carries out a plan with sessions and endpoints; [`run::ssh`] does so for one command at another host,
+//!   `run::serve` for many senders of files, `run::put` and `run::watch` for one of them.
 //! - [`ssh`] is what is known of the system's ssh.
 //! - [`sys`] is the kernel's side: the only home of `unsafe`.
 //! - [`error`] names failures by who is at fault, which decides the exit status. [`message`] has every line that a user
