@@ -148,6 +148,13 @@ fn tell(tally: &Mutex<Tally>, name: &Name, fate: Fate) {
 /// What is to be sent. Names and metadata that are not in order are found here, before anything is sent.
 fn items(plan: &PutPlan) -> Result<Vec<Item>, Failure> {
     let meta = meta(plan)?;
+    // where not one of the files is there, nobody needs to be asked for
+    let missing = plan.files.iter().map(|file| file.symlink_metadata().err().map(|error| (file, error)));
+    if let Some(missing) = missing.collect::<Option<Vec<_>>>()
+        && let Some((file, error)) = missing.first()
+    {
+        return Err(Failure::input(format!("{}: {}", file.display(), reason(error))));
+    }
     let named = |text: &str| {
         Name::stored(text).map_err(|e| Failure::usage(format!("the name {} {e}", text.escape_debug())))
     };

@@ -120,6 +120,8 @@ fn a_file_that_changes_while_it_is_sent_is_told_and_not_stored() {
         assert_eq!(room.put(&serve, "a", &["put", name]).end(), (Some(0), String::new()), "{name}");
         assert!(room.stored(name) == fs::read(room.path("from").join(name)).ok());
     }
+    let (code, said) = room.put(&serve, "a", &["put", "is-nowhere"]).end();
+    assert_eq!((code, said.contains("is-nowhere: no such file")), (Some(4), true), "{said}");
 }
 
 #[test]
