@@ -58,7 +58,9 @@ pub(super) fn explain(word: &Word) -> String {
         text += &format!(" Also spelt {spelling}.");
     }
     let beside = |side: &[Side]| {
-        let words = WORDS.iter().filter(|word| side.contains(&word.side));
+        let excludes = |one: &Word, other: &Word| one.excludes.contains(&other.name);
+        let fits = |other: &&Word| !excludes(word, other) && !excludes(other, word);
+        let words = WORDS.iter().filter(|word| side.contains(&word.side)).filter(fits);
         words.map(|word| word.name).collect::<Vec<_>>().join(", ")
     };
     match word.name {
