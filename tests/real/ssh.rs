@@ -2,7 +2,7 @@
 
 use crate::util::pair::Pair;
 use crate::util::{
-    DEADLINE, check, connect, echo, eventually, feed, free_port, has, pattern, ping, server, skip,
+    DEADLINE, Sshd, check, connect, echo, eventually, feed, free_port, pattern, ping, server, skip,
     there_and_back,
 };
 use std::io::{self, Write};
@@ -11,58 +11,19 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// An sshd of our own on a free port, a key for it, and how to call ssh.
-struct Ssh {
-    daemon: std::process::Child,
-    dir: tempfile::TempDir,
-    port: u16,
-}
+/// An sshd of our own, and how to call ssh.
+struct Ssh(Sshd);
 
 impl Ssh {
     /// `None`, and the test is skipped, where there is no OpenSSH.
     #[track_caller]
     fn start() -> Option<Ssh> {
-        let sshd =
-            ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| std::fs::exists(path).unwrap());
-        let (Some(sshd), true) = (sshd, has("ssh")) else {
-            skip("needs ssh and sshd");
-            return None;
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-        for key in ["host", "user"] {
-            let made =
-                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(key)]).status();
-            assert!(made.unwrap().success());
-        }
-        if rustix::process::geteuid().is_root() {
-            // where a daemon that is root puts its jail; packages make it when they start theirs
-            let _ = std::fs::create_dir_all("/run/sshd");
-        }
-        let port = free_port();
-        let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}.pub\nPidFile none\n\
-             StrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\n",
-            path("host"),
-            path("user")
-        );
-        std::fs::write(path("config"), config).unwrap();
-        let log = std::fs::File::create(path("log")).unwrap();
-        let daemon =
-            Command::new(sshd).args(["-D", "-e", "-f", &path("config")]).stderr(log).spawn().unwrap();
-        let ssh = Ssh { daemon, dir, port };
-        let listens = eventually(DEADLINE, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(listens, "{}", std::fs::read_to_string(ssh.path("log")).unwrap());
-        Some(ssh)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).to_str().unwrap().to_owned()
+        Sshd::start(|_| String::new()).map(Ssh)
     }
 
     fn options(&self) -> Vec<String> {
         let options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
-        let key = ["-q".to_owned(), "-i".to_owned(), self.path("user")];
+        let key = ["-q".to_owned(), "-i".to_owned(), self.0.path("user")];
         key.into_iter().chain(options.iter().flat_map(|o| ["-o".to_owned(), (*o).to_owned()])).collect()
     }
 
@@ -96,17 +57,10 @@ impl Ssh {
     }
 }
 
-impl Drop for Ssh {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
 #[test]
 fn ssh_goes_through() {
     let Some(ssh) = Ssh::start() else { return };
-    let tunnel = Pair::tunnel(ssh.port, &[]);
+    let tunnel = Pair::tunnel(ssh.0.port, &[]);
     for n in 0..3 {
         assert_eq!(ssh.run(tunnel.entrance, &format!("echo {n}"), Vec::new()), format!("{n}\n").as_bytes());
     }
@@ -122,23 +76,23 @@ fn ssh_goes_through() {
 #[test]
 fn files_go_through_scp_and_rsync() {
     let Some(ssh) = Ssh::start() else { return };
-    let tunnel = Pair::tunnel(ssh.port, &[]);
-    std::fs::write(ssh.path("file"), pattern(0, 10_000_000)).unwrap();
+    let tunnel = Pair::tunnel(ssh.0.port, &[]);
+    std::fs::write(ssh.0.path("file"), pattern(0, 10_000_000)).unwrap();
     let port = tunnel.entrance.to_string();
     let scp = Command::new("scp")
         .args(ssh.options())
-        .args(["-P", &port, &ssh.path("file"), &format!("127.0.0.1:{}", ssh.path("copy"))])
+        .args(["-P", &port, &ssh.0.path("file"), &format!("127.0.0.1:{}", ssh.0.path("copy"))])
         .status();
     assert!(scp.unwrap().success());
-    check(0, &std::fs::read(ssh.path("copy")).unwrap());
+    check(0, &std::fs::read(ssh.0.path("copy")).unwrap());
     let shell = format!("ssh {} -p {port}", ssh.options().join(" "));
     let rsync = Command::new("rsync")
-        .args(["-a", "-e", &shell, &format!("127.0.0.1:{}", ssh.path("file")), &ssh.path("synced")])
+        .args(["-a", "-e", &shell, &format!("127.0.0.1:{}", ssh.0.path("file")), &ssh.0.path("synced")])
         .status();
     match rsync {
         Ok(status) => {
             assert!(status.success());
-            check(0, &std::fs::read(ssh.path("synced")).unwrap());
+            check(0, &std::fs::read(ssh.0.path("synced")).unwrap());
         }
         Err(_) => skip("the part with rsync needs rsync"),
     }
@@ -154,7 +108,7 @@ fn a_repository_is_cloned() {
             .env("GIT_SSH_COMMAND", format!("ssh {}", ssh.options().join(" ")))
             .output()
     };
-    let (from, to) = (ssh.path("repository"), ssh.path("clone"));
+    let (from, to) = (ssh.0.path("repository"), ssh.0.path("clone"));
     if git(&["init", "-q", &from]).is_err() {
         return skip("needs git");
     }
@@ -162,7 +116,7 @@ fn a_repository_is_cloned() {
     git(&["-C", &from, "add", "file"]).unwrap();
     let author = ["-c", "user.name=t", "-c", "user.email=t@example.org"];
     git(&[&["-C", &from], &author[..], &["commit", "-qm", "file"]].concat()).unwrap();
-    let tunnel = Pair::tunnel(ssh.port, &[]);
+    let tunnel = Pair::tunnel(ssh.0.port, &[]);
     let cloned = git(&["clone", "-q", &format!("ssh://127.0.0.1:{}{from}", tunnel.entrance), &to]).unwrap();
     assert!(cloned.status.success(), "{}", String::from_utf8_lossy(&cloned.stderr));
     check(0, &std::fs::read(format!("{to}/file")).unwrap());
@@ -171,7 +125,7 @@ fn a_repository_is_cloned() {
 #[test]
 fn ssh_survives_the_death_of_every_carrier_six_times() {
     let Some(ssh) = Ssh::start() else { return };
-    let tunnel = Pair::tunnel(ssh.port, &[]);
+    let tunnel = Pair::tunnel(ssh.0.port, &[]);
     const BYTES: u64 = 100_000_000;
     let output = ssh.run_fed(tunnel.entrance, "cat", |stdin| {
         for part in 0..8 {
@@ -199,7 +153,7 @@ fn as_quick_as_ssh_itself() {
             "-L",
             &format!("{forward}:127.0.0.1:{target}"),
             "-p",
-            &ssh.port.to_string(),
+            &ssh.0.port.to_string(),
             "127.0.0.1",
         ])
         .spawn()

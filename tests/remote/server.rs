@@ -1,14 +1,12 @@
 //! An sshd of our own, a key for it, and both ways to call it: with ssh, and with millipede.
 
-use crate::util::{DEADLINE, MILLIPEDE, Process, eventually, free_port, has, skip};
+use crate::util::{DEADLINE, MILLIPEDE, Process, Sshd, eventually, has, skip};
 use std::fs::{File, read_to_string};
-use std::net::TcpStream;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// The server, on a free port.
 pub struct Server {
-    daemon: Child,
-    dir: tempfile::TempDir,
+    sshd: Sshd,
     pub port: u16,
     /// Whose network near ends are started in; None: ours.
     network: Option<u32>,
@@ -24,55 +22,25 @@ impl Server {
     /// The same with more lines of configuration.
     #[track_caller]
     pub fn with(config: &str) -> Option<Server> {
-        let sshd =
-            ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| std::fs::exists(path).unwrap());
-        let (Some(sshd), true) = (sshd, has("ssh")) else {
-            skip("needs ssh and sshd");
-            return None;
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-        for key in ["host", "user"] {
-            let made =
-                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &path(key)]).status();
-            assert!(made.unwrap().success());
-        }
-        if rustix::process::geteuid().is_root() {
-            // where a daemon that is root puts its jail; packages make it when they start theirs
-            let _ = std::fs::create_dir_all("/run/sshd");
-        }
-        let port = free_port();
         // what the user's own login shell says is not part of this
-        let mark = format!("SetEnv {MARK}={0} HOME={0}", dir.path().display());
-        let config = match config.strip_prefix("SetEnv") {
-            Some(others) => format!("{mark}{others}"),
-            None => format!("{config}\n{mark}"),
-        };
-        let lines = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}.pub\nPidFile none\n\
-             StrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\n\
-             {config}\n",
-            path("host"),
-            path("user")
-        );
-        std::fs::write(path("sshd_config"), lines).unwrap();
+        let sshd = Sshd::start(|folder| {
+            let mark = format!("SetEnv {MARK}={folder} HOME={folder}");
+            match config.strip_prefix("SetEnv") {
+                Some(others) => format!("{mark}{others}"),
+                None => format!("{config}\n{mark}"),
+            }
+        })?;
+        let (port, key, file) = (sshd.port, sshd.path("user"), sshd.path("ssh_config"));
         let user = format!(
-            "Host *\nHostName 127.0.0.1\nPort {port}\nIdentityFile {}\nIdentityAgent none\nBatchMode yes\n\
-             StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n",
-            path("user")
+            "Host *\nHostName 127.0.0.1\nPort {port}\nIdentityFile {key}\nIdentityAgent none\nBatchMode yes\n\
+             StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nLogLevel ERROR\n"
         );
-        std::fs::write(path("ssh_config"), user).unwrap();
-        let log = File::create(path("log")).unwrap();
-        let daemon =
-            Command::new(sshd).args(["-D", "-e", "-f", &path("sshd_config")]).stderr(log).spawn().unwrap();
-        let server = Server { daemon, dir, port, network: None };
-        let listens = eventually(DEADLINE, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(listens, "{}", read_to_string(server.path("log")).unwrap());
-        Some(server)
+        std::fs::write(file, user).unwrap();
+        Some(Server { port, sshd, network: None })
     }
 
     pub fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).to_str().unwrap().to_owned()
+        self.sshd.path(name)
     }
 
     /// More lines for whoever calls, before the others.
@@ -117,7 +85,7 @@ impl Server {
 
     /// All processes that run by way of this server, whoever their parents are by now: they have its mark.
     pub fn left_behind(&self) -> Vec<u32> {
-        let mark = format!("{MARK}={}", self.dir.path().display()).into_bytes();
+        let mark = format!("{MARK}={}", self.path("").trim_end_matches('/')).into_bytes();
         let marked = |pid: &u32| {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|variable| variable == mark)
@@ -150,13 +118,6 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
 /// What a command has come to, with an input that is given and ended.
 pub fn output(command: &mut Command, input: &[u8]) -> Output {
     let mut child =
@@ -181,8 +142,8 @@ impl Server {
             return None;
         }
         let mut server = Server::start()?;
-        server.daemon.kill().unwrap();
-        server.daemon.wait().unwrap();
+        server.sshd.daemon.kill().unwrap();
+        server.sshd.daemon.wait().unwrap();
         let rules = format!(
             "ip link set lo up; nft 'add table inet t; add chain inet t i {{ type filter hook input priority 0; }}; \
              add rule inet t i tcp dport != {} tcp flags & (syn | ack) == syn {verdict}'; exec /usr/sbin/sshd -D -e -f {}",
@@ -190,8 +151,9 @@ impl Server {
             server.path("sshd_config")
         );
         let log = File::create(server.path("log")).unwrap();
-        server.daemon = Command::new("unshare").args(["-n", "sh", "-c", &rules]).stderr(log).spawn().unwrap();
-        server.network = Some(server.daemon.id());
+        server.sshd.daemon =
+            Command::new("unshare").args(["-n", "sh", "-c", &rules]).stderr(log).spawn().unwrap();
+        server.network = Some(server.sshd.daemon.id());
         let listens = eventually(DEADLINE, || {
             let mut ssh = server.inside("ssh");
             ssh.args(["-F", &server.path("ssh_config"), "server", "true"]);

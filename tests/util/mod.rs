@@ -27,6 +27,7 @@ pub mod proxy;
 pub mod relay;
 mod signals;
 mod skip;
+mod sshd;
 pub mod stranger;
 mod tcp;
 mod wait;
@@ -38,5 +39,6 @@ pub use process::{
 };
 pub use signals::heed;
 pub use skip::{has, skip};
+pub use sshd::Sshd;
 pub use tcp::{connect, echo, free_port, ping, server, there_and_back};
 pub use wait::{DEADLINE, Shared, eventually, side_by_side, until, until_still};
