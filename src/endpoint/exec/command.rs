@@ -209,9 +209,8 @@ impl Exec {
         started.recv().map_err(|_| "the command's thread is gone".to_owned())?
     }
 
-    fn start(&self) -> Result<Running, String> {
-        let cannot = |e| format!("cannot run {}: {}", shown(&self.command), reason(&e));
-        let exited = self.exited.get().cloned().map_or_else(Bell::new, Ok).map_err(cannot)?;
+    /// The shell with the command, in a group of its own and with the signals that this process began with.
+    fn command(&self) -> Command {
         let mut command = Command::new(&self.shell);
         // as a login names its shell: without the path
         command.arg0(Path::new(&self.shell).file_name().unwrap_or(&self.shell));
@@ -223,6 +222,13 @@ impl Exec {
         begin_with_our_mask(&mut command);
         die_with_parent(&mut command);
         heed_children();
+        command
+    }
+
+    fn start(&self) -> Result<Running, String> {
+        let cannot = |e| format!("cannot run {}: {}", shown(&self.command), reason(&e));
+        let exited = self.exited.get().cloned().map_or_else(Bell::new, Ok).map_err(cannot)?;
+        let mut command = self.command();
         let (mut stdin, mut guard) = (None, None);
         if self.takes {
             let (reader, writer) = io::pipe().map_err(cannot)?;
