@@ -15,6 +15,8 @@
 
 use super::name::{BadName, Name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 /// So long a file must not have changed, where nothing better is known of it.
@@ -37,6 +39,20 @@ pub struct Seen {
     pub modified: i64,
     /// When anything of it was last changed, likewise.
     pub changed: i64,
+}
+
+impl Seen {
+    /// As the kernel tells it of a file.
+    pub fn of(file: &Metadata) -> Self {
+        let time = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
+        Seen {
+            device: file.dev(),
+            inode: file.ino(),
+            size: file.size(),
+            modified: time(file.mtime(), file.mtime_nsec()),
+            changed: time(file.ctime(), file.ctime_nsec()),
+        }
+    }
 }
 
 /// What has happened. Paths are relative to the watched folder.

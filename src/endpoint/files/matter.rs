@@ -1,9 +1,9 @@
 //! Where the bytes of a file come from that is to be sent, and how it is found out that they are others by now.
 
 use crate::error::reason;
-use std::fs::{File, Metadata};
+use crate::store::ripe::Seen;
+use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// What is said of a file that is not what it was.
@@ -30,19 +30,7 @@ pub(super) trait Matters: Read + Send {
 
 struct Regular {
     file: File,
-    was: Identity,
-}
-
-#[derive(PartialEq, Eq)]
-struct Identity([i128; 5]);
-
-impl Identity {
-    fn of(file: &Metadata) -> Self {
-        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        let (modified, changed) =
-            (time(file.mtime(), file.mtime_nsec()), time(file.ctime(), file.ctime_nsec()));
-        Identity([file.dev().into(), file.ino().into(), file.size().into(), modified, changed])
-    }
+    was: Seen,
 }
 
 impl Read for Regular {
@@ -57,7 +45,7 @@ impl Matters for Regular {
     }
 
     fn has_changed(&self) -> bool {
-        self.file.metadata().map_or(true, |now| Identity::of(&now) != self.was)
+        self.file.metadata().map_or(true, |now| Seen::of(&now) != self.was)
     }
 }
 
@@ -92,7 +80,7 @@ pub(super) fn open(matter: Matter) -> Result<Opened, String> {
     }
     let file = File::open(&path).map_err(told)?;
     let metadata = file.metadata().map_err(told)?;
-    let (was, size) = (Identity::of(&metadata), Some(metadata.len()));
+    let (was, size) = (Seen::of(&metadata), Some(metadata.len()));
     Ok(Opened { matter: Box::new(Regular { file, was }), size })
 }
 

@@ -271,23 +271,12 @@ pub(super) fn look_at(path: &Path) -> Option<(Seen, Option<bool>)> {
     let metadata = path.symlink_metadata().ok().filter(Metadata::is_file)?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = open(path, flags, Mode::empty()).map(File::from) else {
-        return Some((seen(&metadata), None));
+        return Some((Seen::of(&metadata), None));
     };
     // whether it is written to first: who ends writing after that is seen by the times
     let writing = is_written(&file);
     let metadata = file.metadata().ok().filter(Metadata::is_file)?;
-    Some((seen(&metadata), writing))
-}
-
-fn seen(metadata: &Metadata) -> Seen {
-    let time = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-    Seen {
-        device: metadata.dev(),
-        inode: metadata.ino(),
-        size: metadata.len(),
-        modified: time(metadata.mtime(), metadata.mtime_nsec()),
-        changed: time(metadata.ctime(), metadata.ctime_nsec()),
-    }
+    Some((Seen::of(&metadata), writing))
 }
 
 /// Disk and number of a folder.
