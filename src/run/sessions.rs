@@ -108,8 +108,12 @@ impl Sessions {
         drop(state);
         let Some(ending) = ending else { return true };
         if !busy {
+            let all = self.clone();
             let stop = move || {
-                std::thread::sleep(HEARD);
+                let is_there =
+                    |state: &mut State| state.sessions.iter().any(|member| member.number == number);
+                // it goes by itself when its peer has heard
+                drop(all.0.changed.wait_timeout_while(all.lock(), HEARD, is_there));
                 session.stop(&ending);
             };
             // without a thread the process is asked to end once more

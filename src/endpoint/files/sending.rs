@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Larger files that are asked for before their turn.
@@ -183,7 +182,12 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                 (self.pause)(Pause::Busy(name));
                 told = true;
             }
-            thread::sleep(again);
+            if self.inbox.await_news(again) {
+                // nothing of files is under way: the session may be over
+                let (file, down) = self.inbox.next().ok_or(Ending::Broken)?;
+                self.hear(file, down)?;
+                continue;
+            }
             again = (again * 2).min(AGAIN.1);
             let later = std::mem::take(&mut self.later);
             self.send_these(later)?;
