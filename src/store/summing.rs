@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 /// From here on it has a thread: bytes that were added.
 const LONG: u64 = 2 << 20;
-/// Pieces that wait for the thread. One is the data of a record, 256 KiB at most, so they are bounded in bytes too.
-pub const WAITING_MAX: usize = 16;
+/// Pieces that wait for the thread: enough to keep it busy. One is the data of a record, 256 KiB at most; but it may keep
+/// a whole leg, which the receiver's window does not count any more.
+pub const WAITING_MAX: usize = 4;
 
 /// A handle on bytes.
 pub type Shared = Arc<dyn AsRef<[u8]> + Send + Sync>;
