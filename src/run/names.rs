@@ -72,6 +72,7 @@ impl Times {
             if self.reminder.is_due(now) {
                 tell(why, self.reminder.tell(now, ends));
             }
+            // a resolver tells nobody that it has come up
             sleep(left(self.pause));
         }
     }

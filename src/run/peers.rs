@@ -35,6 +35,7 @@ pub(super) fn watch(trust: Arc<Trust>, sessions: Sessions) -> io::Result<()> {
     }
     spawn("peers", move || {
         loop {
+            // a file system of another host tells no events of a file
             std::thread::sleep(LOOKS);
             look(&trust, &sessions);
         }

@@ -148,6 +148,7 @@ fn sweep(shelf: Arc<Shelf<Beneath>>) -> io::Result<()> {
             if let Err(no) = shelf.sweep(SystemTime::now()) {
                 message::note(0, || format!("cannot look for what is to be removed: {no}"));
             }
+            // only time makes a partial old
             std::thread::sleep(SWEEP);
         }
     })

@@ -362,6 +362,7 @@ mod tests {
             assert!(begun.elapsed() < Duration::from_secs(60), "after {legs} legs");
             compressing.encode(leg(100_000, 5), None);
             legs += 1;
+            // a stream that the processor does not hold back
             std::thread::sleep(Duration::from_millis(5));
             compressing.judge(|| Some(Path { network: begun.elapsed(), round_trip: Duration::ZERO }));
         }
