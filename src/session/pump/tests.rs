@@ -1,5 +1,7 @@
 use super::*;
+use crate::proto::leg::Leg;
 use crate::session::pool::Pool;
+use std::io::Write;
 use std::sync::Arc;
 
 /// Gives and takes a few bytes at a time, in a fixed irregular rhythm, and blocks now and then.
