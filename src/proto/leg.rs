@@ -1,8 +1,10 @@
 //! The leg: a piece of the stream, the unit that is sent, received, ordered and sent again.
 //!
 //! Holds the sizes that both cores and the buffers are planned with. A leg's payload is a handle: it is
-//! shared between the core that holds the leg and the connection that writes it, and never copied.
+//! shared between the core that holds the leg and the connection that writes it, and never copied. Its bytes need not
+//! be in memory: the core knows its length and no more.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,8 +26,33 @@ pub const LINKS_MAX: usize = 16;
 /// How many legs beyond those delivered the sender may send: bounds the bookkeeping when legs are tiny.
 pub const WINDOW_LEGS: u64 = 4096;
 
+/// What a leg, or a piece of the stream that is to be cut into legs, consists of.
+pub trait Content: Send + Sync {
+    /// Its length in bytes.
+    fn size(&self) -> usize;
+
+    /// Its bytes; none where they are not in memory.
+    fn bytes(&self) -> &[u8];
+
+    /// What its bytes are to be had from, where they are not in memory, and which bytes of that they are. Whoever made
+    /// it knows what it is.
+    fn elsewhere(&self) -> Option<(&dyn Any, Range<usize>)> {
+        None
+    }
+}
+
+impl<T: AsRef<[u8]> + Send + Sync> Content for T {
+    fn size(&self) -> usize {
+        self.as_ref().len()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.as_ref()
+    }
+}
+
 /// A handle on the bytes of a leg.
-pub type Payload = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub type Payload = Arc<dyn Content>;
 
 /// A piece of the stream, of 1 to [`LEG_MAX`] bytes.
 #[derive(Clone)]
@@ -50,17 +77,17 @@ impl Leg {
 
     /// Its length in bytes.
     pub fn len(&self) -> u64 {
-        self.bytes().len() as u64
+        self.payload.size() as u64
     }
 
     /// Whether it has no bytes; such a leg is never sent.
     pub fn is_empty(&self) -> bool {
-        self.bytes().is_empty()
+        self.len() == 0
     }
 
-    /// Its bytes.
+    /// Its bytes; none where they are not in memory.
     pub fn bytes(&self) -> &[u8] {
-        (*self.payload).as_ref()
+        self.payload.bytes()
     }
 
     /// The bytes of the stream it covers.

@@ -121,7 +121,7 @@ impl Sender {
 
     /// The next piece of the stream; must not be empty, nor follow `end`.
     pub fn push(&mut self, payload: Payload) {
-        let len = (*payload).as_ref().len() as u64;
+        let len = payload.size() as u64;
         debug_assert!(len > 0 && !self.ended);
         self.uncut.push(payload);
         self.pushed += len;

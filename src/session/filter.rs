@@ -193,7 +193,7 @@ impl Run {
     /// Into its stdin.
     fn give(&mut self) {
         while let Some(stdin) = &mut self.stdin {
-            let rest = &(*self.input).as_ref()[self.written..self.len];
+            let rest = &self.input.bytes()[self.written..self.len];
             if rest.is_empty() {
                 self.stdin = None;
                 return;

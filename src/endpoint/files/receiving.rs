@@ -8,7 +8,7 @@
 use super::outbox::Outbox;
 use super::work::Workers;
 use crate::endpoint::{Sink, SinkError};
-use crate::proto::leg::Leg;
+use crate::proto::leg::{Leg, Payload};
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
@@ -413,6 +413,15 @@ where
     }
 }
 
+/// The bytes of a leg, for whoever knows no legs.
+struct Whole(Payload);
+
+impl AsRef<[u8]> for Whole {
+    fn as_ref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
 impl<D: Disk + 'static> Sink for RecordSink<D>
 where
     D::File: 'static,
@@ -428,7 +437,8 @@ where
     fn write_legs(&mut self, legs: &[Leg], mut taken: usize) -> Result<usize, SinkError> {
         let mut wrote = 0;
         for leg in legs {
-            self.take(&leg.payload, taken)?;
+            let whole: Shared = Arc::new(Whole(leg.payload.clone()));
+            self.take(&whole, taken)?;
             wrote += leg.bytes().len() - taken;
             taken = 0;
         }

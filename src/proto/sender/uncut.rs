@@ -3,7 +3,8 @@
 //! A piece is as long as the input read it, and each leg is a slice of one piece: nothing is copied, and short pieces
 //! are not joined. The memory of a piece is held until the last of its slices is gone.
 
-use super::super::leg::Payload;
+use super::super::leg::{Content, Payload};
+use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ struct Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.held.fetch_sub((*self.payload).as_ref().len() as u64, Ordering::Relaxed);
+        self.held.fetch_sub(self.payload.size() as u64, Ordering::Relaxed);
     }
 }
 
@@ -36,9 +37,18 @@ impl Slice {
     }
 }
 
-impl AsRef<[u8]> for Slice {
-    fn as_ref(&self) -> &[u8] {
-        &(*self.piece.payload).as_ref()[self.range.clone()]
+impl Content for Slice {
+    fn size(&self) -> usize {
+        self.range.len()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.piece.payload.bytes().get(self.range.clone()).unwrap_or_default()
+    }
+
+    fn elsewhere(&self) -> Option<(&dyn Any, Range<usize>)> {
+        let (whole, range) = self.piece.payload.elsewhere()?;
+        Some((whole, range.start + self.range.start..range.start + self.range.end))
     }
 }
 
@@ -54,7 +64,7 @@ pub struct Uncut {
 impl Uncut {
     /// The next piece of the stream; never empty.
     pub fn push(&mut self, payload: Payload) {
-        let len = (*payload).as_ref().len();
+        let len = payload.size();
         self.held.fetch_add(len as u64, Ordering::Relaxed);
         self.bytes += len as u64;
         let piece = Arc::new(Piece { payload, held: self.held.clone() });
@@ -112,7 +122,7 @@ mod tests {
         uncut.push(Arc::new(vec![7; 3]));
         let first = uncut.cut(64).unwrap();
         let second = uncut.cut(64).unwrap();
-        assert_eq!(((*first).as_ref()[63], second.len(), uncut.bytes()), (63, 36, 3));
+        assert_eq!((first.bytes()[63], second.len(), uncut.bytes()), (63, 36, 3));
         drop(first);
         assert_eq!(uncut.memory(), 103, "a part of it is still wanted");
         drop(second);
@@ -127,6 +137,6 @@ mod tests {
         assert!(uncut.is_empty());
         legs.iter().rev().for_each(|leg| uncut.put_back(leg));
         assert_eq!(uncut.bytes(), 100);
-        assert_eq!((*uncut.cut(16).unwrap()).as_ref(), (0..16).collect::<Vec<u8>>());
+        assert_eq!(uncut.cut(16).unwrap().bytes(), (0..16).collect::<Vec<u8>>());
     }
 }

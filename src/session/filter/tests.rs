@@ -11,7 +11,7 @@ fn bytes(len: usize) -> Payload {
 /// A run to its end: what it made, or why not.
 fn run_with(command: &str, input: Payload, wanted: Wanted) -> Result<Vec<u8>, String> {
     let (mut poll, pool) = (Poll::new().unwrap(), Pool::new(16 << 20));
-    let (len, spare) = ((*input).as_ref().len(), 4);
+    let (len, spare) = (input.size(), 4);
     let most = match wanted {
         Wanted::AtMost(_) => ROOM,
         Wanted::Exactly(most) => most,
@@ -41,7 +41,7 @@ fn what_was_encoded_is_decoded() {
             let input = bytes(len);
             let made = run_with(encode, input.clone(), Wanted::AtMost(1 << 20)).unwrap();
             let back = run_with(decode, Arc::new(made), Wanted::Exactly(len)).unwrap();
-            assert!(back == (*input).as_ref(), "{encode}, {len} bytes");
+            assert!(back == input.bytes(), "{encode}, {len} bytes");
         }
     }
     // larger than it was, by much

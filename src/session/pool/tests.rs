@@ -132,7 +132,7 @@ fn a_buffer_is_a_payload() {
     buffer.set_len(3);
     let payload: Payload = Arc::new(buffer);
     let other = Arc::clone(&payload);
-    thread::spawn(move || assert_eq!((*other).as_ref(), b"leg")).join().unwrap();
+    thread::spawn(move || assert_eq!(other.bytes(), b"leg")).join().unwrap();
     drop(payload);
     assert_eq!(pool.in_use(), 0);
 }
