@@ -111,7 +111,9 @@ impl Outbound {
         let times = (0..CONNECTIONS_MAX).filter(|_| self.near).filter_map(|connection| at_work(&connection));
         let (count, until) =
             times.fold((0, None), |(n, first), at| (n + 1, Some(first.map_or(at, |f: Instant| f.min(at)))));
-        until.filter(|_| self.waiting() <= count * self.circulation.share())
+        // one at work takes a whole leg when it is done, whatever its share of the stock
+        let share = self.circulation.share().max(self.leg_size() as u64);
+        until.filter(|_| self.waiting() <= count * share)
     }
 
     /// Whether all paths are near, and the receiver's output takes what comes.
