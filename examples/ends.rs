@@ -5,7 +5,10 @@
 //! ```text
 //! ends source BYTES [PIPE] | ends copy | ends sink BYTES [PIPE]
 //! ends source BYTES [PIPE] | ends send PORT [keep]        ends receive PORT [keep] | ends sink BYTES [PIPE]
+//! ends sendfile PORT < FILE                               ends read PORT
 //! ```
+//!
+//! `sendfile` is the limit for a program whose input is a file, `read` the cheapest far end of it.
 //!
 //! PIPE: how large the source makes the pipe that it writes to, and the sink the one that it reads from, in bytes.
 
@@ -24,7 +27,7 @@ const CHUNK: usize = 1 << 20;
 /// Legs that are kept until they are acknowledged.
 const KEPT: usize = 8;
 
-const USAGE: &str = "usage: ends source|sink BYTES [PIPE] | ends copy | ends send|receive PORT [keep]";
+const USAGE: &str = "usage: ends source|sink BYTES [PIPE] | ends copy | ends send|receive PORT [keep] | ends sendfile|read PORT";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
         Some("send") if keeps => send_and_keep(port).map(|()| true),
         Some("send") => send(port).map(|()| true),
         Some("receive") => receive(port, keeps).map(|()| true),
+        Some("sendfile") => send_file(port).map(|()| true),
+        Some("read") => read(port).map(|()| true),
         _ => Err(io::Error::other(USAGE)),
     };
     match result {
@@ -117,6 +122,21 @@ fn dialled(port: u16) -> io::Result<TcpStream> {
 fn send(port: u16) -> io::Result<()> {
     let (stdin, stream) = (io::stdin(), dialled(port)?);
     while moved(stdin.as_fd(), stream.as_fd(), CHUNK)? > 0 {}
+    Ok(())
+}
+
+/// The whole of stdin, which is a file.
+fn send_file(port: u16) -> io::Result<()> {
+    let (stdin, stream) = (io::stdin(), dialled(port)?);
+    while rustix::fs::sendfile(&stream, &stdin, None, CHUNK)? > 0 {}
+    Ok(())
+}
+
+/// One connection, whose bytes are read and forgotten.
+fn read(port: u16) -> io::Result<()> {
+    let (mut chunk, mut stream) =
+        (vec![0; CHUNK], TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.accept()?.0);
+    while stream.read(&mut chunk)? > 0 {}
     Ok(())
 }
 

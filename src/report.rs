@@ -11,7 +11,9 @@ mod summary;
 
 pub use figures::{COLUMNS, size, time};
 pub use live::{live, plain};
-pub use snapshot::{Compressed, Connection, Detail, Kernel, Link, Phase, Side, Snapshot, State, Waited};
+pub use snapshot::{
+    Compressed, Connection, Detail, Kernel, Link, Passage, Phase, Side, Snapshot, State, Waited,
+};
 pub use summary::Summary;
 
 use crate::message::text::clipped;
@@ -85,7 +87,10 @@ fn held_back(snapshot: &Snapshot) -> String {
 
 fn stream(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = vec![match snapshot.detail {
-        Detail::Tx { read, sent, .. } => format!("  stream: {} read, {} sent", size(read), size(sent)),
+        Detail::Tx { read, sent, .. } => {
+            let how = if snapshot.passage == Passage::File { ", from the file without a copy" } else { "" };
+            format!("  stream: {} read, {} sent{how}", size(read), size(sent))
+        }
         Detail::Rx { received, next, ahead: (legs, bytes), .. } => {
             let mut line = format!("  stream: {} received; wants leg {next}", size(received));
             if legs > 0 {

@@ -19,6 +19,7 @@ use crate::trust::{PublicKey, Trust};
 use mio::{Registry, Token};
 use socket2::SockRef;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -109,6 +110,34 @@ impl Channel {
     /// The peer's key, which it has proved, or which is known; None where nothing is encrypted, and while the handshake is going on.
     pub fn key(&self) -> Option<PublicKey> {
         self.tls().map_or(self.vouched, |tls| tls.peer())
+    }
+
+    /// Whether bytes of a file cross as they are, so that [`Channel::send_file`] can send them.
+    pub fn sends_files(&self) -> bool {
+        self.tls.is_none() && self.transport.sends_files()
+    }
+
+    /// Sends up to `len` bytes of a file from `at` on, as many as the socket takes now, without reading them; 0 at the end
+    /// of the file.
+    ///
+    /// # Errors
+    /// The kernel's, for the socket or the file; `Unsupported` where files cannot be sent so.
+    pub fn send_file(&self, file: &File, at: u64, len: usize) -> io::Result<usize> {
+        match self.tls {
+            Some(_) => Err(io::ErrorKind::Unsupported.into()),
+            None => self.transport.send_file(file, at, len),
+        }
+    }
+
+    /// Writes what more follows at once, so that it need not go alone.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn write_with_more(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.tls {
+            Some(_) => (&mut &*self).write_vectored(slices),
+            None => self.transport.write_with_more(slices),
+        }
     }
 
     /// What the peer has sent, as far as there is space for it; it goes on waiting. 0 at its end.

@@ -3,6 +3,7 @@
 //! Whether it is encrypted is not known here: that is for [`super::Channel`]. Nothing here waits.
 
 use crate::sys::pipe::lead_nowhere;
+use crate::sys::sendfile;
 use crate::sys::socket::{self, TcpInfo};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -100,6 +101,24 @@ impl Transport {
         match &self.0 {
             Kind::Tcp(stream) => Some(stream),
             Kind::Pipes { .. } => None,
+        }
+    }
+
+    /// Whether [`Transport::send_file`] has a chance.
+    pub(super) fn sends_files(&self) -> bool {
+        self.as_tcp().is_some()
+    }
+
+    /// Sends up to `len` bytes of a file from `at` on, without reading them; 0 at the end of the file.
+    pub(super) fn send_file(&self, file: &File, at: u64, len: usize) -> io::Result<usize> {
+        sendfile::sendfile(self.as_tcp().ok_or(ErrorKind::Unsupported)?, file, at, len)
+    }
+
+    /// Writes what more follows at once.
+    pub(super) fn write_with_more(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.as_tcp() {
+            Some(stream) => sendfile::write_with_more(stream, slices),
+            None => (&mut &*self).write_vectored(slices),
         }
     }
 

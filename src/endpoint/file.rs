@@ -3,14 +3,16 @@
 //! What is written to a pipe or a socket counts when it has been read or acknowledged, what is written to a
 //! file when it is on the disk.
 
-use super::{DRAIN_PAUSES, END_GRACE, Sink, SinkError, Source, Waited, wait_for};
+use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, Waited, wait_for};
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
+use crate::sys::sendfile;
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, Read, Seek, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,12 @@ const SIGNAL_GRACE: Duration = Duration::from_millis(5);
 /// On a busy machine the sender of the signal waits for a processor. This process yields so often to let it run. With
 /// an idle processor this takes no time.
 const SIGNAL_TURNS: usize = 32;
+
+/// A file of fewer bytes is read: the other way saves nothing.
+const PARTED_LEAST: u64 = 1 << 20;
+
+/// The kernel is asked so many bytes ahead of what is sent to read a file from the disk.
+const AHEAD: u64 = 8 << 20;
 
 /// The stream goes to a file.
 pub struct FileSink {
@@ -165,11 +173,12 @@ impl Sink for FileSink {
 
 /// The stream comes from a file.
 pub struct FileSource {
-    file: File,
+    source: Arc<NamedFile>,
     kind: Kind,
-    name: String,
     /// Its end is an end, whoever wrote it.
     passing: bool,
+    /// The kernel was asked to read so far.
+    wanted: u64,
 }
 
 impl FileSource {
@@ -189,7 +198,8 @@ impl FileSource {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        FileSource { file, kind, name: name.to_owned(), passing: false }
+        let source = Arc::new(NamedFile { file, name: name.to_owned() });
+        FileSource { source, kind, passing: false, wanted: 0 }
     }
 
     /// The same, but its end is an end, as it is for most programs: whoever wrote it is not asked why. A directory, a
@@ -200,7 +210,7 @@ impl FileSource {
     }
 
     fn failed(&self, error: &io::Error) -> String {
-        format!("cannot read {}: {}", self.name, reason(error))
+        format!("cannot read {}: {}", self.source.name, reason(error))
     }
 
     /// Whether there is nothing to read, rather than something that is lost.
@@ -219,11 +229,11 @@ impl FileSource {
 impl Source for FileSource {
     fn read(&mut self, space: &mut [u8]) -> Result<usize, String> {
         loop {
-            match self.file.read(space) {
+            match (&self.source.file).read(space) {
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                    wait(&[Interest::read(&self.file)], None).map_err(|e| self.failed(&e))?;
+                    wait(&[Interest::read(&self.source.file)], None).map_err(|e| self.failed(&e))?;
                 }
                 Err(e) if self.is_empty(&e) => return Ok(0),
                 Err(e) => return Err(self.failed(&e)),
@@ -231,8 +241,30 @@ impl Source for FileSource {
         }
     }
 
+    fn has_parts(&mut self) -> bool {
+        sendfile::can_send(&self.source.file, PARTED_LEAST)
+    }
+
+    fn part(&mut self, most: usize) -> Option<Part> {
+        let file = &self.source.file;
+        let at = (&*file).stream_position().ok()?;
+        let left = file.metadata().ok()?.len().saturating_sub(at);
+        let len = most.min(usize::try_from(left).unwrap_or(usize::MAX));
+        // what is read afterwards, by whomever, begins behind it
+        if len == 0 || (&*file).seek(SeekFrom::Start(at + len as u64)).is_err() {
+            return None;
+        }
+        let ahead = at + len as u64 + AHEAD;
+        self.wanted = self.wanted.max(at);
+        if self.wanted + AHEAD / 2 < ahead {
+            sendfile::want(file, self.wanted, ahead - self.wanted);
+            self.wanted = ahead;
+        }
+        Some(Part { file: self.source.clone(), at, len })
+    }
+
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
-        wait_for(&self.file, bell, timeout).map_err(|e| self.failed(&e))
+        wait_for(&self.source.file, bell, timeout).map_err(|e| self.failed(&e))
     }
 
     fn finish(&mut self) -> Result<(), String> {
@@ -246,8 +278,8 @@ impl Source for FileSource {
     }
 
     fn size(&self) -> Option<u64> {
-        let metadata = self.file.metadata().ok()?;
-        let read = (&self.file).stream_position().ok()?;
+        let metadata = self.source.file.metadata().ok()?;
+        let read = (&self.source.file).stream_position().ok()?;
         (self.kind == Kind::File && metadata.is_file()).then(|| metadata.len().saturating_sub(read))
     }
 }

@@ -13,8 +13,10 @@ use crate::proto::leg::Leg;
 use crate::proto::outcome::{CommandEnd, Status};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A reader that has gone, or a command that has succeeded, after it took everything may have known the stream's length
@@ -146,6 +148,33 @@ impl Sink for Discard {
     }
 }
 
+/// A file that the stream comes from, under this name in messages.
+#[derive(Debug)]
+pub struct NamedFile {
+    /// Open for reading.
+    pub file: File,
+    /// As the user knows it.
+    pub name: String,
+}
+
+/// A part of a file, in place of the bytes that are there; never empty.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The file.
+    pub file: Arc<NamedFile>,
+    /// Where the part begins, in bytes.
+    pub at: u64,
+    /// Its length in bytes.
+    pub len: usize,
+}
+
+impl Part {
+    /// What of it is behind so many bytes.
+    pub fn behind(&self, bytes: usize) -> Self {
+        Part { file: self.file.clone(), at: self.at + bytes as u64, len: self.len - bytes }
+    }
+}
+
 /// Where the stream comes from. Call order: `read` and `wait` as they come, `finish` once after `read` gave 0.
 pub trait Source: Send {
     /// Waits until there is something to read, and reads it; 0 at the end.
@@ -161,6 +190,17 @@ pub trait Source: Send {
     /// Why not, for the user.
     fn pull(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
         self.read(space).map(Some)
+    }
+
+    /// Whether the stream can be had in parts of a file.
+    fn has_parts(&mut self) -> bool {
+        false
+    }
+
+    /// The next part of the stream, of `most` bytes at most, if it is a part of a file that can be sent without being
+    /// read here. Otherwise it is to be read.
+    fn part(&mut self, _most: usize) -> Option<Part> {
+        None
     }
 
     /// Has this called when there is something after [`Source::pull`] gave nothing.

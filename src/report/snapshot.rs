@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub buffer: u64,
     /// What only this side knows.
     pub detail: Detail,
+    /// How its bytes get through this process.
+    pub passage: Passage,
     /// What compressing has come to, where legs are compressed.
     pub compressed: Option<Compressed>,
     /// What it has waited for.
@@ -104,6 +106,16 @@ pub enum Detail {
         /// How long the write under way has waited.
         blocked: Duration,
     },
+}
+
+/// How the bytes of a stream get through a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passage {
+    /// They are read, and written from memory.
+    #[default]
+    Copied,
+    /// The kernel sends them from the file that they come from.
+    File,
 }
 
 /// What compressing has come to.

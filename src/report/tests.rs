@@ -48,6 +48,7 @@ pub(super) fn tx() -> Snapshot {
             rescues: 1,
             damaged: 0,
         },
+        passage: Passage::Copied,
         compressed: None,
         waited: Waited { network: secs(175), input: secs(6), output: secs(11), ..Waited::default() },
         lost: 1,

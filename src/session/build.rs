@@ -18,6 +18,7 @@ use super::snapshot;
 use super::through::Through;
 use crate::chaos::Hazard;
 use crate::endpoint::{Sink, Source};
+use crate::message;
 use crate::plan::{self, LinkPlan, StreamPlan};
 use crate::proto::check::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
@@ -26,7 +27,7 @@ use crate::proto::pacing::Pacing;
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{DiallerConfig, Farewell, InboundConfig, OutboundConfig, Session};
 use crate::proto::way::Way;
-use crate::report::Snapshot;
+use crate::report::{Passage, Snapshot};
 use crate::sys::event::Bell;
 use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
@@ -84,6 +85,11 @@ impl Approach {
             Approach::Listen(..) | Approach::Visit => Vec::new(),
         }
     }
+
+    /// Whether this end wants the stream that goes out checked.
+    fn checks(&self) -> bool {
+        matches!(self, Approach::Dial(_, config) if config.checked)
+    }
 }
 
 /// What a session is made from.
@@ -117,6 +123,8 @@ pub struct Handle {
     decoding: Decoding,
     compressing: Option<Arc<Compressing>>,
     through: Option<Arc<Through>>,
+    /// How what goes out gets through this process.
+    passage: Passage,
     /// The keys, if connections are encrypted.
     trust: Option<Arc<Trust>>,
 }
@@ -163,6 +171,7 @@ impl Handle {
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
         snapshot::add_stages(&mut snapshot, self.compressing.as_deref(), &self.decoding);
         if way == Way::Out {
+            snapshot.passage = self.passage;
             snapshot.held += self.through.as_ref().map_or(0, |through| through.pool.in_use());
         }
         if in_depth {
@@ -222,8 +231,11 @@ impl Start {
     /// # Errors
     /// The kernel has no descriptors left.
     pub fn new(setup: Setup) -> io::Result<Self> {
-        let Setup { approach, lifeline, sends, receives, inseparable, through, hazard, trust, hear } = setup;
+        let Setup { approach, lifeline, mut sends, receives, inseparable, through, hazard, trust, hear } =
+            setup;
         let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
+        let stages = [compressing.is_some(), through.is_some(), trust.is_some(), approach.checks()];
+        let passage = sends.as_mut().map_or(Passage::Copied, |sends| passage(sends, stages));
         let buffer = sends.as_ref().map_or(0, |sends| sends.config.buffer);
         let reserved = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer))
             + through.as_ref().map_or(0, |_| Through::reserve(buffer));
@@ -255,8 +267,15 @@ impl Start {
         };
         let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
         let pools = [incoming_pool, outgoing_pool.clone()];
-        let handle =
-            Handle { desk: desk.clone(), pools, decoding, compressing, through, trust: trust.clone() };
+        let handle = Handle {
+            desk: desk.clone(),
+            pools,
+            decoding,
+            compressing,
+            through,
+            passage,
+            trust: trust.clone(),
+        };
         let (mut threads, host) = connections(approach, shared, lifeline, congestion, trust)?;
         if let (Some(Incoming { sink, .. }), Some(bell)) = (receives, output) {
             let output = Output::new(Egress { desk: desk.clone(), sink, bell, blocked });
@@ -264,7 +283,7 @@ impl Start {
             threads.push(("egress".into(), Box::new(move || output.run())));
         }
         if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing_pool) {
-            let input = Input::new(ingest(sends, desk, pool, bell, waits));
+            let input = Input::new(ingest(sends, desk, pool, bell, waits, passage));
             crew.input.get_or_init(|| Arc::downgrade(&input));
             threads.push(("ingest".into(), Box::new(move || input.run())));
         }
@@ -323,6 +342,20 @@ fn compressing(sends: &Outgoing) -> io::Result<Option<Arc<Compressing>>> {
     sends.stream.compress.map(|compress| Compressing::new(compress, sends.config.buffer)).transpose()
 }
 
+/// How the bytes of a stream that goes out get through this process; told at `verbose 2`. `stages`: they are compressed, go
+/// through programs, are encrypted, are checked.
+fn passage(sends: &mut Outgoing, stages: [bool; 4]) -> Passage {
+    let needs = ["compress", "through", "key", "checksum"].into_iter().zip(stages);
+    let mut needs = needs.filter_map(|(word, needed)| needed.then_some(word));
+    let (passage, why) = match needs.next().or(sends.charmode.then_some("charmode")) {
+        Some(word) => (Passage::Copied, format!("copied, as {word} needs")),
+        None if sends.source.has_parts() => (Passage::File, "sent from its file without a copy".into()),
+        None => (Passage::Copied, "copied, as it comes from no file on a disk that is large".into()),
+    };
+    message::note(2, || format!("the stream is {why}"));
+    passage
+}
+
 fn session(
     now: Instant,
     approach: &Approach,
@@ -343,11 +376,19 @@ fn session(
     }
 }
 
-fn ingest(sends: Outgoing, desk: Arc<SessionDesk>, pool: Pool, bell: Bell, waits: InputWaits) -> Ingest {
+fn ingest(
+    sends: Outgoing,
+    desk: Arc<SessionDesk>,
+    pool: Pool,
+    bell: Bell,
+    waits: InputWaits,
+    passage: Passage,
+) -> Ingest {
     let Outgoing { stream, charmode, source, is_asked_to_end, .. } = sends;
     let delay = Duration::from_micros(stream.delayus.unwrap_or(0));
     let pacing = Pacing::new(stream.leglimit, delay, stream.rate);
-    Ingest { desk, source, pool, bell, pacing, charmode, waits, is_asked_to_end }
+    let parts = passage == Passage::File;
+    Ingest { desk, source, pool, bell, pacing, parts, charmode, waits, is_asked_to_end }
 }
 
 /// The threads that have connections, or let them in; and who lets them in, if others accept them.

@@ -12,8 +12,10 @@
 use super::connection::SessionDesk;
 use super::meters::{InputWait, InputWaits};
 use super::orders::{Core, Hunger};
+use super::part::PartContent;
 use super::pool::{Buffer, Pool};
 use crate::endpoint::{Source, Waited};
+use crate::proto::leg::Payload;
 use crate::proto::pacing::{Pacing, Step};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -56,6 +58,8 @@ pub struct Ingest {
     pub bell: Bell,
     /// How far and how fast it may be read.
     pub pacing: Pacing,
+    /// Whether parts of files go without being read here.
+    pub parts: bool,
     /// Whether whatever was read goes as soon as a connection is free.
     pub charmode: bool,
     /// What ingest waits for at the moment, for reports.
@@ -182,6 +186,17 @@ impl Reading {
             return Ok(Turn::Waits);
         }
         loop {
+            if self.parts.parts && self.cutting.is_none() {
+                let Some(room) = self.parts.room(waits)? else { return Ok(Turn::Waits) };
+                match self.parts.part(room, waits)? {
+                    Parted::Part(part) => {
+                        self.hand_in(Arc::new(part));
+                        continue;
+                    }
+                    Parted::Waits => return Ok(Turn::Waits),
+                    Parted::Nothing => {}
+                }
+            }
             let cutting = match self.cutting.take() {
                 Some(cutting) => cutting,
                 None => match self.parts.begin(waits)? {
@@ -208,12 +223,25 @@ impl Reading {
         else {
             return;
         };
-        let now = Instant::now();
-        self.parts.pacing.took(now, filled);
-        self.cut_at = Some(now);
         let leg = Arc::new(self.parts.pool.shrink(buffer, filled));
+        self.hand_in(leg);
+    }
+
+    fn hand_in(&mut self, leg: Payload) {
+        let now = Instant::now();
+        self.parts.pacing.took(now, leg.size());
+        self.cut_at = Some(now);
         self.parts.desk.tell(|core, now| core.session.input(now, leg));
     }
+}
+
+/// What comes of asking for a part of a file.
+enum Parted {
+    Part(PartContent),
+    /// There is none: the source is to be read.
+    Nothing,
+    /// Ingest must wait for memory.
+    Waits,
 }
 
 /// How far a leg has come.
@@ -232,6 +260,37 @@ enum Filled {
 impl Ingest {
     /// Memory for the next leg, as soon as it may be read.
     fn begin(&mut self, waits: bool) -> Result<Option<Buffer>, End> {
+        let Some(size) = self.room(waits)? else { return Ok(None) };
+        if let Some(buffer) = self.pool.try_take(size) {
+            self.waits.set(InputWait::Source);
+            return Ok(Some(buffer));
+        }
+        if !waits {
+            return Ok(None);
+        }
+        self.waits.set(InputWait::Memory);
+        let buffer = self.pool.take(size).ok_or(End::Unwanted)?;
+        self.waits.set(InputWait::Source);
+        Ok(Some(buffer))
+    }
+
+    /// The next part of a file, of at most so many bytes.
+    fn part(&mut self, most: usize, waits: bool) -> Result<Parted, End> {
+        let counted = match self.pool.hold(most) {
+            Some(counted) => counted,
+            None if !waits => return Ok(Parted::Waits),
+            None => {
+                self.waits.set(InputWait::Memory);
+                self.pool.hold_when_there_is_room(most).ok_or(End::Unwanted)?
+            }
+        };
+        self.waits.set(InputWait::Source);
+        let part = self.source.part(most);
+        Ok(part.map_or(Parted::Nothing, |part| Parted::Part(PartContent::new(part, counted))))
+    }
+
+    /// Bytes of the next leg, as soon as it may be read.
+    fn room(&mut self, waits: bool) -> Result<Option<usize>, End> {
         let room = loop {
             match self.pacing.step(Instant::now()) {
                 Step::Read(room) => break room,
@@ -244,18 +303,7 @@ impl Ingest {
             }
         };
         let Some(enough) = self.appetite(waits)? else { return Ok(None) };
-        let size = enough.min(room);
-        if let Some(buffer) = self.pool.try_take(size) {
-            self.waits.set(InputWait::Source);
-            return Ok(Some(buffer));
-        }
-        if !waits {
-            return Ok(None);
-        }
-        self.waits.set(InputWait::Memory);
-        let buffer = self.pool.take(size).ok_or(End::Unwanted)?;
-        self.waits.set(InputWait::Source);
-        Ok(Some(buffer))
+        Ok(Some(enough.min(room)))
     }
 
     /// Bytes that should be read next, as soon as any should. With `waits` this call waits for that.

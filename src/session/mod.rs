@@ -33,6 +33,7 @@ pub mod lobby;
 pub mod lookup;
 pub mod meters;
 pub mod orders;
+pub mod part;
 pub mod pending;
 pub mod pool;
 mod program;

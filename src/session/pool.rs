@@ -106,11 +106,20 @@ impl Pool {
     /// A buffer of `size` bytes, which may use `rounding` bytes more than the capacity. Waits until then, or for ever.
     fn obtain(&self, size: usize, rounding: u64, until: Option<Instant>) -> Option<Buffer> {
         let class = self.class(size);
+        let memory = self.once_there_is_room(until, |state| state.obtain(class, self.capacity(), rounding));
+        Some(self.buffer(memory?, size))
+    }
+
+    /// Waits until there is something to obtain, until then or for ever. None once the pool is closed.
+    fn once_there_is_room<R>(
+        &self,
+        until: Option<Instant>,
+        mut obtain: impl FnMut(&mut State) -> Option<R>,
+    ) -> Option<R> {
         let mut state = self.shared.lock();
         while !state.closed {
-            if let Some(memory) = state.obtain(class, self.capacity(), rounding) {
-                drop(state);
-                return Some(self.buffer(memory, size));
+            if let Some(obtained) = obtain(&mut state) {
+                return Some(obtained);
             }
             if state.closed {
                 self.shared.returned.notify_all();
@@ -152,15 +161,22 @@ impl Pool {
 
     /// Counts memory that is used elsewhere as in use here, if there is room for it now.
     pub fn hold(&self, size: usize) -> Option<Hold> {
-        let mut state = self.shared.lock();
+        self.hold_until(size, Some(Instant::now()))
+    }
+
+    /// The same; room for it is waited for. None once the pool is closed.
+    pub fn hold_when_there_is_room(&self, size: usize) -> Option<Hold> {
+        self.hold_until(size, None)
+    }
+
+    fn hold_until(&self, size: usize, until: Option<Instant>) -> Option<Hold> {
         let size = size as u64;
-        if state.closed || state.in_use + size > self.capacity() {
-            return None;
-        }
-        let left = self.capacity() - (state.in_use + size);
-        state.make_room(left);
-        state.in_use += size;
-        Some(Hold { size, home: Arc::clone(&self.shared) })
+        self.once_there_is_room(until, |state| {
+            let left = self.capacity().checked_sub(state.in_use + size)?;
+            state.make_room(left);
+            state.in_use += size;
+            Some(Hold { size, home: Arc::clone(&self.shared) })
+        })
     }
 
     /// Ends all waiting, now and later: from now on nothing is given out, and what comes back is freed.

@@ -13,7 +13,7 @@ use std::io::{self, ErrorKind, IoSliceMut, Read};
 
 mod outlet;
 
-pub use outlet::{Outlet, Wrote};
+pub use outlet::{Outlet, Outward, WriteError, Wrote};
 
 /// Room for frames that are read together, and for the first bytes of a leg that came with its header;
 /// the rest of a leg is read straight into its buffer.

@@ -9,7 +9,7 @@ use crate::proto::outcome::{Outcome, Status};
 use crate::proto::sender::Progress;
 use crate::proto::session::{Brought, Given, Inbound, Outbound, Session, Whereabouts};
 use crate::proto::way::Way;
-use crate::report::{Compressed, Connection, Detail, Link, Phase, Side, Snapshot, State, Waited};
+use crate::report::{Compressed, Connection, Detail, Link, Passage, Phase, Side, Snapshot, State, Waited};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,6 +87,7 @@ impl SessionCore {
             phase: phase(self.session.outcome(Way::Out), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
+            passage: Passage::Copied,
             compressed: None,
             delivered,
             rate: meters.rate(now),
@@ -158,6 +159,7 @@ impl SessionCore {
             phase: phase(self.session.outcome(Way::In), meters.has_met(), closing),
             elapsed: meters.elapsed(now),
             expected: None,
+            passage: Passage::Copied,
             compressed: None,
             delivered,
             rate: meters.rate(now),

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod notify;
 pub mod pipe;
 pub mod refusal;
+pub mod sendfile;
 pub mod signal;
 pub mod socket;
 pub mod stdio;

@@ -22,6 +22,7 @@ mod keys;
 mod lines;
 #[cfg(target_os = "linux")]
 mod names;
+mod parts;
 mod pipe;
 mod processes;
 mod signals;

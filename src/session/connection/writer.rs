@@ -18,7 +18,8 @@ use crate::session::core::SessionCore;
 use crate::session::desk::{Desk, Line};
 use crate::session::limits::{FRAMES, LEGS};
 use crate::session::orders::Ticket;
-use crate::session::pump::{Outlet, Wrote};
+use crate::session::part::in_memory;
+use crate::session::pump::{Outlet, WriteError, Wrote};
 use crate::stage;
 use mio::Waker;
 use std::sync::Arc;
@@ -216,7 +217,8 @@ impl Writer {
                     self.pace();
                 }
                 Ok(Wrote::Blocked) => self.writable = false,
-                Err(e) => self.failed = Some(failure(&e)),
+                Err(WriteError::Lost(e)) => self.failed = Some(failure(&e)),
+                Err(WriteError::Unreadable(why)) => self.cannot_read(desk, &why),
             }
         }
         self.failed.is_none() && self.harm.is_none()
@@ -276,6 +278,11 @@ impl Writer {
             Item::Leg(leg) => {
                 message::note(LEGS, || format!("connection {place}: {leg:?} goes out"));
                 self.busy.store(leg.len() > SMALL, Ordering::Relaxed);
+                let seen = self.checked || self.through || self.compressing.is_some();
+                let leg = match if seen || !self.channel.sends_files() { in_memory(leg) } else { Ok(leg) } {
+                    Ok(leg) => leg,
+                    Err(why) => return self.cannot_read(desk, &why),
+                };
                 let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
                 if let Some(crc) = crc {
                     desk.tell_writing(self.ticket, |core, now| core.session.checked(now, leg.sequence, crc));
@@ -288,6 +295,12 @@ impl Writer {
                 self.send(header, leg);
             }
         }
+    }
+
+    /// A leg's bytes cannot be had from its file any more. The connection cannot carry anything but them.
+    fn cannot_read<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, why: &str) {
+        desk.tell_writing(self.ticket, |core, now| core.session.input_failed(now, why));
+        self.failed = Some(LossReason::Failed(why.to_owned()));
     }
 
     /// The leg as it is to be sent.

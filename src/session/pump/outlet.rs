@@ -1,8 +1,62 @@
 //! The writing half of a connection: frames and legs into a socket.
+//!
+//! The bytes of a leg that is a part of a file go from there to the socket without being read here, where the kernel does
+//! that; otherwise they are read into a small space and written.
 
+use crate::channel::Channel;
+use crate::endpoint::Part;
 use crate::proto::leg::Leg;
 use crate::proto::wire::{FRAME_MAX, Frame, LegHeader};
+use crate::session::part::{part_of, read};
 use std::io::{self, ErrorKind, IoSlice, Write};
+
+/// Bytes of a file that are read at once where they cannot be sent without.
+const READ: usize = 64 << 10;
+
+/// A socket, as the writing half uses it.
+pub trait Outward: Write {
+    /// Sends the beginning of a part of a file without reading it; 0 where the file has ended.
+    ///
+    /// # Errors
+    /// The kernel's; also where it cannot do this.
+    fn send_part(&mut self, _part: &Part) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Writes what more follows at once.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn write_with_more(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_vectored(slices)
+    }
+}
+
+impl Outward for &Channel {
+    fn send_part(&mut self, part: &Part) -> io::Result<usize> {
+        self.send_file(&part.file.file, part.at, part.len)
+    }
+
+    fn write_with_more(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Channel::write_with_more(self, slices)
+    }
+}
+
+/// Why nothing more can be written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The connection takes nothing any more; what the kernel says.
+    Lost(io::Error),
+    /// The leg under way cannot be had from its file any more, nor can the connection carry anything else; in words for
+    /// the user.
+    Unreadable(String),
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        WriteError::Lost(error)
+    }
+}
 
 /// How a turn of writing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +82,8 @@ pub struct Outlet {
 struct Outgoing {
     header: Vec<u8>,
     leg: Leg,
+    /// What it consists of, if its bytes are not in memory.
+    part: Option<Part>,
     /// Bytes of header and payload that have left.
     sent: usize,
 }
@@ -67,7 +123,8 @@ impl Outlet {
         debug_assert!(self.leg.is_none(), "one leg at a time");
         let mut encoded = Vec::with_capacity(FRAME_MAX);
         Frame::Leg(header).encode(&mut encoded);
-        self.leg = Some(Outgoing { header: encoded, leg, sent: 0 });
+        let part = part_of(&leg);
+        self.leg = Some(Outgoing { header: encoded, leg, part, sent: 0 });
     }
 
     /// Drops the end of what waits, so that the peer sees a cut inside a leg or, without a leg, inside a frame.
@@ -90,35 +147,43 @@ impl Outlet {
     /// Writes until everything has left or the socket is full.
     ///
     /// # Errors
-    /// The kernel's, when the connection takes nothing any more.
-    pub fn write(&mut self, stream: &mut impl Write) -> io::Result<Wrote> {
+    /// The connection takes nothing any more, or the leg cannot be had.
+    pub fn write(&mut self, stream: &mut impl Outward) -> Result<Wrote, WriteError> {
         while !self.is_empty() {
             let written = if self.is_written() {
-                stream.flush().map(|()| None)
+                stream.flush().map(|()| None).map_err(WriteError::Lost)
             } else {
                 self.write_once(stream).map(Some)
             };
             match written {
                 Ok(None) => self.unflushed = false,
-                Ok(Some(0)) => return Err(ErrorKind::WriteZero.into()),
+                Ok(Some(0)) => return Err(WriteError::Lost(ErrorKind::WriteZero.into())),
                 Ok(Some(n)) => self.advance(n),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Wrote::Blocked),
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(WriteError::Lost(e)) if e.kind() == ErrorKind::WouldBlock => return Ok(Wrote::Blocked),
+                Err(WriteError::Lost(e)) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
         Ok(Wrote::All)
     }
 
-    fn write_once(&mut self, stream: &mut impl Write) -> io::Result<usize> {
+    fn write_once(&mut self, stream: &mut impl Outward) -> Result<usize, WriteError> {
         let frames = &self.frames[self.sent..];
-        let Some(leg) = &self.leg else { return stream.write(frames) };
+        let Some(leg) = &self.leg else { return Ok(stream.write(frames)?) };
         let header = &leg.header[leg.sent.min(leg.header.len())..];
+        if let Some(part) = &leg.part {
+            let frames = if leg.sent > 0 { &[] } else { frames };
+            return if header.is_empty() {
+                send_part(stream, &part.behind(leg.sent - leg.header.len()))
+            } else {
+                Ok(stream.write_with_more(&[IoSlice::new(frames), IoSlice::new(header)])?)
+            };
+        }
         let payload = &leg.leg.bytes()[leg.sent.saturating_sub(leg.header.len())..];
         if leg.sent > 0 {
-            stream.write_vectored(&[IoSlice::new(header), IoSlice::new(payload), IoSlice::new(frames)])
+            Ok(stream.write_vectored(&[IoSlice::new(header), IoSlice::new(payload), IoSlice::new(frames)])?)
         } else {
-            stream.write_vectored(&[IoSlice::new(frames), IoSlice::new(header), IoSlice::new(payload)])
+            Ok(stream.write_vectored(&[IoSlice::new(frames), IoSlice::new(header), IoSlice::new(payload)])?)
         }
     }
 
@@ -131,7 +196,7 @@ impl Outlet {
             n -= self.advance_frames(n);
         }
         if let Some(leg) = &mut self.leg {
-            let whole = leg.header.len() + leg.leg.bytes().len();
+            let whole = leg.header.len() + leg.leg.len() as usize;
             let taken = n.min(whole - leg.sent);
             leg.sent += taken;
             n -= taken;
@@ -151,4 +216,17 @@ impl Outlet {
         }
         taken
     }
+}
+
+/// Sends the beginning of a part of a file, which is never empty.
+fn send_part(stream: &mut impl Outward, part: &Part) -> Result<usize, WriteError> {
+    match stream.send_part(part) {
+        Ok(n) if n > 0 => return Ok(n),
+        Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Err(e.into()),
+        // it is the file's end, or one of the two fails, or the kernel does not do this: what comes now tells which
+        Ok(_) | Err(_) => {}
+    }
+    let mut space = [0; READ];
+    let n = read(part, &mut space).map_err(WriteError::Unreadable)?;
+    Ok(stream.write(&space[..n])?)
 }

@@ -1,7 +1,11 @@
 use super::*;
+use crate::endpoint::{NamedFile, Part};
 use crate::proto::leg::Leg;
+use crate::session::part::PartContent;
 use crate::session::pool::Pool;
+use crate::stage;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Gives and takes a few bytes at a time, in a fixed irregular rhythm, and blocks now and then.
@@ -33,6 +37,10 @@ impl Write for Wire {
         Ok(())
     }
 }
+
+impl Outward for Wire {}
+
+impl Outward for Vec<u8> {}
 
 impl Read for Wire {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
@@ -127,4 +135,58 @@ fn damage_is_a_breach() {
     let mut log = Log { pool: Pool::new(1 << 20), skip: 0, seen: Vec::new(), frames: Vec::new() };
     let read = Inlet::new().read(&mut bytes.as_slice(), &mut log);
     assert!(matches!(read, Err(Stop::Lost(LossReason::Breach(_)))));
+}
+
+/// Bytes of a file, by their position.
+fn content(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|at| (at * 31 + at / 251) as u8).collect()
+}
+
+/// A file with such bytes, and two legs that are parts of it, from byte 1000 on.
+fn parts(len: usize) -> (Arc<NamedFile>, [(LegHeader, Leg); 2]) {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(&content(len), 0).unwrap();
+    let file = Arc::new(NamedFile { file, name: "stdin".into() });
+    let pool = Pool::new(1 << 20);
+    let half = (len - 1000) / 2;
+    let leg = |sequence: u64| {
+        let at = 1000 + sequence * half as u64;
+        let part = Part { file: file.clone(), at, len: half };
+        let payload = Arc::new(PartContent::new(part, pool.hold(half).unwrap()));
+        let leg = Leg::new(sequence, at, payload);
+        (stage::plain(&leg, None), leg)
+    };
+    (file.clone(), [leg(0), leg(1)])
+}
+
+#[test]
+fn a_part_of_a_file_goes_out_like_any_leg() {
+    let (_, legs) = parts(101_000);
+    let (mut wire, mut outlet) = (Wire { bytes: Vec::new(), read: 0, step: 0 }, Outlet::new());
+    for (header, leg) in legs {
+        outlet.frame(&Frame::Ping { token: 1 });
+        outlet.leg(header, leg);
+        let _ = outlet.write(&mut wire).unwrap();
+        outlet.frame(&Frame::Ping { token: 2 });
+        while outlet.write(&mut wire).unwrap() == Wrote::Blocked {}
+    }
+    assert_eq!(outlet.bytes(), wire.bytes.len() as u64);
+    let mut log = Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new() };
+    let mut inlet = Inlet::new();
+    while inlet.read(&mut wire, &mut log).unwrap() != ReadEnd::Eof {}
+    let came: Vec<u8> = log.seen.iter().flat_map(|(_, bytes)| bytes.clone().unwrap()).collect();
+    assert_eq!((came.len(), log.frames.len()), (100_000, 4));
+    let wrong = came.iter().zip(&content(101_000)[1000..]).position(|(found, wanted)| found != wanted);
+    assert_eq!(wrong, None, "the first wrong byte");
+}
+
+#[test]
+fn a_file_that_became_shorter_stops_the_connection_and_no_byte_is_made_up() {
+    let (file, [_, (header, leg)]) = parts(101_000);
+    file.file.set_len(60_000).unwrap();
+    let (mut wire, mut outlet) = (Vec::new(), Outlet::new());
+    outlet.leg(header, leg);
+    let why = outlet.write(&mut wire).unwrap_err();
+    assert!(matches!(why, WriteError::Unreadable(why) if why.contains("stdin: it became shorter")));
+    assert_eq!(wire[36..], content(60_000)[51_000..]);
 }
