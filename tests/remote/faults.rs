@@ -166,6 +166,25 @@ fn the_death_of_every_direct_connection_is_survived_six_times() {
 }
 
 #[test]
+fn an_ssh_that_ends_before_the_session_begins_is_what_is_told() {
+    let Some(server) = Server::start() else { return };
+    for (end, line) in [
+        ("exit 9", "ssh ended with status 9 before the session began"),
+        ("kill -9 $$", "ssh was killed by signal 9 before the session began"),
+    ] {
+        // the far end says its greeting, and hears no answer
+        let script =
+            format!("#!/bin/sh\ncase $1 in -G) exec ssh \"$@\" ;; esac\nssh \"$@\" < /dev/null\n{end}\n");
+        let path = server.path("dying-ssh");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let found = output(server.millipede(&[]).env("MILLIPEDE_SSH", &path).arg("true"), b"");
+        let said = String::from_utf8_lossy(&found.stderr).into_owned();
+        assert_eq!((found.status.code(), &*said), (Some(255), &*format!("millipede: {line}\n")));
+    }
+}
+
+#[test]
 fn a_closed_port_only_costs_speed_and_is_told_once() {
     for verdict in ["drop", "reject with tcp reset", "reject"] {
         let Some(server) = Server::behind(verdict) else { return };

@@ -2,6 +2,7 @@
 
 use crate::proto::outcome::{CommandEnd, Outcome, Status};
 use crate::proto::way::Way;
+use crate::sys::child::Exit;
 
 /// The exit status of ssh for its own failures, and so of this.
 pub const FAILED: u8 = 255;
@@ -9,19 +10,32 @@ pub const FAILED: u8 = 255;
 /// How the two streams of a session were judged here, by [`Way`].
 pub type Outcomes = [Option<Outcome>; 2];
 
-/// The exit status of the near end, and what the user is to be told. `unwanted`: the reader of our stdout went before it
-/// had all. `host`: what messages call the far end.
-pub fn result(outcomes: &Outcomes, unwanted: bool, host: &str) -> (u8, Option<String>) {
+/// What has come of a session, here.
+#[derive(Clone, Debug, Default)]
+pub struct Ended {
+    /// How its streams were judged.
+    pub outcomes: Outcomes,
+    /// The reader of our stdout went before it had all.
+    pub unwanted: bool,
+    /// No connection was ever up, and ssh had ended so by then.
+    pub unmet: Option<Exit>,
+}
+
+/// The exit status of the near end, and what the user is to be told. `host`: what messages call the far end.
+pub fn result(ended: &Ended, host: &str) -> (u8, Option<String>) {
+    let Ended { outcomes, unwanted, unmet } = ended;
     let (output, input) = (outcomes[Way::In as usize].as_ref(), outcomes[Way::Out as usize].as_ref());
     let Some((end, sentence)) = input.and_then(|input| Some((input.command?, input.sentence.clone()))) else {
         let why = input.or(output).filter(|outcome| !outcome.is_complete());
-        let why = why.map_or_else(|| "the session has ended".to_owned(), |outcome| told(outcome, host));
-        return (FAILED, Some(why));
+        // what each link says then is what follows from it
+        let early = unmet.filter(|_| why.is_some_and(|why| why.status == Status::Incomplete && !why.by_peer));
+        let why = early.map(too_early).or_else(|| why.map(|why| told(why, host)));
+        return (FAILED, Some(why.unwrap_or_else(|| "the session has ended".to_owned())));
     };
     let told_there = Some(sentence).filter(|sentence| !sentence.is_empty());
     match output {
         Some(output) if output.is_complete() => (status(end), told_there),
-        Some(output) if output.status == Status::Output && !output.by_peer => match unwanted {
+        Some(output) if output.status == Status::Output && !output.by_peer => match *unwanted {
             // the command has noticed, or does not mind
             true => (status(end), told_there),
             // it may have ended well before the first byte that was lost
@@ -42,6 +56,15 @@ fn status(end: CommandEnd) -> u8 {
     }
 }
 
+/// ssh has ended so, and the far end was never heard but for its greeting.
+fn too_early(exit: Exit) -> String {
+    let how = match exit {
+        Exit::Status(status) => format!("ssh ended with status {status}"),
+        Exit::Signal(signal) => format!("ssh was killed by signal {signal}"),
+    };
+    format!("{how} before the session began")
+}
+
 fn told(outcome: &Outcome, host: &str) -> String {
     match outcome.by_peer {
         true => format!("{host}: {}", outcome.sentence),
@@ -57,33 +80,57 @@ mod tests {
         Some(Outcome::there(Status::Complete, "").of_command(Some(end)))
     }
 
+    fn result(outcomes: &[Option<Outcome>; 2], unwanted: bool) -> (u8, Option<String>) {
+        super::result(&Ended { outcomes: outcomes.clone(), unwanted, unmet: None }, "backup")
+    }
+
     #[test]
     fn the_status_of_the_command_is_the_result() {
         let whole = || Some(Outcome::here(Status::Complete, ""));
         for n in [0, 1, 7, 127, 255] {
-            assert_eq!(result(&[whole(), ended(CommandEnd::Exit(n))], false, "backup"), (n, None));
+            assert_eq!(result(&[whole(), ended(CommandEnd::Exit(n))], false), (n, None));
         }
-        assert_eq!(result(&[whole(), ended(CommandEnd::Signal(15))], false, "backup"), (FAILED, None));
+        assert_eq!(result(&[whole(), ended(CommandEnd::Signal(15))], false), (FAILED, None));
         let gone = Some(Outcome::here(Status::Output, "whoever read stdout has gone"));
-        assert_eq!(result(&[gone, ended(CommandEnd::Exit(3))], true, "backup"), (3, None));
+        assert_eq!(result(&[gone, ended(CommandEnd::Exit(3))], true), (3, None));
         let full = Some(Outcome::here(Status::Output, "cannot write to stdout: no space left"));
-        let (status, told) = result(&[full, ended(CommandEnd::Exit(0))], false, "backup");
+        let (status, told) = result(&[full, ended(CommandEnd::Exit(0))], false);
         assert_eq!((status, told.as_deref()), (FAILED, Some("cannot write to stdout: no space left")));
         let lost =
             ended(CommandEnd::Exit(0)).map(|outcome| Outcome { sentence: "7 bytes".into(), ..outcome });
-        assert_eq!(result(&[whole(), lost], false, "backup"), (0, Some("7 bytes".into())));
+        assert_eq!(result(&[whole(), lost], false), (0, Some("7 bytes".into())));
     }
 
     #[test]
     fn an_output_that_is_not_whole_and_a_session_that_failed_are_ours() {
         let failed = Some(Outcome::here(Status::Incomplete, "the receiver is gone"));
-        let (status, told) = result(&[failed.clone(), ended(CommandEnd::Exit(0))], false, "backup");
+        let (status, told) = result(&[failed.clone(), ended(CommandEnd::Exit(0))], false);
         assert!(status == FAILED && told.unwrap().ends_with("not whole: the receiver is gone"));
-        assert_eq!(result(&[None, ended(CommandEnd::Exit(0))], false, "backup").0, FAILED);
-        let (status, told) = result(&[failed.clone(), failed], false, "backup");
+        assert_eq!(result(&[None, ended(CommandEnd::Exit(0))], false).0, FAILED);
+        let (status, told) = result(&[failed.clone(), failed], false);
         assert_eq!((status, told.as_deref()), (FAILED, Some("the receiver is gone")));
         let there = Some(Outcome::there(Status::Input, "cannot run it"));
-        assert_eq!(result(&[None, there], false, "backup").1.as_deref(), Some("backup: cannot run it"));
-        assert_eq!(result(&[None, None], false, "backup"), (FAILED, Some("the session has ended".into())));
+        assert_eq!(result(&[None, there], false).1.as_deref(), Some("backup: cannot run it"));
+        assert_eq!(result(&[None, None], false), (FAILED, Some("the session has ended".into())));
+    }
+
+    #[test]
+    fn an_ssh_that_ends_before_anybody_was_met_is_what_is_told() {
+        let links = Some(Outcome::here(Status::Incomplete, "host:1: connection refused; ssh: closed"));
+        let told = |outcome: Option<Outcome>, unmet| {
+            let outcomes = [outcome.clone(), outcome];
+            super::result(&Ended { outcomes, unwanted: false, unmet }, "backup")
+        };
+        for (exit, line) in [
+            (Exit::Status(255), "ssh ended with status 255 before the session began"),
+            (Exit::Signal(9), "ssh was killed by signal 9 before the session began"),
+        ] {
+            assert_eq!(told(links.clone(), Some(exit)), (FAILED, Some(line.into())));
+        }
+        assert_eq!(told(links.clone(), None).1, links.map(|links| links.sentence));
+        let ours = Some(Outcome::here(Status::Input, "cannot read stdin"));
+        assert_eq!(told(ours, Some(Exit::Status(1))).1.as_deref(), Some("cannot read stdin"));
+        let theirs = Some(Outcome::there(Status::Incomplete, "no shell"));
+        assert_eq!(told(theirs, Some(Exit::Status(1))).1.as_deref(), Some("backup: no shell"));
     }
 }

@@ -1,7 +1,7 @@
 //! The near end: what `millipede ssh` does here.
 
 use super::carrier::{Carrier, hand_over, resolve};
-use super::end::{FAILED, Outcomes, result};
+use super::end::{Ended, FAILED, Outcomes, result};
 use super::stdio::{Input, Output};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
 use crate::channel::connect::check_congestion;
@@ -117,9 +117,11 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let far = PublicKey::new(greeting.key);
     let trust = Trust::new(&key, Roll::only(far)).map_err(Failure::network)?;
     let output = Output::default();
-    let (outcomes, asked) = session(plan, links, channel.vouched(far), trust, (&input, &output))?;
-    carrier.end(if asked { HASTE } else { LAST_WORDS });
-    let (status, told) = result(&outcomes, output.is_unwanted(), &host);
+    let gathered = session(plan, links, channel.vouched(far), trust, (&input, &output))?;
+    let exit = carrier.end(if signals::is_asked_to_end() { HASTE } else { LAST_WORDS });
+    let Gathered { outcomes, met } = gathered;
+    let ended = Ended { outcomes, unwanted: output.is_unwanted(), unmet: exit.filter(|_| !met) };
+    let (status, told) = result(&ended, &host);
     told.into_iter().for_each(message::say);
     Ok(status)
 }
@@ -169,9 +171,18 @@ fn answer(plan: &SshPlan, line: &Line, key: &PrivateKey, direct: bool) -> Answer
     }
 }
 
+/// What has come of a session.
+struct Gathered {
+    outcomes: Outcomes,
+    /// A connection has been up.
+    met: bool,
+}
+
 /// What the main thread hears.
 enum Told {
     Settled(Way, Outcome),
+    /// A connection is up, over whichever link.
+    Up,
     /// A connection of a direct link is up.
     Direct,
     /// A direct link is dead, and why.
@@ -179,14 +190,14 @@ enum Told {
     Ended(io::Result<()>),
 }
 
-/// Carries the streams; how they were judged, and whether a signal has ended it.
+/// Carries the streams.
 fn session(
     plan: &SshPlan,
     links: Vec<LinkPlan>,
     channel: Channel,
     trust: Trust,
     stdio: (&Input, &Output),
-) -> Result<(Outcomes, bool), Failure> {
+) -> Result<Gathered, Failure> {
     let cannot = |e: io::Error| Failure::network(format!("cannot start: {}", reason(&e)));
     let signals = signals::hear().map_err(cannot)?;
     let (sender, news) = crossbeam_channel::unbounded();
@@ -197,11 +208,11 @@ fn session(
     let monitor = Monitor::start(subjects.collect(), Wanted::nothing()).map_err(no_thread)?;
     signals.watch(Sessions::new(vec![handle.clone()]), monitor.clone()).map_err(no_thread)?;
     spawn("session", move || drop(sender.send(Told::Ended(start.run())))).map_err(no_thread)?;
-    let outcomes = Gathering::new(&handle, names).gather(&news)?;
+    let gathered = Gathering::new(&handle, names).gather(&news)?;
     if plan.verbose > 0 {
         monitor.end();
     }
-    Ok((outcomes, signals::is_asked_to_end()))
+    Ok(gathered)
 }
 
 fn setup(
@@ -249,7 +260,9 @@ fn setup(
         News::Tell(event) => {
             let direct = |link: usize| link < direct;
             match &event {
-                Event::ConnectionUp { link, .. } if direct(*link) => drop(news.send(Told::Direct)),
+                Event::ConnectionUp { link, .. } => {
+                    drop(news.send(if direct(*link) { Told::Direct } else { Told::Up }));
+                }
                 Event::LinkDied { link, reason } if direct(*link) => {
                     let why = reason.as_ref().map_or_else(|| "silent".to_owned(), ToString::to_string);
                     drop(news.send(Told::Dead(*link, why)));
@@ -298,6 +311,7 @@ struct Gathering<'a> {
     /// Direct links.
     names: Vec<String>,
     outcomes: Outcomes,
+    met: bool,
     began: Instant,
     /// Whether the user still is to be told if no direct link works.
     untold: bool,
@@ -308,15 +322,16 @@ impl<'a> Gathering<'a> {
     fn new(session: &'a Handle, names: Vec<String>) -> Self {
         let untold = !names.is_empty();
         let (outcomes, began) = (Outcomes::default(), Instant::now());
-        Gathering { session, names, outcomes, began, untold, dead: None }
+        Gathering { session, names, outcomes, met: false, began, untold, dead: None }
     }
 
-    fn gather(mut self, news: &Receiver<Told>) -> Result<Outcomes, Failure> {
+    fn gather(mut self, news: &Receiver<Told>) -> Result<Gathered, Failure> {
         loop {
             let time = if self.untold { LOOK } else { Duration::MAX };
             match news.recv_timeout(time) {
                 Ok(Told::Settled(way, outcome)) => self.outcomes[way as usize] = Some(outcome),
-                Ok(Told::Direct) => self.untold = false,
+                Ok(Told::Up) => self.met = true,
+                Ok(Told::Direct) => (self.met, self.untold) = (true, false),
                 Ok(Told::Dead(link, why)) => self.dead = Some((link, why)),
                 Ok(Told::Ended(ended)) => {
                     ended.map_err(no_thread)?;
@@ -326,12 +341,16 @@ impl<'a> Gathering<'a> {
                         .into_iter()
                         .for_each(|(way, outcome)| self.outcomes[way as usize] = Some(outcome));
                     self.tell_indirect(true);
-                    return Ok(self.outcomes);
+                    return Ok(self.gathered());
                 }
                 Err(RecvTimeoutError::Timeout) => self.tell_indirect(false),
-                Err(RecvTimeoutError::Disconnected) => return Ok(self.outcomes),
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.gathered()),
             }
         }
+    }
+
+    fn gathered(self) -> Gathered {
+        Gathered { outcomes: self.outcomes, met: self.met }
     }
 
     /// Says that all goes through ssh, once that is certain and worth a line. `over`: it will not be otherwise.
