@@ -217,6 +217,19 @@ fn golden_pong() {
 }
 
 #[test]
+fn golden_enough() {
+    frame(
+        &[
+            &[0x25],                   // type: enough
+            &[0x00],                   // flags: none
+            &[0x00, 0x00],             // length of the body: none
+            &[0xb6, 0xa8, 0x80, 0x10], // CRC-32 of the frame
+        ],
+        Frame::Enough,
+    );
+}
+
+#[test]
 fn golden_verdict() {
     frame(
         &[

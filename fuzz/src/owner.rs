@@ -176,7 +176,7 @@ impl Owner {
             Action::Met(Way::In, features) if !self.dials => {
                 self.checked = features.contains(millipede::proto::hello::Features::CHECKSUM);
             }
-            Action::Met(..) | Action::Tell(_) => {}
+            Action::Met(..) | Action::Tell(_) | Action::Cease => {}
             Action::Settled(way, outcome) => {
                 let told = self.settled[way as usize].replace(outcome);
                 assert!(told.is_none(), "judged twice");

@@ -326,6 +326,7 @@ impl<'a> Peer<'a> {
             12 => Frame::Ping { token: self.script.number(0) },
             13 => Frame::Bye,
             14..=16 => self.ack(),
+            17 if self.script.below(4) == 3 => Frame::Enough,
             17 => Frame::Nack { sequence: self.script.number(self.owner.told.came.0) },
             18 => {
                 let ping = self.owner.told.pings[self.script.below(CONNECTIONS_MAX)];

@@ -117,6 +117,11 @@ pub trait Sink: Send {
     /// Not everything was taken.
     fn finish(&mut self) -> Result<(), SinkError>;
 
+    /// Whether it takes no more, which is no failure: what is written goes nowhere from then on. Asked after each writing.
+    fn has_enough(&self) -> bool {
+        false
+    }
+
     /// How the command ended that the sink leads to, where that is the result of the whole: asked after the sink has
     /// finished, and when it takes no more, which is then no failure. With a sentence for the user, which may be empty.
     fn ended_as(&self) -> Option<(CommandEnd, String)> {
@@ -226,6 +231,23 @@ pub trait Source: Send {
     /// Its size in bytes, where that is known beforehand.
     fn size(&self) -> Option<u64> {
         None
+    }
+}
+
+/// The stream comes from nowhere: it is empty.
+pub struct Nothing;
+
+impl Source for Nothing {
+    fn read(&mut self, _space: &mut [u8]) -> Result<usize, String> {
+        Ok(0)
+    }
+
+    fn wait(&self, _bell: Option<&Bell>, _timeout: Option<Duration>) -> Result<Waited, String> {
+        Ok(Waited::Input)
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        Ok(())
     }
 }
 

@@ -27,6 +27,9 @@ pub enum Breach {
     /// Only receivers say this, and this end sends nothing.
     #[error("sent a receiver's message to the receiver")]
     ToTheReceiver,
+    /// Only the output of a sender that offered to stop has enough.
+    #[error("has enough of a stream that is wanted whole")]
+    Enough,
     /// It acknowledges more legs than the connection carried.
     #[error("acknowledges {counted} legs where {sent} were sent")]
     CountBeyondSent {

@@ -4,7 +4,7 @@
 //! written yet. So nothing that a peer sends makes it grow beyond [`NACKS_MAX`] complaints and one frame of each
 //! other kind. Whoever writes the connection takes one item after another with [`Mailbox::take`].
 //!
-//! Order: welcome, abort, nacks, pong, ack, ping, leg, fin, verdict, bye. A nack comes before any acknowledgement that
+//! Order: welcome, abort, nacks, pong, ack, enough, ping, leg, fin, verdict, bye. A nack comes before any acknowledgement that
 //! counts past the damaged leg. Answers come before a leg, because they would be out of date behind one. After an abort
 //! nothing else is of any use.
 
@@ -40,6 +40,7 @@ pub struct Mailbox {
     nacks: Vec<u64>,
     pong: Option<u64>,
     ack: Option<Ack>,
+    enough: bool,
     ping: Option<u64>,
     leg: Option<Leg>,
     fin: Option<Fin>,
@@ -72,6 +73,7 @@ impl Mailbox {
             Frame::Nack { sequence } => self.nacks.push(sequence),
             Frame::Pong { token } => self.pong = Some(token),
             Frame::Ack(ack) => self.ack = Some(ack),
+            Frame::Enough => self.enough = true,
             Frame::Ping { token } => self.ping = Some(token),
             Frame::Fin(fin) => self.fin = Some(fin),
             Frame::Verdict(verdict) => self.verdict = Some(verdict),
@@ -95,9 +97,9 @@ impl Mailbox {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        let Mailbox { welcome, abort, nacks, pong, ack, ping, leg, fin, verdict, bye } = self;
+        let Mailbox { welcome, abort, nacks, pong, ack, enough, ping, leg, fin, verdict, bye } = self;
         let handshake = welcome.is_some() || abort.is_some();
-        let answers = !nacks.is_empty() || pong.is_some() || ack.is_some();
+        let answers = !nacks.is_empty() || pong.is_some() || ack.is_some() || *enough;
         let stream = ping.is_some() || leg.is_some() || fin.is_some();
         !(handshake || answers || stream || verdict.is_some() || *bye)
     }
@@ -126,8 +128,11 @@ impl Mailbox {
         }
         let pong = self.pong.take().map(|token| Frame::Pong { token });
         let ack = || self.ack.take().map(Frame::Ack);
-        let answer = pong.or_else(ack);
-        answer.or_else(|| self.ping.take().map(|token| Frame::Ping { token }))
+        if let Some(answer) = pong.or_else(ack) {
+            return Some(answer);
+        }
+        let enough = std::mem::take(&mut self.enough).then_some(Frame::Enough);
+        enough.or_else(|| self.ping.take().map(|token| Frame::Ping { token }))
     }
 
     fn after_a_leg(&mut self) -> Option<Frame> {
@@ -168,14 +173,14 @@ mod tests {
             Verdict { bytes: 0, crc: None, status: Status::Complete, command: None, sentence: String::new() };
         let fin = Fin { legs: 0, bytes: 0, crc: None };
         mailbox.leg(Leg::new(0, 0, Arc::new(vec![1])));
-        let frames = [Frame::Bye, Frame::Verdict(verdict), Frame::Fin(fin), Frame::Ping { token: 1 }];
-        for frame in frames.into_iter().chain([ack(1), Frame::Pong { token: 2 }, Frame::Nack { sequence: 3 }])
-        {
+        let later = [Frame::Bye, Frame::Verdict(verdict), Frame::Fin(fin), Frame::Ping { token: 1 }];
+        let sooner = [Frame::Enough, ack(1), Frame::Pong { token: 2 }, Frame::Nack { sequence: 3 }];
+        for frame in later.into_iter().chain(sooner) {
             mailbox.frame(frame).unwrap();
         }
         assert_eq!(
             names(&mut mailbox),
-            ["nack 3", "pong 2", "ack 1", "ping", "leg", "fin", "verdict", "bye"]
+            ["nack 3", "pong 2", "ack 1", "enough", "ping", "leg", "fin", "verdict", "bye"]
         );
         assert!(mailbox.is_empty());
     }

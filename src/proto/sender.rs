@@ -143,6 +143,13 @@ impl Sender {
         self.ended = true;
     }
 
+    /// The stream ends with what connections have taken: the rest is not wanted.
+    pub fn end_here(&mut self) {
+        self.pushed -= self.uncut.bytes();
+        self.freed.extend(self.uncut.take_all());
+        self.ended = true;
+    }
+
     /// A connection is up, and the receiver's welcome said which leg it wants next and where the window ends. `known`
     /// is the head as it was when the hello was sent. The welcome may be older than what other connections brought
     /// since, but it never wants a leg before `known`. False if it does: such a leg is held nowhere any more.

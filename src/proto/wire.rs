@@ -28,6 +28,7 @@ const LEG: Shape = Shape::exact(8 + 8 + 4 + 4 + 4);
 const FIN: Shape = Shape::exact(8 + 8 + 4);
 const TOKEN: Shape = Shape::exact(8);
 const BYE: Shape = Shape::exact(0);
+const ENOUGH: Shape = Shape::exact(0);
 const ACK: Shape = Shape::exact(8 + 8 + 8 + 8 + 8 + 4);
 const VERDICT: Shape = Shape::with_tail(8 + 4 + 1 + 1 + 1 + 2, SENTENCE_MAX);
 const ABORT: Shape = Shape::with_tail(1 + 2, SENTENCE_MAX);
@@ -54,6 +55,7 @@ mod kind {
     pub const NACK: u8 = 0x22;
     pub const PONG: u8 = 0x23;
     pub const VERDICT: u8 = 0x24;
+    pub const ENOUGH: u8 = 0x25;
     pub const ABORT: u8 = 0x31;
 }
 
@@ -95,6 +97,9 @@ pub enum Frame {
     },
     /// rx to tx: the last word on the whole stream.
     Verdict(Verdict),
+    /// rx to tx: the output takes no more, which is no failure; the stream may end here. Only to a sender that offered
+    /// [`Features::ENOUGH`](super::hello::Features::ENOUGH).
+    Enough,
     /// Either way: the session is over, and why.
     Abort(Abort),
 }
@@ -263,7 +268,7 @@ impl Frame {
             | Frame::Nack { sequence: number } => {
                 out.extend_from_slice(&number.to_be_bytes());
             }
-            Frame::Bye => {}
+            Frame::Bye | Frame::Enough => {}
             Frame::Ack(ack) => ack.put(out),
             Frame::Verdict(verdict) => verdict.put(out),
             Frame::Abort(abort) => abort.put(out),
@@ -281,6 +286,7 @@ impl Frame {
             Frame::Nack { .. } => (kind::NACK, 0),
             Frame::Pong { .. } => (kind::PONG, 0),
             Frame::Verdict(verdict) => (kind::VERDICT, checked(verdict.crc)),
+            Frame::Enough => (kind::ENOUGH, 0),
             Frame::Abort(_) => (kind::ABORT, 0),
         }
     }
@@ -309,6 +315,7 @@ fn shape_and_flags(kind: u8) -> Result<(Shape, u8), WireError> {
         kind::FIN => (FIN, STREAM_CHECKED),
         kind::PING | kind::PONG | kind::NACK => (TOKEN, 0),
         kind::BYE => (BYE, 0),
+        kind::ENOUGH => (ENOUGH, 0),
         kind::ACK => (ACK, 0),
         kind::VERDICT => (VERDICT, STREAM_CHECKED),
         kind::ABORT => (ABORT, 0),
@@ -329,6 +336,7 @@ fn parse(kind: u8, flags: u8, body: &[u8]) -> Result<Frame, WireError> {
         }),
         kind::PING => Frame::Ping { token: fields.u64().ok_or(short)? },
         kind::BYE => Frame::Bye,
+        kind::ENOUGH => Frame::Enough,
         kind::ACK => Frame::Ack(Ack::take(&mut fields).ok_or(short)?),
         kind::NACK => Frame::Nack { sequence: fields.u64().ok_or(short)? },
         kind::PONG => Frame::Pong { token: fields.u64().ok_or(short)? },

@@ -125,6 +125,11 @@ impl SessionCore {
         Appetite { enough: if hungry { enough.min(most) } else { most }, most }
     }
 
+    /// Whether the stream that goes out has ended, be it before its input.
+    pub fn has_ceased(&self) -> bool {
+        self.session.sending().is_some_and(|sending| sending.sender().has_ended())
+    }
+
     /// Lets the input read ahead as far as it should by now, which may be what it waits for.
     fn read_ahead(&self) {
         if let (Some(pool), true) = (&self.outgoing, self.met.is_some()) {

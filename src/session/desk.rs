@@ -18,7 +18,7 @@
 
 use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Output, Standing, Ticket};
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use crate::proto::leg::{CONNECTIONS_MAX, Leg, Payload};
+use crate::proto::leg::{CONNECTIONS_MAX, Payload};
 use crate::proto::life::Steady;
 use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
@@ -62,6 +62,8 @@ struct State<C, L> {
     input_awaits: Option<Hunger>,
     /// A far end has been met.
     met: bool,
+    /// The input is not to be read any more.
+    ceased: bool,
     steady: Steady,
     /// The time that the clock's thread waits for.
     armed: Option<Instant>,
@@ -105,6 +107,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
             output: Output::default(),
             input_awaits: None,
             met: false,
+            ceased: false,
             steady: Steady::new(),
             armed: None,
             stirred: false,
@@ -301,27 +304,20 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
     pub fn take_output(&self, max: usize, bytes: u64) -> Delivery {
         let mut state = self.lock();
         let over = state.over;
-        let Output { legs, close, asleep } = &mut state.output;
-        let before = legs.iter().scan(0, |sum, leg| Some(std::mem::replace(sum, *sum + leg.len())));
-        let count = before.take(max).take_while(|before| *before < bytes).count();
-        let legs: Vec<Leg> = legs.drain(..count).collect();
-        match () {
-            () if !legs.is_empty() => Delivery::Legs(legs),
-            () if over => Delivery::Over,
-            () if *close => Delivery::Close,
-            () => {
-                *asleep = true;
-                Delivery::Nothing
-            }
-        }
+        state.output.take(max, bytes, over)
     }
 
-    /// How much a leg is wanted; None when the session is over. The input is woken when a leg is wanted more.
+    /// How much a leg is wanted; None when none is any more: the session is over, or has enough. The input is woken when a leg is wanted more.
     pub fn hunger(&self) -> Option<Hunger> {
         let mut state = self.lock();
         let hunger = state.core.hunger();
         state.input_awaits = Some(hunger);
-        (!state.over).then_some(hunger)
+        (!state.over && !state.ceased).then_some(hunger)
+    }
+
+    /// Whether the far end's output takes no more of the input, though the session goes on.
+    pub fn has_ceased(&self) -> bool {
+        self.lock().ceased
     }
 
     /// Whether a far end has been met; None when the session is over. If none has, the input is woken when one is met.
@@ -472,6 +468,7 @@ impl<C: Core, L> State<C, L> {
                 todo.input |= self.input_awaits.is_some();
                 todo.news.push(News::Met(way, features));
             }
+            Action::Cease => (self.ceased, todo.input) = (true, true),
             Action::Settled(way, outcome) => {
                 self.settled.push((way, outcome.clone()));
                 todo.news.push(News::Settled(way, outcome));

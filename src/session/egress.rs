@@ -56,6 +56,8 @@ struct Writing {
     /// Legs that are being written; the sink has taken `into` bytes of the first one.
     batch: Vec<Leg>,
     into: usize,
+    /// It was told that the sink has enough.
+    told_enough: bool,
     /// Why the leg after these is not to be written.
     misplaced: Option<SinkError>,
     /// Why the sink takes no more, if somebody else than the thread saw that.
@@ -72,8 +74,15 @@ impl Output {
     /// Nothing written yet.
     pub fn new(parts: Egress) -> Arc<Self> {
         let bell = parts.bell.clone();
-        let (batch, misplaced) = (Vec::new(), None);
-        let writing = Writing { parts, crc: StreamCrc::new(), batch, into: 0, misplaced, failed: None };
+        let writing = Writing {
+            parts,
+            crc: StreamCrc::new(),
+            batch: Vec::new(),
+            into: 0,
+            told_enough: false,
+            misplaced: None,
+            failed: None,
+        };
         let output = Arc::new(Output { lease: Mutex::new(writing), bell: bell.clone() });
         output.lock().parts.sink.on_news(Box::new(move |_| bell.ring()));
         output
@@ -208,6 +217,9 @@ impl Writing {
         drop(self.batch.drain(..taken));
         if taken > 0 {
             desk.tell(|core, now| core.session.delivered(now, taken as u64, bytes));
+        }
+        if sink.has_enough() && !std::mem::replace(&mut self.told_enough, true) {
+            desk.tell(|core, now| core.session.output_has_enough(now));
         }
         Ok(true)
     }

@@ -14,7 +14,7 @@ use super::meters::{InputWait, InputWaits};
 use super::orders::{Core, Hunger};
 use super::part::PartContent;
 use super::pool::{Buffer, Pool};
-use crate::endpoint::{Source, Waited};
+use crate::endpoint::{Nothing, Source, Waited};
 use crate::proto::leg::Payload;
 use crate::proto::pacing::{Pacing, Step};
 use crate::sys::event::Bell;
@@ -34,7 +34,7 @@ const JOIN: Duration = Duration::from_millis(1);
 enum End {
     /// The input has ended.
     Whole,
-    /// The session is over, or this process was asked to end.
+    /// The session is over or has enough, or this process was asked to end.
     Unwanted,
     /// The input cannot be read; why, for the user.
     Failed(String),
@@ -121,6 +121,8 @@ impl Input {
         let desk = self.lock().parts.desk.clone();
         match end {
             End::Whole => desk.tell(|core, now| core.session.input_ended(now)),
+            // whoever writes the input is to notice
+            End::Unwanted if desk.has_ceased() => self.lock().parts.source = Box::new(Nothing),
             End::Unwanted => {}
             End::Failed(why) => desk.tell(|core, now| core.session.input_failed(now, &why)),
         }
@@ -309,7 +311,11 @@ impl Ingest {
     /// Bytes that should be read next, as soon as any should. With `waits` this call waits for that.
     fn appetite(&self, waits: bool) -> Result<Option<usize>, End> {
         let has_rate = self.pacing.has_rate();
-        let (hunger, appetite) = self.desk.peek(|core| (core.hunger(), core.appetite()));
+        let (hunger, appetite, ceased) =
+            self.desk.peek(|core| (core.hunger(), core.appetite(), core.has_ceased()));
+        if ceased {
+            return Err(End::Unwanted);
+        }
         if !has_rate && hunger > Hunger::Sated {
             return Ok(Some(appetite.enough));
         }

@@ -117,6 +117,26 @@ pub struct Output {
     pub asleep: bool,
 }
 
+impl Output {
+    /// What it shall do: write legs until it has so many `bytes`, at most `max` legs, if there are any. `over`: the
+    /// session is.
+    pub fn take(&mut self, max: usize, bytes: u64, over: bool) -> Delivery {
+        let Output { legs, close, asleep } = self;
+        let before = legs.iter().scan(0, |sum, leg| Some(std::mem::replace(sum, *sum + leg.len())));
+        let count = before.take(max).take_while(|before| *before < bytes).count();
+        let legs: Vec<Leg> = legs.drain(..count).collect();
+        match () {
+            () if !legs.is_empty() => Delivery::Legs(legs),
+            () if over => Delivery::Over,
+            () if *close => Delivery::Close,
+            () => {
+                *asleep = true;
+                Delivery::Nothing
+            }
+        }
+    }
+}
+
 /// What the output shall do.
 #[derive(Debug)]
 pub enum Delivery {

@@ -90,6 +90,33 @@ fn an_input_that_nobody_reads_to_its_end_does_not_hold_anybody_up() {
 }
 
 #[test]
+fn a_command_that_closes_its_input_and_goes_on_stops_who_writes_it() {
+    let Some(server) = Server::start() else { return };
+    let (mark, zero) = (server.path("mark"), File::open("/dev/zero").unwrap());
+    let command = format!("exec <&-; until test -e {mark}; do sleep 0.05; done; echo done; exit 5");
+    let near = server.run(&[], &command);
+    let mut stdin = near.stdin();
+    let feeder = std::thread::spawn(move || while stdin.write_all(&[1; 65536]).is_ok() {});
+    // one that nobody writes, and that never ends
+    let mut other = server.millipede(&[]);
+    let other = Process::spawn(other.arg(&command).stdin(zero).stdout(Stdio::piped()));
+    let reads = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", other.pid())).unwrap();
+        let mut files = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+        files.any(|file| file.to_str() == Some("/dev/zero"))
+    };
+    assert!(eventually(DEADLINE, || feeder.is_finished()), "it writes, or waits, for ever");
+    assert!(eventually(DEADLINE, || !reads()), "it is read for ever");
+    assert!(!near.has_ended() && !other.has_ended());
+    std::fs::write(mark, "").unwrap();
+    for near in [near, other] {
+        near.keep();
+        let ended = near.finish();
+        assert_eq!((ended.code(), ended.text()), (5, "done\n"), "{ended:?}");
+    }
+}
+
+#[test]
 fn without_input_nothing_is_read() {
     let Some(server) = Server::start() else { return };
     for option in ["-n", "-oStdinNull=yes"] {

@@ -87,6 +87,7 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
     // without a draw of its own, so that seeds mean what they meant
     let total = flows[DIALS].map_or(0, |flow| flow.total);
     let command = (seed % 7 == 3).then(|| 1 + total * (seed / 7 % 5) / 3);
+    let lingers = seed / 35 % 2 == 1;
     let mut sink_rate = || if rng.random() { 1e9 } else { spread(rng, 1e4, 1e7) };
     let sink_rates = [sink_rate(), sink_rate()];
     Config {
@@ -98,6 +99,7 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
         flows,
         sink_rates,
         command,
+        lingers,
         low_water: [1, 4 << 10, 64 << 10][rng.random_range(0..3)],
         room: [2 << 10, 32 << 10, 256 << 10, 4 << 20][rng.random_range(0..4)],
         mutation,

@@ -64,8 +64,9 @@ pub struct End {
     /// Verdicts are written to nobody, as if each were lost on its way.
     pub mute_verdict: bool,
     pub early: bool,
-    /// The output is a command, which ends when it has taken so much.
+    /// The output is a command, which ends when it has taken so much, or has enough then and ends later.
     pub command: Option<u64>,
+    pub lingers: bool,
     /// When it was told to end.
     pub asked: Option<Instant>,
 }
@@ -98,6 +99,7 @@ impl End {
             mute_verdict: false,
             early: false,
             command: None,
+            lingers: false,
             asked: None,
         }
     }
@@ -151,8 +153,10 @@ impl End {
         if self.over.is_none() {
             self.tell_blocked(net);
             self.session.delivered(net.clock.now, 1, leg.len());
-            if ends {
-                self.session.command_ended(net.clock.now, None, COMMAND_END, "");
+            match ends {
+                true if self.lingers => self.session.output_has_enough(net.clock.now),
+                true => self.session.command_ended(net.clock.now, None, COMMAND_END, ""),
+                false => {}
             }
             self.settle(net);
         }
@@ -379,6 +383,7 @@ impl End {
                 self.checked = features.contains(Features::CHECKSUM);
             }
             Action::Met(..) => {}
+            Action::Cease => self.source.iter_mut().for_each(Source::stop),
             Action::Settled(way, ending) => self.settled(way, &ending),
             Action::Tell(event) => self.said.push(format!("{event:?}")),
             Action::Over => self.end(net),

@@ -295,6 +295,7 @@ impl Imp {
             45..47 if receives || strange => Frame::Nack { sequence: self.number(self.came.0) },
             47..50 if receives || strange => Frame::Pong { token: self.number(1) },
             50 if receives || strange => self.verdict(),
+            52 if receives || strange => Frame::Enough,
             51 if self.rng.random_ratio(1, 4) => {
                 Frame::Abort(Abort { status: Status::Incomplete, sentence: "ill".into() })
             }

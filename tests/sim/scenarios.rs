@@ -442,6 +442,27 @@ fn a_hello_that_was_damaged_is_said_again() {
     }
 }
 
+/// A command that takes no more, and goes on running, stops an input that would never end; though the word of it is lost on
+/// every connection that there is.
+#[test]
+fn a_command_that_has_enough_stops_its_sender() {
+    for cuts in [false, true] {
+        let mut config = Config::plain(1);
+        config.flows[DIALS].as_mut().unwrap().total = 1 << 40;
+        (config.command, config.lingers) = (Some(3 << 20), true);
+        let mut world = World::new(config);
+        run(&mut world, 60.0, |world| world.taken(0) >= 3 << 20);
+        if cuts {
+            for link in [0, 1] {
+                Fault::Kill { link }.strike(&mut world);
+            }
+        }
+        completes(&mut world, 10.0);
+        let sent = world.ends[DIALS].source.as_ref().unwrap().pushed;
+        assert!(sent < 32 << 20, "{sent} bytes were read");
+    }
+}
+
 // ---- two streams --------------------------------------------------------------------------------------
 
 #[test]

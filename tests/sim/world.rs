@@ -57,6 +57,8 @@ pub struct Config {
     /// The output of the end that listens is a command, which ends when it has taken so many bytes (at least 1), or all;
     /// and that is the result.
     pub command: Option<u64>,
+    /// That command has enough then, and ends when its input does.
+    pub lingers: bool,
     pub low_water: usize,
     /// How much more than that a socket takes.
     pub room: usize,
@@ -84,6 +86,7 @@ impl Config {
             flows: [Some(flow), None],
             sink_rates: [1e9; 2],
             command: None,
+            lingers: false,
             low_water: 16 << 10,
             room: 64 << 10,
             mutation: Mutation::None,
@@ -203,7 +206,8 @@ impl World {
         let closed = self.ends[1 - stream].sink.as_ref().is_some_and(|sink| sink.closed);
         let enough = self.config.command.filter(|_| stream == DIALS).unwrap_or(u64::MAX);
         let total = self.total(stream);
-        (closed && self.taken(stream) == total) || (self.taken(stream) >= enough && enough < total)
+        let ended = closed || !self.config.lingers;
+        (closed && self.taken(stream) == total) || (self.taken(stream) >= enough && enough < total && ended)
     }
 
     // ---- what happens, and what must hold then --------------------------------------------------------
@@ -342,6 +346,7 @@ pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
     let mut end = End::new(net, which, session, config.mutation);
     end.checked = config.checked && which == DIALS;
     end.command = config.command.filter(|_| which == LISTENS);
+    end.lingers = config.lingers;
     end.source = config.flows[which].map(|flow| Source::new(which, flow, config.buffers[which]));
     end.sink = receives.then(|| Sink::new(&net.clock, which, config.sink_rates[which]));
     end
@@ -355,6 +360,7 @@ fn features(config: &Config) -> u64 {
 fn dialler(config: &Config) -> DiallerConfig {
     let duplex = config.flows[LISTENS].is_some();
     let checked = if config.checked { Features::CHECKSUM.0 } else { 0 };
+    let stops = if config.command.is_some() { Features::ENOUGH.0 } else { 0 };
     let hello = Hello {
         session: Id::new([7; 16]),
         instance: None,
@@ -364,7 +370,7 @@ fn dialler(config: &Config) -> DiallerConfig {
         link: 0,
         connection: 0,
         attempt: 0,
-        features: Features(features(config) | checked),
+        features: Features(features(config) | checked | stops),
         buffer: config.buffers[DIALS],
         options: Vec::new(),
     };

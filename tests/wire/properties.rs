@@ -53,6 +53,7 @@ fn any_frame() -> impl Strategy<Value = Frame> {
         leg(),
         ack(),
         Just(Frame::Bye),
+        Just(Frame::Enough),
         any::<u64>().prop_map(|token| Frame::Ping { token }),
         any::<u64>().prop_map(|token| Frame::Pong { token }),
         any::<u64>().prop_map(|sequence| Frame::Nack { sequence }),
@@ -210,7 +211,7 @@ proptest! {
 
     #[test]
     fn sealed_nonsense_never_panics(
-        kind in prop::sample::select(vec![0x11u8, 0x12, 0x13, 0x14, 0x21, 0x22, 0x23, 0x24, 0x31]),
+        kind in prop::sample::select(vec![0x11u8, 0x12, 0x13, 0x14, 0x21, 0x22, 0x23, 0x24, 0x25, 0x31]),
         flags in 0u8..3,
         hello_kind in 1u8..4,
         version in 1u8..3,

@@ -2,8 +2,8 @@
 //! whatever it has read, and its stderr is passed on.
 //!
 //! What always holds: when the input ends, so does the command's stdin, and nothing else happens to the command. A
-//! command that closes its stdin goes on; what is sent to it stays where it is. A command that has ended takes nothing,
-//! even if a process that it left behind would. When nobody wants its output any more, writing there fails, as behind
+//! command that closes its stdin goes on; what is sent to it goes nowhere, and the sender is told to stop. A command that
+//! has ended takes nothing, even if a process that it left behind would. When nobody wants its output any more, writing there fails, as behind
 //! any pipe.
 
 use super::command::{Exec, Running, locked};
@@ -159,10 +159,7 @@ impl Sink for RemoteSink {
                 return Err(self.over(&running));
             }
             let exited = Interest::read(&running.exited);
-            let Some(pipe) = stdin else {
-                wait(&[exited], None).map_err(|e| cannot_wait(&e))?;
-                continue;
-            };
+            let Some(pipe) = stdin else { return Ok(slices.iter().map(|slice| slice.len()).sum()) };
             match (&*pipe).write_vectored(slices) {
                 Ok(n) => return Ok(n),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -193,6 +190,10 @@ impl Sink for RemoteSink {
         running.wait(None);
         self.over(&running);
         Ok(())
+    }
+
+    fn has_enough(&self) -> bool {
+        matches!(self.running, Some((_, None)))
     }
 
     fn ended_as(&self) -> Option<(CommandEnd, String)> {

@@ -25,11 +25,13 @@ impl Features {
     pub const FILES: Self = Self(1 << 8);
     /// With [`Features::DUPLEX`], an offer: this end takes compressed legs.
     pub const DECOMPRESSES: Self = Self(1 << 33);
+    /// An offer: the stream of this end may stop when the output that it goes to takes no more, which is then no failure.
+    pub const ENOUGH: Self = Self(1 << 34);
     /// With [`Features::TUNNEL`]: this end opens connections that the other one accepts.
     pub const INITIATES: Self = Self(1 << 32);
 
     const MANDATORY: u64 = u32::MAX as u64;
-    const NAMES: [(Self, &'static str); 8] = [
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::CHECKSUM, "checksum"),
         (Self::TUNNEL, "tunnel"),
         (Self::DUPLEX, "duplex"),
@@ -38,6 +40,7 @@ impl Features {
         (Self::FILES, "files"),
         (Self::INITIATES, "initiate"),
         (Self::DECOMPRESSES, "decompress"),
+        (Self::ENOUGH, "enough"),
     ];
 
     /// Whether all of `other` are in this set.

@@ -77,6 +77,12 @@ impl Uncut {
         self.slices.push_front(slice.clone());
     }
 
+    /// All that waits: it is not wanted any more.
+    pub fn take_all(&mut self) -> impl Iterator<Item = Payload> + use<> {
+        self.bytes = 0;
+        std::mem::take(&mut self.slices).into_iter().map(|slice| Arc::new(slice) as Payload)
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.slices.is_empty()
@@ -127,6 +133,19 @@ mod tests {
         assert_eq!(uncut.memory(), 103, "a part of it is still wanted");
         drop(second);
         assert_eq!((uncut.memory(), uncut.next_len(64)), (3, Some(3)), "pieces are not joined");
+    }
+
+    #[test]
+    fn what_is_not_wanted_goes_with_its_memory() {
+        let mut uncut = Uncut::default();
+        uncut.push(Arc::new(vec![1; 100]));
+        uncut.push(Arc::new(vec![2; 50]));
+        let cut = uncut.cut(60).unwrap();
+        let rest: Vec<u64> = uncut.take_all().map(|rest| rest.size() as u64).collect();
+        assert_eq!((rest, uncut.bytes(), uncut.is_empty()), (vec![40, 50], 0, true));
+        assert_eq!(uncut.memory(), 100, "a connection still carries a part of it");
+        drop(cut);
+        assert_eq!(uncut.memory(), 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::ownership::Ownership;
-use super::{Action, Session};
+use super::{Action, Outbound, Session};
 use std::time::{Duration, Instant};
 
 impl Session {
@@ -32,7 +32,9 @@ impl Session {
     /// The next piece of the stream; never empty.
     pub fn input(&mut self, now: Instant, payload: Payload) {
         let wanted = self.is_going(Way::Out);
-        if let Some(sending) = self.sending.as_mut().filter(|_| wanted) {
+        // what was read before the far end's output had enough comes a little later
+        let goes_on = |sending: &&mut Outbound| wanted && !sending.sender().has_ended();
+        if let Some(sending) = self.sending.as_mut().filter(goes_on) {
             sending.push(payload);
         }
         self.step(now);
@@ -49,7 +51,8 @@ impl Session {
     /// The input cannot be read; why, for the user.
     pub fn input_failed(&mut self, now: Instant, why: &str) {
         // what nobody wants any more may fail
-        if self.is_going(Way::Out) && self.unsaid.is_none() {
+        let has_ended = self.sending.as_ref().is_some_and(|sending| sending.sender().has_ended());
+        if self.is_going(Way::Out) && self.unsaid.is_none() && !has_ended {
             self.fail_stream(now, Way::Out, Outcome::here(Status::Input, why));
         }
         self.step(now);
@@ -99,6 +102,18 @@ impl Session {
             Some(verdict) => self.speak_verdict(now, verdict),
             None if self.is_going(Way::In) => self.fail_stream(now, Way::In, Outcome::here(status, sentence)),
             None => {}
+        }
+        self.step(now);
+    }
+
+    /// The output takes no more, which is no failure: what comes goes nowhere from now on. The sender is told, if it
+    /// offered to stop.
+    pub fn output_has_enough(&mut self, now: Instant) {
+        let Some(receiving) = &mut self.receiving else { return };
+        receiving.note_enough();
+        if receiving.tells_enough() {
+            let connections = self.acknowledging.open_connections();
+            connections.iter().for_each(|connection| self.post(now, connection, Frame::Enough));
         }
         self.step(now);
     }

@@ -70,7 +70,7 @@ impl Session {
     /// A frame other than a leg has come.
     pub fn frame(&mut self, now: Instant, connection: usize, frame: Frame) {
         let heard = match frame {
-            Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) => {
+            Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) | Frame::Enough => {
                 self.hear_receiver(now, connection, frame)
             }
             Frame::Leg(_) | Frame::Fin(_) | Frame::Ping { .. } | Frame::Bye => {
@@ -124,6 +124,9 @@ impl Session {
                 }
             }
             Frame::Pong { token } if is_up && !is_done => self.hear_pong(now, connection, token),
+            Frame::Enough if is_up && !is_done => {
+                self.actions.extend(sending.cease()?.then_some(Action::Cease));
+            }
             _ => {}
         }
         Ok(())

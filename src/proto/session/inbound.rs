@@ -45,6 +45,8 @@ pub struct Inbound {
     /// Connections on which legs have come that are being decoded.
     decoding: ConnectionSet,
     output: Output,
+    /// The output takes no more, and what comes is thrown away.
+    has_enough: bool,
     /// Set when the stream is judged, and never changed.
     verdict: Option<Verdict>,
     /// The verdict, as far as the peer is concerned.
@@ -62,6 +64,7 @@ impl Inbound {
             agreed: Features::NONE,
             decoding: ConnectionSet::EMPTY,
             output: Output::Open,
+            has_enough: false,
             verdict: None,
             last_word: LastWord::default(),
             brought: Default::default(),
@@ -188,6 +191,16 @@ impl Inbound {
         let Some(receiver) = &mut self.receiver else { return false };
         told.into_iter().for_each(|edge| receiver.note_told(edge));
         receiver.delivered(legs, bytes)
+    }
+
+    /// The output takes no more, which is no failure.
+    pub fn note_enough(&mut self) {
+        self.has_enough = true;
+    }
+
+    /// Whether the sender is to be told, on every connection, that the output takes no more.
+    pub fn tells_enough(&self) -> bool {
+        self.has_enough && self.verdict.is_none() && self.agreed.contains(Features::ENOUGH)
     }
 
     /// Whether everything was delivered, so that the output is to close. True once.

@@ -71,8 +71,9 @@ impl Session {
         self.mailboxes[connection].welcome(receiving.welcome(buffer));
         self.posted.insert(connection);
         self.acknowledging.open(now, connection);
-        if let Some(verdict) = receiving.verdict().cloned() {
-            self.post(now, connection, Frame::Verdict(verdict));
+        let enough = receiving.tells_enough().then_some(Frame::Enough);
+        if let Some(word) = receiving.verdict().cloned().map(Frame::Verdict).or(enough) {
+            self.post(now, connection, word);
         }
         self.actions.push_back(Action::Met(Way::In, features));
     }

@@ -268,6 +268,21 @@ impl Outbound {
         self.sender.end();
     }
 
+    /// The far end's output takes no more. Whether that ends the stream here, with what connections have taken.
+    ///
+    /// # Errors
+    /// This end did not say that its stream may stop.
+    pub fn cease(&mut self) -> Result<bool, Breach> {
+        if !self.to_command {
+            return Err(Breach::Enough);
+        }
+        let goes_on = !self.sender.has_ended();
+        if goes_on {
+            self.sender.end_here();
+        }
+        Ok(goes_on)
+    }
+
     /// Marks an overtaken leg for sending again. Gives the leg and the connection that was too slow for it.
     pub fn rescue(&mut self, now: Instant) -> Option<(u64, usize)> {
         self.sender.rescue(now)

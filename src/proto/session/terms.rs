@@ -22,8 +22,8 @@ pub struct DiallerConfig {
     pub patience: Option<Patience>,
     /// Whether legs and stream are checked by CRC-32.
     pub checked: bool,
-    /// Whether the stream goes to a command whose own end is the result, when it comes. Otherwise nothing but the whole
-    /// stream is a success.
+    /// Whether the stream goes to a command whose own end is the result, when it comes, and which may have enough of the
+    /// stream before. Otherwise nothing but the whole stream is a success.
     pub command: bool,
     /// Whether the last link is a lifeline, see [`Links`](super::super::links::Links): it carries legs only while no
     /// other link does. Then there are at least as many connections as links.
@@ -90,6 +90,9 @@ pub enum Action {
     Deliver(Leg),
     /// Everything was delivered: close the output and tell `output_closed`.
     CloseOutput,
+    /// The far end's output takes no more, which is no failure: the input is not to be read any more, and its end is not
+    /// to be told.
+    Cease,
     /// The far end of a stream was met: what it makes use of.
     Met(Way, Features),
     /// The stream was judged, and so it ended. Its connections may be kept for the sake of the other one.

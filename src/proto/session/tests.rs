@@ -5,6 +5,7 @@ mod dialler_duplex;
 mod dialler_endings;
 mod dialler_life;
 mod dialler_near;
+mod enough;
 mod host_connections;
 mod host_duplex;
 mod host_verdict;

@@ -40,7 +40,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const HASTE: Duration = Duration::from_millis(100);
 
 /// What this end makes use of, and can take.
-const FEATURES: Features = Features(Features::DUPLEX.0 | Features::DECOMPRESSES.0);
+const FEATURES: Features = Features(Features::DUPLEX.0 | Features::DECOMPRESSES.0 | Features::ENOUGH.0);
 
 /// What the last link is called.
 const LIFELINE: &str = "ssh";
