@@ -3,8 +3,8 @@
 use super::{MIB, both};
 use crate::util::relay::{Relay, There};
 use crate::util::{
-    Process, Rx, Signal, assert_complete, carry, check, feed, free_port, server, shell, side_by_side, skip,
-    tx, tx_over, until_still,
+    Keys, Process, Rx, Signal, assert_complete, carry, check, feed, free_port, server, shell, side_by_side,
+    skip, tx, tx_over, until_still,
 };
 use millipede::sys::signal::ignored_at_start;
 use std::io::Read;
@@ -130,6 +130,25 @@ fn nobody_listens_and_patience_ends() {
     let (code, said) = tx(free_port(), &["patience", "1"]).end();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("connection refused"), "{said}");
+}
+
+/// Two senders that have nothing to send yet: the second waits, and does not take the receiver from the first.
+#[test]
+fn who_was_there_first_keeps_the_receiver_though_it_has_nothing_to_send_yet() {
+    for keyed in [false, true] {
+        let keys = Keys::of(&["secret"]);
+        let words = if keyed { keys.shared("secret").to_vec() } else { Vec::new() };
+        let rx = Rx::start(&words);
+        let first = tx(rx.port, &[&words[..], &["verbose", "2"]].concat());
+        first.expect("connection 0 is up");
+        // longer than a hello alone keeps a place
+        let (code, said) = tx(rx.port, &[&words[..], &["patience", "4"]].concat()).end();
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("busy with another session, for 4 s"), "{said}");
+        carry(&rx, &first, MIB);
+        let said = first.said();
+        assert!(!said.contains("lost") && !said.contains("busy"), "{said}");
+    }
 }
 
 /// A forwarded port accepts, and ends or resets the connection when it finds nobody.

@@ -83,7 +83,7 @@ impl Session {
         };
         match heard {
             Ok(()) => {
-                self.ownership.spoke(connection);
+                self.ownership.spoke(now, connection);
                 self.stalls.lively = true;
             }
             Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),

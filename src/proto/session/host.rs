@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 
 /// A session that has received nothing and has no connection is forgotten after this.
 const FORGOTTEN: Duration = Duration::from_secs(5);
-/// A session of which nothing has come gives way to another one after this: about a round trip, so that of two that
-/// begin at the same time one does.
-const GIVES_WAY: Duration = Duration::from_millis(250);
+/// A session of which nothing has come gives way to another one after this, if no message of it comes meanwhile: a first
+/// one comes after a round trip and [`FIRST`](super::pulse::FIRST).
+const GIVES_WAY: Duration = Duration::from_secs(1);
+/// The same after a message: while it has nothing to send, a sender asks every [`REST`](super::pulse::REST).
+const LIVES: Duration = Duration::from_secs(30);
 /// All connections closed, not silent, and none came again for so long: the sender is gone.
 const SENDER_GONE: Duration = Duration::from_secs(60);
 
@@ -193,13 +195,14 @@ impl Host {
     }
 
     /// A message has come on a connection.
-    pub fn spoke(&mut self, connection: usize) {
+    pub fn spoke(&mut self, now: Instant, connection: usize) {
         if self.guests[connection].link.is_some() {
             self.guests[connection].spoke = true;
             (self.unmet, self.visited, self.met) = (None, None, true);
         }
     }
 
+            self.protected = Some(now + LIVES);
     /// Whether this end is there for the session that it serves, and for no other.
     pub fn is_bound(&self) -> bool {
         self.tied.is_some() && self.met
@@ -224,6 +227,8 @@ impl Host {
             self.reminder.restart(now);
         }
         let reason = reason.clone();
+            // it may be back at once
+            self.protected = self.protected.map(|at| at.min(now + GIVES_WAY));
         let strange = !view.begun;
         self.events.push(Event::ConnectionLost { connection, link: None, reason, again: 0, strange });
         true

@@ -93,9 +93,9 @@ impl Ownership {
     }
 
     /// A message has come on a connection.
-    pub fn spoke(&mut self, connection: usize) {
+    pub fn spoke(&mut self, now: Instant, connection: usize) {
         if let Ownership::Host(host) = self {
-            host.spoke(connection);
+            host.spoke(now, connection);
         }
     }
 

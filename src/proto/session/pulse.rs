@@ -10,9 +10,9 @@ pub const PING: Duration = Duration::from_secs(1);
 /// twice in the time after which the far end clears away what nobody uses. Sixteen connections cost 13 MB a day.
 pub const REST: Duration = Duration::from_secs(25);
 
-/// The first ping comes so soon: a receiver counts a sender from its first word, and the user's patience with one that
-/// only says hello may be a second.
-pub const FIRST: Duration = Duration::from_millis(500);
+/// The first ping comes so soon: a receiver counts a sender from its first word, gives way to another one before that, and
+/// the user's patience with one that only says hello may be a second. A stream that begins at once needs none.
+pub const FIRST: Duration = Duration::from_millis(100);
 
 /// How often a connection that owes something is looked at, at least: a process that did not run for longer than this
 /// is noticed before anybody is blamed for it.
