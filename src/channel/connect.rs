@@ -67,7 +67,7 @@ pub fn dial(
     let transport = Transport::tcp(connect(address, options, deadline)?);
     let channel = match &options.trust {
         None => Ok(Channel::plain(transport)),
-        Some(trust) => secure(transport, trust, deadline),
+        Some(trust) => secure(transport, trust, deadline, hello.instance.is_some()),
     };
     channel.and_then(|channel| greet(channel, hello, deadline, options)).map_err(|error| match error {
         DialError::TimedOut => DialError::NoWelcome,
@@ -75,29 +75,29 @@ pub fn dial(
     })
 }
 
-/// Has the far end prove its key, before anything is said to it.
-fn secure(transport: Transport, trust: &Trust, deadline: Instant) -> Result<Channel, DialError> {
+/// Has the far end prove its key, before anything is said to it. `met`: the receiver was met before, and so has a key.
+fn secure(transport: Transport, trust: &Trust, deadline: Instant, met: bool) -> Result<Channel, DialError> {
     let channel = Channel::dialled(transport, trust).map_err(|e| DialError::Unreachable(reason(&e)))?;
     loop {
         match channel.shake() {
             Ok(Shaking::Done) => return Ok(channel),
             Ok(Shaking::Reads) => await_socket(&[Interest::read(&channel.readable())], deadline)?,
             Ok(Shaking::Writes) => await_socket(&[Interest::write(&channel.writable())], deadline)?,
-            Err(error) => return Err(unproven(&error)),
+            Err(error) => return Err(unproven(&error, met)),
         }
     }
 }
 
 /// Why whoever answers has not proved that it is the receiver. Anybody on the way can bring this about, so it is
 /// nothing that the receiver says.
-fn unproven(error: &io::Error) -> DialError {
-    let tls = tls_error(error);
-    DialError::Unproven(match tls {
+fn unproven(error: &io::Error, met: bool) -> DialError {
+    let cause = if met { "no receiver behind it?" } else { "has the receiver no key?" };
+    DialError::Unproven(match tls_error(error) {
         Some(TlsError::Unknown(key)) => format!("the receiver's key {key} is not among the peers"),
-        Some(TlsError::Plain) => "what answers there is not encrypted: has the receiver no key?".into(),
-        Some(TlsError::Closed) => "closed before it had shown its key: has the receiver no key?".into(),
+        Some(TlsError::Plain) => format!("what answers there is not encrypted: {cause}"),
+        Some(TlsError::Closed) => format!("closed before it had shown its key: {cause}"),
         Some(error) => format!("no encrypted connection: {error}"),
-        None if is_reset(error) => "closed before it had shown its key: has the receiver no key?".into(),
+        None if is_reset(error) => format!("closed before it had shown its key: {cause}"),
         None => return failure(error),
     })
 }

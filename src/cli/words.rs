@@ -380,7 +380,8 @@ pub const WORDS: &[Word] = &[
                session has begun; before that `tx` waits 60 seconds and `rx` for ever.\n\n\
                A time may also be written with a unit: `90s`, `5m`, `2h` or `1d`. Where `patience` is not given, a \
                session that has begun also ends sooner: at a receiver when all connections were closed and none came \
-               back for 60 seconds, at a sender when every link has refused connections for 15 seconds.",
+               back for 60 seconds, at a sender when every link has refused connections for 15 seconds; with `key` \
+               either after 5 minutes, since anybody on the way can refuse and close.",
         ..WORD
     },
     Word {

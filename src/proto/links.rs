@@ -34,7 +34,7 @@ const DIAL_MAX: Duration = Duration::from_secs(30);
 /// In mid-session a link that returns must be noticed soon: SYNs of one long attempt grow too far apart.
 const DIAL_MAX_BEGUN: Duration = Duration::from_secs(6);
 
-/// All links refused for so long in mid-session: the receiver is gone, not its host restarting a service.
+/// All links refused for so long in mid-session: the receiver is gone, not its host restarting a service. Without keys.
 pub const REFUSED_MAX: Duration = Duration::from_secs(15);
 
 /// Where a connection of the end that dials is.
@@ -236,7 +236,8 @@ impl Links {
         link.last = why.to_string();
         link.unresolved = matches!(why, DialError::Unresolved(_));
         link.unproven = matches!(why, DialError::Unproven(_));
-        let refused = matches!(why, DialError::Refused | DialError::Closed);
+        // that another than the receiver answers is no more of an answer than none
+        let refused = matches!(why, DialError::Refused | DialError::Closed | DialError::Unproven(_));
         link.refused = refused.then(|| link.refused.unwrap_or(now));
         if link.lifeline {
             link.bad = Some(link.last.clone());

@@ -6,6 +6,10 @@ use std::time::{Duration, Instant};
 pub const PATIENCE_BEFORE: Patience = Patience::For(Duration::from_secs(60));
 /// How long a begun session waits with no working connection, unless told otherwise.
 pub const PATIENCE_BEGUN: Patience = Patience::For(Duration::from_secs(3600));
+/// With keys, what anybody on the way can say for the peer is believed after so long, where it would be believed sooner
+/// without: that it refuses, or has closed every connection. Routers, forwards and firewalls that restart do that for a
+/// minute or two.
+pub const ANYBODYS_WORD: Duration = Duration::from_secs(300);
 /// For how long at most the last word is repeated to a peer that asks.
 const LINGER: Duration = Duration::from_secs(60);
 /// Trouble shorter than this is not told.

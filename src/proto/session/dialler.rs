@@ -3,6 +3,10 @@
 //! Nothing is given up while a connection is up. Without one the reasons are, in this order: every link refused for
 //! good (before anything was received, one is enough if no other is still hoped for); no name has an address; all
 //! refuse for a while in mid-session, so that the receiver is gone; patience is over.
+//!
+//! With keys, only what was said after the proof of a key is the receiver's. All else is a fault of its link: whoever
+//! refuses, closes, or answers without the receiver's key may stand on the way. It is tried again, and believed when
+//! patience is over; in mid-session, where patience is long, after some minutes on every link.
 
 use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal, RefusalCode};
@@ -12,7 +16,7 @@ use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::segment::Segments;
 use super::super::set::ConnectionSet;
-use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder, linger};
+use super::super::waiting::{ANYBODYS_WORD, PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder, linger};
 use super::last_word::{LastWord, Move};
 use super::terms::{Action, DiallerConfig};
 use super::view::View;
@@ -38,6 +42,8 @@ pub struct Dialler {
     progressed: ConnectionSet,
     /// A connection has been up.
     has_met: bool,
+    /// For how long every link refuses in mid-session before that is believed.
+    refused_max: Duration,
     /// Since when no connection achieves anything: set when the last one goes, cleared by progress.
     alone: Option<Instant>,
     reminder: Reminder,
@@ -65,6 +71,7 @@ impl Dialler {
             attempts: [0; CONNECTIONS_MAX],
             progressed: ConnectionSet::EMPTY,
             has_met: false,
+            refused_max: REFUSED_MAX,
             alone: Some(now),
             reminder: Reminder::starting(now),
             busy: None,
@@ -100,6 +107,10 @@ impl Dialler {
     pub fn up(&mut self, connection: usize, link: usize, key: Option<PeerKey>, rtt: Duration) -> Vec<usize> {
         self.progressed.remove(connection);
         self.has_met = true;
+        // with a lifeline somebody who was proved has told the end of its program, or of its host's
+        if key.is_some() && !self.has_lifeline() {
+            self.refused_max = ANYBODYS_WORD;
+        }
         self.segments[link].welcomed();
         let recalled = self.links.up(connection);
         let mut back = recalled.iter().copied().filter(|other| *other != connection);
@@ -235,6 +246,10 @@ impl Dialler {
         (connection < self.links.len()).then(|| self.links.state(connection))
     }
 
+    fn has_lifeline(&self) -> bool {
+        self.names.len().checked_sub(1).is_some_and(|last| self.links.is_lifeline(last))
+    }
+
     /// How many connections there may be.
     pub fn connections(&self) -> usize {
         self.links.len()
@@ -347,7 +362,7 @@ impl Dialler {
     /// has begun.
     fn refused_until(&self, view: View) -> Option<Instant> {
         let early = view.begun && self.patience.is_none();
-        self.links.refused_since().filter(|_| early).map(|at| at + REFUSED_MAX)
+        self.links.refused_since().filter(|_| early).map(|at| at + self.refused_max)
     }
 
     fn patience_ends(&self, view: View) -> Option<Instant> {

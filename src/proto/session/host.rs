@@ -1,8 +1,11 @@
 //! The end that listens: whose session it serves, which connections it has let in, and when it gives the sender up.
 //!
 //! A session of which nothing has come is forgotten when its connections are gone; this end then waits for another one.
-//! Even before, it gives way to another one that comes, once it had a moment to begin: a stranger's hello keeps nobody
-//! out.
+//! Even before, it gives way to another one that comes, unless it shows life: a stranger's hello keeps nobody out, and
+//! who was there first and has nothing to send yet keeps its place.
+//!
+//! What is not proved by a key is anybody's word. So where connections are encrypted, their being closed is believed much
+//! later.
 
 use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal, RefusalCode};
@@ -10,7 +13,7 @@ use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
-use super::super::waiting::{PATIENCE_BEGUN, Patience, Reminder};
+use super::super::waiting::{ANYBODYS_WORD, PATIENCE_BEGUN, Patience, Reminder};
 use super::terms::{InboundConfig, Tied};
 use super::view::View;
 use std::time::{Duration, Instant};
@@ -199,10 +202,10 @@ impl Host {
         if self.guests[connection].link.is_some() {
             self.guests[connection].spoke = true;
             (self.unmet, self.visited, self.met) = (None, None, true);
+            self.protected = Some(now + LIVES);
         }
     }
 
-            self.protected = Some(now + LIVES);
     /// Whether this end is there for the session that it serves, and for no other.
     pub fn is_bound(&self) -> bool {
         self.tied.is_some() && self.met
@@ -224,11 +227,11 @@ impl Host {
         self.silent = *reason == LossReason::Silent;
         if self.guests.iter().all(|guest| guest.link.is_none()) {
             self.alone = Some(now);
+            // it may be back at once
+            self.protected = self.protected.map(|at| at.min(now + GIVES_WAY));
             self.reminder.restart(now);
         }
         let reason = reason.clone();
-            // it may be back at once
-            self.protected = self.protected.map(|at| at.min(now + GIVES_WAY));
         let strange = !view.begun;
         self.events.push(Event::ConnectionLost { connection, link: None, reason, again: 0, strange });
         true
@@ -295,7 +298,8 @@ impl Host {
             return Some(alone + FORGOTTEN);
         }
         if self.is_gone() {
-            return Some(alone + self.tied.map_or(SENDER_GONE, |tied| tied.gone));
+            let gone = if self.key().is_some() { ANYBODYS_WORD } else { SENDER_GONE };
+            return Some(alone + self.tied.map_or(gone, |tied| tied.gone));
         }
         self.patience.unwrap_or(PATIENCE_BEGUN).ends(alone)
     }

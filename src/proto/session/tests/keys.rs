@@ -184,6 +184,33 @@ fn who_has_not_proved_a_key_is_asked_again_and_refuses_only_when_patience_is_ove
 }
 
 #[test]
+fn what_anybody_can_say_for_a_receiver_with_a_key_is_believed_late() {
+    for why in [DialError::Refused, DialError::Closed, unproven()] {
+        let mut rig = dialled_and_begun();
+        (0..2).for_each(|connection| rig.lost(connection, LossReason::Closed));
+        let (waited, status, told) = rig.endures(Way::Out, &why);
+        assert_eq!((waited, status), (300, Status::Incomplete), "{told}");
+        assert!(told.starts_with("the receiver is gone: "), "{told}");
+    }
+    // silence is no word at all
+    let mut rig = dialled_and_begun();
+    (0..2).for_each(|connection| rig.lost(connection, LossReason::Silent));
+    assert_eq!(rig.endures(Way::Out, &DialError::TimedOut).0, 3600);
+}
+
+#[test]
+fn a_sender_with_a_key_whose_connections_were_closed_is_waited_for_longer() {
+    let mut rig = met_and_begun();
+    (0..2).for_each(|connection| rig.lost(connection, LossReason::Closed));
+    rig.pass(secs(299));
+    assert!(!rig.over);
+    rig.pass(secs(2));
+    let (status, why, _) = rig.ended(Way::In);
+    assert_eq!(status, Status::Incomplete);
+    assert!(why.contains("the sender is gone"), "{why}");
+}
+
+#[test]
 fn who_has_not_proved_a_key_on_one_link_ends_nothing() {
     let mut rig = dialler(2, 2);
     for _ in 0..5 {
