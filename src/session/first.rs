@@ -38,47 +38,88 @@ pub(super) fn first(said: &[u8]) -> First {
     if said.first() != Some(&HANDSHAKE) {
         return First::Plain;
     }
-    let Some(&[.., high, low]) = said.first_chunk::<RECORD>() else { return First::Part };
-    let record = usize::from(u16::from_be_bytes([high, low]));
-    if !(MESSAGE + HELLO_MIN..=RECORD_MAX).contains(&record) {
-        return First::Broken;
+    let (mut head, mut len, mut rest) = ([0; MESSAGE], 0, said);
+    // record by record: the message may lie in several, and the last may not be whole
+    while let Some((&kind, _)) = rest.split_first() {
+        if kind != HANDSHAKE {
+            return First::Broken;
+        }
+        let Some((&[.., high, low], behind)) = rest.split_first_chunk::<RECORD>() else { break };
+        let record = usize::from(u16::from_be_bytes([high, low]));
+        if !(1..=RECORD_MAX).contains(&record) {
+            return First::Broken;
+        }
+        let (body, next) = behind.split_at(record.min(behind.len()));
+        head.iter_mut().skip(len).zip(body).for_each(|(head, byte)| *head = *byte);
+        (len, rest) = (len + body.len(), next);
+        let [kind, length @ ..] = head;
+        if len > 0 && kind != CLIENT_HELLO {
+            return First::Broken;
+        }
+        let message = length.iter().fold(0, |sum, byte| (sum << 8) + usize::from(*byte));
+        if len >= MESSAGE && !(HELLO_MIN..=RECORD_MAX).contains(&message) {
+            return First::Broken;
+        }
+        if len >= MESSAGE + message {
+            return First::Handshake;
+        }
     }
-    match said.get(RECORD) {
-        None => First::Part,
-        Some(&CLIENT_HELLO) if said.len() >= LOOK.min(RECORD + record) => First::Handshake,
-        Some(&CLIENT_HELLO) => First::Part,
-        Some(_) => First::Broken,
-    }
+    if said.len() >= LOOK { First::Handshake } else { First::Part }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A record of a handshake with a message of this type and so many bytes in it.
-    fn record(kind: u8, len: usize) -> Vec<u8> {
-        let (high, low) = ((len >> 8) as u8, len as u8);
-        let mut record = vec![HANDSHAKE, 3, 1, high, low, kind];
-        record.resize(RECORD + len, 0);
-        record
+    /// A message of this type and so many bytes.
+    fn message(kind: u8, len: usize) -> Vec<u8> {
+        let [.., a, b, c] = (len as u32).to_be_bytes();
+        let mut message = vec![kind, a, b, c];
+        message.resize(MESSAGE + len, 0);
+        message
+    }
+
+    /// A message in records of at most so many bytes.
+    fn records(message: &[u8], size: usize) -> Vec<u8> {
+        let header = |len: usize| [HANDSHAKE, 3, 1, (len >> 8) as u8, len as u8];
+        message.chunks(size).flat_map(|part| [&header(part.len())[..], part].concat()).collect()
     }
 
     #[test]
     fn a_client_hello_counts_when_it_is_whole() {
-        let hello = record(CLIENT_HELLO, 1500);
-        for len in 1..hello.len() {
-            assert_eq!(first(&hello[..len]), First::Part, "{len} bytes");
+        for size in [RECORD_MAX, 700, 67, 3, 1] {
+            let hello = records(&message(CLIENT_HELLO, 500), size);
+            for len in 1..hello.len() {
+                assert_eq!(first(&hello[..len]), First::Part, "{len} bytes, records of {size}");
+            }
+            assert_eq!(first(&hello), First::Handshake, "records of {size}");
+            // whatever follows it
+            assert_eq!(first(&[&hello[..], &[20, 3, 3]].concat()), First::Handshake);
         }
-        assert_eq!(first(&hello), First::Handshake);
-        assert_eq!(first(&record(CLIENT_HELLO, 9000)[..LOOK]), First::Handshake);
+        let long = records(&message(CLIENT_HELLO, 9000), RECORD_MAX);
+        assert_eq!(first(&long[..LOOK]), First::Handshake);
     }
 
     #[test]
     fn what_cannot_be_one_is_told_at_once() {
         assert_eq!(first(b"x"), First::Plain);
         assert_eq!(first(b"SSH-2.0"), First::Plain);
-        assert_eq!(first(&record(2, 100)[..6]), First::Broken, "another message");
-        assert_eq!(first(&record(CLIENT_HELLO, 1)), First::Broken, "too short");
-        assert_eq!(first(&record(CLIENT_HELLO, RECORD_MAX + 1)[..5]), First::Broken, "too long");
+        assert_eq!(first(&records(&message(2, 100), 1)[..6]), First::Broken, "another message");
+        assert_eq!(first(&records(&message(CLIENT_HELLO, 1), 9)), First::Broken, "too short");
+        assert_eq!(first(&records(&message(CLIENT_HELLO, 20_000), 9)[..9]), First::Broken, "too long");
+        assert_eq!(first(&[HANDSHAKE, 3, 1, 0x40, 1]), First::Broken, "a record that is too long");
+        assert_eq!(first(&[HANDSHAKE, 3, 1, 0, 0]), First::Broken, "an empty one");
+        let cut = records(&message(CLIENT_HELLO, 500), 100);
+        assert_eq!(
+            first(&[&cut[..210], &[23]].concat()),
+            First::Broken,
+            "something else between its records"
+        );
+    }
+
+    #[test]
+    fn so_much_is_looked_at_that_it_costs_little_and_is_bounded() {
+        let endless = records(&message(CLIENT_HELLO, RECORD_MAX), 1);
+        assert_eq!((first(&endless[..LOOK - 1]), first(&endless[..LOOK])), (First::Part, First::Handshake));
     }
 }

@@ -3,7 +3,8 @@
 use super::MIB;
 use crate::util::stranger::{hello, say};
 use crate::util::{
-    Keys, Process, Rx, assert_complete, carry, connect, feed, has, pattern, side_by_side, skip, tx,
+    DEADLINE, Keys, Process, Rx, assert_complete, carry, connect, eventually, feed, has, pattern,
+    side_by_side, skip, tx,
 };
 use millipede::channel::{Channel, Shaking, Transport, prepare};
 use millipede::trust::{PrivateKey, Roll, Trust};
@@ -173,6 +174,42 @@ fn clients_of_another_make_are_turned_away() {
     carry(&rx, &tx(rx.port, &keys.shared("secret")), MIB);
     let lines = rx.said().lines().count();
     assert!((1..=10).contains(&lines), "{rx}");
+}
+
+/// A message of a handshake, in records of at most so many bytes.
+fn in_records(message: &[u8], size: usize) -> Vec<u8> {
+    let record = |part: &[u8]| [&[0x16, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat();
+    message.chunks(size).flat_map(record).collect()
+}
+
+/// Nothing that is known splits a ClientHello so; but TLS lets it, and who does it is no stranger for that.
+#[test]
+fn a_first_flight_in_small_records_and_small_segments_gets_in() {
+    let keys = Keys::of(&["secret"]);
+    let rx = Rx::start(&keys.shared("secret"));
+    let secret = millipede::trust::load(std::path::Path::new(keys.path("secret")), None).unwrap();
+    let trust = Trust::new(&secret.0, secret.1).unwrap();
+    for (record, segment) in
+        [(16384, 1), (16384, 100), (1000, 9999), (700, 50), (80, 9999), (60, 1), (1, 500)]
+    {
+        let (near, mut wire) = pair();
+        let channel = Channel::dialled(Transport::tcp(near), &trust).unwrap();
+        assert_eq!(channel.shake().unwrap(), Shaking::Reads);
+        let mut flight = vec![0; 8192];
+        let n = wire.read(&mut flight).unwrap();
+        let mut stream = connect(rx.port);
+        stream.set_nodelay(true).unwrap();
+        for part in in_records(&flight[5..n], record).chunks(segment) {
+            stream.write_all(part).unwrap();
+        }
+        let shaken = eventually(DEADLINE, || {
+            pass_until(&channel, &mut wire, &mut stream, 1);
+            !matches!(channel.shake(), Ok(Shaking::Reads | Shaking::Writes))
+        });
+        let key = channel.key();
+        assert!(shaken && key.is_some(), "records of {record}, segments of {segment}: {:?}", channel.shake());
+    }
+    carry(&rx, &tx(rx.port, &keys.shared("secret")), MIB);
 }
 
 /// What each stranger does: nothing, a part of a handshake, all that one can without a key, garbage.
