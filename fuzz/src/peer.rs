@@ -68,15 +68,26 @@ impl<'a> Peer<'a> {
         let now = Instant::now();
         let wanted = if duplex { Features::DUPLEX.0 } else { 0 };
         let features = Features(wanted | Features::CHECKSUM.0);
-        let inbound = InboundConfig { instance: Id::new([1; 16]), buffer, patience, features, tied: None };
+        let waits = choices & 64 != 0;
+        let instance = Id::new([1; 16]);
+        let inbound = InboundConfig { instance, buffer, patience, features, tied: None, waits };
         let session = if dials {
             let connections = [1, 2, 4, 16][script.below(4)];
             let links = (0..1 + script.below(3)).map(|link| format!("link {link}")).collect();
             let asked = if checked { features } else { Features(wanted) };
             let hello = hello(duplex, asked, buffer);
             let (command, lifeline) = (false, false);
-            let config =
-                DiallerConfig { hello, links, connections, patience, checked, command, lifeline, seed: 1 };
+            let config = DiallerConfig {
+                hello,
+                links,
+                connections,
+                patience,
+                checked,
+                command,
+                lifeline,
+                waits,
+                seed: 1,
+            };
             Session::dialling(now, config, duplex.then_some(inbound), inseparable && duplex)
         } else {
             let sends = duplex.then_some(OutboundConfig { buffer });

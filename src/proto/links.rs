@@ -6,6 +6,9 @@
 //! One link may be a lifeline: it has a single connection, which is there already, cannot be had again and is kept by
 //! one connection alone. When that is gone, so is the link.
 //!
+//! Where one connection suffices for a while, one is kept, on whichever link it comes up: links are tried in their order,
+//! each a little later than the one before, until one is up. What comes up besides leaves again.
+//!
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
@@ -27,6 +30,9 @@ const DIALS_APART: Duration = Duration::from_millis(50);
 
 /// So much later connections are dialled that nothing needs at once.
 const LATER: Duration = Duration::from_millis(250);
+
+/// Where one connection suffices, the next link is tried when an attempt has not succeeded for so long.
+const NEXT: Duration = Duration::from_millis(250);
 
 /// How long one attempt to connect and be welcomed may take, doubling while attempts time out.
 const DIAL_FIRST: Duration = Duration::from_secs(3);
@@ -133,6 +139,8 @@ impl Link {
 pub struct Links {
     links: Vec<Link>,
     connections: Vec<Connection>,
+    /// One connection suffices.
+    one: bool,
     rng: SmallRng,
 }
 
@@ -161,6 +169,7 @@ impl Links {
                 .iter()
                 .map(|home| Connection { home: *home, state: State::Resting(now), dialled: None, misses: 0 })
                 .collect(),
+            one: false,
             rng: SmallRng::seed_from_u64(seed),
         }
     }
@@ -188,10 +197,20 @@ impl Links {
         self
     }
 
+    /// From now on one connection suffices, or all are wanted.
+    pub fn suffice_with_one(&mut self, one: bool) {
+        self.one = one;
+    }
+
+    /// Whether one connection suffices.
+    pub fn one_suffices(&self) -> bool {
+        self.one
+    }
+
     /// Where this resting connection should dial now, and how long it may take. Counts as dialling from then.
     pub fn place(&mut self, now: Instant, connection: usize, begun: bool) -> Option<(usize, Duration)> {
         let State::Resting(at) = self.state(connection) else { return None };
-        if at > now {
+        if at > now || (self.one && !self.may_be_the_one(now, connection)) {
             return None;
         }
         let link = self.choose(now, connection)?;
@@ -209,7 +228,8 @@ impl Links {
             _ => None,
         });
         let probes = self.links.iter().filter(|l| l.bad.is_none()).filter_map(|l| l.probe_at);
-        resting.chain(probes).filter(|at| *at > now).min()
+        let next = self.attempts().map(|dialled| dialled + NEXT).max().filter(|_| self.one);
+        resting.chain(probes).chain(next).filter(|at| *at > now).min()
     }
 
     /// The attempt succeeded. Returns the connections that shall leave where they are and come home.
@@ -221,7 +241,13 @@ impl Links {
         link.up += 1;
         (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
         (link.refused, link.unresolved, link.unproven) = (None, false, false);
-        self.recall()
+        let mut recalled = self.recall();
+        let stays = |at: &(usize, &Connection)| at.0 != connection && matches!(at.1.state, State::Up(_));
+        if self.one && self.connections.iter().enumerate().any(|at| stays(&at)) {
+            self.advance(connection, Move::Recall);
+            recalled.push(connection);
+        }
+        recalled
     }
 
     /// The attempt failed. True if that makes its link dead.
@@ -253,6 +279,15 @@ impl Links {
             link.probe_at = Some(now + pause(&mut self.rng, link.failures));
         }
         died
+    }
+
+    /// The receiver lets no more connections in for now, and has nothing against the session or its link.
+    pub fn put_off(&mut self, now: Instant, connection: usize) {
+        if let State::Dialling(index) = self.state(connection) {
+            self.links[index].dialling -= 1;
+            let at = self.pause_ends(now, connection).max(now + DIALS_APART);
+            self.advance(connection, Move::Rest(at));
+        }
     }
 
     /// The receiver at this link's end does not want this session; the link is not used again.
@@ -321,9 +356,10 @@ impl Links {
         self.links.iter().map(|link| link.up).sum()
     }
 
-    /// Attempts under way on links that have never failed: something may still come of them.
+    /// Attempts under way on links that have never failed, or to come: something may still come of them.
     pub fn hopeful(&self) -> bool {
-        self.links.iter().any(|link| link.bad.is_none() && link.failures == 0 && link.dialling > 0)
+        let tried = |link: &Link| link.dialling > 0 || self.one;
+        self.links.iter().any(|link| link.bad.is_none() && link.failures == 0 && tried(link))
     }
 
     /// Since when every link that is not bad has been refused, if all are and nothing is up.
@@ -373,6 +409,19 @@ impl Links {
     }
 
     // ---- choosing -------------------------------------------------------------------------------------
+
+    /// Where one connection suffices: whether this one should be tried, as the first of its link, because none is up and
+    /// none has been tried just now.
+    fn may_be_the_one(&self, now: Instant, connection: usize) -> bool {
+        let keeps = self.links[self.connections[connection].home].keeper == Some(connection);
+        keeps && self.up_count() == 0 && self.attempts().all(|dialled| dialled + NEXT <= now)
+    }
+
+    /// When the attempts that are under way began.
+    fn attempts(&self) -> impl Iterator<Item = Instant> {
+        let under_way = self.connections.iter().filter(|c| matches!(c.state, State::Dialling(_)));
+        under_way.filter_map(|connection| connection.dialled)
+    }
 
     fn choose(&self, now: Instant, connection: usize) -> Option<usize> {
         let home = self.connections[connection].home;

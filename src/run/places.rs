@@ -75,8 +75,13 @@ impl Places {
 
     /// This is the session of that number.
     pub(super) fn introduce(&self, number: u64, session: Handle) {
-        if let Some(member) = self.lock().members.get_mut(&number) {
-            member.session = Some(session);
+        let mut state = self.lock();
+        if let Some(member) = state.members.get_mut(&number) {
+            member.session = Some(session.clone());
+        }
+        if state.queue.has_place(number) {
+            drop(state);
+            session.use_all();
         }
     }
 
@@ -104,20 +109,20 @@ impl Places {
         let mut state = self.lock();
         state.members.remove(&number);
         state.queue.leave(number);
-        let stalled = state.turn(Instant::now());
+        let turned = state.turn(Instant::now());
         drop(state);
-        stop(stalled, STALLED);
+        turned.follow();
     }
 
     fn keep_time(&self) {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let stalled = state.turn(now);
+            let turned = state.turn(now);
             let waiting: Vec<_> = state.waiting();
-            if !stalled.is_empty() || !waiting.is_empty() {
+            if !turned.is_empty() || !waiting.is_empty() {
                 drop(state);
-                stop(stalled, STALLED);
+                turned.follow();
                 waiting.into_iter().for_each(|(number, key)| self.oust(key, number));
                 state = self.lock();
             }
@@ -142,25 +147,53 @@ impl State {
         waiting.map(|(number, member)| (*number, member.key)).collect()
     }
 
-    /// Tells everybody what follows; those that have lost their place.
-    fn turn(&mut self, now: Instant) -> Vec<Handle> {
-        let mut stalled = Vec::new();
+    /// Tells those that wait what follows; what is to be done with the others.
+    fn turn(&mut self, now: Instant) -> Turned {
+        let mut turned = Turned::default();
         while let Some(turn) = self.queue.poll(now) {
+            let session = |number| self.members.get(&number).and_then(|member| member.session.clone());
             match turn {
-                Turn::Go(number) => self.tell(number, &Down::Go(Vec::new())),
-                Turn::Wait(number, ahead) => self.tell(number, &Down::Wait(ahead as u32)),
-                Turn::Lost(number) => {
-                    stalled.extend(self.members.get(&number).and_then(|member| member.session.clone()));
+                Turn::Go(number) => {
+                    let out = self.members.get(&number).map(|member| member.out.clone());
+                    turned.going.extend(out.map(|out| (session(number), out)));
                 }
+                Turn::Wait(number, ahead) => self.tell(number, &Down::Wait(ahead as u32)),
+                Turn::Lost(number) => turned.stalled.extend(session(number)),
             }
         }
-        stalled
+        turned
     }
 
     fn tell(&self, number: u64, down: &Down) {
         if let Some(member) = self.members.get(&number) {
             say(&member.out, down);
         }
+    }
+}
+
+/// What follows from time, or from one that has left.
+#[derive(Default)]
+struct Turned {
+    /// They have got a place, and are to hear of it. One that is not known yet is told what else there is to know when it
+    /// is introduced.
+    going: Vec<(Option<Handle>, Arc<Outbox>)>,
+    /// They have lost their place.
+    stalled: Vec<Handle>,
+}
+
+impl Turned {
+    fn is_empty(&self) -> bool {
+        self.going.is_empty() && self.stalled.is_empty()
+    }
+
+    /// Outside of the lock: a session may call back.
+    fn follow(self) {
+        for (session, out) in self.going {
+            // its other connections are let in before it hears that they are
+            session.iter().for_each(Handle::use_all);
+            say(&out, &Down::Go(Vec::new()));
+        }
+        stop(self.stalled, STALLED);
     }
 }
 

@@ -76,7 +76,8 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     let (told, ended) = (tally.clone(), crossbeam_channel::bounded(1));
     let sending = Sending::new(out, inbox, move |name: &Name, fate| tell(&told, name, fate));
     let mut level = 0;
-    let sending = sending.pausing(move |pause| wait_for(pause, &mut level));
+    let all = handle.clone();
+    let sending = sending.pausing(move |pause| wait_for(pause, &mut level)).beginning(move || all.use_all());
     let run = move || {
         let _ = ended.0.send(sending.run(items));
     };
@@ -242,6 +243,7 @@ pub(super) fn session(
         checked: transmit.checksum,
         command: false,
         lifeline: false,
+        waits: true,
         seed: rand::random(),
     };
     let inbound = InboundConfig {
@@ -250,6 +252,7 @@ pub(super) fn session(
         patience: common.patience,
         features: Features::CHECKSUM | features,
         tied: None,
+        waits: false,
     };
     let sends = Outgoing {
         config: OutboundConfig { buffer: common.buffer },

@@ -33,6 +33,8 @@ use std::time::{Duration, SystemTime};
 const WAITING: (usize, usize) = (64, 16);
 /// Descriptors of a session: of each connection its socket, what wakes its thread and what it waits in; and some files.
 const DESCRIPTORS: u64 = 3 * CONNECTIONS_MAX as u64 + 16;
+/// The same of one that waits, and has two connections at most.
+const OF_WAITING: u64 = 3 * 2 + 8;
 /// Threads that open and finish files: as many as make a disk busy with syncing.
 const WORKERS: usize = 8;
 /// How often partials are looked at that are to be kept no longer.
@@ -53,7 +55,7 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
     if let Some(trust) = &trust {
         peers::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
     }
-    allow_descriptors(DESCRIPTORS * (plan.sessions + WAITING.0) as u64);
+    allow_descriptors(DESCRIPTORS * plan.sessions as u64 + OF_WAITING * WAITING.0 as u64);
     let bounds = Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1 };
     let maker = Maker {
         plan: plan.clone(),

@@ -83,6 +83,7 @@ impl Parts<'_> {
             checked: plan.checksum,
             command: false,
             lifeline: false,
+            waits: false,
             seed: rand::random(),
         };
         let sends = self.outgoing(&plan.stream)?;
@@ -162,6 +163,7 @@ impl Parts<'_> {
             patience: self.common.patience,
             features: Features::CHECKSUM | self.ends.features() | features | self.through(),
             tied: None,
+            waits: false,
         };
         Ok(Incoming { sink: self.ends.sink()?, config })
     }

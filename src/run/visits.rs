@@ -158,6 +158,7 @@ impl Maker {
                 patience: common.patience,
                 features: FEATURES,
                 tied: None,
+                waits: true,
             },
         };
         let sends = Outgoing {

@@ -150,6 +150,11 @@ impl Handle {
         self.desk.peek(|core| core.session.alone_since()).map(|since| since.elapsed())
     }
 
+    /// The stream waits no longer for its turn: from now on it has all its connections.
+    pub fn use_all(&self) {
+        self.desk.tell(|core, now| core.session.use_all(now));
+    }
+
     /// From now on, the end waits but shortly for the peer to close.
     pub fn hurry(&self) {
         self.desk.hurry();

@@ -88,6 +88,8 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
     let total = flows[DIALS].map_or(0, |flow| flow.total);
     let command = (seed % 7 == 3).then(|| 1 + total * (seed / 7 % 5) / 3);
     let lingers = seed / 35 % 2 == 1;
+    let turn = |end: u64| lasts.mul_f64(((seed / 5 + end) % 4) as f64 / 4.0);
+    let waits = (seed % 5 == 2).then(|| [turn(0), turn(seed / 20)]);
     let mut sink_rate = || if rng.random() { 1e9 } else { spread(rng, 1e4, 1e7) };
     let sink_rates = [sink_rate(), sink_rate()];
     Config {
@@ -103,6 +105,7 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
         low_water: [1, 4 << 10, 64 << 10][rng.random_range(0..3)],
         room: [2 << 10, 32 << 10, 256 << 10, 4 << 20][rng.random_range(0..4)],
         mutation,
+        waits,
         links,
     }
 }

@@ -21,6 +21,8 @@ pub enum Event {
     Taken(usize),
     /// What is heard on this connection, by this end, has had its time: an answer to a hello, a hello, a welcome.
     Heard { end: usize, conn: usize },
+    /// The stream of this end waits no longer for its turn.
+    Turn(usize),
     /// A process looks at its connections, unasked.
     Patrol(usize),
     /// A process that has ended is gone, 2 s after its last word at the latest.

@@ -15,7 +15,7 @@ use millipede::proto::hello::{Features, Hello, Refusal};
 use millipede::proto::life::{REAP, Silence};
 use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::outcome::{CommandEnd, Outcome, Status};
-use millipede::proto::session::{Action, Farewell, Session};
+use millipede::proto::session::{Action, Farewell, Session, Whereabouts};
 use millipede::proto::way::Way;
 use millipede::proto::wire::Edge;
 use std::collections::BTreeMap;
@@ -46,6 +46,8 @@ pub struct End {
     /// Legs are sent with a checksum.
     pub checked: bool,
     pub mutation: Mutation,
+    /// The stream has to wait for its turn.
+    pub waits: bool,
     wake_at: Option<Instant>,
     pub over: Option<Instant>,
     pub gone: bool,
@@ -85,6 +87,7 @@ impl End {
             sink: None,
             checked: false,
             mutation,
+            waits: false,
             wake_at: None,
             over: None,
             gone: false,
@@ -119,6 +122,21 @@ impl End {
             self.fail("a tick leaves a deadline in the past");
         }
         self.settle(net);
+    }
+
+    /// The stream waits no longer for its turn.
+    pub fn use_all(&mut self, net: &mut Net) {
+        self.waits = false;
+        if self.over.is_none() {
+            self.session.use_all(net.clock.now);
+            self.settle(net);
+        }
+    }
+
+    /// Connections that are up, and not about to leave.
+    pub fn connections_up(&self) -> usize {
+        let whereabouts = (0..self.lines.len()).map(|connection| self.session.whereabouts(connection));
+        whereabouts.filter(|whereabouts| matches!(whereabouts, Whereabouts::Up(_))).count()
     }
 
     pub fn input(&mut self, net: &mut Net) {

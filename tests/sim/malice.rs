@@ -52,6 +52,7 @@ fn config(rng: &mut SmallRng, seed: u64, duplex: bool) -> Config {
         flows: [Some(flow), duplex.then_some(flow)],
         sink_rates: [if rng.random() { 1e9 } else { 1e5 }; 2],
         room: 4 << 20,
+        waits: (seed % 5 == 2).then_some([Duration::from_millis(300); 2]),
         ..plain
     }
 }

@@ -63,6 +63,8 @@ pub struct Config {
     /// How much more than that a socket takes.
     pub room: usize,
     pub mutation: Mutation,
+    /// The ends wait for the stream's turn, each until this time.
+    pub waits: Option<[Duration; 2]>,
 }
 
 impl Config {
@@ -90,6 +92,7 @@ impl Config {
             low_water: 16 << 10,
             room: 64 << 10,
             mutation: Mutation::None,
+            waits: None,
         }
     }
 }
@@ -237,7 +240,11 @@ impl World {
             }
             Event::Deliver(ref news) => news.end,
             Event::Wake(end) | Event::Input(end) | Event::Taken(end) => end,
-            Event::Patrol(end) | Event::Exit(end) | Event::Signal(end) | Event::Heard { end, .. } => end,
+            Event::Turn(end)
+            | Event::Patrol(end)
+            | Event::Exit(end)
+            | Event::Signal(end)
+            | Event::Heard { end, .. } => end,
         };
         let end = ends.get_mut(which).filter(|end| !end.gone)?;
         match event {
@@ -246,6 +253,7 @@ impl World {
             Event::Input(_) => end.input(net),
             Event::Taken(_) => end.taken(net),
             Event::Heard { conn, .. } => end.time_out(net, conn),
+            Event::Turn(_) => end.use_all(net),
             Event::Patrol(_) => end.patrol(net),
             Event::Exit(_) => end.exit(net),
             Event::Signal(_) => end.signal(net),
@@ -296,6 +304,9 @@ impl World {
     /// The session knows every connection that it let in or was told of.
     fn check_lines(&self, which: usize) -> Result<(), String> {
         let end = &self.ends[which];
+        if end.waits && end.connections_up() > [1, 2][which] {
+            return Err(format!("{} connections are up, and the stream waits", end.connections_up()));
+        }
         if end.over.is_some() || end.session.receiving().is_none() {
             return Ok(());
         }
@@ -348,6 +359,10 @@ pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
     end.command = config.command.filter(|_| which == LISTENS);
     end.lingers = config.lingers;
     end.source = config.flows[which].map(|flow| Source::new(which, flow, config.buffers[which]));
+    if let Some(waits) = config.waits {
+        end.waits = true;
+        net.clock.after(waits[which], Event::Turn(which));
+    }
     end.sink = receives.then(|| Sink::new(&net.clock, which, config.sink_rates[which]));
     end
 }
@@ -382,6 +397,7 @@ fn dialler(config: &Config) -> DiallerConfig {
         checked: config.checked,
         command: config.command.is_some(),
         lifeline: false,
+        waits: config.waits.is_some(),
         seed: config.seed,
     }
 }
@@ -393,6 +409,7 @@ fn inbound(config: &Config, which: usize, instance: u8) -> InboundConfig {
         patience: patience(config.patience[which]),
         features: Features(features(config) | Features::CHECKSUM.0),
         tied: None,
+        waits: config.waits.is_some(),
     }
 }
 

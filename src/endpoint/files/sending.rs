@@ -78,6 +78,8 @@ pub struct Sending<F> {
     tell: F,
     /// Hears why nothing is sent.
     pause: Box<dyn FnMut(Pause<'_>) + Send>,
+    /// Is called once this session may begin.
+    begins: Option<Box<dyn FnOnce() + Send>>,
     last: u32,
     /// Those that have no verdict yet.
     unjudged: BTreeMap<u32, Sent>,
@@ -125,6 +127,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             inbox,
             tell,
             pause: Box::new(|_| {}),
+            begins: None,
             last: 0,
             unjudged: BTreeMap::new(),
             later: Vec::new(),
@@ -136,6 +139,11 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     /// Has this told why nothing is sent for a while.
     pub fn pausing(self, pause: impl FnMut(Pause<'_>) + Send + 'static) -> Self {
         Sending { pause: Box::new(pause), ..self }
+    }
+
+    /// Has this called as soon as there is a place.
+    pub fn beginning(self, begins: impl FnOnce() + Send + 'static) -> Self {
+        Sending { begins: Some(Box::new(begins)), ..self }
     }
 
     /// Sends all of these, and waits for their verdicts.
@@ -167,6 +175,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                 _ => return Err(Ending::Senseless),
             }
         }
+        self.begins.take().into_iter().for_each(|begins| begins());
         if told.is_some() {
             (self.pause)(Pause::Over);
         }

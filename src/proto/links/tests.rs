@@ -171,3 +171,37 @@ fn a_lifeline_alone_is_all_there_is() {
     assert_eq!(place_all(&mut links, start + PAUSE_MAX * 9), []);
     assert_eq!(links.all_bad().map(|(link, _)| link), Some(0));
 }
+
+#[test]
+fn where_one_suffices_links_are_tried_one_after_the_other_until_one_is_up() {
+    let start = Instant::now();
+    let mut links = Links::new(start, 3, 8, 1);
+    links.suffice_with_one(true);
+    assert_eq!(place_all(&mut links, start), [(0, 0)]);
+    assert_eq!(links.deadline(start), Some(start + NEXT));
+    assert_eq!(place_all(&mut links, start + NEXT), [(1, 1)], "the first has not answered");
+    links.failed(start + NEXT, 0, &REFUSED);
+    assert!(links.hopeful(), "the third was not tried");
+    assert_eq!(place_all(&mut links, start + NEXT + NEXT), [(0, 0)], "its pause is over");
+    assert_eq!(links.up(1), [0; 0]);
+    assert_eq!(links.up(0), [0], "it came later, and leaves");
+    links.lost(start + NEXT * 3, 0, &LossReason::Left, true);
+    assert_eq!(place_all(&mut links, start + PAUSE_MAX * 9), []);
+    links.lost(start + PAUSE_MAX * 9, 1, &LossReason::Closed, true);
+    assert_eq!(place_all(&mut links, start + PAUSE_MAX * 9), [(0, 0)], "none is up");
+    links.up(0);
+    links.suffice_with_one(false);
+    let others: Vec<usize> = place_all(&mut links, start + PAUSE_MAX * 9).iter().map(|at| at.0).collect();
+    assert_eq!(others, [1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn who_is_put_off_comes_again_and_its_link_is_as_good_as_before() {
+    let start = Instant::now();
+    let mut links = Links::new(start, 1, 2, 1);
+    place_all(&mut links, start);
+    links.put_off(start, 0);
+    assert_eq!(place_all(&mut links, start), []);
+    assert_eq!((links.trouble(0), links.is_bad(0)), ("", false));
+    assert_eq!(place_all(&mut links, start + DIALS_APART), [(0, 0)]);
+}

@@ -11,6 +11,12 @@ use super::{Action, Outbound, Session};
 use std::time::{Duration, Instant};
 
 impl Session {
+    /// The stream that had to wait for its turn waits no longer: all connections are wanted.
+    pub fn use_all(&mut self, now: Instant) {
+        self.ownership.use_all();
+        self.step(now);
+    }
+
     // ---- the input ------------------------------------------------------------------------------------
 
     /// The path of this connection drains, and no leg is under way: it can take one.

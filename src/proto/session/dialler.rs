@@ -59,8 +59,9 @@ pub struct Dialler {
 impl Dialler {
     /// It begins to dial when it is asked first.
     pub fn new(now: Instant, config: DiallerConfig) -> Self {
-        let DiallerConfig { hello, links: names, connections, patience, seed, lifeline, .. } = config;
-        let links = Links::new(now, names.len(), connections, seed);
+        let DiallerConfig { hello, links: names, connections, patience, seed, lifeline, waits, .. } = config;
+        let mut links = Links::new(now, names.len(), connections, seed);
+        links.suffice_with_one(waits);
         Dialler {
             hello,
             patience,
@@ -78,6 +79,11 @@ impl Dialler {
             bye: LastWord::default(),
             events: Vec::new(),
         }
+    }
+
+    /// The session waits no longer: all connections are wanted.
+    pub fn use_all(&mut self) {
+        self.links.suffice_with_one(false);
     }
 
     /// Attempts for all connections that may be dialled now. `instance` names the receiver, once it is known.
@@ -144,6 +150,7 @@ impl Dialler {
             RefusalCode::Busy if !begun => self.wait_for_turn(now, connection, refusal),
             // a session that just ended, an attempt that a newer one replaced, a hello damaged on its way: try again
             RefusalCode::Finished if !begun => self.failed(now, connection, &DialError::Refused),
+            RefusalCode::TooMany if self.links.one_suffices() => self.links.put_off(now, connection),
             RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
                 self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
             }

@@ -31,6 +31,10 @@ const SENDER_GONE: Duration = Duration::from_secs(60);
 /// A connection that works has brought a message after this time, whatever the sender has to send.
 const SPOKEN: Duration = Duration::from_secs(2);
 
+/// Connections of a sender that waits for its turn: one, and one more that takes its place before this end knows that it
+/// is dead.
+const OF_WAITING: usize = 2;
+
 /// What a hello is held against, besides the session that is served.
 #[derive(Clone, Copy, Debug)]
 pub struct Door {
@@ -70,6 +74,8 @@ pub struct Host {
     /// When the session gives way to another one, if nothing has come by then; None once it does.
     protected: Option<Instant>,
     guests: [Guest; CONNECTIONS_MAX],
+    /// The sender waits for its turn.
+    waits: bool,
     /// Since when no connection works, before a session has begun. A hello alone does not show that one does.
     unmet: Option<Instant>,
     /// When somebody was let in first since then.
@@ -94,6 +100,7 @@ impl Host {
             session: None,
             protected: None,
             guests: Default::default(),
+            waits: config.waits,
             unmet: Some(now),
             visited: None,
             alone: None,
@@ -133,7 +140,21 @@ impl Host {
                 "not that receiver: the one that has the first part of this stream is another process";
             return refuse(RefusalCode::NotThatReceiver, sentence);
         }
+        if !is_new && self.waits && self.others(hello.connection.into()) >= OF_WAITING {
+            return refuse(RefusalCode::TooMany, "no more connections while the session waits for its turn");
+        }
         Ok(())
+    }
+
+    /// How many connections are up besides this one.
+    fn others(&self, connection: usize) -> usize {
+        let guests = self.guests.iter().enumerate();
+        guests.filter(|(other, guest)| *other != connection && guest.link.is_some()).count()
+    }
+
+    /// The sender waits no longer: all its connections are let in.
+    pub fn use_all(&mut self) {
+        self.waits = false;
     }
 
     fn gives_way(&self, door: Door) -> bool {

@@ -64,6 +64,14 @@ impl Ownership {
         }
     }
 
+    /// The stream waits no longer for its turn.
+    pub fn use_all(&mut self) {
+        match self {
+            Ownership::Dialler(dialler) => dialler.use_all(),
+            Ownership::Host(host) => host.use_all(),
+        }
+    }
+
     /// A connection is gone, and `again` legs with it. Whether it was one that was up.
     pub fn lost(
         &mut self,

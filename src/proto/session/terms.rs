@@ -28,6 +28,9 @@ pub struct DiallerConfig {
     /// Whether the last link is a lifeline, see [`Links`](super::super::links::Links): it carries legs only while no
     /// other link does. Then there are at least as many connections as links.
     pub lifeline: bool,
+    /// Whether the stream has to wait for its turn: until [`Session::use_all`](super::Session::use_all) one connection
+    /// suffices.
+    pub waits: bool,
     /// Decides jitter alone.
     pub seed: u64,
 }
@@ -45,6 +48,9 @@ pub struct InboundConfig {
     pub features: Features,
     /// Where this end is there for one sender alone.
     pub tied: Option<Tied>,
+    /// Whether the sender has to wait for its turn: until [`Session::use_all`](super::Session::use_all) an end that
+    /// listens lets in no more connections than one that is dialled anew.
+    pub waits: bool,
 }
 
 /// A receiver that was started by its sender, and is of use to no other: from the first message on, its session is as

@@ -12,6 +12,7 @@ mod host_verdict;
 mod keys;
 mod lifeline;
 mod rig;
+mod waiting;
 
 use super::super::outcome::Status;
 use super::super::way::Way;

@@ -147,6 +147,7 @@ fn setup(
         patience: answer.patience.map(patience),
         features: Features::CHECKSUM | Features::DUPLEX | compresses,
         tied: Some(Tied { unmet: UNMET, gone: GONE }),
+        waits: false,
     };
     let congestion = Some(answer.congestion.clone()).filter(|name| !name.is_empty());
     let sends = Outgoing {

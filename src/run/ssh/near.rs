@@ -237,6 +237,7 @@ fn setup(
         checked: false,
         command: true,
         lifeline: true,
+        waits: false,
         seed: rand::random(),
     };
     let sends = Outgoing {
@@ -252,6 +253,7 @@ fn setup(
         patience: plan.patience,
         features: FEATURES,
         tied: None,
+        waits: false,
     };
     let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
     let hear = move |event| match event {

@@ -9,6 +9,7 @@ use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject};
 use crate::run::put;
 use crate::run::sessions::{Sessions, no_thread};
+use crate::session::Handle;
 use crate::store::name::Name;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
@@ -69,7 +70,7 @@ impl Rounds {
         let handle = session.handle();
         let number = self.sessions.add(handle.clone());
         self.show(vec![Subject { session: handle.clone(), way: Way::Out, expected: None }]);
-        let ran = self.send(round, out, inbox).and_then(|ended| {
+        let ran = self.send(round, handle.clone(), out, inbox).and_then(|ended| {
             session.run()?;
             Ok(ended)
         });
@@ -89,12 +90,13 @@ impl Rounds {
     fn send(
         &self,
         round: u64,
+        session: Handle,
         out: Arc<Outbox>,
         inbox: Arc<Inbox>,
     ) -> io::Result<crossbeam_channel::Receiver<Ending>> {
         let work = self.work.clone();
         let tell = move |name: &Name, fate| work.judge(round, name.as_str(), Some(fate));
-        let sending = Sending::new(out, inbox, tell);
+        let sending = Sending::new(out, inbox, tell).beginning(move || session.use_all());
         let (this, ended) = (self.clone(), crossbeam_channel::bounded(1));
         spawn("files", move || {
             let _ = ended.0.send(sending.run(std::iter::from_fn(|| this.next(round))));

@@ -1,7 +1,8 @@
 //! Whose turn it is at a standing receiver, what happens to those that were killed, and how it ends.
 
 use super::room::{Room, bytes, partial};
-use crate::util::{Signal, until};
+use crate::util::{Process, Signal, until};
+use std::fs;
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
@@ -56,6 +57,38 @@ fn whoever_waits_for_a_place_says_so_and_gets_it() {
     first.wait();
     let (code, said) = second.end();
     assert_eq!((code, said.contains("there is a place")), (Some(0), true), "{said}");
+}
+
+/// Connections that this process has, which sends.
+fn connections(process: &Process) -> usize {
+    let open = fs::read_dir(format!("/proc/{}/fd", process.pid())).into_iter().flatten().flatten();
+    let links = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    // the signals come on a pair of sockets
+    let inodes = links
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned()));
+    let known = fs::read_to_string(format!("/proc/{}/net/tcp", process.pid())).unwrap_or_default();
+    let is_tcp = |inode: &String| known.lines().any(|line| line.split_whitespace().nth(9) == Some(inode));
+    inodes.filter(is_tcp).count()
+}
+
+#[test]
+fn whoever_waits_has_one_connection_and_all_of_them_when_there_is_a_place() {
+    let room = Room::new();
+    room.write("first", &bytes(1, 40 * MIB));
+    room.write("second", &bytes(2, 40 * MIB));
+    let serve = room.serve(&["sessions", "1"]);
+    let has = |process, count| until(&format!("{count}"), || (connections(process) == count).then_some(()));
+    let first = room.put(&serve, "a", &["rate", "2M", "put", "first"]);
+    has(&first, 4);
+    let second = room.put(&serve, "b", &["rate", "2M", "put", "second"]);
+    second.expect("waiting for a place at the receiver: this is the next one");
+    // it has waited for five seconds before it said so
+    assert_eq!(connections(&second), 1);
+    first.signal(Signal::TERM);
+    first.wait();
+    has(&second, 4);
+    second.signal(Signal::TERM);
+    second.wait();
 }
 
 #[test]

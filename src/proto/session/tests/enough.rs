@@ -98,6 +98,7 @@ fn a_stream_that_is_wanted_whole_does_not_stop() {
         checked: false,
         command: false,
         lifeline: false,
+        waits: false,
         seed: 1,
     };
     let mut rig = Rig::of(now, Session::dialling(now, dials, None, false));

@@ -26,6 +26,7 @@ fn dialler(direct: usize) -> Rig {
         checked: false,
         command: true,
         lifeline: true,
+        waits: false,
         seed: 1,
     };
     Rig::of(now, Session::dialling(now, dials, Some(inbound(DIALLER, None)), false))

@@ -156,9 +156,9 @@ impl Rig {
         let now = Instant::now();
         let links = (0..links).map(|link| format!("host{link}")).collect();
         let hello = Hello { buffer: 128 << 20, ..hello(0, 0) };
-        let (checked, command, lifeline) = (false, true, false);
+        let (checked, command, lifeline, waits) = (false, true, false, false);
         let dials =
-            DiallerConfig { hello, links, connections, patience, checked, command, lifeline, seed: 1 };
+            DiallerConfig { hello, links, connections, patience, checked, command, lifeline, waits, seed: 1 };
         let receives = duplex.then(|| inbound(DIALLER, patience));
         Self::of(now, Session::dialling(now, dials, receives, false))
     }
@@ -423,6 +423,7 @@ pub fn inbound(instance: u8, patience: Option<Patience>) -> InboundConfig {
         patience,
         features: Features::NONE,
         tied: None,
+        waits: false,
     }
 }
 

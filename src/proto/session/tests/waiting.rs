@@ -1,0 +1,100 @@
+//! A stream that has to wait for its turn: one connection suffices at both ends, until all are wanted.
+
+use super::super::super::hello::{Direction, Hello, RefusalCode};
+use super::super::super::links::LossReason;
+use super::super::{DiallerConfig, InboundConfig, OutboundConfig, Session};
+use super::rig::*;
+use std::time::Instant;
+
+fn dialler(links: usize) -> Rig {
+    let now = Instant::now();
+    let dials = DiallerConfig {
+        hello: hello(0, 0),
+        connections: 4,
+        links: (0..links).map(|link| format!("host{link}")).collect(),
+        patience: None,
+        checked: false,
+        command: false,
+        lifeline: false,
+        waits: true,
+        seed: 1,
+    };
+    Rig::of(now, Session::dialling(now, dials, Some(inbound(DIALLER, None)), true))
+}
+
+fn host() -> Rig {
+    let now = Instant::now();
+    let receives = InboundConfig { waits: true, ..inbound(HOST, None) };
+    let sends = Some(OutboundConfig { buffer: 128 << 20 });
+    Rig::of(now, Session::listening(now, receives, sends, true))
+}
+
+fn asks(connection: u8, attempt: u32) -> Hello {
+    Hello { direction: Direction::Duplex, ..hello(connection, attempt) }
+}
+
+fn dialled(rig: &mut Rig) -> Vec<usize> {
+    std::mem::take(&mut rig.dials).into_iter().map(|dial| dial.connection).collect()
+}
+
+#[test]
+fn whoever_waits_dials_one_connection_and_the_others_when_it_waits_no_longer() {
+    let mut rig = dialler(1);
+    assert_eq!(dialled(&mut rig), [0]);
+    rig.welcomed(0, HOST, 0);
+    rig.later(secs(2));
+    assert_eq!(dialled(&mut rig), [0; 0]);
+    rig.lost(0, LossReason::Closed);
+    rig.later(secs(5));
+    assert_eq!(dialled(&mut rig), [0], "again");
+    rig.welcomed(0, HOST, 0);
+    rig.does(|s, now| s.use_all(now));
+    assert_eq!(dialled(&mut rig), [1, 2, 3]);
+}
+
+#[test]
+fn of_two_that_come_up_while_it_waits_the_later_one_leaves() {
+    let mut rig = dialler(2);
+    rig.later(ms(250));
+    assert_eq!(dialled(&mut rig), [0, 1], "the first link has not answered");
+    rig.welcomed(1, HOST, 0);
+    rig.welcomed(0, HOST, 0);
+    rig.all_ready();
+    assert_eq!(rig.leaves, [0]);
+}
+
+#[test]
+fn a_link_that_is_refused_for_good_does_not_end_it_before_the_next_was_tried() {
+    let mut rig = dialler(2);
+    rig.refused(0, RefusalCode::NotThatReceiver);
+    let dials: Vec<_> = rig.dials.iter().map(|dial| (dial.connection, dial.link)).collect();
+    assert_eq!((rig.over, dials), (false, vec![(0, 0), (0, 1)]), "the connection of a link that is no more");
+    rig.refused(0, RefusalCode::NotThatReceiver);
+    assert!(rig.over);
+}
+
+#[test]
+fn whoever_is_told_that_there_are_enough_has_a_link_that_works() {
+    let mut rig = dialler(1);
+    rig.refused(0, RefusalCode::TooMany);
+    assert!(!rig.over && rig.said().is_empty());
+    rig.forget();
+    rig.later(secs(1));
+    assert_eq!(dialled(&mut rig), [0]);
+}
+
+#[test]
+fn a_sender_that_waits_has_one_connection_and_one_that_takes_its_place() {
+    let mut rig = host();
+    assert!(rig.hello(&asks(0, 1)).is_ok());
+    assert!(rig.hello(&asks(0, 2)).is_ok(), "it is dialled anew");
+    assert!(rig.hello(&asks(1, 1)).is_ok());
+    assert_eq!(rig.hello(&asks(2, 1)).err(), Some(RefusalCode::TooMany));
+    rig.lost(0, LossReason::Closed);
+    assert!(rig.hello(&asks(2, 2)).is_ok());
+    assert_eq!(rig.hello(&asks(3, 1)).err(), Some(RefusalCode::TooMany));
+    rig.does(|s, now| s.use_all(now));
+    for connection in 3..16 {
+        assert!(rig.hello(&asks(connection, 2)).is_ok(), "{connection}");
+    }
+}
