@@ -94,6 +94,12 @@ impl Places {
         stop(sessions.into_iter().filter(is_gone).collect(), OUSTED);
     }
 
+    /// Ends the session of that number, for this reason.
+    pub(super) fn end(&self, number: u64, why: &str) {
+        let session = self.lock().members.get(&number).and_then(|member| member.session.clone());
+        stop(session.into_iter().collect(), why);
+    }
+
     /// A session may send.
     pub(super) fn has_place(&self, number: u64) -> bool {
         self.lock().queue.has_place(number)

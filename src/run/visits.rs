@@ -10,11 +10,10 @@ use crate::message;
 use crate::plan::ServePlan;
 use crate::proto::event::Event;
 use crate::proto::hello::{Features, Id, Refusal, RefusalCode};
-use crate::proto::outcome::{Outcome, Status};
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{InboundConfig, OutboundConfig};
 use crate::session::lobby::Made;
-use crate::session::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start, orders};
+use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
 use crate::store::beneath::Beneath;
 use crate::store::name::Name;
 use crate::store::shelf::{Finished, Peer, Shelf};
@@ -74,7 +73,7 @@ impl Maker {
         let number = self.places.arrive(key, &out).ok_or_else(busy)?;
         let among = Arc::new(OnceLock::new());
         let (sink, await_end) = self.sink(key, number, &among, out.clone());
-        match self.start(sink, &out) {
+        match self.start(number, sink, &out) {
             Ok(start) => {
                 let handle = start.handle();
                 self.places.introduce(number, handle.clone());
@@ -147,7 +146,7 @@ impl Maker {
         }
     }
 
-    fn start(&self, sink: Box<dyn Sink>, out: &Arc<Outbox>) -> io::Result<Start> {
+    fn start(&self, number: u64, sink: Box<dyn Sink>, out: &Arc<Outbox>) -> io::Result<Start> {
         let common = &self.plan.common;
         let receives = Incoming {
             sink,
@@ -168,8 +167,7 @@ impl Maker {
             source: Box::new(out.source()),
             is_asked_to_end: || false,
         };
-        let session = Arc::new(OnceLock::<Handle>::new());
-        let start = Start::new(Setup {
+        Start::new(Setup {
             approach: Approach::Visit,
             lifeline: None,
             sends: Some(sends),
@@ -178,10 +176,8 @@ impl Maker {
             through: None,
             hazard: Hazard::new(common.chaos),
             trust: self.trust.clone(),
-            hear: hear(session.clone()),
-        })?;
-        let _ = session.set(start.handle());
-        Ok(start)
+            hear: hear(self.places.clone(), number),
+        })
     }
 
     /// Who has this key. A name that cannot stand in a path is none.
@@ -197,18 +193,15 @@ impl Maker {
     }
 }
 
-/// Tells the user what a session tells, and ends one whose sender has gone before it began.
-fn hear(session: Arc<OnceLock<Handle>>) -> Hear {
+/// Tells the user what a session tells, and ends one whose sender has gone before it began. It has no handle on the session:
+/// the session has it, and would never be given back.
+fn hear(places: Arc<Places>, number: u64) -> Hear {
     Box::new(move |news| match news {
         orders::News::Tell(event) => {
             if matches!(event, Event::SessionForgotten) {
-                let session = session.get().cloned();
+                let places = places.clone();
                 // not from within: this is called by who tells the session something
-                let stop = move || {
-                    let ending = Outcome::here(Status::Incomplete, "the sender has gone");
-                    session.iter().for_each(|session| session.stop(&ending));
-                };
-                let _ = spawn("forget", stop);
+                let _ = spawn("forget", move || places.end(number, "the sender has gone"));
             }
             message::note(event.level().max(1), || {
                 word(&event, &|_: usize| String::new(), &|_| String::new())

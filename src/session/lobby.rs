@@ -40,17 +40,34 @@ pub struct Lobby {
     make: Make,
     /// At most so many at a time.
     most: usize,
+    known: Arc<Mutex<Known>>,
+}
+
+/// The sessions that are known. A session's thread takes its own out when it ends: what a session has is given back then,
+/// and not when somebody comes.
+#[derive(Default)]
+struct Known {
     here: Vec<(Party, Host)>,
-    /// Those whose threads have ended since somebody last looked.
-    ended: Arc<Mutex<Vec<Party>>>,
     /// The oldest first, at most [`OVER_MAX`].
     over: VecDeque<Party>,
+}
+
+impl Known {
+    /// One is over.
+    fn leave(&mut self, party: Party) -> Option<Host> {
+        self.over.push_back(party);
+        if self.over.len() > OVER_MAX {
+            self.over.pop_front();
+        }
+        let index = self.here.iter().position(|(here, _)| *here == party)?;
+        Some(self.here.swap_remove(index).1)
+    }
 }
 
 impl Lobby {
     /// With nobody in it.
     pub fn new(most: usize, make: Make) -> Self {
-        Lobby { make, most, here: Vec::new(), ended: Arc::default(), over: VecDeque::new() }
+        Lobby { make, most, known: Arc::default() }
     }
 
     /// Lets a guest into its session, or into a new one. False: there was no means to let it in.
@@ -58,27 +75,34 @@ impl Lobby {
     /// # Errors
     /// The refusal to answer with.
     pub fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
-        self.tidy();
+        let known = self.known.clone();
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let party = (guest.hello.session, peer_key(&guest.channel));
-        if let Some((_, host)) = self.here.iter_mut().find(|(here, _)| *here == party) {
+        if let Some((_, host)) = known.here.iter_mut().find(|(here, _)| *here == party) {
             return host.admit(guest);
         }
         let refuse = |code, sentence: &str| Refusal { code, sentence: sentence.into() };
-        if self.over.contains(&party) {
+        if known.over.contains(&party) {
             return Err((guest.channel, refuse(RefusalCode::Finished, "this session is over")));
         }
-        if self.here.len() >= self.most {
+        if known.here.len() >= self.most {
             let busy = refuse(RefusalCode::Busy, "the receiver is busy with as many sessions as it takes");
             return Err((guest.channel, busy));
         }
         match (self.make)(&guest.hello, party.1) {
-            Ok(made) => self.begin(party, made, guest),
+            Ok(made) => self.begin(&mut known, party, made, guest),
             Err(refusal) => Err((guest.channel, refusal)),
         }
     }
 
     /// Lets the first guest into a session; a session whose first guest is not let in never starts.
-    fn begin(&mut self, party: Party, made: Made, guest: Guest) -> Result<bool, (Channel, Refusal)> {
+    fn begin(
+        &self,
+        known: &mut Known,
+        party: Party,
+        made: Made,
+        guest: Guest,
+    ) -> Result<bool, (Channel, Refusal)> {
         let Made { mut start, over } = made;
         let Some(mut host) = start.take_host() else {
             drop(start);
@@ -94,34 +118,24 @@ impl Lobby {
                 return other;
             }
         }
-        let ended = self.ended.clone();
+        let all = self.known.clone();
         let run = move || {
             if let Err(error) = start.run() {
                 message::say(format_args!("cannot start a session: {}", reason(&error)));
             }
             over();
-            ended.lock().unwrap_or_else(PoisonError::into_inner).push(party);
+            let host = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party);
+            // outside of the lock
+            drop(host);
         };
         match spawn("session", run) {
             Ok(()) => {
-                self.here.push((party, host));
+                known.here.push((party, host));
                 Ok(true)
             }
             Err(error) => {
                 message::peer(2, "sessions without a thread left", || reason(&error));
                 Ok(false)
-            }
-        }
-    }
-
-    /// Forgets those that are over.
-    fn tidy(&mut self) {
-        let ended = std::mem::take(&mut *self.ended.lock().unwrap_or_else(PoisonError::into_inner));
-        for party in ended {
-            self.here.retain(|(here, _)| *here != party);
-            self.over.push_back(party);
-            if self.over.len() > OVER_MAX {
-                self.over.pop_front();
             }
         }
     }

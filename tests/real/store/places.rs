@@ -92,6 +92,20 @@ fn whoever_waits_has_one_connection_and_all_of_them_when_there_is_a_place() {
 }
 
 #[test]
+fn what_a_session_had_is_given_back_when_it_ends() {
+    let room = Room::new();
+    room.write("small", b"small");
+    let serve = room.serve(&[]);
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", serve.process.pid())).unwrap().count();
+    let before = descriptors();
+    for _ in 0..3 {
+        assert_eq!(room.put(&serve, "a", &["put", "small"]).end(), (Some(0), String::new()));
+    }
+    // and not when somebody comes
+    until("as before", || (descriptors() <= before).then_some(()));
+}
+
+#[test]
 fn a_receiver_that_is_asked_to_end_stops_where_it_can_go_on() {
     let room = Room::new();
     room.write("big", &bytes(1, 40 * MIB));
