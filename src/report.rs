@@ -4,11 +4,13 @@
 //! report fits 80 columns, and with one link 24 rows, with any number of connections, before the first and after the
 //! last.
 
+mod board;
 mod figures;
 mod live;
 mod snapshot;
 mod summary;
 
+pub use board::{Board, FileUnderWay, Sent, Served, Session as ServedSession};
 pub use figures::{COLUMNS, size, time};
 pub use live::{live, plain};
 pub use snapshot::{

@@ -1,5 +1,6 @@
 //! Carries out a plan: makes its sessions and their endpoints, attends to signals, and shows the user what happens.
 
+mod boards;
 pub mod ends;
 pub mod gather;
 pub mod listen;

@@ -6,7 +6,7 @@
 use crate::message::{self, Frame};
 use crate::plan::{EdgePlan, Plan, Progress};
 use crate::proto::way::Way;
-use crate::report::{self, Phase, Snapshot, Summary};
+use crate::report::{self, Board, Phase, Snapshot, Summary};
 use crate::session::Handle;
 use crate::sys::thread::spawn;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -35,10 +35,13 @@ pub struct Subject {
     pub expected: Option<u64>,
 }
 
+/// Says how the files stand.
+type AskBoard = Box<dyn Fn() -> Board + Send>;
+
 enum Request {
     Report,
-    /// These are the streams now, and this is said above their reports.
-    Show(Vec<Subject>, Box<dyn Fn() -> String + Send>),
+    /// These are the streams now, and this stands above them.
+    Show(Vec<Subject>, AskBoard),
     /// Everything is over: show that, and drop this.
     End(Sender<()>),
 }
@@ -58,7 +61,7 @@ impl Monitor {
         // while one report is written, one more can wait; nobody needs a third
         let (requests, inbox) = bounded(1);
         let views = subjects.into_iter().map(View::new).collect();
-        let mut thread = Thread { inbox, views, live: Live::new(wanted), head: None };
+        let mut thread = Thread { inbox, views, live: Live::new(wanted), board: None };
         spawn("monitor", move || thread.run())?;
         Ok(Monitor { requests })
     }
@@ -71,10 +74,10 @@ impl Monitor {
         }
     }
 
-    /// From now on it is for these streams, and says this before it reports.
-    pub fn show(&self, subjects: Vec<Subject>, head: impl Fn() -> String + Send + 'static) {
+    /// From now on it is for these streams, and shows this above them.
+    pub fn show(&self, subjects: Vec<Subject>, board: impl Fn() -> Board + Send + 'static) {
         // it is over, if it fails
-        let _ = self.requests.send(Request::Show(subjects, Box::new(head)));
+        let _ = self.requests.send(Request::Show(subjects, Box::new(board)));
     }
 
     /// Shows how it ended, and erases the live line for good.
@@ -90,8 +93,8 @@ struct Thread {
     inbox: Receiver<Request>,
     views: Vec<View>,
     live: Live,
-    /// What is said before a report.
-    head: Option<Box<dyn Fn() -> String + Send>>,
+    /// What stands above the streams.
+    board: Option<AskBoard>,
 }
 
 impl Thread {
@@ -103,13 +106,13 @@ impl Thread {
             };
             match request {
                 Ok(Request::Report) => self.report(),
-                Ok(Request::Show(subjects, head)) => {
+                Ok(Request::Show(subjects, board)) => {
                     self.views = subjects.into_iter().map(View::new).collect();
-                    self.head = Some(head);
+                    self.board = Some(board);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.look();
-                    self.live.show(&self.views);
+                    self.live.show(&self.views, self.board.as_ref().map(|board| board()));
                 }
                 Ok(Request::End(_done)) => {
                     self.look();
@@ -125,8 +128,9 @@ impl Thread {
     }
 
     fn report(&mut self) {
-        if let Some(head) = &self.head {
-            message::say(head());
+        if let Some(board) = &self.board {
+            let lines: String = board().report().iter().map(|line| line.clone() + "\n").collect();
+            message::say_text(&lines);
         }
         for view in &mut self.views {
             view.look(true);
@@ -186,22 +190,33 @@ impl Wanted {
         Wanted { style: Style::None, streams: false }
     }
 
+    /// What is wanted where files are sent or received. `typed`: a stream comes from a terminal.
+    pub fn of_files(progress: Progress, typed: bool) -> Wanted {
+        Wanted { style: style(progress, typed), streams: false }
+    }
+
     /// What the plan wants, given what stdin, stdout and stderr are; to be asked while they are still there.
     pub fn of(plan: &Plan) -> Wanted {
         use rustix::termios::isatty;
-        let screen = isatty(io::stderr()) && std::env::var_os("TERM").is_some_and(|term| term != "dumb");
         // on a terminal that carries the stream itself, a live line would garble it
         let files = plan.common.edge == EdgePlan::Stdio;
         let typed = plan.transmits() && plan.common.prbs.is_none() && isatty(io::stdin());
         let read = plan.receives() && isatty(io::stdout());
-        let style = match plan.common.progress {
-            Progress::Always if screen => Style::Terminal { asked: true },
-            Progress::Always => Style::Plain,
-            Progress::Automatic if screen && !(files && (typed || read)) => Style::Terminal { asked: false },
-            Progress::Automatic | Progress::Never => Style::None,
-        };
+        let style = style(plan.common.progress, files && (typed || read));
         let tunnel = matches!(plan.common.edge, EdgePlan::Terminate { .. } | EdgePlan::Initiate { .. });
         Wanted { style, streams: !tunnel }
+    }
+}
+
+/// `garbled`: a live line would stand in a stream, on the same terminal.
+fn style(progress: Progress, garbled: bool) -> Style {
+    let term = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+    let screen = term && rustix::termios::isatty(io::stderr());
+    match progress {
+        Progress::Always if screen => Style::Terminal { asked: true },
+        Progress::Always => Style::Plain,
+        Progress::Automatic if screen && !garbled => Style::Terminal { asked: false },
+        Progress::Automatic | Progress::Never => Style::None,
     }
 }
 
@@ -222,17 +237,18 @@ impl Live {
         self.wanted.style != Style::None
     }
 
-    fn show(&mut self, views: &[View]) {
+    fn show(&mut self, views: &[View], board: Option<Board>) {
         let moving = |s: &&Snapshot| matches!(s.phase, Phase::Moving | Phase::Closing) && s.has_met();
         let snapshots: Vec<&Snapshot> = views.iter().filter_map(|v| v.last.as_ref()).filter(moving).collect();
         match self.wanted.style {
             Style::None => {}
-            Style::Plain => self.tell(&snapshots),
+            Style::Plain => self.tell(&snapshots, board.as_ref()),
             Style::Terminal { asked } => {
-                let long = snapshots.iter().any(|snapshot| snapshot.elapsed >= BRIEF);
-                if !snapshots.is_empty() && (asked || self.shown || long) {
+                let busy = board.as_ref().is_some_and(Board::is_busy);
+                let long = busy || snapshots.iter().any(|snapshot| snapshot.elapsed >= BRIEF);
+                if (busy || !snapshots.is_empty()) && (asked || self.shown || long) {
                     self.shown = true;
-                    message::show(Some(frame(&snapshots, asked)));
+                    message::show(Some(frame(&snapshots, board, asked)));
                 } else {
                     message::show(None);
                 }
@@ -240,11 +256,12 @@ impl Live {
         }
     }
 
-    fn tell(&mut self, snapshots: &[&Snapshot]) {
+    fn tell(&mut self, snapshots: &[&Snapshot], board: Option<&Board>) {
         if self.plain_at > Instant::now() {
             return;
         }
         self.plain_at = Instant::now() + PLAIN;
+        board.and_then(Board::plain).into_iter().for_each(message::say);
         snapshots.iter().for_each(|snapshot| message::say(report::plain(snapshot)));
     }
 
@@ -263,8 +280,11 @@ impl Live {
     }
 }
 
-fn frame(snapshots: &[&Snapshot], asked: bool) -> Frame {
+fn frame(snapshots: &[&Snapshot], board: Option<Board>, asked: bool) -> Frame {
     let snapshots: Vec<Snapshot> = snapshots.iter().copied().cloned().collect();
-    let rows = move |columns| snapshots.iter().map(|snapshot| report::live(snapshot, columns)).collect();
+    let rows = move |columns| {
+        let above = board.iter().flat_map(|board| board.rows(columns));
+        above.chain(snapshots.iter().map(|snapshot| report::live(snapshot, columns))).collect()
+    };
     Frame { rows: Box::new(rows), always: asked }
 }

@@ -1,8 +1,11 @@
 //! Places: which sessions of a standing receiver may send at a moment, and what the others are told.
 
-use crate::endpoint::files::Outbox;
+use super::boards;
+use crate::endpoint::files::{Ledger, Outbox};
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::peer_key::PeerKey;
+use crate::proto::way::Way;
+use crate::report::{Board, Served, ServedSession};
 use crate::session::Handle;
 use crate::store::queue::{Bounds, Came, Queue, Turn};
 use crate::store::record::{Down, encode};
@@ -20,6 +23,17 @@ const GONE: Duration = Duration::from_secs(1);
 /// What it is told, if it should come back.
 const OUSTED: &str = "its connections were gone, and the same key sends again";
 
+/// Whoever comes.
+#[derive(Clone)]
+pub(super) struct Visitor {
+    /// What it is called.
+    pub(super) name: String,
+    /// Through which it hears when it may begin.
+    pub(super) out: Arc<Outbox>,
+    /// What becomes of its files.
+    pub(super) ledger: Arc<Ledger>,
+}
+
 /// The sessions, in their turn.
 pub(super) struct Places {
     state: Mutex<State>,
@@ -35,7 +49,7 @@ struct State {
 
 struct Member {
     key: Option<PeerKey>,
-    out: Arc<Outbox>,
+    visitor: Visitor,
     /// Set as soon as it is known.
     session: Option<Handle>,
 }
@@ -53,18 +67,18 @@ impl Places {
         Ok(places)
     }
 
-    /// A session has come, and hears through this outbox when it may begin; its number. None: too many wait.
-    pub(super) fn arrive(&self, key: Option<PeerKey>, out: &Arc<Outbox>) -> Option<u64> {
+    /// A session has come; its number. None: too many wait.
+    pub(super) fn arrive(&self, key: Option<PeerKey>, visitor: &Visitor) -> Option<u64> {
         let mut state = self.lock();
         state.last += 1;
         let number = state.last;
         let came = state.queue.arrive(Instant::now(), &key.map(|key| key.0), number);
         match came {
             Came::Full => return None,
-            Came::Go => say(out, &Down::Go(Vec::new())),
-            Came::Wait(ahead) => say(out, &Down::Wait(ahead as u32)),
+            Came::Go => say(&visitor.out, &Down::Go(Vec::new())),
+            Came::Wait(ahead) => say(&visitor.out, &Down::Wait(ahead as u32)),
         }
-        state.members.insert(number, Member { key, out: out.clone(), session: None });
+        state.members.insert(number, Member { key, visitor: visitor.clone(), session: None });
         drop(state);
         self.changed.notify_all();
         if came != Came::Go {
@@ -120,6 +134,30 @@ impl Places {
         turned.follow();
     }
 
+    /// What a person sees of them.
+    pub(super) fn board(&self) -> Board {
+        let state = self.lock();
+        let places = (state.queue.places(), state.queue.running());
+        let member = |(number, member): (&u64, &Member)| {
+            (*number, state.queue.ahead(*number), member.visitor.clone(), member.session.clone())
+        };
+        let mut members: Vec<_> = state.members.iter().map(member).collect();
+        drop(state);
+        members.sort_by_key(|(number, ..)| *number);
+        let sessions = members.into_iter().map(|(_, ahead, visitor, session)| {
+            let snapshot = session.and_then(|session| session.snapshot(Way::In, false));
+            let files = visitor.ledger.files();
+            ServedSession {
+                peer: visitor.name,
+                ahead,
+                rate: snapshot.map_or(0.0, |snapshot| snapshot.rate),
+                judged: boards::judged(&files),
+                files: files.moving.into_iter().map(boards::under_way).collect(),
+            }
+        });
+        Board::Served(Served { places, sessions: sessions.collect() })
+    }
+
     fn keep_time(&self) {
         let mut state = self.lock();
         loop {
@@ -160,7 +198,7 @@ impl State {
             let session = |number| self.members.get(&number).and_then(|member| member.session.clone());
             match turn {
                 Turn::Go(number) => {
-                    let out = self.members.get(&number).map(|member| member.out.clone());
+                    let out = self.members.get(&number).map(|member| member.visitor.out.clone());
                     turned.going.extend(out.map(|out| (session(number), out)));
                 }
                 Turn::Wait(number, ahead) => self.tell(number, &Down::Wait(ahead as u32)),
@@ -172,7 +210,7 @@ impl State {
 
     fn tell(&self, number: u64, down: &Down) {
         if let Some(member) = self.members.get(&number) {
-            say(&member.out, down);
+            say(&member.visitor.out, down);
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Sends files, or a stream with a name, to a standing receiver.
 
+use super::monitor::{Monitor, Subject, Wanted};
 use super::sessions::{Sessions, no_thread};
-use super::{monitor, peers, signals, start};
+use super::{boards, peers, signals, start};
 use crate::chaos::Hazard;
-use crate::endpoint::files::{Ending, Fate, Inbox, Item, Matter, Outbox, Pause, Sending};
+use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending};
 use crate::error::{Failure, Status, reason};
 use crate::message;
 use crate::plan::PutPlan;
@@ -66,8 +67,12 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     let session = session(plan, trust.clone(), &out, &inbox, &Arc::default()).map_err(cannot_start)?;
     let handle = session.handle();
     let sessions = Sessions::new(vec![handle.clone()]);
-    let subjects = vec![monitor::Subject { session: handle.clone(), way: Way::Out, expected: None }];
-    let monitor = monitor::Monitor::start(subjects, monitor::Wanted::nothing()).map_err(no_thread)?;
+    let subjects = vec![Subject { session: handle.clone(), way: Way::Out, expected: None }];
+    let typed = plan.files.is_empty() && rustix::termios::isatty(io::stdin());
+    let monitor = Monitor::start(vec![], Wanted::of_files(plan.common.progress, typed)).map_err(no_thread)?;
+    let (ledger, total) = (Ledger::new(), items.len() as u64);
+    let seen = ledger.clone();
+    monitor.show(subjects, move || boards::sent(seen.files(), total, None));
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = trust {
         peers::watch(trust, sessions).map_err(no_thread)?;
@@ -78,6 +83,7 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     let mut level = 0;
     let all = handle.clone();
     let sending = sending.pausing(move |pause| wait_for(pause, &mut level)).beginning(move || all.use_all());
+    let sending = sending.accounting(ledger);
     let run = move || {
         let _ = ended.0.send(sending.run(items));
     };

@@ -1,9 +1,10 @@
 //! A standing receiver: many sessions behind one door, their files in one folder, or each stream to a command of its own.
 
+use super::monitor::{Monitor, Wanted};
 use super::places::Places;
 use super::sessions::{Sessions, no_thread};
 use super::visits::{FEATURES, Maker, Target};
-use super::{listen, monitor, peers, signals};
+use super::{listen, peers, signals};
 use crate::endpoint::exec::Exec;
 use crate::endpoint::files::{MetaFile, Names, Workers, environment};
 use crate::error::{Failure, reason};
@@ -50,20 +51,24 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
     let (target, _claim) = target(plan)?;
     let sessions = Sessions::default();
-    let monitor = monitor::Monitor::start(Vec::new(), monitor::Wanted::nothing()).map_err(no_thread)?;
+    let monitor =
+        Monitor::start(Vec::new(), Wanted::of_files(plan.common.progress, false)).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = &trust {
         peers::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
     }
     allow_descriptors(DESCRIPTORS * plan.sessions as u64 + OF_WAITING * WAITING.0 as u64);
     let bounds = Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1 };
+    let places = Places::new(bounds).map_err(no_thread)?;
+    let seen = places.clone();
+    monitor.show(Vec::new(), move || seen.board());
     let maker = Maker {
         plan: plan.clone(),
         instance: Id::new(rand::random()),
         trust: trust.clone(),
         target,
         workers: Workers::new(WORKERS).map_err(no_thread)?,
-        places: Places::new(bounds).map_err(no_thread)?,
+        places,
         sessions: sessions.clone(),
     };
     let expectations = Expectations {

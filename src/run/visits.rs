@@ -1,10 +1,10 @@
 //! The sessions of a standing receiver: what each is made from, and what follows when it is over.
 
-use super::places::Places;
+use super::places::{Places, Visitor};
 use super::sessions::Sessions;
 use crate::chaos::Hazard;
 use crate::endpoint::Sink;
-use crate::endpoint::files::{CommandedSink, Hooks, Names, Orders, Outbox, Receiving, Workers};
+use crate::endpoint::files::{CommandedSink, Hooks, Ledger, Names, Orders, Outbox, Receiving, Workers};
 use crate::error::reason;
 use crate::message;
 use crate::plan::ServePlan;
@@ -70,9 +70,12 @@ impl Maker {
         }
         let out = Outbox::new().map_err(failed)?;
         let busy = || refuse(RefusalCode::Busy, "too many wait for this receiver already".into());
-        let number = self.places.arrive(key, &out).ok_or_else(busy)?;
+        let peer = self.peer(key);
+        let visitor = Visitor { name: peer.name.clone(), out: out.clone(), ledger: Ledger::new() };
+        let number = self.places.arrive(key, &visitor).ok_or_else(busy)?;
+        message::note(1, || format!("{} has come", peer.name));
         let among = Arc::new(OnceLock::new());
-        let (sink, await_end) = self.sink(key, number, &among, out.clone());
+        let (sink, await_end) = self.sink(key, peer, number, &among, &visitor);
         match self.start(number, sink, &out) {
             Ok(start) => {
                 let handle = start.handle();
@@ -97,12 +100,12 @@ impl Maker {
     fn sink(
         &self,
         key: Option<PeerKey>,
+        peer: Peer,
         number: u64,
         among: &Arc<OnceLock<u64>>,
-        out: Arc<Outbox>,
+        visitor: &Visitor,
     ) -> (Box<dyn Sink>, AwaitEnd) {
-        let peer = self.peer(key);
-        message::note(1, || format!("{} has come", peer.name));
+        let (out, ledger) = (visitor.out.clone(), visitor.ledger.clone());
         let [asked, moved, ousts] = [(); 3].map(|()| self.places.clone());
         let has_place = Box::new(move || asked.has_place(number));
         let progress = Box::new(move || moved.progress(number));
@@ -118,7 +121,8 @@ impl Maker {
                         then(finished)
                     }) as Box<dyn Fn(&Finished<Beneath>) -> (bool, String) + Send + Sync>
                 });
-                let hooks = Hooks { require, commanded: then.is_some(), then, has_place, progress, busy };
+                let commanded = then.is_some();
+                let hooks = Hooks { require, commanded, then, has_place, progress, busy, ledger };
                 let receiving = Receiving::new(shelf.clone(), peer, hooks, self.workers.clone(), out);
                 (Box::new(receiving.sink()), Box::new(move || receiving.await_end(LAST)))
             }
@@ -136,6 +140,7 @@ impl Maker {
                     progress,
                     busy,
                     set_busy,
+                    ledger,
                     alive,
                 };
                 let await_end = move || {

@@ -54,7 +54,8 @@ pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
     let archive = plan.archive.as_ref().map(|to| Archive::open(&plan.folder, to)).transpose()?;
     let tree = Tree::open(&plan.folder, archive.as_ref().map(Archive::identity))?;
     let (sessions, bell) = (Sessions::default(), Bell::new().map_err(put::cannot_start)?);
-    let monitor = Monitor::start(vec![], Wanted::nothing()).map_err(no_thread)?;
+    let monitor =
+        Monitor::start(vec![], Wanted::of_files(plan.put.common.progress, false)).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = trust.clone() {
         peers::watch(trust, sessions.clone()).map_err(no_thread)?;

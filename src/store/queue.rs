@@ -133,6 +133,21 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
         self.running.contains_key(&session)
     }
 
+    /// How many go before it, as it was told last; none if it does not wait.
+    pub fn ahead(&self, session: S) -> Option<usize> {
+        self.told.get(&session).copied()
+    }
+
+    /// How many have a place.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many may have one.
+    pub fn places(&self) -> usize {
+        self.bounds.places
+    }
+
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.told.len()

@@ -3,6 +3,7 @@
 mod commands;
 mod hostile;
 mod places;
+mod reports;
 pub mod room;
 
 use crate::util::{Process, Signal, millipede, until};

@@ -15,25 +15,13 @@ const PIPES_ALONE: &[&str] = &[
     "leglimit",
     "delayus",
     "size",
-    "progress",
 ];
 
 pub(super) const SERVE: Word = Word {
     name: "serve",
     operands: Operands::AddressPort,
     side: Side::Free,
-    excludes: &[
-        "rx",
-        "tx",
-        "duplex",
-        "terminate",
-        "initiate",
-        "prbs",
-        "through",
-        "charmode",
-        "size",
-        "progress",
-    ],
+    excludes: &["rx", "tx", "duplex", "terminate", "initiate", "prbs", "through", "charmode", "size"],
     short: "receive files of many senders, for ever",
     long: "Receives files of many senders, beside and after each other, and stores them below the folder that \
            `into` names, or gives each to a command of its own, which `exec` names. Listens as `rx` does. Needs `key`, \
@@ -203,7 +191,6 @@ pub(super) const WATCH: Word = Word {
         "leglimit",
         "delayus",
         "size",
-        "progress",
         "put",
         "name",
     ],

@@ -5,6 +5,7 @@
 //! of a stream that was interrupted; its command is ended before its stdin closes. A name that one session has is no
 //! other one's meanwhile.
 
+use super::ledger::Ledger;
 use super::outbox::Outbox;
 use crate::endpoint::exec::{CommandSink, Exec};
 use crate::endpoint::{Sink, SinkError};
@@ -132,6 +133,8 @@ pub struct Orders {
     pub busy: Box<dyn Fn() + Send + Sync>,
     /// Whether it may not be stopped now.
     pub set_busy: SetBusy,
+    /// Account is kept here.
+    pub ledger: Arc<Ledger>,
     /// Dropped when no command of this sender runs any more.
     pub alive: Sender<()>,
 }
@@ -175,6 +178,7 @@ impl CommandedSink {
                 Some(Item::Record(file, up)) => self.hear(file, up)?,
                 Some(Item::Data(file, data)) => {
                     self.with(file, |this, stream| this.data(stream, data).map(|()| None))?;
+                    self.orders.ledger.advance(file, data.len() as u64);
                     (self.orders.progress)();
                 }
             }
@@ -202,7 +206,11 @@ impl CommandedSink {
                 });
                 self.judge(file, verdict);
             }
-            Up::From(0) => self.with(file, |this, stream| this.begin(stream).map(|()| None))?,
+            Up::From(0) => self.with(file, |this, stream| {
+                this.begin(stream)?;
+                this.orders.ledger.begin(file, stream.name.as_str(), stream.size, 0);
+                Ok(None)
+            })?,
             Up::End(mark) => self.with(file, |this, stream| this.close(stream, mark).map(Some))?,
             Up::Stop(why) => self.with(file, |_, _| Err(No(Verdict::Input, why)))?,
             Up::From(_) | Up::Same => return Err(senseless()),
@@ -302,6 +310,7 @@ impl CommandedSink {
         if verdict == Verdict::Later {
             (self.orders.busy)();
         }
+        self.orders.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != Verdict::Later), None);
         self.say(file, &Down::Verdict(verdict, sentence));
         (self.orders.set_busy)(false);
         (self.orders.progress)();

@@ -11,6 +11,7 @@
 
 mod commanding;
 mod inbox;
+mod ledger;
 mod matter;
 mod outbox;
 mod receiving;
@@ -21,6 +22,7 @@ mod work;
 
 pub use commanding::{CommandedSink, MetaFile, Names, Orders, environment};
 pub use inbox::{Inbox, InboxSink};
+pub use ledger::{Files, Ledger, Moving};
 pub use matter::Matter;
 pub use outbox::{Outbox, OutboxSource};
 pub use receiving::{Hooks, Receiving, RecordSink};

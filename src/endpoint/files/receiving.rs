@@ -5,6 +5,7 @@
 //! many jobs, is bounded; beyond that its stream waits. A file that fails is answered, and never ends the session; a
 //! record that makes no sense does.
 
+use super::ledger::Ledger;
 use super::outbox::Outbox;
 use super::work::Workers;
 use crate::endpoint::{Sink, SinkError};
@@ -43,6 +44,8 @@ pub struct Hooks<D: Disk> {
     pub progress: Box<dyn Fn() + Send + Sync>,
     /// A name is in use by another session of the same key.
     pub busy: Box<dyn Fn() + Send + Sync>,
+    /// Account is kept here.
+    pub ledger: Arc<Ledger>,
 }
 
 /// One sender's files.
@@ -158,14 +161,19 @@ where
     /// Bytes of a file: these of those.
     fn data(self: &Arc<Self>, file: u32, whole: &Shared, range: Range<usize>) -> Result<(), SinkError> {
         self.with(file, |this, phase| match phase {
-            Phase::Coming(mut arrival) => Ok(match arrival.write_shared(SystemTime::now(), whole, range) {
-                Ok(()) => Some(Phase::Coming(arrival)),
-                Err(no) => {
-                    drop(arrival);
-                    this.judge(file, Err(no));
-                    None
-                }
-            }),
+            Phase::Coming(mut arrival) => {
+                Ok(match arrival.write_shared(SystemTime::now(), whole, range.clone()) {
+                    Ok(()) => {
+                        this.hooks.ledger.advance(file, range.len() as u64);
+                        Some(Phase::Coming(arrival))
+                    }
+                    Err(no) => {
+                        drop(arrival);
+                        this.judge(file, Err(no));
+                        None
+                    }
+                })
+            }
             _ => Err(senseless()),
         })?;
         (self.hooks.progress)();
@@ -232,7 +240,11 @@ where
         };
         let begun = arrival.and_then(|mut arrival| arrival.begin(offset).map(|()| arrival));
         Ok(match begun {
-            Ok(arrival) => Some(Phase::Coming(arrival)),
+            Ok(arrival) => {
+                let Wanted { name, size, .. } = arrival.wanted();
+                self.hooks.ledger.begin(file, name.as_str(), *size, offset);
+                Some(Phase::Coming(arrival))
+            }
             Err(no) => {
                 self.judge(file, Err(no));
                 None
@@ -298,6 +310,7 @@ where
     /// A file that came at once.
     fn whole(&self, open: Open, sum: Sum, bytes: &[u8]) -> Result<Verdict, No> {
         let (wanted, now) = (self.wanted(open)?, SystemTime::now());
+        self.hooks.ledger.pass(wanted.name.as_str(), bytes.len() as u64);
         let mut arrival = match self.shelf.open(now, &self.peer, wanted)? {
             Answer::There(there) if there.mark().sum == sum => return self.after(there.same()?),
             Answer::There(there) => there.differs(now)?,
@@ -362,6 +375,7 @@ where
         };
         self.lock().files.remove(&file);
         self.done.notify_all();
+        self.hooks.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != Verdict::Later), None);
         self.say(file, &Down::Verdict(verdict, sentence));
         (self.hooks.progress)();
     }

@@ -5,6 +5,7 @@
 //! nothing of it is stored. What becomes of each file is told as soon as it is known.
 
 use super::inbox::Inbox;
+use super::ledger::Ledger;
 use super::matter::{CHANGED, Matter, Opened, open, whole};
 use super::outbox::Outbox;
 use crate::error::reason;
@@ -80,6 +81,7 @@ pub struct Sending<F> {
     pause: Box<dyn FnMut(Pause<'_>) + Send>,
     /// Is called once this session may begin.
     begins: Option<Box<dyn FnOnce() + Send>>,
+    ledger: Arc<Ledger>,
     last: u32,
     /// Those that have no verdict yet.
     unjudged: BTreeMap<u32, Sent>,
@@ -93,6 +95,7 @@ pub struct Sending<F> {
 /// A file that was sent, or asked for.
 struct Sent {
     name: Name,
+    size: Option<u64>,
     /// To send it again, if it can be.
     again: Option<(Vec<u8>, PathBuf)>,
 }
@@ -128,6 +131,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             tell,
             pause: Box::new(|_| {}),
             begins: None,
+            ledger: Ledger::new(),
             last: 0,
             unjudged: BTreeMap::new(),
             later: Vec::new(),
@@ -146,8 +150,14 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         Sending { begins: Some(Box::new(begins)), ..self }
     }
 
+    /// Has account kept in this ledger.
+    pub fn accounting(self, ledger: Arc<Ledger>) -> Self {
+        Sending { ledger, ..self }
+    }
+
     /// Sends all of these, and waits for their verdicts.
     pub fn run(mut self, items: impl IntoIterator<Item = Item>) -> Ending {
+        self.ledger.open();
         let ending = match self.await_place().and_then(|()| self.send_all(items)) {
             Ok(()) => Ending::Whole,
             Err(ending) => ending,
@@ -171,10 +181,14 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             }
             match self.inbox.next().ok_or(Ending::Broken)? {
                 (0, Down::Go(_)) => break,
-                (0, Down::Wait(others)) => ahead = Some(others),
+                (0, Down::Wait(others)) => {
+                    self.ledger.wait(Some(others));
+                    ahead = Some(others);
+                }
                 _ => return Err(Ending::Senseless),
             }
         }
+        self.ledger.wait(None);
         self.begins.take().into_iter().for_each(|begins| begins());
         if told.is_some() {
             (self.pause)(Pause::Over);
@@ -244,14 +258,17 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         let open = Open { size: opened.size, name: name.as_str().into(), meta };
         let up = match opened.size {
             Some(size) if size <= WHOLE_MAX as u64 => match whole(&mut opened, size as usize) {
-                Ok(bytes) => Up::Whole(open, Sum::of(&bytes), bytes),
+                Ok(bytes) => {
+                    self.ledger.pass(name.as_str(), size);
+                    Up::Whole(open, Sum::of(&bytes), bytes)
+                }
                 Err(why) => return self.fail(&name, why),
             },
             _ => Up::Open(open),
         };
         self.last += 1;
         self.say(self.last, &up)?;
-        self.unjudged.insert(self.last, Sent { name, again });
+        self.unjudged.insert(self.last, Sent { name, size: opened.size, again });
         if let Up::Open(_) = up {
             self.ahead.push_back(Asked { file: self.last, opened, answer: None });
         }
@@ -281,6 +298,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             Err(Halt::Here(why)) => {
                 self.say(file, &Up::Stop(why.clone()))?;
                 if let Some(sent) = self.unjudged.remove(&file) {
+                    self.ledger.forget(file);
                     self.fail(&sent.name, why)?;
                 }
                 Ok(())
@@ -340,6 +358,9 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
 
     fn send(&mut self, file: u32, opened: &mut Opened, running: Running, from: u64) -> Result<(), Halt> {
         self.speak(file, &Up::From(from))?;
+        if let Some(Sent { name, size, .. }) = self.unjudged.get(&file) {
+            self.ledger.begin(file, name.as_str(), *size, from);
+        }
         let mut summing = Summing::new(running);
         loop {
             let mut piece = self.out.space(HEADER + DATA_MAX);
@@ -364,6 +385,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                     if !open {
                         return Err(Halt::Over(Ending::Broken));
                     }
+                    self.ledger.advance(file, read as u64);
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
@@ -394,9 +416,11 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                 Err(Ending::Broken)
             }
             Down::Verdict(verdict, sentence) => {
-                let Some(Sent { name, again }) = self.unjudged.remove(&file) else { return Ok(()) };
+                let Some(Sent { name, size, again }) = self.unjudged.remove(&file) else { return Ok(()) };
                 self.ahead.retain(|asked| asked.file != file);
-                match again.filter(|_| verdict == Verdict::Later && self.started.elapsed() < LATER) {
+                let again = again.filter(|_| verdict == Verdict::Later && self.started.elapsed() < LATER);
+                self.ledger.judge(file, Some(verdict).filter(|_| again.is_none()), size);
+                match again {
                     Some((meta, path)) => self.later.push(Item { name, meta, matter: Matter::File(path) }),
                     None => (self.tell)(&name, Fate { verdict, sentence }),
                 }
@@ -413,6 +437,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
 
     /// It failed here, which ends nothing else.
     fn fail(&mut self, name: &Name, sentence: String) -> Result<(), Ending> {
+        self.ledger.fail();
         (self.tell)(name, Fate { verdict: Verdict::Input, sentence });
         Ok(())
     }

@@ -63,6 +63,7 @@ impl Pair {
             has_place: Box::new(|| true),
             progress: Box::new(|| {}),
             busy: Box::new(|| {}),
+            ledger: Ledger::new(),
         };
         let peer = Peer { key: "a".into(), name: "a".into() };
         let receiving = Receiving::new(self.shelf.clone(), peer, hooks, self.workers.clone(), down.clone());

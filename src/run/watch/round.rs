@@ -2,13 +2,13 @@
 
 use super::tree::look_at;
 use super::work::Work;
-use crate::endpoint::files::{Ending, Inbox, Item, Matter, Outbox, Sending};
+use crate::endpoint::files::{Ending, Inbox, Item, Ledger, Matter, Outbox, Sending};
 use crate::error::Failure;
 use crate::plan::PutPlan;
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject};
-use crate::run::put;
 use crate::run::sessions::{Sessions, no_thread};
+use crate::run::{boards, put};
 use crate::session::Handle;
 use crate::store::name::Name;
 use crate::sys::thread::spawn;
@@ -28,6 +28,7 @@ pub(super) struct Rounds {
     work: Arc<Work>,
     sessions: Sessions,
     monitor: Monitor,
+    ledger: Arc<Ledger>,
     /// How much less than usual is said.
     less: Arc<AtomicU8>,
 }
@@ -43,7 +44,8 @@ impl Rounds {
         monitor: Monitor,
     ) -> Self {
         let (plan, folder) = (Arc::new(plan.clone()), folder.to_owned());
-        let rounds = Rounds { plan, folder, meta, trust, work, sessions, monitor, less: Arc::default() };
+        let (ledger, less) = (Ledger::new(), Arc::default());
+        let rounds = Rounds { plan, folder, meta, trust, work, sessions, monitor, ledger, less };
         rounds.show(vec![]);
         rounds
     }
@@ -97,6 +99,7 @@ impl Rounds {
         let work = self.work.clone();
         let tell = move |name: &Name, fate| work.judge(round, name.as_str(), Some(fate));
         let sending = Sending::new(out, inbox, tell).beginning(move || session.use_all());
+        let sending = sending.accounting(self.ledger.clone());
         let (this, ended) = (self.clone(), crossbeam_channel::bounded(1));
         spawn("files", move || {
             let _ = ended.0.send(sending.run(std::iter::from_fn(|| this.next(round))));
@@ -120,7 +123,12 @@ impl Rounds {
     }
 
     fn show(&self, subjects: Vec<Subject>) {
-        let (work, folder) = (self.work.clone(), self.folder.clone());
-        self.monitor.show(subjects, move || format!("watching {}: {}", folder.display(), work.summary()));
+        let (work, ledger) = (self.work.clone(), self.ledger.clone());
+        let folder = self.folder.display().to_string();
+        self.monitor.show(subjects, move || {
+            let files = ledger.files();
+            let total = files.judged() + work.left();
+            boards::sent(files, total, Some(folder.clone()))
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::endpoint::files::Fate;
 use crate::error::Failure;
+use crate::store::record::Verdict;
 use crate::store::ripe::Seen;
 use crate::sys::event::Bell;
 use std::collections::{BTreeMap, VecDeque};
@@ -34,7 +35,6 @@ struct State {
     told: Vec<Told>,
     /// Which session it is; what another one does is of no interest any more.
     round: u64,
-    stored: u64,
 }
 
 impl Work {
@@ -63,11 +63,10 @@ impl Work {
         self.lock().judged.remove(path)
     }
 
-    /// For a person who asks.
-    pub(super) fn summary(&self) -> String {
+    /// Files that are under way or wait.
+    pub(super) fn left(&self) -> u64 {
         let state = self.lock();
-        let (waiting, flying) = (state.waiting.len(), state.flying.len());
-        format!("{} stored, {flying} under way, {waiting} waiting", state.stored)
+        (state.waiting.len() + state.flying.len()) as u64
     }
 
     // ---- the session's side ---------------------------------------------------------------------------
@@ -100,9 +99,7 @@ impl Work {
         let told = match fate {
             None => Told::Changed(path.to_owned()),
             Some(fate) => {
-                use crate::store::record::Verdict::{Already, Input, Stored};
-                state.stored += u64::from(matches!(fate.verdict, Stored | Already));
-                if fate.verdict == Input {
+                if fate.verdict == Verdict::Input {
                     state.judged.insert(path.to_owned(), seen);
                 }
                 Told::Fate(path.to_owned(), fate)

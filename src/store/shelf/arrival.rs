@@ -67,6 +67,11 @@ impl<D: Disk> Shelf<D> {
 }
 
 impl<D: Disk> Arrival<D> {
+    /// What was wanted.
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
     /// The beginnings that are here: the sender may go on behind the longest that is also its own file's.
     pub fn marks(&mut self) -> Vec<Mark> {
         self.summing.settled().marks()
