@@ -90,7 +90,11 @@ fn held_back(snapshot: &Snapshot) -> String {
 fn stream(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = vec![match snapshot.detail {
         Detail::Tx { read, sent, .. } => {
-            let how = if snapshot.passage == Passage::File { ", from the file without a copy" } else { "" };
+            let how = match snapshot.passage {
+                Passage::Copied => "",
+                Passage::File => ", from the file without a copy",
+                Passage::Moved => ", moved without a copy",
+            };
             format!("  stream: {} read, {} sent{how}", size(read), size(sent))
         }
         Detail::Rx { received, next, ahead: (legs, bytes), .. } => {

@@ -14,6 +14,7 @@ pub use transport::Transport;
 
 use crate::error::reason;
 use crate::proto::peer_key::PeerKey;
+use crate::sys::kept::KeptPipe;
 use crate::sys::socket::{self, TcpInfo};
 use crate::trust::{PublicKey, Trust};
 use mio::{Registry, Token};
@@ -112,7 +113,7 @@ impl Channel {
         self.tls().map_or(self.vouched, |tls| tls.peer())
     }
 
-    /// Whether bytes of a file cross as they are, so that [`Channel::send_file`] can send them.
+    /// Whether bytes cross as they are, so that [`Channel::send_file`] and [`Channel::send_kept`] can send them.
     pub fn sends_files(&self) -> bool {
         self.tls.is_none() && self.transport.sends_files()
     }
@@ -126,6 +127,17 @@ impl Channel {
         match self.tls {
             Some(_) => Err(io::ErrorKind::Unsupported.into()),
             None => self.transport.send_file(file, at, len),
+        }
+    }
+
+    /// Moves what a pipe holds, as much as the socket takes now.
+    ///
+    /// # Errors
+    /// The kernel's; `Unsupported` where bytes do not cross as they are.
+    pub fn send_kept(&self, pipe: &mut KeptPipe) -> io::Result<usize> {
+        match self.tls {
+            Some(_) => Err(io::ErrorKind::Unsupported.into()),
+            None => self.transport.send_kept(pipe),
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Whether it is encrypted is not known here: that is for [`super::Channel`]. Nothing here waits.
 
+use crate::sys::kept::KeptPipe;
 use crate::sys::pipe::lead_nowhere;
 use crate::sys::sendfile;
 use crate::sys::socket::{self, TcpInfo};
@@ -112,6 +113,11 @@ impl Transport {
     /// Sends up to `len` bytes of a file from `at` on, without reading them; 0 at the end of the file.
     pub(super) fn send_file(&self, file: &File, at: u64, len: usize) -> io::Result<usize> {
         sendfile::sendfile(self.as_tcp().ok_or(ErrorKind::Unsupported)?, file, at, len)
+    }
+
+    /// Moves what a pipe holds, as much as is taken now.
+    pub(super) fn send_kept(&self, pipe: &mut KeptPipe) -> io::Result<usize> {
+        pipe.move_to(self.as_tcp().ok_or(ErrorKind::Unsupported)?)
     }
 
     /// Writes what more follows at once.

@@ -6,6 +6,7 @@
 use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, Waited, wait_for};
 use crate::error::reason;
 use crate::sys::event::Bell;
+use crate::sys::kept::{KeptPipe, can_take_from};
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
 use crate::sys::sendfile;
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
@@ -261,6 +262,21 @@ impl Source for FileSource {
             self.wanted = ahead;
         }
         Some(Part { file: self.source.clone(), at, len })
+    }
+
+    fn has_pipe(&self) -> bool {
+        self.kind == Kind::Pipe && can_take_from(&self.source.file)
+    }
+
+    fn move_into(&mut self, pipe: &mut KeptPipe, most: usize) -> Result<Option<usize>, String> {
+        loop {
+            match pipe.take_from(&self.source.file, most) {
+                Ok(n) => return Ok(Some(n)),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.failed(&e)),
+            }
+        }
     }
 
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {

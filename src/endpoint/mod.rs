@@ -12,6 +12,7 @@ pub mod tunnel;
 use crate::proto::leg::Leg;
 use crate::proto::outcome::{CommandEnd, Status};
 use crate::sys::event::Bell;
+use crate::sys::kept::KeptPipe;
 use crate::sys::pipe::{Interest, wait};
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -206,6 +207,20 @@ pub trait Source: Send {
     /// read here. Otherwise it is to be read.
     fn part(&mut self, _most: usize) -> Option<Part> {
         None
+    }
+
+    /// Whether [`Source::move_into`] moves anything.
+    fn has_pipe(&self) -> bool {
+        false
+    }
+
+    /// Moves up to `most` bytes of the stream into a pipe without reading them; 0 at the end. None: there is nothing now,
+    /// or the pipe has no place for it.
+    ///
+    /// # Errors
+    /// Why not, for the user.
+    fn move_into(&mut self, _pipe: &mut KeptPipe, _most: usize) -> Result<Option<usize>, String> {
+        Ok(None)
     }
 
     /// Has this called when there is something after [`Source::pull`] gave nothing.

@@ -39,6 +39,11 @@ pub trait Content: Send + Sync {
     fn elsewhere(&self) -> Option<(&dyn Any, Range<usize>)> {
         None
     }
+
+    /// Whether it can be sent as one leg only.
+    fn is_indivisible(&self) -> bool {
+        false
+    }
 }
 
 impl<T: AsRef<[u8]> + Send + Sync> Content for T {

@@ -116,6 +116,8 @@ pub enum Passage {
     Copied,
     /// The kernel sends them from the file that they come from.
     File,
+    /// The kernel moves them from one pipe to the next, where the paths are near.
+    Moved,
 }
 
 /// What compressing has come to.

@@ -12,6 +12,7 @@ use super::ingest::{Ingest, Input};
 use super::lifeline::Lifeline;
 use super::limits::{FAREWELL, HASTE};
 use super::meters::{Blocked, InputWaits};
+use super::moving::{Mover, Passing};
 use super::orders::{Audience, News};
 use super::pool::Pool;
 use super::snapshot;
@@ -124,7 +125,7 @@ pub struct Handle {
     compressing: Option<Arc<Compressing>>,
     through: Option<Arc<Through>>,
     /// How what goes out gets through this process.
-    passage: Passage,
+    passing: Passing,
     /// The keys, if connections are encrypted.
     trust: Option<Arc<Trust>>,
 }
@@ -176,7 +177,7 @@ impl Handle {
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
         snapshot::add_stages(&mut snapshot, self.compressing.as_deref(), &self.decoding);
         if way == Way::Out {
-            snapshot.passage = self.passage;
+            snapshot.passage = self.passing.get();
             snapshot.held += self.through.as_ref().map_or(0, |through| through.pool.in_use());
         }
         if in_depth {
@@ -240,7 +241,7 @@ impl Start {
             setup;
         let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
         let stages = [compressing.is_some(), through.is_some(), trust.is_some(), approach.checks()];
-        let passage = sends.as_mut().map_or(Passage::Copied, |sends| passage(sends, stages));
+        let passing = Passing::new(sends.as_mut().map_or(Passage::Copied, |sends| passage(sends, stages)));
         let buffer = sends.as_ref().map_or(0, |sends| sends.config.buffer);
         let reserved = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer))
             + through.as_ref().map_or(0, |_| Through::reserve(buffer));
@@ -278,7 +279,7 @@ impl Start {
             decoding,
             compressing,
             through,
-            passage,
+            passing: passing.clone(),
             trust: trust.clone(),
         };
         let (mut threads, host) = connections(approach, shared, lifeline, congestion, trust)?;
@@ -288,7 +289,7 @@ impl Start {
             threads.push(("egress".into(), Box::new(move || output.run())));
         }
         if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing_pool) {
-            let input = Input::new(ingest(sends, desk, pool, bell, waits, passage));
+            let input = Input::new(ingest(sends, desk, pool, bell, waits, passing));
             crew.input.get_or_init(|| Arc::downgrade(&input));
             threads.push(("ingest".into(), Box::new(move || input.run())));
         }
@@ -355,7 +356,13 @@ fn passage(sends: &mut Outgoing, stages: [bool; 4]) -> Passage {
     let (passage, why) = match needs.next().or(sends.charmode.then_some("charmode")) {
         Some(word) => (Passage::Copied, format!("copied, as {word} needs")),
         None if sends.source.has_parts() => (Passage::File, "sent from its file without a copy".into()),
-        None => (Passage::Copied, "copied, as it comes from no file on a disk that is large".into()),
+        None if sends.source.has_pipe() => {
+            (Passage::Moved, "moved from its pipe without a copy, where the paths are near".into())
+        }
+        None => (
+            Passage::Copied,
+            "copied, as it comes neither from a pipe nor from a large file on a disk".into(),
+        ),
     };
     message::note(2, || format!("the stream is {why}"));
     passage
@@ -387,13 +394,14 @@ fn ingest(
     pool: Pool,
     bell: Bell,
     waits: InputWaits,
-    passage: Passage,
+    passing: Passing,
 ) -> Ingest {
     let Outgoing { stream, charmode, source, is_asked_to_end, .. } = sends;
     let delay = Duration::from_micros(stream.delayus.unwrap_or(0));
     let pacing = Pacing::new(stream.leglimit, delay, stream.rate);
-    let parts = passage == Passage::File;
-    Ingest { desk, source, pool, bell, pacing, parts, charmode, waits, is_asked_to_end }
+    let parts = passing.get() == Passage::File;
+    let mover = (passing.get() == Passage::Moved).then(|| Mover::new(passing));
+    Ingest { desk, source, pool, bell, pacing, parts, mover, charmode, waits, is_asked_to_end }
 }
 
 /// The threads that have connections, or let them in; and who lets them in, if others accept them.

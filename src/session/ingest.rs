@@ -11,13 +11,16 @@
 
 use super::connection::SessionDesk;
 use super::meters::{InputWait, InputWaits};
+use super::moving::{Mover, Moving};
 use super::orders::{Core, Hunger};
 use super::part::PartContent;
 use super::pool::{Buffer, Pool};
 use crate::endpoint::{Nothing, Source, Waited};
 use crate::proto::leg::Payload;
 use crate::proto::pacing::{Pacing, Step};
+use crate::proto::session::Outbound;
 use crate::sys::event::Bell;
+use crate::sys::kept::SIZE;
 use crate::sys::pipe::{Interest, wait};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
@@ -60,6 +63,8 @@ pub struct Ingest {
     pub pacing: Pacing,
     /// Whether parts of files go without being read here.
     pub parts: bool,
+    /// Gives pipes for pieces that go without being read here, if any do.
+    pub mover: Option<Mover>,
     /// Whether whatever was read goes as soon as a connection is free.
     pub charmode: bool,
     /// What ingest waits for at the moment, for reports.
@@ -71,8 +76,16 @@ pub struct Ingest {
 
 /// The leg that is being cut.
 struct Cutting {
-    buffer: Buffer,
+    vessel: Vessel,
+    /// Bytes that it is to have, at most.
+    size: usize,
     filled: usize,
+}
+
+/// What a leg is read, or moved, into.
+enum Vessel {
+    Memory(Buffer),
+    Pipe(Moving),
 }
 
 /// How a turn of reading ends.
@@ -202,15 +215,15 @@ impl Reading {
             let cutting = match self.cutting.take() {
                 Some(cutting) => cutting,
                 None => match self.parts.begin(waits)? {
-                    Some(buffer) => Cutting { buffer, filled: 0 },
+                    Some((vessel, size)) => Cutting { vessel, size, filled: 0 },
                     None => return Ok(Turn::Waits),
                 },
             };
             let cutting = self.cutting.insert(cutting);
             match self.parts.fill(cutting, self.cut_at, waits)? {
-                Filled::Whole => self.cut(),
+                Filled::Whole => self.cut()?,
                 Filled::Ended => {
-                    self.cut();
+                    self.cut()?;
                     return Err(End::Whole);
                 }
                 Filled::Nothing => return Ok(Turn::Idle),
@@ -220,13 +233,20 @@ impl Reading {
     }
 
     /// Makes a leg of what was read, and hands it in at the desk.
-    fn cut(&mut self) {
-        let Some(Cutting { buffer, filled }) = self.cutting.take().filter(|cutting| cutting.filled > 0)
+    fn cut(&mut self) -> Result<(), End> {
+        let Some(Cutting { vessel, filled, .. }) = self.cutting.take().filter(|cutting| cutting.filled > 0)
         else {
-            return;
+            return Ok(());
         };
-        let leg = Arc::new(self.parts.pool.shrink(buffer, filled));
+        let pool = &self.parts.pool;
+        let leg: Payload = match vessel {
+            Vessel::Memory(buffer) => Arc::new(pool.shrink(buffer, filled)),
+            Vessel::Pipe(moving) => {
+                moving.into_payload(pool).map_err(|e| format!("cannot read a pipe: {e}"))?
+            }
+        };
         self.hand_in(leg);
+        Ok(())
     }
 
     fn hand_in(&mut self, leg: Payload) {
@@ -260,12 +280,21 @@ enum Filled {
 }
 
 impl Ingest {
-    /// Memory for the next leg, as soon as it may be read.
-    fn begin(&mut self, waits: bool) -> Result<Option<Buffer>, End> {
+    /// A place for the next leg, and how many bytes that shall have, as soon as it may be read.
+    fn begin(&mut self, waits: bool) -> Result<Option<(Vessel, usize)>, End> {
         let Some(size) = self.room(waits)? else { return Ok(None) };
+        let whole_leg = |mover: &Mover| {
+            let whole = self.desk.peek(|core| core.session.sending().and_then(Outbound::whole_leg))?;
+            Some((Vessel::Pipe(mover.begin(&self.pool)?), whole.min(size).min(SIZE)))
+        };
+        if let Some(moved) = self.mover.as_ref().filter(|_| waits).and_then(whole_leg) {
+            self.waits.set(InputWait::Source);
+            return Ok(Some(moved));
+        }
+        let memory = |buffer| Some((Vessel::Memory(buffer), size));
         if let Some(buffer) = self.pool.try_take(size) {
             self.waits.set(InputWait::Source);
-            return Ok(Some(buffer));
+            return Ok(memory(buffer));
         }
         if !waits {
             return Ok(None);
@@ -273,7 +302,7 @@ impl Ingest {
         self.waits.set(InputWait::Memory);
         let buffer = self.pool.take(size).ok_or(End::Unwanted)?;
         self.waits.set(InputWait::Source);
-        Ok(Some(buffer))
+        Ok(memory(buffer))
     }
 
     /// The next part of a file, of at most so many bytes.
@@ -346,7 +375,7 @@ impl Ingest {
 
     /// Reads into a leg until it can go.
     fn fill(&mut self, cutting: &mut Cutting, cut_at: Option<Instant>, waits: bool) -> Result<Filled, End> {
-        while cutting.filled < cutting.buffer.size() {
+        while cutting.filled < cutting.size {
             if cutting.filled > 0 {
                 match self.expects_more(cutting.filled, cut_at, waits)? {
                     Some(true) => {}
@@ -354,7 +383,17 @@ impl Ingest {
                     None => return Ok(Filled::Waits),
                 }
             }
-            match self.source.pull(&mut cutting.buffer.space()[cutting.filled..])? {
+            let pulled = match &mut cutting.vessel {
+                Vessel::Memory(buffer) => self.source.pull(&mut buffer.space()[cutting.filled..])?,
+                Vessel::Pipe(moving) => {
+                    match self.source.move_into(&mut moving.pipe, cutting.size - cutting.filled)? {
+                        None if self.has_no_place(moving)? => return Ok(Filled::Whole),
+                        None => continue,
+                        pulled => pulled,
+                    }
+                }
+            };
+            match pulled {
                 Some(0) => return Ok(Filled::Ended),
                 Some(n) => cutting.filled += n,
                 None if cutting.filled == 0 => return Ok(Filled::Nothing),
@@ -362,6 +401,18 @@ impl Ingest {
             }
         }
         Ok(Filled::Whole)
+    }
+
+    /// The source gave nothing to a pipe: whether the pipe has no place for what there is. If there is nothing, this call
+    /// waits until there is, as reading would; with something in the pipe, [`Ingest::expects_more`] does.
+    fn has_no_place(&mut self, moving: &Moving) -> Result<bool, End> {
+        let holds = moving.pipe.len();
+        let time = (holds > 0).then_some(Duration::ZERO);
+        let waits_here = self.source.wait(None, time)? == Waited::Input && holds > 0;
+        if let Some(mover) = self.mover.as_mut().filter(|_| waits_here) {
+            mover.note_full(holds);
+        }
+        Ok(waits_here)
     }
 
     /// With so much read already: whether more should be read before it goes. None: that is to be waited for.

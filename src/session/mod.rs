@@ -32,6 +32,7 @@ pub mod limits;
 pub mod lobby;
 pub mod lookup;
 pub mod meters;
+pub mod moving;
 pub mod orders;
 pub mod part;
 pub mod pending;

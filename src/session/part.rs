@@ -3,6 +3,7 @@
 //! Such a leg takes no memory, but it counts in the pool with its length: what is not confirmed stays within `buffer`,
 //! and there is room to read it where its bytes must be seen after all (the far end may want legs checked).
 
+use super::moving::pipe_of;
 use super::pool::Hold;
 use crate::endpoint::Part;
 use crate::error::reason;
@@ -69,6 +70,9 @@ pub fn read(part: &Part, space: &mut [u8]) -> Result<usize, String> {
 /// # Errors
 /// They cannot be read, in words for the user.
 pub fn in_memory(leg: Leg) -> Result<Leg, String> {
+    if let Some(content) = pipe_of(&leg) {
+        content.read().map_err(|e| format!("cannot read a pipe: {}", reason(&e)))?;
+    }
     let Some(part) = part_of(&leg) else { return Ok(leg) };
     let mut bytes = vec![0; part.len];
     let mut filled = 0;

@@ -19,6 +19,11 @@ pub fn memory_share(most: u64, least: u64) -> u64 {
     memory().map_or(most, |memory| (memory / PARTS).min(most)).max(least)
 }
 
+/// Descriptors that this process may have.
+pub fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Asks for so many descriptors, if this process has fewer: often it has 1024 at first, though it may have more. With
 /// fewer, connections wait to be accepted.
 pub fn allow_descriptors(wanted: u64) {

@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod event;
 pub mod guard;
 pub mod interface;
+pub mod kept;
 pub mod limits;
 pub mod memory;
 pub mod notify;

@@ -1,15 +1,18 @@
-//! An input that is a file: its parts go to the connections without being read, and everything else is as ever.
+//! An input that is not read: parts of a file, or the pages of a pipe, go to the connections without a copy, and
+//! everything else is as ever.
 
 use super::MIB;
+use crate::util::pair::Duplex;
 use crate::util::relay::Relay;
 use crate::util::{
-    Collector, DEADLINE, Process, Rx, assert_complete, check, eventually, feed, millipede, until_still,
+    Collector, DEADLINE, Process, Rx, assert_complete, check, eventually, feed, has, millipede, pattern,
+    skip, tx, until_still,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::process::Stdio;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::process::{Command, Stdio};
 
 /// A file of so many bytes of the pattern, to be read from its start.
 fn file(bytes: u64) -> File {
@@ -25,6 +28,8 @@ fn tx_of(input: File, port: u16, words: &[&str]) -> Process {
     let words = [&["tx", "127.0.0.1", &port], words].concat();
     Process::spawn(millipede(&words).stdin(input).stdout(Stdio::null()))
 }
+
+const MOVED: &str = "the stream is moved from its pipe without a copy";
 
 const SENT: &str = "the stream is sent from its file without a copy";
 
@@ -108,4 +113,64 @@ fn who_wants_a_file_checked_gets_it_checked() {
     let came = Collector::of(dials.stdout());
     assert_eq!(came.join(), bytes as u64);
     assert_eq!((dials.end().0, listens.end().0), (Some(0), Some(0)), "{dials}\n{listens}");
+}
+
+/// On loopback, where paths are near. What is killed is sent from the same pages again.
+#[test]
+fn connections_are_killed_while_the_pages_of_a_pipe_are_moved() {
+    let rx = Rx::start(&[]);
+    let relay = Relay::to(rx.port);
+    let bytes = 200 * MIB + 1;
+    let tx = tx(relay.port, &["threads", "8", "verbose", "2"]);
+    tx.feed(bytes);
+    let (output, mut random) = (rx.collect(), SmallRng::seed_from_u64(1));
+    for at in (0..bytes - 20 * MIB).step_by(6 * MIB as usize) {
+        output.await_bytes(at);
+        relay.kill(random.random_range(0..8));
+    }
+    assert_complete(&rx, &tx, output, bytes);
+    assert!(tx.said().contains(MOVED), "{tx}");
+}
+
+/// Each write takes a page of the pipe, however short it is.
+#[test]
+fn short_writes_fill_no_pipe_for_long_and_arrive() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &[]);
+    let (mut input, output, bytes) = (tx.stdin(), rx.collect(), 30 * MIB);
+    let all = pattern(0, bytes as usize);
+    for (number, piece) in all.chunks(3001).enumerate() {
+        input.write_all(piece).unwrap();
+        if number % 1000 == 0 {
+            output.await_bytes(number as u64 * 3001);
+        }
+    }
+    drop(input);
+    assert_complete(&rx, &tx, output, bytes);
+}
+
+/// With few descriptors, or few pages for pipes, what comes is read as ever.
+#[test]
+fn where_no_pipe_can_be_had_the_stream_is_copied() {
+    if !has("prlimit") {
+        return skip("needs prlimit");
+    }
+    let rx = Rx::start(&[]);
+    let program = millipede(&[]).get_program().to_owned();
+    let mut limited = Command::new("prlimit");
+    limited.arg("--nofile=120").arg(program).args(["tx", "127.0.0.1", &rx.port.to_string(), "verbose", "2"]);
+    let tx = Process::spawn(limited.stdin(Stdio::piped()).stdout(Stdio::null()));
+    tx.feed(30 * MIB);
+    assert_complete(&rx, &tx, rx.collect(), 30 * MIB);
+    assert!(tx.said().contains("too few descriptors for pipes"), "{tx}");
+}
+
+/// The far end's wish is known only when some pieces are in pipes.
+#[test]
+fn who_wants_a_pipe_checked_gets_it_checked() {
+    let pair = Duplex::start(&[], &["checksum"]);
+    let (to_l, to_d) = (pattern(0, 20 * MIB as usize), pattern(7, 30 * MIB as usize));
+    let [came_l, came_d] = pair.exchange(&to_l, &to_d);
+    assert!(came_l == to_l && came_d == to_d);
+    pair.assert_ended(0, 0);
 }

@@ -50,6 +50,10 @@ impl Content for Slice {
         let (whole, range) = self.piece.payload.elsewhere()?;
         Some((whole, range.start + self.range.start..range.start + self.range.end))
     }
+
+    fn is_indivisible(&self) -> bool {
+        self.piece.payload.is_indivisible()
+    }
 }
 
 /// The end of the stream, as far as the input gave it and no connection took it.
@@ -100,7 +104,11 @@ impl Uncut {
 
     /// The length of the next leg, if it may have `most` bytes; never 0.
     pub fn next_len(&self, most: usize) -> Option<u64> {
-        self.slices.front().map(|first| first.len().min(most.max(1) as u64))
+        let len = |first: &Slice| match first.is_indivisible() {
+            true => first.len(),
+            false => first.len().min(most.max(1) as u64),
+        };
+        self.slices.front().map(len)
     }
 
     /// Cuts a leg of at most `most` bytes.

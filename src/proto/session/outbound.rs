@@ -15,6 +15,9 @@ use super::super::wire::{Ack, Fin, Verdict};
 use super::circulation::Circulation;
 use std::time::{Duration, Instant};
 
+/// Below this it does not pay to have legs that cannot be cut.
+const WHOLE_LEAST: usize = 256 << 10;
+
 /// One connection that is up, beyond its legs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Carrier {
@@ -423,6 +426,13 @@ impl Outbound {
     /// than the second number.
     pub fn appetite(&self) -> (usize, usize) {
         (self.haste.get(), self.haste.most())
+    }
+
+    /// Bytes that the input should put into a piece that can be sent as one leg only; None where legs should be cut when
+    /// they are sent, because they are small, the path is long, or they must be read anyway.
+    pub fn whole_leg(&self) -> Option<usize> {
+        let size = self.leg_size.get();
+        (self.near && !self.checked && size >= WHOLE_LEAST).then_some(size)
     }
 
     /// Bytes that the next leg has, at most.

@@ -327,7 +327,10 @@ impl<'a> Serving<'a> {
             if let Some(compressing) = compressing {
                 compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.place)));
             }
-            self.seat.lock().iter_mut().for_each(|writer| writer.send(header, leg.clone()));
+            if let Some(writer) = &mut *self.seat.lock() {
+                // what a program made is in memory
+                let _ = writer.send(header, leg);
+            }
             self.flush()?;
         }
         Ok(())

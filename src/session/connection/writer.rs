@@ -168,11 +168,15 @@ impl Writer {
     }
 
     /// Writes a leg next; there must be none under way.
-    pub fn send(&mut self, header: LegHeader, leg: Leg) {
+    ///
+    /// # Errors
+    /// Its bytes cannot be had; why, for the user.
+    pub fn send(&mut self, header: LegHeader, leg: Leg) -> Result<(), String> {
         self.busy.store(header.encoded as u64 > SMALL, Ordering::Relaxed);
-        self.outlet.leg(header, leg);
+        self.outlet.leg(header, leg)?;
         self.awaits_drain = true;
         self.count_frame();
+        Ok(())
     }
 
     /// Whether everything that was taken has left.
@@ -292,7 +296,9 @@ impl Writer {
                     return;
                 }
                 let (header, leg) = self.encode(desk, leg, crc);
-                self.send(header, leg);
+                if let Err(why) = self.send(header, leg) {
+                    self.cannot_read(desk, &why);
+                }
             }
         }
     }

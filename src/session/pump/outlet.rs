@@ -1,13 +1,16 @@
 //! The writing half of a connection: frames and legs into a socket.
 //!
 //! The bytes of a leg that is a part of a file go from there to the socket without being read here, where the kernel does
-//! that; otherwise they are read into a small space and written.
+//! that; otherwise they are read into a small space and written. Those of a leg that is in a pipe are given to a pipe of
+//! the connection's own, and move from there to the socket.
 
 use crate::channel::Channel;
 use crate::endpoint::Part;
 use crate::proto::leg::Leg;
 use crate::proto::wire::{FRAME_MAX, Frame, LegHeader};
-use crate::session::part::{part_of, read};
+use crate::session::moving::pipe_of;
+use crate::session::part::{in_memory, part_of, read};
+use crate::sys::kept::KeptPipe;
 use std::io::{self, ErrorKind, IoSlice, Write};
 
 /// Bytes of a file that are read at once where they cannot be sent without.
@@ -23,6 +26,14 @@ pub trait Outward: Write {
         Err(ErrorKind::Unsupported.into())
     }
 
+    /// Moves what a pipe holds.
+    ///
+    /// # Errors
+    /// The kernel's; also where it cannot do this.
+    fn send_kept(&mut self, _pipe: &mut KeptPipe) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     /// Writes what more follows at once.
     ///
     /// # Errors
@@ -35,6 +46,10 @@ pub trait Outward: Write {
 impl Outward for &Channel {
     fn send_part(&mut self, part: &Part) -> io::Result<usize> {
         self.send_file(&part.file.file, part.at, part.len)
+    }
+
+    fn send_kept(&mut self, pipe: &mut KeptPipe) -> io::Result<usize> {
+        Channel::send_kept(self, pipe)
     }
 
     fn write_with_more(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -74,16 +89,25 @@ pub struct Outlet {
     frames: Vec<u8>,
     sent: usize,
     leg: Option<Outgoing>,
+    /// What there is still to send of a leg that is in a pipe. Made for the first of them.
+    work: Option<KeptPipe>,
     bytes: u64,
     /// Something was written that may not have left for the kernel yet.
     unflushed: bool,
 }
 
+/// Where the bytes of a leg are.
+enum Store {
+    Memory,
+    File(Part),
+    /// In the connection's pipe.
+    Work,
+}
+
 struct Outgoing {
     header: Vec<u8>,
     leg: Leg,
-    /// What it consists of, if its bytes are not in memory.
-    part: Option<Part>,
+    from: Store,
     /// Bytes of header and payload that have left.
     sent: usize,
 }
@@ -119,12 +143,33 @@ impl Outlet {
     }
 
     /// Writes a leg, after the frames that wait; there must be none under way.
-    pub fn leg(&mut self, header: LegHeader, leg: Leg) {
+    ///
+    /// # Errors
+    /// Its bytes cannot be had; why, for the user.
+    pub fn leg(&mut self, header: LegHeader, leg: Leg) -> Result<(), String> {
         debug_assert!(self.leg.is_none(), "one leg at a time");
         let mut encoded = Vec::with_capacity(FRAME_MAX);
         Frame::Leg(header).encode(&mut encoded);
-        let part = part_of(&leg);
-        self.leg = Some(Outgoing { header: encoded, leg, part, sent: 0 });
+        let (leg, from) = match part_of(&leg) {
+            Some(part) => (leg, Store::File(part)),
+            None if self.is_given(&leg) => (leg, Store::Work),
+            None => (in_memory(leg)?, Store::Memory),
+        };
+        self.leg = Some(Outgoing { header: encoded, leg, from, sent: 0 });
+        Ok(())
+    }
+
+    /// Whether the leg is in a pipe, and the connection's own pipe was given all of it.
+    fn is_given(&mut self, leg: &Leg) -> bool {
+        let Some(content) = pipe_of(leg) else { return false };
+        if self.work.is_none() {
+            self.work = KeptPipe::new().ok();
+        }
+        let given = self.work.as_mut().is_some_and(|work| work.is_empty() && content.give_to(work));
+        if !given {
+            self.work = None;
+        }
+        given
     }
 
     /// Drops the end of what waits, so that the peer sees a cut inside a leg or, without a leg, inside a frame.
@@ -171,13 +216,17 @@ impl Outlet {
         let frames = &self.frames[self.sent..];
         let Some(leg) = &self.leg else { return Ok(stream.write(frames)?) };
         let header = &leg.header[leg.sent.min(leg.header.len())..];
-        if let Some(part) = &leg.part {
-            let frames = if leg.sent > 0 { &[] } else { frames };
-            return if header.is_empty() {
-                send_part(stream, &part.behind(leg.sent - leg.header.len()))
-            } else {
-                Ok(stream.write_with_more(&[IoSlice::new(frames), IoSlice::new(header)])?)
-            };
+        match &leg.from {
+            Store::Memory => {}
+            Store::File(_) | Store::Work if !header.is_empty() => {
+                let frames = if leg.sent > 0 { &[] } else { frames };
+                return Ok(stream.write_with_more(&[IoSlice::new(frames), IoSlice::new(header)])?);
+            }
+            Store::File(part) => return send_part(stream, &part.behind(leg.sent - leg.header.len())),
+            Store::Work => {
+                let work = self.work.as_mut().ok_or(ErrorKind::NotFound).map_err(io::Error::from)?;
+                return Ok(stream.send_kept(work)?);
+            }
         }
         let payload = &leg.leg.bytes()[leg.sent.saturating_sub(leg.header.len())..];
         if leg.sent > 0 {

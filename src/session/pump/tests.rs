@@ -87,7 +87,7 @@ fn legs_and_frames_cross_in_order_whatever_the_socket_takes() {
     let legs: Vec<_> = (0..6).map(|s| leg(s, 1 + s as usize * 9000)).collect();
     for (header, leg) in legs.clone() {
         outlet.frame(&Frame::Ping { token: leg.sequence });
-        outlet.leg(header, leg);
+        outlet.leg(header, leg).unwrap();
         let _ = outlet.write(&mut wire).unwrap();
         outlet.frame(&Frame::Ping { token: 100 });
         while outlet.write(&mut wire).unwrap() == Wrote::Blocked {}
@@ -110,7 +110,7 @@ fn a_cut_leaves_a_part() {
     let mut outlet = Outlet::new();
     outlet.frame(&Frame::Ping { token: 1 });
     let (header, leg) = leg(0, 1000);
-    outlet.leg(header, leg);
+    outlet.leg(header, leg).unwrap();
     outlet.cut();
     outlet.write(&mut wire).unwrap();
     let mut log = Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new() };
@@ -165,7 +165,7 @@ fn a_part_of_a_file_goes_out_like_any_leg() {
     let (mut wire, mut outlet) = (Wire { bytes: Vec::new(), read: 0, step: 0 }, Outlet::new());
     for (header, leg) in legs {
         outlet.frame(&Frame::Ping { token: 1 });
-        outlet.leg(header, leg);
+        outlet.leg(header, leg).unwrap();
         let _ = outlet.write(&mut wire).unwrap();
         outlet.frame(&Frame::Ping { token: 2 });
         while outlet.write(&mut wire).unwrap() == Wrote::Blocked {}
@@ -185,7 +185,7 @@ fn a_file_that_became_shorter_stops_the_connection_and_no_byte_is_made_up() {
     let (file, [_, (header, leg)]) = parts(101_000);
     file.file.set_len(60_000).unwrap();
     let (mut wire, mut outlet) = (Vec::new(), Outlet::new());
-    outlet.leg(header, leg);
+    outlet.leg(header, leg).unwrap();
     let why = outlet.write(&mut wire).unwrap_err();
     assert!(matches!(why, WriteError::Unreadable(why) if why.contains("stdin: it became shorter")));
     assert_eq!(wire[36..], content(60_000)[51_000..]);
