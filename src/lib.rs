@@ -34,7 +34,10 @@
 //!
 //! With `duplex` a session has two streams, one each way, over the same connections and behind the same lock.
 //!
-//! Payload moves by handle from one thread to the next and is never copied between them.
+//! Payload moves by handle from one thread to the next and is never copied between them. Nor need it be in memory at
+//! the sender: a leg may be a part of a file, or be in a pipe, and go from there to a socket without being read. The
+//! core knows the length of a leg's content and no more ([`proto::leg::Content`]); [`session::part`] and
+//! [`session::moving`] make such content, and the writing half of the pump sends it.
 //!
 //! # One lock
 //!
