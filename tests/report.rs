@@ -163,7 +163,7 @@ fn a_size_that_was_not_reached_is_told_and_an_empty_stream_too() {
     let tx = util::tx(rx.port, &["verbose", "1"]);
     carry(&rx, &tx, 0);
     assert_eq!(tx.end().1, "millipede: sent 0 bytes: the input was empty");
-    assert!(rx.end().1.ends_with("millipede: received 0 bytes: the input was empty"), "{rx}");
+    assert!(rx.end().1.ends_with("millipede: received 0 bytes: the stream was empty"), "{rx}");
 }
 
 #[test]

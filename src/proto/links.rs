@@ -314,7 +314,10 @@ impl Links {
         let at = self.pause_ends(now, connection).max(apart);
         self.advance(connection, Move::Rest(at));
         let link = &mut self.links[index];
-        link.last = why.to_string();
+        link.last = match why {
+            LossReason::Closed if link.lifeline => "ended".to_owned(),
+            why => why.to_string(),
+        };
         if link.lifeline {
             link.bad = Some(link.last.clone());
             return false;

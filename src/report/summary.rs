@@ -101,7 +101,8 @@ impl fmt::Display for Summary {
             Side::Rx => "received",
         };
         if self.bytes == 0 {
-            return write!(f, "{done} 0 bytes: the input was empty");
+            let what = if self.side == Side::Tx { "input" } else { "stream" };
+            return write!(f, "{done} 0 bytes: the {what} was empty");
         }
         let bytes = count(self.bytes, "byte");
         let speed = rate(per_second(self.bytes, self.time.max(Duration::from_millis(1))));
@@ -149,7 +150,7 @@ mod tests {
         let one = Snapshot { elapsed: Duration::from_millis(1500), delivered: 1, ..well.clone() };
         assert_eq!(said(&one), "received 1 byte in 1.50 s, 0 B/s");
         assert_eq!(said(&over(tx(), 0)), "sent 0 bytes: the input was empty");
-        assert_eq!(said(&Snapshot { delivered: 0, ..well }), "received 0 bytes: the input was empty");
+        assert_eq!(said(&Snapshot { delivered: 0, ..well }), "received 0 bytes: the stream was empty");
     }
 
     #[test]

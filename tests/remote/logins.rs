@@ -103,10 +103,10 @@ fn without_a_millipede_there_one_line_says_what_to_do() {
     let lines: Vec<_> = absent.stderr.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     let last = String::from_utf8_lossy(lines.last().unwrap());
     assert_eq!(absent.status.code(), Some(255));
-    assert!(last.contains("install it there, or name it with program PATH"), "{last}");
+    assert!(last.contains("install it, or say program PATH"), "{last}");
     let another = near("/bin/true");
     assert_eq!(another.status.code(), Some(255));
-    assert!(said(&another).contains("did not start at server (status 0)"), "{another:?}");
+    assert!(said(&another).contains("no start at server (status 0)"), "{another:?}");
 }
 
 #[test]

@@ -199,7 +199,7 @@ impl Sink for RemoteSink {
     fn ended_as(&self) -> Option<(CommandEnd, String)> {
         let lost = match self.remote.lost() {
             0 => String::new(),
-            lost => format!("{lost} bytes of the command's stderr are lost: ssh did not take them"),
+            lost => format!("{lost} bytes of the command's stderr are lost: ssh took no more"),
         };
         self.ended.map(|end| (end, lost))
     }

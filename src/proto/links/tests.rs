@@ -156,7 +156,7 @@ fn a_lifeline_has_one_connection_once_and_the_others_are_dialled_later() {
     let later = start + PAUSE_MAX * 2;
     assert!(place_all(&mut links, later).iter().all(|(_, link)| *link < 2), "nobody else takes it");
     assert!(!links.lost(later, 2, &LossReason::Closed, true));
-    assert_eq!(links.first_bad(), Some((2, "closed by the peer")));
+    assert_eq!(links.first_bad(), Some((2, "ended")));
     assert!(links.is_lifeline(2) && links.all_bad().is_none());
     let placed = place_all(&mut links, later + PAUSE_MAX * 2);
     assert!(placed.iter().all(|(_, link)| *link < 2), "its keeper goes elsewhere: {placed:?}");

@@ -13,6 +13,7 @@ use crate::plan::{Compress, Family, Host, LinkPlan, Patience, SshPlan};
 use crate::proto::event::Event;
 use crate::proto::hello::{Direction, Features, Hello, Id};
 use crate::proto::leg::CONNECTIONS_MAX;
+use crate::proto::links::DialError;
 use crate::proto::outcome::Outcome;
 use crate::proto::rendezvous::{Answer, COMMAND_MAX};
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
@@ -266,8 +267,7 @@ fn setup(
                     drop(news.send(if direct(*link) { Told::Direct } else { Told::Up }));
                 }
                 Event::LinkDied { link, reason } if direct(*link) => {
-                    let why = reason.as_ref().map_or_else(|| "silent".to_owned(), ToString::to_string);
-                    drop(news.send(Told::Dead(*link, why)));
+                    drop(news.send(Told::Dead(*link, reason.as_ref().map_or("silent".into(), briefly))));
                 }
                 _ => {}
             }
@@ -304,6 +304,16 @@ fn hello(plan: &SshPlan) -> Hello {
         features: FEATURES | if plan.stream.compress.is_some() { Features::COMPRESS } else { Features::NONE },
         buffer: plan.buffer,
         options: Vec::new(),
+    }
+}
+
+/// Why a direct link is not there, for a line that says what becomes of that. Nothing is to be asked or done then.
+fn briefly(why: &DialError) -> String {
+    match why {
+        DialError::Refused => "refused".into(),
+        DialError::Closed | DialError::Unproven(_) => "closed".into(),
+        DialError::TimedOut | DialError::NoWelcome => "no answer".into(),
+        DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => why.clone(),
     }
 }
 

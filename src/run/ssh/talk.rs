@@ -3,6 +3,7 @@
 use super::carrier::Carrier;
 use crate::channel::Channel;
 use crate::message;
+use crate::proto::hello::VERSION;
 use crate::proto::rendezvous::{Answer, Greeting, Wrong};
 use crate::sys::child::Exit;
 use crate::sys::pipe::{Interest, wait};
@@ -79,10 +80,7 @@ pub fn await_greeting(channel: &Channel, carrier: &Carrier, host: &str) -> Resul
 /// There was time enough for a greeting.
 fn too_late(host: &str, time: Duration, heard: &[u8]) -> String {
     match heard {
-        [] => format!(
-            "nothing came from {host} in {} s: was no password typed, or does a forced command wait there?",
-            time.as_secs()
-        ),
+        [] => format!("nothing from {host} in {} s: no password, or a forced command?", time.as_secs()),
         _ => unfit(host, Wrong::Foreign, heard),
     }
 }
@@ -90,11 +88,11 @@ fn too_late(host: &str, time: Duration, heard: &[u8]) -> String {
 /// Something came that is not the greeting of a far end that this end can work with.
 fn unfit(host: &str, wrong: Wrong, heard: &[u8]) -> String {
     match wrong {
-        Wrong::Version(_) => {
-            format!("millipede at {host} speaks {wrong}: install the same release on both hosts")
+        Wrong::Version(theirs) => {
+            format!("millipede at {host} speaks version {theirs}, not {VERSION}: install the same release")
         }
         Wrong::Foreign | Wrong::Malformed => {
-            format!("no greeting of millipede from {host}: does a forced command run there?{}", said(heard))
+            format!("no millipede answers at {host}: a forced command?{}", said(heard))
         }
     }
 }
@@ -104,13 +102,12 @@ fn no_greeting(host: &str, exit: Option<Exit>, heard: &[u8]) -> NoGreeting {
     NoGreeting::Other(match exit {
         // what ssh itself fails with; a shell never does
         Some(Exit::Status(255)) => return NoGreeting::Ssh,
-        Some(Exit::Status(127)) => format!(
-            "{host} has no millipede where its login shell looks: install it there, or name it with program PATH"
-        ),
+        Some(Exit::Status(127)) => {
+            format!("no millipede in the PATH at {host}: install it, or say program PATH")
+        }
         Some(Exit::Status(126)) => format!("{host} cannot run its millipede: is it for another machine?"),
         Some(Exit::Status(status)) => {
-            let what = format!("millipede did not start at {host} (status {status})");
-            format!("{what}: is it there, and of the same release?{}", said(heard))
+            format!("no start at {host} (status {status}): another release there?{}", said(heard))
         }
         Some(Exit::Signal(signal)) => format!("ssh was killed by signal {signal}"),
         None => "ssh has closed its output, and goes on".to_owned(),
@@ -186,7 +183,7 @@ mod tests {
             NoGreeting::Ssh => "ssh's own".to_owned(),
         };
         assert_eq!(other(Some(Exit::Status(255)), b"noise"), "ssh's own");
-        assert!(other(Some(Exit::Status(127)), b"").contains("install it there, or name it with program"));
+        assert!(other(Some(Exit::Status(127)), b"").contains("install it, or say program PATH"));
         let restricted = other(Some(Exit::Status(1)), b"hello\nThis account is restricted.\n\n");
         assert!(restricted.ends_with("It said: This account is restricted."), "{restricted}");
         let later = unfit("backup", Wrong::Version(9), b"");
@@ -197,6 +194,11 @@ mod tests {
         let silent = too_late("backup", LOGIN, b"");
         assert!(silent.contains("300 s") && silent.contains("password") && silent.contains("forced"));
         assert!(too_late("backup", LOGIN, b"a banner\n").ends_with("It said: a banner"));
+        // behind "millipede: ", without what the far host adds
+        let others = [126, 127, 1].map(|status| other(Some(Exit::Status(status)), b""));
+        for line in [&later, &silent, &unfit("backup", Wrong::Foreign, b"")].into_iter().chain(&others) {
+            assert!(line.len() <= 80 - 11, "{} columns: {line}", line.len() + 11);
+        }
         let long = unfit("backup", Wrong::Foreign, &[b'x'; 5000]);
         assert!(long.contains("forced command") && long.len() < 200, "{long}");
     }
