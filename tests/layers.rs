@@ -25,7 +25,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("error", &["proto::outcome"]),
     ("message", &["sys::thread"]),
     ("trust", &["sys", "error", "message"]),
-    ("store", &["sys::thread"]),
+    ("store", &["sys::thread", "sys::writeback"]),
     ("wording", &["proto"]),
     ("stage", &["proto::leg"]),
     ("plan", &["proto::leg", "proto::waiting", "message"]),

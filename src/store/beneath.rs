@@ -5,6 +5,7 @@
 //! is found out once. A path is never opened plainly.
 
 use super::disk::{Contents, Disk, Found, Standing};
+use crate::sys::writeback::Writeback;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat, flock, fstat,
     fstatvfs, fsync, ftruncate, linkat, mkdirat, openat, openat2, renameat, renameat_with, statat, unlinkat,
@@ -266,6 +267,10 @@ impl Contents for File {
 
     fn standing(&self) -> io::Result<Standing> {
         Ok(standing(&fstat(self)?))
+    }
+
+    fn writeback(&self) -> Option<Writeback> {
+        Writeback::new(self).ok()
     }
 }
 

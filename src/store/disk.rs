@@ -4,6 +4,7 @@
 //! Paths are relative to the store's folder, parts with `/` between them; "" is the folder itself. They are made from
 //! names that were checked ([`super::name`]) and from constants. No implementation ever follows a symbolic link.
 
+use crate::sys::writeback::Writeback;
 use std::io;
 
 /// What stands at a path.
@@ -129,6 +130,12 @@ pub trait Contents: Send {
     /// # Errors
     /// The kernel's.
     fn standing(&self) -> io::Result<Standing>;
+
+    /// What has written bytes go to the disk beside whoever writes them, so that a sync has less to wait for; none where
+    /// there is no such means.
+    fn writeback(&self) -> Option<Writeback> {
+        None
+    }
 }
 
 /// Reads a whole file, if it has at most so many bytes.

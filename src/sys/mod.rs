@@ -22,3 +22,4 @@ pub mod socket;
 pub mod stdio;
 pub mod thread;
 mod title;
+pub mod writeback;

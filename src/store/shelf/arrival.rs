@@ -8,9 +8,13 @@ use super::base::Shelf;
 use super::hold::Hold;
 use super::no::{No, disk_failed};
 use super::rules::{Peer, Wanted};
+use crate::sys::writeback::Writeback;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// So much of a file goes to the disk at once, before it is synced: enough to be one long write.
+const EARLY: u64 = 8 << 20;
 
 /// A file that comes in. Call order: `marks`, `begin` once, `write` as it comes, `finish`. If it is dropped before, what
 /// has come is kept for another time.
@@ -28,6 +32,10 @@ pub struct Arrival<D: Disk> {
     reserved: u64,
     /// So much is durable.
     synced: u64,
+    /// So much is on its way to the disk.
+    early: u64,
+    /// Has it go there, once there is enough of it.
+    writeback: Option<Writeback>,
 }
 
 impl<D: Disk> Shelf<D> {
@@ -62,7 +70,20 @@ impl<D: Disk> Shelf<D> {
         };
         let shelf = self.clone();
         let summing = Summing::new(running);
-        Ok(Arrival { shelf, hold, peer, wanted, started: now, path, file, summing, reserved, synced: 0 })
+        Ok(Arrival {
+            shelf,
+            hold,
+            peer,
+            wanted,
+            started: now,
+            path,
+            file,
+            summing,
+            reserved,
+            synced: 0,
+            early: 0,
+            writeback: None,
+        })
     }
 }
 
@@ -89,6 +110,7 @@ impl<D: Disk> Arrival<D> {
         if offset < length {
             self.file.cut(offset).map_err(disk_failed)?;
         }
+        self.early = offset;
         Ok(())
     }
 
@@ -130,6 +152,13 @@ impl<D: Disk> Arrival<D> {
     /// It is longer now: makes it durable where it has passed a mark.
     fn advance(&mut self, now: SystemTime) -> Result<(), No> {
         let (end, stride) = (self.length(), self.shelf.rules.stride);
+        if end - self.early >= EARLY {
+            if self.writeback.is_none() {
+                self.writeback = self.file.writeback();
+            }
+            self.writeback.iter().for_each(|writeback| writeback.wrote(self.early..end));
+            self.early = end;
+        }
         if end / stride > self.synced / stride {
             // others may have used the room that was there
             self.shelf.reserve(now, &self.hold, &self.peer.key, end, self.reserved.max(end))?;
