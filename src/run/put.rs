@@ -170,12 +170,13 @@ fn items(plan: &PutPlan) -> Result<Vec<Item>, Failure> {
             Some(file) => Matter::File(file.clone()),
             None => Matter::Pipe(Box::new(io::stdin())),
         };
-        return Ok(vec![Item { name: named(name)?, meta, matter }]);
+        return Ok(vec![Item { name: named(name)?, meta, matter, ask: false }]);
     }
     plan.files
         .iter()
         .map(|file| {
-            Ok(Item { name: named(&name_of(file)?)?, meta: meta.clone(), matter: Matter::File(file.clone()) })
+            let (name, matter) = (named(&name_of(file)?)?, Matter::File(file.clone()));
+            Ok(Item { name, meta: meta.clone(), matter, ask: false })
         })
         .collect()
 }

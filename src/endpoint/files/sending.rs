@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Larger files that are asked for before their turn.
 const AHEAD: usize = 8;
+/// The same with small ones, where these are asked for. A receiver keeps 32 for a sender.
+const AHEAD_OF_ALL: usize = 28;
 /// Another session that sends the same file is waited for so long: one that was killed is given up after a minute.
 const LATER: Duration = Duration::from_secs(70);
 /// How often it is tried again then: from the first to the second.
@@ -38,6 +40,8 @@ pub struct Item {
     pub meta: Vec<u8>,
     /// Its bytes.
     pub matter: Matter,
+    /// The receiver may well have it: it is asked before the file is sent, however small that is.
+    pub ask: bool,
 }
 
 /// What became of a file: in the words of the receiver, or in ours.
@@ -221,7 +225,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     fn send_these(&mut self, items: impl IntoIterator<Item = Item>) -> Result<(), Ending> {
         let mut items = items.into_iter();
         loop {
-            while self.ahead.len() < AHEAD {
+            while self.has_room_ahead() {
                 let Some(item) = items.next() else { break };
                 self.begin(item)?;
             }
@@ -237,6 +241,12 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         Ok(())
     }
 
+    /// Whether more may be asked for before their turn.
+    fn has_room_ahead(&self) -> bool {
+        let is_large = |asked: &&Asked| asked.opened.size.is_none_or(|size| size > WHOLE_MAX as u64);
+        self.ahead.len() < AHEAD_OF_ALL && self.ahead.iter().filter(is_large).count() < AHEAD
+    }
+
     /// Sends a small file; asks for a larger one.
     fn begin(&mut self, item: Item) -> Result<(), Ending> {
         while self.unjudged.len() >= UNJUDGED {
@@ -246,7 +256,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         while let Some((file, down)) = self.inbox.take() {
             self.hear(file, down)?;
         }
-        let Item { name, meta, matter } = item;
+        let Item { name, meta, matter, ask } = item;
         let again = match &matter {
             Matter::File(path) => Some((meta.clone(), path.clone())),
             Matter::Pipe(_) => None,
@@ -257,7 +267,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         };
         let open = Open { size: opened.size, name: name.as_str().into(), meta };
         let up = match opened.size {
-            Some(size) if size <= WHOLE_MAX as u64 => match whole(&mut opened, size as usize) {
+            Some(size) if size <= WHOLE_MAX as u64 && !ask => match whole(&mut opened, size as usize) {
                 Ok(bytes) => {
                     self.ledger.pass(name.as_str(), size);
                     Up::Whole(open, Sum::of(&bytes), bytes)
@@ -421,7 +431,10 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                 let again = again.filter(|_| verdict == Verdict::Later && self.started.elapsed() < LATER);
                 self.ledger.judge(file, Some(verdict).filter(|_| again.is_none()), size);
                 match again {
-                    Some((meta, path)) => self.later.push(Item { name, meta, matter: Matter::File(path) }),
+                    Some((meta, path)) => {
+                        let matter = Matter::File(path);
+                        self.later.push(Item { name, meta, matter, ask: false });
+                    }
                     None => (self.tell)(&name, Fate { verdict, sentence }),
                 }
                 Ok(())

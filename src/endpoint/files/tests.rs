@@ -50,7 +50,7 @@ impl Pair {
 
     fn item(&self, name: &str) -> Item {
         let matter = Matter::File(self.from.path().join(name));
-        Item { name: Name::stored(name).unwrap(), meta: Vec::new(), matter }
+        Item { name: Name::stored(name).unwrap(), meta: Vec::new(), matter, ask: false }
     }
 
     /// What became of these, how it ended, and how many bytes went.
@@ -111,6 +111,26 @@ fn bytes(seed: u32, size: usize) -> Vec<u8> {
 
 fn rules() -> Rules {
     Rules { stride: 1 << 20, ..Rules::default() }
+}
+
+#[test]
+fn small_files_that_may_be_there_are_asked_for_and_not_sent_again() {
+    let pair = Pair::new(rules());
+    let names: Vec<String> = (0..100).map(|number| format!("f{number}")).collect();
+    let items = |ask| names.iter().map(|name| Item { ask, ..pair.item(name) }).collect();
+    names.iter().enumerate().for_each(|(number, name)| pair.write(name, &bytes(number as u32, 60_000)));
+    // none is there
+    let (fates, ending) = pair.send(items(true), &[], None);
+    assert_eq!((fates.len(), ending), (100, Ending::Whole));
+    assert!(fates.values().all(|fate| fate.verdict == Verdict::Stored));
+    assert!(names.iter().all(|name| pair.stored(name) == fs::read(pair.from.path().join(name)).ok()));
+    // all but one are, and there is no way for more bytes than that one has
+    pair.write("f50", &bytes(1000, 50_000));
+    let (fates, ending) = pair.send(items(true), &[], Some(100_000));
+    assert_eq!((fates.len(), ending), (100, Ending::Whole));
+    let others = fates.iter().filter(|(_, fate)| fate.verdict != Verdict::Already);
+    assert_eq!(others.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["f50"]);
+    assert_ne!(pair.send(items(false), &[], Some(100_000)).1, Ending::Whole);
 }
 
 #[test]

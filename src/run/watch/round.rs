@@ -17,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What each of them is made of.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub(super) struct Rounds {
     sessions: Sessions,
     monitor: Monitor,
     ledger: Arc<Ledger>,
+    /// When this watch began, in nanoseconds since 1970: what stood then may have been sent by one before.
+    since: i64,
     /// How much less than usual is said.
     less: Arc<AtomicU8>,
 }
@@ -45,7 +48,9 @@ impl Rounds {
     ) -> Self {
         let (plan, folder) = (Arc::new(plan.clone()), folder.to_owned());
         let (ledger, less) = (Ledger::new(), Arc::default());
-        let rounds = Rounds { plan, folder, meta, trust, work, sessions, monitor, ledger, less };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        let rounds = Rounds { plan, folder, meta, trust, work, sessions, monitor, ledger, since, less };
         rounds.show(vec![]);
         rounds
     }
@@ -115,7 +120,8 @@ impl Rounds {
             let is_same = look_at(&file).is_some_and(|(now, writing)| now == seen && writing != Some(true));
             match Name::stored(path.clone()) {
                 Ok(name) if is_same => {
-                    return Some(Item { name, meta: self.meta.clone(), matter: Matter::File(file) });
+                    let (meta, matter) = (self.meta.clone(), Matter::File(file));
+                    return Some(Item { name, meta, matter, ask: seen.changed < self.since });
                 }
                 _ => self.work.judge(round, &path, None),
             }
