@@ -26,7 +26,7 @@ use std::time::Duration;
 
 /// Memory for what is said to a sender: verdicts are small.
 const ANSWERS: u64 = 4 << 20;
-/// How long a session that is over waits for its disk or its command, at most.
+/// How long a session that is over keeps its place for its disk or its command, at most.
 const LAST: Duration = Duration::from_secs(20);
 
 /// What a sender of files may make use of; files it must.
@@ -55,8 +55,14 @@ pub(super) struct Maker {
     pub(super) sessions: Sessions,
 }
 
-/// Waits until nothing is done for a session any more.
-type AwaitEnd = Box<dyn FnOnce() + Send>;
+/// How long something goes on for a session that is over.
+struct Afterwards {
+    /// Waits until what is its own is done, and has its place meanwhile.
+    finish: Box<dyn FnOnce() + Send>,
+    /// Waits until the commands are over that run after its files. These may take as long as they like, and keep nobody
+    /// else waiting; but this process does not end before them.
+    await_commands: Box<dyn FnOnce() + Send>,
+}
 
 impl Maker {
     /// A session for a sender with this key.
@@ -75,7 +81,7 @@ impl Maker {
         let number = self.places.arrive(key, &visitor).ok_or_else(busy)?;
         message::note(1, || format!("{} has come", peer.name));
         let among = Arc::new(OnceLock::new());
-        let (sink, await_end) = self.sink(key, peer, number, &among, &visitor);
+        let (sink, afterwards) = self.sink(key, peer, number, &among, &visitor);
         match self.start(number, sink, &out) {
             Ok(start) => {
                 let handle = start.handle();
@@ -83,8 +89,9 @@ impl Maker {
                 let id = *among.get_or_init(|| self.sessions.add(handle));
                 let (places, sessions) = (self.places.clone(), self.sessions.clone());
                 let over = Box::new(move || {
-                    await_end();
+                    (afterwards.finish)();
                     places.leave(number);
+                    (afterwards.await_commands)();
                     sessions.remove(id);
                 });
                 Ok(Made { start, over })
@@ -104,13 +111,16 @@ impl Maker {
         number: u64,
         among: &Arc<OnceLock<u64>>,
         visitor: &Visitor,
-    ) -> (Box<dyn Sink>, AwaitEnd) {
+    ) -> (Box<dyn Sink>, Afterwards) {
         let (out, ledger) = (visitor.out.clone(), visitor.ledger.clone());
         let [asked, moved, ousts] = [(); 3].map(|()| self.places.clone());
         let has_place = Box::new(move || asked.has_place(number));
         let progress = Box::new(move || moved.progress(number));
         let busy = Box::new(move || ousts.oust(key, number));
         let require = self.plan.require.clone();
+        let (sessions, among) = (self.sessions.clone(), among.clone());
+        let set_busy =
+            Box::new(move |busy| among.get().is_none_or(|number| sessions.set_busy(*number, busy)));
         match &self.target {
             Target::Folder(shelf, then) => {
                 // one after the other for each sender
@@ -118,18 +128,25 @@ impl Maker {
                 let then = then.clone().map(|then| {
                     Box::new(move |finished: &Finished<Beneath>| {
                         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-                        then(finished)
-                    }) as Box<dyn Fn(&Finished<Beneath>) -> (bool, String) + Send + Sync>
+                        // it is waited for, and its sender hears how it ended
+                        let ended = set_busy(true).then(|| then(finished));
+                        set_busy(false);
+                        ended
+                    })
+                        as Box<dyn Fn(&Finished<Beneath>) -> Option<(bool, String)> + Send + Sync>
                 });
                 let commanded = then.is_some();
                 let hooks = Hooks { require, commanded, then, has_place, progress, busy, ledger };
                 let receiving = Receiving::new(shelf.clone(), peer, hooks, self.workers.clone(), out);
-                (Box::new(receiving.sink()), Box::new(move || receiving.await_end(LAST)))
+                let sink = Box::new(receiving.sink());
+                let finishing = receiving.clone();
+                let afterwards = Afterwards {
+                    finish: Box::new(move || finishing.await_end(LAST)),
+                    await_commands: Box::new(move || receiving.await_commands()),
+                };
+                (sink, afterwards)
             }
             Target::Commands(command, names) => {
-                let (sessions, among) = (self.sessions.clone(), among.clone());
-                let set_busy =
-                    Box::new(move |busy| among.get().is_none_or(|number| sessions.set_busy(*number, busy)));
                 let (alive, ended) = crossbeam_channel::bounded::<()>(0);
                 let orders = Orders {
                     command: command.clone(),
@@ -143,10 +160,13 @@ impl Maker {
                     ledger,
                     alive,
                 };
-                let await_end = move || {
-                    let _ = ended.recv_timeout(LAST);
+                let afterwards = Afterwards {
+                    finish: Box::new(move || {
+                        let _ = ended.recv_timeout(LAST);
+                    }),
+                    await_commands: Box::new(|| {}),
                 };
-                (Box::new(CommandedSink::new(orders, out)), Box::new(await_end))
+                (Box::new(CommandedSink::new(orders, out)), afterwards)
             }
         }
     }

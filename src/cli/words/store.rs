@@ -53,7 +53,8 @@ pub(super) const THEN: Word = Word {
     common: false,
     short: "with serve, run this after each file",
     long: "Runs COMMAND, with `sh -c`, after each file that is stored. A file whose COMMAND has failed is not a success; \
-           when it is sent again, COMMAND runs again, until it has succeeded once.\n\n\
+           when it is sent again, COMMAND runs again, until it has succeeded once. When `serve` is to end, a COMMAND that has \
+           begun is waited for.\n\n\
            MILLIPEDE_FILE (its path), MILLIPEDE_NAME, MILLIPEDE_PEER, MILLIPEDE_SIZE and MILLIPEDE_META (a file with the \
            metadata) are in its environment. Names are as with `exec`.",
     ..WORD

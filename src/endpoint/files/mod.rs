@@ -15,6 +15,7 @@ mod ledger;
 mod matter;
 mod outbox;
 mod receiving;
+mod records;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use inbox::{Inbox, InboxSink};
 pub use ledger::{Files, Ledger, Moving};
 pub use matter::Matter;
 pub use outbox::{Outbox, OutboxSource};
-pub use receiving::{Hooks, Receiving, RecordSink};
+pub use receiving::{Hooks, Receiving};
+pub use records::RecordSink;
 pub use sending::{Ending, Fate, Item, Pause, Sending};
 pub use work::Workers;

@@ -8,20 +8,16 @@
 use super::ledger::Ledger;
 use super::outbox::Outbox;
 use super::work::Workers;
-use crate::endpoint::{Sink, SinkError};
-use crate::proto::leg::{Leg, Payload};
+use crate::endpoint::SinkError;
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
-use crate::store::record::{Decoder, Down, Item, Open, Up, Verdict, encode};
+use crate::store::record::{Down, Open, Up, Verdict, encode};
 use crate::store::shelf::{Answer, Arrival, Finished, No, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
 use crate::store::summing::Shared;
-use crate::sys::event::Bell;
-use crate::sys::pipe::{Interest, wait};
 use crate::sys::thread::spawn;
 use std::collections::HashMap;
-use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -35,9 +31,10 @@ pub struct Hooks<D: Disk> {
     pub require: Vec<String>,
     /// Names are for commands too.
     pub commanded: bool,
-    /// Runs after each finished file, unless it has succeeded before: whether it has succeeded, and how it ended.
+    /// Runs after each finished file, unless it has succeeded before: whether it has succeeded, and how it ended; none if
+    /// nothing begins any more.
     #[expect(clippy::type_complexity, reason = "it is said once")]
-    pub then: Option<Box<dyn Fn(&Finished<D>) -> (bool, String) + Send + Sync>>,
+    pub then: Option<Box<dyn Fn(&Finished<D>) -> Option<(bool, String)> + Send + Sync>>,
     /// Whether this sender may say anything of files.
     pub has_place: Box<dyn Fn() -> bool + Send + Sync>,
     /// There was progress.
@@ -52,9 +49,9 @@ pub struct Hooks<D: Disk> {
 pub struct Receiving<D: Disk> {
     shelf: Arc<Shelf<D>>,
     peer: Peer,
-    hooks: Hooks<D>,
+    pub(super) hooks: Hooks<D>,
     workers: Workers,
-    out: Arc<Outbox>,
+    pub(super) out: Arc<Outbox>,
     state: Mutex<State<D>>,
     /// A job is done.
     done: Condvar,
@@ -109,11 +106,6 @@ where
         Arc::new(Receiving { shelf, peer, hooks, workers, out, state, done: Condvar::new() })
     }
 
-    /// The one sink of this sender.
-    pub fn sink(self: &Arc<Self>) -> RecordSink<D> {
-        RecordSink { receiving: self.clone(), decoder: Decoder::default() }
-    }
-
     /// Waits until nothing more comes and nobody works on a file, but no longer than this; then what has come is durable.
     pub fn await_end(&self, time: Duration) {
         let busy = |state: &mut State<D>| !state.over || state.is_busy();
@@ -121,7 +113,15 @@ where
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn hear(self: &Arc<Self>, file: u32, up: Up) -> Result<(), SinkError> {
+    /// Waits until nothing is done any more with a file after which a command runs.
+    pub fn await_commands(&self) {
+        if self.hooks.then.is_some() {
+            let waited = self.done.wait_while(self.lock(), |state| state.is_busy());
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    pub(super) fn hear(self: &Arc<Self>, file: u32, up: Up) -> Result<(), SinkError> {
         match up {
             Up::Open(open) => {
                 self.enter(file)?;
@@ -159,7 +159,12 @@ where
     }
 
     /// Bytes of a file: these of those.
-    fn data(self: &Arc<Self>, file: u32, whole: &Shared, range: Range<usize>) -> Result<(), SinkError> {
+    pub(super) fn data(
+        self: &Arc<Self>,
+        file: u32,
+        whole: &Shared,
+        range: Range<usize>,
+    ) -> Result<(), SinkError> {
         self.with(file, |this, phase| match phase {
             Phase::Coming(mut arrival) => {
                 Ok(match arrival.write_shared(SystemTime::now(), whole, range.clone()) {
@@ -252,6 +257,15 @@ where
         })
     }
 
+    /// Nothing more comes: waits for all verdicts; what is not whole is kept for another time.
+    pub(super) fn finish_all(&self) {
+        let busy = |state: &mut State<D>| state.is_busy();
+        let mut state = self.done.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner);
+        state.files.clear();
+        drop(state);
+        self.out.end(Ok(()));
+    }
+
     // ---- jobs ----
 
     /// Has something done by somebody else.
@@ -331,7 +345,7 @@ where
     /// A file is there: what is to be done then.
     fn after(&self, mut finished: Finished<D>) -> Result<Verdict, No> {
         if let Some(then) = self.hooks.then.as_ref().filter(|_| finished.then_is_due()) {
-            let (succeeded, outcome) = then(&finished);
+            let (succeeded, outcome) = then(&finished).ok_or(No::Ends)?;
             finished.note_then(SystemTime::now(), succeeded, &outcome)?;
             if !succeeded {
                 return Err(No::Disk(format!("it is stored, but the command after it failed: {outcome}")));
@@ -366,6 +380,7 @@ where
                         (self.hooks.busy)();
                         Verdict::Later
                     }
+                    No::Ends => Verdict::Later,
                     No::Name(_) | No::Refused(_) | No::Breach(_) => Verdict::Refused,
                     No::Disk(_) => Verdict::Output,
                     No::Corrupt => Verdict::Corrupt,
@@ -391,99 +406,14 @@ where
     }
 }
 
-fn senseless() -> SinkError {
+pub(super) fn senseless() -> SinkError {
     SinkError::output("the sender says what makes no sense")
 }
 
-/// The stream goes to a receiver of files.
-pub struct RecordSink<D: Disk> {
-    receiving: Arc<Receiving<D>>,
-    decoder: Decoder<Up>,
-}
-
-impl<D: Disk + 'static> RecordSink<D>
-where
-    D::File: 'static,
-{
-    /// All of these, from there on.
-    fn take(&mut self, whole: &Shared, from: usize) -> Result<(), SinkError> {
-        if !(self.receiving.hooks.has_place)() {
-            return Err(senseless());
-        }
-        // a sender that takes no answers gets no more of them
-        self.receiving.out.await_room();
-        let all = (**whole).as_ref();
-        let mut bytes = &all[from..];
-        loop {
-            match self.decoder.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
-                None => return Ok(()),
-                Some(Item::Record(file, up)) => self.receiving.hear(file, up)?,
-                Some(Item::Data(file, data)) => {
-                    let end = all.len() - bytes.len();
-                    self.receiving.data(file, whole, end - data.len()..end)?;
-                }
-            }
-        }
-    }
-}
-
-/// The bytes of a leg, for whoever knows no legs.
-struct Whole(Payload);
-
-impl AsRef<[u8]> for Whole {
-    fn as_ref(&self) -> &[u8] {
-        self.0.bytes()
-    }
-}
-
-impl<D: Disk + 'static> Sink for RecordSink<D>
-where
-    D::File: 'static,
-{
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        for slice in slices {
-            let whole: Shared = Arc::new(slice.to_vec());
-            self.take(&whole, 0)?;
-        }
-        Ok(slices.iter().map(|slice| slice.len()).sum())
-    }
-
-    fn write_legs(&mut self, legs: &[Leg], mut taken: usize) -> Result<usize, SinkError> {
-        let mut wrote = 0;
-        for leg in legs {
-            let whole: Shared = Arc::new(Whole(leg.payload.clone()));
-            self.take(&whole, taken)?;
-            wrote += leg.bytes().len() - taken;
-            taken = 0;
-        }
-        Ok(wrote)
-    }
-
-    fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
-        let waited = wait(&[Interest::read(bell)], None);
-        waited.map(drop).map_err(|e| SinkError::output(format!("cannot wait: {e}")))
-    }
-
-    /// Waits for all verdicts; what is not whole is kept for another time.
-    fn finish(&mut self) -> Result<(), SinkError> {
-        let mut state = self.receiving.lock();
-        while state.is_busy() {
-            state = self.receiving.done.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.files.clear();
-        drop(state);
-        self.receiving.out.end(Ok(()));
-        if self.decoder.is_between() {
-            Ok(())
-        } else {
-            Err(SinkError::output("the sender stopped in a record"))
-        }
-    }
-}
-
-impl<D: Disk> Drop for RecordSink<D> {
-    fn drop(&mut self) {
-        let lock = || self.receiving.state.lock().unwrap_or_else(PoisonError::into_inner);
+impl<D: Disk> Receiving<D> {
+    /// Nothing more comes, and nobody waits for verdicts: what has come is kept, durably.
+    pub(super) fn abandon(&self) {
+        let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let phases: Vec<_> = {
             let mut state = lock();
             let left = |phase: &Phase<D>| !matches!(phase, Phase::Opening | Phase::Closing);
@@ -492,11 +422,11 @@ impl<D: Disk> Drop for RecordSink<D> {
         };
         for phase in phases {
             if let Phase::Coming(mut arrival) = phase {
-                // what has come is durable when this process says that it has ended
+                // it is durable when this process says that it has ended
                 let _ = arrival.sync();
             }
         }
         lock().over = true;
-        self.receiving.done.notify_all();
+        self.done.notify_all();
     }
 }

@@ -25,6 +25,9 @@ pub enum No {
     /// What came is not what was sent.
     #[error("the file that came has another sum than the one that was sent")]
     Corrupt,
+    /// It is stored, and the receiver ends before the command after it has begun.
+    #[error("it is stored, but the receiver ends before the command after it has run")]
+    Ends,
     /// The sender does not keep to what it said.
     #[error("the sender {0}")]
     Breach(&'static str),

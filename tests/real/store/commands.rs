@@ -77,6 +77,60 @@ fn a_command_that_has_begun_is_waited_for_when_the_receiver_is_to_end() {
 }
 
 #[test]
+fn what_runs_after_a_file_is_waited_for_when_the_receiver_is_to_end_and_nothing_new_begins() {
+    let room = Room::new();
+    let then =
+        "echo $MILLIPEDE_NAME >> ran; until test -e go; do sleep 0.1; done; echo $MILLIPEDE_NAME >> done";
+    let serve = room.serve(&["then", then]);
+    for name in ["x", "y"] {
+        room.write(name, b"x");
+    }
+    let put = room.put(&serve, "a", &["verbose", "1", "put", "x", "y"]);
+    let first =
+        until("the command", || fs::read_to_string(room.path("ran")).ok().filter(|ran| !ran.is_empty()));
+    until("the other file", || room.stored("x").and(room.stored("y")));
+    serve.process.signal(Signal::TERM);
+    assert!(!serve.process.ends_within(Duration::from_millis(500)), "{}", serve.process);
+    fs::write(room.path("go"), "").unwrap();
+    let (code, said) = put.end();
+    let stored = format!("{}: stored", first.trim());
+    assert_eq!((code, said.contains(&stored)), (Some(1), true), "{said}");
+    serve.process.wait();
+    let [ran, done] = ["ran", "done"].map(|name| fs::read_to_string(room.path(name)).unwrap());
+    assert_eq!((ran.as_str(), done.as_str()), (first.as_str(), first.as_str()));
+    // what has not run runs when the file is sent again
+    let serve = room.serve(&["then", then]);
+    assert_eq!(room.put(&serve, "a", &["put", "x", "y"]).end(), (Some(0), String::new()));
+    let other = if first
+        == "x
+"
+    {
+        "y
+"
+    } else {
+        "x
+"
+    };
+    assert_eq!(fs::read_to_string(room.path("done")).unwrap(), first + other);
+}
+
+#[test]
+fn a_command_after_a_file_whose_sender_was_killed_is_waited_for_too() {
+    let room = Room::new();
+    let serve = room.serve(&["then", "echo > ran; until test -e go; do sleep 0.1; done; echo > done"]);
+    room.write("x", b"x");
+    let put = room.put(&serve, "a", &["put", "x"]);
+    until("the command", || room.path("ran").exists().then_some(()));
+    put.signal(Signal::KILL);
+    put.wait();
+    serve.process.signal(Signal::TERM);
+    assert!(!serve.process.ends_within(Duration::from_millis(500)), "{}", serve.process);
+    fs::write(room.path("go"), "").unwrap();
+    serve.process.wait();
+    assert!(room.path("done").exists());
+}
+
+#[test]
 fn what_runs_after_a_file_runs_again_until_it_has_succeeded_once() {
     let room = Room::new();
     let then = r#"echo "$MILLIPEDE_NAME $MILLIPEDE_SIZE $MILLIPEDE_PEER" >> ran

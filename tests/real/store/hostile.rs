@@ -52,6 +52,24 @@ fn without_a_key_everybody_is_let_in_only_if_that_is_said() {
 }
 
 #[test]
+fn a_stream_without_a_name_is_told_what_to_say() {
+    let room = Room::new();
+    let told = |tx: Process| {
+        drop(tx.stdin());
+        let (code, said) = tx.end();
+        let why = "refused: the receiver stores streams by name: say name or put";
+        assert_eq!((code, said.contains(why)), (Some(3), true), "{said}");
+    };
+    told(room.put(&room.serve(&[]), "a", &[]));
+    told(room.put(&room.serve_as(&["exec", "cat"]), "a", &["duplex"]));
+    let mut open = millipede(&["serve", "127.0.0.1", "0", "insecure", "exec", "cat"]);
+    let open = Process::spawn(open.stdin(Stdio::null()).stdout(Stdio::null()));
+    let port = open.port("millipede: serving on port ").to_string();
+    let mut tx = millipede(&["tx", "127.0.0.1", &port]);
+    told(Process::spawn(tx.stdin(Stdio::piped()).stdout(Stdio::null())));
+}
+
+#[test]
 fn metadata_that_is_not_in_order_is_refused_before_any_data() {
     let room = Room::new();
     let serve = room.serve(&["require", "sample,operator"]);
