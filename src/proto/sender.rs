@@ -152,21 +152,28 @@ impl Sender {
 
     /// A connection is up, and the receiver's welcome said which leg it wants next and where the window ends. `known`
     /// is the head as it was when the hello was sent. The welcome may be older than what other connections brought
-    /// since, but it never wants a leg before `known`. False if it does: such a leg is held nowhere any more.
+    /// since, but it never wants a leg before `known`. None if it does: such a leg is held nowhere any more. Otherwise how
+    /// many bytes are known from it to be received.
     ///
     /// # Errors
     /// A breach attaches nothing.
-    pub fn attach(&mut self, connection: usize, known: u64, next: u64, edge: Edge) -> Result<bool, Breach> {
+    pub fn attach(
+        &mut self,
+        connection: usize,
+        known: u64,
+        next: u64,
+        edge: Edge,
+    ) -> Result<Option<u64>, Breach> {
         if next > self.fresh() {
             return Err(Breach::BeyondSent);
         }
         if next < known {
-            return Ok(false);
+            return Ok(None);
         }
         self.connections[connection] = Some(Connection::default());
-        self.receive_below(next);
+        let received = self.receive_below(next);
         self.widen(edge);
-        Ok(true)
+        Ok(Some(received))
     }
 
     /// Nothing was received, and no connection is left: another receiver may take the whole stream, in a window of its

@@ -40,7 +40,7 @@ fn progress(pushed: u64, sent: u64, delivered: u64) -> Progress {
 }
 
 fn attach(sender: &mut Sender, connection: usize, next: u64, edge: Edge) -> Result<bool, Breach> {
-    sender.attach(connection, sender.head(), next, edge)
+    sender.attach(connection, sender.head(), next, edge).map(|received| received.is_some())
 }
 
 /// Connections that are all up, with an open window, and `legs` waiting.
@@ -271,8 +271,8 @@ fn a_welcome_may_be_older_than_what_others_brought_but_not_than_its_hello() {
     s.detach(1);
     let known = s.head();
     s.ack(now, 0, &ack(3, 3)).unwrap();
-    assert_eq!(s.attach(1, known, 0, OPEN), Ok(false), "it had confirmed leg 0 before it was asked");
-    assert_eq!(s.attach(1, known, 1, OPEN), Ok(true), "it had not when it answered");
+    assert_eq!(s.attach(1, known, 0, OPEN), Ok(None), "it had confirmed leg 0 before it was asked");
+    assert_eq!(s.attach(1, known, 1, OPEN), Ok(Some(0)), "it had not when it answered");
     assert_eq!(s.head(), 3);
 }
 

@@ -96,7 +96,7 @@ impl Session {
         if sending.link_of(connection).is_some() {
             return;
         }
-        match sending.attach(connection, link, known, welcome, key, view.begun) {
+        match sending.attach(now, connection, link, known, welcome, key, view.begun) {
             Ok(()) => {
                 sending.round_trip(connection, rtt);
                 self.leniency.up(now, connection, link, rtt);

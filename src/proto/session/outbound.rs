@@ -158,6 +158,7 @@ impl Outbound {
     /// It cannot be used, and nothing has changed.
     pub fn attach(
         &mut self,
+        now: Instant,
         connection: usize,
         link: usize,
         known: u64,
@@ -180,11 +181,11 @@ impl Outbound {
         {
             return Err(Unusable::OtherReceiver);
         }
-        match self.sender.attach(connection, known, welcome.next, welcome.edge) {
-            Ok(true) => {}
-            Ok(false) => return Err(Unusable::LegGone(welcome.next)),
+        let received = match self.sender.attach(connection, known, welcome.next, welcome.edge) {
+            Ok(Some(received)) => received,
+            Ok(None) => return Err(Unusable::LegGone(welcome.next)),
             Err(breach) => return Err(Unusable::Breach(breach)),
-        }
+        };
         self.encoded_max = self.encoded_max.min(welcome.leg_max as usize);
         let most = if self.through { through_max(self.encoded_max) } else { welcome.leg_max as usize };
         self.haste.agree(most);
@@ -192,7 +193,23 @@ impl Outbound {
         self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
         self.given[connection] = Given::default();
         self.measure_paths();
+        self.count_received(now, received);
+        if let Some(rate) = self.meter.rate(now).filter(|_| received > 0) {
+            // connections that die before they bring an acknowledgement have no pace; legs would stay small for ever
+            self.leg_size.follow(now, rate, self.attached().len());
+        }
         Ok(())
+    }
+
+    /// So many bytes more are known to be received.
+    fn count_received(&mut self, now: Instant, bytes: u64) {
+        self.received += bytes;
+        if bytes > 0 {
+            self.meter.add(now, bytes);
+            if let Some(rate) = self.meter.rate(now) {
+                self.haste.follow(now, rate, self.sender.busy());
+            }
+        }
     }
 
     /// See [`Session::take_freed`](super::Session::take_freed).
@@ -325,12 +342,8 @@ impl Outbound {
         }
         self.circulation.note_backlog(now, self.sender.backlog().bytes);
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
-        self.received += acked.bytes;
+        self.count_received(now, acked.bytes);
         if acked.bytes > 0 {
-            self.meter.add(now, acked.bytes);
-            if let Some(rate) = self.meter.rate(now) {
-                self.haste.follow(now, rate, self.sender.busy());
-            }
             if let Some(rate) = self.rate_carrying(connection) {
                 self.leg_size.follow(now, rate, 1);
             }
