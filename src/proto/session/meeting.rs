@@ -96,8 +96,9 @@ impl Session {
         if sending.link_of(connection).is_some() {
             return;
         }
-        match sending.attach(now, connection, link, known, welcome, key, view.begun) {
-            Ok(()) => {
+        match sending.attach(connection, link, known, welcome, key, view.begun) {
+            Ok(received) => {
+                sending.learnt(now, received);
                 sending.round_trip(connection, rtt);
                 self.leniency.up(now, connection, link, rtt);
                 self.pulses[connection] = Some(Pulse::new(now));

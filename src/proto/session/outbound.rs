@@ -154,18 +154,19 @@ impl Outbound {
 
     /// A connection is up. `known` is the head as it was when the hello was sent: no welcome may want a leg before it.
     ///
+    /// Gives how many bytes more the welcome shows to be received.
+    ///
     /// # Errors
     /// It cannot be used, and nothing has changed.
     pub fn attach(
         &mut self,
-        now: Instant,
         connection: usize,
         link: usize,
         known: u64,
         welcome: &Welcome,
         key: Option<PeerKey>,
         begun: bool,
-    ) -> Result<(), Unusable> {
+    ) -> Result<u64, Unusable> {
         // every receiver has memory for more, and each leg costs both ends its bookkeeping
         if (welcome.leg_max as usize) < LEG_FIRST {
             return Err(Unusable::Breach(Breach::LegsTooSmall(welcome.leg_max)));
@@ -193,12 +194,16 @@ impl Outbound {
         self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
         self.given[connection] = Given::default();
         self.measure_paths();
+        Ok(received)
+    }
+
+    /// A welcome has shown that so many bytes more are received.
+    pub(super) fn learnt(&mut self, now: Instant, received: u64) {
         self.count_received(now, received);
         if let Some(rate) = self.meter.rate(now).filter(|_| received > 0) {
             // connections that die before they bring an acknowledgement have no pace; legs would stay small for ever
             self.leg_size.follow(now, rate, self.attached().len());
         }
-        Ok(())
     }
 
     /// So many bytes more are known to be received.
@@ -343,10 +348,8 @@ impl Outbound {
         self.circulation.note_backlog(now, self.sender.backlog().bytes);
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
         self.count_received(now, acked.bytes);
-        if acked.bytes > 0 {
-            if let Some(rate) = self.rate_carrying(connection) {
-                self.leg_size.follow(now, rate, 1);
-            }
+        if let Some(rate) = self.rate_carrying(connection).filter(|_| acked.bytes > 0) {
+            self.leg_size.follow(now, rate, 1);
         }
         Ok(acked.moved)
     }
