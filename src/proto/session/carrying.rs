@@ -57,8 +57,8 @@ impl Session {
     /// The input cannot be read; why, for the user.
     pub fn input_failed(&mut self, now: Instant, why: &str) {
         // what nobody wants any more may fail
-        let has_ended = self.sending.as_ref().is_some_and(|sending| sending.sender().has_ended());
-        if self.is_going(Way::Out) && self.unsaid.is_none() && !has_ended {
+        let has_ceased = self.sending.as_ref().is_some_and(Outbound::has_ceased);
+        if self.is_going(Way::Out) && self.unsaid.is_none() && !has_ceased {
             self.fail_stream(now, Way::Out, Outcome::here(Status::Input, why));
         }
         self.step(now);

@@ -88,6 +88,7 @@ pub struct Outbound {
     encoded_max: usize,
     /// The stream goes to a command whose end is the result.
     to_command: bool,
+    ceased: bool,
     /// The link that carries legs only while no other is up, if there is one.
     lifeline: Option<usize>,
     blocked_at_peer: Duration,
@@ -123,6 +124,7 @@ impl Outbound {
             through,
             encoded_max: most,
             to_command: false,
+            ceased: false,
             lifeline: None,
             blocked_at_peer: Duration::ZERO,
             received: 0,
@@ -304,8 +306,14 @@ impl Outbound {
         let goes_on = !self.sender.has_ended();
         if goes_on {
             self.sender.end_here();
+            self.ceased = true;
         }
         Ok(goes_on)
+    }
+
+    /// Whether the far end's output has ended the stream.
+    pub fn has_ceased(&self) -> bool {
+        self.ceased
     }
 
     /// Marks an overtaken leg for sending again. Gives the leg and the connection that was too slow for it.
