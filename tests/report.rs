@@ -110,8 +110,11 @@ fn reports_disturb_nothing() {
     let tx = tx(rx.port, &[]);
     let output = rx.collect();
     // before it has begun to run, no program can help being ended by a signal
-    tx.feed(64 << 20);
+    let mut input = tx.stdin();
+    util::feed(&mut input, 0, 32 << 20).unwrap();
     report(&rx, &["delivered in"]);
+    // the stream cannot end before the report
+    let feeder = std::thread::spawn(move || util::feed(&mut input, 32 << 20, 32 << 20).unwrap());
     for _ in 0..200 {
         if tx.ends_within(std::time::Duration::ZERO) {
             break;
@@ -119,6 +122,7 @@ fn reports_disturb_nothing() {
         tx.signal(Signal::USR1);
         rx.signal(Signal::USR1);
     }
+    feeder.join().unwrap();
     util::assert_complete(&rx, &tx, output, 64 << 20);
 }
 
