@@ -132,23 +132,31 @@ fn nobody_listens_and_patience_ends() {
     assert!(said.contains("connection refused"), "{said}");
 }
 
-/// Two senders that have nothing to send yet: the second waits, and does not take the receiver from the first.
+/// Two senders that have nothing to send yet. With keys the second one waits, and does not take the receiver from the
+/// first.
 #[test]
 fn who_was_there_first_keeps_the_receiver_though_it_has_nothing_to_send_yet() {
-    for keyed in [false, true] {
-        let keys = Keys::of(&["secret"]);
-        let words = if keyed { keys.shared("secret").to_vec() } else { Vec::new() };
-        let rx = Rx::start(&words);
-        let first = tx(rx.port, &[&words[..], &["verbose", "2"]].concat());
-        first.expect("connection 0 is up");
-        // longer than a hello alone keeps a place
-        let (code, said) = tx(rx.port, &[&words[..], &["patience", "4"]].concat()).end();
-        assert_eq!(code, Some(3), "{said}");
-        assert!(said.contains("busy with another session, for 4 s"), "{said}");
-        carry(&rx, &first, MIB);
-        let said = first.said();
-        assert!(!said.contains("lost") && !said.contains("busy"), "{said}");
-    }
+    let keys = Keys::of(&["secret"]);
+    let words = keys.shared("secret").to_vec();
+    let rx = Rx::start(&words);
+    let first = tx(rx.port, &[&words[..], &["verbose", "2"]].concat());
+    first.expect("connection 0 is up");
+    // longer than a hello alone keeps a place
+    let (code, said) = tx(rx.port, &[&words[..], &["patience", "4"]].concat()).end();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("busy with another session, for 4 s"), "{said}");
+    carry(&rx, &first, MIB);
+    let said = first.said();
+    assert!(!said.contains("lost") && !said.contains("busy"), "{said}");
+}
+
+/// Without keys anybody can be there first, and say that it lives.
+#[test]
+fn who_has_proved_no_key_and_sends_nothing_keeps_nobody_out() {
+    let rx = Rx::start(&[]);
+    let first = tx(rx.port, &["verbose", "2"]);
+    first.expect("connection 0 is up");
+    carry(&rx, &tx(rx.port, &[]), MIB);
 }
 
 /// A forwarded port accepts, and ends or resets the connection when it finds nobody.

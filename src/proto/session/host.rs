@@ -1,8 +1,9 @@
 //! The end that listens: whose session it serves, which connections it has let in, and when it gives the sender up.
 //!
 //! A session of which nothing has come is forgotten when its connections are gone; this end then waits for another one.
-//! Even before, it gives way to another one that comes, unless it shows life: a stranger's hello keeps nobody out, and
-//! who was there first and has nothing to send yet keeps its place.
+//! Even before, it gives way to another one that comes, once it had a moment to begin: a stranger's hello keeps nobody
+//! out, nor do a stranger's messages. Who has proved a key is no stranger: a session of such a peer, which has nothing
+//! to send yet, keeps its place while it shows life.
 //!
 //! What is not proved by a key is anybody's word. So where connections are encrypted, their being closed is believed much
 //! later.
@@ -20,10 +21,14 @@ use std::time::{Duration, Instant};
 
 /// A session that has received nothing and has no connection is forgotten after this.
 const FORGOTTEN: Duration = Duration::from_secs(5);
-/// A session of which nothing has come gives way to another one after this, if no message of it comes meanwhile: a first
-/// one comes after a round trip and [`FIRST`](super::pulse::FIRST).
-const GIVES_WAY: Duration = Duration::from_secs(1);
-/// The same after a message: while it has nothing to send, a sender asks every [`REST`](super::pulse::REST).
+/// A session of which nothing has come gives way to another one after this: about a round trip, so that of two that
+/// begin at the same time one does.
+const GIVES_WAY: Duration = Duration::from_millis(250);
+/// The same where its peer has proved a key: its first message comes after a round trip and
+/// [`FIRST`](super::pulse::FIRST).
+const GIVES_WAY_PROVED: Duration = Duration::from_secs(1);
+/// The same after a message of a peer that has proved a key: while it has nothing to send, a sender asks every
+/// [`REST`](super::pulse::REST).
 const LIVES: Duration = Duration::from_secs(30);
 /// All connections closed, not silent, and none came again for so long: the sender is gone.
 const SENDER_GONE: Duration = Duration::from_secs(60);
@@ -192,7 +197,7 @@ impl Host {
         self.alone = None;
         let begins = self.session.replace((hello.session, key)).is_none();
         if begins {
-            self.protected = Some(now + GIVES_WAY);
+            self.protected = Some(now + self.time_to_begin());
             self.events.push(Event::SessionBegins);
         }
         Ok(begins)
@@ -201,6 +206,11 @@ impl Host {
     /// The key of whoever began the session that is served.
     pub fn key(&self) -> Option<PeerKey> {
         self.session.and_then(|(_, key)| key)
+    }
+
+    /// How long a session of which nothing has come keeps its place without a message.
+    fn time_to_begin(&self) -> Duration {
+        if self.key().is_some() { GIVES_WAY_PROVED } else { GIVES_WAY }
     }
 
     /// Since when the session has no connection.
@@ -223,7 +233,9 @@ impl Host {
         if self.guests[connection].link.is_some() {
             self.guests[connection].spoke = true;
             (self.unmet, self.visited, self.met) = (None, None, true);
-            self.protected = Some(now + LIVES);
+            if self.key().is_some() {
+                self.protected = Some(now + LIVES);
+            }
         }
     }
 
@@ -249,7 +261,8 @@ impl Host {
         if self.guests.iter().all(|guest| guest.link.is_none()) {
             self.alone = Some(now);
             // it may be back at once
-            self.protected = self.protected.map(|at| at.min(now + GIVES_WAY));
+            let again = now + self.time_to_begin();
+            self.protected = self.protected.map(|at| at.min(again));
             self.reminder.restart(now);
         }
         let reason = reason.clone();

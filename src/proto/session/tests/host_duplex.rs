@@ -345,7 +345,7 @@ fn what_a_session_that_gave_way_had_decided_is_undone() {
     rig.ready(0);
     rig.input(1);
     assert_eq!(rig.sent(), [(0, 0)], "it takes a leg, and confirms nothing");
-    rig.pass(secs(1));
+    rig.pass(ms(300));
     rig.hello(&hello(0, 1)).unwrap();
     rig.welcomed(0, DIALLER, 0);
     rig.ready(0);

@@ -109,6 +109,34 @@ fn a_session_that_has_not_begun_gives_way_to_another_key_that_names_it() {
 }
 
 #[test]
+fn who_says_no_more_than_hello_keeps_nobody_out_for_long() {
+    let mut rig = host();
+    says(&mut rig, THEIRS, &hello(0, 1)).unwrap();
+    rig.pass(ms(900));
+    assert_eq!(says(&mut rig, ANOTHERS, &hello(0, 1)).err(), Some(RefusalCode::Busy));
+    rig.pass(ms(100));
+    assert!(says(&mut rig, ANOTHERS, &hello(0, 1)).is_ok());
+}
+
+#[test]
+fn who_was_there_first_keeps_its_place_while_it_shows_life() {
+    let mut rig = host();
+    says(&mut rig, THEIRS, &hello(0, 1)).unwrap();
+    let anothers = |rig: &mut Rig| says(rig, ANOTHERS, &hello(0, 1)).err();
+    for token in 0..4 {
+        rig.frame(0, Frame::Ping { token });
+        rig.pass(secs(25));
+        assert_eq!(anothers(&mut rig), Some(RefusalCode::Busy), "it has nothing to send yet");
+    }
+    // one that has gone does not, once it had time to come again
+    rig.lost(0, LossReason::Closed);
+    rig.pass(ms(900));
+    assert_eq!(anothers(&mut rig), Some(RefusalCode::Busy));
+    rig.pass(ms(100));
+    assert_eq!(anothers(&mut rig), None);
+}
+
+#[test]
 fn a_judged_session_tells_no_other_key_how_it_went() {
     let mut rig = met_and_begun();
     rig.frame(0, fin(1));
