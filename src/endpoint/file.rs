@@ -6,7 +6,7 @@
 use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, Waited, wait_for};
 use crate::error::reason;
 use crate::sys::event::Bell;
-use crate::sys::kept::{KeptPipe, can_take_from};
+use crate::sys::kept::KeptPipe;
 use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
 use crate::sys::sendfile;
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
@@ -265,7 +265,7 @@ impl Source for FileSource {
     }
 
     fn has_pipe(&self) -> bool {
-        self.kind == Kind::Pipe && can_take_from(&self.source.file)
+        self.kind == Kind::Pipe
     }
 
     fn move_into(&mut self, pipe: &mut KeptPipe, most: usize) -> Result<Option<usize>, String> {

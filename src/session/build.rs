@@ -177,7 +177,7 @@ impl Handle {
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
         snapshot::add_stages(&mut snapshot, self.compressing.as_deref(), &self.decoding);
         if way == Way::Out {
-            snapshot.passage = self.passing.get();
+            snapshot.passage = self.passing.latest();
             snapshot.held += self.through.as_ref().map_or(0, |through| through.pool.in_use());
         }
         if in_depth {
@@ -399,8 +399,8 @@ fn ingest(
     let Outgoing { stream, charmode, source, is_asked_to_end, .. } = sends;
     let delay = Duration::from_micros(stream.delayus.unwrap_or(0));
     let pacing = Pacing::new(stream.leglimit, delay, stream.rate);
-    let parts = passing.get() == Passage::File;
-    let mover = (passing.get() == Passage::Moved).then(|| Mover::new(passing));
+    let parts = passing.chosen() == Passage::File;
+    let mover = (passing.chosen() == Passage::Moved).then(|| Mover::new(passing));
     Ingest { desk, source, pool, bell, pacing, parts, mover, charmode, waits, is_asked_to_end }
 }
 

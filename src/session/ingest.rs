@@ -283,13 +283,12 @@ impl Ingest {
     /// A place for the next leg, and how many bytes that shall have, as soon as it may be read.
     fn begin(&mut self, waits: bool) -> Result<Option<(Vessel, usize)>, End> {
         let Some(size) = self.room(waits)? else { return Ok(None) };
-        let whole_leg = |mover: &Mover| {
-            let whole = self.desk.peek(|core| core.session.sending().and_then(Outbound::whole_leg))?;
-            Some((Vessel::Pipe(mover.begin(&self.pool)?), whole.min(size).min(SIZE)))
-        };
-        if let Some(moved) = self.mover.as_ref().filter(|_| waits).and_then(whole_leg) {
-            self.waits.set(InputWait::Source);
-            return Ok(Some(moved));
+        if let Some(mover) = self.mover.as_mut().filter(|_| waits) {
+            let whole = self.desk.peek(|core| core.session.sending().and_then(Outbound::whole_leg));
+            if let Some(moving) = mover.begin(&self.pool, whole.is_some()) {
+                self.waits.set(InputWait::Source);
+                return Ok(Some((Vessel::Pipe(moving), whole.unwrap_or(SIZE).min(size).min(SIZE))));
+            }
         }
         let memory = |buffer| Some((Vessel::Memory(buffer), size));
         if let Some(buffer) = self.pool.try_take(size) {

@@ -6,6 +6,7 @@
 //! with all that it may hold.
 
 use super::pool::{Hold, Pool};
+use crate::error::reason;
 use crate::message;
 use crate::proto::leg::{Content, Leg, Payload};
 use crate::report::Passage;
@@ -29,34 +30,42 @@ const LEAST: usize = 128 << 10;
 /// When so many pipes were full of places, it is judged whether they were full of bytes.
 const JUDGED: u32 = 16;
 
-/// How what goes out gets through this process, as long as nothing speaks against it.
+/// How what goes out gets through this process.
 #[derive(Clone, Debug, Default)]
 pub struct Passing {
-    begun: Passage,
-    stopped: Arc<AtomicBool>,
+    /// The way that was chosen at the start.
+    chosen: Passage,
+    /// The latest piece was moved.
+    moves: Arc<AtomicBool>,
 }
 
 impl Passing {
-    /// In this way, from the start.
-    pub fn new(begun: Passage) -> Self {
-        Passing { begun, ..Self::default() }
+    /// In this way, as far as nothing speaks against it.
+    pub fn new(chosen: Passage) -> Self {
+        Passing { chosen, ..Self::default() }
     }
 
-    /// The way by now.
-    pub fn get(&self) -> Passage {
-        if self.stopped.load(Ordering::Relaxed) { Passage::Copied } else { self.begun }
+    /// The way that was chosen at the start.
+    pub fn chosen(&self) -> Passage {
+        self.chosen
     }
 
-    /// From now on what comes is read.
-    fn copy(&self, why: &str) {
-        self.stopped.store(true, Ordering::Relaxed);
-        message::note(2, || format!("the stream is copied from now on: {why}"));
+    /// The way of what came last.
+    pub fn latest(&self) -> Passage {
+        let moves = self.moves.load(Ordering::Relaxed);
+        if self.chosen == Passage::Moved && !moves { Passage::Copied } else { self.chosen }
+    }
+
+    fn note(&self, moves: bool) {
+        self.moves.store(moves, Ordering::Relaxed);
     }
 }
 
 /// Gives pipes for pieces of the stream.
 pub struct Mover {
     passing: Passing,
+    /// What comes is read from now on.
+    stopped: bool,
     /// One handle for each pipe in use, and this one.
     in_use: Arc<()>,
     /// Pipes that had no place for more, and the bytes that they held.
@@ -66,22 +75,34 @@ pub struct Mover {
 impl Mover {
     /// No pipe in use.
     pub fn new(passing: Passing) -> Self {
+        let mut mover = Mover { passing, stopped: false, in_use: Arc::new(()), full: (0, 0) };
         if descriptors() < DESCRIPTORS_LEAST {
-            passing.copy("this process may have too few descriptors for pipes of its own");
+            mover.stop("this process may have too few descriptors for pipes of its own");
         }
-        Mover { passing, in_use: Arc::new(()), full: (0, 0) }
+        mover
     }
 
-    /// A pipe for a piece, if there is one, and room for it in the pool.
-    pub fn begin(&self, pool: &Pool) -> Option<Moving> {
-        if self.passing.get() != Passage::Moved || Arc::strong_count(&self.in_use) > PIPES_MAX {
+    fn stop(&mut self, why: &str) {
+        self.stopped = true;
+        message::note(2, || format!("the stream is copied from now on: {why}"));
+    }
+
+    /// A pipe for a piece, if a piece is wanted there, if there is one, and room for it in the pool.
+    pub fn begin(&mut self, pool: &Pool, wanted: bool) -> Option<Moving> {
+        let moving = if wanted { self.pipe(pool) } else { None };
+        self.passing.note(moving.is_some());
+        moving
+    }
+
+    fn pipe(&mut self, pool: &Pool) -> Option<Moving> {
+        if self.stopped || Arc::strong_count(&self.in_use) > PIPES_MAX {
             return None;
         }
         let counted = pool.hold(SIZE)?;
         match KeptPipe::new() {
             Ok(pipe) => Some(Moving { pipe, counted, in_use: self.in_use.clone() }),
             Err(e) => {
-                self.passing.copy(&format!("no further pipe of 1 MiB: {e}"));
+                self.stop(&format!("no further pipe of 1 MiB: {}", reason(&e)));
                 None
             }
         }
@@ -95,7 +116,7 @@ impl Mover {
             return;
         }
         if sum / (pipes as usize) < SIZE / 2 {
-            self.passing.copy("what comes fills less than half of its pages");
+            self.stop("what comes fills less than half of its pages");
         }
         self.full = (0, 0);
     }

@@ -4,9 +4,8 @@
 //! No call here waits. An end is never inferred from a count: a pipe that takes nothing may be full though it holds few
 //! bytes, since each page that is referred to takes a place, whatever there is of it.
 
-use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, tee};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What each of them is made to hold, in bytes: what an unprivileged process may have where nothing was changed
@@ -27,10 +26,7 @@ impl KeptPipe {
     /// # Errors
     /// The kernel has no descriptors left, or makes no pipe of this size for this user.
     pub fn new() -> io::Result<Self> {
-        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        if fcntl_setpipe_size(&into, SIZE)? < SIZE {
-            return Err(ErrorKind::Unsupported.into());
-        }
+        let (out, into) = calls::pipe(SIZE)?;
         Ok(KeptPipe { out: out.into(), into, len: 0 })
     }
 
@@ -49,7 +45,7 @@ impl KeptPipe {
     /// # Errors
     /// The kernel's; `WouldBlock` where there is nothing now, or no place for it here.
     pub fn take_from(&mut self, source: impl AsFd, most: usize) -> io::Result<usize> {
-        let taken = splice(source, None, &self.into, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?;
+        let taken = calls::splice(source, &self.into, most)?;
         self.len += taken;
         Ok(taken)
     }
@@ -59,7 +55,7 @@ impl KeptPipe {
     /// # Errors
     /// The kernel's.
     pub fn give_to(&self, other: &mut KeptPipe) -> io::Result<bool> {
-        let given = tee(&self.out, &other.into, self.len, SpliceFlags::NONBLOCK)?;
+        let given = calls::tee(&self.out, &other.into, self.len)?;
         other.len += given;
         Ok(given == self.len)
     }
@@ -69,8 +65,7 @@ impl KeptPipe {
     /// # Errors
     /// The socket's.
     pub fn move_to(&mut self, socket: impl AsFd) -> io::Result<usize> {
-        let moved =
-            splice(&self.out, None, socket, None, self.len, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?;
+        let moved = calls::splice(&self.out, socket, self.len)?;
         self.len -= moved;
         Ok(moved)
     }
@@ -86,21 +81,51 @@ impl KeptPipe {
     }
 }
 
-/// Whether this is a pipe out of which bytes can be moved.
-pub fn can_take_from(source: impl AsFd) -> bool {
-    let mut pipe = match KeptPipe::new() {
-        Ok(pipe) => pipe,
-        Err(_) => return false,
-    };
-    // nothing is asked for, so nothing is taken; what is no pipe says so
-    let is_pipe = rustix::pipe::fcntl_getpipe_size(&source).is_ok();
-    is_pipe && pipe.take_from(&source, 0).is_ok_and(|taken| taken == 0)
+/// The kernel's calls. None of them waits.
+#[cfg(target_os = "linux")]
+mod calls {
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with};
+    use std::io::{self, ErrorKind};
+    use std::os::fd::{AsFd, OwnedFd};
+
+    pub(super) fn pipe(size: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let has = fcntl_setpipe_size(&into, size)?;
+        if has < size { Err(ErrorKind::Unsupported.into()) } else { Ok((out, into)) }
+    }
+
+    pub(super) fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        Ok(rustix::pipe::splice(from, None, to, None, most, flags)?)
+    }
+
+    pub(super) fn tee(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+        Ok(rustix::pipe::tee(from, to, most, SpliceFlags::NONBLOCK)?)
+    }
 }
 
-#[cfg(test)]
+#[cfg(not(target_os = "linux"))]
+mod calls {
+    use std::io::{self, ErrorKind};
+    use std::os::fd::{AsFd, OwnedFd};
+
+    pub(super) fn pipe(_: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn splice(_: impl AsFd, _: impl AsFd, _: usize) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn tee(_: impl AsFd, _: impl AsFd, _: usize) -> io::Result<usize> {
+        Err(ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::io::{Write, pipe};
+    use std::io::{ErrorKind, Write, pipe};
     use std::os::unix::net::UnixStream;
 
     fn pattern(len: usize) -> Vec<u8> {
@@ -165,16 +190,5 @@ mod tests {
         let mut other = KeptPipe::new().unwrap();
         assert!(kept.give_to(&mut other).unwrap());
         assert!(read_all(&mut other) == sent);
-    }
-
-    #[test]
-    fn only_a_pipe_gives_its_bytes_so() {
-        let (reader, mut writer) = pipe().unwrap();
-        writer.write_all(b"x").unwrap();
-        assert!(can_take_from(&reader));
-        let mut byte = [0; 2];
-        assert_eq!((&reader).read(&mut byte).unwrap(), 1, "nothing was taken");
-        assert!(!can_take_from(UnixStream::pair().unwrap().0));
-        assert!(!can_take_from(File::open("/dev/null").unwrap()));
     }
 }

@@ -64,8 +64,13 @@ pub fn write_with_more(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<
 }
 
 /// Has the kernel read these bytes of the file soon.
+#[cfg(target_os = "linux")]
 pub fn want(file: &File, at: u64, len: u64) {
     let Some(len) = std::num::NonZeroU64::new(len) else { return };
     // without it only the first reader waits
     let _ = rustix::fs::fadvise(file, at, Some(len), rustix::fs::Advice::WillNeed);
 }
+
+/// Nobody is asked.
+#[cfg(not(target_os = "linux"))]
+pub fn want(_: &File, _: u64, _: u64) {}
