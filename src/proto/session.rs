@@ -43,6 +43,7 @@ mod failing;
 mod hearing;
 mod host;
 mod inbound;
+mod judging;
 mod last_word;
 mod meeting;
 mod outbound;

@@ -6,12 +6,11 @@
 use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
 use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_max, through_max};
-use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
 use super::super::set::ConnectionSet;
-use super::super::wire::{Ack, Fin, Verdict};
+use super::super::wire::{Ack, Fin};
 use super::circulation::Circulation;
 use std::time::{Duration, Instant};
 
@@ -87,7 +86,7 @@ pub struct Outbound {
     /// The most bytes that a leg may be encoded to.
     encoded_max: usize,
     /// The stream goes to a command whose end is the result.
-    to_command: bool,
+    pub(super) to_command: bool,
     ceased: bool,
     /// The link that carries legs only while no other is up, if there is one.
     lifeline: Option<usize>,
@@ -335,7 +334,7 @@ impl Outbound {
         Some((fin, to))
     }
 
-    fn fin(&self) -> Option<Fin> {
+    pub(super) fn fin(&self) -> Option<Fin> {
         self.sender.fin(self.checked)
     }
 
@@ -383,30 +382,6 @@ impl Outbound {
     pub fn round_trip(&mut self, connection: usize, rtt: Duration) {
         self.sender.round_trip(connection, rtt);
         self.measure_paths();
-    }
-
-    /// What the receiver's last word means. It must fit what was sent.
-    pub fn judge(&self, verdict: Verdict) -> Outcome {
-        match (verdict.status, self.fin()) {
-            // it may have taken less than was sent, and less than there is to send
-            (Status::Complete, _) if self.to_command && verdict.command.is_some() => {
-                Outcome::there(Status::Complete, verdict.sentence).of_command(verdict.command)
-            }
-            (Status::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
-                Outcome::there(Status::Complete, "")
-            }
-            (Status::Complete, Some(fin)) => {
-                let why = match fin.bytes == verdict.bytes {
-                    true => "the receiver confirms another checksum than that of what was sent".to_owned(),
-                    false => format!("the receiver confirms {} bytes of {}", verdict.bytes, fin.bytes),
-                };
-                Outcome::here(Status::Corrupt, why)
-            }
-            (Status::Complete, None) => {
-                Outcome::here(Status::Incomplete, "the receiver confirms a stream that has not ended")
-            }
-            (status, _) => Outcome::there(status, verdict.sentence),
-        }
     }
 
     // ---- answers --------------------------------------------------------------------------------------

@@ -1,0 +1,31 @@
+//! What the receiver's last word means for the stream that goes out.
+
+use super::super::outcome::{Outcome, Status};
+use super::super::wire::Verdict;
+use super::outbound::Outbound;
+
+impl Outbound {
+    /// What the receiver's last word means. It must fit what was sent.
+    pub fn judge(&self, verdict: Verdict) -> Outcome {
+        match (verdict.status, self.fin()) {
+            // it may have taken less than was sent, and less than there is to send
+            (Status::Complete, _) if self.to_command && verdict.command.is_some() => {
+                Outcome::there(Status::Complete, verdict.sentence).of_command(verdict.command)
+            }
+            (Status::Complete, Some(fin)) if fin.bytes == verdict.bytes && fin.crc == verdict.crc => {
+                Outcome::there(Status::Complete, "")
+            }
+            (Status::Complete, Some(fin)) => {
+                let why = match fin.bytes == verdict.bytes {
+                    true => "the receiver confirms another checksum than that of what was sent".to_owned(),
+                    false => format!("the receiver confirms {} bytes of {}", verdict.bytes, fin.bytes),
+                };
+                Outcome::here(Status::Corrupt, why)
+            }
+            (Status::Complete, None) => {
+                Outcome::here(Status::Incomplete, "the receiver confirms a stream that has not ended")
+            }
+            (status, _) => Outcome::there(status, verdict.sentence),
+        }
+    }
+}
