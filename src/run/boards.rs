@@ -1,6 +1,6 @@
 //! What a person sees of files, made from the account of a session.
 
-use crate::endpoint::files::{Files, Moving};
+use crate::endpoint::files::{Files, UnderWay};
 use crate::report::{Board, FileUnderWay, Sent};
 
 /// At a sender that has so many files by now; `folder`: what it watches.
@@ -23,6 +23,6 @@ pub(super) fn judged(files: &Files) -> [u64; 3] {
 }
 
 /// A file that is under way.
-pub(super) fn under_way(Moving { name, at, size }: Moving) -> FileUnderWay {
+pub(super) fn under_way(UnderWay { name, at, size }: UnderWay) -> FileUnderWay {
     FileUnderWay { name, at, size }
 }

@@ -1,8 +1,8 @@
 //! Where bytes cross the socket: frames and legs out of and into one connection.
 //!
 //! Never blocks, and knows nothing of sessions: the [`Intake`] says what to do with a frame, and where a leg's bytes
-//! go. Payload is read straight into the buffer that it stays in, and is written straight from it; header and payload
-//! go out in one call. Another way of crossing (splice) belongs here, behind the same two types.
+//! go. Payload is read straight into the buffer that it stays in. It is written straight from there, header and payload in
+//! one call, unless it is a part of a file or in a pipe: then the kernel moves it.
 
 use crate::channel::failure;
 use crate::chaos::Harm;

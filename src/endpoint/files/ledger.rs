@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A file that is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moving {
+pub struct UnderWay {
     /// What it is called.
     pub name: String,
     /// So much of it is through, or was there.
@@ -19,7 +19,7 @@ pub struct Moving {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Files {
     /// Those that are under way, in the order in which they were begun; of those that are sent at once the last one.
-    pub moving: Vec<Moving>,
+    pub moving: Vec<UnderWay>,
     /// Files that are stored.
     pub stored: u64,
     /// Files that were there already.
@@ -48,9 +48,9 @@ pub struct Ledger(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     files: Files,
-    moving: BTreeMap<u32, Moving>,
+    moving: BTreeMap<u32, UnderWay>,
     /// The last one that went at once, while nothing else has.
-    passed: Option<Moving>,
+    passed: Option<UnderWay>,
 }
 
 impl Ledger {
@@ -70,7 +70,7 @@ impl Ledger {
     pub(super) fn begin(&self, file: u32, name: &str, size: Option<u64>, there: u64) {
         let mut state = self.lock();
         state.files.there += there;
-        state.moving.insert(file, Moving { name: name.to_owned(), at: there, size });
+        state.moving.insert(file, UnderWay { name: name.to_owned(), at: there, size });
         state.passed = None;
     }
 
@@ -87,7 +87,7 @@ impl Ledger {
     pub(super) fn pass(&self, name: &str, size: u64) {
         let mut state = self.lock();
         state.files.moved += size;
-        state.passed = Some(Moving { name: name.to_owned(), at: size, size: Some(size) });
+        state.passed = Some(UnderWay { name: name.to_owned(), at: size, size: Some(size) });
     }
 
     /// A file is over, and this was said of it; nothing if it comes again. `size` of it was there if it was already.
@@ -143,7 +143,7 @@ mod tests {
         ledger.advance(1, 10);
         ledger.pass("b", 7);
         ledger.advance(9, 1000);
-        let moving = |name: &str, at, size| Moving { name: name.into(), at, size: Some(size) };
+        let moving = |name: &str, at, size| UnderWay { name: name.into(), at, size: Some(size) };
         let files = ledger.files();
         assert_eq!(files.moving, [moving("a", 50, 100), moving("b", 7, 7)]);
         assert_eq!((files.moved, files.there, files.judged()), (17, 40, 0));
@@ -155,6 +155,6 @@ mod tests {
         assert_eq!((files.stored, files.already, files.failed, files.there), (1, 1, 1, 45));
         assert_eq!(files.moving, [moving("b", 7, 7)]);
         ledger.begin(5, "c", None, 0);
-        assert_eq!(ledger.files().moving, [Moving { name: "c".into(), at: 0, size: None }]);
+        assert_eq!(ledger.files().moving, [UnderWay { name: "c".into(), at: 0, size: None }]);
     }
 }

@@ -23,7 +23,7 @@ mod work;
 
 pub use commanding::{CommandedSink, MetaFile, Names, Orders, environment};
 pub use inbox::{Inbox, InboxSink};
-pub use ledger::{Files, Ledger, Moving};
+pub use ledger::{Files, Ledger, UnderWay};
 pub use matter::Matter;
 pub use outbox::{Outbox, OutboxSource};
 pub use receiving::{Hooks, Receiving};

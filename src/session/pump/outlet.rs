@@ -97,7 +97,7 @@ pub struct Outlet {
 }
 
 /// Where the bytes of a leg are.
-enum Store {
+enum BytesIn {
     Memory,
     File(Part),
     /// In the connection's pipe.
@@ -107,7 +107,7 @@ enum Store {
 struct Outgoing {
     header: Vec<u8>,
     leg: Leg,
-    from: Store,
+    bytes: BytesIn,
     /// Bytes of header and payload that have left.
     sent: usize,
 }
@@ -150,12 +150,12 @@ impl Outlet {
         debug_assert!(self.leg.is_none(), "one leg at a time");
         let mut encoded = Vec::with_capacity(FRAME_MAX);
         Frame::Leg(header).encode(&mut encoded);
-        let (leg, from) = match part_of(&leg) {
-            Some(part) => (leg, Store::File(part)),
-            None if self.is_given(&leg) => (leg, Store::Work),
-            None => (in_memory(leg)?, Store::Memory),
+        let (leg, bytes) = match part_of(&leg) {
+            Some(part) => (leg, BytesIn::File(part)),
+            None if self.is_given(&leg) => (leg, BytesIn::Work),
+            None => (in_memory(leg)?, BytesIn::Memory),
         };
-        self.leg = Some(Outgoing { header: encoded, leg, from, sent: 0 });
+        self.leg = Some(Outgoing { header: encoded, leg, bytes, sent: 0 });
         Ok(())
     }
 
@@ -216,14 +216,14 @@ impl Outlet {
         let frames = &self.frames[self.sent..];
         let Some(leg) = &self.leg else { return Ok(stream.write(frames)?) };
         let header = &leg.header[leg.sent.min(leg.header.len())..];
-        match &leg.from {
-            Store::Memory => {}
-            Store::File(_) | Store::Work if !header.is_empty() => {
+        match &leg.bytes {
+            BytesIn::Memory => {}
+            BytesIn::File(_) | BytesIn::Work if !header.is_empty() => {
                 let frames = if leg.sent > 0 { &[] } else { frames };
                 return Ok(stream.write_with_more(&[IoSlice::new(frames), IoSlice::new(header)])?);
             }
-            Store::File(part) => return send_part(stream, &part.behind(leg.sent - leg.header.len())),
-            Store::Work => {
+            BytesIn::File(part) => return send_part(stream, &part.behind(leg.sent - leg.header.len())),
+            BytesIn::Work => {
                 let work = self.work.as_mut().ok_or(ErrorKind::NotFound).map_err(io::Error::from)?;
                 return Ok(stream.send_kept(work)?);
             }
