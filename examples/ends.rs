@@ -27,7 +27,8 @@ const CHUNK: usize = 1 << 20;
 /// Legs that are kept until they are acknowledged.
 const KEPT: usize = 8;
 
-const USAGE: &str = "usage: ends source|sink BYTES [PIPE] | ends copy | ends send|receive PORT [keep] | ends sendfile|read PORT";
+const USAGE: &str = "usage: ends source|sink BYTES [PIPE] | ends copy | ends send|receive PORT [keep] |\n       \
+                     ends sendfile PORT < FILE | ends read PORT";
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
