@@ -3,8 +3,8 @@
 //!
 //! What always holds: when the input ends, so does the command's stdin, and nothing else happens to the command. A
 //! command that closes its stdin goes on; what is sent to it goes nowhere, and the sender is told to stop. A command that
-//! has ended takes nothing, even if a process that it left behind would. When nobody wants its output any more, writing there fails, as behind
-//! any pipe.
+//! has ended takes nothing, even if a process that it left behind would. When nobody wants its output any more, writing
+//! there fails, as behind any pipe.
 
 use super::command::{Exec, Running, locked};
 use super::stderr::Passing;
