@@ -103,6 +103,35 @@ fn bytes_cross_in_both_directions_and_each_end_knows_the_others_key() {
     assert_eq!(end.unwrap(), 0);
 }
 
+/// Who has said that nothing more comes still hears what the peer says, and it may be harmed on the way.
+#[test]
+fn what_comes_harmed_after_the_own_end_is_an_error() {
+    let (dialler, listener) = strangers();
+    let (near, relay_near) = pair();
+    let (relay_far, far) = pair();
+    let near = Channel::dialled(Transport::tcp(near), &dialler).unwrap();
+    let far = Channel::plain(Transport::tcp(far)).accepted(&listener).unwrap();
+    let pass = |mut from: &TcpStream, mut to: &TcpStream, harm: u8| {
+        let mut bytes = [0; 8192];
+        let Ok(n) = from.read(&mut bytes) else { return 0 };
+        bytes[n - 1] ^= harm;
+        to.write_all(&bytes[..n]).unwrap();
+        n
+    };
+    while !matches!((near.shake().unwrap(), far.shake().unwrap()), (Shaking::Done, Shaking::Done)) {
+        pass(&relay_near, &relay_far, 0);
+        pass(&relay_far, &relay_near, 0);
+    }
+    far.finish_writing();
+    assert_eq!((&near).write(&pattern(0, 1000)).unwrap(), 1000);
+    while pass(&relay_near, &relay_far, 1) == 0 {}
+    let mut read = (&far).read(&mut [0; 2000]);
+    while is_blocked(&read) {
+        read = (&far).read(&mut [0; 2000]);
+    }
+    assert!(tls_error(&read.unwrap_err()).is_some());
+}
+
 #[test]
 fn one_key_at_both_ends_is_a_shared_secret() {
     let key = PrivateKey::generate().unwrap();
