@@ -55,6 +55,8 @@ struct Peer<'a> {
     owner: Owner,
     claims: Claims,
     duplex: bool,
+    /// What both ends know, besides.
+    known: Features,
     /// The next leg of its own stream and where that begins.
     next: (u64, u64),
     attempt: u32,
@@ -66,7 +68,8 @@ impl<'a> Peer<'a> {
         let patience = (choices & 8 != 0).then_some(Patience::For(PATIENCE));
         let buffer = [512 << 10, 1 << 20, 4 << 20, 128 << 20][usize::from(choices >> 4) % 4];
         let now = Instant::now();
-        let wanted = if duplex { Features::DUPLEX.0 } else { 0 };
+        let known = if choices & 128 != 0 { Features::ENOUGH } else { Features::NONE };
+        let wanted = if duplex { Features::DUPLEX.0 } else { 0 } | known.0;
         let features = Features(wanted | Features::CHECKSUM.0);
         let waits = choices & 64 != 0;
         let instance = Id::new([1; 16]);
@@ -76,7 +79,7 @@ impl<'a> Peer<'a> {
             let links = (0..1 + script.below(3)).map(|link| format!("link {link}")).collect();
             let asked = if checked { features } else { Features(wanted) };
             let hello = hello(duplex, asked, buffer);
-            let (command, lifeline) = (false, false);
+            let (command, lifeline) = (known == Features::ENOUGH, false);
             let config = DiallerConfig {
                 hello,
                 links,
@@ -95,7 +98,7 @@ impl<'a> Peer<'a> {
         };
         let mut owner = Owner::new(now, session, buffer, dials, checked && dials);
         owner.does(Session::tick);
-        Peer { script, owner, claims: Claims::default(), duplex, next: (0, 0), attempt: 0 }
+        Peer { script, owner, claims: Claims::default(), duplex, known, next: (0, 0), attempt: 0 }
     }
 
     fn act(&mut self, act: u8) {
@@ -199,7 +202,7 @@ impl<'a> Peer<'a> {
         self.attempt += 1;
         let lies = self.script.byte();
         let attempt = u64::from(self.attempt);
-        let features = if self.duplex { Features::DUPLEX.0 } else { 0 };
+        let features = if self.duplex { Features::DUPLEX.0 } else { 0 } | self.known.0;
         let mut hello = Hello {
             connection: self.script.byte() % 16,
             link: self.script.byte() % 16,
@@ -299,7 +302,7 @@ impl<'a> Peer<'a> {
             leg_max: (number(65536) as u32).clamp(1, LEG_MAX as u32),
             buffer: number(4 << 20),
             instance: Id::new([2 + (number(0) % 3) as u8; 16]),
-            features: if self.duplex { Features::DUPLEX } else { Features::NONE },
+            features: Features(if self.duplex { Features::DUPLEX.0 } else { 0 } | self.known.0),
         };
         // it passes over the wire
         let bytes = Reply::Welcome(welcome).encode();
