@@ -5,6 +5,10 @@
 //! nothing of what was sent again and again; or TCP connects and no welcome comes; or connections are welcomed and
 //! fall silent with legs on their way, and those dialled in their place do the same. Decides about one link, and never
 //! lowers the size because of a connection that was dialled with a larger one than is tried now.
+//!
+//! A path that has died in one direction shows the same signs. It is told by the next dial, which does not connect:
+//! nothing is said of the lower size before a connection with it is welcomed, and one that gets no answer at all takes
+//! it back.
 
 use std::time::{Duration, Instant};
 
@@ -27,6 +31,8 @@ const AGAIN: Duration = Duration::from_secs(600);
 pub struct Segments {
     /// None is what the path says it can.
     size: Option<u16>,
+    /// No connection was welcomed with this size yet.
+    untried: bool,
     /// When the size was lowered, or the full one was tried again.
     since: Option<Instant>,
     /// Attempts in a row that connected and were not welcomed.
@@ -50,34 +56,50 @@ impl Segments {
         self.size
     }
 
-    /// A connection was welcomed.
-    pub fn welcomed(&mut self) {
+    /// A connection with such segments was welcomed. Its size, if it is lower than before and the first with it.
+    pub fn welcomed(&mut self, dialled: Option<u16>) -> Option<u16> {
         self.unanswered = 0;
+        if self.is_untried(dialled) {
+            self.untried = false;
+            return dialled;
+        }
+        None
     }
 
-    /// TCP connected with such segments, and no welcome came. The size that is tried from now on, if that is news.
-    pub fn unanswered(&mut self, now: Instant, dialled: Option<u16>) -> Option<u16> {
+    /// TCP with such segments did not connect: whatever else is wrong there, it is not the size of segments.
+    pub fn unconnected(&mut self, dialled: Option<u16>) {
+        if self.is_untried(dialled) {
+            (self.size, self.untried) = (None, false);
+        }
+    }
+
+    /// TCP connected with such segments, and no welcome came.
+    pub fn unanswered(&mut self, now: Instant, dialled: Option<u16>) {
         if self.failed.is_some_and(|at| now < at + TOGETHER) {
-            return None;
+            return;
         }
         (self.unanswered, self.failed) = (self.unanswered + 1, Some(now));
-        (self.unanswered >= UNANSWERED).then(|| self.lower(now, dialled)).flatten()
+        if self.unanswered >= UNANSWERED {
+            self.lower(now, dialled);
+        }
     }
 
-    /// A connection that was dialled then, with such segments, was welcomed and fell silent with legs on its way. The size
-    /// that is tried from now on, if that is news: if it was dialled in place of one that fell silent so, and nothing large
-    /// got through since, the link is not dead, and still it carries nothing.
-    pub fn hung(&mut self, now: Instant, at: Instant, dialled: Option<u16>) -> Option<u16> {
+    /// A connection that was dialled then, with such segments, was welcomed and fell silent with legs on its way. If it was
+    /// dialled in place of one that fell silent so, and nothing large got through since, the link is not dead, and still
+    /// it carries nothing.
+    pub fn hung(&mut self, now: Instant, at: Instant, dialled: Option<u16>) {
         if at < *self.hung.get_or_insert(now) {
-            return None;
+            return;
         }
         self.hung = None;
-        self.lower(now, dialled)
+        self.lower(now, dialled);
     }
 
-    /// A connection with such segments is stuck. The size that is tried from now on, if that is news.
-    pub fn stuck(&mut self, now: Instant, dialled: Option<u16>) -> Option<u16> {
-        if self.moved.is_some_and(|at| now < at + MOVES) { None } else { self.lower(now, dialled) }
+    /// A connection with such segments is stuck.
+    pub fn stuck(&mut self, now: Instant, dialled: Option<u16>) {
+        if self.moved.is_none_or(|at| now >= at + MOVES) {
+            self.lower(now, dialled);
+        }
     }
 
     /// Whether a connection with such segments is to be given up for one with smaller ones.
@@ -92,18 +114,23 @@ impl Segments {
         }
         (self.moved, self.hung) = (Some(now), None);
         if dialled.is_none() {
-            self.size = None;
+            (self.size, self.untried) = (None, false);
         }
     }
 
-    fn lower(&mut self, now: Instant, dialled: Option<u16>) -> Option<u16> {
+    fn is_untried(&self, dialled: Option<u16>) -> bool {
+        self.untried && dialled == self.size
+    }
+
+    fn lower(&mut self, now: Instant, dialled: Option<u16>) {
         // one that was dialled before the size was lowered says nothing of what is tried now
         if self.is_too_large(dialled) {
-            return None;
+            return;
         }
-        let lower = SIZES.into_iter().find(|size| *size < largest(self.size))?;
-        (self.size, self.since, self.unanswered) = (Some(lower), Some(now), 0);
-        Some(lower)
+        let lower = SIZES.into_iter().find(|size| *size < largest(self.size));
+        if lower.is_some() {
+            (self.size, self.untried, self.since, self.unanswered) = (lower, true, Some(now), 0);
+        }
     }
 }
 
@@ -119,34 +146,77 @@ mod tests {
     fn sizes_go_down_once_for_each_that_is_stuck_and_no_further() {
         let (mut segments, now) = (Segments::default(), Instant::now());
         assert_eq!(segments.next(now), None);
-        assert_eq!(segments.stuck(now, None), Some(1220));
-        assert_eq!(segments.stuck(now, None), None, "it was dialled before");
-        assert_eq!((segments.next(now), segments.stuck(now, Some(1220))), (Some(1220), Some(536)));
-        assert_eq!((segments.next(now), segments.stuck(now, Some(536))), (Some(536), None));
+        segments.stuck(now, None);
+        assert_eq!(segments.next(now), Some(1220));
+        segments.stuck(now, None);
+        assert_eq!(segments.next(now), Some(1220), "that one was dialled before");
+        segments.stuck(now, Some(1220));
+        assert_eq!(segments.next(now), Some(536));
+        segments.stuck(now, Some(536));
+        assert_eq!(segments.next(now), Some(536));
+    }
+
+    #[test]
+    fn a_lower_size_is_news_when_the_first_connection_with_it_is_welcomed() {
+        let (mut segments, now) = (Segments::default(), Instant::now());
+        segments.stuck(now, None);
+        assert_eq!(segments.welcomed(None), None, "it was dialled before");
+        assert_eq!([(); 2].map(|()| segments.welcomed(Some(1220))), [Some(1220), None]);
+        segments.stuck(now, Some(1220));
+        assert_eq!([(); 2].map(|()| segments.welcomed(Some(536))), [Some(536), None]);
+    }
+
+    #[test]
+    fn where_nothing_connects_with_a_lower_size_the_link_is_dead_and_the_size_right() {
+        let (mut segments, now) = (Segments::default(), Instant::now());
+        segments.stuck(now, None);
+        segments.unconnected(None);
+        assert_eq!(segments.next(now), Some(1220), "it was dialled before");
+        segments.unconnected(Some(1220));
+        assert_eq!((segments.next(now), segments.welcomed(None)), (None, None));
+        segments.stuck(now, None);
+        segments.welcomed(Some(1220));
+        segments.unconnected(Some(1220));
+        assert_eq!(segments.next(now), Some(1220), "one was welcomed with it");
     }
 
     #[test]
     fn two_attempts_in_a_row_without_a_welcome_are_the_same() {
         let (mut segments, now) = (Segments::default(), Instant::now());
-        assert_eq!(segments.unanswered(now, None), None);
-        segments.welcomed();
-        let at = |n: u32| now + TOGETHER * n;
-        assert_eq!([1, 1].map(|n| segments.unanswered(at(n), None)), [None, None], "they fail together");
-        assert_eq!(segments.unanswered(at(2), None), Some(1220));
-        assert_eq!([3, 4].map(|n| segments.unanswered(at(n), Some(1220))), [None, Some(536)]);
+        let mut after = |n: u32, dialled| {
+            segments.unanswered(now + TOGETHER * n, dialled);
+            segments.size
+        };
+        assert_eq!(after(0, None), None);
+        assert_eq!(after(1, None), Some(1220));
+        assert_eq!([2, 3].map(|n| after(n, Some(1220))), [Some(1220), Some(536)]);
+    }
+
+    #[test]
+    fn what_fails_together_or_before_a_welcome_counts_once() {
+        let (mut segments, now) = (Segments::default(), Instant::now());
+        [0, 0, 1].into_iter().for_each(|n| segments.unanswered(now + TOGETHER / 2 * n, None));
+        assert_eq!(segments.size, None, "they fail together");
+        segments.welcomed(None);
+        segments.unanswered(now + TOGETHER * 2, None);
+        assert_eq!(segments.size, None);
     }
 
     #[test]
     fn who_is_dialled_in_place_of_one_that_fell_silent_and_falls_silent_too_is_the_same() {
         let (mut segments, start) = (Segments::default(), Instant::now());
         let at = |n: u32| start + TOGETHER * n;
-        assert_eq!(segments.hung(at(1), start, None), None);
-        assert_eq!(segments.hung(at(9), start, None), None, "one of the first ones: the link may have died");
-        assert_eq!(segments.hung(at(9), at(2), None), Some(1220));
-        assert_eq!(segments.hung(at(10), at(2), None), None, "it was dialled before");
+        let hung = |segments: &mut Segments, now, dialled_at, dialled| {
+            segments.hung(at(now), at(dialled_at), dialled);
+            segments.size
+        };
+        assert_eq!(hung(&mut segments, 1, 0, None), None);
+        assert_eq!(hung(&mut segments, 9, 0, None), None, "one of the first ones: the link may have died");
+        assert_eq!(hung(&mut segments, 9, 2, None), Some(1220));
+        assert_eq!(hung(&mut segments, 10, 2, None), Some(1220), "it was dialled before");
         segments.moved(at(11), Some(1220), LARGE);
-        assert_eq!(segments.hung(at(12), at(11), Some(1220)), None, "something got through before");
-        assert_eq!(segments.hung(at(14), at(13), Some(1220)), Some(536));
+        assert_eq!(hung(&mut segments, 12, 11, Some(1220)), Some(1220), "something got through before");
+        assert_eq!(hung(&mut segments, 14, 13, Some(1220)), Some(536));
     }
 
     #[test]
@@ -155,14 +225,16 @@ mod tests {
         segments.stuck(start, None);
         let later = start + AGAIN;
         assert_eq!([0, 1].map(|_| segments.next(later)), [None, Some(1220)], "one does");
-        assert_eq!(segments.stuck(later, None), None);
+        segments.stuck(later, None);
         assert_eq!(segments.next(later + AGAIN), None);
         segments.moved(later + AGAIN, Some(1220), 1 << 20);
         segments.moved(later + AGAIN, None, 100);
         assert_eq!(segments.next(later + AGAIN), Some(1220), "nothing large got through on a full one");
         segments.moved(later + AGAIN, None, LARGE);
         assert_eq!(segments.next(later + AGAIN), None);
-        assert_eq!(segments.stuck(later + AGAIN, None), None, "another has just got through");
-        assert_eq!(segments.stuck(later + AGAIN + MOVES, None), Some(1220));
+        segments.stuck(later + AGAIN, None);
+        assert_eq!(segments.size, None, "another has just got through");
+        segments.stuck(later + AGAIN + MOVES, None);
+        assert_eq!(segments.size, Some(1220));
     }
 }

@@ -117,7 +117,8 @@ impl Dialler {
         if key.is_some() && !self.has_lifeline() {
             self.refused_max = ANYBODYS_WORD;
         }
-        self.segments[link].welcomed();
+        let smaller = self.segments[link].welcomed(self.dialled_with[connection]);
+        self.events.extend(smaller.map(|size| Event::SmallerSegments { link, size }));
         let recalled = self.links.up(connection);
         let mut back = recalled.iter().copied().filter(|other| *other != connection);
         if let Some(connection) = back.next() {
@@ -133,9 +134,11 @@ impl Dialler {
         if self.links.failed(now, connection, why) {
             self.events.push(Event::LinkDied { link, reason: Some(why.clone()) });
         }
-        if *why == DialError::NoWelcome {
-            let news = self.segments[link].unanswered(now, self.dialled_with[connection]);
-            self.events.extend(news.map(|size| Event::SmallerSegments { link, size }));
+        let (segments, dialled) = (&mut self.segments[link], self.dialled_with[connection]);
+        match why {
+            DialError::NoWelcome => segments.unanswered(now, dialled),
+            DialError::TimedOut => segments.unconnected(dialled),
+            _ => {}
         }
     }
 
@@ -203,8 +206,7 @@ impl Dialler {
         if let (LossReason::Silent, Some(at)) =
             (reason, self.links.dialled_at(connection).filter(|_| again > 0))
         {
-            let news = self.segments[link].hung(now, at, self.dialled_with[connection]);
-            self.events.extend(news.map(|size| Event::SmallerSegments { link, size }));
+            self.segments[link].hung(now, at, self.dialled_with[connection]);
         }
         let died = self.links.lost(now, connection, reason, self.progressed.contains(connection));
         let unasked = *reason != LossReason::Left;
@@ -236,8 +238,7 @@ impl Dialler {
     pub fn stuck(&mut self, now: Instant, connection: usize) -> bool {
         let Some(link) = self.links.link_of(connection) else { return false };
         let (segments, dialled) = (&mut self.segments[link], self.dialled_with[connection]);
-        let news = segments.stuck(now, dialled);
-        self.events.extend(news.map(|size| Event::SmallerSegments { link, size }));
+        segments.stuck(now, dialled);
         segments.is_too_large(dialled)
     }
 

@@ -29,7 +29,8 @@ fn all_connections_are_dialled_at_once_and_the_first_one_up_carries() {
 fn attempts_count_up_and_the_receiver_is_named_once_it_is_known() {
     let mut rig = begun(1, 2);
     rig.lost(1, LossReason::Closed);
-    let again = Dialled { connection: 1, link: 0, attempt: 2, begun: true, instance: Some(id(7)) };
+    let again =
+        Dialled { connection: 1, link: 0, attempt: 2, begun: true, instance: Some(id(7)), segment: None };
     assert_eq!(rig.dials, [again]);
 }
 
@@ -141,9 +142,9 @@ fn a_link_whose_connections_come_up_and_fall_silent_is_dialled_with_smaller_segm
     for silent in [1, 2] {
         assert_eq!(rig.sent(), [(0, 0)]);
         rig.lost(0, LossReason::Silent);
-        assert_eq!(rig.events.contains(&smaller), silent == 2);
         rig.later(secs(6));
         rig.welcomed(0, HOST, 0);
+        assert_eq!(rig.events.contains(&smaller), silent == 2);
         rig.ready(0);
     }
 }
@@ -424,7 +425,25 @@ fn connections_that_are_stuck_are_dialled_anew_and_that_is_said_once() {
     let lost = LossReason::Failed("large segments do not get through".into());
     assert_eq!(rig.drops, [(0, lost.clone()), (1, lost)]);
     assert_eq!(rig.dials.len(), 2, "at once");
+    assert_eq!(rig.said(), []);
+    [0, 1].into_iter().for_each(|connection| rig.welcomed(connection, HOST, 0));
     assert_eq!(rig.said(), [Event::SmallerSegments { link: 0, size: 1220 }]);
+}
+
+/// The path to the far end has died: what was sent is not taken there either, and the peer is heard.
+#[test]
+fn where_nobody_answers_the_dial_that_follows_nothing_is_said_of_segments() {
+    let mut rig = up(1, 1);
+    rig.input(1);
+    rig.pass(secs(2));
+    rig.forget();
+    rig.does(|s, now| s.stuck(now, 0));
+    assert_eq!(rig.dials.pop().and_then(|dial| dial.segment), Some(1220));
+    rig.failed(0, DialError::TimedOut);
+    rig.later(secs(6));
+    assert_eq!(rig.dials.pop().and_then(|dial| dial.segment), None);
+    rig.welcomed(0, HOST, 0);
+    assert!(!rig.said().iter().any(|event| matches!(event, Event::SmallerSegments { .. })));
 }
 
 #[test]
@@ -434,5 +453,7 @@ fn two_attempts_that_connect_and_are_not_welcomed_are_the_same_sign() {
     rig.later(secs(6));
     assert!(!rig.events.iter().any(|event| matches!(event, Event::SmallerSegments { .. })));
     rig.failed(0, DialError::NoWelcome);
+    rig.later(secs(6));
+    rig.welcomed(0, HOST, 0);
     assert!(rig.events.contains(&Event::SmallerSegments { link: 0, size: 1220 }));
 }

@@ -42,7 +42,8 @@ fn a_stream_that_is_judged_is_settled_and_its_connections_are_kept() {
     assert_eq!(rig.judged(Way::Out), (Status::Complete, "", true));
     assert_eq!((rig.over, rig.told(is_bye)), (false, vec![0, 1]));
     rig.lost(0, reset());
-    let again = Dialled { connection: 0, link: 0, attempt: 2, begun: true, instance: Some(id(HOST)) };
+    let again =
+        Dialled { connection: 0, link: 0, attempt: 2, begun: true, instance: Some(id(HOST)), segment: None };
     assert_eq!(rig.dials, [again]);
     rig.welcomed(0, HOST, 1);
     rig.frame(0, verdict(Status::Complete, LEN));

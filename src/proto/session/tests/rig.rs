@@ -103,6 +103,7 @@ pub struct Dialled {
     pub attempt: u32,
     pub begun: bool,
     pub instance: Option<Id>,
+    pub segment: Option<u16>,
 }
 
 pub struct Rig {
@@ -191,11 +192,11 @@ impl Rig {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Dial { connection, link, hello, .. } => {
+            Action::Dial { connection, link, hello, segment, .. } => {
                 assert_eq!((hello.connection, hello.link), (connection as u8, link as u8));
                 self.dialled[connection] = Some(self.now);
                 let (attempt, begun, instance) = (hello.attempt, hello.begun, hello.instance);
-                self.dials.push(Dialled { connection, link, attempt, begun, instance });
+                self.dials.push(Dialled { connection, link, attempt, begun, instance, segment });
             }
             Action::Drop(connection, why) => self.drops.push((connection, why)),
             Action::Look(_) => {}
