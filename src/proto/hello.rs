@@ -6,17 +6,17 @@
 //!
 //! Whoever receives says welcome. A connection for one direction has one, of the listener. With
 //! [`Direction::Duplex`] the dialling side receives too: the first bytes it sends after the listener's welcome are a
-//! welcome of its own, the same in form, and the listener sends nothing before it has that.
+//! welcome of its own, the same in form. The listener sends nothing before it has that, or knows it from the hello.
 //!
 //! Pure: bytes in, values out; [`super::check`] holds a hello against what this end expects. Ids are chosen by the
 //! caller, and never printed: who knows a session's id can inject into it.
 
-use std::fmt;
-
 use super::codec::{self, CRC, Reader, SENTENCE_MAX, Shape, Unsound};
 use super::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
 use super::wire::Edge;
+use std::fmt;
 
+mod ahead;
 mod features;
 #[cfg(test)]
 pub(super) mod sample;

@@ -46,6 +46,8 @@ pub struct Guest {
     pub hello: Hello,
     /// Where it comes from; None for a connection that was there already.
     pub address: Option<SocketAddr>,
+    /// Of one that was there already: how long the far end takes to answer there.
+    pub round_trip: Option<Duration>,
 }
 
 /// A peer that has not said hello yet.
@@ -377,7 +379,7 @@ impl Door {
     fn greet(&mut self, now: Instant, channel: Channel, hello: Hello, address: SocketAddr) {
         channel.deregister(self.poll.registry());
         let session = hello.session;
-        match (self.admit)(Guest { channel, hello, address: Some(address) }) {
+        match (self.admit)(Guest { channel, hello, address: Some(address), round_trip: None }) {
             Ok(true) => self.known.note(session, address.ip()),
             Ok(false) => {}
             Err((channel, refusal)) => self.see_off(now, channel, &refusal),

@@ -5,7 +5,7 @@ use super::connection::{Accepted, Seat, Shared};
 use crate::channel::{Channel, peer_key};
 use crate::error::reason;
 use crate::message;
-use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
+use crate::proto::hello::{Features, Hello, Id, Refusal, RefusalCode};
 use crate::proto::links::LossReason;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
@@ -31,7 +31,9 @@ impl Host {
     /// # Errors
     /// The refusal to answer with.
     pub fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
-        let Guest { channel, hello, address } = guest;
+        let Guest { channel, hello, address, round_trip } = guest;
+        // of nobody else: see what is said where it is read
+        let ahead = round_trip.and_then(|round_trip| Some((hello.welcome()?, round_trip)));
         let key = peer_key(&channel);
         let desk = &self.shared.desk;
         if let Err(refusal) = desk.peek(|core| core.session.screen(&hello, key)) {
@@ -52,6 +54,9 @@ impl Host {
             if channel.is_borrowed() {
                 core.session.set_lifeline(link);
             }
+            if let Some((welcome, round_trip)) = &ahead {
+                core.session.welcomed(now, place, welcome, key, *round_trip);
+            }
             Ok(place)
         });
         let ticket = match admitted {
@@ -67,8 +72,9 @@ impl Host {
         let key = proved.map_or(String::new(), |(key, trust)| format!(", key {}", trust.name(&key)));
         let up = format!("{origin} is up{key}");
         let chosen = self.congestion.as_ref().map_or(Ok(()), |name| channel.choose_congestion(name));
-        let owner =
-            Accepted { ticket, seat: seat.clone(), poll, channel, origin, shared: self.shared.clone() };
+        let ahead = ahead.map(|_| hello.features.contains(Features::CHECKSUM));
+        let shared = self.shared.clone();
+        let owner = Accepted { ticket, seat: seat.clone(), poll, channel, origin, ahead, shared };
         let started = chosen.and_then(|()| spawn(&format!("connection {place}"), move || owner.run()));
         match started {
             Ok(()) if hello.begun => message::note(2, || up),

@@ -26,19 +26,21 @@ pub struct Lifeline {
     pub channel: Channel,
     /// Its first bytes.
     pub early: Vec<u8>,
+    /// How long the far end took to answer what this end said before the session; None if nothing was asked.
+    pub round_trip: Option<Duration>,
 }
 
 impl Lifeline {
     /// Hears the hello on it, and has the session let it in. If it ends before anything has begun, so does the session.
     pub fn meet(self, desk: &SessionDesk, host: &Mutex<Host>, expectations: &Expectations) {
-        let Lifeline { channel, early } = self;
+        let Lifeline { channel, early, round_trip } = self;
         let mut hearing = Hearing::new(Instant::now(), HELLO);
         hearing.push(&early);
         loop {
             match hearing.hello(expectations) {
                 Heard::More => {}
                 Heard::Hello(hello) => {
-                    let guest = Guest { channel, hello: *hello, address: None };
+                    let guest = Guest { channel, hello: *hello, address: None, round_trip };
                     let admitted = host.lock().unwrap_or_else(PoisonError::into_inner).admit(guest);
                     return match admitted {
                         Ok(true) => {}

@@ -5,6 +5,7 @@
 #[path = "../util/mod.rs"]
 mod util;
 
+mod far;
 mod faults;
 mod logins;
 mod measures;

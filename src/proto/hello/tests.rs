@@ -82,3 +82,24 @@ fn the_longest_hello_has_the_length_promised() {
     assert_eq!(out.len(), HELLO_MAX);
     assert_eq!(Hello::decode(&out), Ok(Some((hello, HELLO_MAX))));
 }
+
+#[test]
+fn a_welcome_that_is_said_ahead_is_an_offer_and_is_what_it_would_be() {
+    let edge = Edge { bytes: 1 << 30, legs: 4096 };
+    let (next, leg_max, buffer) = (0, 2 << 20, 128 << 20);
+    let welcome = Welcome { instance: Id([9; 16]), next, edge, leg_max, features: Features::ENOUGH, buffer };
+    let said = HelloOption::welcome(&welcome);
+    assert!(!said.mandatory);
+    let hello = Hello { options: vec![option(false, 3), said.clone()], ..hello() };
+    let (heard, _) = Hello::decode(&hello.encode()).unwrap().unwrap();
+    assert_eq!(heard.welcome(), Some(welcome));
+    let saying = |value: Vec<u8>| {
+        let option = HelloOption { value, ..said.clone() };
+        Hello { options: vec![option], ..hello.clone() }.welcome()
+    };
+    assert_eq!(saying(said.value.clone()), Some(welcome));
+    assert_eq!(saying([&said.value[..], &[0]].concat()), None);
+    assert_eq!((0..said.value.len()).find_map(|length| saying(said.value[..length].to_vec())), None);
+    let nothing = Welcome { leg_max: 0, ..welcome };
+    assert_eq!(saying(HelloOption::welcome(&nothing).value), None);
+}

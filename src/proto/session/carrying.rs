@@ -1,6 +1,7 @@
 //! What the input and the output tell, and what follows from every event.
 
 use super::super::event::Event;
+use super::super::hello::HelloOption;
 use super::super::leg::{LEG_FIRST, Payload};
 use super::super::links::LossReason;
 use super::super::outcome::{CommandEnd, Outcome, Status};
@@ -189,9 +190,14 @@ impl Session {
         };
         self.actions.extend(sending.take_idle().into_iter().map(Action::Leave));
         let head = sending.sender().head();
-        for dial in dialler.dial(now, sending.instance(), begun) {
-            if let Action::Dial { connection, .. } = &dial {
+        for mut dial in dialler.dial(now, sending.instance(), begun) {
+            if let Action::Dial { connection, link, hello, .. } = &mut dial {
                 self.known[*connection] = head;
+                // whoever is there was started for this session, and is to lose no time
+                if let Some(receiving) = self.receiving.as_ref().filter(|_| self.lifeline == Some(*link)) {
+                    let welcome = receiving.welcome(hello.buffer);
+                    hello.options = vec![HelloOption::welcome(&welcome)];
+                }
             }
             self.actions.push_back(dial);
         }

@@ -78,7 +78,8 @@ impl Session {
         self.actions.push_back(Action::Met(Way::In, features));
     }
 
-    /// The far end, which has this key, welcomed a connection, this long after it was asked.
+    /// The far end, which has this key, welcomed a connection, this long after it was asked. A welcome that is known from
+    /// its hello comes twice.
     pub fn welcomed(
         &mut self,
         now: Instant,
@@ -94,6 +95,8 @@ impl Session {
         let view = self.view();
         let Some((sending, link)) = self.sending.as_mut().zip(link) else { return };
         if sending.link_of(connection).is_some() {
+            // it was said ahead; now it shows how far away whoever said it is
+            sending.round_trip(connection, rtt);
             return;
         }
         match sending.attach(connection, link, known, welcome, key, view.begun) {

@@ -33,7 +33,7 @@ use std::io;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the near end may take to begin its session, once it has answered.
 const UNMET: Duration = Duration::from_secs(60);
@@ -69,13 +69,15 @@ fn attempt(plan: &FarPlan) -> Result<(), Failure> {
     let key = PrivateKey::generate().map_err(Failure::network)?;
     let greeting = Greeting { port: port(listener.as_ref()), key: *key.public().bytes() };
     let said = say(&channel, &greeting.encode(), ANSWER);
+    let began = Instant::now();
     // without an answer whoever called has gone, or is no millipede: nobody is there to be told
     let Some((answer, early)) = said.ok().and_then(|()| await_answer(&channel)) else { return Ok(()) };
+    let round_trip = Some(began.elapsed());
     message::set_level(answer.verbose);
     let listener = listener.filter(|_| answer.direct);
     let near = PublicKey::new(answer.key);
     let trust = Trust::new(&key, Roll::only(near)).map_err(Failure::network)?;
-    serve(answer, listener, Lifeline { channel: channel.vouched(near), early }, Arc::new(trust))
+    serve(answer, listener, Lifeline { channel: channel.vouched(near), early, round_trip }, Arc::new(trust))
 }
 
 /// Listens on a port of these, or on any; without one all goes through ssh.

@@ -280,7 +280,7 @@ fn setup(
     };
     Ok(Setup {
         approach: Approach::Dial(links, Box::new(config)),
-        lifeline: Some(Lifeline { channel, early: Vec::new() }),
+        lifeline: Some(Lifeline { channel, early: Vec::new(), round_trip: None }),
         sends: Some(sends),
         receives: Some(Incoming { config: receives, sink: output.sink()? }),
         inseparable: false,

@@ -109,6 +109,8 @@ pub struct Accepted {
     pub channel: Channel,
     /// The connection and its peer, as messages name them.
     pub origin: String,
+    /// Where the far end's welcome was said ahead: whether it wants legs checked.
+    pub ahead: Option<bool>,
     /// The session.
     pub shared: Shared,
 }
@@ -116,11 +118,15 @@ pub struct Accepted {
 impl Accepted {
     /// Works until the connection has ended.
     pub fn run(self) {
-        let Accepted { ticket, seat, mut poll, channel, origin, shared } = self;
-        let greeting = if shared.sends { Greeting::First } else { Greeting::Done };
+        let Accepted { ticket, seat, mut poll, channel, origin, ahead, shared } = self;
+        let greeting = match (shared.sends, ahead) {
+            (true, Some(_)) => Greeting::Ahead,
+            (true, None) => Greeting::First,
+            (false, _) => Greeting::Done,
+        };
         let mut events = Events::with_capacity(8);
         let serving = Serving::new(&shared, &seat, &mut poll, ticket, Arc::new(channel));
-        serving.run(greeting, false, Inlet::new(), &origin, &mut events);
+        serving.run(greeting, ahead.unwrap_or(false), Inlet::new(), &origin, &mut events);
     }
 }
 
@@ -212,7 +218,7 @@ impl<'a> Serving<'a> {
     fn work(&mut self, greeting: Greeting, inlet: Inlet, origin: &str, events: &mut Events) -> Ended {
         let greeted = match greeting {
             Greeting::Done => Ok(inlet),
-            Greeting::First | Greeting::Awaited => self.greet(events),
+            Greeting::First | Greeting::Awaited | Greeting::Ahead => self.greet(events),
         };
         let worked = greeted.and_then(|inlet| self.serve(inlet, &origin.into(), events));
         worked.err().unwrap_or(Ended::Over)

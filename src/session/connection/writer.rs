@@ -42,8 +42,16 @@ pub enum Greeting {
     First,
     /// This end's welcome has gone out.
     Awaited,
+    /// The far end's welcome was said ahead: frames may be written behind this end's own, before it comes.
+    Ahead,
     /// Frames may be written.
     Done,
+}
+
+impl Greeting {
+    fn lets_frames_out(self) -> bool {
+        matches!(self, Greeting::Ahead | Greeting::Done)
+    }
 }
 
 /// What was taken from the mailbox.
@@ -232,7 +240,7 @@ impl Writer {
     fn tell_if_drained<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
         let place = self.ticket.place;
         let admitted = || self.compressing.as_ref().is_none_or(|(all, waker)| all.admit(place, waker));
-        if self.awaits_drain && self.greeting == Greeting::Done && self.channel.drains() && admitted() {
+        if self.awaits_drain && self.greeting.lets_frames_out() && self.channel.drains() && admitted() {
             self.awaits_drain = false;
             desk.tell_writing(self.ticket, |core, now| core.session.ready(now, place));
         }
@@ -241,7 +249,7 @@ impl Writer {
     /// Takes what waits, unless it is a larger leg.
     fn collect<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> Collected {
         let (place, count) =
-            (self.ticket.place, if self.greeting == Greeting::Done { usize::MAX } else { 1 });
+            (self.ticket.place, if self.greeting.lets_frames_out() { usize::MAX } else { 1 });
         if self.greeting == Greeting::Awaited {
             return Collected::Nothing;
         }

@@ -1,13 +1,14 @@
 //! Sessions with a lifeline: what it carries, who finds it dead, and an end that is there for one sender alone.
 
-use super::super::super::hello::{Direction, Hello};
+use super::super::super::hello::{Direction, Hello, Welcome};
 use super::super::super::life::Silence;
 use super::super::super::links::{DialError, LossReason};
+use super::super::super::mailbox::Item;
 use super::super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::super::waiting::Patience;
 use super::super::super::way::Way;
 use super::super::super::wire::{Frame, Verdict};
-use super::super::{DiallerConfig, InboundConfig, OutboundConfig, Session, Tied};
+use super::super::{Action, DiallerConfig, InboundConfig, OutboundConfig, Session, Tied};
 use super::rig::*;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,10 @@ const GONE: Duration = Duration::from_secs(10);
 /// An end that dials these direct links, and has a lifeline after them; as many connections as there are links.
 fn dialler(direct: usize) -> Rig {
     let now = Instant::now();
+    Rig::of(now, dialling(now, direct))
+}
+
+fn dialling(now: Instant, direct: usize) -> Session {
     let links: Vec<_> = (0..direct).map(|link| format!("host{link}")).chain(["ssh".into()]).collect();
     let dials = DiallerConfig {
         hello: hello(0, 0),
@@ -29,7 +34,7 @@ fn dialler(direct: usize) -> Rig {
         waits: false,
         seed: 1,
     };
-    Rig::of(now, Session::dialling(now, dials, Some(inbound(DIALLER, None)), false))
+    Session::dialling(now, dials, Some(inbound(DIALLER, None)), false)
 }
 
 /// An end that is there for one sender alone, which has its lifeline on link 1.
@@ -81,6 +86,43 @@ fn what_direct_links_do_not_bring_goes_over_the_lifeline() {
     assert!(rig.sent().is_empty());
     rig.later(secs(2));
     assert_eq!(rig.sent(), [(2, 0)], "the one on link 0 was overtaken, and that on link 1 does not drain");
+}
+
+// ---- a welcome said ahead ---------------------------------------------------------------------------------
+
+#[test]
+fn who_dials_welcomes_the_far_end_of_a_lifeline_in_its_hello_and_nobody_else() {
+    let now = Instant::now();
+    let mut session = dialling(now, 1);
+    session.tick(now);
+    let mut said = [None; 2];
+    while let Some(action) = session.poll() {
+        if let Action::Dial { link, hello, .. } = action {
+            said[link] = hello.welcome();
+        }
+    }
+    // both ends of a lifeline have the same memory for legs
+    let welcome = Welcome { buffer: hello(0, 0).buffer, ..welcome(HOST, 0) };
+    session.welcomed(now, 1, &welcome, None, RTT);
+    assert!(matches!(session.take(1), Some(Item::Welcome(welcome)) if said == [None, Some(welcome)]));
+}
+
+#[test]
+fn legs_follow_a_welcome_that_was_said_ahead_and_the_same_again_shows_the_distance() {
+    let mut rig = host(None);
+    rig.hello(&asks(1, 1)).unwrap();
+    rig.does(|s, now| s.welcomed(now, 1, &welcome(DIALLER, 0), None, ms(300)));
+    rig.ready(1);
+    rig.input(1);
+    assert_eq!(rig.sent(), [(1, 0)]);
+    rig.does(|s, now| s.welcomed(now, 1, &welcome(DIALLER, 0), None, ms(100)));
+    let shortest = rig.session.sending().unwrap().sender().pace(1).and_then(|pace| pace.rtt_min());
+    assert_eq!(shortest, Some(ms(100)));
+    assert!(rig.sent().is_empty() && rig.drops.is_empty() && rig.welcomes.is_empty());
+    rig.frame(1, ack(1, 1));
+    rig.ready(1);
+    rig.input(1);
+    assert_eq!(rig.sent(), [(1, 1)], "it is the connection that it was");
 }
 
 // ---- its life -------------------------------------------------------------------------------------------

@@ -1,0 +1,94 @@
+//! The far end alone, with a near end that is played here: what it does before the near end could have answered.
+
+use crate::util::{DEADLINE, MILLIPEDE};
+use millipede::proto::hello::{Direction, Features, Hello, HelloOption, Id, Reply, Welcome};
+use millipede::proto::rendezvous::{Answer, Greeting};
+use millipede::proto::wire::{self, Edge, Frame};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// Starts it, as a login shell would, and answers its greeting: it is to run this command.
+fn started(command: &str) -> (Child, ChildStdout) {
+    let mut far =
+        Command::new(MILLIPEDE).arg("far").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut heard, mut from) = (Vec::new(), far.stdout.take().unwrap());
+    while Greeting::find(&heard, &mut 0).unwrap().is_none() {
+        assert!(more(&mut from, &mut heard), "no greeting");
+    }
+    let answer = Answer {
+        key: *millipede::trust::PrivateKey::generate().unwrap().public().bytes(),
+        direct: false,
+        buffer: 32 << 20,
+        patience: None,
+        rate: None,
+        compress: None,
+        verbose: 0,
+        congestion: String::new(),
+        command: command.into(),
+    };
+    far.stdin.as_mut().unwrap().write_all(&answer.encode()).unwrap();
+    (far, from)
+}
+
+/// Reads what comes within the time for it. False if nothing does.
+fn more(from: &mut ChildStdout, heard: &mut Vec<u8>) -> bool {
+    let time = rustix::time::Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
+    let mut fds = [rustix::event::PollFd::from_borrowed_fd(from.as_fd(), rustix::event::PollFlags::IN)];
+    assert!(rustix::event::poll(&mut fds, Some(&time)).unwrap() > 0, "nothing in time");
+    let mut chunk = [0; 4096];
+    let n = from.read(&mut chunk).unwrap();
+    heard.extend_from_slice(&chunk[..n]);
+    n > 0
+}
+
+fn hello(options: Vec<HelloOption>) -> Hello {
+    Hello {
+        session: Id::new([1; 16]),
+        instance: None,
+        direction: Direction::Duplex,
+        begun: false,
+        checkphrase: None,
+        link: 0,
+        connection: 0,
+        attempt: 1,
+        features: Features::DUPLEX | Features::DECOMPRESSES | Features::ENOUGH,
+        buffer: 32 << 20,
+        options,
+    }
+}
+
+fn welcome() -> Welcome {
+    let edge = Edge { bytes: 16 << 20, legs: 4096 };
+    let (leg_max, features, buffer) = (512 << 10, Features::ENOUGH, 32 << 20);
+    Welcome { instance: Id::new([2; 16]), next: 0, edge, leg_max, features, buffer }
+}
+
+#[test]
+fn the_output_of_a_command_follows_a_welcome_that_the_hello_brought() {
+    let (mut far, mut from) = started("echo some");
+    let said = hello(vec![HelloOption::welcome(&welcome())]);
+    far.stdin.as_mut().unwrap().write_all(&said.encode()).unwrap();
+    let mut heard = Vec::new();
+    let taken = loop {
+        assert!(more(&mut from, &mut heard), "no welcome");
+        if let Some((reply, length)) = Reply::decode(&heard).unwrap() {
+            assert!(matches!(reply, Reply::Welcome(_)), "{reply:?}");
+            break length;
+        }
+    };
+    heard.drain(..taken);
+    // nothing is said to it meanwhile
+    loop {
+        match wire::decode(&heard).unwrap() {
+            Some((Frame::Leg(header), length)) if heard.len() >= length + header.encoded as usize => {
+                assert_eq!(&heard[length..length + header.encoded as usize], b"some\n");
+                break;
+            }
+            Some((Frame::Leg(_), _)) | None => assert!(more(&mut from, &mut heard), "no leg"),
+            Some((_, length)) => drop(heard.drain(..length)),
+        }
+    }
+    far.kill().unwrap();
+    far.wait().unwrap();
+}
