@@ -278,7 +278,7 @@ impl<'a> Peer<'a> {
             }
             2 => self.owner.dial_failed(connection, &DialError::Refused),
             3 => self.owner.dial_failed(connection, &DialError::TimedOut),
-            4 => self.owner.dial_failed(connection, &DialError::NoWelcome),
+            4 => self.owner.dial_failed(connection, &DialError::Swallowed),
             5 => self.owner.dial_failed(connection, &DialError::Closed),
             6 => self.owner.dial_failed(connection, &DialError::Unresolved("no".into())),
             7 => self.owner.dial_failed(connection, &DialError::Unanswered("no".into())),

@@ -11,7 +11,7 @@ use crate::proto::hello::{Hello, HelloError, Refusal, RefusalCode, Reply, Welcom
 use crate::proto::links::DialError;
 use crate::sys::interface::bind_to;
 use crate::sys::pipe::{Interest, wait};
-use crate::sys::socket::set_congestion;
+use crate::sys::socket::{TcpInfo, set_congestion};
 use crate::trust::Trust;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind, Write};
@@ -81,8 +81,8 @@ fn secure(transport: Transport, trust: &Trust, deadline: Instant, met: bool) -> 
     loop {
         match channel.shake() {
             Ok(Shaking::Done) => return Ok(channel),
-            Ok(Shaking::Reads) => await_socket(&[Interest::read(&channel.readable())], deadline)?,
-            Ok(Shaking::Writes) => await_socket(&[Interest::write(&channel.writable())], deadline)?,
+            Ok(Shaking::Reads) => await_answer(&channel, deadline)?,
+            Ok(Shaking::Writes) => await_room(&channel, deadline)?,
             Err(error) => return Err(unproven(&error, met)),
         }
     }
@@ -165,7 +165,7 @@ pub fn greet(
         };
         match heard {
             Heard::Bytes => {}
-            Heard::Nothing => await_socket(&[Interest::read(&channel.readable())], hearing.until())?,
+            Heard::Nothing => await_answer(&channel, hearing.until())?,
             Heard::End => return Err(DialError::Closed),
         }
     }
@@ -190,13 +190,30 @@ fn say(mut channel: &Channel, mut unsent: &[u8], deadline: Instant) -> Result<()
         match written {
             Ok(_) if unsent.is_empty() => return Ok(()),
             Ok(n) => unsent = &unsent[n..],
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                await_socket(&[Interest::write(&channel.writable())], deadline)?
-            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => await_room(channel, deadline)?,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             // the answer may be there all the same
             Err(_) => return Ok(()),
         }
+    }
+}
+
+fn await_answer(channel: &Channel, deadline: Instant) -> Result<(), DialError> {
+    await_socket(&[Interest::read(&channel.readable())], deadline).map_err(|error| unwelcomed(channel, error))
+}
+
+fn await_room(channel: &Channel, deadline: Instant) -> Result<(), DialError> {
+    await_socket(&[Interest::write(&channel.writable())], deadline)
+        .map_err(|error| unwelcomed(channel, error))
+}
+
+/// Tells a peer that does not answer, whose kernel has all that was said, from a path that swallows segments.
+fn unwelcomed(channel: &Channel, error: DialError) -> DialError {
+    let missing = |info: TcpInfo| info.unacked > 0 || info.out_of_order > 0;
+    match error {
+        DialError::TimedOut if channel.info().is_some_and(missing) => DialError::Swallowed,
+        DialError::TimedOut => DialError::NoWelcome,
+        error => error,
     }
 }
 

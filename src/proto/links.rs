@@ -275,7 +275,7 @@ impl Links {
         let died = link.failures == 0;
         if link.probe_at.is_none_or(|at| at <= now) {
             link.failures += 1;
-            link.timeouts += matches!(why, DialError::TimedOut | DialError::NoWelcome) as u32;
+            link.timeouts += u32::from(why.is_silence());
             link.probe_at = Some(now + pause(&mut self.rng, link.failures));
         }
         died

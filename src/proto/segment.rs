@@ -2,7 +2,7 @@
 //!
 //! A tunnel in between whose errors are filtered does that: the handshake passes, and nothing that fills a segment ever
 //! arrives. The signs are told from outside: a connection is *stuck* where the peer is heard and its kernel takes
-//! nothing of what was sent again and again; or TCP connects and no welcome comes; or connections are welcomed and
+//! nothing of what was sent again and again; or TCP connects, segments are missing, and no welcome comes; or connections are welcomed and
 //! fall silent with legs on their way, and those dialled in their place do the same. Decides about one link, and never
 //! lowers the size because of a connection that was dialled with a larger one than is tried now.
 //!
@@ -73,7 +73,7 @@ impl Segments {
         }
     }
 
-    /// TCP connected with such segments, and no welcome came.
+    /// TCP connected with such segments, some of them are missing, and no welcome came.
     pub fn unanswered(&mut self, now: Instant, dialled: Option<u16>) {
         if self.failed.is_some_and(|at| now < at + TOGETHER) {
             return;

@@ -84,6 +84,8 @@ pub struct TcpInfo {
     pub retransmits: u32,
     /// Bytes the peer's kernel has acknowledged since the connection began.
     pub bytes_acked: u64,
+    /// Segments that came before others that were sent earlier, since the connection began.
+    pub out_of_order: u32,
 }
 
 /// Reads TCP_INFO.
@@ -120,7 +122,7 @@ pub fn tcp_info(_: impl AsFd) -> io::Result<TcpInfo> {
 
 /// Where `struct tcp_info` of linux/tcp.h is read up to; the kernel only ever adds fields behind.
 #[cfg(target_os = "linux")]
-const INFO_LEN: usize = 128;
+const INFO_LEN: usize = 228;
 
 /// The fields by their offsets in linux/tcp.h, from as many bytes as the kernel returned. The C library's
 /// struct is not used, because it ends where the C library's age does.
@@ -140,6 +142,7 @@ fn parse(raw: &[u8]) -> TcpInfo {
         congestion_window: u32_at(80),
         retransmits: u32_at(100),
         bytes_acked: u64_at(120),
+        out_of_order: u32_at(224),
     }
 }
 

@@ -14,6 +14,8 @@ pub enum DialError {
     TimedOut,
     /// A connection, and no welcome in the time allowed.
     NoWelcome,
+    /// The same, and segments are missing: of what was said, or of the answer.
+    Swallowed,
     /// The name has no address.
     Unresolved(String),
     /// The resolver has no answer for now; nothing is known about the name.
@@ -24,13 +26,20 @@ pub enum DialError {
     Unreachable(String),
 }
 
+impl DialError {
+    /// Nobody said anything in the time allowed.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, DialError::TimedOut | DialError::NoWelcome | DialError::Swallowed)
+    }
+}
+
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DialError::Refused => f.write_str("connection refused"),
             DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
             DialError::TimedOut => f.write_str("no answer"),
-            DialError::NoWelcome => f.write_str("connected, but no answer"),
+            DialError::NoWelcome | DialError::Swallowed => f.write_str("connected, but no answer"),
             DialError::Unresolved(why)
             | DialError::Unanswered(why)
             | DialError::Unproven(why)

@@ -136,7 +136,7 @@ impl Dialler {
         }
         let (segments, dialled) = (&mut self.segments[link], self.dialled_with[connection]);
         match why {
-            DialError::NoWelcome => segments.unanswered(now, dialled),
+            DialError::Swallowed => segments.unanswered(now, dialled),
             DialError::TimedOut => segments.unconnected(dialled),
             _ => {}
         }

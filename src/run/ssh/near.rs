@@ -312,8 +312,8 @@ fn briefly(why: &DialError) -> String {
     match why {
         DialError::Refused => "refused".into(),
         DialError::Closed | DialError::Unproven(_) => "closed".into(),
-        DialError::TimedOut | DialError::NoWelcome => "no answer".into(),
         DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => why.clone(),
+        DialError::TimedOut | DialError::NoWelcome | DialError::Swallowed => "no answer".into(),
     }
 }
 

@@ -449,11 +449,22 @@ fn where_nobody_answers_the_dial_that_follows_nothing_is_said_of_segments() {
 #[test]
 fn two_attempts_that_connect_and_are_not_welcomed_are_the_same_sign() {
     let mut rig = dialler(1, 1);
-    rig.failed(0, DialError::NoWelcome);
+    rig.failed(0, DialError::Swallowed);
     rig.later(secs(6));
     assert!(!rig.events.iter().any(|event| matches!(event, Event::SmallerSegments { .. })));
-    rig.failed(0, DialError::NoWelcome);
+    rig.failed(0, DialError::Swallowed);
     rig.later(secs(6));
     rig.welcomed(0, HOST, 0);
     assert!(rig.events.contains(&Event::SmallerSegments { link: 0, size: 1220 }));
+}
+
+/// It is stopped, or its host is: its kernel has heard what was said.
+#[test]
+fn a_receiver_that_does_not_answer_has_nothing_to_do_with_segments() {
+    let mut rig = dialler(1, 1);
+    for _ in 0..5 {
+        rig.failed(0, DialError::NoWelcome);
+        rig.later(secs(60));
+    }
+    assert_eq!(rig.dials.pop().and_then(|dial| dial.segment), None);
 }
