@@ -199,7 +199,7 @@ impl FileSource {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        let source = Arc::new(NamedFile { file, name: name.to_owned() });
+        let source = Arc::new(NamedFile { file, name: name.to_owned(), padded: false });
         FileSource { source, kind, passing: false, wanted: 0 }
     }
 

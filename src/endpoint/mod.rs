@@ -9,14 +9,16 @@ pub mod files;
 pub mod prbs;
 pub mod tunnel;
 
+use crate::error::reason;
 use crate::proto::leg::Leg;
 use crate::proto::outcome::{CommandEnd, Status};
 use crate::sys::event::Bell;
 use crate::sys::kept::KeptPipe;
 use crate::sys::pipe::{Interest, wait};
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -161,6 +163,9 @@ pub struct NamedFile {
     pub file: File,
     /// As the user knows it.
     pub name: String,
+    /// Zeros go in the place of bytes that cannot be read any more: whoever sends it has summed it up before, so that the
+    /// receiver finds out.
+    pub padded: bool,
 }
 
 /// A part of a file, in place of the bytes that are there; never empty.
@@ -178,6 +183,27 @@ impl Part {
     /// What of it is behind so many bytes.
     pub fn behind(&self, bytes: usize) -> Self {
         Part { file: self.file.clone(), at: self.at + bytes as u64, len: self.len - bytes }
+    }
+
+    /// Reads its beginning, as much as there is space for; never nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read there, in words for the user.
+    pub fn read(&self, space: &mut [u8]) -> Result<usize, String> {
+        let most = self.len.min(space.len());
+        loop {
+            let why = match self.file.file.read_at(&mut space[..most], self.at) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => reason(&e),
+                Ok(0) => "it became shorter while it was sent".to_owned(),
+                Ok(n) => return Ok(n),
+            };
+            if self.file.padded {
+                space[..most].fill(0);
+                return Ok(most);
+            }
+            return Err(format!("cannot read {}: {why}", self.file.name));
+        }
     }
 }
 
@@ -200,6 +226,16 @@ pub trait Source: Send {
 
     /// Whether the stream can be had in parts of a file.
     fn has_parts(&mut self) -> bool {
+        false
+    }
+
+    /// Whether parts come among other bytes: [`Source::is_at_part`] says when.
+    fn mixes(&self) -> bool {
+        false
+    }
+
+    /// Whether what comes next is a part, where these come among other bytes.
+    fn is_at_part(&self) -> bool {
         false
     }
 

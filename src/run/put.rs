@@ -265,7 +265,7 @@ pub(super) fn session(
         config: OutboundConfig { buffer: common.buffer },
         stream: transmit.stream.clone(),
         charmode: true,
-        source: Box::new(out.source()),
+        source: Box::new(out.source(true)),
         is_asked_to_end: signals::is_asked_to_end,
     };
     let less = less.clone();

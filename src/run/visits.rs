@@ -189,7 +189,7 @@ impl Maker {
             config: OutboundConfig { buffer: ANSWERS },
             stream: Default::default(),
             charmode: true,
-            source: Box::new(out.source()),
+            source: Box::new(out.source(false)),
             is_asked_to_end: || false,
         };
         Start::new(Setup {

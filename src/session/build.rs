@@ -353,7 +353,9 @@ fn compressing(sends: &Outgoing) -> io::Result<Option<Arc<Compressing>>> {
 fn passage(sends: &mut Outgoing, stages: [bool; 4]) -> Passage {
     let needs = ["compress", "through", "key", "checksum"].into_iter().zip(stages);
     let mut needs = needs.filter_map(|(word, needed)| needed.then_some(word));
-    let (passage, why) = match needs.next().or(sends.charmode.then_some("charmode")) {
+    // what comes among parts need not wait for them
+    let charmode = sends.charmode && !sends.source.mixes();
+    let (passage, why) = match needs.next().or(charmode.then_some("charmode")) {
         Some(word) => (Passage::Copied, format!("copied, as {word} needs")),
         None if sends.source.has_parts() => (Passage::File, "sent from its file without a copy".into()),
         None if sends.source.has_pipe() => {

@@ -201,6 +201,9 @@ impl Reading {
             return Ok(Turn::Waits);
         }
         loop {
+            if self.parts.is_at_part() && self.cutting.as_ref().is_some_and(|cutting| cutting.filled == 0) {
+                self.cutting = None;
+            }
             if self.parts.parts && self.cutting.is_none() {
                 let Some(room) = self.parts.room(waits)? else { return Ok(Turn::Waits) };
                 match self.parts.part(room, waits)? {
@@ -304,6 +307,11 @@ impl Ingest {
         Ok(memory(buffer))
     }
 
+    /// Whether what comes next is a part that need not be read here.
+    fn is_at_part(&self) -> bool {
+        self.parts && self.source.is_at_part()
+    }
+
     /// The next part of a file, of at most so many bytes.
     fn part(&mut self, most: usize, waits: bool) -> Result<Parted, End> {
         let counted = match self.pool.hold(most) {
@@ -376,6 +384,9 @@ impl Ingest {
     fn fill(&mut self, cutting: &mut Cutting, cut_at: Option<Instant>, waits: bool) -> Result<Filled, End> {
         while cutting.filled < cutting.size {
             if cutting.filled > 0 {
+                if self.is_at_part() {
+                    return Ok(Filled::Whole);
+                }
                 match self.expects_more(cutting.filled, cut_at, waits)? {
                     Some(true) => {}
                     Some(false) => return Ok(Filled::Whole),

@@ -9,9 +9,7 @@ use crate::endpoint::Part;
 use crate::error::reason;
 use crate::proto::leg::{Content, Leg};
 use std::any::Any;
-use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// The bytes of a part of a file, in the place of legs.
@@ -48,23 +46,6 @@ pub fn part_of(leg: &Leg) -> Option<Part> {
     Some(Part { file: file.clone(), at: at + range.start as u64, len: range.len() })
 }
 
-/// Reads the beginning of a part, as much as there is space for; never nothing.
-///
-/// # Errors
-/// The file cannot be read there, in words for the user.
-pub fn read(part: &Part, space: &mut [u8]) -> Result<usize, String> {
-    let most = part.len.min(space.len());
-    loop {
-        let why = match part.file.file.read_at(&mut space[..most], part.at) {
-            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-            Err(e) => reason(&e),
-            Ok(0) => "it became shorter while it was sent".to_owned(),
-            Ok(n) => return Ok(n),
-        };
-        return Err(format!("cannot read {}: {why}", part.file.name));
-    }
-}
-
 /// A leg with its bytes in memory, where they must be seen.
 ///
 /// # Errors
@@ -77,7 +58,7 @@ pub fn in_memory(leg: Leg) -> Result<Leg, String> {
     let mut bytes = vec![0; part.len];
     let mut filled = 0;
     while filled < bytes.len() {
-        filled += read(&part.behind(filled), &mut bytes[filled..])?;
+        filled += part.behind(filled).read(&mut bytes[filled..])?;
     }
     Ok(Leg { payload: Arc::new(bytes), ..leg })
 }

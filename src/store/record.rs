@@ -27,8 +27,10 @@ use std::marker::PhantomData;
 
 /// Bytes before those that the length counts.
 pub const HEADER: usize = 1 + 4 + 4;
-/// The most bytes of a file in one record: so many that they are cheap.
-pub const DATA_MAX: usize = 256 << 10;
+/// The most bytes of a file in one record: as many as a leg has at most.
+pub const DATA_MAX: usize = 2 << 20;
+/// A record may leave so much memory to the next one.
+const KEPT: usize = 256 << 10;
 /// The most bytes of a file that comes at once.
 pub const WHOLE_MAX: usize = 64 << 10;
 /// The most beginnings that are offered.
@@ -202,7 +204,7 @@ impl<R: Record> Decoder<R> {
         let record = R::decode_body(kind, &mut body)?;
         body.end()?;
         self.record.clear();
-        if self.record.capacity() > DATA_MAX {
+        if self.record.capacity() > KEPT {
             self.record = Vec::new();
         }
         Ok(Some(Item::Record(file, record)))

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// From here on it has a thread: bytes that were added.
 const LONG: u64 = 2 << 20;
-/// Pieces that wait for the thread: enough to keep it busy. One is the data of a record, 256 KiB at most; but it may keep
-/// a whole leg, which the receiver's window does not count any more.
+/// Pieces that wait for the thread: enough to keep it busy. One is a part of a leg, or all of it; either keeps the whole leg,
+/// which the receiver's window does not count any more.
 pub const WAITING_MAX: usize = 4;
 
 /// A handle on bytes.

@@ -2,6 +2,7 @@
 
 mod commands;
 mod hostile;
+mod parts;
 mod places;
 mod reports;
 pub mod room;

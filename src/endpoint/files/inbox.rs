@@ -1,12 +1,13 @@
 //! The inbox: what the receiver has said of files, until the sending thread hears it.
 
+use super::outbox::Outbox;
 use crate::endpoint::{Sink, SinkError};
 use crate::store::record::{Decoder, Down, Item};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Records that may wait here. A receiver says few things of each file, and of few files at a time.
@@ -17,6 +18,8 @@ const WAITING_MAX: usize = 4096;
 pub struct Inbox {
     state: Mutex<State>,
     news: Condvar,
+    /// Where the sending thread may wait.
+    also: OnceLock<Arc<Outbox>>,
 }
 
 #[derive(Default)]
@@ -58,6 +61,11 @@ impl Inbox {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
+    /// Has whoever waits for room there hear that there is news here.
+    pub(super) fn tell_at(&self, outbox: Arc<Outbox>) {
+        let _ = self.also.set(outbox);
+    }
+
     /// The one sink of this inbox. When it is dropped, no more come.
     pub fn sink(self: &Arc<Self>) -> InboxSink {
         InboxSink { inbox: self.clone(), decoder: Decoder::default() }
@@ -91,7 +99,9 @@ impl InboxSink {
                         return Err(SinkError::output("the far end says more than there is to say"));
                     }
                     state.records.push_back((file, record));
+                    drop(state);
                     self.inbox.news.notify_all();
+                    self.inbox.also.get().into_iter().for_each(|outbox| outbox.tell_news());
                 }
             }
         }

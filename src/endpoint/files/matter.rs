@@ -1,13 +1,18 @@
 //! Where the bytes of a file come from that is to be sent, and how it is found out that they are others by now.
 
+use crate::endpoint::NamedFile;
 use crate::error::reason;
 use crate::store::ripe::Seen;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is said of a file that is not what it was.
 pub(super) const CHANGED: &str = "it changed while it was sent";
+
+/// A file of fewer bytes is read: each one that is sent in parts is open until the receiver has all of it.
+const PARTED_LEAST: u64 = 1 << 20;
 
 /// Where its bytes come from.
 pub enum Matter {
@@ -24,28 +29,37 @@ pub(super) struct Opened {
 }
 
 pub(super) trait Matters: Read + Send {
+    /// The file, if parts of it can be sent in place of its bytes.
+    fn in_parts(&self) -> Option<&Arc<NamedFile>> {
+        None
+    }
+
     fn rewind_to(&mut self, offset: u64) -> io::Result<()>;
     fn has_changed(&self) -> bool;
 }
 
 struct Regular {
-    file: File,
+    file: Arc<NamedFile>,
     was: Seen,
 }
 
 impl Read for Regular {
     fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
-        self.file.read(space)
+        (&self.file.file).read(space)
     }
 }
 
 impl Matters for Regular {
+    fn in_parts(&self) -> Option<&Arc<NamedFile>> {
+        Some(&self.file).filter(|_| self.was.size >= PARTED_LEAST)
+    }
+
     fn rewind_to(&mut self, offset: u64) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(offset)).map(drop)
+        (&self.file.file).seek(SeekFrom::Start(offset)).map(drop)
     }
 
     fn has_changed(&self) -> bool {
-        self.file.metadata().map_or(true, |now| Seen::of(&now) != self.was)
+        self.file.file.metadata().map_or(true, |now| Seen::of(&now) != self.was)
     }
 }
 
@@ -81,6 +95,7 @@ pub(super) fn open(matter: Matter) -> Result<Opened, String> {
     let file = File::open(&path).map_err(told)?;
     let metadata = file.metadata().map_err(told)?;
     let (was, size) = (Seen::of(&metadata), Some(metadata.len()));
+    let file = Arc::new(NamedFile { file, name: path.display().to_string(), padded: true });
     Ok(Opened { matter: Box::new(Regular { file, was }), size })
 }
 

@@ -5,9 +5,9 @@
 //!  Sending ◀─ Inbox ◀──── sink ◀══ stream ══ source ◀─ Outbox ◀──┘
 //! ```
 //!
-//! Sending is a thread's work: it reads files and sums them up. Receiving is done by the thread that writes the stream's
-//! bytes; what takes long there (opening, finishing) is done by others, so that many small files do not wait for the
-//! disk one after the other.
+//! Sending is a thread's work: it reads files and sums them up. Long ones go in parts, from the file to the network.
+//! Receiving is done by the thread that writes the stream's bytes; what takes long there (opening, finishing) is done by
+//! others, so that many small files do not wait for the disk one after the other.
 
 mod commanding;
 mod inbox;

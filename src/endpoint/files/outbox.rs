@@ -1,6 +1,6 @@
 //! The outbox: records that wait for the stream to take them.
 
-use crate::endpoint::{OnNews, Source, Waited};
+use crate::endpoint::{OnNews, Part, Source, Waited};
 use crate::store::summing::WAITING_MAX;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -20,16 +20,23 @@ const SPARE_MAX: usize = FULL / (256 << 10) + WAITING_MAX;
 /// Bytes on their way into a stream.
 pub struct Outbox {
     state: Mutex<State>,
-    /// There is room, or nobody takes any more.
+    /// There is room, or news, or nobody takes any more.
     room: Condvar,
     /// Rung when there is something to take.
     bell: Bell,
     news: OnceLock<OnNews>,
 }
 
+/// What the stream is made of.
+enum Piece {
+    Bytes(Arc<Vec<u8>>),
+    /// Never empty.
+    Part(Part),
+}
+
 #[derive(Default)]
 struct State {
-    pieces: VecDeque<Arc<Vec<u8>>>,
+    pieces: VecDeque<Piece>,
     /// Taken of the first piece; less than it has.
     taken: usize,
     bytes: usize,
@@ -39,6 +46,8 @@ struct State {
     end: Option<Result<(), String>>,
     /// Nobody takes any more.
     closed: bool,
+    /// There is what whoever waits for room is to hear.
+    news: bool,
 }
 
 impl Outbox {
@@ -57,10 +66,20 @@ impl Outbox {
 
     /// Puts bytes in, whether there is room or not. For what is small and bounded otherwise.
     pub fn put(&self, piece: impl Into<Arc<Vec<u8>>>) {
-        let (piece, mut state) = (piece.into(), self.lock());
-        if !piece.is_empty() && !state.closed {
-            state.bytes += piece.len();
-            state.pieces.push_back(piece);
+        let mut state = self.lock();
+        if !state.closed && state.push(piece.into()) {
+            drop(state);
+            self.tell();
+        }
+    }
+
+    /// Puts in bytes and a part of a file behind them, whether there is room or not.
+    pub fn put_part(&self, bytes: Vec<u8>, part: Part) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.push(Arc::new(bytes));
+            state.bytes += part.len;
+            state.pieces.push_back(Piece::Part(part));
             drop(state);
             self.tell();
         }
@@ -78,9 +97,8 @@ impl Outbox {
         if !self.await_room() {
             return false;
         }
-        let (piece, mut state) = (piece.into(), self.lock());
-        state.bytes += piece.len();
-        state.pieces.push_back(piece);
+        let mut state = self.lock();
+        state.push(piece.into());
         let tells = state.bytes >= WORTHY;
         drop(state);
         if tells {
@@ -109,40 +127,79 @@ impl Outbox {
         !state.closed
     }
 
+    /// Waits until there is room for a part, or news: whether it is room. None: nobody takes any more.
+    pub fn await_room_or_news(&self) -> Option<bool> {
+        let mut state = self.lock();
+        while state.bytes >= WORTHY && !state.closed && !state.news {
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let has_room = state.bytes < WORTHY;
+        state.news &= has_room;
+        (!state.closed).then_some(has_room)
+    }
+
+    /// There is news for whoever waits for room.
+    pub(super) fn tell_news(&self) {
+        self.lock().news = true;
+        self.room.notify_all();
+    }
+
     /// The stream ends behind what is here: in order, or with the reason why it cannot go on.
     pub fn end(&self, how: Result<(), String>) {
         self.lock().end.get_or_insert(how);
         self.tell();
     }
 
-    /// The one source of this outbox. When it is dropped, nobody waits for room any more.
-    pub fn source(self: &Arc<Self>) -> OutboxSource {
-        OutboxSource(self.clone())
+    /// The one source of this outbox. When it is dropped, nobody waits for room any more. `parts`: parts of files are put
+    /// into it, and may be taken as such.
+    pub fn source(self: &Arc<Self>, parts: bool) -> OutboxSource {
+        OutboxSource { outbox: self.clone(), parts }
     }
 
+    /// Fills the space as far as there is something, up to where a part begins or ends.
     fn take(&self, space: &mut [u8]) -> Result<Option<usize>, String> {
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut filled = 0;
         while let Some(piece) = state.pieces.front().filter(|_| filled < space.len()) {
-            let rest = &piece[state.taken..];
+            let rest = match piece {
+                Piece::Bytes(bytes) => &bytes[state.taken..],
+                Piece::Part(_) => break,
+            };
             let here = rest.len().min(space.len() - filled);
             space[filled..filled + here].copy_from_slice(&rest[..here]);
-            (filled, state.taken) = (filled + here, state.taken + here);
-            if state.taken == piece.len() {
-                state.taken = 0;
-                let piece = state.pieces.pop_front();
-                state.spare.extend(piece.filter(|piece| piece.len() > WORTHY / 8));
-                state.spare.truncate(SPARE_MAX);
-            }
+            filled += here;
+            state.advance(here);
         }
-        state.bytes -= filled;
+        if let (0, Some(part)) = (filled, state.part(space.len())) {
+            drop(guard);
+            // nobody else takes anything meanwhile
+            filled = part.read(space)?;
+            guard = self.lock();
+            guard.advance(filled);
+        }
         if filled > 0 {
             drop(guard);
             self.room.notify_all();
             return Ok(Some(filled));
         }
-        state.end.clone().map(|end| end.map(|()| 0)).transpose()
+        guard.end.clone().map(|end| end.map(|()| 0)).transpose()
+    }
+
+    /// The part that comes next, of so many bytes at most.
+    fn take_part(&self, most: usize) -> Option<Part> {
+        let mut state = self.lock();
+        let part = state.part(most)?;
+        state.advance(part.len);
+        drop(state);
+        self.room.notify_all();
+        Some(part)
+    }
+
+    /// Bytes that wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().bytes
     }
 
     fn has_news(&self) -> bool {
@@ -162,44 +219,103 @@ impl Outbox {
     }
 }
 
+impl State {
+    /// Puts bytes in; whether there are any.
+    fn push(&mut self, piece: Arc<Vec<u8>>) -> bool {
+        let some = !piece.is_empty();
+        if some {
+            self.bytes += piece.len();
+            self.pieces.push_back(Piece::Bytes(piece));
+        }
+        some
+    }
+
+    /// What is left of the first piece, if that is a part; so many bytes at most.
+    fn part(&self, most: usize) -> Option<Part> {
+        match self.pieces.front() {
+            Some(Piece::Part(part)) => {
+                let left = part.behind(self.taken);
+                Some(Part { len: left.len.min(most), ..left })
+            }
+            _ => None,
+        }
+    }
+
+    /// So many bytes of the first piece are taken; at most what it has left.
+    fn advance(&mut self, bytes: usize) {
+        (self.bytes, self.taken) = (self.bytes - bytes, self.taken + bytes);
+        let len = self.pieces.front().map_or(0, |piece| match piece {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Part(part) => part.len,
+        });
+        if self.taken < len {
+            return;
+        }
+        self.taken = 0;
+        if let Some(Piece::Bytes(bytes)) = self.pieces.pop_front().filter(|_| len > WORTHY / 8) {
+            self.spare.push(bytes);
+            self.spare.truncate(SPARE_MAX);
+        }
+    }
+}
+
 /// The stream comes from an outbox.
-pub struct OutboxSource(Arc<Outbox>);
+pub struct OutboxSource {
+    outbox: Arc<Outbox>,
+    parts: bool,
+}
 
 impl Drop for OutboxSource {
     fn drop(&mut self) {
-        self.0.lock().closed = true;
-        self.0.room.notify_all();
+        self.outbox.lock().closed = true;
+        self.outbox.room.notify_all();
     }
 }
 
 impl Source for OutboxSource {
     fn read(&mut self, space: &mut [u8]) -> Result<usize, String> {
         loop {
-            self.0.bell.clear();
-            if let Some(taken) = self.0.take(space)? {
+            self.outbox.bell.clear();
+            if let Some(taken) = self.outbox.take(space)? {
                 return Ok(taken);
             }
-            wait(&[Interest::read(&self.0.bell)], None).map_err(|e| format!("cannot wait: {e}"))?;
+            wait(&[Interest::read(&self.outbox.bell)], None).map_err(|e| format!("cannot wait: {e}"))?;
         }
     }
 
     fn pull(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
-        self.0.take(space)
+        self.outbox.take(space)
+    }
+
+    fn has_parts(&mut self) -> bool {
+        self.parts
+    }
+
+    fn mixes(&self) -> bool {
+        self.parts
+    }
+
+    fn is_at_part(&self) -> bool {
+        self.outbox.lock().part(1).is_some()
+    }
+
+    fn part(&mut self, most: usize) -> Option<Part> {
+        self.outbox.take_part(most)
     }
 
     fn on_news(&mut self, call: OnNews) {
-        let _ = self.0.news.set(call);
+        let _ = self.outbox.news.set(call);
     }
 
     fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
         let deadline = timeout.map(|time| Instant::now() + time);
         loop {
-            self.0.bell.clear();
-            if self.0.has_news() {
+            self.outbox.bell.clear();
+            if self.outbox.has_news() {
                 return Ok(Waited::Input);
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            let news = Interest::read(&self.0.bell);
+            let news = Interest::read(&self.outbox.bell);
             let ready = match bell {
                 Some(bell) => wait(&[news, Interest::read(bell)], left),
                 None => wait(&[news], left).map(|[news]| [news, Default::default()]),
@@ -216,5 +332,79 @@ impl Source for OutboxSource {
 
     fn finish(&mut self) -> Result<(), String> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::NamedFile;
+    use proptest::prelude::*;
+    use std::fs::File;
+    use std::io::Write;
+
+    fn named(bytes: &[u8]) -> Arc<NamedFile> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Arc::new(NamedFile { file, name: "file".into(), padded: true })
+    }
+
+    fn part(file: &Arc<NamedFile>, at: u64, len: usize) -> Part {
+        Part { file: file.clone(), at, len }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_and_parts_come_in_order_whether_parts_are_read_or_taken(
+            pieces in proptest::collection::vec((1usize..50, proptest::option::of(0u64..50)), 1..20),
+            takes in proptest::collection::vec((any::<bool>(), 1usize..60), 1..10),
+        ) {
+            let bytes: Vec<u8> = (0..100).collect();
+            let (file, out, mut whole) = (named(&bytes), Outbox::new().unwrap(), Vec::<u8>::new());
+            for (len, at) in pieces {
+                let begin = at.unwrap_or(0) as usize;
+                match at {
+                    None => out.put(bytes[..len].to_vec()),
+                    Some(at) => out.put_part(Vec::new(), part(&file, at, len)),
+                }
+                whole.extend(&bytes[begin..begin + len]);
+            }
+            out.end(Ok(()));
+            let (mut source, mut space, mut came) = (out.source(true), [0; 60], Vec::<u8>::new());
+            for (read, most) in takes.into_iter().cycle() {
+                let is_at_part = source.is_at_part();
+                let taken = if read { None } else { source.part(most) };
+                prop_assert_eq!(taken.is_some(), is_at_part && !read);
+                let len = match taken {
+                    Some(part) => {
+                        let len = part.len;
+                        prop_assert_eq!(part.read(&mut space), Ok(len));
+                        len
+                    }
+                    None => source.pull(&mut space[..most]).unwrap().unwrap(),
+                };
+                if len == 0 {
+                    break;
+                }
+                prop_assert!(len <= most);
+                came.extend(&space[..len]);
+            }
+            prop_assert_eq!(came, whole);
+            prop_assert_eq!(out.lock().bytes, 0);
+        }
+    }
+
+    #[test]
+    fn zeros_go_in_the_place_of_what_is_not_there_any_more() {
+        let file = named(&[7; 10]);
+        let mut space = [1; 30];
+        assert_eq!(part(&file, 4, 20).read(&mut space), Ok(6));
+        assert_eq!(part(&file, 10, 20).read(&mut space), Ok(20));
+        assert_eq!(space[..20], [0; 20]);
+        // what nobody has summed up has no such place
+        let file = File::open("/dev/null").unwrap();
+        let file = Arc::new(NamedFile { file, name: "file".into(), padded: false });
+        let why = part(&file, 0, 1).read(&mut space);
+        assert_eq!(why, Err("cannot read file: it became shorter while it was sent".into()));
     }
 }

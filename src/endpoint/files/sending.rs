@@ -6,18 +6,19 @@
 
 use super::inbox::Inbox;
 use super::ledger::Ledger;
-use super::matter::{CHANGED, Matter, Opened, open, whole};
+use super::matter::{CHANGED, Matter, Matters, Opened, open, whole};
 use super::outbox::Outbox;
 use crate::error::reason;
 use crate::store::name::Name;
-use crate::store::record::{DATA_MAX, Down, HEADER, Open, Up, Verdict, WHOLE_MAX, encode};
-use crate::store::sum::{Mark, Running, Sum};
-use crate::store::summing::{Shared, Summing};
+use crate::store::record::{Down, Open, Up, Verdict, WHOLE_MAX, encode};
+use crate::store::sum::Sum;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind, Read};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod lacking;
 
 /// Larger files that are asked for before their turn.
 const AHEAD: usize = 8;
@@ -102,6 +103,8 @@ struct Sent {
     size: Option<u64>,
     /// To send it again, if it can be.
     again: Option<(Vec<u8>, PathBuf)>,
+    /// Where its bytes came from, if they may be others than those that were summed up.
+    parted: Option<Box<dyn Matters>>,
 }
 
 struct Asked {
@@ -129,6 +132,7 @@ impl From<io::Error> for Halt {
 impl<F: FnMut(&Name, Fate)> Sending<F> {
     /// Nothing sent yet.
     pub fn new(out: Arc<Outbox>, inbox: Arc<Inbox>, tell: F) -> Self {
+        inbox.tell_at(out.clone());
         Sending {
             out,
             inbox,
@@ -278,7 +282,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         };
         self.last += 1;
         self.say(self.last, &up)?;
-        self.unjudged.insert(self.last, Sent { name, size: opened.size, again });
+        self.unjudged.insert(self.last, Sent { name, size: opened.size, again, parted: None });
         if let Up::Open(_) = up {
             self.ahead.push_back(Asked { file: self.last, opened, answer: None });
         }
@@ -304,7 +308,13 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             _ => Ok(()),
         };
         match sent {
-            Ok(()) | Err(Halt::Judged) => Ok(()),
+            Ok(()) => {
+                if let Some(sent) = self.unjudged.get_mut(&file) {
+                    sent.parted = Some(asked.opened.matter).filter(|matter| matter.in_parts().is_some());
+                }
+                Ok(())
+            }
+            Err(Halt::Judged) => Ok(()),
             Err(Halt::Here(why)) => {
                 self.say(file, &Up::Stop(why.clone()))?;
                 if let Some(sent) = self.unjudged.remove(&file) {
@@ -315,98 +325,6 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             }
             Err(Halt::Over(ending)) => Err(ending),
         }
-    }
-
-    /// There is a file of this size: it may be the same.
-    fn compare(&mut self, file: u32, opened: &mut Opened, mark: Mark) -> Result<(), Halt> {
-        let known = [mark];
-        let (running, found) = self.sum_up(file, opened, &known)?;
-        drop(running);
-        if opened.matter.has_changed() {
-            return Err(Halt::Here(CHANGED.into()));
-        }
-        if found == mark.length {
-            return self.speak(file, &Up::Same);
-        }
-        opened.matter.rewind_to(0)?;
-        self.send(file, opened, Running::new(u64::MAX), 0)
-    }
-
-    /// Some beginnings are there: goes on behind the longest that is this file's.
-    fn go_on(&mut self, file: u32, opened: &mut Opened, marks: &[Mark]) -> Result<(), Halt> {
-        // what can be read only once is sent from its beginning
-        let marks = if opened.size.is_some() { marks } else { &[] };
-        let (running, from) = self.sum_up(file, opened, marks)?;
-        opened.matter.rewind_to(from)?;
-        self.send(file, opened, running, from)
-    }
-
-    /// The sum of the longest of these beginnings that is this file's, and its length.
-    fn sum_up(&mut self, file: u32, opened: &mut Opened, marks: &[Mark]) -> Result<(Running, u64), Halt> {
-        let mut running = Running::new(u64::MAX);
-        let mut best = (running.clone(), 0);
-        let mut space = vec![0; DATA_MAX];
-        for mark in marks.iter().filter(|mark| opened.size.is_some_and(|size| mark.length <= size)) {
-            while running.length() < mark.length {
-                let left = (mark.length - running.length()).min(DATA_MAX as u64) as usize;
-                match opened.matter.read(&mut space[..left]) {
-                    Ok(0) => return Err(Halt::Here(CHANGED.into())),
-                    Ok(read) => running.add(&space[..read]),
-                    Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                    Err(e) => return Err(e.into()),
-                }
-                self.attend(file)?;
-            }
-            // a file that differs early may still be the same as a shorter beginning of what is there, not a longer one
-            if running.sum() != mark.sum {
-                break;
-            }
-            best = (running.clone(), mark.length);
-        }
-        Ok(best)
-    }
-
-    fn send(&mut self, file: u32, opened: &mut Opened, running: Running, from: u64) -> Result<(), Halt> {
-        self.speak(file, &Up::From(from))?;
-        if let Some(Sent { name, size, .. }) = self.unjudged.get(&file) {
-            self.ledger.begin(file, name.as_str(), *size, from);
-        }
-        let mut summing = Summing::new(running);
-        loop {
-            let mut piece = self.out.space(HEADER + DATA_MAX);
-            match opened.matter.read(&mut piece[HEADER..]) {
-                Ok(0) => break,
-                Ok(read) => {
-                    piece.truncate(HEADER + read);
-                    if opened.size.is_some_and(|size| summing.length() + read as u64 > size) {
-                        return Err(Halt::Here(CHANGED.into()));
-                    }
-                    let mut header = Vec::with_capacity(HEADER);
-                    encode(file, &Up::Data(read as u32), &mut header);
-                    piece[..HEADER].copy_from_slice(&header);
-                    let piece = Arc::new(piece);
-                    let shared: Shared = piece.clone();
-                    summing.add_shared(&shared, HEADER..HEADER + read);
-                    // of what is read once, nobody knows when more of it comes
-                    let open = match opened.size {
-                        Some(_) => self.out.put_one_of_many(piece),
-                        None => self.out.put_when_room(piece),
-                    };
-                    if !open {
-                        return Err(Halt::Over(Ending::Broken));
-                    }
-                    self.ledger.advance(file, read as u64);
-                }
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
-            }
-            self.attend(file)?;
-        }
-        let length = summing.length();
-        if opened.matter.has_changed() || opened.size.is_some_and(|size| size != length) {
-            return Err(Halt::Here(CHANGED.into()));
-        }
-        self.speak(file, &Up::End(Mark { length, sum: summing.settled().sum() }))
     }
 
     /// Hears what has come meanwhile.
@@ -426,7 +344,13 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                 Err(Ending::Broken)
             }
             Down::Verdict(verdict, sentence) => {
-                let Some(Sent { name, size, again }) = self.unjudged.remove(&file) else { return Ok(()) };
+                let Some(Sent { name, size, again, parted }) = self.unjudged.remove(&file) else {
+                    return Ok(());
+                };
+                let changed =
+                    verdict == Verdict::Corrupt && parted.is_some_and(|matter| matter.has_changed());
+                let (verdict, sentence) =
+                    if changed { (Verdict::Input, CHANGED.into()) } else { (verdict, sentence) };
                 self.ahead.retain(|asked| asked.file != file);
                 let again = again.filter(|_| verdict == Verdict::Later && self.started.elapsed() < LATER);
                 self.ledger.judge(file, Some(verdict).filter(|_| again.is_none()), size);

@@ -4,7 +4,7 @@ use super::*;
 use crate::endpoint::{Sink, Source};
 use crate::store::beneath::Beneath;
 use crate::store::name::Name;
-use crate::store::record::{Down, Verdict, encode};
+use crate::store::record::{Down, HEADER, Verdict, encode};
 use crate::store::shelf::{Peer, Rules, Shelf};
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,9 +22,12 @@ struct Pair {
 }
 
 /// Carries a stream from one to the other, until its end or until so many bytes have gone.
-fn carry(mut source: OutboxSource, mut sink: impl Sink, cut: Option<u64>) {
+fn carry(mut source: OutboxSource, mut sink: impl Sink, cut: Option<u64>, mut look: impl FnMut()) {
     let (mut space, mut gone) = (vec![0; 100_000], 0);
-    while let Ok(taken @ 1..) = source.read(&mut space) {
+    loop {
+        source.wait(None, None).unwrap();
+        look();
+        let Ok(taken @ 1..) = source.read(&mut space) else { break };
         gone += taken as u64;
         if cut.is_some_and(|cut| gone > cut) {
             return;
@@ -55,6 +58,17 @@ impl Pair {
 
     /// What became of these, how it ended, and how many bytes went.
     fn send(&self, items: Vec<Item>, require: &[&str], cut: Option<u64>) -> (BTreeMap<String, Fate>, Ending) {
+        self.send_watched(items, require, cut, |_| {})
+    }
+
+    /// The same; `look` sees what waits before any of it is taken.
+    fn send_watched(
+        &self,
+        items: Vec<Item>,
+        require: &[&str],
+        cut: Option<u64>,
+        mut look: impl FnMut(&Outbox) + Send + 'static,
+    ) -> (BTreeMap<String, Fate>, Ending) {
         let (up, down, inbox) = (Outbox::new().unwrap(), Outbox::new().unwrap(), Inbox::new());
         let hooks = Hooks {
             require: require.iter().map(|key| (*key).to_owned()).collect(),
@@ -70,10 +84,11 @@ impl Pair {
         let mut place = Vec::new();
         encode(0, &Down::Go(vec![]), &mut place);
         down.put(place);
-        let (source, sink) = (up.source(), receiving.sink());
-        let ups = thread::spawn(move || carry(source, sink, cut));
-        let (source, sink) = (down.source(), inbox.sink());
-        let downs = thread::spawn(move || carry(source, sink, None));
+        let (source, sink) = (up.source(true), receiving.sink());
+        let seen = up.clone();
+        let ups = thread::spawn(move || carry(source, sink, cut, || look(&seen)));
+        let (source, sink) = (down.source(false), inbox.sink());
+        let downs = thread::spawn(move || carry(source, sink, None, || {}));
         let fates = Mutex::new(BTreeMap::new());
         let tell = |name: &Name, fate: Fate| drop(fates.lock().unwrap().insert(name.to_string(), fate));
         // a stream that is cut ends the other one too, as in a session
@@ -274,4 +289,37 @@ fn one_that_shrinks_or_grows_while_it_is_sent_is_told_and_not_stored() {
     assert_eq!(fates["first"].verdict, Verdict::Stored);
     assert_eq!((fates["x"].verdict, &*fates["x"].sentence), (Verdict::Input, "it changed while it was sent"));
     assert_eq!(pair.stored("x"), None);
+}
+
+/// A part is read by whoever sends it, which may be long after it was summed up.
+#[test]
+fn one_that_changes_after_it_was_summed_up_is_told_and_not_stored() {
+    let changes: [fn(&fs::File); 2] = [
+        |file| std::os::unix::fs::FileExt::write_all_at(file, b"other", 1_500_000).unwrap(),
+        |file| file.set_len(1_000_000).unwrap(),
+    ];
+    for change in changes {
+        let pair = Pair::new(rules());
+        pair.write("x", &bytes(1, 2_000_000));
+        pair.write("y", &bytes(2, 100));
+        let file = fs::File::options().write(true).open(pair.from.path().join("x")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let mut file = Some(file);
+        let look = move |out: &Outbox| {
+            if out.waiting() >= 2_000_000 {
+                // what waits is all of it; its sum comes next
+                let Some(file) = file.take() else { return };
+                while out.waiting() < 2_000_000 + HEADER + 8 + 32 {
+                    thread::yield_now();
+                }
+                change(&file);
+            }
+        };
+        let (fates, ending) = pair.send_watched(vec![pair.item("x"), pair.item("y")], &[], None, look);
+        assert_eq!(ending, Ending::Whole);
+        let told = (fates["x"].verdict, &*fates["x"].sentence);
+        assert_eq!(told, (Verdict::Input, "it changed while it was sent"));
+        assert_eq!((pair.stored("x"), pair.partials().len()), (None, 0));
+        assert_eq!(fates["y"].verdict, Verdict::Stored);
+    }
 }

@@ -9,7 +9,7 @@ use crate::endpoint::Part;
 use crate::proto::leg::Leg;
 use crate::proto::wire::{FRAME_MAX, Frame, LegHeader};
 use crate::session::moving::pipe_of;
-use crate::session::part::{in_memory, part_of, read};
+use crate::session::part::{in_memory, part_of};
 use crate::sys::kept::KeptPipe;
 use std::io::{self, ErrorKind, IoSlice, Write};
 
@@ -276,6 +276,6 @@ fn send_part(stream: &mut impl Outward, part: &Part) -> Result<usize, WriteError
         Ok(_) | Err(_) => {}
     }
     let mut space = [0; READ];
-    let n = read(part, &mut space).map_err(WriteError::Unreadable)?;
+    let n = part.read(&mut space).map_err(WriteError::Unreadable)?;
     Ok(stream.write(&space[..n])?)
 }

@@ -67,6 +67,22 @@ impl Room {
         Serve { process, port }
     }
 
+    /// Serves the folder `into` to anybody.
+    pub fn serve_openly(&self) -> Serve {
+        let mut command = millipede(&["serve", "127.0.0.1", "0", "insecure", "into"]);
+        let command = command.arg(self.path("into")).stdin(Stdio::null()).stdout(Stdio::null());
+        let process = Process::spawn(command);
+        let port = process.port("millipede: serving on port ");
+        Serve { process, port }
+    }
+
+    /// Sends without a key, from the folder of what is to be sent.
+    pub fn put_openly(&self, serve: &Serve, words: &[&str]) -> Process {
+        let mut command = millipede(&["tx", "127.0.0.1", &serve.port.to_string(), "threads", "4"]);
+        let command = command.args(words).current_dir(self.path("from"));
+        Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
     /// Sends with the key of this name, from the folder of what is to be sent.
     pub fn put(&self, serve: &Serve, key: &str, words: &[&str]) -> Process {
         let mut command = millipede(&["tx", "127.0.0.1", &serve.port.to_string(), "threads", "4"]);
