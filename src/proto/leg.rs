@@ -17,6 +17,10 @@ pub const LEG_MAX: usize = 2 << 20;
 /// crosses in one round trip, and 16 of them do not hold up the head on a slow link.
 pub const LEG_FIRST: usize = 16 << 10;
 
+/// The bytes that a leg has at most on paths that are near. Longer ones leave the second-level cache between the read and
+/// the write of them.
+pub const LEG_NEAR: usize = 1 << 20;
+
 /// The most connections of one session.
 pub const CONNECTIONS_MAX: usize = 16;
 
@@ -113,6 +117,19 @@ pub fn leg_max(ours: u64, theirs: u64) -> usize {
     ((ours.min(theirs) / 64) as usize).clamp(LEG_FIRST, LEG_MAX)
 }
 
+/// The largest leg that two ends with these buffers exchange while few are under way, on a path that is near: where memory
+/// is small, legs of [`leg_max`] cost more to hand from thread to thread than to carry. A 16th of the smaller buffer, at
+/// most [`LEG_NEAR`], and never less than [`leg_max`].
+pub fn leg_longest(ours: u64, theirs: u64) -> usize {
+    ((ours.min(theirs) / 16) as usize).min(LEG_NEAR).max(leg_max(ours, theirs))
+}
+
+/// Whether legs of `longest` may go out while so many connections have something under way: what these hold in mid-leg
+/// then still fits beside the window of a receiver with [`leg_max`] = `most`.
+pub fn leaves_room(longest: usize, most: usize, busy: usize) -> bool {
+    longest <= most || (busy + 1) * longest <= CONNECTIONS_MAX * most
+}
+
 /// The most bytes of the stream in a leg that goes through the user's programs, where legs have at most `leg_max`: small
 /// enough that a program that makes it several times as long still makes a leg, large enough that starting a program for
 /// each is a small part of what it takes.
@@ -136,6 +153,8 @@ mod tests {
         assert_eq!(leg_max(128 << 20, 128 << 20), LEG_MAX);
         assert_eq!(leg_max(128 << 20, 32 << 20), 512 << 10);
         assert_eq!(leg_max(4 << 20, 1 << 40), 64 << 10);
+        let longest = [4, 8, 16, 32, 64, 128].map(|mib| leg_longest(128 << 20, mib << 20) >> 10);
+        assert_eq!(longest, [256, 512, 1024, 1024, 1024, 2048]);
     }
 
     #[test]
@@ -145,6 +164,9 @@ mod tests {
             let leg = leg_max(buffer, u64::MAX);
             assert!(window(buffer, leg) + (CONNECTIONS_MAX * leg) as u64 <= buffer);
             assert!(window(buffer, leg) >= 2 * leg as u64);
+            let longest = leg_longest(buffer, u64::MAX);
+            let fit = (0..CONNECTIONS_MAX).take_while(|busy| leaves_room(longest, leg, *busy)).count();
+            assert!(fit >= 4 && fit * longest <= CONNECTIONS_MAX * leg);
         }
     }
 }

@@ -50,6 +50,7 @@ mod outbound;
 mod ownership;
 mod progress;
 mod pulse;
+mod sizes;
 mod stage;
 mod stall;
 mod streams;

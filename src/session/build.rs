@@ -253,7 +253,10 @@ impl Start {
         let crew = Arc::new(Crew::new(outgoing_pool.clone(), hear));
         let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
         let now = Instant::now();
-        let session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
+        let mut session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
+        if compressing.is_some() {
+            session.keep_legs_short();
+        }
         let pool = outgoing_pool.clone();
         let memory = (buffer, reserved);
         let through = through.map(|programs| Through::new(&programs, buffer.max(incoming_buffer)));

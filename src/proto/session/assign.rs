@@ -65,6 +65,7 @@ impl Outbound {
                 Given { bytes: bytes + leg.len(), legs: before + 1, leg: Some(leg.sequence), at: Some(now) };
             self.unready(connection);
             legs.push((connection, leg));
+            self.sender.cut_to(self.leg_size());
             restraint = self.restraint(now);
         }
         let waits = !self.ready.is_empty() && !self.sender.is_drained();

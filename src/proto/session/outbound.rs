@@ -5,7 +5,7 @@
 
 use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_max, through_max};
+use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_longest, leg_max, through_max};
 use super::super::peer_key::PeerKey;
 use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
@@ -13,9 +13,6 @@ use super::super::set::ConnectionSet;
 use super::super::wire::{Ack, Fin};
 use super::circulation::Circulation;
 use std::time::{Duration, Instant};
-
-/// Below this it does not pay to have legs that cannot be cut.
-const WHOLE_LEAST: usize = 256 << 10;
 
 /// One connection that is up, beyond its legs.
 #[derive(Clone, Copy, Debug)]
@@ -64,9 +61,9 @@ pub struct Outbound {
     /// also where the receiver may be.
     key: Option<Option<PeerKey>>,
     /// What the input reads before that goes to connections that have nothing: it follows the rate of the whole stream.
-    haste: LegSize,
+    pub(super) haste: LegSize,
     /// What legs are cut to: it follows the rate of the connections while they carry something.
-    leg_size: LegSize,
+    pub(super) leg_size: LegSize,
     /// What the receiver has received, and what its output has taken.
     meter: Meter,
     pub(super) taken: Meter,
@@ -80,11 +77,15 @@ pub struct Outbound {
     /// Every path is near.
     pub(super) near: bool,
     /// Legs and stream are checked by CRC-32.
-    checked: bool,
+    pub(super) checked: bool,
     /// Legs go through the user's programs.
     through: bool,
-    /// The most bytes that a leg may be encoded to.
-    encoded_max: usize,
+    /// This end's memory for legs.
+    buffer: u64,
+    /// The most bytes of a leg where any number may be under way, and the most that a leg may be encoded to.
+    pub(super) most: usize,
+    /// No leg is longer than that, however few are under way.
+    pub(super) short: bool,
     /// The stream goes to a command whose end is the result.
     pub(super) to_command: bool,
     ceased: bool,
@@ -102,7 +103,7 @@ impl Outbound {
         let mut leg_size = if through { LegSize::through() } else { LegSize::new() };
         // not more than the receiver will agree to, whoever it is
         let most = leg_max(buffer, u64::MAX);
-        leg_size.agree(if through { through_max(most) } else { most });
+        leg_size.agree(if through { through_max(most) } else { leg_longest(buffer, u64::MAX) });
         Outbound {
             sender: Sender::new(CONNECTIONS_MAX, buffer),
             carriers: [None; CONNECTIONS_MAX],
@@ -121,7 +122,9 @@ impl Outbound {
             near: false,
             checked,
             through,
-            encoded_max: most,
+            buffer,
+            most,
+            short: false,
             to_command: false,
             ceased: false,
             lifeline: None,
@@ -188,8 +191,8 @@ impl Outbound {
             Ok(None) => return Err(Unusable::LegGone(welcome.next)),
             Err(breach) => return Err(Unusable::Breach(breach)),
         };
-        self.encoded_max = self.encoded_max.min(welcome.leg_max as usize);
-        let most = if self.through { through_max(self.encoded_max) } else { welcome.leg_max as usize };
+        self.most = self.most.min(leg_max(self.buffer, welcome.buffer)).min(welcome.leg_max as usize);
+        let most = if self.through { through_max(self.most) } else { welcome.leg_max as usize };
         self.haste.agree(most);
         self.leg_size.agree(most);
         self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
@@ -413,30 +416,12 @@ impl Outbound {
 
     /// The most bytes that a leg may be encoded to.
     pub fn encoded_max(&self) -> usize {
-        self.encoded_max
+        self.most
     }
 
     /// Whether legs and stream are checked by CRC-32.
     pub fn is_checked(&self) -> bool {
         self.checked
-    }
-
-    /// Bytes that the input should give at once: so many are enough while a connection waits for them, and never more
-    /// than the second number.
-    pub fn appetite(&self) -> (usize, usize) {
-        (self.haste.get(), self.haste.most())
-    }
-
-    /// Bytes that the input should put into a piece that can be sent as one leg only; None where legs should be cut when
-    /// they are sent, because they are small, the path is long, or they must be read anyway.
-    pub fn whole_leg(&self) -> Option<usize> {
-        let size = self.leg_size.get();
-        (self.near && !self.checked && size >= WHOLE_LEAST).then_some(size)
-    }
-
-    /// Bytes that the next leg has, at most.
-    pub fn leg_size(&self) -> usize {
-        self.leg_size.get()
     }
 
     /// The time in which a link should bring what its connections were given; None while nothing is known of their pace.

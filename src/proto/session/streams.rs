@@ -25,6 +25,12 @@ impl Session {
         self.sending.iter_mut().for_each(Outbound::forgo_rescue);
     }
 
+    /// No leg is longer than what any number of connections may have under way: where each is encoded, which takes memory
+    /// by its length.
+    pub fn keep_legs_short(&mut self) {
+        self.sending.iter_mut().for_each(Outbound::keep_legs_short);
+    }
+
     /// How a stream was judged, if it was.
     pub fn outcome(&self, way: Way) -> Option<&Outcome> {
         self.stages[way as usize].as_ref().and_then(Stage::outcome)

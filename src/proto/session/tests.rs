@@ -73,7 +73,7 @@ fn a_leg_has_a_place_inside_the_window_and_goes_nowhere_when_it_is_here() {
     for (connection, header, breach) in [
         (2, header(1, LEN, 1000), Breach::NotWelcome),
         (0, header(1, 1 << 40, 1000), Breach::BeyondWindow(1)),
-        (0, header(1, LEN, 1 << 20), Breach::TooLong(1 << 20)),
+        (0, header(1, LEN, (1 << 20) + 1), Breach::TooLong((1 << 20) + 1)),
         (0, LegHeader { encoded: 999, ..header(1, LEN, 1000) }, Breach::Encoding),
     ] {
         assert_eq!(place(connection, header), Err(LossReason::Breach(breach)));

@@ -87,3 +87,35 @@ fn the_input_is_to_wait_while_much_waits_for_connections_on_a_near_path_that_car
         assert!(!rig.session.has_enough_input(), "the producer shall not have to wait where nothing moves");
     }
 }
+
+#[test]
+fn where_memory_is_small_legs_are_long_on_a_near_path_while_few_are_under_way() {
+    for (trip, longest) in [(ms(1), 512 << 10), (ms(6), 128 << 10)] {
+        let mut rig = dialler(1, 5);
+        for connection in 0..5 {
+            let small = Welcome { leg_max: 512 << 10, buffer: 8 << 20, ..welcome(7, 0) };
+            rig.does(|s, now| s.welcomed(now, connection, &small, None, trip));
+        }
+        let (mut count, mut delivered) = (0, 0);
+        for _ in 0..40 {
+            rig.does(|s, now| s.input(now, Arc::new(vec![0u8; 512 << 10])));
+            rig.ready(0);
+            rig.later(ms(2));
+            let given = rig.session.sending().unwrap().given(0);
+            (count, delivered) = (given.legs, given.bytes);
+            let taken = Ack { next: count, delivered, edge: edge(1 << 30), count, blocked_ms: 0 };
+            rig.frame(0, Frame::Ack(taken));
+        }
+        let size = |rig: &Rig| rig.session.sending().unwrap().leg_size();
+        assert_eq!(size(&rig), longest, "after {count} legs, {delivered} bytes");
+        let whole = rig.session.sending().unwrap().whole_leg();
+        assert_eq!(whole, None, "one that cannot be cut anew may not be long");
+        rig.does(|s, now| s.input(now, Arc::new(vec![0u8; 8 << 20])));
+        rig.all_ready();
+        assert_eq!(size(&rig), 128 << 10, "more of the longest than four might not fit beside the window");
+        rig.does(|s, _| s.keep_legs_short());
+        rig.lost(4, LossReason::Closed);
+        rig.lost(3, LossReason::Closed);
+        assert_eq!(size(&rig), 128 << 10, "none are wanted");
+    }
+}
