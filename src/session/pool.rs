@@ -4,7 +4,8 @@
 //! last handle is dropped. Returned buffers are kept, by size. The latest to return is the first to be used again,
 //! because its pages are the warmest. Buffers in use and kept buffers together never exceed the capacity: the pool
 //! first gives kept buffers back to the kernel, beginning with the size that was not asked for the longest. Sizes that
-//! are not asked for any more are given back too. If the
+//! are not asked for any more are given back too. Where sizes that were rounded up may use more than the capacity, what
+//! was asked for still does not exceed it. If the
 //! kernel refuses memory within the capacity, the pool closes: the process is ending then ([`crate::sys::refusal`]).
 
 use crate::sys::memory::{Memory, SMALL_MAX};
@@ -48,6 +49,8 @@ struct Shared {
 struct State {
     /// Bytes out in buffers; `in_use + kept` ≤ capacity, and what is over for rounding.
     in_use: u64,
+    /// Bytes that the buffers which are out were asked for; ≤ capacity.
+    asked: u64,
     /// Bytes on the shelves.
     kept: u64,
     /// What came back, by size.
@@ -106,7 +109,8 @@ impl Pool {
     /// A buffer of `size` bytes, which may use `rounding` bytes more than the capacity. Waits until then, or for ever.
     fn obtain(&self, size: usize, rounding: u64, until: Option<Instant>) -> Option<Buffer> {
         let class = self.class(size);
-        let memory = self.once_there_is_room(until, |state| state.obtain(class, self.capacity(), rounding));
+        let memory =
+            self.once_there_is_room(until, |state| state.obtain(size, class, self.capacity(), rounding));
         Some(self.buffer(memory?, size))
     }
 
@@ -245,10 +249,14 @@ impl State {
         self.kept = 0;
     }
 
-    /// Memory of exactly this size, kept or new. None if the budget and `over` bytes have no room for it, or if the
-    /// kernel has none, which closes the pool.
-    fn obtain(&mut self, class: usize, capacity: u64, over: u64) -> Option<Memory> {
+    /// Memory of exactly the size `class`, kept or new, for `asked` bytes. None if the budget has no room for these, if it
+    /// and `over` bytes have none for `class`, or if the kernel has none, which closes the pool.
+    fn obtain(&mut self, asked: usize, class: usize, capacity: u64, over: u64) -> Option<Memory> {
         self.requests += 1;
+        let asked = self.asked + asked as u64;
+        if asked > capacity {
+            return None;
+        }
         if self.requests.is_multiple_of(MEMORY) {
             self.forget_old_sizes();
         }
@@ -272,6 +280,7 @@ impl State {
             }
         };
         self.in_use += size;
+        self.asked = asked;
         Some(memory)
     }
 
@@ -300,9 +309,10 @@ impl State {
         self.kept = self.shelves.iter().map(kept).sum();
     }
 
-    fn give_back(&mut self, memory: Memory) {
+    fn give_back(&mut self, asked: usize, memory: Memory) {
         let class = memory.len();
         self.in_use -= class as u64;
+        self.asked -= asked as u64;
         if !self.closed {
             self.kept += class as u64;
             self.shelves.entry(class).or_default().buffers.push(memory);
@@ -377,7 +387,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(memory) = self.memory.take() {
             let mut state = self.home.lock();
-            state.give_back(memory);
+            state.give_back(self.size, memory);
             let waiting = state.waiting > 0;
             drop(state);
             if waiting {

@@ -182,6 +182,22 @@ proptest! {
 }
 
 #[test]
+fn what_was_rounded_up_may_use_more_but_what_was_asked_for_may_not() {
+    let pool = Pool::with_rounding(64 << 10, 64 << 10);
+    let small: Vec<Buffer> = (0..12).map_while(|_| pool.try_take(SMALL_MAX + 1)).collect();
+    assert_eq!((small.len(), pool.in_use()), (12, 96 << 10));
+    let left = (64 << 10) - 12 * (SMALL_MAX + 1);
+    assert!(pool.try_take(left + 1).is_none());
+    let rest = pool.try_take(left).unwrap();
+    assert!(pool.try_take(1).is_none());
+    drop(small);
+    assert!(pool.try_take((64 << 10) - left + 1).is_none());
+    drop(rest);
+    assert_eq!(pool.try_take(64 << 10).unwrap().size(), 64 << 10);
+    assert_eq!(pool.in_use(), 0);
+}
+
+#[test]
 fn many_threads_share_one_budget() {
     let pool = Pool::new(MIB as u64);
     thread::scope(|scope| {
