@@ -1,8 +1,8 @@
 //! How large the pieces are that the input reads, and the legs that are cut from them.
 //!
 //! What always holds: a leg is longer than [`leg_max`](super::super::leg::leg_max) only on a near path while so few
-//! connections have something under way that the receiver has room for it. One that cannot be cut anew when it is sent is
-//! never longer.
+//! connections have something under way that the receiver has room for it. One that cannot be cut anew when it is sent
+//! waits for that.
 
 use super::super::leg::{LEG_NEAR, leaves_room};
 use super::outbound::Outbound;
@@ -26,8 +26,8 @@ impl Outbound {
     /// Bytes that the input should put into a piece that can be sent as one leg only; None where legs should be cut when
     /// they are sent, because they are small, the path is long, or they must be read anyway.
     pub fn whole_leg(&self) -> Option<usize> {
-        // nobody knows how many connections will have something under way when it is sent
-        let size = self.leg_size.get().min(self.most).min(LEG_NEAR);
+        let longest = if self.short { self.most } else { LEG_NEAR };
+        let size = self.leg_size.get().min(longest);
         (self.near && !self.checked && size >= WHOLE_LEAST).then_some(size)
     }
 
