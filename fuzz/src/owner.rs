@@ -84,6 +84,8 @@ pub struct Owner {
     pub output: Output,
     pub checked: bool,
     pub over: bool,
+    /// The far end wants no more of this end's stream.
+    pub ceased: bool,
     /// When it was told to end.
     pub ordered: Option<Instant>,
     pub settled: [Option<Outcome>; 2],
@@ -108,6 +110,7 @@ impl Owner {
             output: Output { checked: true, ..Output::default() },
             checked,
             over: false,
+            ceased: false,
             ordered: None,
             settled: [None, None],
             kernel_silent: true,
@@ -176,7 +179,8 @@ impl Owner {
             Action::Met(Way::In, features) if !self.dials => {
                 self.checked = features.contains(millipede::proto::hello::Features::CHECKSUM);
             }
-            Action::Met(..) | Action::Tell(_) | Action::Cease => {}
+            Action::Cease => self.ceased = true,
+            Action::Met(..) | Action::Tell(_) => {}
             Action::Settled(way, outcome) => {
                 let told = self.settled[way as usize].replace(outcome);
                 assert!(told.is_none(), "judged twice");
