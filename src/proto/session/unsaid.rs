@@ -8,8 +8,9 @@ use super::super::outcome::Outcome;
 use super::super::way::Way;
 use std::time::{Duration, Instant};
 
-/// How long a receiver is looked for after a stream has failed.
-pub(super) const FAILURE: Duration = Duration::from_secs(3);
+/// How long a receiver is looked for after a stream has failed: the first attempt and the one that follows it, which
+/// has twice its time. Whoever is not told waits for a stream that never comes.
+pub(super) const FAILURE: Duration = Duration::from_secs(10);
 /// The same after an order to end, and only while an attempt is under way: whoever gave it waits, and an attempt that
 /// succeeds mostly does so within a few round trips.
 pub(super) const ORDER: Duration = Duration::from_millis(450);

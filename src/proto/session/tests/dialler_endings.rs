@@ -294,8 +294,8 @@ fn an_input_that_fails_before_the_welcome_is_told_with_it() {
 }
 
 #[test]
-fn an_input_that_fails_looks_for_its_receiver_for_3_s_and_not_beyond_patience() {
-    for (patience, waited) in [(None, 3), (patience(0), 3), (patience(2), 2)] {
+fn an_input_that_fails_looks_for_its_receiver_for_10_s_and_not_beyond_patience() {
+    for (patience, waited) in [(None, 10), (patience(0), 10), (patience(2), 2)] {
         let mut rig = dialler_with(1, 1, patience);
         rig.does(|s, now| s.input_failed(now, "cannot read stdin"));
         assert_eq!(
