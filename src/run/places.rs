@@ -15,9 +15,6 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a session is told that has lost its place.
-const STALLED: &str = "nothing came for a minute, and others wait: what has come is kept";
-
 /// A session that has had no connection for so long gives way to another one of its key, which is its sender come again.
 const GONE: Duration = Duration::from_secs(1);
 /// What it is told, if it should come back.
@@ -39,6 +36,8 @@ pub(super) struct Places {
     state: Mutex<State>,
     /// There may be an earlier deadline.
     changed: Condvar,
+    /// What a session is told that has lost its place.
+    stalled: String,
 }
 
 struct State {
@@ -60,8 +59,9 @@ impl Places {
     /// # Errors
     /// The kernel has no threads left.
     pub(super) fn new(bounds: Bounds) -> io::Result<Arc<Self>> {
+        let stalled = format!("nothing came for {} s, and others wait", bounds.stall.as_secs());
         let state = State { queue: Queue::new(bounds), members: HashMap::new(), last: 0 };
-        let places = Arc::new(Places { state: Mutex::new(state), changed: Condvar::new() });
+        let places = Arc::new(Places { state: Mutex::new(state), changed: Condvar::new(), stalled });
         let clock = places.clone();
         spawn("places", move || clock.keep_time())?;
         Ok(places)
@@ -131,7 +131,7 @@ impl Places {
         state.queue.leave(number);
         let turned = state.turn(Instant::now());
         drop(state);
-        turned.follow();
+        turned.follow(&self.stalled);
     }
 
     /// What a person sees of them.
@@ -166,7 +166,7 @@ impl Places {
             let waiting: Vec<_> = state.waiting();
             if !turned.is_empty() || !waiting.is_empty() {
                 drop(state);
-                turned.follow();
+                turned.follow(&self.stalled);
                 waiting.into_iter().for_each(|(number, key)| self.oust(key, number));
                 state = self.lock();
             }
@@ -231,13 +231,13 @@ impl Turned {
     }
 
     /// Outside of the lock: a session may call back.
-    fn follow(self) {
+    fn follow(self, stalled: &str) {
         for (session, out) in self.going {
             // its other connections are let in before it hears that they are
             session.iter().for_each(Handle::use_all);
             say(&out, &Down::Go(Vec::new()));
         }
-        stop(self.stalled, STALLED);
+        stop(self.stalled, stalled);
     }
 }
 

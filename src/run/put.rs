@@ -31,6 +31,9 @@ const ANSWERS: u64 = 4 << 20;
 /// How long the sending thread may take to see that: it may be reading a pipe that gives nothing.
 pub(super) const LAST: Duration = Duration::from_secs(2);
 
+/// What is said where the session was broken off that has sent some of the files.
+const AGAIN: &str = "to go on, put again: what the receiver has kept is not sent again";
+
 /// What became of the files so far.
 #[derive(Default)]
 struct Tally {
@@ -83,7 +86,7 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     let mut level = 0;
     let all = handle.clone();
     let sending = sending.pausing(move |pause| wait_for(pause, &mut level)).beginning(move || all.use_all());
-    let sending = sending.accounting(ledger);
+    let sending = sending.accounting(ledger.clone());
     let run = move || {
         let _ = ended.0.send(sending.run(items));
     };
@@ -97,7 +100,12 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     monitor.end();
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     match (result, tally.first.take(), ending) {
-        (Err(failure), ..) => Err(failure),
+        (Err(failure), ..) => {
+            if failure.status == Status::Incomplete && !plan.files.is_empty() && ledger.files().moved > 0 {
+                message::note(0, || AGAIN.into());
+            }
+            Err(failure)
+        }
         (Ok(()), Some(failure), _) => Err(failure),
         (Ok(()), None, Ending::Whole) => {
             message::announce(|| tally.summary());

@@ -18,7 +18,7 @@ use crate::session::lobby::Lobby;
 use crate::store::beneath::Beneath;
 use crate::store::disk::Disk;
 use crate::store::place;
-use crate::store::queue::Bounds;
+use crate::store::queue::{Bounds, STALL};
 use crate::store::shelf::{Finished, Rules, Shelf};
 use crate::sys::activation;
 use crate::sys::limits::allow_descriptors;
@@ -46,6 +46,14 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// # Errors
 /// It cannot begin; or how it was ended.
 pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
+    serve_with(plan, STALL)
+}
+
+/// The same, where a session that makes no progress for so long loses its place to one that waits.
+///
+/// # Errors
+/// It cannot begin; or how it was ended.
+pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
     let signals =
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
@@ -58,7 +66,7 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
         peers::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
     }
     allow_descriptors(DESCRIPTORS * plan.sessions as u64 + OF_WAITING * WAITING.0 as u64);
-    let bounds = Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1 };
+    let bounds = Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1, stall };
     let places = Places::new(bounds).map_err(no_thread)?;
     let seen = places.clone();
     monitor.show(Vec::new(), move || seen.board());

@@ -6,12 +6,13 @@
 //! late connection of a session that is over begins no other one.
 
 use super::accept::Guest;
-use super::build::Start;
+use super::build::{Handle, Start};
 use super::host::Host;
 use crate::channel::{Channel, peer_key};
 use crate::error::reason;
 use crate::message;
 use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
+use crate::proto::outcome::Status;
 use crate::proto::peer_key::PeerKey;
 use crate::sys::thread::spawn;
 use std::collections::VecDeque;
@@ -48,20 +49,26 @@ pub struct Lobby {
 #[derive(Default)]
 struct Known {
     here: Vec<(Party, Host)>,
-    /// The oldest first, at most [`OVER_MAX`].
-    over: VecDeque<Party>,
+    /// With why they ended, where something went wrong. The oldest first, at most [`OVER_MAX`].
+    over: VecDeque<(Party, String)>,
 }
 
 impl Known {
-    /// One is over.
-    fn leave(&mut self, party: Party) -> Option<Host> {
-        self.over.push_back(party);
+    /// One is over, for this reason if something went wrong.
+    fn leave(&mut self, party: Party, why: String) -> Option<Host> {
+        self.over.push_back((party, why));
         if self.over.len() > OVER_MAX {
             self.over.pop_front();
         }
         let index = self.here.iter().position(|(here, _)| *here == party)?;
         Some(self.here.swap_remove(index).1)
     }
+}
+
+/// Why a session has ended, in this end's words; nothing if all went well, or the peer knows best.
+fn why(session: &Handle) -> String {
+    let mut failed = session.settled().into_iter().filter(|(_, how)| how.status != Status::Complete);
+    failed.find(|(_, how)| !how.by_peer).map(|(_, how)| how.sentence).unwrap_or_default()
 }
 
 impl Lobby {
@@ -82,8 +89,9 @@ impl Lobby {
             return host.admit(guest);
         }
         let refuse = |code, sentence: &str| Refusal { code, sentence: sentence.into() };
-        if known.over.contains(&party) {
-            return Err((guest.channel, refuse(RefusalCode::Finished, "this session is over")));
+        if let Some((_, why)) = known.over.iter().find(|(over, _)| *over == party) {
+            let why = if why.is_empty() { "this session is over" } else { why };
+            return Err((guest.channel, refuse(RefusalCode::Finished, why)));
         }
         if known.here.len() >= self.most {
             let busy = refuse(RefusalCode::Busy, "the receiver is busy with as many sessions as it takes");
@@ -118,13 +126,13 @@ impl Lobby {
                 return other;
             }
         }
-        let all = self.known.clone();
+        let (all, handle) = (self.known.clone(), start.handle());
         let run = move || {
             if let Err(error) = start.run() {
                 message::say(format_args!("cannot start a session: {}", reason(&error)));
             }
             over();
-            let host = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party);
+            let host = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party, why(&handle));
             // outside of the lock
             drop(host);
         };

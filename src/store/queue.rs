@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Without progress for so long, a session loses its place to one that waits.
+/// Without progress for so long, a session loses its place to one that waits: longer than a path is ever away that comes
+/// back soon.
 pub const STALL: Duration = Duration::from_secs(60);
 
 /// Bounds.
@@ -20,6 +21,8 @@ pub struct Bounds {
     pub waiting: usize,
     /// Of them with one key, at most.
     pub of_one_key: usize,
+    /// Without progress for so long, a session loses its place to one that waits. It is [`STALL`] but for tests.
+    pub stall: Duration,
 }
 
 /// What happens to a session.
@@ -109,7 +112,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
         } else if !self.ring.is_empty() {
             let stalled = self.running.iter().min_by_key(|(_, since)| **since);
             if let Some((session, _)) =
-                stalled.filter(|(_, since)| now.saturating_duration_since(**since) >= STALL)
+                stalled.filter(|(_, since)| now.saturating_duration_since(**since) >= self.bounds.stall)
             {
                 let session = *session;
                 self.running.remove(&session);
@@ -125,7 +128,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     /// When there is something to do, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
         let since = self.running.values().min().filter(|_| !self.ring.is_empty())?;
-        Some(*since + STALL)
+        Some(*since + self.bounds.stall)
     }
 
     /// Whether it has a place.
@@ -181,7 +184,7 @@ mod tests {
     type Sessions = Queue<&'static str, u32>;
 
     fn queue(places: usize) -> (Sessions, Instant) {
-        (Queue::new(Bounds { places, waiting: 64, of_one_key: 16 }), Instant::now())
+        (Queue::new(Bounds { places, waiting: 64, of_one_key: 16, stall: STALL }), Instant::now())
     }
 
     fn turns(queue: &mut Sessions, now: Instant) -> Vec<Turn<u32>> {

@@ -6,6 +6,7 @@ mod parts;
 mod places;
 mod reports;
 pub mod room;
+mod stalled;
 
 use crate::util::{Process, Signal, millipede, until};
 use room::{Room, bytes, partial};

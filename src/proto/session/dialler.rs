@@ -158,7 +158,10 @@ impl Dialler {
                 self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
             }
             _ => {
+                // where this ends the session, that is told in the same words
+                let ends = begun && self.names.len() == 1 && self.links.up_count() == 0;
                 let event = |link, sentence| Event::LinkRefused { link, sentence, begun };
+                let event = |link, sentence| (!ends).then(|| event(link, sentence));
                 self.condemn(now, connection, refusal.sentence.clone(), event);
             }
         }
@@ -179,7 +182,7 @@ impl Dialler {
     /// Another receiver than the session's answered.
     pub fn met_another(&mut self, now: Instant, connection: usize) {
         let sentence = "another receiver answers there; all links must lead to one".to_owned();
-        let event = |link, _| Event::OtherReceiver { link };
+        let event = |link, _| Some(Event::OtherReceiver { link });
         self.condemn(now, connection, sentence, event);
     }
 
@@ -189,11 +192,11 @@ impl Dialler {
         now: Instant,
         connection: usize,
         sentence: String,
-        event: impl FnOnce(usize, String) -> Event,
+        event: impl FnOnce(usize, String) -> Option<Event>,
     ) {
         let Some(State::Dialling(link)) = self.state(connection) else { return };
         if !self.links.is_bad(link) {
-            self.events.push(event(link, sentence.clone()));
+            self.events.extend(event(link, sentence.clone()));
         }
         self.links.condemn(now, connection, &sentence);
     }

@@ -1,0 +1,71 @@
+//! A sender that stands still, and those that wait meanwhile.
+
+use super::room::{Room, Serve, bytes, partial};
+use crate::util::{Process, Signal, until};
+use millipede::plan::Task;
+use std::env;
+use std::process::Command;
+use std::time::Duration;
+
+const MIB: usize = 1 << 20;
+/// In the process that serves here: its words, with a line for each.
+const WORDS: &str = "MILLIPEDE_TEST_SERVE";
+/// It takes no minute until a session has stood still for too long, but as long as a busy machine may have others wait.
+const STALL: Duration = Duration::from_secs(5);
+
+/// Not a test of its own: what the process does that serves in the place of the program.
+#[test]
+fn serves() {
+    let Ok(words) = env::var(WORDS) else { return };
+    let Ok(Task::Serve(plan)) = millipede::cli::parse(words.lines().map(Into::into)) else {
+        panic!("{words}")
+    };
+    let ended = millipede::run::serve::serve_with(&plan, STALL);
+    millipede::message::finish();
+    std::process::exit(ended.map_or_else(|failure| failure.status.code().into(), |()| 0));
+}
+
+/// The program as it is, but for how long a session may stand still.
+fn serve(room: &Room, words: &[&str]) -> Serve {
+    let into = room.path("into");
+    let words = [&["into", into.to_str().unwrap()], words].concat();
+    let words: Vec<String> =
+        room.serving(&words).get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "store::stalled::serves", "--nocapture", "--test-threads=1"]);
+    let process = Process::spawn(command.env(WORDS, words.join("\n")));
+    let port = process.port("millipede: serving on port ");
+    Serve { process, port }
+}
+
+#[test]
+fn one_that_stands_still_loses_its_place_and_hears_why_and_nobody_else_is_touched() {
+    let room = Room::new();
+    room.write("big", &bytes(1, 40 * MIB));
+    room.write("other", &bytes(2, 40 * MIB));
+    room.write("small", b"small");
+    let serve = serve(&room, &["sessions", "2"]);
+    let stalled = room.put(&serve, "a", &["rate", "4M", "put", "big"]);
+    until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
+    // it says nothing and takes nothing from here on
+    stalled.signal(Signal::STOP);
+    let other = room.put(&serve, "b", &["rate", "2M", "put", "other"]);
+    let third = room.put(&serve, "b", &["put", "small"]);
+    let (code, said) = third.end();
+    assert_eq!(code, Some(0), "{said}\n{}", serve.process);
+    assert_eq!(room.stored("small"), Some(b"small".to_vec()));
+    assert!(room.stored("other").is_none(), "it was to be under way: {}", serve.process);
+    let kept = partial(&room.path("into")).unwrap();
+    assert!(kept > MIB as u64);
+    stalled.signal(Signal::CONT);
+    let (code, said) = stalled.end();
+    assert_eq!((code, said.contains("nothing came for 5 s, and others wait")), (Some(1), true), "{said}");
+    assert!(said.contains("to go on, put again: what the receiver has kept is not sent again"), "{said}");
+    assert!(said.lines().count() == 2 && said.lines().all(|line| line.chars().count() <= 80), "{said}");
+    assert_eq!(room.put(&serve, "a", &["put", "big"]).end(), (Some(0), String::new()));
+    assert!(room.stored("big") == Some(bytes(1, 40 * MIB)));
+    assert_eq!(other.end(), (Some(0), String::new()));
+    assert!(room.stored("other") == Some(bytes(2, 40 * MIB)));
+    serve.process.signal(Signal::TERM);
+    serve.process.wait();
+}
