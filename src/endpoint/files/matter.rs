@@ -89,7 +89,11 @@ pub(super) fn open(matter: Matter) -> Result<Opened, String> {
     };
     let told = |e: io::Error| reason(&e);
     // before it is opened: a pipe that stands there would be waited for
-    if !path.metadata().map_err(told)?.is_file() {
+    let stands = path.metadata().map_err(told)?;
+    if stands.is_dir() {
+        return Err("it is a folder: name its files, or watch it".into());
+    }
+    if !stands.is_file() {
         return Err("it is no file".into());
     }
     let file = File::open(&path).map_err(told)?;

@@ -159,12 +159,19 @@ fn files_of_all_sizes_arrive_whole_each_with_a_verdict_of_its_own() {
         items.push(pair.item(&name));
     }
     items.push(pair.item("missing"));
+    fs::create_dir(pair.from.path().join("folder")).unwrap();
+    items.push(pair.item("folder"));
     let count = items.len();
     let (fates, ending) = pair.send(items, &[], None);
     assert_eq!((fates.len(), ending), (count, Ending::Whole));
     for (name, fate) in fates {
-        if name == "missing" {
-            assert_eq!((fate.verdict, &*fate.sentence), (Verdict::Input, "no such file or directory"));
+        let not_sent = match &*name {
+            "missing" => Some("no such file or directory"),
+            "folder" => Some("it is a folder: name its files, or watch it"),
+            _ => None,
+        };
+        if let Some(why) = not_sent {
+            assert_eq!((fate.verdict, &*fate.sentence), (Verdict::Input, why));
             continue;
         }
         assert_eq!(fate.verdict, Verdict::Stored, "{name}: {}", fate.sentence);
