@@ -6,6 +6,10 @@ use crate::proto::event::Event;
 use crate::proto::links::LossReason;
 use crate::proto::peer_key::PeerKey;
 use std::time::Duration;
+use unicode_width::UnicodeWidthStr;
+
+/// Columns of a line that fits a terminal of 80 with the program's name before it.
+const LINE: usize = 80 - "millipede: ".len();
 
 /// The line for an event, without the program's name. `links` gives the name of a link as the user typed it, `keys` the
 /// name of a peer's key.
@@ -43,21 +47,18 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String, keys: &dyn Fn(PeerKe
         }
         Event::LinkRefused { link, sentence, .. } => format!("{}: refused: {sentence}", links(*link)),
         Event::SmallerSegments { link, size } => {
-            format!("{}: large packets get lost there; trying segments of {size} bytes", links(*link))
+            format!("{}: large packets get lost; using {size} bytes", links(*link))
         }
         Event::OtherReceiver { link } => {
-            format!("{}: another receiver answers there; all links must lead to one", links(*link))
+            format!("{}: another receiver; all links must lead to one", links(*link))
         }
         Event::Rescued { sequence, connection } => {
             format!("leg {sequence} overtaken on connection {connection}, rescued")
         }
-        Event::Waiting { troubles, left } => {
-            let troubles = each_link(troubles, links);
-            format!("no connection works ({troubles}); {}", until(*left, "trying until one does"))
-        }
+        Event::Waiting { troubles, left } => waiting(troubles, links, &until(*left, "trying until one does")),
         Event::ReceiverBusy { link, left } => {
             let until = until(*left, "waiting for its end");
-            format!("{}: the receiver is busy with another session; {until}", links(*link))
+            format!("{}: busy with another session; {until}", links(*link))
         }
         Event::SenderAway { left } => {
             format!("no connection from the sender; {}", until(*left, "waiting until it comes back"))
@@ -67,12 +68,33 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String, keys: &dyn Fn(PeerKe
     }
 }
 
-/// What is wrong with each link, in order.
-fn each_link(troubles: &[String], links: &dyn Fn(usize) -> String) -> String {
-    let one = |(link, trouble): (usize, &String)| {
-        format!("{}: {}", links(link), if trouble.is_empty() { "no answer yet" } else { trouble })
+/// What is wrong with each link, in order; less of it where the line would not fit a terminal beside the live line.
+fn waiting(troubles: &[String], links: &dyn Fn(usize) -> String, until: &str) -> String {
+    let troubles = troubles.iter().map(|trouble| if trouble.is_empty() { "no answer yet" } else { trouble });
+    let troubles: Vec<&str> = troubles.collect();
+    let each = |told: &[&str]| {
+        let one = |(link, trouble): (usize, &&str)| format!("{}: {trouble}", links(link));
+        told.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
     };
-    troubles.iter().enumerate().map(one).collect::<Vec<_>>().join("; ")
+    // what happened, without what that may mean
+    let briefly: Vec<_> =
+        troubles.iter().map(|trouble| trouble.split(": ").next().unwrap_or(trouble)).collect();
+    let mut kinds = briefly.clone();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let all = troubles.len();
+    let whole = format!("no connection works ({}); {until}", each(&troubles));
+    let shorter = match all {
+        1 => [each(&troubles), each(&briefly)].map(|told| format!("{told}; {until}")).to_vec(),
+        _ => vec![
+            format!("no connection works ({}); {until}", each(&briefly)),
+            format!("none of {all} links works ({}); {until}", kinds.join(", ")),
+            format!("none of {all} links works; {until}"),
+        ],
+    };
+    let shortest = shorter.last().cloned();
+    let mut lines = [whole].into_iter().chain(shorter);
+    lines.find(|line| line.width() <= LINE).or(shortest).unwrap_or_default()
 }
 
 /// How long is still waited.
@@ -83,9 +105,15 @@ fn until(left: Option<Duration>, for_ever: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::links::DialError;
 
     fn worded(event: &Event) -> String {
         word(event, &|link| format!("host{link}"), &|PeerKey(bytes)| format!("of {}", bytes[0]))
+    }
+
+    /// With a link of ordinary length.
+    fn far(event: &Event) -> String {
+        word(event, &|_| "192.168.1.7:8834".to_owned(), &|_| String::new())
     }
 
     #[test]
@@ -98,13 +126,52 @@ mod tests {
 
     #[test]
     fn waiting_names_every_link_and_says_when_it_ends() {
-        let troubles = vec!["connection refused".into(), String::new()];
+        let troubles = vec!["silent".into(), "refused".into()];
         let mut event = Event::Waiting { troubles, left: Some(Duration::from_millis(54_900)) };
-        let links = "no connection works (host0: connection refused; host1: no answer yet); ";
-        assert_eq!(worded(&event), format!("{links}giving up in 54 s"));
+        let links = "no connection works (a0: silent; a1: refused); ";
+        assert_eq!(
+            word(&event, &|link| format!("a{link}"), &|_| String::new()),
+            format!("{links}giving up in 54 s")
+        );
         let Event::Waiting { left, .. } = &mut event else { unreachable!() };
         *left = None;
-        assert_eq!(worded(&event), format!("{links}trying until one does"));
+        assert_eq!(
+            word(&event, &|link| format!("a{link}"), &|_| String::new()),
+            format!("{links}trying until one does")
+        );
+    }
+
+    #[test]
+    fn waiting_fits_a_terminal_whatever_the_trouble_is() {
+        let closed = DialError::Closed.to_string();
+        for (troubles, line) in [
+            (vec!["silent"], "no connection works (192.168.1.7:8834: silent); giving up in 3595 s"),
+            (vec!["connection refused"], "192.168.1.7:8834: connection refused; giving up in 3595 s"),
+            (vec![&closed], "192.168.1.7:8834: accepted, then closed; giving up in 3595 s"),
+            (vec!["silent"; 2], "none of 2 links works (silent); giving up in 3595 s"),
+            (vec!["silent", "connection refused", &closed], "none of 3 links works; giving up in 3595 s"),
+        ] {
+            let left = Some(Duration::from_secs(3595));
+            let event = Event::Waiting { troubles: troubles.into_iter().map(String::from).collect(), left };
+            assert_eq!(far(&event), line);
+            assert!(line.width() <= LINE, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_happens_in_ordinary_trouble_fits_a_terminal() {
+        let left = Some(Duration::from_secs(3595));
+        for event in [
+            Event::SmallerSegments { link: 0, size: 1220 },
+            Event::OtherReceiver { link: 0 },
+            Event::ReceiverBusy { link: 0, left },
+            Event::SenderAway { left },
+            Event::WorksAgain { begun: false },
+            Event::LinkDied { link: 0, reason: Some(DialError::Refused) },
+            Event::LinkDied { link: 0, reason: None },
+        ] {
+            assert!(far(&event).width() <= LINE, "{}", far(&event));
+        }
     }
 
     #[test]

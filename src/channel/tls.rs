@@ -59,7 +59,7 @@ pub enum TlsError {
     #[error("the peer sends records without data")]
     Empty,
     /// It was closed in the middle of the handshake.
-    #[error("closed before it had shown its key")]
+    #[error("closed without showing a key")]
     Closed,
     /// Anything else, as the library says it.
     #[error("{0}")]

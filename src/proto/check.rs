@@ -31,36 +31,34 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
     }
     if (hello.direction == Direction::Duplex) != ours.duplex {
         let sentence = match ours.duplex {
-            false => "the sender says duplex and the receiver does not: say it at both ends or at neither",
-            true => "the receiver says duplex and the sender does not: say it at both ends or at neither",
+            false => "only the sender says duplex; both must",
+            true => "only the receiver says duplex; both must",
         };
         return refuse(RefusalCode::Direction, sentence.into());
     }
     if ours.through != hello.features.contains(Features::THROUGH) {
         let sentence = match ours.through {
-            false => {
-                "the sender says through and the receiver does not: it has to say through and the decoder"
-            }
-            true => "the receiver says through and the sender does not: say it at both ends or at neither",
+            false => "only the sender says through; both must",
+            true => "only the receiver says through; both must",
         };
         return refuse(RefusalCode::Feature, sentence.into());
     }
     let missing = hello.features.refused_by(ours.features);
     if missing != Features::NONE {
-        let sentence = format!("the sender needs features that the receiver does not have: {missing}");
+        let sentence = format!("the receiver cannot do what is asked: {missing}");
         return refuse(RefusalCode::Feature, sentence);
     }
     if ours.compresses && !hello.features.contains(Features::DECOMPRESSES) {
-        let sentence = "the receiver compresses what it sends, and the sender cannot take that";
+        let sentence = "the sender cannot take compressed legs";
         return refuse(RefusalCode::Feature, sentence.into());
     }
     if ours.initiates && hello.features.contains(Features::INITIATES) {
-        let sentence = "both ends initiate, and so nothing would ever come: one of them must terminate";
+        let sentence = "both initiate; one of them must terminate";
         return refuse(RefusalCode::Feature, sentence.into());
     }
     // No option is known yet.
     if let Some(option) = hello.options.iter().find(|option| option.mandatory) {
-        let sentence = format!("the sender insists on option {}, unknown to the receiver", option.id);
+        let sentence = format!("the receiver does not know option {}", option.id);
         return refuse(RefusalCode::Option, sentence);
     }
     Ok(())
@@ -69,8 +67,8 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
 /// What to answer where one end is for files and the other for one plain stream.
 fn files(theirs: Features, ours: Features) -> Option<&'static str> {
     match (theirs.contains(Features::FILES), ours.contains(Features::FILES)) {
-        (false, true) => Some("the receiver stores streams by name: say name or put"),
-        (true, false) => Some("the sender says name, put or watch, and the receiver is no serve"),
+        (false, true) => Some("the receiver is a serve: say name or put"),
+        (true, false) => Some("name, put and watch want a serve there"),
         _ => None,
     }
 }
@@ -78,9 +76,9 @@ fn files(theirs: Features, ours: Features) -> Option<&'static str> {
 /// How the checkphrases differ.
 fn phrases(theirs: Option<[u8; 4]>, ours: Option<[u8; 4]>) -> &'static str {
     match (theirs, ours) {
-        (None, Some(_)) => "the receiver has a checkphrase and the sender has none",
-        (Some(_), None) => "the sender has a checkphrase and the receiver has none",
-        _ => "the checkphrases of sender and receiver differ",
+        (None, Some(_)) => "only the receiver has a checkphrase",
+        (Some(_), None) => "only the sender has a checkphrase",
+        _ => "the checkphrases differ",
     }
 }
 
@@ -167,7 +165,7 @@ mod tests {
         assert_eq!(check(&files, &receiver), Ok(()));
         let (code, sentence) = refused(files, OURS);
         assert_eq!(code, RefusalCode::Feature);
-        assert!(sentence.ends_with("is no serve"), "{sentence}");
+        assert!(sentence.ends_with("want a serve there"), "{sentence}");
     }
 
     #[test]
@@ -175,10 +173,10 @@ mod tests {
         let duplex = Hello { direction: Direction::Duplex, ..hello() };
         let (code, sentence) = refused(duplex, OURS);
         assert_eq!(code, RefusalCode::Direction);
-        assert!(sentence.starts_with("the sender says duplex"), "{sentence}");
+        assert!(sentence.starts_with("only the sender says duplex"), "{sentence}");
         let (code, sentence) = refused(hello(), Expectations { duplex: true, ..OURS });
         assert_eq!(code, RefusalCode::Direction);
-        assert!(sentence.starts_with("the receiver says duplex"), "{sentence}");
+        assert!(sentence.starts_with("only the receiver says duplex"), "{sentence}");
     }
 
     #[test]
@@ -186,11 +184,11 @@ mod tests {
         let through = Hello { features: Features::THROUGH, ..hello() };
         let (code, sentence) = refused(through.clone(), OURS);
         assert_eq!(code, RefusalCode::Feature);
-        assert!(sentence.starts_with("the sender says through"), "{sentence}");
+        assert!(sentence.starts_with("only the sender says through"), "{sentence}");
         let ours = Expectations { through: true, features: OURS.features | Features::THROUGH, ..OURS };
         let (code, sentence) = refused(hello(), ours);
         assert_eq!(code, RefusalCode::Feature);
-        assert!(sentence.starts_with("the receiver says through"), "{sentence}");
+        assert!(sentence.starts_with("only the receiver says through"), "{sentence}");
         assert_eq!(check(&through, &ours), Ok(()));
     }
 

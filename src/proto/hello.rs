@@ -226,13 +226,12 @@ impl HelloError {
             Self::Version(theirs) => Some(Refusal {
                 code: RefusalCode::Version,
                 sentence: format!(
-                    "the receiver speaks version {VERSION} of the protocol and the sender version {theirs}: \
-                     install the same release on both hosts"
+                    "the receiver speaks version {VERSION}, the sender {theirs}: install the same release"
                 ),
             }),
             Self::Malformed(what) => Some(Refusal {
                 code: RefusalCode::Malformed,
-                sentence: format!("the receiver cannot make sense of the sender's greeting: {what}"),
+                sentence: format!("this hello makes no sense: {what}"),
             }),
         }
     }

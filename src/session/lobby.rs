@@ -94,7 +94,7 @@ impl Lobby {
             return Err((guest.channel, refuse(RefusalCode::Finished, why)));
         }
         if known.here.len() >= self.most {
-            let busy = refuse(RefusalCode::Busy, "the receiver is busy with as many sessions as it takes");
+            let busy = refuse(RefusalCode::Busy, "busy with as many sessions as it takes");
             return Err((guest.channel, busy));
         }
         match (self.make)(&guest.hello, party.1) {

@@ -307,5 +307,5 @@ fn the_verdict_never_comes() {
     relay.kill_all();
     let (code, said) = tx.end();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("is not known"), "{said}");
+    assert!(said.contains("all has arrived, but no verdict: "), "{said}");
 }

@@ -140,7 +140,7 @@ fn without_a_verdict_tx_says_that_it_does_not_know() {
     run(&mut world, 100.0, World::both_over);
     assert_eq!(world.codes(0), [Some(Status::Incomplete), Some(Status::Complete)]);
     let ending = world.ends[DIALS].session.outcome(Way::Out).unwrap();
-    assert!(ending.sentence.contains("not known"), "{}", ending.sentence);
+    assert!(ending.sentence.contains("all has arrived, but no verdict: "), "{}", ending.sentence);
 }
 
 #[test]

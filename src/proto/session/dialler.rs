@@ -181,7 +181,7 @@ impl Dialler {
 
     /// Another receiver than the session's answered.
     pub fn met_another(&mut self, now: Instant, connection: usize) {
-        let sentence = "another receiver answers there; all links must lead to one".to_owned();
+        let sentence = "another receiver; all links must lead to one".to_owned();
         let event = |link, _| Some(Event::OtherReceiver { link });
         self.condemn(now, connection, sentence, event);
     }
@@ -402,9 +402,9 @@ impl Dialler {
 }
 
 /// The end of a session without a verdict. If only the verdict is missing, nobody here knows how the stream went.
-fn without_verdict(view: View, status: Status, mut why: String) -> Outcome {
+fn without_verdict(view: View, status: Status, why: String) -> Outcome {
     if view.begun && view.in_doubt {
-        why += "; every byte arrived there, but whether the output took them is not known";
+        let why = format!("all has arrived, but no verdict: {why}");
         return Outcome::here(Status::Incomplete, why);
     }
     Outcome::here(status, why)

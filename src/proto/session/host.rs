@@ -129,7 +129,7 @@ impl Host {
                 return refuse(RefusalCode::Finished, "this receiver has just finished another session");
             }
             Some(_) if self.gives_way(door) => {}
-            Some(_) => return refuse(RefusalCode::Busy, "the receiver is busy with another session"),
+            Some(_) => return refuse(RefusalCode::Busy, "busy with another session"),
             None => {}
         }
         // One that names this process has nothing from here but the first legs of the stream that goes out, if this
@@ -141,8 +141,7 @@ impl Host {
             return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
         }
         if ours == Some(false) || (is_new && hello.begun && ours.is_none()) {
-            let sentence =
-                "not that receiver: the one that has the first part of this stream is another process";
+            let sentence = "not that receiver: another has the beginning";
             return refuse(RefusalCode::NotThatReceiver, sentence);
         }
         if !is_new && self.waits && self.others(hello.connection.into()) >= OF_WAITING {

@@ -227,10 +227,9 @@ impl Inbound {
                 Status::Corrupt,
                 format!("the stream's checksum is {found:08x} where {announced:08x} was sent"),
             ),
-            (Some(_), None) => (
-                Status::Corrupt,
-                "the stream was sent with a checksum, but not every leg of it came with one".into(),
-            ),
+            (Some(_), None) => {
+                (Status::Corrupt, "the stream has a checksum, but not each of its legs".into())
+            }
             _ => (Status::Complete, String::new()),
         };
         Some(Verdict { bytes: fin.bytes, crc: crc.and(fin.crc), status, command: None, sentence })

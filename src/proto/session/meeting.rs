@@ -141,9 +141,7 @@ impl Session {
         }
         self.give_up(now, connection, reason);
         if let Unusable::LegGone(leg) = why {
-            let why = format!(
-                "the receiver wants leg {leg} again, which is gone: it has lost what it had confirmed"
-            );
+            let why = format!("the receiver has lost what it had confirmed, from leg {leg} on");
             // at once: no other connection would do better, and this one is not up
             self.break_stream(now, Way::Out, Outcome::here(Status::Incomplete, why));
         }

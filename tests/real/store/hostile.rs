@@ -57,7 +57,7 @@ fn a_stream_without_a_name_is_told_what_to_say() {
     let told = |tx: Process| {
         drop(tx.stdin());
         let (code, said) = tx.end();
-        let why = "refused: the receiver stores streams by name: say name or put";
+        let why = "refused: the receiver is a serve: say name or put";
         assert_eq!((code, said.contains(why)), (Some(3), true), "{said}");
     };
     told(room.put(&room.serve(&[]), "a", &[]));
