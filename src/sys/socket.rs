@@ -84,6 +84,8 @@ pub struct TcpInfo {
     pub retransmits: u32,
     /// Bytes the peer's kernel has acknowledged since the connection began.
     pub bytes_acked: u64,
+    /// How long ago the peer's kernel acknowledged anything last, be it nothing new; in whole milliseconds.
+    pub since_ack: Duration,
     /// Segments that came before others that were sent earlier, since the connection began.
     pub out_of_order: u32,
 }
@@ -138,6 +140,7 @@ fn parse(raw: &[u8]) -> TcpInfo {
         probes: raw.get(3).copied().unwrap_or(0),
         backoff: raw.get(4).copied().unwrap_or(0),
         unacked: u32_at(24),
+        since_ack: Duration::from_millis(u32_at(56).into()),
         rtt: Duration::from_micros(u32_at(68).into()),
         congestion_window: u32_at(80),
         retransmits: u32_at(100),
@@ -171,6 +174,7 @@ mod tests {
         assert!(info.congestion_window >= 1, "{info:?}");
         assert!(info.rtt > Duration::ZERO && info.rtt < Duration::from_secs(1), "{info:?}");
         assert_eq!((info.retransmits, info.unacked, info.probes, info.backoff), (0, 0, 0, 0));
+        assert!(info.since_ack < Duration::from_secs(10), "{info:?}");
         assert!(tcp_info(std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 

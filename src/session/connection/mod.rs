@@ -12,6 +12,7 @@
 mod ended;
 mod intake;
 mod owner;
+mod progress;
 mod seat;
 mod shared;
 mod stages;

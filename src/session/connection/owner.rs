@@ -5,6 +5,7 @@
 
 use super::ended::{Ended, harm_now};
 use super::intake::Inbox;
+use super::progress::Progress;
 use super::seat::Seat;
 use super::shared::Shared;
 use super::stages::Stages;
@@ -145,8 +146,8 @@ struct Serving<'a> {
     /// What is done to the connection when the leg under way is whole.
     due: Option<Harm>,
     heard: Instant,
-    /// When the peer's kernel was last seen to take bytes, and how many it had taken.
-    moved: (Instant, u64),
+    /// What the peer's kernel takes.
+    progress: Progress,
     /// The core wants to know of its signs of life.
     examined: bool,
     /// The session is over: until then the connection may take to close.
@@ -181,7 +182,7 @@ impl<'a> Serving<'a> {
             ended: false,
             due: None,
             heard: now,
-            moved: (now, acked),
+            progress: Progress::new(now, acked),
             examined: false,
             finishing: None,
             heard_out: false,
@@ -397,13 +398,9 @@ impl<'a> Serving<'a> {
     /// nothing of what is sent to it again and again.
     fn silence(&mut self, now: Instant) -> (Silence, bool) {
         let info = self.channel.info();
-        if let Some(info) = info.filter(|info| info.bytes_acked > self.moved.1) {
-            self.moved = (now, info.bytes_acked);
-        }
-        let silence = Silence {
-            peer: now.saturating_duration_since(self.heard),
-            kernel: now.saturating_duration_since(self.moved.0),
-        };
+        info.into_iter().for_each(|info| self.progress.look(now, info));
+        let silence =
+            Silence { peer: now.saturating_duration_since(self.heard), kernel: self.progress.silent(now) };
         let again = info.is_some_and(|info| info.unacked > 0 && info.probes == 0 && info.backoff >= BACKOFF);
         (silence, again && silence.kernel >= STUCK && silence.peer < silence.kernel)
     }
