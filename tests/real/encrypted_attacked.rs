@@ -5,13 +5,16 @@ use super::MIB;
 use crate::util::proxy::proxy;
 use crate::util::relay::{Back, Relay, There};
 use crate::util::stranger::say;
-use crate::util::{Keys, Rx, assert_complete, connect, feed, server, side_by_side, tx, tx_over};
+use crate::util::{
+    Collector, Keys, Process, Rx, assert_complete, connect, feed, server, side_by_side, tx, tx_over,
+};
 use millipede::proto::hello::{Refusal, RefusalCode, Reply};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::ChildStdin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -155,6 +158,55 @@ fn a_liar_in_mid_session_ends_nothing() {
         drop(input);
         assert_complete(&rx, &tx, output, 2 * MIB);
     });
+}
+
+/// The same, where the user says nothing of patience. Without keys the receiver would be gone after 15 s.
+#[test]
+fn a_liar_in_mid_session_is_not_believed_as_soon_as_a_port_that_refuses() {
+    let keys = Keys::of(&["secret"]);
+    side_by_side(lies(), |(name, says)| {
+        let Interrupted { rx, tx, net, input, output } = interrupted(&keys, says);
+        assert!(!tx.ends_within(Duration::from_secs(18)), "{name}: {tx}");
+        net.lead_to(rx.port);
+        drop(input);
+        assert_complete(&rx, &tx, output, MIB);
+    });
+}
+
+#[test]
+#[ignore = "takes five minutes"]
+fn a_liar_in_mid_session_is_believed_after_five_minutes() {
+    let keys = Keys::of(&["secret"]);
+    side_by_side(lies(), |(name, says)| {
+        let interrupted = interrupted(&keys, says);
+        let tx = &interrupted.tx;
+        assert!(!tx.ends_within(Duration::from_secs(290)), "{name}: {tx}");
+        assert!(tx.ends_within(Duration::from_secs(30)), "{name}: {tx}");
+        let (code, said) = tx.end();
+        assert!(code == Some(1) && said.contains("the receiver is gone: "), "{name}: {tx}");
+    });
+}
+
+/// A session of default patience that has begun, and whose connections all lead to him from now on.
+struct Interrupted {
+    rx: Rx,
+    tx: Process,
+    net: Relay,
+    input: ChildStdin,
+    output: Collector,
+}
+
+fn interrupted(keys: &Keys, says: Vec<u8>) -> Interrupted {
+    let rx = Rx::start(&keys.shared("secret"));
+    let net = Relay::to(rx.port);
+    let tx = tx_over(&[net.port], &[&keys.shared("secret")[..], &["threads", "3"]].concat());
+    let output = rx.collect();
+    let mut input = tx.stdin();
+    feed(&mut input, 0, MIB).unwrap();
+    output.await_bytes(MIB);
+    net.lead_to(liar(says));
+    net.kill_all();
+    Interrupted { rx, tx, net, input, output }
 }
 
 // ---- what he says again --------------------------------------------------------------------------------
