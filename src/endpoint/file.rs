@@ -52,7 +52,8 @@ impl FileSink {
         if stdout_was_closed() {
             return Err(SinkError::output("stdout is closed; redirect it to where the stream shall go"));
         }
-        let file = take_stdout().map_err(|e| SinkError::output(format!("cannot use stdout: {e}")))?;
+        let file =
+            take_stdout().map_err(|e| SinkError::output(format!("cannot use stdout: {}", reason(&e))))?;
         Ok(Self::new(file, "stdout"))
     }
 
@@ -191,7 +192,7 @@ impl FileSource {
         if stdin_was_closed() {
             return Err("stdin is closed; there is nothing to send".into());
         }
-        let file = take_stdin().map_err(|e| format!("cannot use stdin: {e}"))?;
+        let file = take_stdin().map_err(|e| format!("cannot use stdin: {}", reason(&e)))?;
         Ok(Self::new(file, "stdin"))
     }
 
