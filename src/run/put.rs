@@ -16,6 +16,7 @@ use crate::session::{Approach, Incoming, Outgoing, Setup, Start, orders};
 use crate::store::meta::{META_MAX, Meta};
 use crate::store::name::Name;
 use crate::store::record::Verdict;
+use crate::sys::stdio::stdin_was_closed;
 use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
@@ -41,11 +42,16 @@ struct Tally {
     first: Option<Failure>,
     stored: u64,
     already: u64,
+    failed: u64,
 }
 
 impl Tally {
-    /// For a person who has seen all go well.
+    /// The last line for a person; where something failed, the failure itself comes after it.
     fn summary(&self) -> String {
+        if self.failed > 0 {
+            let Tally { stored, already, failed, .. } = self;
+            return format!("files: {stored} stored, {already} there already, {failed} not stored");
+        }
         match (self.stored, self.already) {
             (1, 0) => "the file is stored".into(),
             (0, 1) => "the file was there already".into(),
@@ -106,7 +112,12 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
             }
             Err(failure)
         }
-        (Ok(()), Some(failure), _) => Err(failure),
+        (Ok(()), Some(failure), _) => {
+            if total > 1 {
+                message::announce(|| tally.summary());
+            }
+            Err(failure)
+        }
         (Ok(()), None, Ending::Whole) => {
             message::announce(|| tally.summary());
             Ok(())
@@ -152,6 +163,7 @@ fn tell(tally: &Mutex<Tally>, name: &Name, fate: Fate) {
         Verdict::Corrupt => (Status::Corrupt, "not stored"),
         Verdict::Later => (Status::Incomplete, "not stored"),
     };
+    tally.failed += 1;
     let sentence = format!("{name}: {what}: {}", fate.sentence);
     match &tally.first {
         // the last line of the process says it
@@ -176,6 +188,10 @@ fn items(plan: &PutPlan) -> Result<Vec<Item>, Failure> {
     if let Some(name) = &plan.name {
         let matter = match plan.files.first() {
             Some(file) => Matter::File(file.clone()),
+            // what reads as empty then would be stored as an empty file
+            None if stdin_was_closed() => {
+                return Err(Failure::input("stdin is closed; there is nothing to send"));
+            }
             None => Matter::Pipe(Box::new(io::stdin())),
         };
         return Ok(vec![Item { name: named(name)?, meta, matter, ask: false }]);

@@ -1,7 +1,7 @@
 //! What a standing receiver has to bear: strangers, full disks, names that lead elsewhere, files that change.
 
 use super::room::{Room, bytes, partial};
-use crate::util::{Process, Signal, millipede, skip, until};
+use crate::util::{Process, Signal, millipede, shell, skip, until};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::TcpStream;
@@ -67,6 +67,12 @@ fn a_stream_without_a_name_is_told_what_to_say() {
     let port = open.port("millipede: serving on port ").to_string();
     let mut tx = millipede(&["tx", "127.0.0.1", &port]);
     told(Process::spawn(tx.stdin(Stdio::piped()).stdout(Stdio::null())));
+}
+
+#[test]
+fn a_stream_whose_stdin_is_closed_is_not_stored_as_an_empty_file() {
+    let (code, said) = Process::spawn(&mut shell("exec $MP tx 127.0.0.1 9 name x <&-")).end();
+    assert!(code == Some(4) && said.contains("stdin is closed; there is nothing to send"), "{said}");
 }
 
 #[test]
