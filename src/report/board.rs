@@ -86,7 +86,7 @@ impl Board {
     pub fn rows(&self, columns: usize) -> Vec<String> {
         let rows = match self {
             Board::Sent(sent) => sent.row(columns).into_iter().collect(),
-            Board::Served(served) => served.rows(),
+            Board::Served(served) => served.rows(columns),
         };
         rows.iter().map(|row| clipped(row, columns)).collect()
     }
@@ -190,14 +190,13 @@ impl Served {
         lines
     }
 
-    fn rows(&self) -> Vec<String> {
+    fn rows(&self, columns: usize) -> Vec<String> {
         if self.sessions.is_empty() {
             return Vec::new();
         }
         let mut rows = vec![self.headline()];
-        rows.extend(
-            self.sessions.iter().take(ROWS).map(|session| format!("  {}", session.line(COLUMNS - 2))),
-        );
+        let line = |session: &Session| format!("  {}", session.line(columns.saturating_sub(2)));
+        rows.extend(self.sessions.iter().take(ROWS).map(line));
         let more = self.sessions.len().saturating_sub(ROWS);
         rows.extend((more > 0).then(|| format!("  and {more} more")));
         rows
@@ -355,6 +354,10 @@ mod tests {
             }
         }
         let one = Sent { file: Some(file(&long, 1, Some(2))), ..self::sent() };
+        // what is behind a name is seen on a terminal of any width
+        let session = Session { files: vec![file(&long, 1, Some(2))], ..served().sessions[0].clone() };
+        let narrow = Board::Served(Served { sessions: vec![session], ..served() }).rows(60).remove(1);
+        assert!(narrow.ends_with("/the end: 1 B of 2 B, 50 %; 3 before"), "{narrow}");
         assert!(Board::Sent(one.clone()).rows(80)[0].contains("/the end   50 % of 2 B"), "{one:?}");
         assert!(Board::Sent(one).report()[1].ends_with("/the end: 1 B of 2 B, 50 %"));
     }
