@@ -4,6 +4,7 @@
 //! plan that this returns keeps every promise made at the declarations in [`crate::plan`].
 
 use super::typed::Typed;
+use super::words::WITH_SSH;
 use super::{Side, WORDS, value, word, wrong};
 use crate::plan::{
     BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, FarPlan, Goal, Host, LinkPlan, ListenOn,
@@ -17,10 +18,6 @@ use std::path::PathBuf;
 
 /// The words that take the place of stdin and stdout.
 const EDGES: [&str; 3] = ["terminate", "initiate", "exec"];
-
-/// The words that may stand before `ssh`, and those that need it.
-const WITH_SSH: [&str; 8] =
-    ["threads", "rate", "compress", "congestion", "buffer", "patience", "ipv4", "ipv6"];
 
 /// What is to be done, or a sentence that names the word that is wrong. `rest` follows `ssh`.
 pub(super) fn task(typed: &Typed, rest: &[OsString]) -> Result<Task, String> {
@@ -115,7 +112,7 @@ pub(super) fn far(args: &[OsString]) -> Result<FarPlan, String> {
 
 fn ssh(typed: &Typed, rest: &[OsString]) -> Result<SshPlan, String> {
     let wrong = WORDS.iter().find(|word| {
-        let goes = matches!(word.side, Side::Ssh) || WITH_SSH.contains(&word.name) || word.name == "verbose";
+        let goes = matches!(word.side, Side::Ssh) || WITH_SSH.contains(&word.name);
         typed.given(word.name) && !goes
     });
     if let Some(word) = wrong {

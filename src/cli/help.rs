@@ -3,6 +3,7 @@
 //! One screen: at most 24 lines of 80 columns, however many words there come to be: those that are not common are
 //! only named, and those that go with `serve`, `put` or `ssh` alone are named where these are explained.
 
+use super::words::WITH_SSH;
 use super::{Side, WORDS, Word};
 
 /// The right margin.
@@ -59,18 +60,22 @@ pub(super) fn explain(word: &Word) -> String {
     }
     let beside = |side: &[Side]| {
         let excludes = |one: &Word, other: &Word| one.excludes.contains(&other.name);
-        let fits = |other: &&Word| !excludes(word, other) && !excludes(other, word);
+        let fits =
+            |other: &&Word| other.name != word.name && !excludes(word, other) && !excludes(other, word);
         let words = WORDS.iter().filter(|word| side.contains(&word.side)).filter(fits);
         words.map(|word| word.name).collect::<Vec<_>>().join(", ")
     };
-    match word.name {
-        "ssh" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Ssh]).replacen("ssh, ", "", 1)),
-        "watch" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Watch, Side::Named])),
-        "put" | "name" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Named])),
-        "tx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Tx, Side::Stream, Side::Both])),
-        "serve" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Serve, Side::Both])),
-        "rx" => text += &format!("\n\nWords for it: {}.", beside(&[Side::Both])),
-        _ => {}
+    let others = match word.name {
+        "ssh" => beside(&[Side::Ssh]) + ", " + &WITH_SSH.join(", "),
+        "watch" => beside(&[Side::Watch, Side::Named]) + ", and those of tx that send a stream",
+        "put" | "name" => beside(&[Side::Named]) + ", and those of tx that send a stream",
+        "tx" => beside(&[Side::Tx, Side::Stream, Side::Both]),
+        "serve" => beside(&[Side::Serve, Side::Both]),
+        "rx" => beside(&[Side::Both]),
+        _ => String::new(),
+    };
+    if !others.is_empty() {
+        text += &format!("\n\nWords for it: {others}.");
     }
     text += "\n\n\"millipede help\" shows all words on one screen, \"man millipede\" explains them all.";
     let paragraphs: Vec<String> = text.split("\n\n").map(|paragraph| wrapped(paragraph, "  ")).collect();

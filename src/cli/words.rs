@@ -20,6 +20,10 @@ pub fn word(name: &str) -> Option<&'static Word> {
     WORDS.iter().find(|word| word.name == name || word.aliases.contains(&name))
 }
 
+/// Words of the other sides that may stand before `ssh` too.
+pub(super) const WITH_SSH: [&str; 9] =
+    ["threads", "rate", "compress", "congestion", "buffer", "patience", "ipv4", "ipv6", "verbose"];
+
 /// Every word, in the order of the help.
 pub const WORDS: &[Word] = &[
     Word {

@@ -21,7 +21,18 @@ pub(super) const SERVE: Word = Word {
     name: "serve",
     operands: Operands::AddressPort,
     side: Side::Free,
-    excludes: &["rx", "tx", "duplex", "terminate", "initiate", "prbs", "through", "charmode", "size"],
+    excludes: &[
+        "rx",
+        "tx",
+        "duplex",
+        "terminate",
+        "initiate",
+        "prbs",
+        "through",
+        "charmode",
+        "size",
+        "oneshot",
+    ],
     short: "receive files of many senders, for ever",
     long: "Receives files of many senders, beside and after each other, and stores them below the folder that \
            `into` names, or gives each to a command of its own, which `exec` names. Listens as `rx` does. Needs `key`, \
