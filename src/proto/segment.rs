@@ -2,9 +2,10 @@
 //!
 //! A tunnel in between whose errors are filtered does that: the handshake passes, and nothing that fills a segment ever
 //! arrives. The signs are told from outside: a connection is *stuck* where the peer is heard and its kernel takes
-//! nothing of what was sent again and again; or TCP connects, segments are missing, and no welcome comes; or connections are welcomed and
-//! fall silent with legs on their way, and those dialled in their place do the same. Decides about one link, and never
-//! lowers the size because of a connection that was dialled with a larger one than is tried now.
+//! nothing of what was sent again and again; or TCP connects, segments are missing, and no welcome comes; or
+//! connections are welcomed and fall silent with legs on their way, and those dialled in their place do the same.
+//! Decides about one link, and never lowers the size because of a connection that was dialled with a larger one than is
+//! tried now.
 //!
 //! A path that has died in one direction shows the same signs. It is told by the next dial, which does not connect:
 //! nothing is said of the lower size before a connection with it is welcomed, and one that gets no answer at all takes
