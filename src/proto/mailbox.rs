@@ -4,7 +4,8 @@
 //! written yet. So nothing that a peer sends makes it grow beyond [`NACKS_MAX`] complaints and one frame of each
 //! other kind. Whoever writes the connection takes one item after another with [`Mailbox::take`].
 //!
-//! Order: welcome, abort, nacks, pong, ack, enough, ping, leg, fin, verdict, bye. A nack comes before any acknowledgement that
+//! Order: welcome, abort, nacks, pong, ack, enough, ping, leg, fin, verdict, bye; with a bye, ping is the last, so that
+//! whoever answers it has the bye. A nack comes before any acknowledgement that
 //! counts past the damaged leg. Answers come before a leg, because they would be out of date behind one. After an abort
 //! nothing else is of any use.
 
@@ -132,13 +133,18 @@ impl Mailbox {
             return Some(answer);
         }
         let enough = std::mem::take(&mut self.enough).then_some(Frame::Enough);
-        enough.or_else(|| self.ping.take().map(|token| Frame::Ping { token }))
+        enough.or_else(|| if self.bye { None } else { self.take_ping() })
+    }
+
+    fn take_ping(&mut self) -> Option<Frame> {
+        self.ping.take().map(|token| Frame::Ping { token })
     }
 
     fn after_a_leg(&mut self) -> Option<Frame> {
         let fin = self.fin.take().map(Frame::Fin);
         let last = fin.or_else(|| self.verdict.take().map(Frame::Verdict));
-        last.or_else(|| std::mem::take(&mut self.bye).then_some(Frame::Bye))
+        let bye = last.or_else(|| std::mem::take(&mut self.bye).then_some(Frame::Bye));
+        bye.or_else(|| self.take_ping())
     }
 }
 
@@ -173,15 +179,25 @@ mod tests {
             Verdict { bytes: 0, crc: None, status: Status::Complete, command: None, sentence: String::new() };
         let fin = Fin { legs: 0, bytes: 0, crc: None };
         mailbox.leg(Leg::new(0, 0, Arc::new(vec![1])));
-        let later = [Frame::Bye, Frame::Verdict(verdict), Frame::Fin(fin), Frame::Ping { token: 1 }];
+        let later = [Frame::Verdict(verdict), Frame::Fin(fin), Frame::Ping { token: 1 }];
         let sooner = [Frame::Enough, ack(1), Frame::Pong { token: 2 }, Frame::Nack { sequence: 3 }];
         for frame in later.into_iter().chain(sooner) {
             mailbox.frame(frame).unwrap();
         }
         assert_eq!(
             names(&mut mailbox),
-            ["nack 3", "pong 2", "ack 1", "enough", "ping", "leg", "fin", "verdict", "bye"]
+            ["nack 3", "pong 2", "ack 1", "enough", "ping", "leg", "fin", "verdict"]
         );
+        assert!(mailbox.is_empty());
+    }
+
+    #[test]
+    fn a_ping_follows_the_bye() {
+        let mut mailbox = Mailbox::default();
+        for frame in [Frame::Ping { token: 1 }, ack(1), Frame::Bye] {
+            mailbox.frame(frame).unwrap();
+        }
+        assert_eq!(names(&mut mailbox), ["ack 1", "bye", "ping"]);
         assert!(mailbox.is_empty());
     }
 

@@ -208,6 +208,13 @@ impl Session {
         if let Some(receiving) = &mut self.receiving {
             receiving.decodes(connection, false);
         }
+        let said_bye = self.pulses[connection].as_ref().is_some_and(Pulse::has_said_bye);
+        // a peer that has heard the bye closes in order
+        if said_bye && *why == LossReason::Closed {
+            self.heard_bye();
+        }
+        // when bye was said and nothing else goes on, it is no loss that a connection ends
+        let why = if said_bye && self.is_done(Way::In) { &LossReason::Left } else { why };
         let link = self.ownership.link_of(connection);
         let again = self.detach(now, connection, why);
         let view = self.view();
@@ -218,11 +225,7 @@ impl Session {
 
     /// Takes the connection from the outgoing stream. Gives how many legs are to be sent again.
     fn detach(&mut self, now: Instant, connection: usize, why: &LossReason) -> usize {
-        let said_bye = self.pulses[connection].take().is_some_and(|pulse| pulse.has_said_bye());
-        // a peer that has heard the bye closes in order
-        if said_bye && *why == LossReason::Closed {
-            self.heard_bye();
-        }
+        self.pulses[connection] = None;
         let Some(sending) = &mut self.sending else { return 0 };
         let silent = (*why == LossReason::Silent).then_some(now);
         match sending.link_of(connection) {

@@ -12,6 +12,9 @@ pub const PATIENCE_BEGUN: Patience = Patience::For(Duration::from_secs(3600));
 pub const ANYBODYS_WORD: Duration = Duration::from_secs(300);
 /// For how long at most the last word is repeated to a peer that asks.
 const LINGER: Duration = Duration::from_secs(60);
+/// For how long at most a sender of one stream, which knows how that ended, looks for a receiver that may not know that it
+/// does: as long as it takes to notice a dead connection and to dial another one.
+pub const PARTING: Duration = Duration::from_secs(10);
 /// Trouble shorter than this is not told.
 const QUIET: Duration = Duration::from_secs(5);
 /// The user is reminded of waiting this often.

@@ -300,8 +300,10 @@ impl End {
             return self.session.dial_failed(net.clock.now, connection, &DialError::Refused);
         }
         let why = if reset { LossReason::Failed("reset".into()) } else { LossReason::Closed };
-        self.losses.push(why.clone());
+        let before = self.session.losses().count;
         self.session.lost(net.clock.now, connection, &why);
+        // how an ordinary end shows counts as no loss
+        self.losses.extend((self.session.losses().count > before).then_some(why));
     }
 
     /// This end closes the connection at once, and says so.

@@ -16,7 +16,7 @@ use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::segment::Segments;
 use super::super::set::ConnectionSet;
-use super::super::waiting::{ANYBODYS_WORD, PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder, linger};
+use super::super::waiting::{ANYBODYS_WORD, PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder};
 use super::last_word::{LastWord, Move};
 use super::terms::{Action, DiallerConfig};
 use super::view::View;
@@ -49,8 +49,7 @@ pub struct Dialler {
     reminder: Reminder,
     /// The link whose receiver is busy with another session, and what it says: this end waits for its turn.
     busy: Option<(usize, String)>,
-    /// The bye to the receiver, where it matters that this comes to it: the session has two streams. Nobody else dials
-    /// for a peer that has not heard it.
+    /// The bye to the receiver. Nobody else dials for a peer that has not heard it.
     bye: LastWord,
     /// For the user.
     pub events: Vec<Event>,
@@ -283,10 +282,10 @@ impl Dialler {
 
     // ---- the bye --------------------------------------------------------------------------------------
 
-    /// The stream that goes out was judged, and bye was said. With `last`, nothing else keeps the session.
-    pub fn said_bye(&mut self, now: Instant, last: bool) {
-        let until = last.then(|| now + linger(self.patience));
-        self.bye.advance(Move::Say(until));
+    /// The stream that goes out was judged, and bye was said. With `last`, nothing else keeps the session, and not for
+    /// longer than this.
+    pub fn said_bye(&mut self, now: Instant, last: Option<Duration>) {
+        self.bye.advance(Move::Say(last.map(|time| now + time)));
     }
 
     /// The peer has heard the bye.
@@ -307,7 +306,8 @@ impl Dialler {
     /// Until when somebody is looked for who has not heard the bye. One refusal may be a connection that broke before
     /// its welcome; nobody is there when every link refuses and goes on refusing.
     fn bye_until(&self) -> Option<Instant> {
-        let gone = self.links.refused_since().map(|at| at + GONE);
+        // a refusal of before, beside a connection that was up, says nothing
+        let gone = self.links.refused_since().map(|at| self.alone.map_or(at, |alone| at.max(alone)) + GONE);
         self.bye.until().map(|at| gone.map_or(at, |gone| gone.min(at)))
     }
 
@@ -384,7 +384,9 @@ impl Dialler {
 
     /// Tells the user that nothing works, if that is due.
     pub fn remind(&mut self, now: Instant, view: View) {
-        if !self.reminder.is_due(now) || self.links.up_count() > 0 {
+        // all is well then, and soon over
+        let parts = self.bye.until().is_some();
+        if !self.reminder.is_due(now) || self.links.up_count() > 0 || parts {
             return;
         }
         let ends = self.patience_ends(view).into_iter().chain(self.refused_until(view)).min();

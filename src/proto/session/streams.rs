@@ -10,13 +10,14 @@
 
 use super::super::outcome::{Outcome, Status};
 use super::super::set::ConnectionSet;
+use super::super::waiting::{PARTING, linger};
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, Verdict};
 use super::last_word::LastWord;
 use super::ownership::Ownership;
 use super::stage::{Move, Stage};
 use super::{Action, Farewell, Inbound, Outbound, Session};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Session {
     /// Never sends overtaken legs again: for the simulator, which shows that this would be noticed.
@@ -41,6 +42,11 @@ impl Session {
         self.stages.iter().flatten().all(|stage| matches!(stage, Stage::Over(_)))
     }
 
+    /// Whether this end has spoken its verdict. From then on, to close a connection in order says that bye was heard.
+    pub fn has_spoken(&self) -> bool {
+        self.receiving.as_ref().is_some_and(|receiving| receiving.verdict().is_some())
+    }
+
     /// Whom to wait for when the session is over.
     pub fn farewell(&self) -> Farewell {
         let (sent, received) = (self.outcome(Way::Out), self.outcome(Way::In));
@@ -48,6 +54,7 @@ impl Session {
         let heard = self.receiving.as_ref().is_some_and(|receiving| receiving.last_word == LastWord::Heard);
         match (sent, received) {
             (None, Some(received)) if heard || received.by_peer => Farewell::Nobody,
+            (Some(_), None) if self.has_parted() => Farewell::Nobody,
             (Some(sent), None) if sent.by_peer => Farewell::First,
             (Some(sent), Some(received)) if is_well(sent) && is_well(received) => Farewell::First,
             _ => Farewell::All,
@@ -97,9 +104,9 @@ impl Session {
         }
         let (outcome, connections) = (sending.judge(verdict), sending.attached());
         connections.iter().for_each(|connection| self.say_bye(now, connection));
-        let last = self.is_done(Way::In);
+        let (last, time) = (self.is_done(Way::In), self.parting_time());
         if let Ownership::Dialler(dialler) = &mut self.ownership {
-            dialler.said_bye(now, last);
+            dialler.said_bye(now, last.then_some(time));
         }
         // if the peer has not heard the other stream's verdict, the time for that begins anew
         self.receiving.iter_mut().for_each(|receiving| receiving.keep_word(now));
@@ -120,16 +127,28 @@ impl Session {
 
     // ---- last words -----------------------------------------------------------------------------------
 
-    /// Says bye. Where the peer must hear the bye, a ping follows: the pong proves that it has, and so does a
-    /// connection that the peer closes in order.
+    /// Says bye. A ping follows at the end that dials: the pong proves that the peer has heard the bye, and so does a
+    /// connection that it closes in order.
     fn say_bye(&mut self, now: Instant, connection: usize) {
         self.post(now, connection, Frame::Bye);
-        let must_hear = self.is_shared() && matches!(self.ownership, Ownership::Dialler(_));
+        let must_hear = matches!(self.ownership, Ownership::Dialler(_));
         if let Some(pulse) = self.pulses[connection].as_mut().filter(|_| must_hear) {
             self.pings += 1;
             pulse.say_bye(now, self.pings);
             self.post(now, connection, Frame::Ping { token: self.pings });
         }
+    }
+
+    /// How long the peer is looked for to hear the bye. Where no stream comes back, this end knows all that it will ever
+    /// know, and whoever started it waits.
+    fn parting_time(&self) -> Duration {
+        let linger = linger(self.ownership.patience());
+        if self.receiving.is_some() { linger } else { linger.min(PARTING) }
+    }
+
+    /// Whether this end dials, and has told its last word to whoever was there to hear it.
+    fn has_parted(&self) -> bool {
+        matches!(&self.ownership, Ownership::Dialler(dialler) if dialler.has_parted(self.stepped))
     }
 
     /// The peer has heard bye.
@@ -149,15 +168,15 @@ impl Session {
                 self.advance(Way::In, Move::Finish);
             }
         }
-        let in_done = self.is_done(Way::In);
+        let (in_done, time) = (self.is_done(Way::In), self.parting_time());
         let parted = match &mut self.ownership {
-            Ownership::Dialler(dialler) if self.receiving.is_some() => {
+            Ownership::Dialler(dialler) => {
                 if in_done && dialler.is_parting() {
-                    dialler.said_bye(now, true);
+                    dialler.said_bye(now, Some(time));
                 }
                 in_done && dialler.has_parted(now)
             }
-            Ownership::Dialler(_) | Ownership::Host(_) => true,
+            Ownership::Host(_) => true,
         };
         if parted {
             self.advance(Way::Out, Move::Finish);

@@ -27,7 +27,13 @@ fn whom_to_wait_for_depends_on_who_has_the_last_word() {
     rig.end_input();
     rig.frame(0, ack(1, 1));
     rig.frame(0, verdict(Status::Complete, LEN));
-    assert_eq!((rig.ended(Way::Out).0, rig.session.farewell()), (Status::Complete, Farewell::First));
+    assert_eq!(
+        (rig.judged(Way::Out).0, rig.over),
+        (Status::Complete, false),
+        "whether bye came is not known"
+    );
+    rig.pong(0);
+    assert_eq!((rig.ended(Way::Out).0, rig.session.farewell()), (Status::Complete, Farewell::Nobody));
 
     let mut rig = up(1, 1);
     rig.fail(Status::Incomplete, "ended by SIGTERM");

@@ -463,6 +463,9 @@ impl<'a> Serving<'a> {
             }
             Ended::Harmed(harm) => {
                 harm_now(writer, &channel, harm);
+                if shared.desk.peek(|core| core.session.has_spoken()) {
+                    channel.give_up();
+                }
                 Some(LossReason::Failed(harm.to_string()))
             }
             Ended::Lost(why) => {

@@ -181,15 +181,73 @@ fn only_the_verdict_ends_it_well() {
     rig.later(secs(1));
     assert!(!rig.over, "all is received, and that is not enough");
     rig.frame(0, verdict(Status::Complete, LEN));
-    assert_eq!(rig.ended(Way::Out), (Status::Complete, "", true));
+    assert_eq!(rig.judged(Way::Out), (Status::Complete, "", true));
     assert_eq!(rig.told(is_bye), [0, 1]);
+}
+
+#[test]
+fn a_bye_is_said_until_it_is_heard() {
+    let judged = || {
+        let mut rig = waiting_for_the_verdict();
+        rig.frame(0, verdict(Status::Complete, LEN));
+        rig.forget();
+        assert!(!rig.over, "whether bye has come is not known");
+        rig
+    };
+    let mut rig = judged();
+    rig.lost(0, LossReason::Failed("reset".into()));
+    assert!(!rig.over, "the bye may be lost with it");
+    rig.lost(1, LossReason::Closed);
+    assert_eq!(rig.ended(Way::Out).0, Status::Complete, "who closes in order has heard it");
+
+    let mut rig = judged();
+    (0..2).for_each(|connection| rig.lost(connection, LossReason::Failed("reset".into())));
+    rig.later(secs(1));
+    rig.welcomed(0, 7, 1);
+    rig.frame(0, verdict(Status::Complete, LEN));
+    assert!(!rig.over);
+    rig.pong(0);
+    assert_eq!(rig.ended(Way::Out).0, Status::Complete);
+    assert_eq!(rig.told(is_bye), [0], "the verdict came again, and so did the bye");
+}
+
+#[test]
+fn a_refusal_beside_a_connection_that_is_up_does_not_keep_the_bye_from_being_said() {
+    let mut rig = up(1, 2);
+    rig.lost(1, LossReason::Closed);
+    rig.later(secs(1));
+    rig.failed(1, DialError::Refused);
+    rig.input(1);
+    rig.end_input();
+    rig.later(secs(5));
+    rig.frame(0, ack(1, 1));
+    rig.frame(0, verdict(Status::Complete, LEN));
+    rig.lost(0, LossReason::Failed("reset".into()));
+    assert_eq!((rig.judged(Way::Out).0, rig.over), (Status::Complete, false));
+}
+
+#[test]
+fn a_bye_that_nobody_hears_is_not_said_for_long() {
+    for (fate, time) in [(DialError::Refused, 1), (DialError::TimedOut, 10)] {
+        let mut rig = waiting_for_the_verdict();
+        rig.frame(0, verdict(Status::Complete, LEN));
+        for connection in 0..2 {
+            rig.lost(connection, LossReason::Failed("reset".into()));
+            rig.failed(connection, fate.clone());
+        }
+        rig.forget();
+        let said = rig.said();
+        assert!(said.is_empty() && rig.session.losses().count == 0, "all is well: {said:?}");
+        let (waited, code, _) = rig.endures(Way::Out, &fate);
+        assert_eq!((waited, code), (time, Status::Complete));
+    }
 }
 
 #[test]
 fn a_verdict_that_does_not_fit_the_stream_is_not_believed() {
     let mut rig = waiting_for_the_verdict();
     rig.frame(0, verdict(Status::Complete, LEN - 1));
-    assert_eq!(rig.ended(Way::Out).0, Status::Corrupt);
+    assert_eq!(rig.judged(Way::Out).0, Status::Corrupt);
 
     let mut rig = waiting_for_the_verdict();
     let other_crc = Verdict {
@@ -200,12 +258,12 @@ fn a_verdict_that_does_not_fit_the_stream_is_not_believed() {
         sentence: String::new(),
     };
     rig.frame(0, Frame::Verdict(other_crc));
-    assert_eq!(rig.ended(Way::Out).0, Status::Corrupt);
+    assert_eq!(rig.judged(Way::Out).0, Status::Corrupt);
 
     let mut rig = up(1, 1);
     rig.input(1);
     rig.frame(0, verdict(Status::Complete, LEN));
-    assert_eq!(rig.ended(Way::Out).0, Status::Incomplete, "the input goes on");
+    assert_eq!(rig.judged(Way::Out).0, Status::Incomplete, "the input goes on");
 }
 
 #[test]
@@ -214,7 +272,7 @@ fn a_failure_at_the_receiver_is_the_status_here_whenever_it_comes() {
         let mut rig = up(1, 1);
         rig.input(1);
         rig.frame(0, verdict(code, 0));
-        assert_eq!(rig.ended(Way::Out), (code, "so it is", true));
+        assert_eq!(rig.judged(Way::Out), (code, "so it is", true));
         assert_eq!(rig.told(is_bye), [0]);
     }
 }

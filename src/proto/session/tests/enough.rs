@@ -71,7 +71,7 @@ fn the_sender_ends_its_stream_with_what_it_has_sent() {
     let verdict =
         Verdict { bytes: 2 * LEN, crc: None, status: Status::Complete, command, sentence: String::new() };
     rig.frame(0, Frame::Verdict(verdict));
-    assert_eq!(rig.ended(Way::Out).0, Status::Complete);
+    assert_eq!(rig.judged(Way::Out).0, Status::Complete);
     assert_eq!(rig.session.outcome(Way::Out).unwrap().command, command);
 }
 

@@ -166,7 +166,7 @@ fn the_first_receivers_key_is_every_receivers() {
         rig.frame(0, ack(1, 1));
         rig.end_input();
         rig.frame(0, verdict(Status::Complete, LEN));
-        assert_eq!(rig.ended(Way::Out).0, Status::Complete);
+        assert_eq!(rig.judged(Way::Out).0, Status::Complete);
     }
 }
 
