@@ -56,7 +56,7 @@ pub fn check(hello: &Hello, ours: &Expectations) -> Result<(), Refusal> {
         let sentence = "both initiate; one of them must terminate";
         return refuse(RefusalCode::Feature, sentence.into());
     }
-    // No option is known yet.
+    // the one option that is known, a welcome said ahead, may be passed over
     if let Some(option) = hello.options.iter().find(|option| option.mandatory) {
         let sentence = format!("the receiver does not know option {}", option.id);
         return refuse(RefusalCode::Option, sentence);
