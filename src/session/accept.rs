@@ -367,7 +367,7 @@ impl Door {
     fn answer(&mut self, now: Instant, channel: Channel, address: SocketAddr, heard: Heard) {
         match heard {
             Heard::Hello(_) | Heard::Refused(_) if self.trust.is_some() && !channel.is_encrypted() => {
-                let sentence = "it wants encryption: give the sender a key".into();
+                let sentence = "encryption is wanted: give the sender a key".into();
                 self.see_off(now, channel, &Refusal { code: RefusalCode::Key, sentence });
             }
             Heard::Hello(hello) => self.greet(now, channel, *hello, address),

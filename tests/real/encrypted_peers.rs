@@ -53,7 +53,7 @@ fn a_receiver_whose_key_is_not_in_the_list_is_asked_until_patience_is_over() {
 fn an_end_that_encrypts_and_one_that_does_not_never_meet() {
     let keys = Keys::of(&["secret"]);
     let encrypts = Rx::start(&keys.shared("secret"));
-    refused(&encrypts, &[], "it wants encryption: give the sender a key");
+    refused(&encrypts, &[], "encryption is wanted: give the sender a key");
     carry(&encrypts, &tx(encrypts.port, &keys.shared("secret")), MIB);
     let plain = Rx::start(&["verbose", "1"]);
     let time = refused(&plain, &keys.shared("secret"), "has the receiver no key?");
