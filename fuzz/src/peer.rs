@@ -9,7 +9,7 @@ use super::owner::Owner;
 use super::script::Script;
 use millipede::proto::check::Expectations;
 use millipede::proto::handshake::{HELLO_TIME, Heard, Hearing, WELCOME_TIME};
-use millipede::proto::hello::{Direction, Features, Hello, Id, Refusal, RefusalCode, Reply, Welcome};
+use millipede::proto::hello::{Features, Hello, Id, Refusal, RefusalCode, Reply, Welcome};
 use millipede::proto::leg::{CONNECTIONS_MAX, LEG_MAX};
 use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::outcome::Status;
@@ -73,24 +73,14 @@ impl<'a> Peer<'a> {
         let features = Features(wanted | Features::CHECKSUM.0);
         let waits = choices & 64 != 0;
         let instance = Id::new([1; 16]);
-        let inbound = InboundConfig { instance, buffer, patience, features, tied: None, waits };
+        let inbound = InboundConfig { patience, waits, ..InboundConfig::new(instance, features, buffer) };
         let session = if dials {
             let connections = [1, 2, 4, 16][script.below(4)];
             let links = (0..1 + script.below(3)).map(|link| format!("link {link}")).collect();
             let asked = if checked { features } else { Features(wanted) };
-            let hello = hello(duplex, asked, buffer);
-            let (command, lifeline) = (known == Features::ENOUGH, false);
-            let config = DiallerConfig {
-                hello,
-                links,
-                connections,
-                patience,
-                checked,
-                command,
-                lifeline,
-                waits,
-                seed: 1,
-            };
+            let hello = Hello::of(Id::new([7; 16]), asked, buffer);
+            let config =
+                DiallerConfig { patience, waits, ..DiallerConfig::new(hello, links, connections, 1) };
             Session::dialling(now, config, duplex.then_some(inbound), inseparable && duplex)
         } else {
             let sends = duplex.then_some(OutboundConfig { buffer });
@@ -207,7 +197,7 @@ impl<'a> Peer<'a> {
             connection: self.script.byte() % 16,
             link: self.script.byte() % 16,
             attempt: self.attempt,
-            ..hello(self.duplex, Features(features | u64::from(lies >> 7)), 4 << 20)
+            ..Hello::of(Id::new([7; 16]), Features(features | u64::from(lies >> 7)), 4 << 20)
         };
         if lies & 1 != 0 {
             hello.session = Id::new([self.script.byte() % 3; 16]);
@@ -434,21 +424,5 @@ impl<'a> Peer<'a> {
             self.owner.pass(Duration::from_millis(500));
         }
         assert!(self.owner.over, "it does not end");
-    }
-}
-
-fn hello(duplex: bool, features: Features, buffer: u64) -> Hello {
-    Hello {
-        session: Id::new([7; 16]),
-        instance: None,
-        direction: if duplex { Direction::Duplex } else { Direction::Transmit },
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 0,
-        features,
-        buffer,
-        options: Vec::new(),
     }
 }

@@ -238,6 +238,25 @@ impl HelloError {
 }
 
 impl Hello {
+    /// What a dialling end says of a session that makes use of these features, as long as no connection was tried. The
+    /// session has two streams if [`Features::DUPLEX`] is among them.
+    pub fn of(session: Id, features: Features, buffer: u64) -> Self {
+        let duplex = features.contains(Features::DUPLEX);
+        Hello {
+            session,
+            instance: None,
+            direction: if duplex { Direction::Duplex } else { Direction::Transmit },
+            begun: false,
+            checkphrase: None,
+            link: 0,
+            connection: 0,
+            attempt: 0,
+            features,
+            buffer,
+            options: Vec::new(),
+        }
+    }
+
     /// The hello as it stands on the wire.
     ///
     /// # Panics

@@ -115,8 +115,8 @@ impl Session {
         inseparable: bool,
     ) -> Self {
         let through = dials.hello.features.contains(Features::THROUGH);
-        let mut sending = Outbound::new(dials.hello.buffer, dials.checked, through);
-        if dials.command {
+        let mut sending = Outbound::new(dials.hello.buffer, dials.checks(), through);
+        if dials.sends_to_command() {
             sending.goes_to_command();
         }
         let lifeline = dials.links.len().checked_sub(1).filter(|_| dials.lifeline);

@@ -2,24 +2,23 @@
 
 use super::monitor::{Monitor, Subject, Wanted};
 use super::sessions::{Sessions, no_thread};
-use super::{boards, peers, signals, start};
+use super::start::{self, Names};
+use super::{boards, peers, signals};
 use crate::chaos::Hazard;
 use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending};
 use crate::error::{Failure, Status, reason};
 use crate::message;
 use crate::plan::PutPlan;
-use crate::proto::hello::{Direction, Features, Hello, Id};
-use crate::proto::peer_key::PeerKey;
+use crate::proto::hello::Features;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
-use crate::session::{Approach, Incoming, Outgoing, Setup, Start, orders};
+use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::store::meta::{META_MAX, Meta};
 use crate::store::name::Name;
 use crate::store::record::Verdict;
 use crate::sys::stdio::stdin_was_closed;
 use crate::sys::thread::spawn;
-use crate::trust::{PublicKey, Trust};
-use crate::wording::word;
+use crate::trust::Trust;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -252,38 +251,12 @@ pub(super) fn session(
     let (common, transmit) = (&plan.common, &plan.transmit);
     let checksum = if transmit.checksum { Features::CHECKSUM } else { Features::NONE };
     let features = checksum | start::compress(&transmit.stream) | Features::DUPLEX | Features::FILES;
-    let hello = Hello {
-        session: Id::new(rand::random()),
-        instance: None,
-        direction: Direction::Duplex,
-        begun: false,
-        checkphrase: common.checkphrase,
-        link: 0,
-        connection: 0,
-        attempt: 0,
-        features,
-        buffer: common.buffer,
-        options: Vec::new(),
-    };
-    let names: Vec<String> = transmit.links.iter().map(ToString::to_string).collect();
-    let config = DiallerConfig {
-        hello,
-        links: names.clone(),
-        connections: transmit.threads,
+    let config = DiallerConfig { waits: true, ..start::dialler(common, transmit, features) };
+    let names = Names { links: config.links.clone(), trust: trust.clone() };
+    let approach = Approach::Dial(transmit.links.clone(), Box::new(config));
+    let answers = InboundConfig {
         patience: common.patience,
-        checked: transmit.checksum,
-        command: false,
-        lifeline: false,
-        waits: true,
-        seed: rand::random(),
-    };
-    let inbound = InboundConfig {
-        instance: Id::new(rand::random()),
-        buffer: ANSWERS,
-        patience: common.patience,
-        features: Features::CHECKSUM | features,
-        tied: None,
-        waits: false,
+        ..InboundConfig::new(start::random_id(), Features::CHECKSUM | features, ANSWERS)
     };
     let sends = Outgoing {
         config: OutboundConfig { buffer: common.buffer },
@@ -292,27 +265,21 @@ pub(super) fn session(
         source: Box::new(out.source(true)),
         is_asked_to_end: signals::is_asked_to_end,
     };
-    let less = less.clone();
-    let link = move |link: usize| names.get(link).cloned().unwrap_or_default();
-    let known = trust.clone();
-    let key = move |PeerKey(bytes)| {
-        let key = PublicKey::new(bytes);
-        known.as_ref().map_or_else(|| key.to_string(), |trust| trust.name(&key))
-    };
+    let receives = Incoming { sink: Box::new(inbox.sink()), config: answers };
+    let hear = hear(names, less.clone());
     Start::new(Setup {
-        approach: Approach::Dial(transmit.links.clone(), Box::new(config)),
-        lifeline: None,
-        sends: Some(sends),
-        receives: Some(Incoming { sink: Box::new(inbox.sink()), config: inbound }),
         inseparable: true,
-        through: None,
-        hazard: Hazard::new(common.chaos),
         trust,
-        hear: Box::new(move |news| {
-            if let orders::News::Tell(event) = news {
-                message::note(event.level() + less.load(Ordering::Relaxed), || word(&event, &link, &key));
-            }
-        }),
+        ..Setup::new(approach, Some(sends), Some(receives), Hazard::new(common.chaos), hear)
+    })
+}
+
+/// Tells the user what a session tells, at levels that are higher by `less`.
+fn hear(names: Names, less: Arc<AtomicU8>) -> Hear {
+    Box::new(move |news| {
+        if let News::Tell(event) = news {
+            message::note(event.level() + less.load(Ordering::Relaxed), || names.word(&event));
+        }
     })
 }
 

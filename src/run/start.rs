@@ -11,7 +11,7 @@ use crate::message;
 use crate::plan::{Common, LinkPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::check::Expectations;
 use crate::proto::event::Event;
-use crate::proto::hello::{Direction, Features, Hello, Id};
+use crate::proto::hello::{Features, Hello, Id};
 use crate::proto::leg::LEG_MAX;
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
@@ -75,17 +75,7 @@ impl Parts<'_> {
         let duplex = if plan.duplex { Features::DUPLEX | Features::DECOMPRESSES } else { Features::NONE };
         let receives = plan.duplex.then(|| self.incoming(duplex)).transpose()?;
         let checksum = if plan.checksum { Features::CHECKSUM } else { Features::NONE };
-        let config = DiallerConfig {
-            hello: self.hello(checksum | duplex | compress(&plan.stream)),
-            links: plan.links.iter().map(ToString::to_string).collect(),
-            connections: plan.threads,
-            patience: self.common.patience,
-            checked: plan.checksum,
-            command: false,
-            lifeline: false,
-            waits: false,
-            seed: rand::random(),
-        };
+        let config = self.dialler(plan, checksum | duplex | compress(&plan.stream));
         let sends = self.outgoing(&plan.stream)?;
         self.session(Approach::Dial(plan.links.clone(), Box::new(config)), Some(sends), receives)
     }
@@ -113,15 +103,10 @@ impl Parts<'_> {
         let names = approach.links();
         let ways = Way::BOTH.map(|way| [receives.is_some(), sends.is_some()][way as usize].then_some(way));
         let setup = Setup {
-            approach,
-            lifeline: None,
-            sends,
-            receives,
             inseparable,
             through: self.common.through.clone(),
-            hazard,
             trust: self.trust.clone(),
-            hear: self.hear(names, ways),
+            ..Setup::new(approach, sends, receives, hazard, self.hear(names, ways))
         };
         Start::new(setup).map_err(|e| Failure::network(format!("cannot start: {}", reason(&e))))
     }
@@ -129,12 +114,8 @@ impl Parts<'_> {
     /// Who hears how a session goes: the ends of its streams, the user, and whoever gathers its outcome. Links are
     /// told to the user by these names. The session has these streams.
     fn hear(&self, names: Vec<String>, ways: [Option<Way>; 2]) -> Hear {
-        let (ends, news, trust) = (self.ends.clone(), self.news.clone(), self.trust.clone());
-        let link = move |link: usize| names.get(link).cloned().unwrap_or_default();
-        let key = move |PeerKey(bytes)| {
-            let key = PublicKey::new(bytes);
-            trust.as_ref().map_or_else(|| key.to_string(), |trust| trust.name(&key))
-        };
+        let (ends, news) = (self.ends.clone(), self.news.clone());
+        let names = Names { links: names, trust: self.trust.clone() };
         Box::new(move |event| match event {
             orders::News::Met(way, features) => ends.meet(way, features),
             orders::News::Tell(event) => {
@@ -142,8 +123,8 @@ impl Parts<'_> {
                     ways.into_iter().flatten().for_each(|way| ends.forget(way));
                 }
                 match event.of_strangers() {
-                    Some(kind) => message::peer(event.level(), kind, || word(&event, &link, &key)),
-                    None => message::note(event.level(), || word(&event, &link, &key)),
+                    Some(kind) => message::peer(event.level(), kind, || names.word(&event)),
+                    None => message::note(event.level(), || names.word(&event)),
                 }
             }
             // nobody gathers any more: it came too late
@@ -157,14 +138,9 @@ impl Parts<'_> {
     }
 
     fn incoming(&self, features: Features) -> Result<Incoming, Failure> {
-        let config = InboundConfig {
-            instance: random_id(),
-            buffer: self.common.buffer,
-            patience: self.common.patience,
-            features: Features::CHECKSUM | self.ends.features() | features | self.through(),
-            tied: None,
-            waits: false,
-        };
+        let features = Features::CHECKSUM | self.ends.features() | features | self.through();
+        let (patience, buffer) = (self.common.patience, self.common.buffer);
+        let config = InboundConfig { patience, ..InboundConfig::new(random_id(), features, buffer) };
         Ok(Incoming { sink: self.ends.sink()?, config })
     }
 
@@ -179,22 +155,39 @@ impl Parts<'_> {
         Ok(Outgoing { config, stream, charmode, source, is_asked_to_end: signals::is_asked_to_end })
     }
 
-    /// The hello of a sender that makes use of these features and those of its ends.
-    fn hello(&self, features: Features) -> Hello {
-        let duplex = features.contains(Features::DUPLEX);
-        Hello {
-            session: random_id(),
-            instance: None,
-            direction: if duplex { Direction::Duplex } else { Direction::Transmit },
-            begun: false,
-            checkphrase: self.common.checkphrase,
-            link: 0,
-            connection: 0,
-            attempt: 0,
-            features: features | self.ends.features() | self.through(),
-            buffer: self.common.buffer,
-            options: Vec::new(),
-        }
+    /// A sender that makes use of these features and those of its ends.
+    fn dialler(&self, plan: &TransmitPlan, features: Features) -> DiallerConfig {
+        dialler(self.common, plan, features | self.ends.features() | self.through())
+    }
+}
+
+/// What a user calls the links of a session and the keys of its peers.
+pub(super) struct Names {
+    /// As typed, by the number of the link.
+    pub(super) links: Vec<String>,
+    /// Where keys are known by name.
+    pub(super) trust: Option<Arc<Trust>>,
+}
+
+impl Names {
+    /// The line for an event, with these names.
+    pub(super) fn word(&self, event: &Event) -> String {
+        let link = |link: usize| self.links.get(link).cloned().unwrap_or_default();
+        let key = |PeerKey(bytes)| {
+            let key = PublicKey::new(bytes);
+            self.trust.as_ref().map_or_else(|| key.to_string(), |trust| trust.name(&key))
+        };
+        word(event, &link, &key)
+    }
+}
+
+/// The end of a new session that dials as planned and makes use of these features.
+pub(super) fn dialler(common: &Common, transmit: &TransmitPlan, features: Features) -> DiallerConfig {
+    let hello = Hello { checkphrase: common.checkphrase, ..Hello::of(random_id(), features, common.buffer) };
+    let links = transmit.links.iter().map(ToString::to_string).collect();
+    DiallerConfig {
+        patience: common.patience,
+        ..DiallerConfig::new(hello, links, transmit.threads, rand::random())
     }
 }
 
@@ -209,6 +202,7 @@ pub(crate) fn check_via(link: &LinkPlan) -> Result<(), Failure> {
     found.map_err(|e| Failure::network(format!("{link}: {}", told(&e))))
 }
 
-fn random_id() -> Id {
+/// The name of a new session, or of this process in it.
+pub(super) fn random_id() -> Id {
     Id::new(rand::random())
 }

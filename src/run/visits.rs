@@ -173,16 +173,14 @@ impl Maker {
 
     fn start(&self, number: u64, sink: Box<dyn Sink>, out: &Arc<Outbox>) -> io::Result<Start> {
         let common = &self.plan.common;
+        // all under one buffer; those that wait send nothing
+        let buffer = common.buffer / self.plan.sessions as u64;
         let receives = Incoming {
             sink,
             config: InboundConfig {
-                instance: self.instance,
-                // all under one buffer; those that wait send nothing
-                buffer: common.buffer / self.plan.sessions as u64,
                 patience: common.patience,
-                features: FEATURES,
-                tied: None,
                 waits: true,
+                ..InboundConfig::new(self.instance, FEATURES, buffer)
             },
         };
         let sends = Outgoing {
@@ -192,16 +190,11 @@ impl Maker {
             source: Box::new(out.source(false)),
             is_asked_to_end: || false,
         };
+        let (hazard, hear) = (Hazard::new(common.chaos), hear(self.places.clone(), number));
         Start::new(Setup {
-            approach: Approach::Visit,
-            lifeline: None,
-            sends: Some(sends),
-            receives: Some(receives),
             inseparable: true,
-            through: None,
-            hazard: Hazard::new(common.chaos),
             trust: self.trust.clone(),
-            hear: hear(self.places.clone(), number),
+            ..Setup::new(Approach::Visit, Some(sends), Some(receives), hazard, hear)
         })
     }
 

@@ -89,7 +89,7 @@ impl Approach {
 
     /// Whether this end wants the stream that goes out checked.
     fn checks(&self) -> bool {
-        matches!(self, Approach::Dial(_, config) if config.checked)
+        matches!(self, Approach::Dial(_, config) if config.checks())
     }
 }
 
@@ -113,6 +113,30 @@ pub struct Setup {
     pub trust: Option<Arc<Trust>>,
     /// Is called with every piece of news.
     pub hear: Hear,
+}
+
+impl Setup {
+    /// Connections come about like this and carry these streams, neither of which needs the other; they are not
+    /// encrypted, and nothing else is done to what they carry.
+    pub fn new(
+        approach: Approach,
+        sends: Option<Outgoing>,
+        receives: Option<Incoming>,
+        hazard: Hazard,
+        hear: Hear,
+    ) -> Self {
+        Setup {
+            approach,
+            lifeline: None,
+            sends,
+            receives,
+            inseparable: false,
+            through: None,
+            hazard,
+            trust: None,
+            hear,
+        }
+    }
 }
 
 /// A handle on a session, for orders and questions.

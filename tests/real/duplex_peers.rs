@@ -51,19 +51,7 @@ fn another_session_is_refused_while_either_stream_goes_on() {
 
 /// A hello as a dialling side says it.
 fn hello() -> Hello {
-    Hello {
-        session: Id::new([9; 16]),
-        instance: None,
-        direction: Direction::Duplex,
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 1,
-        features: Features::DUPLEX,
-        buffer: 8 << 20,
-        options: Vec::new(),
-    }
+    Hello { attempt: 1, ..Hello::of(Id::new([9; 16]), Features::DUPLEX, 8 << 20) }
 }
 
 /// Says hello, and is welcomed.

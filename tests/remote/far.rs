@@ -1,7 +1,7 @@
 //! The far end alone, with a near end that is played here: what it does before the near end could have answered.
 
 use crate::util::{DEADLINE, MILLIPEDE};
-use millipede::proto::hello::{Direction, Features, Hello, HelloOption, Id, Reply, Welcome};
+use millipede::proto::hello::{Features, Hello, HelloOption, Id, Reply, Welcome};
 use millipede::proto::rendezvous::{Answer, Greeting};
 use millipede::proto::wire::{self, Edge, Frame};
 use std::io::{Read, Write};
@@ -43,19 +43,8 @@ fn more(from: &mut ChildStdout, heard: &mut Vec<u8>) -> bool {
 }
 
 fn hello(options: Vec<HelloOption>) -> Hello {
-    Hello {
-        session: Id::new([1; 16]),
-        instance: None,
-        direction: Direction::Duplex,
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 1,
-        features: Features::DUPLEX | Features::DECOMPRESSES | Features::ENOUGH,
-        buffer: 32 << 20,
-        options,
-    }
+    let features = Features::DUPLEX | Features::DECOMPRESSES | Features::ENOUGH;
+    Hello { attempt: 1, options, ..Hello::of(Id::new([1; 16]), features, 32 << 20) }
 }
 
 fn welcome() -> Welcome {

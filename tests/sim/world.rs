@@ -7,7 +7,7 @@ use super::line::Line;
 use super::net::{DIALS, LISTENS, Net};
 use super::sink::Sink;
 use super::source::{Flow, Source};
-use millipede::proto::hello::{Direction, Features, Hello, Id};
+use millipede::proto::hello::{Features, Hello, Id};
 use millipede::proto::mailbox::NACKS_MAX;
 use millipede::proto::outcome::Status;
 use millipede::proto::session::{DiallerConfig, InboundConfig, OutboundConfig, Session};
@@ -373,43 +373,25 @@ fn features(config: &Config) -> u64 {
 }
 
 fn dialler(config: &Config) -> DiallerConfig {
-    let duplex = config.flows[LISTENS].is_some();
     let checked = if config.checked { Features::CHECKSUM.0 } else { 0 };
     let stops = if config.command.is_some() { Features::ENOUGH.0 } else { 0 };
-    let hello = Hello {
-        session: Id::new([7; 16]),
-        instance: None,
-        direction: if duplex { Direction::Duplex } else { Direction::Transmit },
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 0,
-        features: Features(features(config) | checked | stops),
-        buffer: config.buffers[DIALS],
-        options: Vec::new(),
-    };
+    let features = Features(features(config) | checked | stops);
+    let hello = Hello::of(Id::new([7; 16]), features, config.buffers[DIALS]);
+    let links = (0..config.links.len()).map(|link| format!("link {link}")).collect();
     DiallerConfig {
-        hello,
-        links: (0..config.links.len()).map(|link| format!("link {link}")).collect(),
-        connections: config.workers,
         patience: patience(config.patience[DIALS]),
-        checked: config.checked,
-        command: config.command.is_some(),
-        lifeline: false,
         waits: config.waits.is_some(),
-        seed: config.seed,
+        ..DiallerConfig::new(hello, links, config.workers, config.seed)
     }
 }
 
 fn inbound(config: &Config, which: usize, instance: u8) -> InboundConfig {
+    let instance = Id::new([instance + 10 * which as u8; 16]);
+    let features = Features(features(config) | Features::CHECKSUM.0);
     InboundConfig {
-        instance: Id::new([instance + 10 * which as u8; 16]),
-        buffer: config.buffers[which],
         patience: patience(config.patience[which]),
-        features: Features(features(config) | Features::CHECKSUM.0),
-        tied: None,
         waits: config.waits.is_some(),
+        ..InboundConfig::new(instance, features, config.buffers[which])
     }
 }
 

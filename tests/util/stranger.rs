@@ -1,7 +1,7 @@
 //! Somebody at the receiver's port who speaks the protocol himself.
 
 use super::connect;
-use millipede::proto::hello::{Direction, Features, Hello, Id, Reply};
+use millipede::proto::hello::{Features, Hello, Id, Reply};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -9,19 +9,7 @@ use std::net::TcpStream;
 pub fn hello(session: u64) -> Hello {
     let mut id = [7; 16];
     id[..8].copy_from_slice(&session.to_be_bytes());
-    Hello {
-        session: Id::new(id),
-        instance: None,
-        direction: Direction::Transmit,
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 1,
-        features: Features::NONE,
-        buffer: 4 << 20,
-        options: Vec::new(),
-    }
+    Hello { attempt: 1, ..Hello::of(Id::new(id), Features::NONE, 4 << 20) }
 }
 
 /// Says this and hears the answer, if one comes before the end.

@@ -20,11 +20,6 @@ pub struct DiallerConfig {
     pub connections: usize,
     /// How long to wait with no working connection, if the user says so.
     pub patience: Option<Patience>,
-    /// Whether legs and stream are checked by CRC-32.
-    pub checked: bool,
-    /// Whether the stream goes to a command whose own end is the result, when it comes, and which may have enough of the
-    /// stream before. Otherwise nothing but the whole stream is a success.
-    pub command: bool,
     /// Whether the last link is a lifeline, see [`Links`](super::super::links::Links): it carries legs only while no
     /// other link does. Then there are at least as many connections as links.
     pub lifeline: bool,
@@ -33,6 +28,24 @@ pub struct DiallerConfig {
     pub waits: bool,
     /// Decides jitter alone.
     pub seed: u64,
+}
+
+impl DiallerConfig {
+    /// An end that says this, on links of which none is a lifeline, and has all connections from the first.
+    pub fn new(hello: Hello, links: Vec<String>, connections: usize, seed: u64) -> Self {
+        DiallerConfig { hello, links, connections, patience: None, lifeline: false, waits: false, seed }
+    }
+
+    /// Whether legs and stream are checked by CRC-32.
+    pub fn checks(&self) -> bool {
+        self.hello.features.contains(Features::CHECKSUM)
+    }
+
+    /// Whether the stream goes to a command whose own end is the result, when it comes, and which may have enough of the
+    /// stream before. Otherwise nothing but the whole stream is a success.
+    pub fn sends_to_command(&self) -> bool {
+        self.hello.features.contains(Features::ENOUGH)
+    }
 }
 
 /// The stream that comes in.
@@ -51,6 +64,13 @@ pub struct InboundConfig {
     /// Whether the sender has to wait for its turn: until [`Session::use_all`](super::Session::use_all) an end that
     /// listens lets in no more connections than one that is dialled anew.
     pub waits: bool,
+}
+
+impl InboundConfig {
+    /// A receiver for whoever comes, with all of its connections from the first.
+    pub fn new(instance: Id, features: Features, buffer: u64) -> Self {
+        InboundConfig { instance, buffer, patience: None, features, tied: None, waits: false }
+    }
 }
 
 /// A receiver that was started by its sender, and is of use to no other: from the first message on, its session is as

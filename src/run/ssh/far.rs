@@ -11,16 +11,19 @@ use crate::chaos::Hazard;
 use crate::endpoint::exec::{Remote, RemoteSink, RemoteSource};
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::{Compress, Family, FarPlan, LEVELS, ListenOn, ListenPlan, Patience, Ports, StreamPlan};
+use crate::plan::{
+    BUFFER_MIN, Compress, Family, FarPlan, LEVELS, ListenOn, ListenPlan, Patience, Ports, StreamPlan,
+};
 use crate::proto::check::Expectations;
-use crate::proto::hello::{Features, Id};
+use crate::proto::hello::Features;
 use crate::proto::rendezvous::{Answer, Greeting};
 use crate::proto::session::{InboundConfig, OutboundConfig, Tied};
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject, Wanted};
 use crate::run::sessions::{Sessions, no_thread};
+use crate::run::start::random_id;
 use crate::run::{listen, signals};
-use crate::session::{Approach, Handle, Incoming, Lifeline, News, Outgoing, Setup, Start};
+use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
 use crate::sys::child::leave_session;
 use crate::sys::stdio::{take_stdin, take_stdout};
 use crate::sys::thread::spawn;
@@ -133,7 +136,6 @@ fn setup(
     news: Sender<Told>,
 ) -> Setup {
     let compress = answer.compress.map(compress);
-    let compresses = if compress.is_some() { Features::COMPRESS } else { Features::NONE };
     let expectations = Expectations {
         checkphrase: None,
         features: FEATURES,
@@ -142,41 +144,53 @@ fn setup(
         compresses: compress.is_some(),
         through: false,
     };
-    let buffer = answer.buffer.max(crate::plan::BUFFER_MIN);
-    let receives = InboundConfig {
-        instance: Id::new(rand::random()),
-        buffer,
+    let approach = Approach::Listen(listener, expectations);
+    let (sends, receives) = (output(answer, compress, remote), input(answer, compress, remote));
+    Setup {
+        lifeline: Some(lifeline),
+        trust: Some(trust),
+        ..Setup::new(approach, Some(sends), Some(receives), Hazard::new(None), hear(news))
+    }
+}
+
+/// The stream that is the command's input.
+fn input(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> Incoming {
+    let compresses = if compress.is_some() { Features::COMPRESS } else { Features::NONE };
+    let features = Features::CHECKSUM | Features::DUPLEX | compresses;
+    let config = InboundConfig {
         patience: answer.patience.map(patience),
-        features: Features::CHECKSUM | Features::DUPLEX | compresses,
         tied: Some(Tied { unmet: UNMET, gone: GONE }),
-        waits: false,
+        ..InboundConfig::new(random_id(), features, buffer(answer))
     };
+    Incoming { config, sink: Box::new(RemoteSink::new(remote.clone())) }
+}
+
+/// The stream that is the command's output.
+fn output(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> Outgoing {
     let congestion = Some(answer.congestion.clone()).filter(|name| !name.is_empty());
-    let sends = Outgoing {
-        config: OutboundConfig { buffer },
+    Outgoing {
+        config: OutboundConfig { buffer: buffer(answer) },
         stream: StreamPlan { rate: answer.rate, congestion, compress, ..StreamPlan::default() },
         charmode: true,
         source: Box::new(RemoteSource::new(remote.clone())),
         is_asked_to_end: signals::is_asked_to_end,
-    };
-    Setup {
-        approach: Approach::Listen(listener, expectations),
-        lifeline: Some(lifeline),
-        sends: Some(sends),
-        receives: Some(Incoming { config: receives, sink: Box::new(RemoteSink::new(remote.clone())) }),
-        inseparable: false,
-        through: None,
-        hazard: Hazard::new(None),
-        trust: Some(trust),
-        hear: Box::new(move |event| match event {
-            News::Met(..) => {}
-            // what the user need know is said at the near end
-            News::Tell(event) => message::note(event.level().max(1), || {
-                word(&event, &|_| String::new(), &|_| ONE_TIME.to_owned())
-            }),
-            News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
-        }),
     }
+}
+
+fn hear(news: Sender<Told>) -> Hear {
+    Box::new(move |event| match event {
+        News::Met(..) => {}
+        // what the user need know is said at the near end
+        News::Tell(event) => {
+            message::note(event.level().max(1), || word(&event, &|_| String::new(), &|_| ONE_TIME.to_owned()))
+        }
+        News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
+    })
+}
+
+/// Memory for each stream, as the near end wants it.
+fn buffer(answer: &Answer) -> u64 {
+    answer.buffer.max(BUFFER_MIN)
 }
 
 /// A level; 0 is one that follows what holds the stream back.

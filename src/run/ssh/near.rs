@@ -11,7 +11,7 @@ use crate::error::{Failure, reason};
 use crate::message;
 use crate::plan::{Compress, Family, Host, LinkPlan, Patience, SshPlan};
 use crate::proto::event::Event;
-use crate::proto::hello::{Direction, Features, Hello, Id};
+use crate::proto::hello::{Features, Hello};
 use crate::proto::leg::CONNECTIONS_MAX;
 use crate::proto::links::DialError;
 use crate::proto::outcome::Outcome;
@@ -21,7 +21,8 @@ use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject, Wanted};
 use crate::run::sessions::{Sessions, no_thread};
 use crate::run::signals;
-use crate::session::{Approach, Handle, Incoming, Lifeline, News, Outgoing, Setup, Start};
+use crate::run::start::{compress, random_id};
+use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
 use crate::ssh::resolved::Terminal;
 use crate::ssh::{Line, Reading, Resolved, read};
 use crate::sys::interface;
@@ -224,23 +225,9 @@ fn setup(
     (input, output): (&Input, &Output),
     news: Sender<Told>,
 ) -> Result<Setup, Failure> {
-    let names: Vec<String> = links.iter().map(ToString::to_string).chain([LIFELINE.into()]).collect();
     let direct = links.len();
-    let connections = match direct {
-        0 => 1,
-        direct => (plan.threads + 1).clamp(direct + 1, CONNECTIONS_MAX),
-    };
-    let config = DiallerConfig {
-        hello: hello(plan),
-        links: names.clone(),
-        connections,
-        patience: plan.patience,
-        checked: false,
-        command: true,
-        lifeline: true,
-        waits: false,
-        seed: rand::random(),
-    };
+    let names: Vec<String> = links.iter().map(ToString::to_string).chain([LIFELINE.into()]).collect();
+    let approach = Approach::Dial(links, Box::new(dialler(plan, names.clone())));
     let sends = Outgoing {
         config: OutboundConfig { buffer: plan.buffer },
         stream: plan.stream.clone(),
@@ -248,62 +235,57 @@ fn setup(
         source: Box::new(input.source()?),
         is_asked_to_end: signals::is_asked_to_end,
     };
-    let receives = InboundConfig {
-        instance: Id::new(rand::random()),
-        buffer: plan.buffer,
-        patience: plan.patience,
-        features: FEATURES,
-        tied: None,
-        waits: false,
+    let config =
+        InboundConfig { patience: plan.patience, ..InboundConfig::new(random_id(), FEATURES, plan.buffer) };
+    let receives = Incoming { config, sink: output.sink()? };
+    let hear = hear(names, direct, news);
+    Ok(Setup {
+        lifeline: Some(Lifeline { channel, early: Vec::new(), round_trip: None }),
+        trust: Some(Arc::new(trust)),
+        ..Setup::new(approach, Some(sends), Some(receives), Hazard::new(None), hear)
+    })
+}
+
+/// The end that dials these links, of which the last is the lifeline and has a connection for itself.
+fn dialler(plan: &SshPlan, links: Vec<String>) -> DiallerConfig {
+    let connections = match links.len() {
+        1 => 1,
+        links => (plan.threads + 1).clamp(links, CONNECTIONS_MAX),
     };
+    let hello = Hello::of(random_id(), FEATURES | compress(&plan.stream), plan.buffer);
+    DiallerConfig {
+        patience: plan.patience,
+        lifeline: true,
+        ..DiallerConfig::new(hello, links, connections, rand::random())
+    }
+}
+
+/// Tells the user what a session tells, and the main thread what that depends on. The first links are direct.
+fn hear(names: Vec<String>, direct: usize, news: Sender<Told>) -> Hear {
     let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
-    let hear = move |event| match event {
+    Box::new(move |event| match event {
         News::Met(..) => {}
         News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
         News::Tell(event) => {
-            let direct = |link: usize| link < direct;
-            match &event {
-                Event::ConnectionUp { link, .. } => {
-                    drop(news.send(if direct(*link) { Told::Direct } else { Told::Up }));
-                }
-                Event::LinkDied { link, reason } if direct(*link) => {
-                    drop(news.send(Told::Dead(*link, reason.as_ref().map_or("silent".into(), briefly))));
-                }
-                _ => {}
-            }
+            told(&event, direct).into_iter().for_each(|told| drop(news.send(told)));
             // one that is dialled late may find the session over
             let refused = matches!(event, Event::LinkRefused { .. });
             message::note(event.level().max(refused.into()), || {
                 word(&event, &name, &|_| ONE_TIME.to_owned())
             });
         }
-    };
-    Ok(Setup {
-        approach: Approach::Dial(links, Box::new(config)),
-        lifeline: Some(Lifeline { channel, early: Vec::new(), round_trip: None }),
-        sends: Some(sends),
-        receives: Some(Incoming { config: receives, sink: output.sink()? }),
-        inseparable: false,
-        through: None,
-        hazard: Hazard::new(None),
-        trust: Some(Arc::new(trust)),
-        hear: Box::new(hear),
     })
 }
 
-fn hello(plan: &SshPlan) -> Hello {
-    Hello {
-        session: Id::new(rand::random()),
-        instance: None,
-        direction: Direction::Duplex,
-        begun: false,
-        checkphrase: None,
-        link: 0,
-        connection: 0,
-        attempt: 0,
-        features: FEATURES | if plan.stream.compress.is_some() { Features::COMPRESS } else { Features::NONE },
-        buffer: plan.buffer,
-        options: Vec::new(),
+/// What an event is to the main thread. The first links are direct.
+fn told(event: &Event, direct: usize) -> Option<Told> {
+    match event {
+        Event::ConnectionUp { link, .. } if *link < direct => Some(Told::Direct),
+        Event::ConnectionUp { .. } => Some(Told::Up),
+        Event::LinkDied { link, reason } if *link < direct => {
+            Some(Told::Dead(*link, reason.as_ref().map_or("silent".into(), briefly)))
+        }
+        _ => None,
     }
 }
 

@@ -90,17 +90,7 @@ fn what_is_sent_when_the_output_has_enough_is_still_sent_again() {
 #[test]
 fn a_stream_that_is_wanted_whole_does_not_stop() {
     let now = Instant::now();
-    let dials = DiallerConfig {
-        hello: hello(0, 0),
-        links: vec!["host".into()],
-        connections: 1,
-        patience: None,
-        checked: false,
-        command: false,
-        lifeline: false,
-        waits: false,
-        seed: 1,
-    };
+    let dials = DiallerConfig::new(hello(0, 0), vec!["host".into()], 1, 1);
     let mut rig = Rig::of(now, Session::dialling(now, dials, None, false));
     rig.welcomed(0, HOST, 0);
     rig.frame(0, Frame::Enough);

@@ -1,6 +1,6 @@
 //! Sessions with a lifeline: what it carries, who finds it dead, and an end that is there for one sender alone.
 
-use super::super::super::hello::{Direction, Hello, Welcome};
+use super::super::super::hello::{Direction, Features, Hello, Welcome};
 use super::super::super::life::Silence;
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::mailbox::Item;
@@ -23,17 +23,9 @@ fn dialler(direct: usize) -> Rig {
 
 fn dialling(now: Instant, direct: usize) -> Session {
     let links: Vec<_> = (0..direct).map(|link| format!("host{link}")).chain(["ssh".into()]).collect();
-    let dials = DiallerConfig {
-        hello: hello(0, 0),
-        connections: links.len(),
-        links,
-        patience: None,
-        checked: false,
-        command: true,
-        lifeline: true,
-        waits: false,
-        seed: 1,
-    };
+    let hello = Hello { features: Features::ENOUGH, ..hello(0, 0) };
+    let connections = links.len();
+    let dials = DiallerConfig { lifeline: true, ..DiallerConfig::new(hello, links, connections, 1) };
     Session::dialling(now, dials, Some(inbound(DIALLER, None)), false)
 }
 

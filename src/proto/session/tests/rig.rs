@@ -156,10 +156,8 @@ impl Rig {
     pub fn dialling(links: usize, connections: usize, patience: Option<Patience>, duplex: bool) -> Self {
         let now = Instant::now();
         let links = (0..links).map(|link| format!("host{link}")).collect();
-        let hello = Hello { buffer: 128 << 20, ..hello(0, 0) };
-        let (checked, command, lifeline, waits) = (false, true, false, false);
-        let dials =
-            DiallerConfig { hello, links, connections, patience, checked, command, lifeline, waits, seed: 1 };
+        let hello = Hello { buffer: 128 << 20, features: Features::ENOUGH, ..hello(0, 0) };
+        let dials = DiallerConfig { patience, ..DiallerConfig::new(hello, links, connections, 1) };
         let receives = duplex.then(|| inbound(DIALLER, patience));
         Self::of(now, Session::dialling(now, dials, receives, false))
     }
@@ -418,14 +416,7 @@ impl Rig {
 }
 
 pub fn inbound(instance: u8, patience: Option<Patience>) -> InboundConfig {
-    InboundConfig {
-        instance: id(instance),
-        buffer: 128 << 20,
-        patience,
-        features: Features::NONE,
-        tied: None,
-        waits: false,
-    }
+    InboundConfig { patience, ..InboundConfig::new(id(instance), Features::NONE, 128 << 20) }
 }
 
 // ---- ends that have come some way ---------------------------------------------------------------------

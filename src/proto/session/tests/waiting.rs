@@ -8,17 +8,8 @@ use std::time::Instant;
 
 fn dialler(links: usize) -> Rig {
     let now = Instant::now();
-    let dials = DiallerConfig {
-        hello: hello(0, 0),
-        connections: 4,
-        links: (0..links).map(|link| format!("host{link}")).collect(),
-        patience: None,
-        checked: false,
-        command: false,
-        lifeline: false,
-        waits: true,
-        seed: 1,
-    };
+    let links = (0..links).map(|link| format!("host{link}")).collect();
+    let dials = DiallerConfig { waits: true, ..DiallerConfig::new(hello(0, 0), links, 4, 1) };
     Rig::of(now, Session::dialling(now, dials, Some(inbound(DIALLER, None)), true))
 }
 
