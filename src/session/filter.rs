@@ -15,9 +15,7 @@ use super::program;
 use crate::error::reason;
 use crate::message;
 use crate::proto::leg::Payload;
-use crate::sys::child::{
-    Exit, begin_with_our_mask, close_others, die_with_parent, exit_so_far, heed_children,
-};
+use crate::sys::child::{Exit, exit_so_far, heed_children, reap};
 use crate::sys::pipe::unread;
 use crate::sys::signal::kill_group;
 use crate::sys::thread::spawn;
@@ -29,8 +27,6 @@ use signal_hook::low_level::signal_name;
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A program that neither reads nor writes for so long is not waited for.
@@ -72,7 +68,8 @@ pub enum Step {
 
 /// A program at work.
 pub struct Run {
-    child: Child,
+    /// Its number. It is reaped when this is dropped.
+    id: u32,
     name: String,
     stdin: Option<File>,
     stdout: Option<File>,
@@ -113,16 +110,15 @@ impl Run {
         let name = shown(command);
         let cannot = |e: io::Error| format!("cannot run {}: {}", shown(command), reason(&e));
         let (left, stdin) = io::pipe().map_err(cannot)?;
-        let mut child = left.try_clone().and_then(|stdin| start(command, stdin)).map_err(cannot)?;
-        let [stdin, stdout, stderr] = [
-            Some(OwnedFd::from(stdin)),
-            child.stdout.take().map(OwnedFd::from),
-            child.stderr.take().map(OwnedFd::from),
-        ]
-        .map(|pipe| pipe.map(File::from));
+        let (stdout, its_stdout) = io::pipe().map_err(cannot)?;
+        let (stderr, its_stderr) = io::pipe().map_err(cannot)?;
+        let its_stdin = left.try_clone().map_err(cannot)?;
+        let id = start(command, [its_stdin.into(), its_stdout.into(), its_stderr.into()]).map_err(cannot)?;
+        let [stdin, stdout, stderr] =
+            [stdin.into(), stdout.into(), stderr.into()].map(|pipe: OwnedFd| Some(File::from(pipe)));
         let (filled, now) = (0, Instant::now());
         let run = Run {
-            child,
+            id,
             name,
             stdin,
             stdout,
@@ -172,7 +168,7 @@ impl Run {
             self.progressed = now;
         }
         if self.stdout.is_none()
-            && let Some(exit) = exit_so_far(self.child.id())
+            && let Some(exit) = exit_so_far(self.id)
         {
             self.listen();
             self.end_line();
@@ -352,32 +348,25 @@ impl Run {
 impl Drop for Run {
     fn drop(&mut self) {
         // its number and its group's are nobody else's before it is reaped
-        let _ = kill_group(self.child.id(), SIGKILL);
+        let _ = kill_group(self.id, SIGKILL);
         (self.stdin, self.stdout, self.stderr) = (None, None, None);
-        if exit_so_far(self.child.id()).is_some() {
-            let _ = self.child.wait();
+        if exit_so_far(self.id).is_some() {
+            let _ = reap(self.id);
         } else {
-            reap(&mut self.child);
+            reap_later(self.id);
         }
     }
 }
 
 /// Leaves the waiting for the end of a killed child to a thread: inside a system call that may take long.
-fn reap(child: &mut Child) {
-    let id = child.id();
+fn reap_later(id: u32) {
     // without a thread it stays a zombie until this process ends, which harms nobody
-    let _ = spawn("reaper", move || drop(crate::sys::child::reap(id)));
+    let _ = spawn("reaper", move || drop(reap(id)));
 }
 
-fn start(command: &str, stdin: PipeReader) -> io::Result<Child> {
-    let mut started = program::command(command);
-    started.process_group(0);
-    started.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-    begin_with_our_mask(&mut started);
-    close_others(&mut started);
-    die_with_parent(&mut started);
+fn start(command: &str, stdio: [OwnedFd; 3]) -> io::Result<u32> {
     heed_children();
-    started.spawn()
+    program::command(command)?.start(stdio)
 }
 
 /// As messages name it.

@@ -1,56 +1,58 @@
 //! How a command of the user's is started for each leg: by `sh -c`, or without the shell where that would do nothing
 //! but start one program. To start a shell takes as long as to start the program, and there may be hundreds a second.
 
+use crate::sys::start::Program;
 use rustix::fs::{Access, access};
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 /// What a shell does itself although there is a program of that name, and not always in the same way.
 const BUILT_IN: [&str; 9] = ["[", "echo", "false", "kill", "printf", "pwd", "test", "time", "true"];
 
 /// The command, as `sh -c` runs it.
-pub(super) fn command(text: &str) -> Command {
+///
+/// # Errors
+/// There is no shell, or a byte 0 in the command.
+pub(super) fn command(text: &str) -> io::Result<Program> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    match alone(text, &path).as_deref() {
-        Some([program, operands @ ..]) => {
-            let mut command = Command::new(program);
-            command.args(operands);
-            command
-        }
-        _ => {
-            let mut command = Command::new("sh");
-            command.arg("-c").arg(text);
-            command
-        }
-    }
+    let (file, words) = match alone(text, &path) {
+        Some(alone) => alone,
+        None => (found("sh", &path).ok_or(io::ErrorKind::NotFound)?, vec!["sh", "-c", text]),
+    };
+    Program::new(file.as_os_str(), words.into_iter().map(OsStr::new))
 }
 
 /// The words of a command that only starts one program, and that a shell takes as they stand. None if it is more than
 /// that, or there is no such program: then the shell says so.
-fn alone<'a>(text: &'a str, path: &OsStr) -> Option<Vec<&'a str>> {
+fn alone<'a>(text: &'a str, path: &OsStr) -> Option<(PathBuf, Vec<&'a str>)> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || " _-./:,+@=%".contains(c);
     let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
     let program = *words.first()?;
     // a word with = before the program would set a variable
     let is_name = text.chars().all(is_plain) && !program.contains('=') && !BUILT_IN.contains(&program);
-    (is_name && is_there(program, path)).then_some(words)
+    Some((found(program, path).filter(|_| is_name)?, words))
 }
 
-fn is_there(program: &str, path: &OsStr) -> bool {
-    let is_program = |file: &Path| file.is_file() && access(file, Access::EXEC_OK).is_ok();
+/// The file of a program.
+fn found(program: &str, path: &OsStr) -> Option<PathBuf> {
+    let is_program = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
     if program.contains('/') {
-        return is_program(Path::new(program));
+        return Some(program.into()).filter(is_program);
     }
     // an empty part is the working directory, as the shell has it
     let folders = path.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes);
-    folders.map(|folder| Path::new(folder).join(program)).any(|file| is_program(&file))
+    folders.map(|folder| Path::new(folder).join(program)).find(is_program)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::child::{Exit, await_exit, reap};
+    use std::fs::File;
+    use std::io::{Read, pipe};
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn only_what_a_shell_would_start_as_it_stands_goes_without_it() {
@@ -61,7 +63,9 @@ mod tests {
             ("dd bs=4k conv=notrunc", &["dd", "bs=4k", "conv=notrunc"]),
             ("/bin/sh -e", &["/bin/sh", "-e"]),
         ] {
-            assert_eq!(alone(text, path).as_deref(), Some(words), "{text}");
+            let (file, found) = alone(text, path).unwrap();
+            assert_eq!(found, words, "{text}");
+            assert!(file.is_absolute() && file.ends_with(words[0].trim_start_matches('/')), "{file:?}");
         }
         for text in [
             "",
@@ -88,14 +92,25 @@ mod tests {
         }
     }
 
+    /// What it writes to stdout, and how it ends.
+    fn run(text: &str) -> (String, Exit) {
+        let (mut from, to) = pipe().unwrap();
+        let null = || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
+        let pid = command(text).unwrap().start([null(), to.into(), null()]).unwrap();
+        let mut said = String::new();
+        from.read_to_string(&mut said).unwrap();
+        let exit = await_exit(pid).unwrap();
+        reap(pid).unwrap();
+        (said, exit)
+    }
+
     #[test]
     fn both_ways_do_the_same() {
         for (text, said) in
             [("head -c 3 /dev/zero", "\0\0\0"), ("printf 'a b'", "a b"), ("echo $((1 + 1))", "2\n")]
         {
-            let output = command(text).output().unwrap();
-            assert_eq!(String::from_utf8_lossy(&output.stdout), said, "{text}");
+            assert_eq!(run(text), (said.to_owned(), Exit::Status(0)), "{text}");
         }
-        assert_eq!(command("no-such-program").output().unwrap().status.code(), Some(127));
+        assert_eq!(run("no-such-program").1, Exit::Status(127));
     }
 }

@@ -66,24 +66,6 @@ pub fn reap(pid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// The command gets stdin, stdout and stderr, and no other descriptor that this process has or was given.
-pub fn close_others(command: &mut Command) {
-    #[cfg(target_os = "linux")]
-    {
-        let close = || {
-            let flags = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
-            // SAFETY: nothing is closed before the command runs, and that knows of none of them. A kernel that does not
-            // know the call refuses it; then what this process was given without close-on-exec stays open.
-            unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flags) };
-            Ok(())
-        };
-        // SAFETY: between fork and exec the closure makes one system call; it neither allocates nor locks.
-        unsafe { command.pre_exec(close) };
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = command;
-}
-
 /// The command begins with the signals blocked that this process began with, not with what our threads block.
 pub fn begin_with_our_mask(command: &mut Command) {
     let mask = Mask::at_start();

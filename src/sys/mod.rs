@@ -19,6 +19,7 @@ pub mod refusal;
 pub mod sendfile;
 pub mod signal;
 pub mod socket;
+pub mod start;
 pub mod stdio;
 pub mod thread;
 mod title;

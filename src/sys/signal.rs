@@ -148,6 +148,16 @@ fn set_of(signos: impl Iterator<Item = i32>) -> libc::sigset_t {
     set
 }
 
+/// What is handled does what it does by default from now on, and so does SIGPIPE, which the runtime has ignored. For a
+/// child about to run a program, which shares no handlers with its parent.
+#[cfg(target_os = "linux")]
+pub(super) fn forget_handlers() {
+    for signo in (1..=64).filter(|signo| is_handled(*signo)).chain([libc::SIGPIPE]) {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { set_action(signo, libc::SIG_DFL) };
+    }
+}
+
 /// Sends a signal to the calling thread.
 #[cfg(test)]
 pub(crate) fn kill_thread(signo: i32) {
@@ -196,10 +206,21 @@ pub fn ignore_early() {
 
 /// Whether this signal is ignored now.
 fn is_ignored(signo: i32) -> bool {
+    handler(signo) == Some(libc::SIG_IGN)
+}
+
+/// Whether a function is called for this signal.
+#[cfg(target_os = "linux")]
+fn is_handled(signo: i32) -> bool {
+    handler(signo).is_some_and(|handler| handler != libc::SIG_IGN && handler != libc::SIG_DFL)
+}
+
+/// What is done for this signal now; None for a number that is none.
+fn handler(signo: i32) -> Option<libc::sighandler_t> {
     // SAFETY: a zeroed sigaction is a valid one, and the call only writes it.
     unsafe {
         let mut action: libc::sigaction = zeroed();
-        libc::sigaction(signo, null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+        (libc::sigaction(signo, null(), &mut action) == 0).then_some(action.sa_sigaction)
     }
 }
 
