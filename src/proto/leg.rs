@@ -111,23 +111,17 @@ impl fmt::Debug for Leg {
     }
 }
 
-/// The largest leg that two ends with these buffers exchange: a 64th of the smaller one, at most
-/// [`LEG_MAX`], so that even 16 connections in mid-leg hold no more than a quarter of either.
+/// The largest leg that two ends with these buffers exchange: a 32nd of the smaller one, at most [`LEG_MAX`]. So even 16
+/// connections in mid-leg hold no more than half of either, and a quarter of the default. Where memory is small, legs of a
+/// 64th cost more to hand from thread to thread than to carry.
 pub fn leg_max(ours: u64, theirs: u64) -> usize {
+    ((ours.min(theirs) / 32) as usize).clamp(LEG_FIRST, LEG_MAX)
+}
+
+/// The same for legs that are encoded, and the most bytes that they are encoded to: a 64th of the smaller buffer, as there
+/// is memory for each of them twice.
+pub fn encoded_max(ours: u64, theirs: u64) -> usize {
     ((ours.min(theirs) / 64) as usize).clamp(LEG_FIRST, LEG_MAX)
-}
-
-/// The largest leg that two ends with these buffers exchange while few are under way, on a path that is near: where memory
-/// is small, legs of [`leg_max`] cost more to hand from thread to thread than to carry. A 16th of the smaller buffer, at
-/// most [`LEG_NEAR`], and never less than [`leg_max`].
-pub fn leg_longest(ours: u64, theirs: u64) -> usize {
-    ((ours.min(theirs) / 16) as usize).min(LEG_NEAR).max(leg_max(ours, theirs))
-}
-
-/// Whether legs of `longest` may go out while so many connections have something under way: what these hold in mid-leg
-/// then still fits beside the window of a receiver with [`leg_max`] = `most`.
-pub fn leaves_room(longest: usize, most: usize, busy: usize) -> bool {
-    longest <= most || (busy + 1) * longest <= CONNECTIONS_MAX * most
 }
 
 /// The most bytes of the stream in a leg that goes through the user's programs, where legs have at most `leg_max`: small
@@ -151,10 +145,9 @@ mod tests {
     #[test]
     fn the_smaller_end_decides_the_largest_leg() {
         assert_eq!(leg_max(128 << 20, 128 << 20), LEG_MAX);
-        assert_eq!(leg_max(128 << 20, 32 << 20), 512 << 10);
-        assert_eq!(leg_max(4 << 20, 1 << 40), 64 << 10);
-        let longest = [4, 8, 16, 32, 64, 128].map(|mib| leg_longest(128 << 20, mib << 20) >> 10);
-        assert_eq!(longest, [256, 512, 1024, 1024, 1024, 2048]);
+        assert_eq!(leg_max(128 << 20, 32 << 20), 1 << 20);
+        assert_eq!(leg_max(4 << 20, 1 << 40), 128 << 10);
+        assert_eq!((encoded_max(128 << 20, 32 << 20), encoded_max(1 << 40, 1 << 40)), (512 << 10, LEG_MAX));
     }
 
     #[test]
@@ -164,9 +157,8 @@ mod tests {
             let leg = leg_max(buffer, u64::MAX);
             assert!(window(buffer, leg) + (CONNECTIONS_MAX * leg) as u64 <= buffer);
             assert!(window(buffer, leg) >= 2 * leg as u64);
-            let longest = leg_longest(buffer, u64::MAX);
-            let fit = (0..CONNECTIONS_MAX).take_while(|busy| leaves_room(longest, leg, *busy)).count();
-            assert!(fit >= 4 && fit * longest <= CONNECTIONS_MAX * leg);
+            let twice = 2 * encoded_max(buffer, u64::MAX);
+            assert!(window(buffer, twice) + (CONNECTIONS_MAX * twice) as u64 <= buffer);
         }
     }
 }

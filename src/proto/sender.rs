@@ -16,7 +16,7 @@
 //! ```
 
 use super::breach::Breach;
-use super::leg::{LEG_MAX, Leg, Payload, leaves_room};
+use super::leg::{LEG_MAX, Leg, Payload};
 use super::sched::{LATE_UNMEASURED, Pace};
 use super::set::ConnectionSet;
 use super::wire::{Ack, Edge, Fin};
@@ -60,8 +60,6 @@ pub struct Sender {
     uncut: Uncut,
     /// Bytes that a leg is cut to, at most.
     leg_size: usize,
-    /// Bytes of a leg where any number of connections may have something under way.
-    usual: usize,
     /// Bytes that may be sent and not taken by the receiver's output, besides what the window admits.
     within: u64,
     /// Legs from `first` on, all given to a connection at least once; the front one is never received.
@@ -97,7 +95,6 @@ impl Sender {
             memory,
             uncut: Uncut::default(),
             leg_size: LEG_MAX,
-            usual: LEG_MAX,
             within: u64::MAX,
             held: VecDeque::new(),
             first: 0,
@@ -130,10 +127,9 @@ impl Sender {
         self.pushed += len;
     }
 
-    /// Legs that were never sent have at most so many bytes, which is never 0. One that cannot be cut waits, if it has more
-    /// than is `usual`, until so few connections have something under way that it has room.
-    pub fn cut_to(&mut self, bytes: usize, usual: usize) {
-        (self.leg_size, self.usual) = (bytes, usual);
+    /// Legs that were never sent have at most so many bytes, which is never 0.
+    pub fn cut_to(&mut self, bytes: usize) {
+        self.leg_size = bytes;
     }
 
     /// Legs that were never sent wait, as for a shut window, while so many bytes are sent and not taken by the receiver's
@@ -418,11 +414,8 @@ impl Sender {
     /// Whether a leg can be cut that the window admits.
     fn has_fresh(&self) -> bool {
         let edge = self.edge.bytes.min(self.delivered.saturating_add(self.within));
-        self.uncut.next_len(self.leg_size).is_some_and(|len| {
-            self.fresh() < self.edge.legs
-                && self.sent_bytes() + len <= edge
-                && (len <= self.leg_size as u64 || leaves_room(len as usize, self.usual, self.busy()))
-        })
+        let len = self.uncut.next_len(self.leg_size);
+        len.is_some_and(|len| self.fresh() < self.edge.legs && self.sent_bytes() + len <= edge)
     }
 
     /// Cuts the next leg, if the window admits it. Its number; it is to be sent.

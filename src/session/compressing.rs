@@ -13,7 +13,7 @@
 use super::encoders::Encoders;
 use super::pool::{Buffer, Pool};
 use crate::plan::Compress;
-use crate::proto::leg::{Leg, leg_max};
+use crate::proto::leg::{Leg, encoded_max};
 use crate::proto::wire::LegHeader;
 use crate::report::Compressed;
 use crate::stage::adapt::{Adaptive, Interval, Look, RUNGS};
@@ -96,7 +96,7 @@ impl Compressing {
         let strongest = fixed.or(RUNGS[RUNGS.len() - 1]).unwrap_or_default();
         let budget = Self::reserve(buffer) / 2;
         let pool = Pool::new(Self::reserve(buffer));
-        let encoders = Encoders::new(strongest, leg_max(buffer, buffer), pool.clone(), budget)?;
+        let encoders = Encoders::new(strongest, encoded_max(buffer, buffer), pool.clone(), budget)?;
         let now = Instant::now();
         let state = State {
             level: Adaptive::new(),
@@ -309,7 +309,7 @@ mod tests {
             for level in [1, 3, 9, 19] {
                 let compressing = Compressing::new(Compress::Level(level), buffer).unwrap();
                 for crc in [false, true] {
-                    let leg = leg(leg_max(buffer, buffer), 5);
+                    let leg = leg(encoded_max(buffer, buffer), 5);
                     let crc = crc.then(|| crate::stage::checksum(leg.bytes()));
                     let (header, payload) = compressing.encode(leg.clone(), crc);
                     assert!(header.is_encoded() && header.encoded < header.raw / 2);

@@ -2,7 +2,7 @@
 
 use super::pool::Pool;
 use crate::plan;
-use crate::proto::leg::leg_max;
+use crate::proto::leg::encoded_max;
 use std::sync::Arc;
 
 /// Of `buffer`, what the encoded legs take: as much as the connections may carry.
@@ -32,6 +32,6 @@ impl Through {
 
     /// The most bytes that a leg may be encoded to, where this end has this much memory.
     pub fn most(&self) -> usize {
-        leg_max(self.pool.capacity() * SHARE, u64::MAX)
+        encoded_max(self.pool.capacity() * SHARE, u64::MAX)
     }
 }

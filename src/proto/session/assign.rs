@@ -44,7 +44,7 @@ impl Outbound {
     /// Legs for the connections that are ready, until either runs out.
     pub fn assign(&mut self, now: Instant) -> Vec<(usize, Leg)> {
         let (mut legs, mut passed) = (Vec::new(), ConnectionSet::EMPTY);
-        self.sender.cut_to(self.leg_size(), self.most);
+        self.sender.cut_to(self.leg_size());
         let bounded = self.is_near_and_taken(now);
         let round = self.circulation.round(self.sender.is_overtaken());
         self.sender.keep_within(if bounded { round } else { u64::MAX });
@@ -65,7 +65,7 @@ impl Outbound {
                 Given { bytes: bytes + leg.len(), legs: before + 1, leg: Some(leg.sequence), at: Some(now) };
             self.unready(connection);
             legs.push((connection, leg));
-            self.sender.cut_to(self.leg_size(), self.most);
+            self.sender.cut_to(self.leg_size());
             restraint = self.restraint(now);
         }
         let waits = !self.ready.is_empty() && !self.sender.is_drained();

@@ -5,7 +5,7 @@
 use super::super::acknowledging::Position;
 use super::super::breach::Breach;
 use super::super::hello::{Features, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, Leg, leg_longest, leg_max, through_max, window};
+use super::super::leg::{CONNECTIONS_MAX, Leg, encoded_max, leg_max, through_max, window};
 use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::receiver::{Arrival, Receiver};
 use super::super::set::ConnectionSet;
@@ -38,10 +38,8 @@ pub struct Inbound {
     config: InboundConfig,
     /// None until its sender is known.
     receiver: Option<Receiver>,
-    /// The largest leg that its sender may send where any number of them is under way, or an encoded one; and the largest
-    /// that it may send at all.
+    /// The largest leg that its sender may send.
     leg_max: usize,
-    leg_longest: usize,
     /// What the sender makes use of.
     agreed: Features,
     /// Connections on which legs have come that are being decoded.
@@ -63,7 +61,6 @@ impl Inbound {
             config,
             receiver: None,
             leg_max: 0,
-            leg_longest: 0,
             agreed: Features::NONE,
             decoding: ConnectionSet::EMPTY,
             output: Output::Open,
@@ -77,8 +74,7 @@ impl Inbound {
     /// The sender is known. `peer_buffer`: its memory for legs, in bytes; the most there is while that is not known.
     pub fn begin(&mut self, peer_buffer: u64) {
         let buffer = self.config.buffer;
-        self.leg_max = leg_max(buffer, peer_buffer);
-        self.leg_longest = leg_longest(buffer, peer_buffer);
+        self.leg_max = self.longest(peer_buffer);
         // a connection then holds one leg that is decoded beside the one that comes
         let each = if self.goes_through() { 2 } else { 1 };
         self.receiver = Some(Receiver::new(window(buffer, each * self.leg_max)));
@@ -100,7 +96,13 @@ impl Inbound {
     pub fn welcome(&self, peer_buffer: u64) -> Welcome {
         let InboundConfig { instance, buffer, features, .. } = self.config;
         let Position { next, edge, .. } = self.position();
-        Welcome { instance, next, edge, leg_max: leg_longest(buffer, peer_buffer) as u32, features, buffer }
+        Welcome { instance, next, edge, leg_max: self.longest(peer_buffer) as u32, features, buffer }
+    }
+
+    /// The largest leg from a sender with this much memory.
+    fn longest(&self, peer_buffer: u64) -> usize {
+        let longest = if self.goes_through() { encoded_max } else { leg_max };
+        longest(self.config.buffer, peer_buffer)
     }
 
     // ---- what comes -----------------------------------------------------------------------------------
@@ -118,8 +120,8 @@ impl Inbound {
         if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {
             return Err(Breach::BeyondWindow(header.sequence));
         }
-        // sixteen of the usual ones at once are to fit beside the window, or a few of the longest
-        if header.raw as usize > self.leg_longest {
+        // sixteen of them at once are to fit beside the window
+        if header.raw as usize > self.leg_max {
             return Err(Breach::TooLong(header.raw));
         }
         if !self.is_agreed(header) {

@@ -5,7 +5,7 @@
 
 use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, leg_longest, leg_max, through_max};
+use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, encoded_max, leg_max, through_max};
 use super::super::peer_key::PeerKey;
 use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
@@ -82,10 +82,10 @@ pub struct Outbound {
     through: bool,
     /// This end's memory for legs.
     buffer: u64,
-    /// The most bytes of a leg where any number may be under way, and the most that a leg may be encoded to.
-    pub(super) most: usize,
-    /// No leg is longer than that, however few are under way.
-    pub(super) short: bool,
+    /// The most bytes that a leg may be encoded to.
+    encoded_max: usize,
+    /// Nor is a leg longer before.
+    short: bool,
     /// The stream goes to a command whose end is the result.
     pub(super) to_command: bool,
     ceased: bool,
@@ -102,8 +102,8 @@ impl Outbound {
     pub fn new(buffer: u64, checked: bool, through: bool) -> Self {
         let mut leg_size = if through { LegSize::through() } else { LegSize::new() };
         // not more than the receiver will agree to, whoever it is
-        let most = leg_max(buffer, u64::MAX);
-        leg_size.agree(if through { through_max(most) } else { leg_longest(buffer, u64::MAX) });
+        let encoded_max = encoded_max(buffer, u64::MAX);
+        leg_size.agree(if through { through_max(encoded_max) } else { leg_max(buffer, u64::MAX) });
         Outbound {
             sender: Sender::new(CONNECTIONS_MAX, buffer),
             carriers: [None; CONNECTIONS_MAX],
@@ -123,7 +123,7 @@ impl Outbound {
             checked,
             through,
             buffer,
-            most,
+            encoded_max,
             short: false,
             to_command: false,
             ceased: false,
@@ -147,6 +147,23 @@ impl Outbound {
     pub(super) fn is_spared(&self, link: usize) -> bool {
         let carries = |carrier: &Carrier| carrier.link != link && !carrier.recalled;
         self.lifeline == Some(link) && self.carriers.iter().flatten().any(carries)
+    }
+
+    /// See [`Session::keep_legs_short`](super::Session::keep_legs_short).
+    pub(super) fn keep_legs_short(&mut self) {
+        self.short = true;
+        self.agree(self.encoded_max);
+    }
+
+    /// The receiver takes legs of so many bytes.
+    fn agree(&mut self, most: usize) {
+        let most = match self.through {
+            true => through_max(self.encoded_max),
+            false if self.short => self.encoded_max.min(most),
+            false => most,
+        };
+        self.haste.agree(most);
+        self.leg_size.agree(most);
     }
 
     /// See [`Session::forgo_rescue`](super::Session::forgo_rescue).
@@ -191,10 +208,9 @@ impl Outbound {
             Ok(None) => return Err(Unusable::LegGone(welcome.next)),
             Err(breach) => return Err(Unusable::Breach(breach)),
         };
-        self.most = self.most.min(leg_max(self.buffer, welcome.buffer)).min(welcome.leg_max as usize);
-        let most = if self.through { through_max(self.most) } else { welcome.leg_max as usize };
-        self.haste.agree(most);
-        self.leg_size.agree(most);
+        let (ours, theirs, most) = (self.buffer, welcome.buffer, welcome.leg_max as usize);
+        self.encoded_max = self.encoded_max.min(encoded_max(ours, theirs)).min(most);
+        self.agree(leg_max(ours, theirs).min(most));
         self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
         self.given[connection] = Given::default();
         self.measure_paths();
@@ -416,7 +432,7 @@ impl Outbound {
 
     /// The most bytes that a leg may be encoded to.
     pub fn encoded_max(&self) -> usize {
-        self.most
+        self.encoded_max
     }
 
     /// Whether legs and stream are checked by CRC-32.

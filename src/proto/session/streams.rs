@@ -26,8 +26,8 @@ impl Session {
         self.sending.iter_mut().for_each(Outbound::forgo_rescue);
     }
 
-    /// No leg is longer than what any number of connections may have under way: where each is encoded, which takes memory
-    /// by its length.
+    /// No leg is longer than [`encoded_max`](super::super::leg::encoded_max): each is encoded, which takes memory by its
+    /// length.
     pub fn keep_legs_short(&mut self) {
         self.sending.iter_mut().for_each(Outbound::keep_legs_short);
     }

@@ -6,7 +6,7 @@ use super::writer::is_last_word;
 use crate::chaos::{Harm, Hazard};
 use crate::message;
 use crate::proto::breach::Breach;
-use crate::proto::leg::leg_max;
+use crate::proto::leg::encoded_max;
 use crate::proto::links::LossReason;
 use crate::proto::session::Place;
 use crate::proto::wire::{Frame, LegHeader};
@@ -71,7 +71,7 @@ impl Inbox<'_> {
 
     /// The length of a leg that was compressed after a program was given it, if it can be one.
     fn between(&self, encoded: &[u8]) -> Option<usize> {
-        let most = leg_max(self.pool.capacity(), u64::MAX) as u64;
+        let most = encoded_max(self.pool.capacity(), u64::MAX) as u64;
         stage::compress::length(encoded).filter(|len| (1..=most).contains(len)).map(|len| len as usize)
     }
 

@@ -1,7 +1,6 @@
 //! The end that dials, on paths so short that few connections and little memory are enough.
 
 use super::super::super::hello::Welcome;
-use super::super::super::leg::Content;
 use super::super::super::links::LossReason;
 use super::super::super::wire::{Ack, Frame};
 use super::rig::*;
@@ -91,65 +90,22 @@ fn the_input_is_to_wait_while_much_waits_for_connections_on_a_near_path_that_car
 }
 
 #[test]
-fn where_memory_is_small_legs_are_long_on_a_near_path_while_few_are_under_way() {
-    for (trip, longest) in [(ms(1), 512 << 10), (ms(6), 128 << 10)] {
+fn where_memory_is_small_legs_have_a_32nd_of_it_and_half_of_that_where_they_are_encoded() {
+    for (trip, whole) in [(ms(1), Some(256 << 10)), (ms(6), None)] {
         let mut rig = near_with_little_memory(trip);
-        let size = |rig: &Rig| rig.session.sending().unwrap().leg_size();
-        assert_eq!(size(&rig), longest);
-        rig.all_ready();
-        let given = |rig: &Rig| [0, 1, 2, 3, 4].map(|n| rig.session.sending().unwrap().given(n).bytes);
-        let before = given(&rig);
-        rig.does(|s, now| s.input(now, Arc::new(vec![0u8; 16 << 20])));
-        let mut at_once: Vec<u64> =
-            given(&rig).iter().zip(before).map(|(after, before)| after - before).collect();
-        at_once.sort();
-        let least = at_once.remove(0);
-        assert_eq!((least, at_once), (128 << 10, vec![longest as u64; 4]), "more might not have room");
-        assert_eq!(size(&rig), 128 << 10, "nor may another be long");
+        let sizes =
+            |rig: &Rig| rig.session.sending().map(|sending| (sending.leg_size(), sending.whole_leg()));
+        assert_eq!(sizes(&rig), Some((256 << 10, whole)));
         rig.does(|s, _| s.keep_legs_short());
-        rig.lost(4, LossReason::Closed);
-        rig.lost(3, LossReason::Closed);
-        assert_eq!(size(&rig), 128 << 10, "none are wanted");
+        assert_eq!(sizes(&rig), Some((128 << 10, None)), "what takes 128 KiB is not worth a pipe");
     }
-}
-
-#[test]
-fn where_memory_is_small_what_cannot_be_cut_waits_until_few_are_under_way() {
-    struct Whole(usize);
-    impl Content for Whole {
-        fn size(&self) -> usize {
-            self.0
-        }
-        fn bytes(&self) -> &[u8] {
-            &[]
-        }
-        fn is_indivisible(&self) -> bool {
-            true
-        }
-    }
-    let mut rig = near_with_little_memory(ms(1));
-    assert_eq!(rig.session.sending().unwrap().whole_leg(), Some(512 << 10));
-    rig.all_ready();
-    rig.forget();
-    for _ in 0..16 {
-        rig.does(|s, now| s.input(now, Arc::new(Whole(512 << 10))));
-    }
-    rig.later(ms(20));
-    assert_eq!(rig.sent(), [(4, 40), (3, 41), (2, 42), (1, 43)], "the fifth might not have room");
-    rig.lost(1, LossReason::Closed);
-    assert_eq!(rig.sent(), [(0, 43)], "what was lost is no more than before");
-    rig.frame(4, Frame::Ack(Ack { next: 41, delivered: 0, edge: edge(1 << 30), count: 1, blocked_ms: 0 }));
-    rig.ready(4);
-    assert_eq!(rig.sent(), [(4, 44)]);
-    rig.does(|s, _| s.keep_legs_short());
-    assert_eq!(rig.session.sending().unwrap().whole_leg(), None);
 }
 
 /// Five connections to a receiver with 8 MiB, of which one has brought 40 legs fast.
 fn near_with_little_memory(trip: Duration) -> Rig {
     let mut rig = dialler(1, 5);
     for connection in 0..5 {
-        let small = Welcome { leg_max: 512 << 10, buffer: 8 << 20, ..welcome(7, 0) };
+        let small = Welcome { leg_max: 256 << 10, buffer: 8 << 20, ..welcome(7, 0) };
         rig.does(|s, now| s.welcomed(now, connection, &small, None, trip));
     }
     for count in 1..=40 {

@@ -20,8 +20,8 @@ fn the_first_hello_makes_the_session_and_both_buffers_its_sizes() {
     let mut rig = host();
     let welcome = rig.hello(&hello(3, 1)).unwrap();
     assert_eq!((welcome.instance, welcome.next, welcome.buffer), (id(7), 0, 128 << 20));
-    assert_eq!(welcome.leg_max, 1 << 20, "a few of these fit beside the window");
-    assert_eq!(welcome.edge.bytes, window(128 << 20, 512 << 10), "with 16 of a 64th of the sender's buffer");
+    assert_eq!(welcome.leg_max, 1 << 20, "a 32nd of the sender's buffer");
+    assert_eq!(welcome.edge.bytes, window(128 << 20, 1 << 20), "and 16 of these fit beside the window");
 }
 
 #[test]
