@@ -225,16 +225,14 @@ fn needs(world: &World, stream: usize, rate: f64, trip: f64, sink: f64) -> f64 {
 /// The time to notice what is dead grows with the round trips that were measured while the network was
 /// hurt: 3 of them, and 3 s, and twice that on a link that was wronged before.
 fn grace(world: &World) -> Duration {
-    let mut begun = GRACE_UNBEGUN;
+    // how long an attempt may take is decided by whoever dials, by what that end knows
+    let begun = if world.ends[DIALS].session.has_begun() { GRACE } else { GRACE_UNBEGUN };
     let (mut longest, mut wronged) = (Duration::ZERO, false);
     for end in &world.ends {
         let Some(sending) = end.session.sending() else { continue };
         let known = (0..world.config.workers).filter_map(|worker| sending.sender().pace(worker)?.rtt());
         longest = longest.max(known.max().unwrap_or_default());
         wronged |= (0..world.net.links.len()).any(|link| end.session.lenience(link) > 1);
-        if end.session.has_begun() {
-            begun = GRACE;
-        }
     }
     begun + longest * 6 + if wronged { SILENCE } else { Duration::ZERO }
 }
