@@ -30,12 +30,6 @@ use std::time::{Duration, Instant};
 /// The token of the thread's one connection.
 const SOCKET: Token = Token(0);
 
-/// A segment that the kernel has sent so often again is swallowed.
-const BACKOFF: u8 = 3;
-
-/// So long without an acknowledgement, what is sent again and again is believed to be swallowed.
-const STUCK: Duration = Duration::from_millis(500);
-
 /// A thread that dials.
 pub struct Dialling {
     /// Its number; threads begin with different addresses of a name.
@@ -401,8 +395,8 @@ impl<'a> Serving<'a> {
         info.into_iter().for_each(|info| self.progress.look(now, info));
         let silence =
             Silence { peer: now.saturating_duration_since(self.heard), kernel: self.progress.silent(now) };
-        let again = info.is_some_and(|info| info.unacked > 0 && info.probes == 0 && info.backoff >= BACKOFF);
-        (silence, again && silence.kernel >= STUCK && silence.peer < silence.kernel)
+        let stuck = info.is_some_and(|info| self.progress.is_swallowed(now, silence.peer, info));
+        (silence, stuck)
     }
 
     /// The peer has ended the connection, or the session is over and everything was written.

@@ -1,10 +1,16 @@
 //! When the peer's kernel took bytes last: its count is looked at from time to time only, and a death is to be seen as
-//! soon as if it were watched.
+//! soon as if it were watched. And whether what is sent is swallowed while the peer is heard.
 //!
 //! Pure. What always holds: it is never said to have taken them earlier than it did.
 
 use crate::sys::socket::TcpInfo;
 use std::time::{Duration, Instant};
+
+/// A segment that the kernel has sent so often again is swallowed.
+const BACKOFF: u8 = 3;
+
+/// So long without an acknowledgement, what is sent again and again is believed to be swallowed.
+const STUCK: Duration = Duration::from_millis(500);
 
 /// What was seen of the peer's kernel.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +20,14 @@ pub(super) struct Progress {
     moved: Instant,
     /// When it was looked at last.
     looked: Instant,
+    /// How often something had been sent again when the peer was first heard although its kernel took nothing.
+    heard: Option<u8>,
 }
 
 impl Progress {
     /// It has taken so many bytes by now.
     pub(super) fn new(now: Instant, acked: u64) -> Self {
-        Progress { acked, moved: now, looked: now }
+        Progress { acked, moved: now, looked: now, heard: None }
     }
 
     /// A look at it. What it took since the look before, it took at its last acknowledgement or earlier; but time as
@@ -27,9 +35,22 @@ impl Progress {
     pub(super) fn look(&mut self, now: Instant, info: TcpInfo) {
         if info.bytes_acked > self.acked {
             let last = now.checked_sub(info.since_ack).unwrap_or(self.looked);
-            (self.acked, self.moved) = (info.bytes_acked, last.max(self.looked));
+            (self.acked, self.moved, self.heard) = (info.bytes_acked, last.max(self.looked), None);
         }
         self.looked = now;
+    }
+
+    /// Whether it takes nothing of what is sent to it again and again, while the peer is heard: so long ago last. Where the
+    /// whole path was away, the peer may be heard first when it is back. So something must have been sent again after that.
+    pub(super) fn is_swallowed(&mut self, now: Instant, peer: Duration, info: TcpInfo) -> bool {
+        let kernel = self.silent(now);
+        if info.unacked == 0 || info.probes > 0 || kernel < STUCK {
+            return false;
+        }
+        if kernel.saturating_sub(peer) >= STUCK {
+            self.heard.get_or_insert(info.backoff);
+        }
+        info.backoff >= BACKOFF && self.heard.is_some_and(|before| info.backoff > before)
     }
 
     /// For how long it has taken nothing.
@@ -60,6 +81,22 @@ mod tests {
         assert_eq!(progress.silent(start + ms(2000)), ms(1900), "one that takes nothing new is no progress");
         progress.look(start + ms(2500), info(501, ms(0)));
         assert_eq!(progress.silent(start + ms(2500)), ms(0));
+    }
+
+    #[test]
+    fn what_is_sent_again_after_the_peer_was_heard_and_not_taken_is_swallowed() {
+        let start = Instant::now();
+        let sent = |backoff| TcpInfo { unacked: 3, backoff, ..info(500, ms(0)) };
+        let mut progress = Progress::new(start, 500);
+        assert!(!progress.is_swallowed(start + ms(400), ms(0), sent(3)), "so soon nothing is");
+        // the path is away for 6 s: the last words of both came at about the same time
+        assert!(!progress.is_swallowed(start + ms(3000), ms(2900), sent(4)));
+        assert!(!progress.is_swallowed(start + ms(6400), ms(0), sent(5)), "it may just be back");
+        assert!(!progress.is_swallowed(start + ms(6500), ms(100), sent(5)));
+        progress.look(start + ms(7000), info(900, ms(0)));
+        assert!(!progress.is_swallowed(start + ms(9000), ms(10), sent(2)));
+        assert!(!progress.is_swallowed(start + ms(9000), ms(10), TcpInfo { probes: 1, ..sent(4) }), "full");
+        assert!(progress.is_swallowed(start + ms(10_000), ms(900), sent(3)));
     }
 
     #[test]
