@@ -157,10 +157,15 @@ impl Dialler {
                 self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
             }
             _ => {
-                // where this ends the session, that is told in the same words
-                let ends = begun && self.names.len() == 1 && self.links.up_count() == 0;
+                // where this ends the session, that is told in the same words; and a receiver that has finished says how
+                // on the connections that it has
+                let finished = refusal.code == RefusalCode::Finished;
+                let untold = match self.links.up_count() {
+                    0 => self.names.len() == 1,
+                    _ => finished,
+                };
                 let event = |link, sentence| Event::LinkRefused { link, sentence, begun };
-                let event = |link, sentence| (!ends).then(|| event(link, sentence));
+                let event = |link, sentence| (!(begun && untold)).then(|| event(link, sentence));
                 self.condemn(now, connection, refusal.sentence.clone(), event);
             }
         }

@@ -246,6 +246,24 @@ fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
 }
 
 #[test]
+fn a_receiver_that_has_finished_is_no_news_while_its_verdict_may_be_on_its_way() {
+    let mut rig = dialler(2, 4);
+    rig.welcomed(0, HOST, 0);
+    rig.all_ready();
+    rig.input(1);
+    rig.frame(0, ack(1, 1));
+    rig.said();
+    rig.refused(2, RefusalCode::Finished);
+    assert_eq!((rig.said(), rig.over), (vec![], false));
+    // it never comes
+    rig.lost(0, LossReason::Closed);
+    rig.said();
+    rig.refused(1, RefusalCode::Finished);
+    let said = rig.said();
+    assert!(matches!(said[..], [Event::LinkRefused { link: 1, begun: true, .. }]), "{said:?}");
+}
+
+#[test]
 fn a_welcome_that_asks_for_tiny_legs_is_a_breach() {
     let mut rig = dialler(2, 2);
     let least = LEG_FIRST as u32;
