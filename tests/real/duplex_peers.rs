@@ -89,7 +89,7 @@ fn the_side_that_dials_says_welcome_before_anything_else() {
     let mut bytes = [0; 76];
     stream.read_exact(&mut bytes).unwrap();
     let Ok(Some((Reply::Welcome(its), 76))) = Reply::decode(&bytes) else { panic!("no welcome: {bytes:?}") };
-    assert_eq!((its.next, its.leg_max, its.buffer), (0, 256 << 10, 8 << 20), "the smaller buffer decides");
+    assert_eq!((its.next, its.leg_max, its.buffer), (0, 128 << 10, 8 << 20), "the smaller buffer decides");
     assert!(
         its.edge.bytes > 1 << 20
             && its.features.contains(Features::DUPLEX)
