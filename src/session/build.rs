@@ -264,8 +264,9 @@ impl Start {
         let Setup { approach, lifeline, mut sends, receives, inseparable, through, hazard, trust, hear } =
             setup;
         let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
-        let stages = [compressing.is_some(), through.is_some(), trust.is_some(), approach.checks()];
-        let passing = Passing::new(sends.as_mut().map_or(Passage::Copied, |sends| passage(sends, stages)));
+        let stages = [through.is_some(), trust.is_some(), approach.checks()];
+        let passage = |sends| passage(sends, compressing.as_deref(), stages);
+        let passing = Passing::new(sends.as_mut().map_or(Passage::Copied, passage));
         let buffer = sends.as_ref().map_or(0, |sends| sends.config.buffer);
         let reserved = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer))
             + through.as_ref().map_or(0, |_| Through::reserve(buffer));
@@ -316,7 +317,8 @@ impl Start {
             threads.push(("egress".into(), Box::new(move || output.run())));
         }
         if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing_pool) {
-            let input = Input::new(ingest(sends, desk, pool, bell, waits, passing));
+            let input =
+                Input::new(ingest(sends, desk, pool, bell, waits, passing, handle.compressing.clone()));
             crew.input.get_or_init(|| Arc::downgrade(&input));
             threads.push(("ingest".into(), Box::new(move || input.run())));
         }
@@ -375,10 +377,11 @@ fn compressing(sends: &Outgoing) -> io::Result<Option<Arc<Compressing>>> {
     sends.stream.compress.map(|compress| Compressing::new(compress, sends.config.buffer)).transpose()
 }
 
-/// How the bytes of a stream that goes out get through this process; told at `verbose 2`. `stages`: they are compressed, go
-/// through programs, are encrypted, are checked.
-fn passage(sends: &mut Outgoing, stages: [bool; 4]) -> Passage {
-    let needs = ["compress", "through", "key", "checksum"].into_iter().zip(stages);
+/// How the bytes of a stream that goes out get through this process; told at `verbose 2`. `stages`: they go through
+/// programs, are encrypted, are checked. Where they are only looked at now and then they need not be copied.
+fn passage(sends: &mut Outgoing, compressing: Option<&Compressing>, stages: [bool; 3]) -> Passage {
+    let compresses = compressing.is_some_and(|all| all.compresses() || sends.source.has_parts());
+    let needs = ["through", "key", "checksum"].into_iter().zip(stages).chain([("compress", compresses)]);
     let mut needs = needs.filter_map(|(word, needed)| needed.then_some(word));
     // what comes among parts need not wait for them
     let charmode = sends.charmode && !sends.source.mixes();
@@ -424,12 +427,13 @@ fn ingest(
     bell: Bell,
     waits: InputWaits,
     passing: Passing,
+    compressing: Option<Arc<Compressing>>,
 ) -> Ingest {
     let Outgoing { stream, charmode, source, is_asked_to_end, .. } = sends;
     let delay = Duration::from_micros(stream.delayus.unwrap_or(0));
     let pacing = Pacing::new(stream.leglimit, delay, stream.rate);
     let parts = passing.chosen() == Passage::File;
-    let mover = (passing.chosen() == Passage::Moved).then(|| Mover::new(passing));
+    let mover = (passing.chosen() == Passage::Moved).then(|| Mover::new(passing, compressing));
     Ingest { desk, source, pool, bell, pacing, parts, mover, charmode, waits, is_asked_to_end }
 }
 

@@ -68,10 +68,17 @@ struct State {
 
 /// What is to be done with a leg.
 #[derive(Clone, Copy, Debug)]
-struct Wish {
+pub struct Wish {
     level: Option<i32>,
     /// The level that a look compares with that one.
     look: Option<i32>,
+}
+
+impl Wish {
+    /// Whether the leg's bytes must be in memory.
+    pub fn sees_bytes(self) -> bool {
+        self.level.is_some() || self.look.is_some()
+    }
 }
 
 /// What became of a leg.
@@ -128,8 +135,7 @@ impl Compressing {
 
     /// Whether a connection may ask for a leg now. If not, it is woken when it may.
     pub fn admit(&self, place: usize, waker: &Arc<Waker>) -> bool {
-        let compresses = self.fixed.is_some() || locked(&self.state).level.level().is_some();
-        !compresses || self.encoders.admit(place, waker)
+        !self.compresses() || self.encoders.admit(place, waker)
     }
 
     /// A connection has ended.
@@ -137,11 +143,15 @@ impl Compressing {
         self.encoders.leave(place);
     }
 
-    /// A leg as it is to be sent, and its header; `crc` is there if legs are checked. May wait for other legs to be
-    /// compressed, but for nothing else.
-    pub fn encode(&self, leg: Leg, crc: Option<u32>) -> (LegHeader, Leg) {
-        let wish = self.wish();
-        let done = if wish.level.is_some() || wish.look.is_some() {
+    /// Whether legs are compressed at present, and not only looked at now and then.
+    pub fn compresses(&self) -> bool {
+        self.fixed.is_some() || locked(&self.state).level.level().is_some()
+    }
+
+    /// A leg as it is to be sent, and its header, by a wish for this leg; `crc` is there if legs are checked. May wait for
+    /// other legs to be compressed, but for nothing else.
+    pub fn encode(&self, wish: Wish, leg: Leg, crc: Option<u32>) -> (LegHeader, Leg) {
+        let done = if wish.sees_bytes() {
             self.encoders.with(|encoder| self.work(encoder, wish, &leg, crc))
         } else {
             None
@@ -172,7 +182,8 @@ impl Compressing {
         }
     }
 
-    fn wish(&self) -> Wish {
+    /// What is to be done with the next leg; to be asked once for each.
+    pub fn wish(&self) -> Wish {
         if self.fixed.is_some() {
             return Wish { level: self.fixed, look: None };
         }
@@ -311,7 +322,7 @@ mod tests {
                 for crc in [false, true] {
                     let leg = leg(encoded_max(buffer, buffer), 5);
                     let crc = crc.then(|| crate::stage::checksum(leg.bytes()));
-                    let (header, payload) = compressing.encode(leg.clone(), crc);
+                    let (header, payload) = compressing.encode(compressing.wish(), leg.clone(), crc);
                     assert!(header.is_encoded() && header.encoded < header.raw / 2);
                     assert_eq!(verify(&header, payload.bytes()), Ok(Some(header.crc)));
                     let (frame, said) = opened(&header, payload.bytes());
@@ -331,7 +342,7 @@ mod tests {
         let compressing = Compressing::new(Compress::Level(3), 32 << 20).unwrap();
         for len in [1, 2, 33, 1000, 300_000] {
             let leg = noise(len);
-            let (header, payload) = compressing.encode(leg.clone(), None);
+            let (header, payload) = compressing.encode(compressing.wish(), leg.clone(), None);
             assert_eq!(header, plain(&leg, None));
             assert!(payload.bytes() == leg.bytes());
         }
@@ -346,10 +357,10 @@ mod tests {
         while let Some(buffer) = compressing.pool.try_take(64 << 10) {
             taken.push(buffer);
         }
-        let (header, _) = compressing.encode(leg(100_000, 5), None);
+        let (header, _) = compressing.encode(compressing.wish(), leg(100_000, 5), None);
         assert!(!header.is_encoded());
         drop(taken);
-        let (header, _) = compressing.encode(leg(100_000, 5), None);
+        let (header, _) = compressing.encode(compressing.wish(), leg(100_000, 5), None);
         assert!(header.is_encoded());
     }
 
@@ -360,14 +371,14 @@ mod tests {
         let mut legs = 0;
         while compressing.report().level.is_none() {
             assert!(begun.elapsed() < Duration::from_secs(60), "after {legs} legs");
-            compressing.encode(leg(100_000, 5), None);
+            compressing.encode(compressing.wish(), leg(100_000, 5), None);
             legs += 1;
             // a stream that the processor does not hold back
             std::thread::sleep(Duration::from_millis(5));
             compressing.judge(|| Some(Path { network: begun.elapsed(), round_trip: Duration::ZERO }));
         }
         assert!(legs > 32);
-        let (header, _) = compressing.encode(leg(100_000, 5), None);
+        let (header, _) = compressing.encode(compressing.wish(), leg(100_000, 5), None);
         assert!(header.is_encoded());
     }
 }

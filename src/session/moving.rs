@@ -5,6 +5,7 @@
 //! are near, are moved; elsewhere, and where all pipes are in use, they are read as ever. Each pipe counts in the pool
 //! with all that it may hold.
 
+use super::compressing::Compressing;
 use super::pool::{Hold, Pool};
 use crate::error::reason;
 use crate::message;
@@ -64,6 +65,8 @@ impl Passing {
 /// Gives pipes for pieces of the stream.
 pub struct Mover {
     passing: Passing,
+    /// What may want to see the bytes: then they are read at once.
+    compressing: Option<Arc<Compressing>>,
     /// What comes is read from now on.
     stopped: bool,
     /// One handle for each pipe in use, and this one.
@@ -73,9 +76,10 @@ pub struct Mover {
 }
 
 impl Mover {
-    /// No pipe in use.
-    pub fn new(passing: Passing) -> Self {
-        let mut mover = Mover { passing, stopped: false, in_use: Arc::new(()), full: (0, 0) };
+    /// No pipe in use. Nothing is moved while legs are compressed.
+    pub fn new(passing: Passing, compressing: Option<Arc<Compressing>>) -> Self {
+        let (in_use, full) = (Arc::new(()), (0, 0));
+        let mut mover = Mover { passing, compressing, stopped: false, in_use, full };
         if descriptors() < DESCRIPTORS_LEAST {
             mover.stop("this process may have too few descriptors for pipes of its own");
         }
@@ -89,7 +93,8 @@ impl Mover {
 
     /// A pipe for a piece, if a piece is wanted there, if there is one, and room for it in the pool.
     pub fn begin(&mut self, pool: &Pool, wanted: bool) -> Option<Moving> {
-        let moving = if wanted { self.pipe(pool) } else { None };
+        let compresses = self.compressing.as_ref().is_some_and(|compressing| compressing.compresses());
+        let moving = if wanted && !compresses { self.pipe(pool) } else { None };
         self.passing.note(moving.is_some());
         moving
     }

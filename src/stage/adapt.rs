@@ -65,7 +65,8 @@ const HOLD_MAX: Duration = Duration::from_secs(3600);
 /// What is kept of older looks at each interval.
 const KEPT: f64 = 0.8;
 
-/// Looks at legs that an interval should have.
+/// Looks at legs that an interval should have. In the first one, of which it is not known how many legs it will have,
+/// there are so many at once, and then each lies twice as far from the one before.
 const LOOKS: u64 = 8;
 
 /// What was measured over an interval.
@@ -206,6 +207,8 @@ pub struct Adaptive {
     stepped: bool,
     /// Legs between two looks; None while no looks are wanted.
     every: Option<u64>,
+    /// Looks so far, until an interval has been judged.
+    early: Option<u64>,
 }
 
 impl Adaptive {
@@ -222,6 +225,7 @@ impl Adaptive {
             trial: None,
             stepped: false,
             every: Some(1),
+            early: Some(0),
         }
     }
 
@@ -243,6 +247,10 @@ impl Adaptive {
         if let Some(figures) = self.figures.get_mut(self.rung + self.ahead) {
             figures.add(next);
         }
+        if let (Some(early), Some(every)) = (&mut self.early, &mut self.every) {
+            *early += 1;
+            *every = if *early < LOOKS { 1 } else { every.saturating_mul(2) };
+        }
     }
 
     /// Whether what was measured so far is an interval to be judged, on a path with this round trip.
@@ -263,6 +271,7 @@ impl Adaptive {
         }
         let looks = interval.waiting() > WAITING && self.trial.is_none();
         self.every = looks.then(|| (interval.legs / LOOKS).max(1));
+        self.early = None;
         let (_, used) = self.figures.split_at_mut(self.rung);
         used.iter_mut().take(3).for_each(Figures::age);
         self.spent.age();

@@ -115,21 +115,32 @@ fn who_wants_a_file_checked_gets_it_checked() {
     assert_eq!((dials.end().0, listens.end().0), (Some(0), Some(0)), "{dials}\n{listens}");
 }
 
-/// On loopback, where paths are near. What is killed is sent from the same pages again.
+/// On loopback, where paths are near. What is killed is sent from the same pages again; `compress` looks at some of them.
 #[test]
 fn connections_are_killed_while_the_pages_of_a_pipe_are_moved() {
-    let rx = Rx::start(&[]);
-    let relay = Relay::to(rx.port);
-    let bytes = 200 * MIB + 1;
-    let tx = tx(relay.port, &["threads", "8", "verbose", "2"]);
-    tx.feed(bytes);
-    let (output, mut random) = (rx.collect(), SmallRng::seed_from_u64(1));
-    for at in (0..bytes - 20 * MIB).step_by(6 * MIB as usize) {
-        output.await_bytes(at);
-        relay.kill(random.random_range(0..8));
+    for words in [&[][..], &["compress"]] {
+        let rx = Rx::start(&[]);
+        let relay = Relay::to(rx.port);
+        let bytes = 200 * MIB + 1;
+        let tx = tx(relay.port, &[&["threads", "8", "verbose", "2"], words].concat());
+        tx.feed(bytes);
+        let (output, mut random) = (rx.collect(), SmallRng::seed_from_u64(1));
+        for at in (0..bytes - 20 * MIB).step_by(6 * MIB as usize) {
+            output.await_bytes(at);
+            relay.kill(random.random_range(0..8));
+        }
+        assert_complete(&rx, &tx, output, bytes);
+        assert!(tx.said().contains(MOVED), "{words:?}: {tx}");
     }
-    assert_complete(&rx, &tx, output, bytes);
-    assert!(tx.said().contains(MOVED), "{tx}");
+}
+
+#[test]
+fn what_is_compressed_in_any_case_is_not_moved() {
+    let rx = Rx::start(&[]);
+    let tx = tx(rx.port, &["compress", "1", "verbose", "2"]);
+    tx.feed(9 * MIB);
+    assert_complete(&rx, &tx, rx.collect(), 9 * MIB);
+    assert!(tx.said().contains("copied, as compress needs"), "{tx}");
 }
 
 /// Each write takes a page of the pipe, however short it is.

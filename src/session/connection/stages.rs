@@ -317,7 +317,7 @@ fn seal(
     let made = Arc::new(made);
     if let Some(compressing) = compressing {
         let front = Leg { payload: Arc::new(Front(made.clone(), len)), ..leg.clone() };
-        let (smaller, payload) = compressing.encode(front, crc);
+        let (smaller, payload) = compressing.encode(compressing.wish(), front, crc);
         if smaller.is_encoded() {
             let flags = smaller.flags | stage::THROUGH;
             return (LegHeader { raw: header.raw, flags, ..smaller }, payload);

@@ -13,7 +13,7 @@ use crate::proto::leg::Leg;
 use crate::proto::links::LossReason;
 use crate::proto::mailbox::Item;
 use crate::proto::wire::{Frame, LegHeader};
-use crate::session::compressing::Compressing;
+use crate::session::compressing::{Compressing, Wish};
 use crate::session::core::SessionCore;
 use crate::session::desk::{Desk, Line};
 use crate::session::limits::{FRAMES, LEGS};
@@ -290,7 +290,10 @@ impl Writer {
             Item::Leg(leg) => {
                 message::note(LEGS, || format!("connection {place}: {leg:?} goes out"));
                 self.busy.store(leg.len() > SMALL, Ordering::Relaxed);
-                let seen = self.checked || self.through || self.compressing.is_some();
+                // what a program makes is compressed later
+                let compressing = self.compressing.as_ref().filter(|_| !self.through);
+                let wish = compressing.map(|(compressing, _)| compressing.wish());
+                let seen = self.checked || self.through || wish.is_some_and(Wish::sees_bytes);
                 let leg = match if seen || !self.channel.sends_files() { in_memory(leg) } else { Ok(leg) } {
                     Ok(leg) => leg,
                     Err(why) => return self.cannot_read(desk, &why),
@@ -303,7 +306,7 @@ impl Writer {
                     self.to_encode = Some((leg, crc));
                     return;
                 }
-                let (header, leg) = self.encode(desk, leg, crc);
+                let (header, leg) = self.encode(desk, wish, leg, crc);
                 if let Err(why) = self.send(header, leg) {
                     self.cannot_read(desk, &why);
                 }
@@ -321,11 +324,14 @@ impl Writer {
     fn encode<L: Line<SessionCore>>(
         &self,
         desk: &Desk<SessionCore, L>,
+        wish: Option<Wish>,
         leg: Leg,
         crc: Option<u32>,
     ) -> (LegHeader, Leg) {
-        let Some((compressing, _)) = &self.compressing else { return (stage::plain(&leg, crc), leg) };
-        let encoded = compressing.encode(leg, crc);
+        let Some(((compressing, _), wish)) = self.compressing.as_ref().zip(wish) else {
+            return (stage::plain(&leg, crc), leg);
+        };
+        let encoded = compressing.encode(wish, leg, crc);
         compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.place)));
         encoded
     }

@@ -260,6 +260,22 @@ fn what_is_too_much_ends_at_once() {
 }
 
 #[test]
+fn a_fast_start_is_looked_at_less_and_less() {
+    let mut ladder = Adaptive::new();
+    let look = Look { raw: 1000, encoded: 1000, cpu: Duration::from_nanos(100) };
+    let mut between = Vec::new();
+    for _ in 0..LOOKS + 4 {
+        between.push(ladder.looks().unwrap().1);
+        ladder.looked(look, look);
+    }
+    assert_eq!(between, [1, 1, 1, 1, 1, 1, 1, 1, 2, 4, 8, 16]);
+    let interval = Interval { legs: 800, ..calm() };
+    ladder.judge(Instant::now(), &interval);
+    (0..9).for_each(|_| ladder.looked(look, look));
+    assert_eq!(ladder.looks().unwrap().1, 100, "an eighth of the legs of the interval before");
+}
+
+#[test]
 fn nothing_divides_by_zero() {
     let (mut ladder, now) = (Adaptive::new(), Instant::now());
     for rung in 0..RUNGS.len() {
