@@ -1,6 +1,7 @@
 //! The command line: words as typed become a checked [`Task`].
 //!
-//! `ssh` takes all that follows it, as it is; so does `far`, which is not in the table: nobody but `ssh` says it.
+//! `ssh` takes all that follows it, as it is; so does `far`, which is not in the table: nobody but `ssh` says it. The files
+//! of `put` are what follows it too, and need not be text either.
 //!
 //! The bare words, in any order, are the documented form; each is accepted as a long option too. The steps, each a
 //! file: `words` is the table of words, `entry` what is in it, `typed` turns bare words into options and lets clap parse these, `value`
@@ -48,7 +49,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, Stop> {
     }
     let shown: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let typed = typed::parse(&shown);
-    // what is not text is the first thing to be said, and what follows `ssh` need not be
+    // what is not text is the first thing to be said, and what follows `ssh` or `put` need not be
     let ours = typed.as_ref().map_or(args.len(), |(_, ours)| *ours);
     args[..ours].iter().try_for_each(readable)?;
     let (typed, _) = typed?;

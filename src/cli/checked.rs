@@ -19,7 +19,7 @@ use std::path::PathBuf;
 /// The words that take the place of stdin and stdout.
 const EDGES: [&str; 3] = ["terminate", "initiate", "exec"];
 
-/// What is to be done, or a sentence that names the word that is wrong. `rest` follows `ssh`.
+/// What is to be done, or a sentence that names the word that is wrong. `rest` follows `ssh` or `put`.
 pub(super) fn task(typed: &Typed, rest: &[OsString]) -> Result<Task, String> {
     if let Some(file) = typed.one("keygen") {
         return keygen(typed, file);
@@ -31,12 +31,12 @@ pub(super) fn task(typed: &Typed, rest: &[OsString]) -> Result<Task, String> {
         return serve(typed).map(|plan| Task::Serve(Box::new(plan)));
     }
     if typed.given("put") || typed.given("name") {
-        return put(typed).map(|plan| Task::Put(Box::new(plan)));
+        return put(typed, rest).map(|plan| Task::Put(Box::new(plan)));
     }
     if let Some(folder) = typed.one("watch") {
         let (archive, ignored) = (typed.one("archive"), typed.every("ignore"));
         let plan = |put| WatchPlan { put, folder, archive, ignored };
-        return put(typed).map(|put| Task::Watch(Box::new(plan(put))));
+        return put(typed, rest).map(|put| Task::Watch(Box::new(plan(put))));
     }
     plan(typed).map(|plan| Task::Carry(Box::new(plan)))
 }
@@ -79,11 +79,15 @@ fn serve(typed: &Typed) -> Result<ServePlan, String> {
     })
 }
 
-/// Files, or a stream with a name, for a standing receiver.
-fn put(typed: &Typed) -> Result<PutPlan, String> {
+/// Files, or a stream with a name, for a standing receiver. `rest` are the files as the system has them: what was typed
+/// is text, which they need not be.
+fn put(typed: &Typed, rest: &[OsString]) -> Result<PutPlan, String> {
     sides(typed)?;
     conflicts(typed)?;
-    let (files, name): (Vec<PathBuf>, Option<String>) = (typed.every("put"), typed.one("name"));
+    let (mut files, name): (Vec<PathBuf>, Option<String>) = (typed.every("put"), typed.one("name"));
+    // the first one may be attached to the word, and be no part of the rest
+    files.truncate(files.len().saturating_sub(rest.len()));
+    files.extend(rest.iter().map(PathBuf::from));
     if name.is_some() && files.len() > 1 {
         return Err("name goes with one file, and put has several".to_owned());
     }

@@ -78,7 +78,7 @@ fn options(args: &[String]) -> Result<(Vec<String>, usize), Stop> {
             return Err(if asks { Stop::Print(help::explain(word)) } else { wrong::wants(word).into() });
         }
         push(&mut options, word, &operands);
-        if word.operands == Operands::Rest {
+        if matches!(word.operands, Operands::Rest | Operands::Files(_)) {
             return Ok((options, args.len() - after.len()));
         }
         rest = &after[count - usize::from(attached.is_some())..];

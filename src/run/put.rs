@@ -5,7 +5,7 @@ use super::sessions::{Sessions, no_thread};
 use super::start::{self, Names};
 use super::{boards, peers, signals};
 use crate::chaos::Hazard;
-use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending};
+use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending, check};
 use crate::error::{Failure, Status, reason};
 use crate::message;
 use crate::plan::PutPlan;
@@ -14,13 +14,13 @@ use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
 use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::store::meta::{META_MAX, Meta};
-use crate::store::name::Name;
+use crate::store::name::{BadName, Name};
 use crate::store::record::Verdict;
 use crate::sys::stdio::stdin_was_closed;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Component, Path};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -59,6 +59,16 @@ impl Tally {
             (stored, already) => format!("{stored} files are stored, {already} were there already"),
         }
     }
+
+    /// A file is not stored: tells why, and remembers the first.
+    fn fail(&mut self, failure: Failure) {
+        self.failed += 1;
+        match &self.first {
+            // the last line of the process says it
+            None => self.first = Some(failure),
+            Some(_) => message::say(failure),
+        }
+    }
 }
 
 /// Sends all files; returns when each has its verdict.
@@ -66,7 +76,13 @@ impl Tally {
 /// # Errors
 /// The session could not be completed, or the first file that is not stored.
 pub fn put(plan: &PutPlan) -> Result<(), Failure> {
-    let items = items(plan)?;
+    let (tally, ledger) = (Arc::<Mutex<Tally>>::default(), Ledger::new());
+    let (failed, account) = (tally.clone(), ledger.clone());
+    let unnamed = move |failure| {
+        account.fail();
+        failed.lock().unwrap_or_else(PoisonError::into_inner).fail(failure);
+    };
+    let (items, total) = items(plan, unnamed)?;
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
     let signals =
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
@@ -78,14 +94,12 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     let subjects = vec![Subject { session: handle.clone(), way: Way::Out, expected: None }];
     let typed = plan.files.is_empty() && rustix::termios::isatty(io::stdin());
     let monitor = Monitor::start(vec![], Wanted::of_files(plan.common.progress, typed)).map_err(no_thread)?;
-    let (ledger, total) = (Ledger::new(), items.len() as u64);
     let seen = ledger.clone();
     monitor.show(subjects, move || boards::sent(seen.files(), total, None));
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = trust {
         peers::watch(trust, sessions).map_err(no_thread)?;
     }
-    let tally = Arc::new(Mutex::new(Tally::default()));
     let (told, ended) = (tally.clone(), crossbeam_channel::bounded(1));
     let sending = Sending::new(out, inbox, move |name: &Name, fate| tell(&told, name, fate));
     let mut level = 0;
@@ -144,7 +158,7 @@ fn wait_for(pause: Pause<'_>, level: &mut u8) {
     }
 }
 
-/// Tells what became of a file, and remembers the first that is not stored.
+/// Tells what became of a file.
 fn tell(tally: &Mutex<Tally>, name: &Name, fate: Fate) {
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     let (status, what) = match fate.verdict {
@@ -162,55 +176,79 @@ fn tell(tally: &Mutex<Tally>, name: &Name, fate: Fate) {
         Verdict::Corrupt => (Status::Corrupt, "not stored"),
         Verdict::Later => (Status::Incomplete, "not stored"),
     };
-    tally.failed += 1;
-    let sentence = format!("{name}: {what}: {}", fate.sentence);
-    match &tally.first {
-        // the last line of the process says it
-        None => tally.first = Some(Failure { status, sentence }),
-        Some(_) => message::say(sentence),
-    }
+    tally.fail(Failure { status, sentence: format!("{name}: {what}: {}", fate.sentence) });
 }
 
-/// What is to be sent. Names and metadata that are not in order are found here, before anything is sent.
-fn items(plan: &PutPlan) -> Result<Vec<Item>, Failure> {
+/// What is to be sent, and how many files that is. Of a file whose name is not in order `unnamed` hears when its turn
+/// comes.
+///
+/// # Errors
+/// The metadata or the given name is not in order, or there is nothing that could be sent.
+fn items<F: FnMut(Failure)>(
+    plan: &PutPlan,
+    mut unnamed: F,
+) -> Result<(impl Iterator<Item = Item> + use<F>, u64), Failure> {
     let meta = meta(plan)?;
-    // where not one of the files is there, nobody needs to be asked for
-    let missing = plan.files.iter().map(|file| file.symlink_metadata().err().map(|error| (file, error)));
-    if let Some(missing) = missing.collect::<Option<Vec<_>>>()
-        && let Some((file, error)) = missing.first()
+    // where not one of the files can be sent, nobody needs to be asked for
+    let hopeless = plan.files.iter().map(|file| fault(file, plan.name.is_none()));
+    if let Some(faults) = hopeless.collect::<Option<Vec<_>>>()
+        && let Some((first, others)) = faults.split_first()
     {
-        return Err(Failure::input(format!("{}: {}", file.display(), reason(error))));
+        others.iter().for_each(message::say);
+        return Err(first.clone());
     }
-    let named = |text: &str| {
-        Name::stored(text).map_err(|e| Failure::usage(format!("the name {} {e}", text.escape_debug())))
+    let (single, files) = match &plan.name {
+        Some(name) => (Some(single(plan, name, meta.clone())?), vec![]),
+        None => (None, plan.files.clone()),
     };
-    if let Some(name) = &plan.name {
-        let matter = match plan.files.first() {
-            Some(file) => Matter::File(file.clone()),
-            // what reads as empty then would be stored as an empty file
-            None if stdin_was_closed() => {
-                return Err(Failure::input("stdin is closed; there is nothing to send"));
-            }
-            None => Matter::Pipe(Box::new(io::stdin())),
-        };
-        return Ok(vec![Item { name: named(name)?, meta, matter, ask: false }]);
-    }
-    plan.files
-        .iter()
-        .map(|file| {
-            let (name, matter) = (named(&name_of(file)?)?, Matter::File(file.clone()));
-            Ok(Item { name, meta: meta.clone(), matter, ask: false })
-        })
-        .collect()
+    let total = single.iter().len() + files.len();
+    let files = files.into_iter().filter_map(move |file| match name_of(&file) {
+        Ok(name) => Some(Item { name, meta: meta.clone(), matter: Matter::File(file), ask: false }),
+        Err(failure) => {
+            unnamed(failure);
+            None
+        }
+    });
+    Ok((single.into_iter().chain(files), total as u64))
+}
+
+/// The one file, or stdin, that is sent by this name.
+fn single(plan: &PutPlan, name: &str, meta: Vec<u8>) -> Result<Item, Failure> {
+    let matter = match plan.files.first() {
+        Some(file) => Matter::File(file.clone()),
+        // what reads as empty then would be stored as an empty file
+        None if stdin_was_closed() => {
+            return Err(Failure::input("stdin is closed; there is nothing to send"));
+        }
+        None => Matter::Pipe(Box::new(io::stdin())),
+    };
+    let name =
+        Name::stored(name).map_err(|e| Failure::usage(format!("the name {} {e}", name.escape_debug())))?;
+    Ok(Item { name, meta, matter, ask: false })
+}
+
+/// Why a file certainly cannot be sent. `named`: by the name that it has here.
+fn fault(file: &Path, named: bool) -> Option<Failure> {
+    let unnamed = if named { name_of(file).err() } else { None };
+    let missing = |e: io::Error| Failure::input(format!("{}: {}", file.display(), reason(&e)));
+    unnamed.or_else(|| file.symlink_metadata().err().map(missing))
 }
 
 /// A file's name as its path says it; of one that is not below this folder, its last part.
-fn name_of(file: &Path) -> Result<String, Failure> {
+///
+/// # Errors
+/// It is not in order. Where no file is there at all, which may be why, that is what is said.
+fn name_of(file: &Path) -> Result<Name, Failure> {
     let relative = file.strip_prefix(".").unwrap_or(file);
-    let below = relative.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    let name = if below { Some(relative.as_os_str()) } else { file.file_name() };
-    let name = name.and_then(|name| name.to_str()).map(str::to_owned);
-    name.ok_or_else(|| Failure::usage(format!("{}: its name is not UTF-8, or none", file.display())))
+    let below = relative.components().all(|part| matches!(part, Component::Normal(_)));
+    let name = if below { relative.as_os_str() } else { file.file_name().unwrap_or_default() };
+    let name = name.to_str().ok_or(BadName::NotText).and_then(Name::stored);
+    name.map_err(|bad| match check(file) {
+        Ok(()) => {
+            Failure { status: Status::Refused, sentence: format!("{file:?}: not sent: the name {bad}") }
+        }
+        Err(why) => Failure::input(format!("{file:?}: not sent: {why}")),
+    })
 }
 
 /// What is said of each file.

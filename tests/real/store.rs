@@ -2,6 +2,7 @@
 
 mod commands;
 mod hostile;
+mod named;
 mod parts;
 mod places;
 mod reports;

@@ -4,6 +4,7 @@ use super::super::*;
 use super::wrong;
 use crate::plan::{Family, Goal, ListenOn, PutPlan, ServePlan};
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 fn task(line: &str) -> Task {
@@ -69,6 +70,10 @@ fn put_takes_all_files_that_follow_whatever_they_are_called() {
     let files = ["a.raw", "rx", "8834", "--key", "put", "-x"].map(PathBuf::from);
     assert_eq!((plan.files, plan.name, plan.meta), (files.to_vec(), None, Some("m".into())));
     assert_eq!(plan.tags, ["x=1", "y=2"]);
+    let odd = || OsString::from_vec(b"\xff\xfe".to_vec());
+    let args = || "tx a 1 --put=x y".split_whitespace().map(OsString::from).chain([odd(), "z".into()]);
+    let Ok(Task::Put(plan)) = parse(args()) else { panic!("{:?}", parse(args())) };
+    assert_eq!(plan.files, ["x".into(), "y".into(), PathBuf::from(odd()), "z".into()]);
     let plan = put("tx a 1 tx b 2 name key rate 1M threads 2");
     assert_eq!((plan.name.as_deref(), plan.files.len(), plan.transmit.links.len()), (Some("key"), 0, 2));
     assert_eq!(put("tx a 1 name n put f").files, [PathBuf::from("f")]);

@@ -5,7 +5,7 @@ use crate::error::reason;
 use crate::store::ripe::Seen;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What is said of a file that is not what it was.
@@ -81,6 +81,18 @@ impl Matters for Pipe {
     }
 }
 
+/// Whether a file is there.
+///
+/// # Errors
+/// What is there in its place.
+pub fn check(path: &Path) -> Result<(), String> {
+    let stands = path.metadata().map_err(|e| reason(&e))?;
+    if stands.is_dir() {
+        return Err("it is a folder: name its files, or watch it".into());
+    }
+    if stands.is_file() { Ok(()) } else { Err("it is no file".into()) }
+}
+
 /// Opens it. What it is now is what it has to be until it was sent.
 pub(super) fn open(matter: Matter) -> Result<Opened, String> {
     let path = match matter {
@@ -89,13 +101,7 @@ pub(super) fn open(matter: Matter) -> Result<Opened, String> {
     };
     let told = |e: io::Error| reason(&e);
     // before it is opened: a pipe that stands there would be waited for
-    let stands = path.metadata().map_err(told)?;
-    if stands.is_dir() {
-        return Err("it is a folder: name its files, or watch it".into());
-    }
-    if !stands.is_file() {
-        return Err("it is no file".into());
-    }
+    check(&path)?;
     let file = File::open(&path).map_err(told)?;
     let metadata = file.metadata().map_err(told)?;
     let (was, size) = (Seen::of(&metadata), Some(metadata.len()));

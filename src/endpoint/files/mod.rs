@@ -24,7 +24,7 @@ mod work;
 pub use commanding::{CommandedSink, MetaFile, Names, Orders, environment};
 pub use inbox::{Inbox, InboxSink};
 pub use ledger::{Files, Ledger, UnderWay};
-pub use matter::Matter;
+pub use matter::{Matter, check};
 pub use outbox::{Outbox, OutboxSource};
 pub use receiving::{Hooks, Receiving};
 pub use records::RecordSink;
