@@ -38,6 +38,9 @@ pub struct Subject {
 /// Says how the files stand.
 type AskBoard = Box<dyn Fn() -> Board + Send>;
 
+/// Whoever asks `ssh` for a report may do so because it is about to end: that is seen after this time.
+const CONSIDERATE: Duration = Duration::from_millis(300);
+
 enum Request {
     Report,
     /// These are the streams now, and this stands above them.
@@ -58,10 +61,30 @@ impl Monitor {
     /// # Errors
     /// The kernel has no threads left.
     pub fn start(subjects: Vec<Subject>, wanted: Wanted) -> io::Result<Monitor> {
+        Self::considerate(subjects, wanted, None)
+    }
+
+    /// The same, but a report comes a moment later than it is asked for, and not at all if this is true then.
+    ///
+    /// # Errors
+    /// The kernel has no threads left.
+    pub fn start_unless(
+        subjects: Vec<Subject>,
+        wanted: Wanted,
+        unless: fn() -> bool,
+    ) -> io::Result<Monitor> {
+        Self::considerate(subjects, wanted, Some(unless))
+    }
+
+    fn considerate(
+        subjects: Vec<Subject>,
+        wanted: Wanted,
+        unless: Option<fn() -> bool>,
+    ) -> io::Result<Monitor> {
         // while one report is written, one more can wait; nobody needs a third
         let (requests, inbox) = bounded(1);
         let views = subjects.into_iter().map(View::new).collect();
-        let mut thread = Thread { inbox, views, live: Live::new(wanted), board: None };
+        let mut thread = Thread { inbox, views, live: Live::new(wanted), board: None, unless };
         spawn("monitor", move || thread.run())?;
         Ok(Monitor { requests })
     }
@@ -95,6 +118,8 @@ struct Thread {
     live: Live,
     /// What stands above the streams.
     board: Option<AskBoard>,
+    /// What keeps it from reporting, a moment after it was asked to.
+    unless: Option<fn() -> bool>,
 }
 
 impl Thread {
@@ -128,16 +153,23 @@ impl Thread {
     }
 
     fn report(&mut self) {
+        if let Some(unless) = self.unless {
+            std::thread::sleep(CONSIDERATE);
+            if unless() {
+                return;
+            }
+        }
+        self.views.iter_mut().for_each(|view| view.look(true));
+        // of what is over its last line says how
+        if self.board.is_none() && !self.views.is_empty() && self.views.iter().all(View::is_over) {
+            return;
+        }
         if let Some(board) = &self.board {
             let lines: String = board().report().iter().map(|line| line.clone() + "\n").collect();
             message::say_text(&lines);
         }
-        for view in &mut self.views {
-            view.look(true);
-            if let Some(snapshot) = &view.last {
-                message::say_text(&report::render(snapshot));
-            }
-        }
+        let snapshots = self.views.iter().filter_map(|view| view.last.as_ref());
+        snapshots.for_each(|snapshot| message::say_text(&report::render(snapshot)));
     }
 }
 
@@ -150,6 +182,10 @@ struct View {
 impl View {
     fn new(subject: Subject) -> Self {
         View { subject, last: None }
+    }
+
+    fn is_over(&self) -> bool {
+        self.last.as_ref().is_some_and(|snapshot| matches!(snapshot.phase, Phase::Over(_)))
     }
 
     /// Looks, with what the kernels know if that is wanted too.

@@ -1,10 +1,10 @@
 //! Programs that call ssh, calling millipede instead.
 
 use crate::server::{Server, output};
-use crate::util::{check, has, pattern, skip};
+use crate::util::{Process, Signal, check, has, pattern, skip, until};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 #[track_caller]
 fn well(output: &Output) {
@@ -48,6 +48,51 @@ fn rsync_goes_both_ways_and_deletes() {
     assert_alike(&from, &to);
     rsync(&[&format!("server:{to}/"), &format!("{back}/")]);
     assert_alike(&from, &back);
+}
+
+#[test]
+fn an_rsync_that_fails_or_is_ended_gets_no_report_into_its_last_words() {
+    let Some(server) = Server::start() else { return };
+    if !has("rsync") {
+        return skip("needs rsync");
+    }
+    let (from, to) = (server.path("from"), server.path("to"));
+    fs::write(&from, pattern(0, 8_000_000)).unwrap();
+    let rsync = |args: &[&str]| {
+        let mut rsync = Command::new("rsync");
+        rsync.args(["-e", &server.shell()]).args(args).args([&from, &format!("server:{to}")]);
+        Process::spawn(rsync.stdin(Stdio::null()).stdout(Stdio::null()))
+    };
+    let reported = |said: &str| said.lines().any(|line| line.starts_with("millipede: "));
+    let (code, said) = rsync(&["--rsync-path=/nonexistent"]).end();
+    assert!(code != Some(0) && !reported(&said), "{said}");
+    // it sends SIGUSR1 to its ssh, and goes
+    let ended = rsync(&["--bwlimit=500"]);
+    until("some of the file", || is_coming(&to).then_some(()));
+    ended.signal(Signal::INT);
+    let (code, said) = ended.end();
+    assert!(code != Some(0) && !reported(&said), "{said}");
+}
+
+/// Whether rsync has begun to write this file, under a name for the time being.
+fn is_coming(file: &str) -> bool {
+    let (folder, name) = file.rsplit_once('/').unwrap();
+    let mut entries = fs::read_dir(folder).unwrap().flatten();
+    entries.any(|entry| entry.file_name().to_str().is_some_and(|had| had.starts_with(&format!(".{name}."))))
+}
+
+#[test]
+fn who_is_there_gets_a_report() {
+    let Some(server) = Server::start() else { return };
+    let near = server.run(&[], "cat");
+    let mut stdin = near.stdin();
+    std::io::Write::write_all(&mut stdin, b"x").unwrap();
+    // handlers are there once bytes have come back
+    let mut byte = [0];
+    std::io::Read::read_exact(&mut near.stdout(), &mut byte).unwrap();
+    near.signal(Signal::USR1);
+    near.expect("millipede: rx: ");
+    near.expect("millipede: tx: ");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::carrier::{Carrier, hand_over, resolve};
 use super::end::{Ended, FAILED, Outcomes, result};
-use super::stdio::{Input, Output};
+use super::stdio::{Input, Output, is_abandoned};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
 use crate::channel::connect::check_congestion;
 use crate::channel::{Channel, Transport};
@@ -207,7 +207,7 @@ fn session(
     let start = Start::new(setup(plan, links, channel, trust, stdio, sender.clone())?).map_err(cannot)?;
     let handle = start.handle();
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
-    let monitor = Monitor::start(subjects.collect(), Wanted::nothing()).map_err(no_thread)?;
+    let monitor = Monitor::start_unless(subjects.collect(), Wanted::nothing(), is_left).map_err(no_thread)?;
     signals.watch(Sessions::new(vec![handle.clone()]), monitor.clone()).map_err(no_thread)?;
     spawn("session", move || drop(sender.send(Told::Ended(start.run())))).map_err(no_thread)?;
     let gathered = Gathering::new(&handle, names).gather(&news)?;
@@ -215,6 +215,12 @@ fn session(
         monitor.end();
     }
     Ok(gathered)
+}
+
+/// Whether this process is to end, or whoever started it has gone, who is the one to ask for reports then: rsync sends
+/// SIGUSR1 to its ssh to end it.
+fn is_left() -> bool {
+    signals::is_asked_to_end() || is_abandoned()
 }
 
 fn setup(

@@ -7,11 +7,20 @@ use crate::endpoint::file::{FileSink, FileSource};
 use crate::endpoint::{Discard, Sink, SinkError};
 use crate::error::{Failure, reason};
 use crate::sys::event::Bell;
+use crate::sys::pipe::{Interest, Ready, wait};
 use crate::sys::stdio::{nothing_to_read, stdin_was_closed, stdout_was_closed};
 use std::fs::File;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Whether nobody has the other ends of stdin and stdout any more.
+pub fn is_abandoned() -> bool {
+    let (stdin, stdout) = (io::stdin(), io::stdout());
+    let ends = wait(&[Interest::end(&stdin), Interest::end(&stdout)], Some(Duration::ZERO));
+    ends.is_ok_and(|ends| ends.iter().all(Ready::any))
+}
 
 /// Where the command's input comes from.
 pub struct Input {
