@@ -68,11 +68,7 @@ impl Monitor {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn start_unless(
-        subjects: Vec<Subject>,
-        wanted: Wanted,
-        unless: fn() -> bool,
-    ) -> io::Result<Monitor> {
+    pub fn start_unless(subjects: Vec<Subject>, wanted: Wanted, unless: fn() -> bool) -> io::Result<Monitor> {
         Self::considerate(subjects, wanted, Some(unless))
     }
 

@@ -176,7 +176,7 @@ fn tell(tally: &Mutex<Tally>, name: &Name, fate: Fate) {
         Verdict::Corrupt => (Status::Corrupt, "not stored"),
         Verdict::Later => (Status::Incomplete, "not stored"),
     };
-    tally.fail(Failure { status, sentence: format!("{name}: {what}: {}", fate.sentence) });
+    tally.fail(Failure { status, sentence: format!("{name}: {}", fate.told(what)) });
 }
 
 /// What is to be sent, and how many files that is. Of a file whose name is not in order `unnamed` hears when its turn

@@ -206,7 +206,7 @@ impl Watch {
         match sent {
             Sent::Stored => message::note(1, || format!("{path}: {what}")),
             Sent::Failed | Sent::Refused => {
-                message::note(u8::from(!is_news), || format!("{path}: {what}: {}", fate.sentence));
+                message::note(u8::from(!is_news), || format!("{path}: {}", fate.told(what)));
             }
             Sent::Changed | Sent::Unknown => {}
         }

@@ -38,6 +38,10 @@ pub const MARKS_MAX: usize = 4;
 /// The most bytes of a sentence. Longer ones are cut.
 pub const SENTENCE_MAX: usize = 1024;
 
+/// So a sentence begins where the file is stored, and what was to follow has failed. It stands for itself: "not stored"
+/// before it would not be true.
+pub const STORED_BUT: &str = "stored, but ";
+
 const MARK: usize = 8 + 32;
 const OPEN_MAX: usize = 1 + 8 + 2 + NAME_MAX + 4 + META_MAX;
 

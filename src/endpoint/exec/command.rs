@@ -11,6 +11,7 @@
 //! reaped last of all, so that a signal to its group never hits another process.
 
 use crate::error::reason;
+use crate::message::text::bounded;
 use crate::sys::activation::OURS;
 use crate::sys::child::{Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children};
 use crate::sys::event::Bell;
@@ -39,8 +40,9 @@ const TERM_GRACE: Duration = Duration::from_secs(3);
 /// For how long the end of a command is waited for after SIGKILL. A command inside a system call may take longer.
 const KILL_GRACE: Duration = Duration::from_secs(1);
 
-/// How much of a long command is shown, in characters.
+/// How much of a long command is shown, in characters: to whoever typed it, and where a line has more to say.
 const SHOWN: usize = 200;
+const BRIEF: usize = 24;
 
 /// The commands of this process, for those who end them without being able to wait.
 static CURRENT: Mutex<Vec<Weak<Exec>>> = Mutex::new(Vec::new());
@@ -56,6 +58,8 @@ pub fn kill() {
 #[derive(Debug)]
 pub struct Exec {
     command: OsString,
+    /// As shown to the user.
+    name: String,
     /// Whether the stream goes to its stdin, and comes from its stdout.
     takes: bool,
     gives: bool,
@@ -106,6 +110,7 @@ impl Exec {
     pub fn new(command: &str, takes: bool, gives: bool) -> Arc<Self> {
         Self::shared(Exec {
             command: command.into(),
+            name: format!("exec {}", shown(command.as_ref(), SHOWN)),
             takes,
             gives,
             shell: "sh".into(),
@@ -116,10 +121,12 @@ impl Exec {
         })
     }
 
-    /// A command that gives nothing, with these variables in its environment.
+    /// A command that gives nothing, with these variables in its environment. It is shown briefly, and as it is: whoever
+    /// is told of it has not typed it.
     pub fn informed(command: &str, takes: bool, knows: Vec<(String, OsString)>) -> Arc<Self> {
         Self::shared(Exec {
             command: command.into(),
+            name: shown(command.as_ref(), BRIEF),
             takes,
             gives: false,
             shell: "sh".into(),
@@ -142,6 +149,7 @@ impl Exec {
     /// is rung once its exit is known.
     pub(super) fn remote(shell: OsString, command: OsString, exited: Bell) -> Arc<Self> {
         Self::shared(Exec {
+            name: shown(&command, BRIEF),
             command,
             takes: true,
             gives: true,
@@ -186,7 +194,7 @@ impl Exec {
         let mut state = locked(&self.state);
         match &*state {
             State::Running(running) => Ok(running.clone()),
-            State::Over => Err(format!("{} was ended before it began", shown(&self.command))),
+            State::Over => Err(format!("{} was ended before it began", self.name)),
             State::Waiting => {
                 let started = self.start_apart();
                 *state = started.as_ref().map_or(State::Over, |running| State::Running(running.clone()));
@@ -226,7 +234,7 @@ impl Exec {
     }
 
     fn start(&self) -> Result<Running, String> {
-        let cannot = |e| format!("cannot run {}: {}", shown(&self.command), reason(&e));
+        let cannot = |e| format!("cannot run {}: {}", self.name, reason(&e));
         let exited = self.exited.get().cloned().map_or_else(Bell::new, Ok).map_err(cannot)?;
         let mut command = self.command();
         let (mut stdin, mut guard) = (None, None);
@@ -255,13 +263,13 @@ impl Exec {
                 guard.into_iter().for_each(Guard::dismiss);
                 // what was not found is the shell, and not what it was to run
                 let shell = self.shell.to_string_lossy();
-                return Err(format!("cannot run {shell} for {}: {}", shown(&self.command), reason(&error)));
+                return Err(format!("cannot run {shell} for {}: {}", self.name, reason(&error)));
             }
         };
         let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
         let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
         let running = Running {
-            name: shown(&self.command),
+            name: self.name.clone(),
             leader: Mutex::new(Some(child)),
             exit: OnceLock::new(),
             exited,
@@ -413,14 +421,9 @@ impl Running {
     }
 }
 
-/// As messages name it.
-fn shown(command: &OsStr) -> String {
-    let command = command.to_string_lossy();
-    let mut text: String = command.chars().take(SHOWN).collect();
-    if text.len() < command.len() {
-        text.push('…');
-    }
-    format!("exec \"{text}\"")
+/// The command in quotes, on one line, or so many characters of it.
+fn shown(command: &OsStr, most: usize) -> String {
+    format!("\"{}\"", bounded(&command.to_string_lossy(), most))
 }
 
 /// A poisoned lock does not matter: a panic ends the process.

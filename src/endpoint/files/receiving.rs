@@ -12,7 +12,7 @@ use crate::endpoint::SinkError;
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
-use crate::store::record::{Down, Open, Up, Verdict, encode};
+use crate::store::record::{Down, Open, STORED_BUT, Up, Verdict, encode};
 use crate::store::shelf::{Answer, Arrival, Finished, No, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
 use crate::store::summing::Shared;
@@ -348,7 +348,7 @@ where
             let (succeeded, outcome) = then(&finished).ok_or(No::Ends)?;
             finished.note_then(SystemTime::now(), succeeded, &outcome)?;
             if !succeeded {
-                return Err(No::Disk(format!("it is stored, but the command after it failed: {outcome}")));
+                return Err(No::Disk(format!("{STORED_BUT}'then' failed: {outcome}")));
             }
         }
         Ok(if finished.already { Verdict::Already } else { Verdict::Stored })

@@ -10,7 +10,7 @@ use super::matter::{CHANGED, Matter, Matters, Opened, open, whole};
 use super::outbox::Outbox;
 use crate::error::reason;
 use crate::store::name::Name;
-use crate::store::record::{Down, Open, Up, Verdict, WHOLE_MAX, encode};
+use crate::store::record::{Down, Open, STORED_BUT, Up, Verdict, WHOLE_MAX, encode};
 use crate::store::sum::Sum;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -52,6 +52,16 @@ pub struct Fate {
     pub verdict: Verdict,
     /// What there is to say about it; may be empty.
     pub sentence: String,
+}
+
+impl Fate {
+    /// For the user: what became of it, in these words, and why.
+    pub fn told(&self, what: &str) -> String {
+        match self.sentence.starts_with(STORED_BUT) {
+            true => self.sentence.clone(),
+            false => format!("{what}: {}", self.sentence),
+        }
+    }
 }
 
 /// Why nothing is sent for a while.

@@ -1,6 +1,7 @@
 //! Why a file is not stored, in words.
 
 use super::super::name::{BadName, Name};
+use super::super::record::STORED_BUT;
 use rustix::io::Errno;
 use std::io;
 
@@ -26,7 +27,7 @@ pub enum No {
     #[error("the file that came has another sum than the one that was sent")]
     Corrupt,
     /// It is stored, and the receiver ends before the command after it has begun.
-    #[error("it is stored, but the receiver ends before the command after it has run")]
+    #[error("{STORED_BUT}the receiver ends before 'then' has run")]
     Ends,
     /// The sender does not keep to what it said.
     #[error("the sender {0}")]
