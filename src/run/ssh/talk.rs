@@ -120,6 +120,10 @@ fn said(heard: &[u8]) -> String {
     let whole = if heard[..whole].trim_ascii().is_empty() { heard } else { &heard[..whole] };
     let text = String::from_utf8_lossy(whole);
     match text.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+        // what nobody could read says little, however much there is of it
+        Some(line) if line.chars().all(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER) => {
+            " It said nothing legible".to_owned()
+        }
         Some(line) => format!(" It said: {}", line.chars().take(SHOWN).collect::<String>()),
         None => String::new(),
     }
@@ -191,6 +195,8 @@ mod tests {
         let endless = unfit("backup", Wrong::Foreign, b"y\nthat is it\nthat");
         assert!(endless.ends_with("It said: that is it"), "{endless}");
         assert!(unfit("backup", Wrong::Foreign, b"\nno end of line").ends_with("It said: no end of line"));
+        let binary = unfit("backup", Wrong::Foreign, &[[0, 0xff]; 30_000].concat());
+        assert!(binary.ends_with("a forced command? It said nothing legible"), "{binary}");
         let silent = too_late("backup", LOGIN, b"");
         assert!(silent.contains("300 s") && silent.contains("password") && silent.contains("forced"));
         assert!(too_late("backup", LOGIN, b"a banner\n").ends_with("It said: a banner"));
