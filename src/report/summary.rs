@@ -65,6 +65,8 @@ impl Summary {
             Side::Rx => "the output",
         };
         match self.bytes {
+            // what the output took last may not have been told any more
+            0 if self.side == Side::Tx => "nothing is known to have been delivered".into(),
             0 => "nothing was delivered".into(),
             bytes => {
                 format!("{output} is partial: {}{} in {}", count(bytes, "byte"), rough(bytes), self.took())
@@ -186,7 +188,8 @@ mod tests {
         let some = failed(over(rx(), 13 * GIB));
         assert_eq!(said(&some), "the output is partial: 13958643712 bytes (13.0 GiB) in 0:03:12");
         let none = failed(Snapshot { delivered: 0, ..tx() });
-        assert_eq!(said(&none), "nothing was delivered");
+        assert_eq!(said(&none), "nothing is known to have been delivered");
+        assert_eq!(said(&failed(Snapshot { delivered: 0, ..rx() })), "nothing was delivered");
         let waited = super::super::Waited::default();
         let unmet = Snapshot { waited, lost: 0, connections: Vec::new(), ..none };
         assert_eq!(Summary::of(&unmet), None, "why it failed says it all");
