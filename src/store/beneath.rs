@@ -8,7 +8,8 @@ use super::disk::{Contents, Disk, Found, Standing};
 use crate::sys::writeback::Writeback;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat, flock, fstat,
-    fstatvfs, fsync, ftruncate, linkat, mkdirat, openat, openat2, renameat, renameat_with, statat, unlinkat,
+    fstatvfs, fsync, ftruncate, linkat, mkdirat, openat, openat2, renameat, renameat_with, stat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -16,7 +17,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Kernels take no path of 4096 bytes in one call.
@@ -27,6 +28,9 @@ const TRIES: usize = 16;
 /// A folder.
 pub struct Beneath {
     root: OwnedFd,
+    /// Where it was opened, and which folder it is.
+    path: PathBuf,
+    identity: (u64, u64),
     /// openat2 is to be had.
     whole: bool,
     /// Renaming without replacing is to be had; false once the kernel or the file system said no.
@@ -41,7 +45,8 @@ impl Beneath {
     pub fn open(path: &Path) -> io::Result<Self> {
         let root = openat(CWD, path, FOLDER, Mode::empty())?;
         let whole = at_once(root.as_fd(), ".", FOLDER).is_ok();
-        Ok(Beneath { root, whole, exclusive: AtomicBool::new(true) })
+        let (path, identity) = (std::path::absolute(path)?, identity(&fstat(&root)?));
+        Ok(Beneath { root, path, identity, whole, exclusive: AtomicBool::new(true) })
     }
 
     /// The same without the newer calls of the kernel, as where a sandbox forbids them.
@@ -134,8 +139,22 @@ fn link_on_the_way(folder: &OwnedFd, part: &str, error: Errno) -> Errno {
     if error == Errno::NOTDIR && is_link() { Errno::LOOP } else { error }
 }
 
+/// Which file or folder it is, for as long as anybody has it open.
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
+}
+
 impl Disk for Beneath {
     type File = File;
+
+    fn moved(&self) -> Option<&Path> {
+        let moved = match stat(&self.path) {
+            Ok(stat) => identity(&stat) != self.identity,
+            // what cannot be asked is where it was
+            Err(e) => matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP),
+        };
+        moved.then_some(&self.path)
+    }
 
     fn look(&self, path: &str) -> io::Result<Found> {
         let found = self.parent(path).and_then(|(folder, last)| {
@@ -308,6 +327,26 @@ mod tests {
         let mut file = disk.create(path).unwrap();
         file.write_at(bytes, 0).unwrap();
         file.sync().unwrap();
+    }
+
+    #[test]
+    fn a_folder_is_moved_when_its_path_leads_elsewhere() {
+        let outside = TempDir::new().unwrap();
+        let [path, away, link] = ["dir", "away", "link"].map(|name| outside.path().join(name));
+        fs::create_dir(&path).unwrap();
+        symlink(&path, &link).unwrap();
+        let disks = [&path, &link.join(".")].map(|path| Beneath::open(path).unwrap());
+        let moved = || disks.each_ref().map(|disk| disk.moved().is_some());
+        assert_eq!(moved(), [false; 2]);
+        fs::rename(&path, &away).unwrap();
+        assert_eq!(moved(), [true; 2]);
+        fs::create_dir(&path).unwrap();
+        assert_eq!(moved(), [true; 2], "another one of that name");
+        fs::remove_dir(&path).unwrap();
+        fs::rename(&away, &path).unwrap();
+        assert_eq!(moved(), [false; 2]);
+        fs::remove_dir(&path).unwrap();
+        assert_eq!(moved(), [true; 2]);
     }
 
     #[test]

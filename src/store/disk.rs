@@ -6,6 +6,7 @@
 
 use crate::sys::writeback::Writeback;
 use std::io;
+use std::path::Path;
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,12 @@ pub struct Standing {
 pub trait Disk: Send + Sync {
     /// An open file.
     type File: Contents;
+
+    /// The path of the store's folder, if that leads elsewhere by now, or nowhere: who looks there would not find what is
+    /// stored here.
+    fn moved(&self) -> Option<&Path> {
+        None
+    }
 
     /// What stands there. Nothing, also where a folder on the way is missing.
     ///

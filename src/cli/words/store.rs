@@ -53,7 +53,8 @@ pub(super) const INTO: Word = Word {
     common: false,
     short: "with serve, store files below this folder",
     excludes: &["exec"],
-    long: "Stores files below DIR, which must exist. One process serves a folder at a time.",
+    long: "Stores files below DIR, which must exist. One process serves a folder at a time. Where DIR is moved or removed, or \
+           another folder takes its place, nothing is stored until it is back or `serve` was started anew.",
     ..WORD
 };
 

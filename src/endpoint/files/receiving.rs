@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::outbox::Outbox;
 use super::work::Workers;
 use crate::endpoint::SinkError;
+use crate::message;
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
@@ -24,6 +25,9 @@ use std::time::{Duration, SystemTime};
 
 /// Files that a sender may have said of before their verdicts. Each small one may have 192 KiB here.
 const FILES_MAX: usize = 32;
+
+/// What is said once of a folder that is not where it was.
+const MOVED: &str = "it was moved or removed; nothing is stored until it is back";
 
 /// What else is wanted of files, and who hears of them.
 pub struct Hooks<D: Disk> {
@@ -374,6 +378,9 @@ where
         let (verdict, sentence) = match verdict {
             Ok(verdict) => (verdict, String::new()),
             Err(no) => {
+                if let No::Moved(Some(folder)) = &no {
+                    message::say(format!("into {}: {MOVED}", folder.display()));
+                }
                 let verdict = match no {
                     No::Taken => Verdict::Taken,
                     No::Busy => {
@@ -382,7 +389,7 @@ where
                     }
                     No::Ends => Verdict::Later,
                     No::Name(_) | No::Refused(_) | No::Breach(_) => Verdict::Refused,
-                    No::Disk(_) => Verdict::Output,
+                    No::Disk(_) | No::Moved(_) => Verdict::Output,
                     No::Corrupt => Verdict::Corrupt,
                 };
                 (verdict, no.to_string())

@@ -7,7 +7,7 @@ use super::no::{No, disk_failed};
 use super::rules::Rules;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -23,6 +23,8 @@ pub struct Shelf<D: Disk> {
     /// Folders that are durable.
     settled: Mutex<HashSet<String>>,
     next_tmp: AtomicU64,
+    /// Its folder is not where it was, as far as is known.
+    moved: AtomicBool,
 }
 
 impl<D: Disk> Shelf<D> {
@@ -38,6 +40,7 @@ impl<D: Disk> Shelf<D> {
             accounts: Mutex::default(),
             settled: Mutex::default(),
             next_tmp: AtomicU64::new(0),
+            moved: AtomicBool::new(false),
         };
         for left in shelf.disk.list(place::TMP).map_err(disk_failed)? {
             shelf.disk.remove(&format!("{}/{left}", place::TMP)).map_err(disk_failed)?;
@@ -48,6 +51,16 @@ impl<D: Disk> Shelf<D> {
     /// The disk.
     pub fn disk(&self) -> &D {
         &self.disk
+    }
+
+    /// Its folder is where it was: what is stored here is found there.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn check_folder(&self) -> Result<(), No> {
+        let path = self.disk.moved();
+        let was = self.moved.swap(path.is_some(), Ordering::Relaxed);
+        path.map_or(Ok(()), |path| Err(No::Moved((!was).then(|| path.to_owned()))))
     }
 
     /// Removes what nobody has gone on with for as long as partials are kept.

@@ -78,6 +78,7 @@ impl<D: Disk> Arrival<D> {
         if self.wanted.size.is_some_and(|size| size != self.length()) {
             return Err(No::Breach("ends before it has sent what it said"));
         }
+        self.shelf.check_folder()?;
         let sum = self.summing.settled().sum();
         if sum != theirs {
             self.discard();

@@ -4,6 +4,7 @@ use super::super::name::{BadName, Name};
 use super::super::record::STORED_BUT;
 use rustix::io::Errno;
 use std::io;
+use std::path::PathBuf;
 
 /// Why a file is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,9 @@ pub enum No {
     /// The disk is full, or fails.
     #[error("{0}")]
     Disk(String),
+    /// The shelf's folder is not where it was. With the path that it had, if that is news.
+    #[error("the receiver's folder was moved or removed")]
+    Moved(Option<PathBuf>),
     /// What came is not what was sent.
     #[error("the file that came has another sum than the one that was sent")]
     Corrupt,

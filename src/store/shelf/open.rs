@@ -23,6 +23,7 @@ impl<D: Disk> Shelf<D> {
     /// # Errors
     /// Why it may not.
     pub fn open(self: &Arc<Self>, now: SystemTime, peer: &Peer, wanted: Wanted) -> Result<Answer<D>, No> {
+        self.check_folder()?;
         let hold = self.holds.take(&peer.key, &wanted.name)?;
         self.check_sum_place(&wanted.name)?;
         let Some(kept) = self.kept(&peer.key, &wanted.name)? else {

@@ -8,6 +8,37 @@ use std::time::{Duration, Instant};
 const MIB: usize = 1 << 20;
 
 #[test]
+fn nothing_is_stored_in_a_folder_that_is_not_where_it_was() {
+    let room = Room::new();
+    let serve = room.serve_openly();
+    let [into, away] = ["into", "away"].map(|name| room.path(name));
+    let put = |name: &str| {
+        room.write(name, name.as_bytes());
+        room.put_openly(&serve, &["put", name]).end()
+    };
+    assert_eq!(put("before").0, Some(0));
+    fs::rename(&into, &away).unwrap();
+    for name in ["moved", "replaced"] {
+        let (code, said) = put(name);
+        let line = format!("millipede: {name}: not stored: the receiver's folder was moved or removed");
+        assert_eq!((code, said), (Some(5), line));
+        let _ = fs::create_dir(&into);
+    }
+    assert_eq!((room.stored("replaced"), away.join("moved").exists()), (None, false));
+    fs::remove_dir(&into).unwrap();
+    fs::rename(&away, &into).unwrap();
+    assert_eq!(put("back").0, Some(0));
+    assert_eq!(room.stored("back"), Some(b"back".to_vec()));
+    fs::remove_dir_all(&into).unwrap();
+    assert_eq!(put("removed").0, Some(5));
+    // once each time
+    let line = format!("millipede: into {}: it was moved or removed; nothing is stored", into.display());
+    let times = || serve.process.said().matches(&line).count();
+    until("both lines", || (times() >= 2).then_some(()));
+    assert_eq!(times(), 2, "{}", serve.process);
+}
+
+#[test]
 fn who_was_killed_and_comes_again_takes_over_at_once() {
     let room = Room::new();
     room.write("big", &bytes(1, 40 * MIB));
