@@ -4,6 +4,7 @@
 //! crates have a safe function, it is used here as well, so that the rest of the program speaks of links,
 //! pipes and children and not of options and ioctls.
 
+pub mod account;
 pub mod activation;
 pub mod child;
 pub mod cpu;

@@ -4,13 +4,6 @@ use crate::server::{Server, output};
 use crate::util::{DEADLINE, MILLIPEDE, check, eventually, has, pattern, skip};
 use std::process::{Command, Output, Stdio};
 
-/// A server whose users have this login shell, which runs what is asked for as that does.
-fn shell(path: &str, before: &str) -> Option<Server> {
-    Server::with(&format!(
-        "SetEnv SHELL={path}\nForceCommand {before} exec {path} -c \"$SSH_ORIGINAL_COMMAND\""
-    ))
-}
-
 fn said(found: &Output) -> String {
     String::from_utf8_lossy(&found.stderr).into_owned()
 }
@@ -26,7 +19,7 @@ fn any_login_shell_will_do() {
             skip(&format!("the part with {name} needs {name}"));
             continue;
         };
-        let Some(server) = shell(&path, "") else { return };
+        let Some(server) = Server::with_login_shell(&path) else { return };
         let program = server.path("it's a millipede");
         std::os::unix::fs::symlink(MILLIPEDE, &program).unwrap();
         for command in ["cat", "echo \"$SHELL\"; exit 3", "printf '%s\\n' \"a  b\" \"it's\"", "nothing-there"]
@@ -49,7 +42,8 @@ fn any_login_shell_will_do() {
 #[test]
 fn what_a_login_shell_prints_is_passed_over() {
     for noise in ["echo Welcome to this host;", "printf 'no end of line';", "head -c 60000 /dev/urandom;"] {
-        let Some(server) = shell("/bin/sh", noise) else { return };
+        let forced = format!("ForceCommand {noise} exec /bin/sh -c \"$SSH_ORIGINAL_COMMAND\"");
+        let Some(server) = Server::with(&forced) else { return };
         let found = output(server.millipede(&[]).arg("cat"), &pattern(0, 100_000));
         assert_eq!((found.status.code(), said(&found)), (Some(0), String::new()));
         check(0, &found.stdout);

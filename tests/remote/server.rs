@@ -130,6 +130,52 @@ pub fn output(command: &mut Command, input: &[u8]) -> Output {
     })
 }
 
+/// Servers whose users have another login shell.
+impl Server {
+    /// None, and the test is skipped, where there are no such mounts. SHELL is another one there, as what a login shell reads
+    /// may have it.
+    #[track_caller]
+    pub fn with_login_shell(path: &str) -> Option<Server> {
+        let mount = ["-m", "mount", "--bind", "/etc/passwd", "/etc/passwd"];
+        let may_mount =
+            || Command::new("unshare").args(mount).stderr(Stdio::null()).status().unwrap().success();
+        if !has("unshare") || !may_mount() {
+            skip("needs unshare, and mounts of its own");
+            return None;
+        }
+        let mut server = Server::with("SetEnv SHELL=/bin/false")?;
+        let accounts = read_to_string("/etc/passwd").unwrap();
+        let changed = |line: &str| match line.rsplit_once(':') {
+            Some((account, _)) if account.split(':').nth(2) == Some("0") => format!("{account}:{path}\n"),
+            _ => format!("{line}\n"),
+        };
+        std::fs::write(server.path("passwd"), accounts.lines().map(changed).collect::<String>()).unwrap();
+        let mount = format!("mount --bind {} /etc/passwd", server.path("passwd"));
+        server.start_again("-m", &mount);
+        server.await_login();
+        Some(server)
+    }
+
+    /// The daemon ends, and another one is started in such a namespace of its own, after this line of shell.
+    fn start_again(&mut self, namespace: &str, line: &str) {
+        self.sshd.daemon.kill().unwrap();
+        self.sshd.daemon.wait().unwrap();
+        let line = format!("{line}; exec /usr/sbin/sshd -D -e -f {}", self.path("sshd_config"));
+        let log = File::create(self.path("log")).unwrap();
+        self.sshd.daemon =
+            Command::new("unshare").args([namespace, "sh", "-c", &line]).stderr(log).spawn().unwrap();
+    }
+
+    fn await_login(&self) {
+        let listens = eventually(DEADLINE, || {
+            let mut ssh = self.inside("ssh");
+            ssh.args(["-F", &self.path("ssh_config"), "server", "true"]);
+            ssh.stderr(Stdio::null()).status().unwrap().success()
+        });
+        assert!(listens, "{}", read_to_string(self.path("log")).unwrap());
+    }
+}
+
 /// Servers in a network of their own, where only the server's own port can be reached: to every other one this is done. Near ends
 /// are started in that network too.
 impl Server {
@@ -142,24 +188,14 @@ impl Server {
             return None;
         }
         let mut server = Server::start()?;
-        server.sshd.daemon.kill().unwrap();
-        server.sshd.daemon.wait().unwrap();
         let rules = format!(
             "ip link set lo up; nft 'add table inet t; add chain inet t i {{ type filter hook input priority 0; }}; \
-             add rule inet t i tcp dport != {} tcp flags & (syn | ack) == syn {verdict}'; exec /usr/sbin/sshd -D -e -f {}",
-            server.port,
-            server.path("sshd_config")
+             add rule inet t i tcp dport != {} tcp flags & (syn | ack) == syn {verdict}'",
+            server.port
         );
-        let log = File::create(server.path("log")).unwrap();
-        server.sshd.daemon =
-            Command::new("unshare").args(["-n", "sh", "-c", &rules]).stderr(log).spawn().unwrap();
+        server.start_again("-n", &rules);
         server.network = Some(server.sshd.daemon.id());
-        let listens = eventually(DEADLINE, || {
-            let mut ssh = server.inside("ssh");
-            ssh.args(["-F", &server.path("ssh_config"), "server", "true"]);
-            ssh.stderr(Stdio::null()).status().unwrap().success()
-        });
-        assert!(listens, "{}", read_to_string(server.path("log")).unwrap());
+        server.await_login();
         Some(server)
     }
 

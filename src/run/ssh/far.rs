@@ -24,6 +24,7 @@ use crate::run::sessions::{Sessions, no_thread};
 use crate::run::start::random_id;
 use crate::run::{listen, signals};
 use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
+use crate::sys::account::login_shell;
 use crate::sys::child::leave_session;
 use crate::sys::stdio::{take_stdin, take_stdout};
 use crate::sys::thread::spawn;
@@ -101,9 +102,8 @@ fn serve(
     trust: Arc<Trust>,
 ) -> Result<(), Failure> {
     let cannot = |e: io::Error| Failure::network(format!("cannot start: {}", reason(&e)));
-    let shell = env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
     let command = OsString::from_vec(answer.command.clone());
-    let remote = Remote::new(shell, command).map_err(cannot)?;
+    let remote = Remote::new(shell(), command).map_err(cannot)?;
     let signals = signals::hear().map_err(cannot)?;
     let (sender, news) = crossbeam_channel::unbounded();
     let start =
@@ -119,6 +119,12 @@ fn serve(
         None => remote.end(),
     }
     Ok(())
+}
+
+/// The user's login shell, as ssh takes it: what the shell that started this process has read may have changed SHELL.
+fn shell() -> OsString {
+    let named = || env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    login_shell().or_else(named).unwrap_or_else(|| "/bin/sh".into())
 }
 
 /// What the main thread hears.
