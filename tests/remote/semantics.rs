@@ -269,7 +269,7 @@ fn many_after_another_and_beside_each_other_leave_nothing() {
     let Some(server) = Server::start() else { return };
     for n in 0..50 {
         let found = output(server.millipede(&[]).arg(format!("cat; exit {n}")), &pattern(n, 10_000));
-        assert_eq!(found.status.code(), Some(n as i32));
+        assert_eq!(found.status.code(), Some(n as i32), "{}", String::from_utf8_lossy(&found.stderr));
         check(n, &found.stdout);
     }
     let both: Vec<Process> = (0..2).map(|_| server.run(&[], "cat")).collect();
