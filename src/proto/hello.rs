@@ -18,10 +18,12 @@ use std::fmt;
 
 mod ahead;
 mod features;
+mod refusal;
 #[cfg(test)]
 pub(super) mod sample;
 
 pub use features::Features;
+pub use refusal::{Refusal, RefusalCode};
 
 /// How every hello and reply begins. The first byte is neither ASCII nor UTF-8, so no text protocol begins
 /// like this; the line ends show a path that translates them.
@@ -152,46 +154,6 @@ pub struct Welcome {
     pub features: Features,
     /// The receiver's memory for legs, in bytes.
     pub buffer: u64,
-}
-
-/// The listener does not take the connection, and goes on listening.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Why, for the program.
-    pub code: RefusalCode,
-    /// Why, for the user; cut to [`SENTENCE_MAX`] bytes on the wire.
-    pub sentence: String,
-}
-
-/// Why a connection is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum RefusalCode {
-    /// The receiver is with another session.
-    Busy = 1,
-    /// The checkphrases differ.
-    Checkphrase = 2,
-    /// The receiver speaks another version; also whatever another version's refusal says that this one has
-    /// no code for.
-    Version = 3,
-    /// The receiver lacks a mandatory feature.
-    Feature = 4,
-    /// The receiver does not know a mandatory option.
-    Option = 5,
-    /// The session has begun, with another receiver.
-    NotThatReceiver = 6,
-    /// The receiver has completed its session and is about to end.
-    Finished = 7,
-    /// A newer attempt of this connection is there already.
-    Stale = 8,
-    /// The session has as many connections as it may have.
-    TooMany = 9,
-    /// The hello makes no sense.
-    Malformed = 10,
-    /// The receiver does not do what the connection is for.
-    Direction = 11,
-    /// The receiver lets in nobody without a key that it knows.
-    Key = 12,
 }
 
 /// What the listener answers.
@@ -445,39 +407,6 @@ impl Welcome {
             return Err(HelloError::Malformed("a leg size that cannot be"));
         }
         Ok(welcome)
-    }
-}
-
-impl Refusal {
-    fn parse(body: &[u8], version: u8) -> Result<Self, HelloError> {
-        let mut fields = Reader(body);
-        let code = match RefusalCode::from_wire(fields.u8().ok_or(SHORT)?) {
-            Some(code) => code,
-            None if version != VERSION => RefusalCode::Version,
-            None => return Err(HelloError::Malformed("unknown refusal")),
-        };
-        let sentence = fields.sentence().ok_or(HelloError::Malformed("the sentence is not valid UTF-8"))?;
-        Ok(Self { code, sentence })
-    }
-}
-
-impl RefusalCode {
-    fn from_wire(byte: u8) -> Option<Self> {
-        Some(match byte {
-            1 => Self::Busy,
-            2 => Self::Checkphrase,
-            3 => Self::Version,
-            4 => Self::Feature,
-            5 => Self::Option,
-            6 => Self::NotThatReceiver,
-            7 => Self::Finished,
-            8 => Self::Stale,
-            9 => Self::TooMany,
-            10 => Self::Malformed,
-            11 => Self::Direction,
-            12 => Self::Key,
-            _ => return None,
-        })
     }
 }
 
