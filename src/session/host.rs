@@ -55,7 +55,7 @@ impl Host {
                 core.session.set_lifeline(link);
             }
             if let Some((welcome, round_trip)) = &ahead {
-                core.session.welcomed(now, place, welcome, key, *round_trip);
+                core.session.welcomed_ahead(now, place, welcome, key, *round_trip);
             }
             Ok(place)
         });

@@ -78,6 +78,20 @@ impl Session {
         self.actions.push_back(Action::Met(Way::In, features));
     }
 
+    /// The hello of a connection welcomed this end's stream, as that stood when the hello was made. Other connections may
+    /// have brought legs since, of which it knows nothing.
+    pub fn welcomed_ahead(
+        &mut self,
+        now: Instant,
+        connection: usize,
+        welcome: &Welcome,
+        key: Option<PeerKey>,
+        rtt: Duration,
+    ) {
+        self.known[connection] = 0;
+        self.welcomed(now, connection, welcome, key, rtt);
+    }
+
     /// The far end, which has this key, welcomed a connection, this long after it was asked. A welcome that is known from
     /// its hello comes twice.
     pub fn welcomed(

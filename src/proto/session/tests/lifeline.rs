@@ -103,7 +103,7 @@ fn who_dials_welcomes_the_far_end_of_a_lifeline_in_its_hello_and_nobody_else() {
 fn legs_follow_a_welcome_that_was_said_ahead_and_the_same_again_shows_the_distance() {
     let mut rig = host(None);
     rig.hello(&asks(1, 1)).unwrap();
-    rig.does(|s, now| s.welcomed(now, 1, &welcome(DIALLER, 0), None, ms(300)));
+    rig.does(|s, now| s.welcomed_ahead(now, 1, &welcome(DIALLER, 0), None, ms(300)));
     rig.ready(1);
     rig.input(1);
     assert_eq!(rig.sent(), [(1, 0)]);
@@ -115,6 +115,23 @@ fn legs_follow_a_welcome_that_was_said_ahead_and_the_same_again_shows_the_distan
     rig.ready(1);
     rig.input(1);
     assert_eq!(rig.sent(), [(1, 1)], "it is the connection that it was");
+}
+
+#[test]
+fn a_welcome_said_ahead_may_know_less_than_a_quicker_link_has_brought_since() {
+    let mut rig = host(None);
+    rig.hello(&asks(0, 1)).unwrap();
+    rig.welcomed(0, DIALLER, 0);
+    rig.ready(0);
+    rig.input(1);
+    rig.frame(0, ack(1, 1));
+    rig.hello(&asks(1, 1)).unwrap();
+    rig.does(|s, now| s.welcomed_ahead(now, 1, &welcome(DIALLER, 0), None, ms(300)));
+    assert!(!rig.over && rig.drops.is_empty() && rig.settled.is_empty());
+    rig.lost(0, LossReason::Closed);
+    rig.ready(1);
+    rig.input(1);
+    assert_eq!(rig.sent(), [(0, 0), (1, 1)], "it carries what comes next");
 }
 
 // ---- its life -------------------------------------------------------------------------------------------
