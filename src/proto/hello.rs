@@ -410,6 +410,19 @@ impl Welcome {
     }
 }
 
+impl Refusal {
+    fn parse(body: &[u8], version: u8) -> Result<Self, HelloError> {
+        let mut fields = Reader(body);
+        let code = match RefusalCode::from_wire(fields.u8().ok_or(SHORT)?) {
+            Some(code) => code,
+            None if version != VERSION => RefusalCode::Version,
+            None => return Err(HelloError::Malformed("unknown refusal")),
+        };
+        let sentence = fields.sentence().ok_or(HelloError::Malformed("the sentence is not valid UTF-8"))?;
+        Ok(Self { code, sentence })
+    }
+}
+
 const SHORT: HelloError = HelloError::Malformed("a field ends too early");
 
 /// A new envelope of our version, to be filled and sealed.

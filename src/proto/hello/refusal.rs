@@ -1,8 +1,5 @@
 //! Why a listener does not take a connection. The body of a refusal stays as it is in every version to come.
 
-use super::super::codec::Reader;
-use super::{HelloError, SHORT, VERSION};
-
 /// The listener does not take the connection, and goes on listening.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -43,21 +40,9 @@ pub enum RefusalCode {
     Key = 12,
 }
 
-impl Refusal {
-    pub(super) fn parse(body: &[u8], version: u8) -> Result<Self, HelloError> {
-        let mut fields = Reader(body);
-        let code = match RefusalCode::from_wire(fields.u8().ok_or(SHORT)?) {
-            Some(code) => code,
-            None if version != VERSION => RefusalCode::Version,
-            None => return Err(HelloError::Malformed("unknown refusal")),
-        };
-        let sentence = fields.sentence().ok_or(HelloError::Malformed("the sentence is not valid UTF-8"))?;
-        Ok(Self { code, sentence })
-    }
-}
-
 impl RefusalCode {
-    fn from_wire(byte: u8) -> Option<Self> {
+    /// The code that this byte stands for; none if this version does not know it.
+    pub(super) fn from_wire(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Busy,
             2 => Self::Checkphrase,
