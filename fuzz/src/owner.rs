@@ -322,7 +322,7 @@ impl Owner {
             && let Some(line) = self.lines[connection].as_mut().filter(|line| line.is_up())
         {
             match line.next() {
-                Ok(None) => return,
+                Ok(None | Some(Read::Piece(..))) => return,
                 Ok(Some(Read::Header(header))) => match self.session.place(connection, &header) {
                     Ok(place) => line.coming = Some((header, place)),
                     Err(why) => self.lose(connection, &why),

@@ -6,6 +6,7 @@ pub mod breach;
 pub mod check;
 mod codec;
 pub mod event;
+pub mod front;
 pub mod handshake;
 pub mod hello;
 pub mod leg;

@@ -4,6 +4,9 @@
 //! first copy wins. No leg is given to the output before every leg below it, and no leg that was acknowledged is
 //! ever dropped. Throughout: held bytes ≤ window, whatever the peer sends, because the ranges of held legs
 //! are disjoint and lie between what is delivered and the edge.
+//!
+//! The output may take the head while it arrives, once it has taken everything before it. From then on every copy of that
+//! leg has the same length, and nothing may be announced that contradicts it: the output cannot give bytes back.
 
 use super::breach::Breach;
 use super::leg::{LEG_MAX, Leg, WINDOW_LEGS};
@@ -37,6 +40,8 @@ pub struct Receiver {
     /// The leg wanted next, and where it begins.
     next: u64,
     next_offset: u64,
+    /// The length of the head, if the output has begun with it.
+    begun: Option<u64>,
     /// Legs beyond `next`, by sequence; their ranges are disjoint.
     ahead: BTreeMap<u64, Leg>,
     ahead_bytes: u64,
@@ -60,6 +65,7 @@ impl Receiver {
             window,
             next: 0,
             next_offset: 0,
+            begun: None,
             ahead: BTreeMap::new(),
             ahead_bytes: 0,
             ready: VecDeque::new(),
@@ -93,10 +99,44 @@ impl Receiver {
             return Ok(Arrival::Ahead);
         }
         self.append(leg);
-        while let Some(leg) = self.ahead.remove(&self.next) {
-            self.ahead_bytes -= leg.len();
-            self.append(leg);
+        self.follow();
+        Ok(Arrival::InOrder)
+    }
+
+    /// The output may take the bytes of this leg as they arrive: it is the head, the output has taken everything before it,
+    /// and the leg would be taken if it came now. From now on the output counts as having begun with it. Asked again, it is
+    /// said again.
+    pub fn begin_head(&mut self, sequence: u64, offset: u64, len: u64) -> bool {
+        let takes = sequence == self.next
+            && self.delivered_legs == self.next
+            && self.admits(sequence, offset, len).is_ok();
+        if takes {
+            self.begun = Some(len);
         }
+        takes
+    }
+
+    /// Whether the output has begun with the head.
+    pub fn has_begun_head(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// The head has come whole, and the output has taken all of it meanwhile. Otherwise like [`Receiver::leg`]; what it gives
+    /// for a leg that the output did not begin with is a breach.
+    ///
+    /// # Errors
+    /// The leg was not taken.
+    pub fn head_through(&mut self, sequence: u64, offset: u64, len: u64) -> Result<Arrival, Breach> {
+        if self.has(sequence) {
+            self.duplicates += 1;
+            return Ok(Arrival::Duplicate);
+        }
+        self.admits(sequence, offset, len)?;
+        if sequence != self.next || self.begun != Some(len) {
+            return Err(Breach::Misfit(sequence));
+        }
+        self.pass(len);
+        self.follow();
         Ok(Arrival::InOrder)
     }
 
@@ -114,10 +154,12 @@ impl Receiver {
             return Err(Breach::PastEnd(sequence));
         }
         let before = self.ahead.range(..sequence).next_back().map(|(s, leg)| (s + 1, leg.range().end));
-        let before = before.unwrap_or((self.next, self.next_offset));
+        let head = sequence == self.next;
+        let before = before.unwrap_or(if head { (self.next, self.next_offset) } else { self.reached() });
         let after = self.ahead.range(sequence..).next().map(|(s, leg)| (*s, leg.offset));
         let fits_after = after.is_none_or(|after| is_fillable(behind, after));
-        if is_fillable(before, (sequence, offset)) && fits_after {
+        let fits_begun = !head || self.begun.is_none_or(|begun| begun == len);
+        if is_fillable(before, (sequence, offset)) && fits_after && fits_begun {
             Ok(())
         } else {
             Err(Breach::Misfit(sequence))
@@ -161,7 +203,7 @@ impl Receiver {
             return Err(Breach::OtherEnd);
         }
         let last = self.ahead.last_key_value().map(|(s, leg)| (s + 1, leg.range().end));
-        let last = last.unwrap_or((self.next, self.next_offset));
+        let last = last.unwrap_or_else(|| self.reached());
         if !is_fillable(last, (fin.legs, fin.bytes)) {
             return Err(Breach::PastEnd(last.0));
         }
@@ -219,10 +261,30 @@ impl Receiver {
         self.duplicates
     }
 
+    /// What is known to come in order: legs and bytes, with the head if the output has begun with it.
+    fn reached(&self) -> (u64, u64) {
+        let head = self.begun.map_or((0, 0), |len| (1, len));
+        (self.next + head.0, self.next_offset + head.1)
+    }
+
     fn append(&mut self, leg: Leg) {
-        self.next += 1;
-        self.next_offset += leg.len();
+        self.pass(leg.len());
         self.ready.push_back(leg);
+    }
+
+    /// The head has come.
+    fn pass(&mut self, len: u64) {
+        self.next += 1;
+        self.next_offset += len;
+        self.begun = None;
+    }
+
+    /// Legs that have waited for the one that came.
+    fn follow(&mut self) {
+        while let Some(leg) = self.ahead.remove(&self.next) {
+            self.ahead_bytes -= leg.len();
+            self.append(leg);
+        }
     }
 
     /// Whether the sender has used all but an eighth of the window that it knows of.
@@ -361,6 +423,58 @@ mod tests {
         assert_eq!((r.whole().is_some(), r.complete()), (true, None));
         r.delivered(2, 20);
         assert_eq!(r.complete(), Some(fin(2, 20)));
+    }
+
+    #[test]
+    fn the_output_begins_with_the_head_when_it_has_taken_all_before_it() {
+        let mut r = Receiver::new(1000);
+        assert!(!r.begin_head(1, 10, 10), "it is not the head");
+        assert!(!r.begin_head(0, 1, 10), "it does not begin where the stream does");
+        assert!(!r.begin_head(0, 0, 1001), "it ends beyond the window");
+        assert!(!r.has_begun_head());
+        r.leg(leg(0, 0, 10)).unwrap();
+        assert!(!r.begin_head(1, 10, 10), "the output has another to take first");
+        r.delivered(1, 10);
+        assert!(!r.begin_head(0, 0, 10), "it is here");
+        assert!(r.begin_head(1, 10, 10) && r.begin_head(1, 10, 10));
+        r.leg(leg(2, 20, 10)).unwrap();
+        assert_eq!(ready(&mut r), [0], "nothing of what was begun is given to the output");
+        assert_eq!(r.head_through(1, 10, 10), Ok(Arrival::InOrder));
+        assert_eq!((ready(&mut r), r.has_begun_head()), (vec![2], false));
+        assert_eq!(r.head_through(1, 10, 10), Ok(Arrival::Duplicate));
+        assert_eq!((r.next(), r.received_bytes(), r.duplicates()), (3, 30, 1));
+        assert!(!r.delivered(2, 20));
+        assert_eq!(r.head_through(3, 30, 10), Err(Breach::Misfit(3)), "nothing was begun");
+        assert!(r.begin_head(3, 30, 10));
+        assert_eq!(r.leg(leg(3, 30, 10)), Ok(Arrival::InOrder), "another copy was whole first");
+        assert_eq!((ready(&mut r), r.has_begun_head()), (vec![3], false));
+        assert_eq!(r.head_through(3, 30, 10), Ok(Arrival::Duplicate));
+    }
+
+    #[test]
+    fn what_the_output_has_begun_with_keeps_its_length() {
+        let fin = |legs, bytes| Fin { legs, bytes, crc: None };
+        let begun = || {
+            let mut r = Receiver::new(1000);
+            assert!(r.begin_head(0, 0, 10));
+            r
+        };
+        let mut r = begun();
+        assert!(!r.begin_head(0, 0, 9));
+        assert_eq!(r.head_through(0, 0, 9), Err(Breach::Misfit(0)));
+        assert_eq!(r.leg(leg(0, 0, 11)), Err(Breach::Misfit(0)));
+        assert_eq!(r.leg(leg(1, 9, 5)), Err(Breach::Misfit(1)), "it would begin within the head");
+        assert_eq!(r.leg(leg(2, 10, 5)), Err(Breach::Misfit(2)), "leg 1 would be empty");
+        assert_eq!(begun().fin(fin(0, 0)), Err(Breach::PastEnd(1)));
+        assert_eq!(begun().fin(fin(1, 9)), Err(Breach::PastEnd(1)));
+        assert_eq!((begun().fin(fin(1, 10)), begun().fin(fin(2, 11))), (Ok(()), Ok(())));
+        assert_eq!(r.leg(leg(1, 10, 5)), Ok(Arrival::Ahead));
+        assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::InOrder));
+        assert_eq!(ready(&mut r), [0, 1]);
+        // the end was announced, and says how long the last leg is
+        let mut r = Receiver::new(1000);
+        r.fin(fin(1, 10)).unwrap();
+        assert!(!r.begin_head(0, 0, 9) && r.begin_head(0, 0, 10));
     }
 
     #[test]

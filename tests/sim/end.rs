@@ -7,6 +7,7 @@
 use super::clock::Event;
 use super::line::{Line, Stage};
 use super::net::{DIALS, Delivery, LISTENS, Net, News};
+use super::passing::Passing;
 use super::sink::Sink;
 use super::source::Source;
 use super::world::Mutation;
@@ -42,6 +43,8 @@ pub struct End {
     /// Connections without a hello yet.
     pub strangers: BTreeMap<usize, Hearing>,
     pub source: Option<Source>,
+    /// How legs are moved to the output as they come, if they are.
+    pub passing: Passing,
     pub sink: Option<Sink>,
     /// Legs are sent with a checksum.
     pub checked: bool,
@@ -84,6 +87,7 @@ impl End {
             lines: Default::default(),
             strangers: BTreeMap::new(),
             source: None,
+            passing: Passing::new(0),
             sink: None,
             checked: false,
             mutation,
@@ -165,7 +169,8 @@ impl End {
     pub fn taken(&mut self, net: &mut Net) {
         let Some(sink) = &mut self.sink else { return };
         let Some(leg) = sink.took(&mut net.clock) else { return };
-        let wrong = sink.check(&leg);
+        let resumed = self.passing.resume(leg.sequence, self.mutation);
+        let wrong = sink.check(&leg, resumed);
         let ends = self.command.is_some_and(|enough| sink.taken >= enough);
         self.failure = self.failure.take().or(wrong);
         if self.over.is_none() {

@@ -246,7 +246,7 @@ impl Imp {
                     self.came = self.came.max((header.sequence + 1, end));
                 }
                 Ok(Some(Read::Frame(Frame::Fin(fin)))) => self.told = Some(fin),
-                Ok(Some(Read::Frame(_))) => {}
+                Ok(Some(Read::Frame(_) | Read::Piece(..))) => {}
                 Ok(None) | Err(_) => return,
             }
         }

@@ -25,6 +25,8 @@ pub enum Read {
     /// A leg is coming: it is to be placed.
     Header(LegHeader),
     Leg(LegHeader, Place, Vec<u8>),
+    /// What has come of a leg that is moved, behind so many bytes of it.
+    Piece(LegHeader, usize, Vec<u8>),
     Frame(Frame),
 }
 
@@ -34,6 +36,8 @@ pub struct Line {
     pub inbox: Vec<u8>,
     /// The leg that is coming, and where it goes.
     pub coming: Option<(LegHeader, Place)>,
+    /// Its bytes are moved to the output as they come, so many by now.
+    pub moved: Option<usize>,
     /// The item that is being written, and how much of it has left.
     pub out: Vec<u8>,
     pub sent: usize,
@@ -52,6 +56,7 @@ impl Line {
             stage,
             inbox: Vec::new(),
             coming: None,
+            moved: None,
             out: Vec::new(),
             sent: 0,
             carries: false,
@@ -90,6 +95,11 @@ impl Line {
 
     /// The next thing in what was read.
     pub fn next(&mut self) -> Result<Option<Read>, LossReason> {
+        if let Some(((header, _), moved)) = self.coming.zip(self.moved) {
+            let len = self.inbox.len().min(header.encoded as usize - moved);
+            let piece = self.inbox.drain(..len).collect();
+            return Ok((len > 0).then_some(Read::Piece(header, moved, piece)));
+        }
         if let Some((header, place)) = self.coming {
             let len = header.encoded as usize;
             if self.inbox.len() < len {

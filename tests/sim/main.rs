@@ -22,6 +22,7 @@ mod imp;
 mod line;
 mod malice;
 mod net;
+mod passing;
 mod reading;
 mod scenarios;
 mod sink;
@@ -153,4 +154,14 @@ fn a_late_complaint_is_noticed() {
 #[test]
 fn the_lack_of_rescue_is_noticed() {
     noticed(Mutation::NoRescue);
+}
+
+#[test]
+fn a_leg_that_is_written_again_from_its_first_byte_is_noticed() {
+    noticed(Mutation::ResumeAtStart);
+}
+
+#[test]
+fn bytes_that_count_as_moved_and_were_not_are_noticed() {
+    noticed(Mutation::CountUnmoved);
 }

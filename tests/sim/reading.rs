@@ -196,15 +196,22 @@ impl End {
     fn read_frames(&mut self, net: &mut Net, conn: usize) {
         while self.over.is_none()
             && let Some(connection) = self.number_of(conn)
+            && let passes = self.passes()
             && let Some(line) = self.lines[connection].as_mut().filter(|line| line.is_up())
         {
             match line.next() {
                 Ok(None) => return,
                 Ok(Some(Read::Header(header))) => match self.session.place(connection, &header) {
-                    Ok(place) => line.coming = Some((header, place)),
+                    Ok(place) => {
+                        (line.coming, line.moved) =
+                            (Some((header, place)), passes(&header, place).then_some(0));
+                    }
                     Err(why) => self.lose(net, connection, &why),
                 },
                 Ok(Some(Read::Leg(header, place, bytes))) => self.leg(net, connection, &header, place, bytes),
+                Ok(Some(Read::Piece(header, moved, bytes))) => {
+                    self.piece(net, connection, &header, moved, bytes);
+                }
                 Ok(Some(Read::Frame(frame))) => {
                     line.books.read_frame(&frame);
                     let frame = self.mutate(frame);

@@ -70,22 +70,39 @@ impl Sink {
         Some(leg)
     }
 
-    /// What is wrong with a leg that was taken.
-    pub fn check(&mut self, leg: &Leg) -> Option<String> {
-        if leg.offset != self.taken {
-            return Some(format!("{leg:?} was delivered where byte {} is wanted", self.taken));
-        }
-        if self.known
-            && let Some(at) = data::first_wrong(1 - self.end, leg.offset, leg.bytes())
-        {
-            return Some(format!("byte {at} of the stream is wrong"));
-        }
+    /// Whether it takes bytes of a leg that has not come whole.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && !self.busy && self.rate > 0.0
+    }
+
+    /// Takes bytes of a leg that has not come whole; what is wrong with them.
+    pub fn pass(&mut self, now: Instant, offset: u64, bytes: &[u8]) -> Option<String> {
+        self.taken_at = now;
+        self.first_at.get_or_insert(now);
+        self.checked = false;
+        self.look_at(offset, bytes)
+    }
+
+    /// What is wrong with a leg that was taken, behind the first `from` bytes.
+    pub fn check(&mut self, leg: &Leg, from: usize) -> Option<String> {
+        let Some(rest) = leg.bytes().get(from..) else {
+            return Some(format!("{from} bytes of {leg:?} were moved"));
+        };
+        let wrong = self.look_at(leg.offset + from as u64, rest);
         if leg.crc.is_some() {
             self.crc.update(leg.bytes());
         }
         self.checked &= leg.crc.is_some();
-        self.taken += leg.len();
-        None
+        wrong
+    }
+
+    fn look_at(&mut self, offset: u64, bytes: &[u8]) -> Option<String> {
+        if offset != self.taken {
+            return Some(format!("byte {offset} was delivered where byte {} is wanted", self.taken));
+        }
+        self.taken += bytes.len() as u64;
+        let wrong = self.known.then(|| data::first_wrong(1 - self.end, offset, bytes)).flatten();
+        wrong.map(|at| format!("byte {at} of the stream is wrong"))
     }
 
     /// The stream comes from somebody else: only its order is looked at.

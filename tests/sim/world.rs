@@ -5,6 +5,7 @@ use super::end::End;
 use super::imp::Imp;
 use super::line::Line;
 use super::net::{DIALS, LISTENS, Net};
+use super::passing::Passing;
 use super::sink::Sink;
 use super::source::{Flow, Source};
 use millipede::proto::hello::{Features, Hello, Id};
@@ -35,6 +36,10 @@ pub enum Mutation {
     TellReplaced,
     /// What is next is written before a complaint about a damaged leg.
     LateComplaint,
+    /// A leg of which the output has a part is written from its first byte.
+    ResumeAtStart,
+    /// What the output did not take of a leg that is moved counts as taken.
+    CountUnmoved,
     /// Overtaken legs are not sent again.
     NoRescue,
 }
@@ -356,6 +361,7 @@ pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
     let receives = session.receiving().is_some();
     let mut end = End::new(net, which, session, config.mutation);
     end.checked = config.checked && which == DIALS;
+    end.passing = Passing::new(config.seed);
     end.command = config.command.filter(|_| which == LISTENS);
     end.lingers = config.lingers;
     end.source = config.flows[which].map(|flow| Source::new(which, flow, config.buffers[which]));

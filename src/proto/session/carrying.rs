@@ -82,13 +82,17 @@ impl Session {
 
     /// The output has taken so many more legs and bytes.
     pub fn delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
+        self.take_delivered(now, legs, bytes);
+        self.step(now);
+    }
+
+    pub(super) fn take_delivered(&mut self, now: Instant, legs: u64, bytes: u64) {
         if let Some(receiving) = &mut self.receiving {
             match receiving.delivered(legs, bytes, self.acknowledging.told()) {
                 true => self.acknowledging.tell(now),
                 false => self.acknowledging.progress(now, receiving.position().delivered),
             }
         }
-        self.step(now);
     }
 
     /// The output is closed, and whoever reads it has taken everything. With `crc`, that of the stream if every leg

@@ -50,6 +50,37 @@ impl Session {
         self.step(now);
     }
 
+    /// A leg is coming, and the output could take its bytes as they arrive. Whether it may; from then on it counts as having
+    /// begun with it, and `delivered` is not told of it unless it comes by `leg` after all.
+    pub fn begin_head(&mut self, connection: usize, header: &LegHeader) -> bool {
+        let hears = self.acknowledging.is_open(connection) && !self.is_done(Way::In);
+        self.receiving.as_mut().filter(|_| hears).is_some_and(|receiving| receiving.begin_head(header))
+    }
+
+    /// A leg has come whole of which the output has taken all bytes as they arrived. False if another copy of it was whole
+    /// before: the output is given that one, or has it.
+    pub fn head_through(&mut self, now: Instant, connection: usize, header: &LegHeader) -> bool {
+        let is_done = self.is_done(Way::In);
+        let mut through = false;
+        if let Some(receiving) = self.receiving.as_mut().filter(|_| !is_done) {
+            match receiving.head_through(connection, header) {
+                Ok(legs) => {
+                    through = legs.is_some();
+                    self.actions.extend(legs.into_iter().flatten().map(Action::Deliver));
+                    self.acknowledging.news(now);
+                    self.works(connection);
+                }
+                Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),
+            }
+        }
+        self.acknowledging.took(now, connection);
+        if through {
+            self.take_delivered(now, 1, header.raw.into());
+        }
+        self.step(now);
+        through
+    }
+
     /// A leg that was here already has come whole, and its bytes were dropped.
     pub fn leg_again(&mut self, now: Instant, connection: usize) {
         self.again += 1;

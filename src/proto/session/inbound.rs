@@ -181,6 +181,34 @@ impl Inbound {
         }
     }
 
+    /// Whether the output may take the bytes of a leg as they arrive. From then on it counts as having begun with it.
+    pub fn begin_head(&mut self, header: &LegHeader) -> bool {
+        let wanted = self.place(header) == Ok(Place::Keep) && !header.has_crc();
+        let LegHeader { sequence, offset, raw, .. } = *header;
+        let receiver = self.receiver.as_mut().filter(|_| wanted);
+        receiver.is_some_and(|receiver| receiver.begin_head(sequence, offset, raw.into()))
+    }
+
+    /// A leg has come whole, and the output has taken all of it meanwhile. The legs that can be given to the output now, in
+    /// order; None if it was here already.
+    ///
+    /// # Errors
+    /// It was not to be sent.
+    pub fn head_through(
+        &mut self,
+        connection: usize,
+        header: &LegHeader,
+    ) -> Result<Option<Vec<Leg>>, Breach> {
+        let Some(receiver) = &mut self.receiver else { return Ok(None) };
+        let LegHeader { sequence, offset, raw, .. } = *header;
+        let brought = &mut self.brought[connection];
+        *brought = Brought { legs: brought.legs + 1, bytes: brought.bytes + u64::from(raw) };
+        match receiver.head_through(sequence, offset, raw.into())? {
+            Arrival::InOrder => Ok(Some(std::iter::from_fn(|| receiver.next_ready()).collect())),
+            Arrival::Ahead | Arrival::Duplicate => Ok(None),
+        }
+    }
+
     /// The stream's end was announced.
     ///
     /// # Errors
@@ -285,7 +313,9 @@ impl Inbound {
 
     /// Whether any of the stream has come.
     pub fn has_begun(&self) -> bool {
-        let came = |receiver: &Receiver| receiver.next() > 0 || receiver.ahead().legs > 0;
+        let came = |receiver: &Receiver| {
+            receiver.next() > 0 || receiver.ahead().legs > 0 || receiver.has_begun_head()
+        };
         self.receiver.as_ref().is_some_and(came) || self.output == Output::Closing || self.verdict.is_some()
     }
 
