@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use unsaid::Unsaid;
 use view::View;
 
+mod alone;
 mod assign;
 mod carrying;
 mod circulation;

@@ -7,6 +7,7 @@
 use super::super::leg::{CONNECTIONS_MAX, Leg};
 use super::super::sender::{Backlog, Progress};
 use super::super::set::ConnectionSet;
+use super::alone::{NEXT, Stand};
 use super::outbound::{Given, Outbound};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ impl Outbound {
         let bounded = self.is_near_and_taken(now);
         let round = self.circulation.round(self.sender.is_overtaken());
         self.sender.keep_within(if bounded { round } else { u64::MAX });
+        let (received, blocked) = (self.received(), self.blocked_at_peer());
+        self.alone.note(now, Stand { received, blocked, full: self.circulation.is_full() });
         let mut restraint = self.restraint(now);
         while self.offers(now, restraint)
             && let Some(connection) = self.choose(passed)
@@ -100,7 +103,8 @@ impl Outbound {
         self.carriers(now).map_or(Restraint::None, Restraint::Carriers)
     }
 
-    /// Until when the connections that carry something can be expected to take what waits; None if they are too few.
+    /// Until when the connections that carry something can be expected to take what waits; None if they are too few. One
+    /// is enough where that suffices.
     /// Without this, every leg that is cut while others are just at work would wake the thread of an idle connection,
     /// here and at the far end: with legs of 128 KiB, ten threads a megabyte.
     fn carriers(&self, now: Instant) -> Option<Instant> {
@@ -114,7 +118,7 @@ impl Outbound {
             times.fold((0, None), |(n, first), at| (n + 1, Some(first.map_or(at, |f: Instant| f.min(at)))));
         // one at work takes a whole leg when it is done, whatever its share of the stock
         let share = self.circulation.share().max(self.leg_size() as u64);
-        until.filter(|_| self.waiting() <= count * share)
+        until.filter(|_| self.alone.suffices() || self.waiting() <= count * share)
     }
 
     /// Whether all paths are near, and the receiver's output takes what comes.
@@ -133,6 +137,9 @@ impl Outbound {
         let attached = self.attached();
         self.near =
             !attached.is_empty() && attached.iter().all(|connection| self.shortest(connection) <= NEAR);
+        let on_one_link = attached.iter().all(|connection| self.mates(connection) == attached);
+        let is_next = |connection| self.shortest(connection) <= NEXT;
+        self.alone.allow(self.near && on_one_link && attached.iter().all(is_next));
     }
 
     /// Whether the receiver's output is what the stream waits for, and will be for as long as it takes to hear that it

@@ -11,6 +11,7 @@ use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
 use super::super::set::ConnectionSet;
 use super::super::wire::{Ack, Fin};
+use super::alone::Alone;
 use super::circulation::Circulation;
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,8 @@ pub struct Outbound {
     /// Fresh legs wait for the connections that carry; until when at most.
     pub(super) waits_until: Option<Instant>,
     pub(super) circulation: Circulation,
+    /// Whether one connection carries what is new.
+    pub(super) alone: Alone,
     /// When the receiver's output was last heard to have taken something.
     pub(super) taken_at: Option<Instant>,
     /// Every path is near.
@@ -118,6 +121,7 @@ impl Outbound {
             held_back: false,
             waits_until: None,
             circulation: Circulation::new(buffer),
+            alone: Alone::new(),
             taken_at: None,
             near: false,
             checked,

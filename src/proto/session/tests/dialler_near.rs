@@ -46,7 +46,7 @@ fn while_the_output_is_slow_two_connections_carry_what_is_new() {
 
 #[test]
 fn on_a_near_path_idle_connections_carry_when_those_at_work_do_not_keep_up() {
-    for (trip, near) in [(ms(1), true), (ms(6), false)] {
+    for (trip, near) in [(ms(2), true), (ms(6), false)] {
         let mut rig = dialler(1, 4);
         for connection in 0..4 {
             rig.does(|s, now| s.welcomed(now, connection, &welcome(7, 0), None, trip));
@@ -71,8 +71,43 @@ fn on_a_near_path_idle_connections_carry_when_those_at_work_do_not_keep_up() {
 }
 
 #[test]
+fn on_the_shortest_paths_one_connection_carries_while_it_is_quick() {
+    let mut rig = dialler(1, 4);
+    for connection in 0..4 {
+        rig.does(|s, now| s.welcomed(now, connection, &welcome(7, 0), None, ms(1)));
+    }
+    rig.all_ready();
+    rig.forget();
+    rig.does(|s, now| s.input(now, Arc::new(vec![0u8; 4 << 20])));
+    assert_eq!(rig.sent(), [(3, 0)], "however much there is");
+    for sequence in 1..4 {
+        rig.later(ms(10));
+        rig.ready(3);
+        assert_eq!(rig.sent(), [(3, sequence)]);
+    }
+    rig.later(ms(20));
+    assert_eq!(rig.sent(), [(2, 4)], "it is not");
+    rig.lost(3, LossReason::Closed);
+    let mut again: Vec<u64> = rig.sent().iter().map(|(_, leg)| *leg).collect();
+    again.sort();
+    assert_eq!(again, [0, 1], "what was lost goes on the two that rest");
+}
+
+#[test]
+fn over_two_links_all_connections_carry_on_the_shortest_paths_too() {
+    let mut rig = dialler(2, 2);
+    for connection in 0..2 {
+        rig.does(|s, now| s.welcomed(now, connection, &welcome(7, 0), None, ms(1)));
+    }
+    rig.all_ready();
+    rig.forget();
+    rig.does(|s, now| s.input(now, Arc::new(vec![0u8; 4 << 20])));
+    assert_eq!(rig.sent().len(), 2);
+}
+
+#[test]
 fn the_input_is_to_wait_while_much_waits_for_connections_on_a_near_path_that_carries() {
-    for (trip, near) in [(ms(1), true), (ms(6), false)] {
+    for (trip, near) in [(ms(2), true), (ms(6), false)] {
         let mut rig = dialler(1, 1);
         rig.does(|s, now| s.welcomed(now, 0, &welcome(7, 0), None, trip));
         rig.ready(0);
