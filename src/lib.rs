@@ -39,6 +39,9 @@
 //! core knows the length of a leg's content and no more ([`proto::leg::Content`]); [`session::part`] and
 //! [`session::moving`] make such content, and the writing half of the pump sends it.
 //!
+//! At the receiver, the thread of a connection moves the leg that is wanted next into an output that is a pipe, while it
+//! comes, past steps 6 and 7: [`session::taking`].
+//!
 //! # One lock
 //!
 //! A session has one lock, the desk. No thread owns the core: whoever has news calls it under the lock.

@@ -98,7 +98,8 @@ fn stream(snapshot: &Snapshot) -> Vec<String> {
             format!("  stream: {} read, {} sent{how}", size(read), size(sent))
         }
         Detail::Rx { received, next, ahead: (legs, bytes), .. } => {
-            let mut line = format!("  stream: {} received; wants leg {next}", size(received));
+            let how = if snapshot.passage == Passage::Moved { ", to the output without a copy" } else { "" };
+            let mut line = format!("  stream: {} received{how}; wants leg {next}", size(received));
             if legs > 0 {
                 let _ = write!(line, ", holds {legs} beyond it, {}", size(bytes));
             }

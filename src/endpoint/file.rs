@@ -7,12 +7,13 @@ use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, W
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::kept::KeptPipe;
-use crate::sys::pipe::{Interest, Kind, grow, kind, unread, unsent, wait};
-use crate::sys::sendfile;
+use crate::sys::pipe::{Interest, Kind, Ready, grow, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
+use crate::sys::{sendfile, splice};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Seek, SeekFrom, Write};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ const AHEAD: u64 = 8 << 20;
 
 /// The stream goes to a file.
 pub struct FileSink {
-    file: Option<File>,
+    file: Option<Arc<File>>,
     kind: Kind,
     name: String,
     /// Since when the reader is gone, although everything was taken so far.
@@ -61,7 +62,7 @@ impl FileSink {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        FileSink { file: Some(file), kind, name: name.to_owned(), orphaned: None, passing: false }
+        FileSink { file: Some(Arc::new(file)), kind, name: name.to_owned(), orphaned: None, passing: false }
     }
 
     /// The same, but what was written counts, as it does for most programs: whoever reads is neither watched nor waited
@@ -121,7 +122,7 @@ impl Sink for FileSink {
             return Err(self.reader_gone());
         }
         loop {
-            let Some(mut file) = self.file.as_ref() else { return Err(self.reader_gone()) };
+            let Some(mut file) = self.file.as_deref() else { return Err(self.reader_gone()) };
             match file.write_vectored(slices) {
                 Ok(0) => return Err(SinkError::output(format!("{} takes nothing more", self.name))),
                 Ok(n) => return Ok(n),
@@ -135,29 +136,55 @@ impl Sink for FileSink {
         }
     }
 
+    fn pipe(&self) -> Option<Arc<File>> {
+        self.file.clone().filter(|_| self.kind == Kind::Pipe && !self.passing)
+    }
+
+    fn take_from(&mut self, socket: BorrowedFd<'_>, most: usize) -> Result<io::Result<usize>, SinkError> {
+        if self.orphaned.is_some() {
+            return Err(self.reader_gone());
+        }
+        let Some(file) = &self.file else { return Ok(Err(ErrorKind::InvalidInput.into())) };
+        let moved = splice::into_pipe(socket, file, most);
+        if moved.as_ref().is_err_and(|e| e.kind() == ErrorKind::BrokenPipe) {
+            // a socket may say so too
+            let [sink] = wait(&[Interest::end(file)], Some(Duration::ZERO)).map_err(|e| self.failed(&e))?;
+            if sink.error {
+                return Err(self.reader_gone());
+            }
+        }
+        Ok(moved)
+    }
+
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
+        let mut seen = Ready::default();
         loop {
-            let Some(file) = self.file.as_ref().filter(|_| self.is_watched()) else {
-                wait(&[Interest::read(bell)], None).map_err(|e| self.failed(&e))?;
-                return Ok(());
+            let left = self.look(seen)?;
+            let file = self.file.as_ref().filter(|_| left.is_none() && self.is_watched());
+            let waited = match file {
+                Some(file) => wait(&[Interest::read(bell), Interest::end(file)], None),
+                None => wait(&[Interest::read(bell)], left).map(|[rung]| [rung, Ready::default()]),
             };
-            if let Some(since) = self.orphaned {
-                let left = END_GRACE.saturating_sub(since.elapsed());
-                let [rung] = wait(&[Interest::read(bell)], Some(left)).map_err(|e| self.failed(&e))?;
-                return if rung.any() { Ok(()) } else { Err(self.reader_gone()) };
-            }
-            let [rung, sink] =
-                wait(&[Interest::read(bell), Interest::end(file)], None).map_err(|e| self.failed(&e))?;
-            if sink.error || sink.hung_up {
-                let lost = sink.error && self.has_lost(file)?;
-                if lost || self.backlog(file)? > 0 {
-                    return Err(self.reader_gone());
-                }
-                self.orphaned = Some(Instant::now());
-            }
+            let [rung, end] = waited.map_err(|e| self.failed(&e))?;
+            seen = end;
             if rung.any() {
-                return Ok(());
+                return self.look(seen).map(drop);
             }
+        }
+    }
+
+    fn look(&mut self, seen: Ready) -> Result<Option<Duration>, SinkError> {
+        let Some(file) = self.file.as_ref().filter(|_| self.is_watched()) else { return Ok(None) };
+        if self.orphaned.is_none() && (seen.error || seen.hung_up) {
+            let lost = seen.error && self.has_lost(file)?;
+            if lost || self.backlog(file)? > 0 {
+                return Err(self.reader_gone());
+            }
+            self.orphaned = Some(Instant::now());
+        }
+        match self.orphaned.map(|since| END_GRACE.saturating_sub(since.elapsed())) {
+            Some(Duration::ZERO) => Err(self.reader_gone()),
+            left => Ok(left),
         }
     }
 
@@ -169,7 +196,8 @@ impl Sink for FileSink {
             Kind::File => file.sync_all().map_err(|e| self.failed(&e))?,
             Kind::Terminal | Kind::Other => {}
         }
-        close(file).map_err(|e| self.failed(&e))
+        // somebody who is still about to put something there finds that it is closed, and closes it
+        Arc::into_inner(file).map_or(Ok(()), |file| close(file).map_err(|e| self.failed(&e)))
     }
 }
 

@@ -14,10 +14,10 @@ use crate::proto::leg::Leg;
 use crate::proto::outcome::{CommandEnd, Status};
 use crate::sys::event::Bell;
 use crate::sys::kept::KeptPipe;
-use crate::sys::pipe::{Interest, wait};
+use crate::sys::pipe::{Interest, Ready, wait};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +98,29 @@ pub trait Sink: Send {
     /// The sink takes no more.
     fn write_legs_now(&mut self, legs: &[Leg], taken: usize) -> Result<Option<usize>, SinkError> {
         self.write_now(&slices(legs, taken))
+    }
+
+    /// The pipe that it writes to, if bytes may get there in another way than by `write`.
+    fn pipe(&self) -> Option<Arc<File>> {
+        None
+    }
+
+    /// Moves up to so many bytes from a socket into its pipe, without a copy and without waiting. Within, what the kernel
+    /// says: how many were moved, 0 at the socket's end, or what is wrong with the socket, or why nothing is moved.
+    ///
+    /// # Errors
+    /// The sink takes no more.
+    fn take_from(&mut self, _socket: BorrowedFd<'_>, _most: usize) -> Result<io::Result<usize>, SinkError> {
+        Ok(Err(io::ErrorKind::InvalidInput.into()))
+    }
+
+    /// What [`Sink::watch`] does, for a sink that has a pipe and is not to be held meanwhile: looks at what was seen of the
+    /// pipe's end. For how long the bell alone is to be waited for then, at most; None for the bell or news of the pipe.
+    ///
+    /// # Errors
+    /// The reader is gone, and bytes are lost.
+    fn look(&mut self, _seen: Ready) -> Result<Option<Duration>, SinkError> {
+        Ok(None)
     }
 
     /// Whether nobody need watch it, because it tells its news.

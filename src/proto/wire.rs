@@ -21,6 +21,9 @@ pub const ENCODE_SLACK: usize = 64 << 10;
 /// The largest frame: a verdict with the longest sentence.
 pub const FRAME_MAX: usize = PREFIX + VERDICT.fixed + VERDICT.tail + CRC;
 
+/// The header of a leg, before its payload.
+pub const LEG_HEADER: usize = PREFIX + LEG.fixed + CRC;
+
 /// Type, flags and length of the body.
 const PREFIX: usize = 4;
 
@@ -34,7 +37,7 @@ const VERDICT: Shape = Shape::with_tail(8 + 4 + 1 + 1 + 1 + 2, SENTENCE_MAX);
 const ABORT: Shape = Shape::with_tail(1 + 2, SENTENCE_MAX);
 
 const _: () = {
-    assert!(PREFIX + LEG.fixed + CRC == 36);
+    assert!(LEG_HEADER == 36);
     assert!(PREFIX + FIN.fixed + CRC == 28);
     assert!(PREFIX + TOKEN.fixed + CRC == 16);
     assert!(PREFIX + BYE.fixed + CRC == 8);

@@ -116,7 +116,8 @@ pub enum Passage {
     Copied,
     /// The kernel sends them from the file that they come from.
     File,
-    /// The kernel moves them from one pipe to the next, where the paths are near.
+    /// The kernel moves them: from one pipe to the next where the paths are near, or from the socket to the pipe that they
+    /// go to.
     Moved,
 }
 

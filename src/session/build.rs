@@ -1,6 +1,7 @@
 //! Builds a session from its parts, and starts its threads. Everything is built before any thread starts.
 
 use super::accept::Door;
+use super::choice::Choice;
 use super::compressing::Compressing;
 use super::connection::{Dialling, Seat, SessionDesk, Shared};
 use super::core::{BEFORE_MEETING, SessionCore};
@@ -12,10 +13,11 @@ use super::ingest::{Ingest, Input};
 use super::lifeline::Lifeline;
 use super::limits::{FAREWELL, HASTE};
 use super::meters::{Blocked, InputWaits};
-use super::moving::{Mover, Passing};
+use super::moving::Mover;
 use super::orders::{Audience, News};
 use super::pool::Pool;
 use super::snapshot;
+use super::taking::Taking;
 use super::through::Through;
 use crate::chaos::Hazard;
 use crate::endpoint::{Sink, Source};
@@ -149,7 +151,9 @@ pub struct Handle {
     compressing: Option<Arc<Compressing>>,
     through: Option<Arc<Through>>,
     /// How what goes out gets through this process.
-    passing: Passing,
+    passing: Choice,
+    /// Where the stream goes that comes in, while that is open.
+    output: Weak<Output>,
     /// The keys, if connections are encrypted.
     trust: Option<Arc<Trust>>,
 }
@@ -200,7 +204,9 @@ impl Handle {
         let pool = self.pools[way as usize].as_ref()?;
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
         snapshot::add_stages(&mut snapshot, self.compressing.as_deref(), &self.decoding);
-        if way == Way::Out {
+        if way == Way::In {
+            snapshot.passage = self.output.upgrade().map_or(Passage::Copied, |output| output.passage());
+        } else {
             snapshot.passage = self.passing.latest();
             snapshot.held += self.through.as_ref().map_or(0, |through| through.pool.in_use());
         }
@@ -266,7 +272,7 @@ impl Start {
         let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
         let stages = [through.is_some(), trust.is_some(), approach.checks()];
         let passage = |sends| passage(sends, compressing.as_deref(), stages);
-        let passing = Passing::new(sends.as_mut().map_or(Passage::Copied, passage));
+        let passing = Choice::new(sends.as_mut().map_or(Passage::Copied, passage));
         let buffer = sends.as_ref().map_or(0, |sends| sends.config.buffer);
         let reserved = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer))
             + through.as_ref().map_or(0, |_| Through::reserve(buffer));
@@ -289,15 +295,19 @@ impl Start {
         let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
         let pool = incoming_pool.clone().unwrap_or_else(|| Pool::new(0));
         let decoding = Decoding::new(pool.clone());
+        let output = receives.zip(output).map(|(Incoming { sink, .. }, bell)| {
+            Output::new(Egress { desk: desk.clone(), sink, bell, blocked })
+        });
         let shared = Shared {
             desk: desk.clone(),
+            output: output.as_ref().map(|output| Arc::downgrade(output) as Weak<dyn Taking>),
             pool,
             decoding: decoding.clone(),
             compressing: compressing.clone(),
             through: through.clone(),
             hazard,
             sends: sends.is_some(),
-            receives: receives.is_some(),
+            receives: incoming_pool.is_some(),
         };
         let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
         let pools = [incoming_pool, outgoing_pool.clone()];
@@ -308,11 +318,11 @@ impl Start {
             compressing,
             through,
             passing: passing.clone(),
+            output: output.as_ref().map(Arc::downgrade).unwrap_or_default(),
             trust: trust.clone(),
         };
         let (mut threads, host) = connections(approach, shared, lifeline, congestion, trust)?;
-        if let (Some(Incoming { sink, .. }), Some(bell)) = (receives, output) {
-            let output = Output::new(Egress { desk: desk.clone(), sink, bell, blocked });
+        if let Some(output) = output {
             crew.output.get_or_init(|| Arc::downgrade(&output));
             threads.push(("egress".into(), Box::new(move || output.run())));
         }
@@ -426,7 +436,7 @@ fn ingest(
     pool: Pool,
     bell: Bell,
     waits: InputWaits,
-    passing: Passing,
+    passing: Choice,
     compressing: Option<Arc<Compressing>>,
 ) -> Ingest {
     let Outgoing { stream, charmode, source, is_asked_to_end, .. } = sends;

@@ -6,16 +6,29 @@
 //!
 //! A sink that never waits (a tunnel's) is written by the thread that brought the next leg. Writing needs the lease; a
 //! thread that does not get it wakes the egress thread.
+//!
+//! Into a sink that is a pipe, a connection's thread may move the bytes of the leg that is wanted next as they arrive,
+//! without a copy: [`Taking::pass`]. That needs the lease too. So the egress thread does not have it while it sleeps.
 
+use super::choice::{Choice, Fill, TOLD, Why};
 use super::connection::SessionDesk;
 use super::meters::Blocked;
-use super::orders::Delivery;
+use super::orders::{Delivery, Ticket};
+use super::taking::{Held, Pass, Taking};
 use crate::endpoint::{Sink, SinkError};
+use crate::message;
+use crate::proto::front::Front;
 use crate::proto::leg::Leg;
+use crate::proto::wire::LegHeader;
+use crate::report::Passage;
 use crate::stage::StreamCrc;
 use crate::sys::event::Bell;
-use crate::sys::pipe::{Interest, wait};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use crate::sys::pipe::{Interest, Ready, capacity, unread, wait};
+use mio::Waker;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 /// Legs that go out in one call, at most.
 const BATCH: usize = 64;
@@ -49,10 +62,15 @@ enum Turn {
     Waits,
 }
 
+/// So much is moved in one call, at most: the sink's reader waits as long as that takes.
+const PASS: usize = 256 << 10;
+
 /// What is behind the lease.
 struct Writing {
     parts: Egress,
     crc: StreamCrc,
+    /// The leg whose bytes the sink gets as they arrive.
+    front: Front<Ticket>,
     /// Legs that are being written; the sink has taken `into` bytes of the first one.
     batch: Vec<Leg>,
     into: usize,
@@ -68,22 +86,36 @@ struct Writing {
 pub struct Output {
     lease: Mutex<Writing>,
     bell: Bell,
+    /// The sink's pipe, if it has one, while that is open.
+    pipe: Weak<File>,
+    blocked: Arc<Blocked>,
+    choice: Choice,
+    /// How full the pipe was when a connection had to wait for it.
+    fill: Mutex<Fill>,
+    /// Who waits until nobody has the lease.
+    waiting: Mutex<Vec<Arc<Waker>>>,
 }
 
 impl Output {
     /// Nothing written yet.
     pub fn new(parts: Egress) -> Arc<Self> {
         let bell = parts.bell.clone();
+        let pipe = parts.sink.pipe().as_ref().map(Arc::downgrade).unwrap_or_default();
+        let blocked = parts.blocked.clone();
         let writing = Writing {
             parts,
             crc: StreamCrc::new(),
+            front: Front::new(),
             batch: Vec::new(),
             into: 0,
             told_enough: false,
             misplaced: None,
             failed: None,
         };
-        let output = Arc::new(Output { lease: Mutex::new(writing), bell: bell.clone() });
+        let chosen = if pipe.strong_count() > 0 { Passage::Moved } else { Passage::Copied };
+        let (choice, fill) = (Choice::new(chosen), Mutex::default());
+        let (lease, waiting) = (Mutex::new(writing), Mutex::default());
+        let output = Arc::new(Output { lease, bell: bell.clone(), pipe, blocked, choice, fill, waiting });
         output.lock().parts.sink.on_news(Box::new(move |_| bell.ring()));
         output
     }
@@ -117,6 +149,11 @@ impl Output {
         }
     }
 
+    /// How the bytes of the stream get to the sink.
+    pub fn passage(&self) -> Passage {
+        self.choice.latest()
+    }
+
     /// Wakes the egress thread. For a caller that may not write.
     pub fn wake(&self) {
         self.bell.ring();
@@ -124,17 +161,30 @@ impl Output {
 
     /// Writes what is there if the sink never waits; otherwise wakes the egress thread.
     pub fn write_here(&self) {
-        let mut writing = match self.lease.try_lock() {
-            Ok(writing) => writing,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return self.bell.ring(),
-        };
+        let Some(mut writing) = self.try_lock() else { return self.bell.ring() };
         match writing.turn(false) {
             Ok(Turn::Asleep) => {}
             Ok(Turn::Close | Turn::Over | Turn::Waits) => self.bell.ring(),
             Err(error) => {
                 writing.failed = Some(error);
                 self.bell.ring();
+            }
+        }
+    }
+
+    /// Waits for the bell, and meanwhile watches whether there still is a reader.
+    fn watch(&self, pipe: &File) -> Result<(), SinkError> {
+        let mut seen = Ready::default();
+        loop {
+            let left = self.lock().parts.sink.look(seen)?;
+            let waited = match left {
+                None => wait(&[Interest::read(&self.bell), Interest::end(&pipe)], None),
+                Some(_) => wait(&[Interest::read(&self.bell)], left).map(|[rung]| [rung, Ready::default()]),
+            };
+            let [rung, end] = waited.map_err(|e| SinkError::output(format!("cannot wait: {e}")))?;
+            seen = end;
+            if rung.any() {
+                return self.lock().parts.sink.look(seen).map(drop);
             }
         }
     }
@@ -150,7 +200,14 @@ impl Output {
                     let waited = wait(&[Interest::read(&self.bell)], None);
                     waited.map_err(|e| SinkError::output(format!("cannot wait: {e}")))?;
                 }
-                Turn::Asleep => writing.parts.sink.watch(&self.bell)?,
+                Turn::Asleep => match writing.parts.sink.pipe() {
+                    Some(pipe) => {
+                        drop(writing);
+                        self.wake_waiting();
+                        self.watch(&pipe)?;
+                    }
+                    None => writing.parts.sink.watch(&self.bell)?,
+                },
                 turn => return Ok(turn),
             }
         }
@@ -158,6 +215,82 @@ impl Output {
 
     fn lock(&self) -> MutexGuard<'_, Writing> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Writing>> {
+        match self.lease.try_lock() {
+            Ok(writing) => Some(writing),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Waker>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes whoever found that somebody had the lease.
+    fn wake_waiting(&self) {
+        for waker in self.waiting().drain(..) {
+            // fails only when the kernel's counter is full, and then it is awake
+            let _ = waker.wake();
+        }
+    }
+}
+
+impl Taking for Output {
+    fn may_pass(&self) -> bool {
+        self.pipe.strong_count() > 0 && self.choice.may_move()
+    }
+
+    fn pass(
+        &self,
+        by: Ticket,
+        header: &LegHeader,
+        at: usize,
+        socket: BorrowedFd<'_>,
+        waker: &Arc<Waker>,
+    ) -> Pass {
+        if !self.choice.may_move() {
+            return Pass::Not;
+        }
+        // whoever has it writes legs that come before this one, or another copy of it
+        let Some(mut writing) = self.try_lock().or_else(|| {
+            self.waiting().push(waker.clone());
+            // it may have been given back just before that
+            self.try_lock()
+        }) else {
+            return Pass::Busy;
+        };
+        let passed = writing.pass(by, header, at, socket);
+        if writing.failed.is_some() {
+            self.bell.ring();
+        }
+        drop(writing);
+        self.wake_waiting();
+        match passed {
+            Ok(Pass::Moved(n)) => {
+                if self.choice.note(true) {
+                    message::note(TOLD, || "the stream is moved to its output without a copy".into());
+                }
+                Pass::Moved(n)
+            }
+            Ok(passed) => passed,
+            Err(why) => {
+                self.choice.copy(&why);
+                Pass::Not
+            }
+        }
+    }
+
+    fn hold(&self) -> Option<Held> {
+        let pipe = self.pipe.upgrade()?;
+        let of = capacity(&pipe);
+        if self.fill.lock().unwrap_or_else(PoisonError::into_inner).is_thin(unread(&pipe).unwrap_or(of), of) {
+            self.choice.copy(&Why::Pieces);
+            return None;
+        }
+        Some(Held::new(pipe, self.blocked.clone()))
     }
 }
 
@@ -168,10 +301,12 @@ impl Writing {
             return Err(error);
         }
         loop {
+            self.settle();
             while !self.batch.is_empty() {
                 if !self.write(waits)? {
                     return Ok(Turn::Waits);
                 }
+                self.settle();
             }
             if let Some(error) = self.misplaced.take() {
                 return Err(error);
@@ -187,7 +322,8 @@ impl Writing {
 
     /// These legs are the next ones, up to the first that does not belong where it is.
     fn begin(&mut self, legs: Vec<Leg>) {
-        (self.batch, self.into) = (Vec::with_capacity(legs.len()), 0);
+        let into = legs.first().map_or(0, |first| self.front.resume(first.sequence));
+        (self.batch, self.into) = (Vec::with_capacity(legs.len()), into);
         for leg in legs {
             if let Err(error) = self.parts.sink.verify(&leg) {
                 self.misplaced = Some(error);
@@ -198,9 +334,9 @@ impl Writing {
         }
     }
 
-    /// Writes as much as the sink takes at once, and tells of legs that were taken whole; whether it took any.
+    /// Writes as much as the sink takes at once; whether it took any.
     fn write(&mut self, waits: bool) -> Result<bool, SinkError> {
-        let Egress { desk, sink, blocked, .. } = &mut self.parts;
+        let Egress { sink, blocked, .. } = &mut self.parts;
         blocked.begin();
         let wrote = match waits {
             true => sink.write_legs(&self.batch, self.into).map(Some),
@@ -209,6 +345,11 @@ impl Writing {
         blocked.end();
         let Some(wrote) = wrote? else { return Ok(false) };
         self.into += wrote;
+        Ok(true)
+    }
+
+    /// Tells of legs that were taken whole, and whether that is enough.
+    fn settle(&mut self) {
         let (mut taken, mut bytes) = (0, 0);
         while let Some(leg) = self.batch.get(taken).filter(|leg| self.into >= leg.bytes().len()) {
             (self.into, bytes, taken) = (self.into - leg.bytes().len(), bytes + leg.len(), taken + 1);
@@ -216,11 +357,71 @@ impl Writing {
         // the memory first: the sender may send more as soon as it hears of it
         drop(self.batch.drain(..taken));
         if taken > 0 {
-            desk.tell(|core, now| core.session.delivered(now, taken as u64, bytes));
+            self.parts.desk.tell(|core, now| core.session.delivered(now, taken as u64, bytes));
         }
-        if sink.has_enough() && !std::mem::replace(&mut self.told_enough, true) {
-            desk.tell(|core, now| core.session.output_has_enough(now));
+        if self.parts.sink.has_enough() && !std::mem::replace(&mut self.told_enough, true) {
+            self.parts.desk.tell(|core, now| core.session.output_has_enough(now));
         }
-        Ok(true)
+    }
+
+    // ---- bytes that are moved -------------------------------------------------------------------------
+
+    /// What became of it; or why it is of no use to try again.
+    fn pass(
+        &mut self,
+        by: Ticket,
+        header: &LegHeader,
+        at: usize,
+        socket: BorrowedFd<'_>,
+    ) -> Result<Pass, Why> {
+        let desk = &self.parts.desk;
+        if self.failed.is_some() || !self.batch.is_empty() {
+            return Ok(Pass::Not);
+        }
+        if at == 0 {
+            match desk.tell_as(by, |core, _| core.session.begin_head(by.place, header)) {
+                Some(true) => {}
+                Some(false) => return Ok(Pass::Not),
+                None => return Ok(Pass::Over),
+            }
+        }
+        if !self.front.may_move(by, header.sequence, at) {
+            return Ok(Pass::Not);
+        }
+        let missing = header.encoded as usize - at;
+        Ok(match self.parts.sink.take_from(socket, missing.min(PASS)) {
+            Ok(Ok(0)) => Pass::End,
+            Ok(Ok(n)) => {
+                self.front.moved(n);
+                if n < missing { Pass::Moved(n) } else { self.through(by, header, n) }
+            }
+            Ok(Err(e)) => match e.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => Pass::Nothing,
+                ErrorKind::InvalidInput | ErrorKind::Unsupported => return Err(Why::Kernel),
+                _ => Pass::Failed(e),
+            },
+            Err(error) => {
+                self.failed = Some(error);
+                Pass::Not
+            }
+        })
+    }
+
+    /// All of a leg was moved.
+    fn through(&mut self, by: Ticket, header: &LegHeader, last: usize) -> Pass {
+        let through = self.parts.desk.tell_as(by, |core, now| {
+            core.came(by.place, header.sequence, header.raw.into());
+            core.session.head_through(now, by.place, header)
+        });
+        match through {
+            // another copy was whole before, and all of it counts as taken when it is to be written
+            Some(false) => Pass::Moved(last),
+            Some(true) => {
+                self.front.through();
+                self.crc.append_unchecked();
+                Pass::Moved(last)
+            }
+            None => Pass::Over,
+        }
     }
 }

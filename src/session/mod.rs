@@ -15,6 +15,7 @@
 pub mod accept;
 mod allowance;
 pub mod build;
+pub mod choice;
 pub mod compressing;
 pub mod connection;
 pub mod core;
@@ -35,6 +36,7 @@ pub mod meters;
 pub mod moving;
 pub mod orders;
 pub mod part;
+
 pub mod pending;
 pub mod pool;
 mod program;
@@ -42,6 +44,7 @@ pub mod pump;
 pub mod resolve;
 pub mod snapshot;
 mod sync;
+pub mod taking;
 pub mod through;
 
 pub use build::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start};

@@ -5,18 +5,16 @@
 //! are near, are moved; elsewhere, and where all pipes are in use, they are read as ever. Each pipe counts in the pool
 //! with all that it may hold.
 
+use super::choice::{Choice, Fill, Why};
 use super::compressing::Compressing;
 use super::pool::{Hold, Pool};
 use crate::error::reason;
-use crate::message;
 use crate::proto::leg::{Content, Leg, Payload};
-use crate::report::Passage;
 use crate::sys::kept::{KeptPipe, SIZE};
 use crate::sys::limits::descriptors;
 use std::any::Any;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Pipes in use at a time, at most: an ordinary user may have 64 MiB in pipes, and 1024 descriptors.
@@ -28,86 +26,43 @@ const DESCRIPTORS_LEAST: u64 = 256;
 /// A piece of fewer bytes is read when it is cut: it would hold a whole pipe.
 const LEAST: usize = 128 << 10;
 
-/// When so many pipes were full of places, it is judged whether they were full of bytes.
-const JUDGED: u32 = 16;
-
-/// How what goes out gets through this process.
-#[derive(Clone, Debug, Default)]
-pub struct Passing {
-    /// The way that was chosen at the start.
-    chosen: Passage,
-    /// The latest piece was moved.
-    moves: Arc<AtomicBool>,
-}
-
-impl Passing {
-    /// In this way, as far as nothing speaks against it.
-    pub fn new(chosen: Passage) -> Self {
-        Passing { chosen, ..Self::default() }
-    }
-
-    /// The way that was chosen at the start.
-    pub fn chosen(&self) -> Passage {
-        self.chosen
-    }
-
-    /// The way of what came last.
-    pub fn latest(&self) -> Passage {
-        let moves = self.moves.load(Ordering::Relaxed);
-        if self.chosen == Passage::Moved && !moves { Passage::Copied } else { self.chosen }
-    }
-
-    fn note(&self, moves: bool) {
-        self.moves.store(moves, Ordering::Relaxed);
-    }
-}
-
 /// Gives pipes for pieces of the stream.
 pub struct Mover {
-    passing: Passing,
+    choice: Choice,
     /// What may want to see the bytes: then they are read at once.
     compressing: Option<Arc<Compressing>>,
-    /// What comes is read from now on.
-    stopped: bool,
     /// One handle for each pipe in use, and this one.
     in_use: Arc<()>,
-    /// Pipes that had no place for more, and the bytes that they held.
-    full: (u32, usize),
+    /// How full pipes were that had no place for more.
+    fill: Fill,
 }
 
 impl Mover {
     /// No pipe in use. Nothing is moved while legs are compressed.
-    pub fn new(passing: Passing, compressing: Option<Arc<Compressing>>) -> Self {
-        let (in_use, full) = (Arc::new(()), (0, 0));
-        let mut mover = Mover { passing, compressing, stopped: false, in_use, full };
+    pub fn new(choice: Choice, compressing: Option<Arc<Compressing>>) -> Self {
         if descriptors() < DESCRIPTORS_LEAST {
-            mover.stop("this process may have too few descriptors for pipes of its own");
+            choice.copy(&Why::Other("this process may have too few descriptors for pipes of its own".into()));
         }
-        mover
-    }
-
-    fn stop(&mut self, why: &str) {
-        self.stopped = true;
-        message::note(2, || format!("the stream is copied from now on: {why}"));
+        Mover { choice, compressing, in_use: Arc::new(()), fill: Fill::default() }
     }
 
     /// A pipe for a piece, if a piece is wanted there, if there is one, and room for it in the pool.
     pub fn begin(&mut self, pool: &Pool, wanted: bool) -> Option<Moving> {
         let compresses = self.compressing.as_ref().is_some_and(|compressing| compressing.compresses());
         let moving = if wanted && !compresses { self.pipe(pool) } else { None };
-        self.passing.note(moving.is_some());
+        self.choice.note(moving.is_some());
         moving
     }
 
     fn pipe(&mut self, pool: &Pool) -> Option<Moving> {
-        if self.stopped || Arc::strong_count(&self.in_use) > PIPES_MAX {
+        if !self.choice.may_move() || Arc::strong_count(&self.in_use) > PIPES_MAX {
             return None;
         }
         let counted = pool.hold(SIZE)?;
         match KeptPipe::new() {
             Ok(pipe) => Some(Moving { pipe, counted, in_use: self.in_use.clone() }),
             Err(e) => {
-                self.stop(&format!("no further pipe of 1 MiB: {}", reason(&e)));
+                self.choice.copy(&Why::Other(format!("no further pipe of 1 MiB: {}", reason(&e))));
                 None
             }
         }
@@ -115,15 +70,9 @@ impl Mover {
 
     /// A pipe had no place for more, with so many bytes in it. Small pages fill it: then copying is cheaper.
     pub fn note_full(&mut self, bytes: usize) {
-        let (pipes, sum) = (self.full.0 + 1, self.full.1 + bytes);
-        self.full = (pipes, sum);
-        if pipes < JUDGED {
-            return;
+        if self.fill.is_thin(bytes, SIZE) {
+            self.choice.copy(&Why::Pieces);
         }
-        if sum / (pipes as usize) < SIZE / 2 {
-            self.stop("what comes fills less than half of its pages");
-        }
-        self.full = (0, 0);
     }
 }
 

@@ -3,11 +3,12 @@
 //! Never blocks, and knows nothing of sessions: the [`Intake`] says what to do with a frame, and where a leg's bytes
 //! go. Payload is read straight into the buffer that it stays in. It is written straight from there, header and payload in
 //! one call, unless it is a part of a file or in a pipe: then the kernel moves it.
+//! Bytes that come and are moved past this process are only counted here: the intake moves them.
 
 use crate::channel::failure;
 use crate::chaos::Harm;
 use crate::proto::links::LossReason;
-use crate::proto::wire::{FRAME_MAX, Frame, LegHeader, WireError, decode};
+use crate::proto::wire::{FRAME_MAX, Frame, LEG_HEADER, LegHeader, WireError, decode};
 use crate::session::pool::Buffer;
 use std::io::{self, ErrorKind, IoSliceMut, Read};
 
@@ -24,6 +25,9 @@ const TURN: usize = 1 << 20;
 
 /// A read counts as so many bytes at least: with TLS, one that brings little may have taken much.
 const READ_LEAST: usize = 512;
+
+/// Legs of so many bytes are worth moving: for smaller ones the calls cost as much as the copy.
+pub const PASSED_LEAST: u32 = 64 << 10;
 
 const _: () = assert!(INLET > 2 * FRAME_MAX);
 
@@ -50,19 +54,58 @@ impl From<LossReason> for Stop {
     }
 }
 
+/// Where the bytes of a leg go.
+#[derive(Debug)]
+pub enum Room {
+    /// Into this memory, which has room for all of them.
+    Memory(Buffer),
+    /// To nowhere: the leg is here already.
+    Nowhere,
+    /// The intake moves them: see [`Intake::pass`].
+    Past,
+}
+
+/// What became of an attempt to move bytes of a leg.
+#[derive(Debug)]
+pub enum Passed {
+    /// So many were moved.
+    Moved(usize),
+    /// The socket has no more for now.
+    Dry,
+    /// They can be moved later, without news of the socket.
+    Held,
+    /// The peer has finished sending.
+    End,
+    /// The rest of the leg goes there.
+    Instead(Room),
+}
+
 /// Where what arrives goes.
 pub trait Intake {
-    /// A leg is coming: the buffer for its bytes. None for a leg that is here already, whose bytes are dropped.
+    /// A leg is coming: where its bytes go. With `alone`, none of them were read yet: only then may they be moved.
     ///
     /// # Errors
     /// The peer may not send this leg.
-    fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Stop>;
+    fn place(&mut self, header: &LegHeader, alone: bool) -> Result<Room, Stop>;
 
-    /// A leg is whole; its buffer as `place` gave it.
+    /// Moves bytes of the leg past this process, behind the first `filled`, which were moved.
+    ///
+    /// # Errors
+    /// The connection cannot be used any more.
+    fn pass(&mut self, _header: &LegHeader, _filled: usize) -> Result<Passed, Stop> {
+        Ok(Passed::Instead(Room::Nowhere))
+    }
+
+    /// Whether legs might be moved, so that nothing of a large one should be read together with its header.
+    fn may_pass(&self) -> bool {
+        false
+    }
+
+    /// A leg is whole, where its bytes went.
     ///
     /// # Errors
     /// The peer may not send this leg.
-    fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop>;
+    fn leg(&mut self, header: LegHeader, room: Room) -> Result<(), Stop>;
 
     /// Whether no further leg may come now: then nothing behind the last one is read.
     fn is_full(&self) -> bool {
@@ -85,6 +128,8 @@ pub enum ReadEnd {
     More,
     /// A leg comes, and the intake is full: read again when it is not.
     Full,
+    /// The leg that comes could be moved later.
+    Held,
     /// The peer has finished sending.
     Eof,
 }
@@ -96,13 +141,15 @@ pub struct Inlet {
     start: usize,
     end: usize,
     leg: Option<Incoming>,
+    /// The latest leg was large, so that the next one may be worth moving.
+    large: bool,
     /// Bytes read since the start.
     bytes: u64,
 }
 
 struct Incoming {
     header: LegHeader,
-    buffer: Option<Buffer>,
+    room: Room,
     /// Bytes of the payload that are there; ≤ `header.encoded`.
     filled: usize,
 }
@@ -115,7 +162,7 @@ impl Incoming {
     /// Takes what belongs to this leg off the front of `from`; how many bytes these are.
     fn fill(&mut self, from: &[u8]) -> usize {
         let taken = from.len().min(self.missing());
-        if let Some(buffer) = &mut self.buffer {
+        if let Room::Memory(buffer) = &mut self.room {
             buffer.space()[self.filled..self.filled + taken].copy_from_slice(&from[..taken]);
         }
         self.filled += taken;
@@ -126,7 +173,7 @@ impl Incoming {
 impl Inlet {
     /// Nothing read yet.
     pub fn new() -> Self {
-        Inlet { held: vec![0; INLET].into(), start: 0, end: 0, leg: None, bytes: 0 }
+        Inlet { held: vec![0; INLET].into(), start: 0, end: 0, leg: None, large: false, bytes: 0 }
     }
 
     /// As if `early` (at most 16 KiB of it) had been the first bytes read.
@@ -152,9 +199,13 @@ impl Inlet {
             if !self.understand(intake)? {
                 return Ok(ReadEnd::Full);
             }
-            let n = match self.read_once(stream) {
-                Ok(0) => return Ok(ReadEnd::Eof),
-                Ok(n) => n,
+            let passed = self.pass(intake)?;
+            let n = match passed.map_or_else(|| self.read_once(stream, intake.may_pass()), Ok) {
+                Ok(Passed::Moved(0) | Passed::End) => return Ok(ReadEnd::Eof),
+                Ok(Passed::Moved(n)) => n,
+                Ok(Passed::Dry) => return Ok(ReadEnd::Blocked),
+                Ok(Passed::Held) => return Ok(ReadEnd::Held),
+                Ok(Passed::Instead(_)) => continue,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(ReadEnd::Blocked),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(failure(&e).into()),
@@ -168,35 +219,56 @@ impl Inlet {
         }
     }
 
-    /// One read: into the leg that is under way first, what follows it into `held`.
-    fn read_once(&mut self, stream: &mut impl Read) -> io::Result<usize> {
+    /// Moves bytes of the leg that is under way, if it is one that is moved.
+    fn pass(&mut self, intake: &mut impl Intake) -> Result<Option<Passed>, Stop> {
+        let Some(Incoming { header, room, filled }) = &mut self.leg else { return Ok(None) };
+        let Room::Past = room else { return Ok(None) };
+        let passed = match intake.pass(header, *filled)? {
+            Passed::Instead(other) => {
+                *room = other;
+                return Ok(None);
+            }
+            passed => passed,
+        };
+        if let Passed::Moved(n) = passed {
+            *filled += n;
+        }
+        Ok(Some(passed))
+    }
+
+    /// One read: into the leg that is under way first, what follows it into `held`. With `narrow`, what follows is at most
+    /// the header of another leg.
+    fn read_once(&mut self, stream: &mut impl Read, narrow: bool) -> io::Result<Passed> {
         if self.start > 0 {
             self.held.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
+        let narrow = narrow && self.large && self.end < LEG_HEADER;
+        let most = if narrow { LEG_HEADER } else { self.held.len() };
         let Some(incoming) = &mut self.leg else {
-            let n = stream.read(&mut self.held[self.end..])?;
+            let n = stream.read(&mut self.held[self.end..most])?;
             self.end += n;
-            return Ok(n);
+            return Ok(Passed::Moved(n));
         };
         let (filled, missing) = (incoming.filled, incoming.missing());
-        let n = match &mut incoming.buffer {
-            Some(buffer) => {
+        let n = match &mut incoming.room {
+            Room::Memory(buffer) => {
                 let rest = &mut buffer.space()[filled..filled + missing];
-                stream.read_vectored(&mut [IoSliceMut::new(rest), IoSliceMut::new(&mut self.held)])?
+                let behind = &mut self.held[..most];
+                stream.read_vectored(&mut [IoSliceMut::new(rest), IoSliceMut::new(behind)])?
             }
             // a leg that is here already is read again and again into the same small space
-            None => {
+            Room::Nowhere | Room::Past => {
                 let n = stream.read(&mut self.held)?;
                 self.end = n;
                 incoming.filled += n.min(missing);
                 self.start = n.min(missing);
-                return Ok(n);
+                return Ok(Passed::Moved(n));
             }
         };
         incoming.filled += n.min(missing);
         self.end = n.saturating_sub(missing);
-        Ok(n)
+        Ok(Passed::Moved(n))
     }
 
     /// Hands on everything in `held` that is whole; false if a leg is next and the intake is full.
@@ -208,10 +280,10 @@ impl Inlet {
                     return Ok(true);
                 }
                 let Some(mut whole) = self.leg.take() else { return Ok(true) };
-                if let Some(buffer) = &mut whole.buffer {
+                if let Room::Memory(buffer) = &mut whole.room {
                     buffer.set_len(whole.header.encoded as usize);
                 }
-                intake.leg(whole.header, whole.buffer)?;
+                intake.leg(whole.header, whole.room)?;
             }
             let Some((frame, len)) = decode(&self.held[self.start..self.end])? else { return Ok(true) };
             if matches!(frame, Frame::Leg(_)) && intake.is_full() {
@@ -220,8 +292,9 @@ impl Inlet {
             self.start += len;
             match frame {
                 Frame::Leg(header) => {
-                    let buffer = intake.place(&header)?;
-                    self.leg = Some(Incoming { header, buffer, filled: 0 });
+                    self.large = header.encoded >= PASSED_LEAST;
+                    let room = intake.place(&header, self.start == self.end)?;
+                    self.leg = Some(Incoming { header, room, filled: 0 });
                 }
                 frame => intake.frame(frame)?,
             }

@@ -20,6 +20,7 @@ pub mod refusal;
 pub mod sendfile;
 pub mod signal;
 pub mod socket;
+pub mod splice;
 pub mod start;
 pub mod stdio;
 pub mod thread;

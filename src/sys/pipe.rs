@@ -58,6 +58,18 @@ pub fn grow(fd: impl AsFd) -> usize {
     now
 }
 
+/// How many bytes a pipe holds, where each of its pages is full; 0 for what is no pipe.
+#[cfg(target_os = "linux")]
+pub fn capacity(fd: impl AsFd) -> usize {
+    rustix::pipe::fcntl_getpipe_size(&fd).unwrap_or(0)
+}
+
+/// That is not known here.
+#[cfg(not(target_os = "linux"))]
+pub fn capacity(_: impl AsFd) -> usize {
+    0
+}
+
 /// Pipes have the size that they have.
 #[cfg(not(target_os = "linux"))]
 pub fn grow(_: impl AsFd) -> usize {

@@ -21,6 +21,8 @@ mod instruments;
 mod keys;
 mod lines;
 #[cfg(target_os = "linux")]
+mod moved;
+#[cfg(target_os = "linux")]
 mod names;
 mod parts;
 mod pipe;

@@ -1,8 +1,10 @@
 //! What a connection brings, told to the core.
 
+use super::holding::For;
 use super::seat::SessionDesk;
 use super::stages::{Came, Stages};
 use super::writer::is_last_word;
+use crate::channel::{Channel, failure};
 use crate::chaos::{Harm, Hazard};
 use crate::message;
 use crate::proto::breach::Breach;
@@ -14,9 +16,12 @@ use crate::session::decoding::Decoding;
 use crate::session::limits::FRAMES;
 use crate::session::orders::Ticket;
 use crate::session::pool::{Buffer, Pool};
-use crate::session::pump::{Intake, Stop};
+use crate::session::pump::{Intake, PASSED_LEAST, Passed, Room, Stop};
+use crate::session::taking::{Pass, Taking};
 use crate::stage;
 use crate::sys::refusal;
+use mio::Waker;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +29,12 @@ use std::time::{Duration, Instant};
 pub(crate) struct Inbox<'a> {
     pub desk: &'a SessionDesk,
     pub ticket: Ticket,
+    /// The connection.
+    pub channel: &'a Channel,
+    /// Where the stream goes, if bytes may be moved there.
+    pub output: Option<&'a dyn Taking>,
+    /// What is waited for before the leg that comes can be moved there.
+    pub wait: Turn<'a>,
     /// Where legs live.
     pub pool: &'a Pool,
     /// What decompresses them.
@@ -36,6 +47,16 @@ pub(crate) struct Inbox<'a> {
     pub hazard: Option<&'a Hazard>,
     /// What is done to the connection when the leg under way is whole.
     pub due: &'a mut Option<Harm>,
+}
+
+/// A leg may have to wait before it can be moved to the output.
+pub(crate) struct Turn<'a> {
+    /// It may, or still; else the rest of it is read into memory.
+    pub patient: bool,
+    /// Wakes the thread that reads.
+    pub waker: &'a Arc<Waker>,
+    /// What it has to wait for, if that is so.
+    pub awaits: &'a mut Option<For>,
 }
 
 /// How long memory is waited for that other connections are about to free.
@@ -75,6 +96,25 @@ impl Inbox<'_> {
         stage::compress::length(encoded).filter(|len| (1..=most).contains(len)).map(|len| len as usize)
     }
 
+    /// Whether a leg is the one that the output wants when it is done with what it has.
+    fn is_next(&self, header: &LegHeader) -> Result<bool, Stop> {
+        let next = self.desk.peek_as(self.ticket, |core| {
+            core.session.receiving().is_some_and(|stream| stream.position().next == header.sequence)
+        });
+        next.ok_or(Stop::Over)
+    }
+
+    /// Where the bytes of a leg go that are read here.
+    fn keep(&self, header: &LegHeader) -> Result<Room, Stop> {
+        let place = self.ticket.place;
+        let placed = self.desk.peek_as(self.ticket, |core| core.session.place(place, header));
+        let room = match placed.ok_or(Stop::Over)?? {
+            Place::Scratch => None,
+            Place::Keep => self.room(header, header.encoded as usize)?,
+        };
+        Ok(room.map_or(Room::Nowhere, Room::Memory))
+    }
+
     /// Memory for what a connection brings of a leg; None if the leg is not wanted any more. Legs of the agreed sizes inside
     /// the window have room once each: only while two connections bring the same one can there be none, until the first of
     /// them is done. If the kernel refused memory, the session is being ended for that, and the sender is told.
@@ -97,25 +137,57 @@ impl Inbox<'_> {
 }
 
 impl Intake for Inbox<'_> {
-    fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Stop> {
+    fn place(&mut self, header: &LegHeader, alone: bool) -> Result<Room, Stop> {
         *self.due = self.frame_counts();
         if let Some(harm) = self.due.take_if(|harm| *harm == Harm::Cut) {
             return Err(Stop::Harmed(harm));
         }
-        let place = self.ticket.place;
-        let placed = self.desk.peek_as(self.ticket, |core| core.session.place(place, header));
-        match placed.ok_or(Stop::Over)?? {
-            Place::Scratch => Ok(None),
-            Place::Keep => self.room(header, header.encoded as usize),
+        let large = header.encoded >= PASSED_LEAST && !header.has_crc();
+        if alone && large && self.may_pass() && self.stages.is_empty() {
+            return Ok(Room::Past);
         }
+        self.keep(header)
     }
 
-    fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop> {
-        let came = match buffer.map(|buffer| (stage::verify(&header, &buffer), buffer)) {
-            None => Came::Again,
-            Some((Err(stage::Damaged), _)) => Came::Damaged(header.sequence),
-            Some((Ok(_), buffer)) if header.is_encoded() => self.open(header, buffer)?,
-            Some((Ok(crc), buffer)) => Came::Whole(header, crc, buffer),
+    fn pass(&mut self, header: &LegHeader, filled: usize) -> Result<Passed, Stop> {
+        let Some(output) = self.output else { return Ok(Passed::Instead(self.keep(header)?)) };
+        Ok(match output.pass(self.ticket, header, filled, self.channel.readable(), self.wait.waker) {
+            Pass::Moved(n) => Passed::Moved(n),
+            Pass::End => Passed::End,
+            Pass::Failed(e) => return Err(failure(&e).into()),
+            Pass::Over => return Err(Stop::Over),
+            Pass::Busy if self.wait.patient && self.is_next(header)? => {
+                *self.wait.awaits = Some(For::Turn);
+                Passed::Held
+            }
+            Pass::Busy | Pass::Not => Passed::Instead(self.keep(header)?),
+            Pass::Nothing => match self.channel.peek(&mut [0]) {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => Passed::Dry,
+                Ok(0) => Passed::End,
+                Ok(_) if self.wait.patient => {
+                    *self.wait.awaits = Some(For::Sink);
+                    Passed::Held
+                }
+                _ => Passed::Instead(self.keep(header)?),
+            },
+        })
+    }
+
+    fn may_pass(&self) -> bool {
+        let plain = !self.channel.is_encrypted() && !self.channel.is_borrowed();
+        plain && self.output.is_some_and(|output| output.may_pass())
+    }
+
+    fn leg(&mut self, header: LegHeader, room: Room) -> Result<(), Stop> {
+        let came = match room {
+            // the core knows
+            Room::Past => return self.due.take().map_or(Ok(()), |harm| Err(Stop::Harmed(harm))),
+            Room::Nowhere => Came::Again,
+            Room::Memory(buffer) => match stage::verify(&header, &buffer) {
+                Err(stage::Damaged) => Came::Damaged(header.sequence),
+                Ok(_) if header.is_encoded() => self.open(header, buffer)?,
+                Ok(crc) => Came::Whole(header, crc, buffer),
+            },
         };
         if self.stages.is_empty() && !matches!(came, Came::Encoded(..)) {
             came.tell(self.desk, self.ticket, self.origin)?;

@@ -10,6 +10,7 @@
 //! socket says otherwise.
 
 mod ended;
+mod holding;
 mod intake;
 mod owner;
 mod progress;

@@ -4,10 +4,11 @@
 //! thread has one connection and ends with it.
 
 use super::ended::{Ended, harm_now};
-use super::intake::Inbox;
+use super::holding::Holding;
+use super::intake::{Inbox, Turn};
 use super::progress::Progress;
 use super::seat::Seat;
-use super::shared::Shared;
+use super::shared::{self, Shared};
 use super::stages::Stages;
 use super::writer::{Greeting, Writer};
 use crate::channel::connect::Dialled;
@@ -17,7 +18,6 @@ use crate::chaos::Harm;
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
 use crate::proto::life::{REAP, REAP_BORROWED, Silence};
 use crate::proto::links::LossReason;
-use crate::proto::session::Session;
 use crate::session::dial::Destination;
 use crate::session::limits::FAREWELL;
 use crate::session::orders::{Order, Standing, Ticket};
@@ -79,7 +79,7 @@ impl Dialling {
                 let told = desk.tell_as(ticket, |core, now| {
                     core.met(now, link, address);
                     core.session.welcomed(now, place, &welcome, key, round_trip);
-                    is_checked(&core.session)
+                    shared::is_checked(&core.session)
                 });
                 let Some(checked) = told else { return };
                 let origin = address.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
@@ -151,6 +151,8 @@ struct Serving<'a> {
     finished: bool,
     /// There is more to read, and the poll need not say so.
     more: bool,
+    /// Whether the leg that comes waits for the sink.
+    holding: Holding,
     /// Legs on their way through the user's programs.
     stages: Stages,
 }
@@ -182,6 +184,7 @@ impl<'a> Serving<'a> {
             heard_out: false,
             finished: false,
             more: true,
+            holding: Holding::default(),
             stages: Stages::new(shared.through.clone()),
         }
     }
@@ -215,8 +218,7 @@ impl<'a> Serving<'a> {
             Greeting::Done => Ok(inlet),
             Greeting::First | Greeting::Awaited | Greeting::Ahead => self.greet(events),
         };
-        let worked = greeted.and_then(|inlet| self.serve(inlet, &origin.into(), events));
-        worked.err().unwrap_or(Ended::Over)
+        greeted.and_then(|inlet| self.serve(inlet, &origin.into(), events)).err().unwrap_or(Ended::Over)
     }
 
     /// Waits for the far end's welcome, and tells of it.
@@ -232,7 +234,7 @@ impl<'a> Serving<'a> {
                 let key = peer_key(&self.channel);
                 let told = desk.tell_as(self.ticket, |core, now| {
                     core.session.welcomed(now, place, &welcome, key, round_trip);
-                    is_checked(&core.session)
+                    shared::is_checked(&core.session)
                 });
                 let checked = told.ok_or(Ended::Over)?;
                 self.seat.lock().iter_mut().for_each(|writer| writer.greeted(checked));
@@ -274,8 +276,9 @@ impl<'a> Serving<'a> {
             self.flush()?;
             self.work_on_stages(origin)?;
             self.finish(now, end)?;
-            self.more = end == ReadEnd::More || (end == ReadEnd::Full && !self.stages.is_full());
-            let until = [self.finishing, self.wakes_at(), self.stages.look()].into_iter().flatten().min();
+            self.more = self.goes_on(end);
+            let times = [self.finishing, self.wakes_at(), self.stages.look(), self.holding.until()];
+            let until = times.into_iter().flatten().min();
             self.wait(events, until)?;
         }
     }
@@ -308,6 +311,7 @@ impl<'a> Serving<'a> {
             Some(Harm::Silence) => {
                 writer.fall_silent();
                 self.mute = true;
+                self.holding.end(self.poll.registry());
             }
             Some(harm) => return Err(Ended::Harmed(harm)),
             None => {}
@@ -346,23 +350,28 @@ impl<'a> Serving<'a> {
             return Ok(ReadEnd::Blocked);
         }
         let Shared { desk, pool, decoding, hazard, .. } = self.shared;
-        let hazard = Some(hazard).filter(|_| self.finishing.is_none());
-        let due = &mut self.due;
-        let stages = &mut self.stages;
-        let mut inbox = Inbox { desk, ticket: self.ticket, pool, decoding, stages, origin, hazard, due };
+        let (due, stages, waker) = (&mut self.due, &mut self.stages, self.seat.waker());
+        let going = self.finishing.is_none();
+        let (sink, hazard) = (self.shared.sink().filter(|_| going), Some(hazard).filter(|_| going));
+        let (ticket, channel, output) = (self.ticket, &*self.channel, sink.as_deref());
+        let (patient, mut awaits) = (self.holding.is_patient(now), None);
+        let wait = Turn { patient, waker, awaits: &mut awaits };
+        let mut inbox =
+            Inbox { desk, ticket, channel, output, wait, pool, decoding, stages, origin, hazard, due };
         let before = inlet.bytes();
         let end = inlet.read(&mut &*self.channel, &mut inbox);
-        if inlet.bytes() > before {
-            self.heard = now;
-        }
+        let heard = inlet.bytes() > before;
+        self.heard = if heard { now } else { self.heard };
         match end {
             Ok(end) => {
-                self.readable = matches!(end, ReadEnd::More | ReadEnd::Full);
+                self.readable = matches!(end, ReadEnd::More | ReadEnd::Full | ReadEnd::Held);
+                self.holding.follow(self.poll.registry(), now, awaits, heard, sink);
                 Ok(end)
             }
             Err(Stop::Harmed(Harm::Silence)) => {
                 self.seat.lock().iter_mut().for_each(Writer::fall_silent);
                 self.mute = true;
+                self.holding.end(self.poll.registry());
                 Ok(ReadEnd::Blocked)
             }
             Err(stop) => Err(stop.into()),
@@ -414,6 +423,16 @@ impl<'a> Serving<'a> {
         if end == ReadEnd::Eof { Err(Ended::Lost(LossReason::Closed)) } else { Ok(()) }
     }
 
+    /// Whether to read on after a turn that ended so, without news.
+    fn goes_on(&self, end: ReadEnd) -> bool {
+        match end {
+            ReadEnd::More => true,
+            ReadEnd::Full => !self.stages.is_full(),
+            ReadEnd::Held => self.holding.until().is_none(),
+            ReadEnd::Blocked | ReadEnd::Eof => false,
+        }
+    }
+
     fn wakes_at(&self) -> Option<Instant> {
         // where nothing may be read because legs wait here, nothing is heard
         (self.shared.receives && !self.stages.is_full()).then(|| self.heard + self.reap())
@@ -445,7 +464,8 @@ impl<'a> Serving<'a> {
     }
 
     /// Closes the connection, and tells the core why if it does not know.
-    fn close(self, ended: Ended) {
+    fn close(mut self, ended: Ended) {
+        self.holding.end(self.poll.registry());
         let Serving { shared, seat, ticket, channel, finishing, heard_out, stages, .. } = self;
         // programs end before anybody is told that nothing is under way here any more
         drop(stages);
@@ -477,9 +497,4 @@ impl<'a> Serving<'a> {
         }
         shared.desk.closed(ticket.place, seat, heard_out);
     }
-}
-
-/// Whether the far end of this session wants legs checked, as the core knows it.
-fn is_checked(session: &Session) -> bool {
-    session.sending().is_some_and(|sending| sending.is_checked())
 }

@@ -2,17 +2,21 @@
 
 use super::seat::SessionDesk;
 use crate::chaos::Hazard;
+use crate::proto::session::Session;
 use crate::session::compressing::Compressing;
 use crate::session::decoding::Decoding;
 use crate::session::pool::Pool;
+use crate::session::taking::Taking;
 use crate::session::through::Through;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What the connections of a session share.
 #[derive(Clone)]
 pub struct Shared {
     /// The session.
     pub desk: Arc<SessionDesk>,
+    /// Where the bytes of the stream that comes in may be moved to, while that is open.
+    pub output: Option<Weak<dyn Taking>>,
     /// Where the legs live that come in.
     pub pool: Pool,
     /// What decompresses them.
@@ -27,4 +31,16 @@ pub struct Shared {
     pub sends: bool,
     /// Legs come in on them.
     pub receives: bool,
+}
+
+impl Shared {
+    /// Where bytes may be moved to, if that is open.
+    pub(super) fn sink(&self) -> Option<Arc<dyn Taking>> {
+        self.output.as_ref().and_then(Weak::upgrade)
+    }
+}
+
+/// Whether the far end of this session wants legs checked, as the core knows it.
+pub(super) fn is_checked(session: &Session) -> bool {
+    session.sending().is_some_and(|sending| sending.is_checked())
 }

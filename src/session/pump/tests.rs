@@ -59,12 +59,15 @@ struct Log {
 }
 
 impl Intake for Log {
-    fn place(&mut self, header: &LegHeader) -> Result<Option<Buffer>, Stop> {
-        Ok((header.sequence != self.skip).then(|| self.pool.take(header.encoded as usize)).flatten())
+    fn place(&mut self, header: &LegHeader, _: bool) -> Result<Room, Stop> {
+        let wanted = header.sequence != self.skip;
+        let buffer = wanted.then(|| self.pool.take(header.encoded as usize)).flatten();
+        Ok(buffer.map_or(Room::Nowhere, Room::Memory))
     }
 
-    fn leg(&mut self, header: LegHeader, buffer: Option<Buffer>) -> Result<(), Stop> {
-        self.seen.push((header.sequence, buffer.map(|b| b.to_vec())));
+    fn leg(&mut self, header: LegHeader, room: Room) -> Result<(), Stop> {
+        let bytes = if let Room::Memory(buffer) = room { Some(buffer.to_vec()) } else { None };
+        self.seen.push((header.sequence, bytes));
         Ok(())
     }
 

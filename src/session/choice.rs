@@ -1,0 +1,143 @@
+//! Whether the bytes of a stream are moved through this process or copied: moving is tried where it was chosen, and given
+//! up for good where it is of no use. The user is told of that once.
+
+use crate::message;
+use crate::report::Passage;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// The verbosity at which it is told.
+pub const TOLD: u8 = 2;
+
+/// So many times a pipe must have had no place for more before it is judged how full it was.
+const FULL: u32 = 16;
+
+const NOT_NOW: u8 = 0;
+const MOVES: u8 = 1;
+const COPIES: u8 = 2;
+
+/// Why bytes are copied from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The kernel does not move any.
+    Kernel,
+    /// They fill less than half of the pages that hold them, and each takes the place of a whole one in a pipe.
+    Pieces,
+    /// What else is in the way, in words.
+    Other(String),
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Kernel => "the kernel does not move it",
+            Why::Pieces => "what comes fills less than half of its pages",
+            Why::Other(why) => why,
+        })
+    }
+}
+
+/// What was chosen for one way of a session. Any thread may look.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// At the start.
+    chosen: Passage,
+    state: Arc<AtomicU8>,
+}
+
+impl Choice {
+    /// In this way, as far as nothing speaks against it.
+    pub fn new(chosen: Passage) -> Self {
+        Choice { chosen, ..Self::default() }
+    }
+
+    /// The way that was chosen at the start.
+    pub fn chosen(&self) -> Passage {
+        self.chosen
+    }
+
+    /// The way of what came last.
+    pub fn latest(&self) -> Passage {
+        let moves = self.state.load(Ordering::Relaxed) == MOVES;
+        if self.chosen == Passage::Moved && !moves { Passage::Copied } else { self.chosen }
+    }
+
+    /// Whether moving may be tried.
+    pub fn may_move(&self) -> bool {
+        self.chosen == Passage::Moved && self.state.load(Ordering::Relaxed) != COPIES
+    }
+
+    /// What came last was moved, or was not. Whether something is moved now, and was not before.
+    pub fn note(&self, moves: bool) -> bool {
+        let state = if moves { MOVES } else { NOT_NOW };
+        let before = self.state.load(Ordering::Relaxed);
+        // only written where that is new: this is called often
+        before != COPIES
+            && before != state
+            && self.state.compare_exchange(before, state, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && moves
+    }
+
+    /// From now on everything is copied.
+    pub fn copy(&self, why: &Why) {
+        if self.state.swap(COPIES, Ordering::Relaxed) != COPIES {
+            message::note(TOLD, || format!("the stream is copied from now on: {why}"));
+        }
+    }
+}
+
+/// How full a pipe was when it took nothing more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fill {
+    times: u32,
+    bytes: u64,
+    /// What it could have held.
+    of: u64,
+}
+
+impl Fill {
+    /// It took nothing more with so many bytes in it, of so many that it can hold. Whether it holds so little for good that
+    /// bytes should be copied: less than half, on average.
+    pub fn is_thin(&mut self, bytes: usize, of: usize) -> bool {
+        (self.times, self.bytes, self.of) = (self.times + 1, self.bytes + bytes as u64, self.of + of as u64);
+        self.times >= FULL && self.bytes * 2 < self.of
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moving_is_tried_until_it_is_given_up_for_good() {
+        let choice = Choice::new(Passage::Moved);
+        assert_eq!((choice.may_move(), choice.latest()), (true, Passage::Copied));
+        assert!(choice.note(true) && !choice.note(true) && choice.clone().latest() == Passage::Moved);
+        assert!(!choice.note(false) && choice.may_move() && choice.latest() == Passage::Copied);
+        choice.copy(&Why::Kernel);
+        assert!(!choice.note(true) && !choice.may_move() && choice.latest() == Passage::Copied);
+    }
+
+    #[test]
+    fn what_was_not_chosen_is_not_tried() {
+        for chosen in [Passage::Copied, Passage::File] {
+            let choice = Choice::new(chosen);
+            choice.note(true);
+            assert_eq!((choice.may_move(), choice.latest(), choice.chosen()), (false, chosen, chosen));
+        }
+    }
+
+    #[test]
+    fn a_pipe_that_is_full_of_little_is_judged_by_the_average() {
+        let mut fill = Fill::default();
+        assert!((1..FULL).all(|_| !fill.is_thin(362, 1024)), "a few times say little");
+        assert!(fill.is_thin(362, 1024));
+        let mut fill = Fill::default();
+        assert!((0..100).all(|_| !fill.is_thin(1024, 1024)));
+        assert!((0..50).all(|_| !fill.is_thin(362, 1024)), "it was otherwise for long");
+        assert!((0..400).any(|_| fill.is_thin(362, 1024)));
+        // large pages hold more than the pipe is said to
+        assert!((0..1000).all(|_| !Fill::default().is_thin(8192, 1024)));
+    }
+}

@@ -1,0 +1,81 @@
+//! A leg that is moved to the sink, and a sink that takes nothing now, or that others write to: the owner of the
+//! connection waits for it in its poll, beside everything else, and not for long.
+
+use crate::session::taking::{Held, Taking};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The token of the sink's pipe.
+const SINK: Token = Token(8);
+
+/// How long the sink is waited for. Then the rest of the leg is read into memory: a socket that is not read looks like a
+/// peer that is dead. Most readers take less time to come back.
+const HOLD: Duration = Duration::from_millis(20);
+
+/// What a leg that comes waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum For {
+    /// The sink takes nothing.
+    Sink,
+    /// The sink is given what comes before. Whoever does that wakes this thread afterwards.
+    Turn,
+}
+
+/// Whether a leg waits for the sink, or for its turn with it, and until when.
+#[derive(Default)]
+pub(super) struct Holding(Option<(Option<Held>, Instant)>);
+
+impl Holding {
+    /// When the sink is not waited for any more.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.0.as_ref().map(|(_, until)| *until)
+    }
+
+    /// Whether it may be waited for, or still.
+    pub(super) fn is_patient(&self, now: Instant) -> bool {
+        self.until().is_none_or(|until| now < until)
+    }
+
+    /// What follows for it from a turn of reading: what that ended for, if something is to be waited for, and whether the
+    /// sink had taken something before in that turn.
+    pub(super) fn follow(
+        &mut self,
+        registry: &Registry,
+        now: Instant,
+        held: Option<For>,
+        moved: bool,
+        sink: Option<Arc<dyn Taking>>,
+    ) {
+        if held.is_none() || moved {
+            self.end(registry);
+        }
+        match held {
+            Some(For::Sink) => self.begin(registry, now, sink),
+            Some(For::Turn) if self.0.is_none() => self.0 = Some((None, now + HOLD)),
+            Some(For::Turn) | None => {}
+        }
+    }
+
+    /// The sink took nothing: if that is new, it is waited for from now on.
+    fn begin(&mut self, registry: &Registry, now: Instant, output: Option<Arc<dyn Taking>>) {
+        if let Some((Some(_), _)) = self.0 {
+            return;
+        }
+        let Some(held) = output.and_then(|output| output.hold()) else { return };
+        let pipe = held.pipe.as_raw_fd();
+        let registered = registry.register(&mut SourceFd(&pipe), SINK, Interest::WRITABLE);
+        // a sink that cannot be polled is not waited for
+        self.0 = Some((Some(held), if registered.is_ok() { now + HOLD } else { now }));
+    }
+
+    /// It took something, or is not waited for any more.
+    pub(super) fn end(&mut self, registry: &Registry) {
+        if let Some((Some(held), _)) = self.0.take() {
+            // fails only where it was not registered
+            let _ = registry.deregister(&mut SourceFd(&held.pipe.as_raw_fd()));
+        }
+    }
+}
