@@ -1,6 +1,8 @@
 //! A leg that is moved to the sink, and a sink that takes nothing now, or that others write to: the owner of the
 //! connection waits for it in its poll, beside everything else, and not for long.
 
+use super::shared::Shared;
+use crate::channel::Channel;
 use crate::session::taking::{Held, Taking};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -24,14 +26,30 @@ pub(super) enum For {
     Turn,
 }
 
+/// Bytes are moved on paths with round trips up to this. On longer ones a connection that waits for the sink is read late,
+/// which tells its sender late; and no copy is too slow for what such paths carry.
+const NEAR: Duration = Duration::from_millis(5);
+
 /// Whether a leg waits for the sink, or for its turn with it, and until when.
-#[derive(Default)]
-pub(super) struct Holding(Option<(Option<Held>, Instant)>);
+pub(super) struct Holding {
+    near: bool,
+    waits: Option<(Option<Held>, Instant)>,
+}
 
 impl Holding {
+    /// Nothing waits on this connection.
+    pub(super) fn on(channel: &Channel) -> Self {
+        Holding { near: channel.info().is_some_and(|info| info.rtt <= NEAR), waits: None }
+    }
+
+    /// Where the connection's bytes may be moved to, if they may be.
+    pub(super) fn sink(&self, shared: &Shared) -> Option<Arc<dyn Taking>> {
+        shared.sink().filter(|_| self.near)
+    }
+
     /// When the sink is not waited for any more.
     pub(super) fn until(&self) -> Option<Instant> {
-        self.0.as_ref().map(|(_, until)| *until)
+        self.waits.as_ref().map(|(_, until)| *until)
     }
 
     /// Whether it may be waited for, or still.
@@ -54,26 +72,26 @@ impl Holding {
         }
         match held {
             Some(For::Sink) => self.begin(registry, now, sink),
-            Some(For::Turn) if self.0.is_none() => self.0 = Some((None, now + HOLD)),
+            Some(For::Turn) if self.waits.is_none() => self.waits = Some((None, now + HOLD)),
             Some(For::Turn) | None => {}
         }
     }
 
     /// The sink took nothing: if that is new, it is waited for from now on.
     fn begin(&mut self, registry: &Registry, now: Instant, output: Option<Arc<dyn Taking>>) {
-        if let Some((Some(_), _)) = self.0 {
+        if let Some((Some(_), _)) = self.waits {
             return;
         }
         let Some(held) = output.and_then(|output| output.hold()) else { return };
         let pipe = held.pipe.as_raw_fd();
         let registered = registry.register(&mut SourceFd(&pipe), SINK, Interest::WRITABLE);
         // a sink that cannot be polled is not waited for
-        self.0 = Some((Some(held), if registered.is_ok() { now + HOLD } else { now }));
+        self.waits = Some((Some(held), if registered.is_ok() { now + HOLD } else { now }));
     }
 
     /// It took something, or is not waited for any more.
     pub(super) fn end(&mut self, registry: &Registry) {
-        if let Some((Some(held), _)) = self.0.take() {
+        if let Some((Some(held), _)) = self.waits.take() {
             // fails only where it was not registered
             let _ = registry.deregister(&mut SourceFd(&held.pipe.as_raw_fd()));
         }

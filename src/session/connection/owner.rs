@@ -166,8 +166,9 @@ impl<'a> Serving<'a> {
         channel: Arc<Channel>,
     ) -> Self {
         let now = shared.desk.now();
-        let acked = channel.info().map_or(0, |info| info.bytes_acked);
         Serving {
+            holding: Holding::on(&channel),
+            progress: Progress::new(now, channel.info().map_or(0, |info| info.bytes_acked)),
             shared,
             seat,
             poll,
@@ -178,13 +179,11 @@ impl<'a> Serving<'a> {
             ended: false,
             due: None,
             heard: now,
-            progress: Progress::new(now, acked),
             examined: false,
             finishing: None,
             heard_out: false,
             finished: false,
             more: true,
-            holding: Holding::default(),
             stages: Stages::new(shared.through.clone()),
         }
     }
@@ -352,7 +351,8 @@ impl<'a> Serving<'a> {
         let Shared { desk, pool, decoding, hazard, .. } = self.shared;
         let (due, stages, waker) = (&mut self.due, &mut self.stages, self.seat.waker());
         let going = self.finishing.is_none();
-        let (sink, hazard) = (self.shared.sink().filter(|_| going), Some(hazard).filter(|_| going));
+        let (sink, hazard) =
+            (self.holding.sink(self.shared).filter(|_| going), Some(hazard).filter(|_| going));
         let (ticket, channel, output) = (self.ticket, &*self.channel, sink.as_deref());
         let (patient, mut awaits) = (self.holding.is_patient(now), None);
         let wait = Turn { patient, waker, awaits: &mut awaits };
