@@ -18,7 +18,7 @@ use super::taking::{Held, Pass, Taking};
 use crate::endpoint::{Sink, SinkError};
 use crate::message;
 use crate::proto::front::Front;
-use crate::proto::leg::Leg;
+use crate::proto::leg::{CONNECTIONS_MAX, Leg};
 use crate::proto::wire::LegHeader;
 use crate::report::Passage;
 use crate::stage::StreamCrc;
@@ -92,8 +92,8 @@ pub struct Output {
     choice: Choice,
     /// How full the pipe was when a connection had to wait for it.
     fill: Mutex<Fill>,
-    /// Who waits until nobody has the lease.
-    waiting: Mutex<Vec<Arc<Waker>>>,
+    /// By the place of its connection, who waits until nobody has the lease.
+    waiting: Mutex<[Option<Arc<Waker>>; CONNECTIONS_MAX]>,
 }
 
 impl Output {
@@ -225,13 +225,13 @@ impl Output {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Arc<Waker>>> {
+    fn waiting(&self) -> MutexGuard<'_, [Option<Arc<Waker>>; CONNECTIONS_MAX]> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes whoever found that somebody had the lease.
     fn wake_waiting(&self) {
-        for waker in self.waiting().drain(..) {
+        for waker in self.waiting().iter_mut().filter_map(Option::take) {
             // fails only when the kernel's counter is full, and then it is awake
             let _ = waker.wake();
         }
@@ -256,7 +256,7 @@ impl Taking for Output {
         }
         // whoever has it writes legs that come before this one, or another copy of it
         let Some(mut writing) = self.try_lock().or_else(|| {
-            self.waiting().push(waker.clone());
+            self.waiting()[by.place] = Some(waker.clone());
             // it may have been given back just before that
             self.try_lock()
         }) else {
