@@ -202,9 +202,7 @@ impl Outbound {
             self.instance = None;
             self.sender.start_again();
         }
-        if *self.key.get_or_insert(key) != key
-            || *self.instance.get_or_insert(welcome.instance) != welcome.instance
-        {
+        if self.key.is_some_and(|known| known != key) || self.instance.is_some_and(is_other) {
             return Err(Unusable::OtherReceiver);
         }
         let received = match self.sender.attach(connection, known, welcome.next, welcome.edge) {
@@ -212,6 +210,7 @@ impl Outbound {
             Ok(None) => return Err(Unusable::LegGone(welcome.next)),
             Err(breach) => return Err(Unusable::Breach(breach)),
         };
+        (self.key, self.instance) = (Some(key), Some(welcome.instance));
         let (ours, theirs, most) = (self.buffer, welcome.buffer, welcome.leg_max as usize);
         self.encoded_max = self.encoded_max.min(encoded_max(ours, theirs)).min(most);
         self.agree(leg_max(ours, theirs).min(most));

@@ -171,6 +171,16 @@ fn the_first_receivers_key_is_every_receivers() {
 }
 
 #[test]
+fn a_welcome_that_is_a_breach_does_not_make_its_key_the_receivers() {
+    let mut rig = dialler(2, 2);
+    // a leg that was never sent
+    rig.does(|s, now| s.welcomed(now, 0, &welcome(HOST, 5), ANOTHERS, RTT));
+    assert!(matches!(rig.drops[..], [(0, LossReason::Breach(_))]), "{:?}", rig.drops);
+    welcomes(&mut rig, THEIRS, 1, 8);
+    assert_eq!((rig.up_count(), rig.over), (1, false));
+}
+
+#[test]
 fn another_key_is_not_believed_when_no_connection_is_left_either() {
     for begun in [false, true] {
         let mut rig = if begun { dialled_and_begun() } else { dialled() };
