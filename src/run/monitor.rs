@@ -120,16 +120,25 @@ struct Thread {
 
 impl Thread {
     fn run(&mut self) {
+        let mut due: Option<Instant> = None;
         loop {
-            let request = match self.live.is_wanted() {
-                true => self.inbox.recv_timeout(TICK),
-                false => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let left = due.map(|at| at.saturating_duration_since(Instant::now()));
+            let tick = self.live.is_wanted().then_some(TICK);
+            let request = match left.into_iter().chain(tick).min() {
+                Some(time) => self.inbox.recv_timeout(time),
+                None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match request {
-                Ok(Request::Report) => self.report(),
+                Ok(Request::Report) if self.unless.is_none() => self.report(),
+                Ok(Request::Report) => _ = due.get_or_insert_with(|| Instant::now() + CONSIDERATE),
                 Ok(Request::Show(subjects, board)) => {
                     self.views = subjects.into_iter().map(View::new).collect();
                     self.board = Some(board);
+                }
+                Err(RecvTimeoutError::Timeout) if due.take_if(|at| *at <= Instant::now()).is_some() => {
+                    if !self.unless.is_some_and(|unless| unless()) {
+                        self.report();
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.look();
@@ -149,12 +158,6 @@ impl Thread {
     }
 
     fn report(&mut self) {
-        if let Some(unless) = self.unless {
-            std::thread::sleep(CONSIDERATE);
-            if unless() {
-                return;
-            }
-        }
         self.views.iter_mut().for_each(|view| view.look(true));
         // of what is over its last line says how
         if self.board.is_none() && !self.views.is_empty() && self.views.iter().all(View::is_over) {
