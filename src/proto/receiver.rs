@@ -116,6 +116,11 @@ impl Receiver {
         takes
     }
 
+    /// The output has taken none of the leg that it was to begin with, if that is still the head: it has not begun.
+    pub fn leave_head(&mut self, sequence: u64) {
+        self.begun.take_if(|_| sequence == self.next);
+    }
+
     /// Whether the output has begun with the head.
     pub fn has_begun_head(&self) -> bool {
         self.begun.is_some()

@@ -389,7 +389,11 @@ impl Writing {
             return Ok(Pass::Not);
         }
         let missing = header.encoded as usize - at;
-        Ok(match self.parts.sink.take_from(socket, missing.min(PASS)) {
+        let taken = self.parts.sink.take_from(socket, missing.min(PASS));
+        if at == 0 && !matches!(taken, Ok(Ok(1..))) {
+            self.parts.desk.tell_as(by, |core, _| core.session.leave_head(header));
+        }
+        Ok(match taken {
             Ok(Ok(0)) => Pass::End,
             Ok(Ok(n)) => {
                 self.front.moved(n);

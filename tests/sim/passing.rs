@@ -46,8 +46,10 @@ impl End {
             && (at > 0 || self.session.begin_head(connection, header))
             && front.may_move(conn, header.sequence, at);
         if !takes || rng.random_ratio(1, *refuses) {
-            if takes && self.mutation == Mutation::CountUnmoved {
-                front.moved(bytes.len());
+            match takes {
+                true if self.mutation == Mutation::CountUnmoved => front.moved(bytes.len()),
+                true if at == 0 => self.session.leave_head(header),
+                _ => {}
             }
             return self.keep(net, connection, header, at, bytes);
         }

@@ -139,6 +139,16 @@ fn the_output_begins_with_the_head_when_it_has_taken_all_before_it() {
 }
 
 #[test]
+fn a_leg_of_which_the_output_has_taken_nothing_has_not_begun() {
+    let mut r = Receiver::new(1000);
+    assert!(r.begin_head(0, 0, 10));
+    r.leave_head(1);
+    assert!(r.has_begun_head(), "that is another one");
+    r.leave_head(0);
+    assert!(!r.has_begun_head() && r.begin_head(0, 0, 9), "nothing is known of its length");
+}
+
+#[test]
 fn what_the_output_has_begun_with_keeps_its_length() {
     let fin = |legs, bytes| Fin { legs, bytes, crc: None };
     let begun = || {

@@ -57,6 +57,12 @@ impl Session {
         self.receiving.as_mut().filter(|_| hears).is_some_and(|receiving| receiving.begin_head(header))
     }
 
+    /// The output has taken no byte of the leg that it was to begin with. So nothing has begun: what a peer announces, and
+    /// does not send, makes no session.
+    pub fn leave_head(&mut self, header: &LegHeader) {
+        self.receiving.iter_mut().for_each(|receiving| receiving.leave_head(header));
+    }
+
     /// A leg has come whole of which the output has taken all bytes as they arrived. False if another copy of it was whole
     /// before: the output is given that one, or has it.
     pub fn head_through(&mut self, now: Instant, connection: usize, header: &LegHeader) -> bool {

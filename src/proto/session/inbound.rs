@@ -189,6 +189,11 @@ impl Inbound {
         receiver.is_some_and(|receiver| receiver.begin_head(sequence, offset, raw.into()))
     }
 
+    /// See [`Receiver::leave_head`].
+    pub fn leave_head(&mut self, header: &LegHeader) {
+        self.receiver.iter_mut().for_each(|receiver| receiver.leave_head(header.sequence));
+    }
+
     /// A leg has come whole, and the output has taken all of it meanwhile. The legs that can be given to the output now, in
     /// order; None if it was here already.
     ///
