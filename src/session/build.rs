@@ -16,19 +16,18 @@ use super::meters::{Blocked, InputWaits};
 use super::moving::Mover;
 use super::orders::{Audience, News};
 use super::pool::Pool;
+use super::setup::{Approach, Hear, Incoming, Outgoing, Setup};
 use super::snapshot;
 use super::taking::Taking;
 use super::through::Through;
-use crate::chaos::Hazard;
-use crate::endpoint::{Sink, Source};
 use crate::message;
-use crate::plan::{self, LinkPlan, StreamPlan};
+use crate::plan::LinkPlan;
 use crate::proto::check::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
 use crate::proto::outcome::Outcome;
 use crate::proto::pacing::Pacing;
 use crate::proto::peer_key::PeerKey;
-use crate::proto::session::{DiallerConfig, Farewell, InboundConfig, OutboundConfig, Session};
+use crate::proto::session::{Farewell, Session};
 use crate::proto::way::Way;
 use crate::report::{Passage, Snapshot};
 use crate::sys::event::Bell;
@@ -44,102 +43,6 @@ const PAGE: u64 = 4096;
 
 /// What a thread of a session will do.
 type Thread = (String, Box<dyn FnOnce() + Send>);
-
-/// Called with every piece of news of a session.
-pub type Hear = Box<dyn Fn(News) + Send + Sync>;
-
-/// A stream that goes out.
-pub struct Outgoing {
-    /// For the core.
-    pub config: OutboundConfig,
-    /// The user's words for this stream: limit, delay, rate, congestion control.
-    pub stream: StreamPlan,
-    /// In charmode whatever was read is sent at once.
-    pub charmode: bool,
-    /// Where the stream comes from.
-    pub source: Box<dyn Source>,
-    /// Whether this process was asked to end.
-    pub is_asked_to_end: fn() -> bool,
-}
-
-/// A stream that comes in.
-pub struct Incoming {
-    /// For the core.
-    pub config: InboundConfig,
-    /// Where the stream goes.
-    pub sink: Box<dyn Sink>,
-}
-
-/// How the connections of a session come about.
-pub enum Approach {
-    /// This end dials them, on these links. It always sends a stream.
-    Dial(Vec<LinkPlan>, Box<DiallerConfig>),
-    /// This end accepts them, if it listens anywhere. It always receives a stream.
-    Listen(Option<TcpListener>, Expectations),
-    /// Others accept them, and give them to its [`Host`]. It always receives a stream.
-    Visit,
-}
-
-impl Approach {
-    /// The names of the links that are dialled, as the user typed them.
-    pub fn links(&self) -> Vec<String> {
-        match self {
-            Approach::Dial(_, config) => config.links.clone(),
-            Approach::Listen(..) | Approach::Visit => Vec::new(),
-        }
-    }
-
-    /// Whether this end wants the stream that goes out checked.
-    fn checks(&self) -> bool {
-        matches!(self, Approach::Dial(_, config) if config.checks())
-    }
-}
-
-/// What a session is made from.
-pub struct Setup {
-    /// How its connections come about.
-    pub approach: Approach,
-    /// A connection that is there already: the last link of an end that dials, which has no other place for it.
-    pub lifeline: Option<Lifeline>,
-    /// The stream that goes out.
-    pub sends: Option<Outgoing>,
-    /// The stream that comes in.
-    pub receives: Option<Incoming>,
-    /// One stream is of no use without the other: if one fails, the session ends.
-    pub inseparable: bool,
-    /// The programs of the user's that legs go through, if they do.
-    pub through: Option<plan::Through>,
-    /// The fault plan: how connections are broken on purpose.
-    pub hazard: Hazard,
-    /// The keys, if connections are encrypted.
-    pub trust: Option<Arc<Trust>>,
-    /// Is called with every piece of news.
-    pub hear: Hear,
-}
-
-impl Setup {
-    /// Connections come about like this and carry these streams, neither of which needs the other; they are not
-    /// encrypted, and nothing else is done to what they carry.
-    pub fn new(
-        approach: Approach,
-        sends: Option<Outgoing>,
-        receives: Option<Incoming>,
-        hazard: Hazard,
-        hear: Hear,
-    ) -> Self {
-        Setup {
-            approach,
-            lifeline: None,
-            sends,
-            receives,
-            inseparable: false,
-            through: None,
-            hazard,
-            trust: None,
-            hear,
-        }
-    }
-}
 
 /// A handle on a session, for orders and questions.
 #[derive(Clone)]
@@ -261,40 +164,58 @@ impl Audience for Arc<Crew> {
     }
 }
 
+/// What legs go through at this end, and the memory for them.
+struct Means {
+    compressing: Option<Arc<Compressing>>,
+    through: Option<Arc<Through>>,
+    /// How what goes out gets through this process.
+    passing: Choice,
+    /// In bytes: for the stream that goes out, and how much of that is for what its legs go through.
+    memory: (u64, u64),
+    outgoing: Option<Pool>,
+    incoming: Option<Pool>,
+}
+
+impl Means {
+    fn new(setup: &mut Setup) -> io::Result<Self> {
+        let compressing = setup.sends.as_ref().map(compressing).transpose()?.flatten();
+        let stages = [setup.through.is_some(), setup.trust.is_some(), setup.approach.checks()];
+        let passage = |sends| passage(sends, compressing.as_deref(), stages);
+        let passage = setup.sends.as_mut().map_or(Passage::Copied, passage);
+        let buffer = setup.sends.as_ref().map_or(0, |sends| sends.config.buffer);
+        let incoming_buffer = setup.receives.as_ref().map_or(0, |receives| receives.config.buffer);
+        let reserved = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer))
+            + setup.through.as_ref().map_or(0, |_| Through::reserve(buffer));
+        let through = setup.through.as_ref();
+        Ok(Means {
+            compressing,
+            through: through.map(|programs| Through::new(programs, buffer.max(incoming_buffer))),
+            passing: Choice::new(passage),
+            memory: (buffer, reserved),
+            outgoing: setup.sends.is_some().then(|| Pool::new((buffer - reserved).min(BEFORE_MEETING))),
+            incoming: setup.receives.is_some().then(|| incoming_pool(incoming_buffer)),
+        })
+    }
+}
+
 impl Start {
     /// Builds everything, starts nothing.
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(setup: Setup) -> io::Result<Self> {
-        let Setup { approach, lifeline, mut sends, receives, inseparable, through, hazard, trust, hear } =
-            setup;
-        let compressing = sends.as_ref().map(compressing).transpose()?.flatten();
-        let stages = [through.is_some(), trust.is_some(), approach.checks()];
-        let passage = |sends| passage(sends, compressing.as_deref(), stages);
-        let passing = Choice::new(sends.as_mut().map_or(Passage::Copied, passage));
-        let buffer = sends.as_ref().map_or(0, |sends| sends.config.buffer);
-        let reserved = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer))
-            + through.as_ref().map_or(0, |_| Through::reserve(buffer));
-        let incoming_buffer = receives.as_ref().map_or(0, |receives| receives.config.buffer);
-        let outgoing_pool = sends.is_some().then(|| Pool::new((buffer - reserved).min(BEFORE_MEETING)));
-        let incoming_pool = receives.as_ref().map(|receives| incoming_pool(receives.config.buffer));
+    pub fn new(mut setup: Setup) -> io::Result<Self> {
+        let means = Means::new(&mut setup)?;
+        let Setup { approach, lifeline, sends, receives, inseparable, hazard, trust, hear, .. } = setup;
         let bell = |there: bool| there.then(Bell::new).transpose();
         let (output, input) = (bell(receives.is_some())?, bell(sends.is_some())?);
-        let crew = Arc::new(Crew::new(outgoing_pool.clone(), hear));
+        let crew = Arc::new(Crew::new(means.outgoing.clone(), hear));
         let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
-        let now = Instant::now();
-        let mut session = session(now, &approach, sends.as_ref(), receives.as_ref(), inseparable);
-        if compressing.is_some() {
-            session.keep_legs_short();
-        }
-        let pool = outgoing_pool.clone();
-        let memory = (buffer, reserved);
-        let through = through.map(|programs| Through::new(&programs, buffer.max(incoming_buffer)));
-        let core = core(now, session, pool, &approach, memory, waits.clone(), blocked.clone());
+        let streams = (sends.as_ref(), receives.as_ref());
+        let core = core(&approach, streams, inseparable, &means, waits.clone(), blocked.clone());
         let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
-        let pool = incoming_pool.clone().unwrap_or_else(|| Pool::new(0));
-        let decoding = Decoding::new(pool.clone());
+        let Means { compressing, through, passing, incoming, outgoing, .. } = means;
+        let pool = incoming.clone().unwrap_or_else(|| Pool::new(0));
+        let (decoding, congestion) = (Decoding::new(pool.clone()), congestion(sends.as_ref()));
         let output = receives.zip(output).map(|(Incoming { sink, .. }, bell)| {
             Output::new(Egress { desk: desk.clone(), sink, bell, blocked })
         });
@@ -307,13 +228,11 @@ impl Start {
             through: through.clone(),
             hazard,
             sends: sends.is_some(),
-            receives: incoming_pool.is_some(),
+            receives: incoming.is_some(),
         };
-        let congestion = sends.as_ref().and_then(|sends| sends.stream.congestion.clone());
-        let pools = [incoming_pool, outgoing_pool.clone()];
         let handle = Handle {
             desk: desk.clone(),
-            pools,
+            pools: [incoming, outgoing.clone()],
             decoding,
             compressing,
             through,
@@ -326,7 +245,7 @@ impl Start {
             crew.output.get_or_init(|| Arc::downgrade(&output));
             threads.push(("egress".into(), Box::new(move || output.run())));
         }
-        if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing_pool) {
+        if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing) {
             let input =
                 Input::new(ingest(sends, desk, pool, bell, waits, passing, handle.compressing.clone()));
             crew.input.get_or_init(|| Arc::downgrade(&input));
@@ -372,15 +291,25 @@ fn incoming_pool(buffer: u64) -> Pool {
 }
 
 fn core(
-    now: Instant,
-    session: Session,
-    pool: Option<Pool>,
     approach: &Approach,
-    memory: (u64, u64),
+    (sends, receives): (Option<&Outgoing>, Option<&Incoming>),
+    inseparable: bool,
+    means: &Means,
     waits: InputWaits,
     blocked: Arc<Blocked>,
 ) -> SessionCore {
-    SessionCore::new(now, session, pool, memory, approach.links(), waits, blocked)
+    let now = Instant::now();
+    let mut session = session(now, approach, sends, receives, inseparable);
+    if means.compressing.is_some() {
+        session.keep_legs_short();
+    }
+    let pool = means.outgoing.clone();
+    SessionCore::new(now, session, pool, means.memory, approach.links(), waits, blocked)
+}
+
+/// The congestion control that the user wants for what goes out.
+fn congestion(sends: Option<&Outgoing>) -> Option<String> {
+    sends.and_then(|sends| sends.stream.congestion.clone())
 }
 
 fn compressing(sends: &Outgoing) -> io::Result<Option<Arc<Compressing>>> {

@@ -42,11 +42,13 @@ pub mod pool;
 mod program;
 pub mod pump;
 pub mod resolve;
+pub mod setup;
 pub mod snapshot;
 mod sync;
 pub mod taking;
 pub mod through;
 
-pub use build::{Approach, Handle, Hear, Incoming, Outgoing, Setup, Start};
+pub use build::{Handle, Start};
 pub use lifeline::Lifeline;
 pub use orders::News;
+pub use setup::{Approach, Hear, Incoming, Outgoing, Setup};
