@@ -83,6 +83,41 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
         failed.lock().unwrap_or_else(PoisonError::into_inner).fail(failure);
     };
     let (items, total) = items(plan, unnamed)?;
+    let (outcome, ending) = send(plan, items, total, &tally, &ledger)?;
+    if outcome.as_ref().is_err_and(|failure| failure.status == Status::Incomplete)
+        && !plan.files.is_empty()
+        && ledger.files().moved > 0
+    {
+        message::note(0, || AGAIN.into());
+    }
+    outcome?;
+    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    match (tally.first.take(), ending) {
+        (Some(failure), _) => {
+            if total > 1 {
+                message::announce(|| tally.summary());
+            }
+            Err(failure)
+        }
+        (None, Ending::Whole) => {
+            message::announce(|| tally.summary());
+            Ok(())
+        }
+        (None, _) => Err(Failure::network("the receiver ended before every file had its verdict")),
+    }
+}
+
+/// Sends these files, of which there are `total`, until the session is over: how that ended, and how the sending of files.
+///
+/// # Errors
+/// It cannot begin.
+fn send(
+    plan: &PutPlan,
+    items: impl Iterator<Item = Item> + Send + 'static,
+    total: u64,
+    tally: &Arc<Mutex<Tally>>,
+    ledger: &Arc<Ledger>,
+) -> Result<(Result<(), Failure>, Ending), Failure> {
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
     let signals =
         signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
@@ -117,26 +152,7 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     // the streams are over, and so is whoever waits for them
     let ending = ended.1.recv_timeout(LAST).unwrap_or(Ending::Broken);
     monitor.end();
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    match (result, tally.first.take(), ending) {
-        (Err(failure), ..) => {
-            if failure.status == Status::Incomplete && !plan.files.is_empty() && ledger.files().moved > 0 {
-                message::note(0, || AGAIN.into());
-            }
-            Err(failure)
-        }
-        (Ok(()), Some(failure), _) => {
-            if total > 1 {
-                message::announce(|| tally.summary());
-            }
-            Err(failure)
-        }
-        (Ok(()), None, Ending::Whole) => {
-            message::announce(|| tally.summary());
-            Ok(())
-        }
-        (Ok(()), None, _) => Err(Failure::network("the receiver ended before every file had its verdict")),
-    }
+    Ok((result, ending))
 }
 
 /// Tells why nothing is sent; how many go first only once, unless more is wanted.
