@@ -2,6 +2,7 @@
 
 use super::accept::Guest;
 use super::connection::{Accepted, Seat, Shared};
+use super::orders::Ticket;
 use crate::channel::{Channel, peer_key};
 use crate::error::reason;
 use crate::message;
@@ -9,6 +10,7 @@ use crate::proto::hello::{Features, Hello, Id, Refusal, RefusalCode};
 use crate::proto::links::LossReason;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
+use mio::Poll;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,28 +68,36 @@ impl Host {
                 return Err((channel, refusal));
             }
         };
-        let place = ticket.place;
-        let origin = format!("connection {place} from {}", Origin(address));
+        let arrival = Arrival { ticket, seat, poll, channel, address: Origin(address) };
+        Ok(self.start(arrival, ahead.is_some(), &hello))
+    }
+
+    /// Starts the thread of a connection that is let in. `ahead`: its peer has welcomed it in the hello. False if this
+    /// process has no means for it.
+    fn start(&self, arrival: Arrival, ahead: bool, hello: &Hello) -> bool {
+        let Arrival { ticket, seat, poll, channel, address } = arrival;
+        let (place, desk) = (ticket.place, &self.shared.desk);
+        let origin = format!("connection {place} from {address}");
         let proved = channel.key().zip(self.trust.as_ref());
         let key = proved.map_or(String::new(), |(key, trust)| format!(", key {}", trust.name(&key)));
         let up = format!("{origin} is up{key}");
         let chosen = self.congestion.as_ref().map_or(Ok(()), |name| channel.choose_congestion(name));
-        let ahead = ahead.map(|_| hello.features.contains(Features::CHECKSUM));
+        let ahead = ahead.then(|| hello.features.contains(Features::CHECKSUM));
         let shared = self.shared.clone();
         let owner = Accepted { ticket, seat: seat.clone(), poll, channel, origin, ahead, shared };
         let started = chosen.and_then(|()| spawn(&format!("connection {place}"), move || owner.run()));
-        match started {
-            Ok(()) if hello.begun => message::note(2, || up),
-            // whoever comes first may be a stranger, and come again and again
-            Ok(()) => message::peer(2, "connections that come before a stream has begun", || up),
-            Err(error) => {
-                let why = LossReason::Failed(reason(&error));
-                desk.lose(ticket, |core, now| core.lost(now, place, &why));
-                desk.closed(place, &seat, false);
-                return Ok(false);
-            }
+        if let Err(error) = started {
+            let why = LossReason::Failed(reason(&error));
+            desk.lose(ticket, |core, now| core.lost(now, place, &why));
+            desk.closed(place, &seat, false);
+            return false;
         }
-        Ok(true)
+        match hello.begun {
+            true => message::note(2, || up),
+            // whoever comes first may be a stranger, and come again and again
+            false => message::peer(2, "connections that come before a stream has begun", || up),
+        }
+        true
     }
 
     fn tell_refused(&mut self, hello: &Hello, address: Origin, refusal: &Refusal) {
@@ -97,6 +107,15 @@ impl Host {
         let level = message::journaled(if stranded { 0 } else { 2 });
         message::peer(level, "refused", || format!("{address}: refused: {}", refusal.sentence));
     }
+}
+
+/// A connection that the session has let in.
+struct Arrival {
+    ticket: Ticket,
+    seat: Arc<Seat>,
+    poll: Poll,
+    channel: Channel,
+    address: Origin,
 }
 
 /// Where a guest comes from, as messages name it.
