@@ -36,6 +36,12 @@ pub(super) const FEATURES: Features =
 /// Runs after each file: whether it has succeeded, and how it ended.
 pub(super) type Then = Arc<dyn Fn(&Finished<Beneath>) -> (bool, String) + Send + Sync>;
 
+/// The same for the session of one sender; none where it is stopped.
+type After = Box<dyn Fn(&Finished<Beneath>) -> Option<(bool, String)> + Send + Sync>;
+
+/// Whether a session may not be stopped now. False if it is stopped already.
+type SetBusy = Box<dyn Fn(bool) -> bool + Send + Sync>;
+
 /// Where what comes goes.
 pub(super) enum Target {
     /// Files into a folder, with what runs after each.
@@ -64,6 +70,17 @@ struct Afterwards {
     await_commands: Box<dyn FnOnce() + Send>,
 }
 
+/// What a sink asks of the place that its session has, and says to it.
+struct Place {
+    /// Whether its sender may say anything of files.
+    has_place: Box<dyn Fn() -> bool + Send + Sync>,
+    /// There was progress.
+    progress: Box<dyn Fn() + Send + Sync>,
+    /// A name is in use by another session of the same key.
+    busy: Box<dyn Fn() + Send + Sync>,
+    set_busy: SetBusy,
+}
+
 impl Maker {
     /// A session for a sender with this key.
     pub(super) fn make(&self, key: Option<PeerKey>) -> Result<Made, Refusal> {
@@ -81,7 +98,7 @@ impl Maker {
         let number = self.places.arrive(key, &visitor).ok_or_else(busy)?;
         message::note(1, || format!("{} has come", peer.name));
         let among = Arc::new(OnceLock::new());
-        let (sink, afterwards) = self.sink(key, peer, number, &among, &visitor);
+        let (sink, afterwards) = self.sink(peer, &visitor, self.place(key, number, &among));
         match self.start(number, sink, &out) {
             Ok(start) => {
                 let handle = start.handle();
@@ -103,71 +120,70 @@ impl Maker {
         }
     }
 
-    /// Where the stream of a session goes. `among`: its number among all sessions, once it has one.
-    fn sink(
-        &self,
-        key: Option<PeerKey>,
-        peer: Peer,
-        number: u64,
-        among: &Arc<OnceLock<u64>>,
-        visitor: &Visitor,
-    ) -> (Box<dyn Sink>, Afterwards) {
-        let (out, ledger) = (visitor.out.clone(), visitor.ledger.clone());
-        let [asked, moved, ousts] = [(); 3].map(|()| self.places.clone());
-        let has_place = Box::new(move || asked.has_place(number));
-        let progress = Box::new(move || moved.progress(number));
-        let busy = Box::new(move || ousts.oust(key, number));
-        let require = self.plan.require.clone();
-        let (sessions, among) = (self.sessions.clone(), among.clone());
-        let set_busy =
-            Box::new(move |busy| among.get().is_none_or(|number| sessions.set_busy(*number, busy)));
+    /// Where the stream of a session goes.
+    fn sink(&self, peer: Peer, visitor: &Visitor, place: Place) -> (Box<dyn Sink>, Afterwards) {
         match &self.target {
-            Target::Folder(shelf, then) => {
-                // one after the other for each sender
-                let turn = Mutex::new(());
-                let then = then.clone().map(|then| {
-                    Box::new(move |finished: &Finished<Beneath>| {
-                        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-                        // it is waited for, and its sender hears how it ended
-                        let ended = set_busy(true).then(|| then(finished));
-                        set_busy(false);
-                        ended
-                    })
-                        as Box<dyn Fn(&Finished<Beneath>) -> Option<(bool, String)> + Send + Sync>
-                });
-                let commanded = then.is_some();
-                let hooks = Hooks { require, commanded, then, has_place, progress, busy, ledger };
-                let receiving = Receiving::new(shelf.clone(), peer, hooks, self.workers.clone(), out);
-                let sink = Box::new(receiving.sink());
-                let finishing = receiving.clone();
-                let afterwards = Afterwards {
-                    finish: Box::new(move || finishing.await_end(LAST)),
-                    await_commands: Box::new(move || receiving.await_commands()),
-                };
-                (sink, afterwards)
-            }
+            Target::Folder(shelf, then) => self.to_folder(shelf.clone(), then.clone(), peer, visitor, place),
             Target::Commands(command, names) => {
-                let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-                let orders = Orders {
-                    command: command.clone(),
-                    require,
-                    peer,
-                    names: names.clone(),
-                    has_place,
-                    progress,
-                    busy,
-                    set_busy,
-                    ledger,
-                    alive,
-                };
-                let afterwards = Afterwards {
-                    finish: Box::new(move || {
-                        let _ = ended.recv_timeout(LAST);
-                    }),
-                    await_commands: Box::new(|| {}),
-                };
-                (Box::new(CommandedSink::new(orders, out)), afterwards)
+                self.to_commands(command.clone(), names.clone(), peer, visitor, place)
             }
+        }
+    }
+
+    fn to_folder(
+        &self,
+        shelf: Arc<Shelf<Beneath>>,
+        then: Option<Then>,
+        peer: Peer,
+        visitor: &Visitor,
+        place: Place,
+    ) -> (Box<dyn Sink>, Afterwards) {
+        let Place { has_place, progress, busy, set_busy } = place;
+        let (require, ledger) = (self.plan.require.clone(), visitor.ledger.clone());
+        let then = then.map(|then| one_at_a_time(then, set_busy));
+        let commanded = then.is_some();
+        let hooks = Hooks { require, commanded, then, has_place, progress, busy, ledger };
+        let receiving = Receiving::new(shelf, peer, hooks, self.workers.clone(), visitor.out.clone());
+        let sink = Box::new(receiving.sink());
+        let finishing = receiving.clone();
+        let afterwards = Afterwards {
+            finish: Box::new(move || finishing.await_end(LAST)),
+            await_commands: Box::new(move || receiving.await_commands()),
+        };
+        (sink, afterwards)
+    }
+
+    fn to_commands(
+        &self,
+        command: String,
+        names: Names,
+        peer: Peer,
+        visitor: &Visitor,
+        place: Place,
+    ) -> (Box<dyn Sink>, Afterwards) {
+        let Place { has_place, progress, busy, set_busy } = place;
+        let (require, ledger) = (self.plan.require.clone(), visitor.ledger.clone());
+        let (alive, ended) = crossbeam_channel::bounded::<()>(0);
+        let orders =
+            Orders { command, require, peer, names, has_place, progress, busy, set_busy, ledger, alive };
+        let afterwards = Afterwards {
+            finish: Box::new(move || {
+                let _ = ended.recv_timeout(LAST);
+            }),
+            await_commands: Box::new(|| {}),
+        };
+        (Box::new(CommandedSink::new(orders, visitor.out.clone())), afterwards)
+    }
+
+    /// The place of the session of this number, for its sink. `among`: its number among all sessions, once it has one.
+    fn place(&self, key: Option<PeerKey>, number: u64, among: &Arc<OnceLock<u64>>) -> Place {
+        let [asked, moved, ousts] = [(); 3].map(|()| self.places.clone());
+        let (sessions, among) = (self.sessions.clone(), among.clone());
+        Place {
+            has_place: Box::new(move || asked.has_place(number)),
+            progress: Box::new(move || moved.progress(number)),
+            busy: Box::new(move || ousts.oust(key, number)),
+            set_busy: Box::new(move |busy| among.get().is_none_or(|all| sessions.set_busy(*all, busy))),
         }
     }
 
@@ -209,6 +225,18 @@ impl Maker {
         let key = key.to_string();
         Peer { name: name.unwrap_or_else(|| key.clone()), key }
     }
+}
+
+/// What runs after each file of one sender, one after the other. Meanwhile the session is not stopped: its sender waits
+/// to hear how that ended. None: it is stopped already, and nothing begins any more.
+fn one_at_a_time(then: Then, set_busy: SetBusy) -> After {
+    let turn = Mutex::new(());
+    Box::new(move |finished| {
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = set_busy(true).then(|| then(finished));
+        set_busy(false);
+        ended
+    })
 }
 
 /// Tells the user what a session tells, and ends one whose sender has gone before it began. It has no handle on the session:
