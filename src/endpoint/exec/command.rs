@@ -233,31 +233,38 @@ impl Exec {
         command
     }
 
-    fn start(&self) -> Result<Running, String> {
-        let cannot = |e| format!("cannot run {}: {}", self.name, reason(&e));
-        let exited = self.exited.get().cloned().map_or_else(Bell::new, Ok).map_err(cannot)?;
-        let mut command = self.command();
-        let (mut stdin, mut guard) = (None, None);
-        if self.takes {
-            let (reader, writer) = io::pipe().map_err(cannot)?;
-            let started = Guard::start(writer.as_fd()).map_err(cannot)?;
-            started.watch(&mut command).map_err(cannot)?;
-            command.stdin(reader);
-            (stdin, guard) = (Some(File::from(OwnedFd::from(writer))), Some(started));
-        } else if !self.gives {
-            command.stdin(Stdio::null());
-        } else if rustix::termios::isatty(io::stdin()) {
-            // in a group of its own it would be stopped if it read from the terminal
-            command.stdin(nothing_to_read().map_err(cannot)?);
-        }
+    /// Chooses what the command has for stdin, stdout and stderr. If it takes a stream: our end of its stdin, and who
+    /// ends the command if this process dies.
+    fn connect(&self, command: &mut Command) -> io::Result<Option<(File, Guard)>> {
         if self.gives {
             command.stdout(Stdio::piped());
         }
         if self.reports {
             command.stderr(Stdio::piped());
         }
-        let spawned = command.spawn();
-        let mut child = match spawned {
+        if self.takes {
+            let (reader, writer) = io::pipe()?;
+            let guard = Guard::start(writer.as_fd())?;
+            guard.watch(command)?;
+            command.stdin(reader);
+            return Ok(Some((File::from(OwnedFd::from(writer)), guard)));
+        }
+        if !self.gives {
+            command.stdin(Stdio::null());
+        } else if rustix::termios::isatty(io::stdin()) {
+            // in a group of its own it would be stopped if it read from the terminal
+            command.stdin(nothing_to_read()?);
+        }
+        Ok(None)
+    }
+
+    fn start(&self) -> Result<Running, String> {
+        let cannot = |e| format!("cannot run {}: {}", self.name, reason(&e));
+        let exited = self.exited.get().cloned().map_or_else(Bell::new, Ok).map_err(cannot)?;
+        let mut command = self.command();
+        let taken = self.connect(&mut command).map_err(cannot)?;
+        let (stdin, guard) = taken.map_or((None, None), |(stdin, guard)| (Some(stdin), Some(guard)));
+        let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
                 guard.into_iter().for_each(Guard::dismiss);
