@@ -22,28 +22,15 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String, keys: &dyn Fn(PeerKe
             let key = key.map_or(String::new(), |key| format!(", key {}", keys(key)));
             format!("{}: connection {connection} is up, round trip {millis:.1} ms{key}", links(*link))
         }
-        Event::ConnectionLost { connection, link: Some(link), reason, again, .. } => {
-            let s = if *again == 1 { "" } else { "s" };
-            format!("{}: connection {connection} lost ({reason}), {again} leg{s} to send again", links(*link))
-        }
-        Event::ConnectionLost { connection, link: None, reason, .. } => {
-            let reason = match reason {
-                LossReason::Closed => "closed by the sender".into(),
-                reason => reason.to_string(),
-            };
-            format!("connection {connection} lost ({reason})")
+        Event::ConnectionLost { connection, link, reason, again, .. } => {
+            lost(*connection, link.map(links), reason, *again)
         }
         Event::LinkDied { link, reason } => {
             let reason = reason.as_ref().map_or("silent".into(), ToString::to_string);
             format!("{}: {reason}; passed over until it answers", links(*link))
         }
         Event::LinkWorksAgain { link, connection, others } => {
-            let who = match others {
-                0 => format!("connection {connection} comes"),
-                1 => format!("connection {connection} and another one come"),
-                others => format!("connection {connection} and {others} others come"),
-            };
-            format!("{}: answers again; {who} back to it", links(*link))
+            format!("{}: answers again; {} back to it", links(*link), come(*connection, *others))
         }
         Event::LinkRefused { link, sentence, .. } => format!("{}: refused: {sentence}", links(*link)),
         Event::SmallerSegments { link, size } => {
@@ -65,6 +52,27 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String, keys: &dyn Fn(PeerKe
         }
         Event::WorksAgain { begun: true } => "the transfer goes on".into(),
         Event::WorksAgain { begun: false } => "a connection works; the transfer begins".into(),
+    }
+}
+
+/// A connection is lost, and so many legs with it: on a link that was dialled, or one that a sender dialled.
+fn lost(connection: usize, link: Option<String>, reason: &LossReason, again: usize) -> String {
+    match (link, reason) {
+        (Some(link), reason) => {
+            let s = if again == 1 { "" } else { "s" };
+            format!("{link}: connection {connection} lost ({reason}), {again} leg{s} to send again")
+        }
+        (None, LossReason::Closed) => format!("connection {connection} lost (closed by the sender)"),
+        (None, reason) => format!("connection {connection} lost ({reason})"),
+    }
+}
+
+/// This connection and so many others come.
+fn come(connection: usize, others: usize) -> String {
+    match others {
+        0 => format!("connection {connection} comes"),
+        1 => format!("connection {connection} and another one come"),
+        others => format!("connection {connection} and {others} others come"),
     }
 }
 
