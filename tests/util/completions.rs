@@ -171,19 +171,7 @@ pub fn fish() -> String {
             format!("                case {}\n                    set wants {kind}\n", names(" ", fits))
         })
         .collect();
-    let word = |word: &Word| {
-        let (name, short) = (word.name, word.short);
-        format!(
-            "complete -c millipede -n '__millipede_wants word' -a {name} -d '{short}'\n\
-             complete -c millipede -n '__millipede_wants word' -l {name}{takes} -d '{short}'\n",
-            takes = match word.operands {
-                Operands::None | Operands::Perhaps(..) => "",
-                Operands::File(_) | Operands::Files(_) => " -rF",
-                _ => " -x",
-            },
-        )
-    };
-    let words: String = WORDS.iter().map(word).collect();
+    let words: String = WORDS.iter().map(fish_word).collect();
     format!(
         r#"# fish completion for millipede; made from src/cli/words.rs by its tests
 function __millipede_wants
@@ -214,5 +202,19 @@ complete -c millipede -n '__millipede_wants command' -a '(__fish_complete_comman
 complete -c millipede -n '__millipede_wants algorithm' \
     -a '(string split " " < /proc/sys/net/ipv4/tcp_available_congestion_control 2>/dev/null)'
 {words}"#
+    )
+}
+
+/// The lines that offer a word, with hyphens or without.
+fn fish_word(word: &Word) -> String {
+    let (name, short) = (word.name, word.short);
+    format!(
+        "complete -c millipede -n '__millipede_wants word' -a {name} -d '{short}'\n\
+         complete -c millipede -n '__millipede_wants word' -l {name}{takes} -d '{short}'\n",
+        takes = match word.operands {
+            Operands::None | Operands::Perhaps(..) => "",
+            Operands::File(_) | Operands::Files(_) => " -rF",
+            _ => " -x",
+        },
     )
 }
