@@ -14,7 +14,7 @@ use crate::trust::{ALPN, Met, PublicKey};
 use bytes::{Bytes, FRAGMENT, RECORD, Space};
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic};
 use rustls::{AlertDescription, CertificateError, CommonState, Error};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::ops::Deref;
@@ -394,28 +394,7 @@ fn handle<D>(
             Ok(Step::More)
         }
         ConnectionState::WriteTraffic(mut traffic) => {
-            let exhausted = || Error::General("the keys are used up".into());
-            let mut seal = |hint, seal: &mut dyn FnMut(&mut [u8]) -> Result<usize, EncryptError>| {
-                let mut failed = false;
-                outgoing.append(hint, |space| match seal(space) {
-                    Err(EncryptError::InsufficientSize(more)) => Err(more.required_size),
-                    Err(EncryptError::EncryptExhausted) => {
-                        failed = true;
-                        Ok(0)
-                    }
-                    Ok(n) => Ok(n),
-                });
-                if failed { Err(exhausted()) } else { Ok(()) }
-            };
-            match ask {
-                Ask::Nothing => {}
-                Ask::Seal(parts) => {
-                    for part in parts.iter().filter(|part| !part.is_empty()) {
-                        seal(sealed(part.len()), &mut |space| traffic.encrypt(part, space))?;
-                    }
-                }
-                Ask::Close => seal(64, &mut |space| traffic.queue_close_notify(space))?,
-            }
+            write(&mut traffic, ask, outgoing)?;
             Ok(Step::Done)
         }
         ConnectionState::PeerClosed => Ok(Step::Ended),
@@ -423,6 +402,33 @@ fn handle<D>(
         // blocked, closed, and what other versions of the library may add
         _ => Ok(Step::Blocked),
     }
+}
+
+/// Seals what is asked for.
+fn write<D>(traffic: &mut WriteTraffic<'_, D>, ask: &Ask<'_>, outgoing: &mut Bytes) -> Result<(), Error> {
+    let exhausted = || Error::General("the keys are used up".into());
+    let mut seal = |hint, seal: &mut dyn FnMut(&mut [u8]) -> Result<usize, EncryptError>| {
+        let mut failed = false;
+        outgoing.append(hint, |space| match seal(space) {
+            Err(EncryptError::InsufficientSize(more)) => Err(more.required_size),
+            Err(EncryptError::EncryptExhausted) => {
+                failed = true;
+                Ok(0)
+            }
+            Ok(n) => Ok(n),
+        });
+        if failed { Err(exhausted()) } else { Ok(()) }
+    };
+    match ask {
+        Ask::Nothing => {}
+        Ask::Seal(parts) => {
+            for part in parts.iter().filter(|part| !part.is_empty()) {
+                seal(sealed(part.len()), &mut |space| traffic.encrypt(part, space))?;
+            }
+        }
+        Ask::Close => seal(64, &mut |space| traffic.queue_close_notify(space))?,
+    }
+    Ok(())
 }
 
 /// The bytes that so much plaintext takes when it is sealed, and some more.

@@ -228,28 +228,12 @@ impl Stages {
                 continue;
             };
             let (header, said, input) = (*header, *said, (payload.clone(), *len));
-            if self.decoder.is_none() {
-                let placed = desk
-                    .peek_as(ticket, |core| core.session.place(ticket.place, &header))
-                    .ok_or(Stop::Over)??;
-                let room = pool.try_take(header.raw as usize);
-                let command = self.through.as_ref().and_then(|through| through.decode.clone());
-                let (Place::Keep, Some(command)) = (placed, command) else {
-                    self.done(Came::Again, desk, ticket, origin)?;
-                    continue;
-                };
-                let Some(output) = room else {
-                    self.look = Some(Instant::now() + AGAIN);
-                    return Ok(());
-                };
-                let wanted = Wanted::Exactly(header.raw as usize);
-                let begun = Run::begin(&command, input, wanted, (output, 0), (registry, DECODER));
-                match begun {
-                    Ok(run) => self.decoder = Some(run),
-                    Err(why) => return self.fail(Status::Output, &why, desk, ticket),
-                }
+            if self.decoder.is_none()
+                && !self.begin(&header, input, (desk, ticket, origin), pool, registry)?
+            {
+                return Ok(());
             }
-            let Some(run) = &mut self.decoder else { return Ok(()) };
+            let Some(run) = &mut self.decoder else { continue };
             match run.advance(pool) {
                 Step::Working(until) => {
                     self.look = self.look.into_iter().chain([until]).min();
@@ -270,6 +254,36 @@ impl Stages {
                 }
             }
         }
+    }
+
+    /// Begins to decode the first of the queue, unless it is here already or cannot be decoded: then it is in the queue no
+    /// more. False if it has to wait for memory.
+    fn begin(
+        &mut self,
+        header: &LegHeader,
+        input: (Payload, usize),
+        (desk, ticket, origin): (&SessionDesk, Ticket, &Arc<str>),
+        pool: &Pool,
+        registry: &Registry,
+    ) -> Result<bool, Stop> {
+        let placed = desk.peek_as(ticket, |core| core.session.place(ticket.place, header));
+        let placed = placed.ok_or(Stop::Over)??;
+        let room = pool.try_take(header.raw as usize);
+        let command = self.through.as_ref().and_then(|through| through.decode.clone());
+        let (Place::Keep, Some(command)) = (placed, command) else {
+            self.done(Came::Again, desk, ticket, origin)?;
+            return Ok(true);
+        };
+        let Some(output) = room else {
+            self.look = Some(Instant::now() + AGAIN);
+            return Ok(false);
+        };
+        let wanted = Wanted::Exactly(header.raw as usize);
+        match Run::begin(&command, input, wanted, (output, 0), (registry, DECODER)) {
+            Ok(run) => self.decoder = Some(run),
+            Err(why) => self.fail(Status::Output, &why, desk, ticket)?,
+        }
+        Ok(true)
     }
 
     /// The first of the queue has become this.
