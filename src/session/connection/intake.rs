@@ -34,7 +34,7 @@ pub(crate) struct Inbox<'a> {
     /// Where the stream goes, if bytes may be moved there.
     pub output: Option<&'a dyn Taking>,
     /// What is waited for before the leg that comes can be moved there.
-    pub wait: Turn<'a>,
+    pub wait: Wait<'a>,
     /// Where legs live.
     pub pool: &'a Pool,
     /// What decompresses them.
@@ -50,7 +50,7 @@ pub(crate) struct Inbox<'a> {
 }
 
 /// A leg may have to wait before it can be moved to the output.
-pub(crate) struct Turn<'a> {
+pub(crate) struct Wait<'a> {
     /// It may, or still; else the rest of it is read into memory.
     pub patient: bool,
     /// Wakes the thread that reads.

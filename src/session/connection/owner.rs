@@ -5,7 +5,7 @@
 
 use super::ended::{Ended, harm_now};
 use super::holding::Holding;
-use super::intake::{Inbox, Turn};
+use super::intake::{Inbox, Wait};
 use super::progress::Progress;
 use super::seat::Seat;
 use super::shared::{self, Shared};
@@ -355,7 +355,7 @@ impl<'a> Serving<'a> {
             (self.holding.sink(self.shared).filter(|_| going), Some(hazard).filter(|_| going));
         let (ticket, channel, output) = (self.ticket, &*self.channel, sink.as_deref());
         let (patient, mut awaits) = (self.holding.is_patient(now), None);
-        let wait = Turn { patient, waker, awaits: &mut awaits };
+        let wait = Wait { patient, waker, awaits: &mut awaits };
         let mut inbox =
             Inbox { desk, ticket, channel, output, wait, pool, decoding, stages, origin, hazard, due };
         let before = inlet.bytes();
