@@ -22,14 +22,15 @@ mod session {
     }
 }
 
+use proto::hello::{Features, Hello, Id};
 use proto::leg::{Leg, Payload};
 use proto::session::Action;
 use proto::set::ConnectionSet;
 use session::desk::{Desk, Line};
-use session::orders::{Audience, Core, Delivery, Hunger, News, Standing, Ticket};
+use session::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
 use session::sync::{Arc, Condvar, Mutex};
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Legs that go through.
 const LEGS: u64 = 3;
@@ -218,6 +219,39 @@ fn play() {
     }
     taken.sort_unstable();
     assert_eq!(taken, (0..LEGS).collect::<Vec<_>>(), "each exactly once");
+}
+
+/// The session is over as soon as its connection is up. Its last word is written by the thread that is still on its way
+/// to the connection.
+fn part() {
+    let desk: TestDesk = Arc::new(Desk::new(Counting::default(), Box::new(Crew(Arc::default()))));
+    let wire = Arc::new(Wire { bell: Bell::default(), ticket: Mutex::new(None), written: Mutex::default() });
+    desk.seat(0, wire.clone());
+    let hello = Box::new(Hello::of(Id::new([7; 16]), Features::NONE, 1 << 20));
+    let dial = Action::Dial { connection: 0, link: 0, hello, timeout: Duration::ZERO, segment: None };
+    desk.tell(|core, _| core.actions.push_back(dial));
+    let (its, line) = (desk.clone(), wire.clone());
+    let owner = shuttle::thread::spawn(move || {
+        let Some(Order::Dial { ticket, .. }) = its.take_order(0) else { panic!("nothing to dial") };
+        let told = its.connected(ticket, |core, _| {
+            core.input();
+            core.actions.push_back(Action::Over);
+        });
+        assert!(told.is_some());
+        *line.ticket.lock().unwrap() = Some(ticket);
+        line.flush(&its);
+        its.closed(0, &line, false);
+    });
+    desk.keep_time();
+    let hour = Duration::from_secs(3600);
+    desk.see_off(hour, hour, |open, _| open == 0);
+    assert_eq!(*wire.written.lock().unwrap(), [0], "the process would have ended without its last word");
+    owner.join().unwrap();
+}
+
+#[test]
+fn nobody_leaves_before_the_last_word_of_a_connection_that_has_just_come_up() {
+    shuttle::check_random(part, SCHEDULES);
 }
 
 #[test]

@@ -277,12 +277,13 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         }
     }
 
-    /// The thread of this line has a connection from now on.
-    pub fn opened(&self, ticket: Ticket) {
+    /// [`Desk::tell_as`] for the news that the thread of this line has a connection. Whatever the news leads to, the
+    /// connection is one whose last words are waited for, until it is [closed](Desk::closed).
+    pub fn connected<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
         let mut state = self.lock();
-        if state.is_current(ticket) {
-            state.slots[ticket.place].open = true;
-        }
+        let current = state.is_current(ticket);
+        state.slots[ticket.place].open |= current;
+        current.then(|| self.carry_out(state, Some(ticket.place), news))
     }
 
     /// The thread of this line has no connection any more. `heard`: the session was over, and the peer has closed the

@@ -76,7 +76,7 @@ impl Dialling {
                 let address = welcomed.channel.peer().map(|address| address.ip());
                 let (welcome, round_trip) = (welcomed.welcome, welcomed.round_trip);
                 let key = peer_key(&welcomed.channel);
-                let told = desk.tell_as(ticket, |core, now| {
+                let told = desk.connected(ticket, |core, now| {
                     core.met(now, link, address);
                     core.session.welcomed(now, place, &welcome, key, round_trip);
                     shared::is_checked(&core.session)
@@ -189,7 +189,7 @@ impl<'a> Serving<'a> {
     }
 
     fn run(mut self, greeting: Greeting, checked: bool, inlet: Inlet, origin: &str, events: &mut Events) {
-        let Shared { desk, hazard, .. } = self.shared;
+        let hazard = &self.shared.hazard;
         let writer = Writer::new(
             self.heard,
             self.ticket,
@@ -202,7 +202,6 @@ impl<'a> Serving<'a> {
         let compressing = self.shared.compressing.clone().map(|all| (all, self.seat.waker().clone()));
         let through = self.shared.through.as_ref().is_some_and(|through| through.encode.is_some());
         *self.seat.lock() = Some(writer.compressing(compressing).through(through));
-        desk.opened(self.ticket);
         let registered = self.channel.register(self.poll.registry(), SOCKET);
         let ended = match registered.map_err(|e| failure(&e)) {
             Ok(()) => self.work(greeting, inlet, origin, events),
