@@ -228,7 +228,7 @@ impl FileSource {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        let source = Arc::new(NamedFile { file, name: name.to_owned(), padded: false });
+        let source = NamedFile::new(file, name.to_owned(), false);
         FileSource { source, kind, passing: false, wanted: 0 }
     }
 

@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A reader that has gone, or a command that has succeeded, after it took everything may have known the stream's length
@@ -189,6 +189,16 @@ pub struct NamedFile {
     /// Zeros go in the place of bytes that cannot be read any more: whoever sends it has summed it up before, so that the
     /// receiver finds out.
     pub padded: bool,
+    /// Why zeros went, where the kernel failed to read. A file that became shorter says that itself.
+    pub unread: OnceLock<String>,
+}
+
+impl NamedFile {
+    /// A file that is open for reading, under this name in messages; with zeros in the place of what cannot be read, or
+    /// not.
+    pub fn new(file: File, name: String, padded: bool) -> Arc<Self> {
+        Arc::new(NamedFile { file, name, padded, unread: OnceLock::new() })
+    }
 }
 
 /// A part of a file, in place of the bytes that are there; never empty.
@@ -215,16 +225,18 @@ impl Part {
     pub fn read(&self, space: &mut [u8]) -> Result<usize, String> {
         let most = self.len.min(space.len());
         loop {
-            let why = match self.file.file.read_at(&mut space[..most], self.at) {
+            let failed = match self.file.file.read_at(&mut space[..most], self.at) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => reason(&e),
-                Ok(0) => "it became shorter while it was sent".to_owned(),
+                Err(e) => Some(reason(&e)),
+                Ok(0) => None,
                 Ok(n) => return Ok(n),
             };
             if self.file.padded {
+                failed.into_iter().for_each(|why| drop(self.file.unread.set(why)));
                 space[..most].fill(0);
                 return Ok(most);
             }
+            let why = failed.unwrap_or_else(|| "it became shorter while it was sent".to_owned());
             return Err(format!("cannot read {}: {why}", self.file.name));
         }
     }

@@ -36,6 +36,12 @@ pub(super) trait Matters: Read + Send {
 
     fn rewind_to(&mut self, offset: u64) -> io::Result<()>;
     fn has_changed(&self) -> bool;
+
+    /// Why what went may be other than what was summed up, if it may be.
+    fn fault(&self) -> Option<String> {
+        let unread = self.in_parts().and_then(|file| file.unread.get().cloned());
+        unread.or_else(|| self.has_changed().then(|| CHANGED.into()))
+    }
 }
 
 struct Regular {
@@ -105,7 +111,7 @@ pub(super) fn open(matter: Matter) -> Result<Opened, String> {
     let file = File::open(&path).map_err(told)?;
     let metadata = file.metadata().map_err(told)?;
     let (was, size) = (Seen::of(&metadata), Some(metadata.len()));
-    let file = Arc::new(NamedFile { file, name: path.display().to_string(), padded: true });
+    let file = NamedFile::new(file, path.display().to_string(), true);
     Ok(Opened { matter: Box::new(Regular { file, was }), size })
 }
 

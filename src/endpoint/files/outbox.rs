@@ -346,7 +346,7 @@ mod tests {
     fn named(bytes: &[u8]) -> Arc<NamedFile> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
-        Arc::new(NamedFile { file, name: "file".into(), padded: true })
+        NamedFile::new(file, "file".into(), true)
     }
 
     fn part(file: &Arc<NamedFile>, at: u64, len: usize) -> Part {
@@ -403,7 +403,7 @@ mod tests {
         assert_eq!(space[..20], [0; 20]);
         // what nobody has summed up has no such place
         let file = File::open("/dev/null").unwrap();
-        let file = Arc::new(NamedFile { file, name: "file".into(), padded: false });
+        let file = NamedFile::new(file, "file".into(), false);
         let why = part(&file, 0, 1).read(&mut space);
         assert_eq!(why, Err("cannot read file: it became shorter while it was sent".into()));
     }

@@ -6,7 +6,7 @@
 
 use super::inbox::Inbox;
 use super::ledger::Ledger;
-use super::matter::{CHANGED, Matter, Matters, Opened, open, whole};
+use super::matter::{Matter, Matters, Opened, open, whole};
 use super::outbox::Outbox;
 use crate::error::reason;
 use crate::store::name::Name;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 mod lacking;
+#[cfg(test)]
+mod tests;
 
 /// Larger files that are asked for before their turn.
 const AHEAD: usize = 8;
@@ -357,10 +359,9 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                 let Some(Sent { name, size, again, parted }) = self.unjudged.remove(&file) else {
                     return Ok(());
                 };
-                let changed =
-                    verdict == Verdict::Corrupt && parted.is_some_and(|matter| matter.has_changed());
-                let (verdict, sentence) =
-                    if changed { (Verdict::Input, CHANGED.into()) } else { (verdict, sentence) };
+                // where the receiver finds other bytes than were summed up, the reason may be here
+                let fault = parted.filter(|_| verdict == Verdict::Corrupt).and_then(|matter| matter.fault());
+                let (verdict, sentence) = fault.map_or((verdict, sentence), |why| (Verdict::Input, why));
                 self.ahead.retain(|asked| asked.file != file);
                 let again = again.filter(|_| verdict == Verdict::Later && self.started.elapsed() < LATER);
                 self.ledger.judge(file, Some(verdict).filter(|_| again.is_none()), size);

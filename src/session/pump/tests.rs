@@ -149,7 +149,7 @@ fn content(len: usize) -> Vec<u8> {
 fn parts(len: usize) -> (Arc<NamedFile>, [(LegHeader, Leg); 2]) {
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(&content(len), 0).unwrap();
-    let file = Arc::new(NamedFile { file, name: "stdin".into(), padded: false });
+    let file = NamedFile::new(file, "stdin".into(), false);
     let pool = Pool::new(1 << 20);
     let half = (len - 1000) / 2;
     let leg = |sequence: u64| {

@@ -114,7 +114,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     }
 
     /// Sends the file in parts: each is summed up here, and read by whoever sends it. So what goes may be other than what was
-    /// summed up, if somebody writes to the file meanwhile; then the receiver finds out.
+    /// summed up, if somebody writes to the file meanwhile or it cannot be read again; then the receiver finds out.
     fn send_parts(
         &mut self,
         file: u32,
@@ -137,9 +137,12 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             self.out.put_part(header, Part { file: named.clone(), at, len: len as usize });
             self.ledger.advance(file, len);
             self.attend(file)?;
+            if let Some(why) = named.unread.get() {
+                return Err(Halt::Here(why.clone()));
+            }
         }
-        if opened.matter.has_changed() {
-            return Err(Halt::Here(CHANGED.into()));
+        if let Some(why) = opened.matter.fault() {
+            return Err(Halt::Here(why));
         }
         self.speak(file, &Up::End(Mark { length: size, sum: running.sum() }))
     }

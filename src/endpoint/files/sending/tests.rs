@@ -1,0 +1,91 @@
+//! A file that could be read when it was summed up, and cannot when it is sent.
+
+use super::super::matter::Matters;
+use super::*;
+use crate::endpoint::{NamedFile, Source};
+use crate::store::record::{DATA_MAX, Down};
+use std::fs::File;
+use std::io::Read;
+use std::sync::Mutex;
+
+/// Its bytes are sevens, but the kernel gives none of them for a part.
+struct Failing(Arc<NamedFile>);
+
+impl Read for Failing {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        space.fill(7);
+        Ok(space.len())
+    }
+}
+
+impl Matters for Failing {
+    fn in_parts(&self) -> Option<&Arc<NamedFile>> {
+        Some(&self.0)
+    }
+
+    fn rewind_to(&mut self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn has_changed(&self) -> bool {
+        false
+    }
+}
+
+/// What became of each file.
+type Fates = Arc<Mutex<Vec<Fate>>>;
+
+/// A file that is open for writing alone, so that it cannot be read. It is asked for already.
+fn asked(size: u64) -> Asked {
+    let folder = tempfile::tempdir().unwrap();
+    let file = File::create(folder.path().join("x")).unwrap();
+    let matter = Box::new(Failing(NamedFile::new(file, "x".into(), true)));
+    Asked { file: 1, opened: Opened { matter, size: Some(size) }, answer: Some(Down::Go(Vec::new())) }
+}
+
+fn sending(out: Arc<Outbox>, size: u64) -> (Sending<impl FnMut(&Name, Fate)>, Fates) {
+    let fates = Fates::default();
+    let told = fates.clone();
+    let mut sending = Sending::new(out, Inbox::new(), move |_: &Name, fate| told.lock().unwrap().push(fate));
+    let name = Name::stored("x").unwrap();
+    sending.unjudged.insert(1, Sent { name, size: Some(size), again: None, parted: None });
+    (sending, fates)
+}
+
+fn unread() -> Vec<Fate> {
+    let why = reason(&rustix::io::Errno::BADF.into());
+    vec![Fate { verdict: Verdict::Input, sentence: why }]
+}
+
+#[test]
+fn where_a_part_cannot_be_read_nothing_more_of_the_file_goes() {
+    let out = Outbox::new().unwrap();
+    let (mut sending, fates) = sending(out.clone(), 100 << 20);
+    let mut source = out.source(true);
+    let takes = std::thread::spawn(move || {
+        let (mut space, mut taken) = (vec![0; 1 << 20], 0);
+        while let Ok(more @ 1..) = source.read(&mut space) {
+            taken += more;
+        }
+        taken
+    });
+    assert!(sending.carry(asked(100 << 20)).is_ok());
+    out.end(Ok(()));
+    assert_eq!(*fates.lock().unwrap(), unread());
+    // the next part is put when there is room for it, before all of the first one was read
+    assert!(takes.join().unwrap() < 3 * DATA_MAX);
+}
+
+#[test]
+fn that_the_last_part_could_not_be_read_is_told_in_place_of_the_difference() {
+    let out = Outbox::new().unwrap();
+    let (mut sending, fates) = sending(out.clone(), 1 << 20);
+    let mut source = out.source(true);
+    assert!(sending.carry(asked(1 << 20)).is_ok());
+    assert!(fates.lock().unwrap().is_empty(), "nobody has read it yet");
+    out.end(Ok(()));
+    let mut space = vec![1; 3 << 20];
+    while let Ok(1..) = source.read(&mut space) {}
+    assert!(sending.hear(1, Down::Verdict(Verdict::Corrupt, "it is not what was sent".into())).is_ok());
+    assert_eq!(*fates.lock().unwrap(), unread());
+}
