@@ -94,10 +94,10 @@ fn unproven(error: &io::Error, met: bool) -> DialError {
     let cause = if met { "no receiver behind it?" } else { "has the receiver no key?" };
     DialError::Unproven(match tls_error(error) {
         Some(TlsError::Unknown(key)) => format!("the receiver's key {key} is not among the peers"),
-        Some(TlsError::Plain) => format!("what answers there is not encrypted: {cause}"),
-        Some(TlsError::Closed) => format!("closed without showing a key: {cause}"),
+        Some(TlsError::Plain) => format!("not encrypted: {cause}"),
+        Some(TlsError::Closed) => format!("closed without a key: {cause}"),
         Some(error) => format!("no encrypted connection: {error}"),
-        None if is_reset(error) => format!("closed without showing a key: {cause}"),
+        None if is_reset(error) => format!("closed without a key: {cause}"),
         None => return failure(error),
     })
 }

@@ -187,9 +187,7 @@ impl HelloError {
             Self::NotMillipede => None,
             Self::Version(theirs) => Some(Refusal {
                 code: RefusalCode::Version,
-                sentence: format!(
-                    "the receiver speaks version {VERSION}, the sender {theirs}: install the same release"
-                ),
+                sentence: format!("version {VERSION}, not {theirs}: install the same release"),
             }),
             Self::Malformed(what) => Some(Refusal {
                 code: RefusalCode::Malformed,

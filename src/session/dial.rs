@@ -90,7 +90,7 @@ impl Target {
     /// The addresses to try, in order.
     fn addresses(&self, connection: usize, timeout: Duration) -> Result<Vec<SocketAddr>, DialError> {
         let mut addresses = self.resolved(timeout).map_err(|error| {
-            let why = format!("cannot resolve {}: {error}", self.plan.host);
+            let why = format!("cannot resolve the name: {error}");
             match error {
                 NotResolved::Unknown(_) => DialError::Unresolved(why),
                 NotResolved::Unanswered(_) => DialError::Unanswered(why),
@@ -135,10 +135,10 @@ mod tests {
         let (resolver, lookup) = told();
         let target = target(lookup);
         resolver.send(Err(NotResolved::Unknown("name not known".into()))).unwrap();
-        let unknown = DialError::Unresolved("cannot resolve backup.example: name not known".into());
+        let unknown = DialError::Unresolved("cannot resolve the name: name not known".into());
         assert_eq!(target.addresses(0, LONG), Err(unknown));
         resolver.send(Err(NotResolved::Unanswered("temporary failure".into()))).unwrap();
-        let silent = DialError::Unanswered("cannot resolve backup.example: temporary failure".into());
+        let silent = DialError::Unanswered("cannot resolve the name: temporary failure".into());
         assert_eq!(target.addresses(0, LONG), Err(silent));
     }
 

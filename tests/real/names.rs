@@ -55,7 +55,7 @@ fn a_resolver_that_is_not_up_yet_is_waited_for() {
     let rx = Rx::start(&[]);
     let line = format!("tx backup.example {} verbose 1", rx.port);
     let tx = Process::spawn(&mut resolver.command(&line));
-    tx.expect("cannot resolve backup.example; giving up in ");
+    tx.expect("cannot resolve the name; giving up in ");
     resolver.knows("backup.example");
     carry(&rx, &tx, MIB);
 }

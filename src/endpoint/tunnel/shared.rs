@@ -406,7 +406,7 @@ impl Tunnel {
         drop(state);
         for why in refusals {
             message::peer(0, "connections that the tunnel cannot open", || {
-                format!("cannot connect to {}: {why}; that connection is closed", self.target)
+                format!("cannot connect to {}: {why}", self.target)
             });
         }
         if output {
