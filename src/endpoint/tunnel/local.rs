@@ -150,6 +150,7 @@ impl Local {
                     Some(Socket::Open(open)) => {
                         open.ended |= event.is_read_closed();
                         open.readable |= event.is_readable() || open.ended;
+                        open.fresh |= event.is_readable();
                         open.writable |= event.is_writable();
                         if event.is_error() && matches!(open.stream.take_error(), Ok(Some(_)) | Err(_)) {
                             return self.break_off(id);
@@ -186,14 +187,15 @@ impl Local {
 
     // ---- the stream -------------------------------------------------------------------------------------
 
-    /// Whether [`Local::pull`] has something to give: looked at, not believed.
+    /// Whether [`Local::pull`] has something to give: looked at, not believed, where the poll did not just say so.
     pub fn has_output(&mut self) -> bool {
         if self.mux.has_records() {
             return true;
         }
         while let Some((_, id)) = self.turn.first_key_value() {
             if let Some(Socket::Open(open)) = self.sockets.get_mut(id) {
-                if self.mux.may_send(*id) && (open.ended || unread(&open.stream).is_ok_and(|n| n > 0)) {
+                let has_input = || open.ended || open.fresh || unread(&open.stream).is_ok_and(|n| n > 0);
+                if self.mux.may_send(*id) && has_input() {
                     return true;
                 }
                 open.readable &= !self.mux.may_send(*id);
@@ -218,7 +220,7 @@ impl Local {
             }
             let Some((_, id)) = self.turn.pop_first() else { return 0 };
             let Some(Socket::Open(open)) = self.sockets.get_mut(&id) else { continue };
-            open.queued = None;
+            (open.queued, open.fresh) = (None, false);
             let mut short = false;
             let sent = self.mux.send(id, space, |room| {
                 let n = retry(|| open.stream.read(room))?;
@@ -418,7 +420,7 @@ impl Local {
     fn admit_registered(&mut self, id: u32, stream: TcpStream, ended: bool) {
         // without it only the latency suffers
         let _ = stream.set_nodelay(true);
-        let open = Open { stream, readable: true, ended, writable: true, queued: None };
+        let open = Open { stream, readable: true, fresh: false, ended, writable: true, queued: None };
         self.sockets.insert(id, Socket::Open(open));
         self.queue(id);
         self.flush(id);

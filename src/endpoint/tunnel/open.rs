@@ -10,6 +10,8 @@ pub struct Open {
     pub stream: TcpStream,
     /// It may have something to read.
     pub readable: bool,
+    /// The poll said so since it was last read.
+    pub fresh: bool,
     /// The end of its data is here or behind what is here.
     pub ended: bool,
     /// It may take something.
