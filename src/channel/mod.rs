@@ -96,6 +96,11 @@ impl Channel {
         (&self.transport).read(space)
     }
 
+    /// Whether a read that brings less than there is space for has brought all that the kernel had.
+    pub fn is_read_whole(&self) -> bool {
+        self.tls.is_none() && !self.transport.is_borrowed()
+    }
+
     fn tls(&self) -> Option<MutexGuard<'_, Tls>> {
         self.tls.as_ref().map(|tls| tls.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -26,6 +26,9 @@ const TURN: usize = 1 << 20;
 /// A read counts as so many bytes at least: with TLS, one that brings little may have taken much.
 const READ_LEAST: usize = 512;
 
+/// After a read that brings more, the next one is made at once: while the bytes were copied, others may have come.
+const FEW: usize = 4 << 10;
+
 /// Legs of so many bytes are worth moving: for smaller ones the calls cost as much as the copy.
 pub const PASSED_LEAST: u32 = 64 << 10;
 
@@ -70,6 +73,8 @@ pub enum Room {
 pub enum Passed {
     /// So many were moved.
     Moved(usize),
+    /// So many were read, and there was space for more.
+    Short(usize),
     /// The socket has no more for now.
     Dry,
     /// They can be moved later, without news of the socket.
@@ -98,6 +103,12 @@ pub trait Intake {
 
     /// Whether legs might be moved, so that nothing of a large one should be read together with its header.
     fn may_pass(&self) -> bool {
+        false
+    }
+
+    /// Whether a read that brings less than there is space for has emptied the socket, so that the next edge tells of all
+    /// that comes later.
+    fn is_emptied(&self) -> bool {
         false
     }
 
@@ -200,9 +211,14 @@ impl Inlet {
                 return Ok(ReadEnd::Full);
             }
             let passed = self.pass(intake)?;
+            let mut emptied = false;
             let n = match passed.map_or_else(|| self.read_once(stream, intake.may_pass()), Ok) {
-                Ok(Passed::Moved(0) | Passed::End) => return Ok(ReadEnd::Eof),
+                Ok(Passed::Moved(0) | Passed::Short(0) | Passed::End) => return Ok(ReadEnd::Eof),
                 Ok(Passed::Moved(n)) => n,
+                Ok(Passed::Short(n)) => {
+                    emptied = n <= FEW && intake.is_emptied();
+                    n
+                }
                 Ok(Passed::Dry) => return Ok(ReadEnd::Blocked),
                 Ok(Passed::Held) => return Ok(ReadEnd::Held),
                 Ok(Passed::Instead(_)) => continue,
@@ -212,9 +228,12 @@ impl Inlet {
             };
             self.bytes += n as u64;
             turn += n.max(READ_LEAST);
-            if turn >= TURN {
-                let more = self.understand(intake)?;
-                return Ok(if more { ReadEnd::More } else { ReadEnd::Full });
+            if emptied || turn >= TURN {
+                return Ok(match self.understand(intake)? {
+                    false => ReadEnd::Full,
+                    true if emptied => ReadEnd::Blocked,
+                    true => ReadEnd::More,
+                });
             }
         }
     }
@@ -245,10 +264,13 @@ impl Inlet {
         }
         let narrow = narrow && self.large && self.end < LEG_HEADER;
         let most = if narrow { LEG_HEADER } else { self.held.len() };
+        let read = |n: usize, space: usize| if n < space { Passed::Short(n) } else { Passed::Moved(n) };
         let Some(incoming) = &mut self.leg else {
-            let n = stream.read(&mut self.held[self.end..most])?;
+            let space = &mut self.held[self.end..most];
+            let n = stream.read(space)?;
+            let passed = read(n, space.len());
             self.end += n;
-            return Ok(Passed::Moved(n));
+            return Ok(passed);
         };
         let (filled, missing) = (incoming.filled, incoming.missing());
         let n = match &mut incoming.room {
@@ -263,12 +285,12 @@ impl Inlet {
                 self.end = n;
                 incoming.filled += n.min(missing);
                 self.start = n.min(missing);
-                return Ok(Passed::Moved(n));
+                return Ok(read(n, self.held.len()));
             }
         };
         incoming.filled += n.min(missing);
         self.end = n.saturating_sub(missing);
-        Ok(Passed::Moved(n))
+        Ok(read(n, missing + most))
     }
 
     /// Hands on everything in `held` that is whole; false if a leg is next and the intake is full.

@@ -31,6 +31,8 @@ pub(crate) struct Inbox<'a> {
     pub ticket: Ticket,
     /// The connection.
     pub channel: &'a Channel,
+    /// The poll has told of its end, or of an error.
+    pub ended: bool,
     /// Where the stream goes, if bytes may be moved there.
     pub output: Option<&'a dyn Taking>,
     /// What is waited for before the leg that comes can be moved there.
@@ -176,6 +178,11 @@ impl Intake for Inbox<'_> {
     fn may_pass(&self) -> bool {
         let plain = !self.channel.is_encrypted() && !self.channel.is_borrowed();
         plain && self.output.is_some_and(|output| output.may_pass())
+    }
+
+    fn is_emptied(&self) -> bool {
+        // an end or an error behind what was read is there already: no edge will tell of it
+        !self.ended && self.channel.is_read_whole()
     }
 
     fn leg(&mut self, header: LegHeader, room: Room) -> Result<(), Stop> {

@@ -135,7 +135,7 @@ struct Serving<'a> {
     readable: bool,
     /// Nothing is read any more, but the socket stays open.
     mute: bool,
-    /// While mute: the peer has closed the connection.
+    /// The poll has told that the peer has closed the connection, or of an error.
     ended: bool,
     /// What is done to the connection when the leg under way is whole.
     due: Option<Harm>,
@@ -352,11 +352,11 @@ impl<'a> Serving<'a> {
         let going = self.finishing.is_none();
         let (sink, hazard) =
             (self.holding.sink(self.shared).filter(|_| going), Some(hazard).filter(|_| going));
-        let (ticket, channel, output) = (self.ticket, &*self.channel, sink.as_deref());
+        let (ticket, channel, output, ended) = (self.ticket, &*self.channel, sink.as_deref(), self.ended);
         let (patient, mut awaits) = (self.holding.is_patient(now), None);
         let wait = Wait { patient, waker, awaits: &mut awaits };
         let mut inbox =
-            Inbox { desk, ticket, channel, output, wait, pool, decoding, stages, origin, hazard, due };
+            Inbox { desk, ticket, channel, ended, output, wait, pool, decoding, stages, origin, hazard, due };
         let before = inlet.bytes();
         let end = inlet.read(&mut &*self.channel, &mut inbox);
         let heard = inlet.bytes() > before;
@@ -454,7 +454,7 @@ impl<'a> Serving<'a> {
         }
         for event in events.iter().filter(|event| event.token() == SOCKET) {
             self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-            self.ended |= self.mute && (event.is_read_closed() || event.is_error());
+            self.ended |= event.is_read_closed() || event.is_error();
             if event.is_writable() || event.is_error() {
                 self.seat.lock().iter_mut().for_each(Writer::drained);
             }

@@ -56,9 +56,15 @@ struct Log {
     skip: u64,
     seen: Vec<(u64, Option<Vec<u8>>)>,
     frames: Vec<Frame>,
+    /// What it says of a socket that gave less than there was space for.
+    emptied: bool,
 }
 
 impl Intake for Log {
+    fn is_emptied(&self) -> bool {
+        self.emptied
+    }
+
     fn place(&mut self, header: &LegHeader, _: bool) -> Result<Room, Stop> {
         let wanted = header.sequence != self.skip;
         let buffer = wanted.then(|| self.pool.take(header.encoded as usize)).flatten();
@@ -96,7 +102,8 @@ fn legs_and_frames_cross_in_order_whatever_the_socket_takes() {
         while outlet.write(&mut wire).unwrap() == Wrote::Blocked {}
     }
     assert_eq!(outlet.bytes(), wire.bytes.len() as u64);
-    let mut log = Log { pool: Pool::new(1 << 20), skip: 4, seen: Vec::new(), frames: Vec::new() };
+    let mut log =
+        Log { pool: Pool::new(1 << 20), skip: 4, seen: Vec::new(), frames: Vec::new(), emptied: false };
     let mut inlet = Inlet::new();
     while inlet.read(&mut wire, &mut log).unwrap() != ReadEnd::Eof {}
     for ((header, leg), (sequence, bytes)) in legs.iter().zip(&log.seen) {
@@ -105,6 +112,49 @@ fn legs_and_frames_cross_in_order_whatever_the_socket_takes() {
         assert!(bytes.as_ref().is_none_or(|b| b == leg.bytes()), "leg {sequence}");
     }
     assert_eq!((log.seen.len(), log.frames.len()), (6, 12));
+}
+
+/// Gives one piece for each read, and counts them; then it has nothing.
+struct Pieces(Vec<Vec<u8>>, usize);
+
+impl Read for Pieces {
+    fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+        self.1 += 1;
+        if self.0.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let piece = self.0.remove(0);
+        space[..piece.len()].copy_from_slice(&piece);
+        Ok(piece.len())
+    }
+}
+
+#[test]
+fn a_socket_that_gave_little_is_not_asked_again_before_its_next_edge() {
+    let small = [[Frame::Ping { token: 7 }], [Frame::Ping { token: 8 }]].map(|frames| encoded(&frames));
+    let many: Vec<Frame> = (0..FEW as u64).map(|token| Frame::Ping { token }).collect();
+    let large = encoded(&many)[..INLET - 1].to_vec();
+    for (emptied, pieces, turns) in [
+        (true, small.to_vec(), vec![(1, 1), (2, 2), (3, 2)]),
+        (false, small.to_vec(), vec![(3, 2)]),
+        // while much is copied, more may come
+        (true, vec![large], vec![(2, (INLET - 1) / encoded(&many[..1]).len())]),
+    ] {
+        let mut socket = Pieces(pieces, 0);
+        let mut log =
+            Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new(), emptied };
+        let mut inlet = Inlet::new();
+        for (reads, frames) in turns {
+            assert_eq!(inlet.read(&mut socket, &mut log).unwrap(), ReadEnd::Blocked);
+            assert_eq!((socket.1, log.frames.len()), (reads, frames));
+        }
+    }
+}
+
+fn encoded(frames: &[Frame]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frames.iter().for_each(|frame| frame.encode(&mut bytes));
+    bytes
 }
 
 #[test]
@@ -116,7 +166,8 @@ fn a_cut_leaves_a_part() {
     outlet.leg(header, leg).unwrap();
     outlet.cut();
     outlet.write(&mut wire).unwrap();
-    let mut log = Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new() };
+    let mut log =
+        Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new(), emptied: false };
     let read = Inlet::new().read(&mut wire.as_slice(), &mut log);
     assert!(matches!(read, Ok(ReadEnd::Eof)));
     assert_eq!((log.seen.len(), log.frames.len(), wire.len()), (0, 1, 16 + 36 + 500));
@@ -135,7 +186,8 @@ fn damage_is_a_breach() {
     let mut bytes = Vec::new();
     outlet.write(&mut bytes).unwrap();
     bytes[1] ^= 1;
-    let mut log = Log { pool: Pool::new(1 << 20), skip: 0, seen: Vec::new(), frames: Vec::new() };
+    let mut log =
+        Log { pool: Pool::new(1 << 20), skip: 0, seen: Vec::new(), frames: Vec::new(), emptied: false };
     let read = Inlet::new().read(&mut bytes.as_slice(), &mut log);
     assert!(matches!(read, Err(Stop::Lost(LossReason::Breach(_)))));
 }
@@ -174,7 +226,8 @@ fn a_part_of_a_file_goes_out_like_any_leg() {
         while outlet.write(&mut wire).unwrap() == Wrote::Blocked {}
     }
     assert_eq!(outlet.bytes(), wire.bytes.len() as u64);
-    let mut log = Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new() };
+    let mut log =
+        Log { pool: Pool::new(1 << 20), skip: 9, seen: Vec::new(), frames: Vec::new(), emptied: false };
     let mut inlet = Inlet::new();
     while inlet.read(&mut wire, &mut log).unwrap() != ReadEnd::Eof {}
     let came: Vec<u8> = log.seen.iter().flat_map(|(_, bytes)| bytes.clone().unwrap()).collect();
