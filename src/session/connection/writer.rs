@@ -35,6 +35,10 @@ const RATE_TIME: Duration = Duration::from_millis(100);
 /// more takes longer than a wake-up.
 pub(super) const SMALL: u64 = 16 << 10;
 
+/// The path is not asked again whether it drains while so many bytes at most were written since it last did: a small
+/// part of what the kernel may hold unsent. Otherwise every keystroke would cost a question.
+const UNASKED: u64 = *UNSENT.start() as u64 / 4;
+
 /// How far the handshake is that is written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Greeting {
@@ -71,6 +75,8 @@ pub struct Writer {
     writable: bool,
     /// A leg has left, or the connection is new: the core is to be told when the path drains.
     awaits_drain: bool,
+    /// How many bytes had been written when the kernel last said that the path drains.
+    drained_at: Option<u64>,
     greeting: Greeting,
     /// Legs go out with their CRC-32.
     checked: bool,
@@ -113,6 +119,7 @@ impl Writer {
             outlet: Outlet::new(),
             writable: true,
             awaits_drain: true,
+            drained_at: None,
             greeting,
             checked,
             compressing: None,
@@ -236,11 +243,22 @@ impl Writer {
         self.failed.is_none() && self.harm.is_none()
     }
 
+    /// Whether the path drains. If not, the poll will say when it does.
+    fn path_drains(&mut self) -> bool {
+        let written = self.outlet.bytes();
+        if self.drained_at.is_none_or(|at| written > at + UNASKED) {
+            self.drained_at = self.channel.drains().then_some(written);
+        }
+        self.drained_at.is_some()
+    }
+
     /// Tells the core that the path drains, if the core waits for that and it does. If not, the poll will say when.
     fn tell_if_drained<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
         let place = self.ticket.place;
-        let admitted = || self.compressing.as_ref().is_none_or(|(all, waker)| all.admit(place, waker));
-        if self.awaits_drain && self.greeting.lets_frames_out() && self.channel.drains() && admitted() {
+        if !(self.awaits_drain && self.greeting.lets_frames_out() && self.path_drains()) {
+            return;
+        }
+        if self.compressing.as_ref().is_none_or(|(all, waker)| all.admit(place, waker)) {
             self.awaits_drain = false;
             desk.tell_writing(self.ticket, |core, now| core.session.ready(now, place));
         }
