@@ -141,11 +141,13 @@ impl Acknowledging {
         }
     }
 
-    /// A small leg goes the other way on this connection: what there is to acknowledge goes with it. The connections
-    /// that brought the legs still tell when their ride is over.
+    /// A small leg goes the other way on this connection: what there is to acknowledge goes with it. Other connections
+    /// that brought legs still tell when their ride is over.
     pub fn ride(&mut self, connection: usize) {
         if !self.riding.is_empty() && self.is_open(connection) {
             self.due.insert(connection);
+            self.riding.remove(connection);
+            self.ride_ends.take_if(|_| self.riding.is_empty());
         }
     }
 
@@ -180,6 +182,11 @@ impl Acknowledging {
     fn tell_all(&mut self) {
         (self.news_at, self.retell_at) = (None, None);
         self.due = self.open_connections();
+    }
+
+    /// Whether an acknowledgement is due at once.
+    pub fn is_due(&self) -> bool {
+        !self.due.is_empty()
     }
 
     /// The furthest edge that the sender was told of.
@@ -326,6 +333,10 @@ mod tests {
         assert_eq!(acks.deadline(), Some(start + RIDE));
         assert_eq!(due(&mut acks, start + RIDE, 1), [(3, 1)], "the count is told where the leg came");
         assert_eq!(due(&mut acks, start + RIDE, 1), []);
+        acks.took_alone(start + RIDE, 3);
+        acks.ride(3);
+        assert_eq!(due(&mut acks, start + RIDE, 2), [(3, 2)], "the answer goes where the leg came");
+        assert_eq!(acks.deadline(), None);
     }
 
     #[test]
