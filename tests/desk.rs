@@ -162,7 +162,7 @@ fn own(desk: &TestDesk, wire: &Arc<Wire>, ticket: Ticket) {
         for piece in news {
             desk.tell_as(ticket, |core, _| core.came(piece));
         }
-        if desk.standing(ticket) == Standing::Finishing {
+        if desk.standing(ticket).0 == Standing::Finishing {
             return desk.closed(ticket.place, wire, true);
         }
         wire.bell.wait();

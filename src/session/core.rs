@@ -84,6 +84,11 @@ impl SessionCore {
         }
     }
 
+    /// When the latest event was.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
     /// A connection of this place is up, or about to be, on a link that leads to this address.
     pub fn met(&mut self, now: Instant, link: usize, address: Option<IpAddr>) {
         self.met.get_or_insert(now);
@@ -185,7 +190,7 @@ impl Core for SessionCore {
             meters.wait_for(now, causes[way as usize]);
         }
         self.read_ahead();
-        self.session.output_blocked(self.blocked.for_how_long(Instant::now()));
+        self.session.output_blocked(self.blocked.for_how_long());
     }
 
     fn tick(&mut self, now: Instant) {

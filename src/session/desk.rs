@@ -12,6 +12,8 @@
 //! Everything that takes time comes after the lock: waking threads, writing to sockets, feeding the output, lines for
 //! the user. Under the lock there is no I/O, no waiting, no line and no bell.
 //!
+//! What leads to nothing before the next event is only noted: neither post nor follow.
+//!
 //! Lock order: the lease of a source or sink, then a connection's writer, then the desk. The thread that posted
 //! something small writes it itself. It wakes the owner of the connection instead if the connection is busy with a
 //! large leg, or if the thread holds another connection's writer.
@@ -26,12 +28,11 @@ use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
 use std::time::{Duration, Instant};
 
+mod clock;
+
 /// The clock's thread looks at least this often while there is news. So a deadline that moves a little earlier need not
 /// wake it: otherwise every keystroke would cost the wake-up of a thread.
 const GRAIN: Duration = Duration::from_millis(20);
-
-/// How long the clock waits where nothing is due. It stands for "for ever", and no sum with it overflows.
-const NEVER: Duration = Duration::from_secs(3600);
 
 /// One connection's place: the thread that owns it, and its socket for whoever has something small to write.
 pub trait Line<C>: Sized {
@@ -158,6 +159,27 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         state.is_current(ticket).then(|| look(&mut state.core))
     }
 
+    /// Notes something from which nothing follows before the next event, or only that the input is wanted.
+    pub fn note<R>(&self, note: impl FnOnce(&mut C) -> R) -> R {
+        self.note_in(self.lock(), note)
+    }
+
+    /// [`Desk::note`] from a connection's thread; None if the connection is over.
+    pub fn note_as<R>(&self, ticket: Ticket, note: impl FnOnce(&mut C) -> R) -> Option<R> {
+        let state = self.lock();
+        state.is_current(ticket).then(|| self.note_in(state, note))
+    }
+
+    fn note_in<R>(&self, mut state: MutexGuard<'_, State<C, L>>, note: impl FnOnce(&mut C) -> R) -> R {
+        let result = note(&mut state.core);
+        let input = state.wakes_input();
+        drop(state);
+        if input {
+            self.audience.rouse_input();
+        }
+        result
+    }
+
     /// The time as all deadlines see it: without the gaps in which this process did not run.
     pub fn now(&self) -> Instant {
         self.lock().now()
@@ -255,16 +277,18 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         self.lock().slots[place].line.clone()
     }
 
-    /// How a connection stands.
-    pub fn standing(&self, ticket: Ticket) -> Standing {
+    /// How a connection stands, and the time.
+    pub fn standing(&self, ticket: Ticket) -> (Standing, Instant) {
         let mut state = self.lock();
-        match () {
+        let now = state.now();
+        let standing = match () {
             () if !state.is_current(ticket) => Standing::Over,
             () if state.over => Standing::Finishing,
             () if state.slots[ticket.place].leaving => Standing::Leaving,
             () if std::mem::take(&mut state.slots[ticket.place].look) => Standing::Examined,
             () => Standing::Wanted,
-        }
+        };
+        (standing, now)
     }
 
     /// A connection has ended, and the core is told so by `news`; nothing more is heard of it.
@@ -330,57 +354,6 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         (!state.over).then_some(state.met)
     }
 
-    // ---- the clock ------------------------------------------------------------------------------------
-
-    /// Ticks until the session is over.
-    pub fn keep_time(&self) {
-        self.tell(|_, _| ());
-        loop {
-            let mut state = self.lock();
-            if state.over {
-                return;
-            }
-            let now = state.now();
-            if state.armed.is_some_and(|at| at <= now) {
-                let now = state.enter();
-                let todo = state.post_all(now, None);
-                drop(state);
-                self.follow(todo, true);
-                continue;
-            }
-            // see GRAIN
-            let soon = std::mem::take(&mut state.stirred).then(|| now + GRAIN);
-            state.armed = state.core.deadline(now).into_iter().chain(soon).min();
-            let wait = state.armed.map_or(NEVER, |at| at.saturating_duration_since(now));
-            drop(self.clock.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
-        }
-    }
-
-    /// From now on [`Desk::see_off`] waits for the short time only.
-    pub fn hurry(&self) {
-        self.lock().hurried.get_or_insert_with(Instant::now);
-        self.clock.notify_all();
-    }
-
-    /// Waits until `enough` is true, at most for `time`, or for `short` from when it is to hurry. `enough` is given how
-    /// many connections are open, and whether the peer was seen to close one in order.
-    pub fn see_off(&self, time: Duration, short: Duration, enough: impl Fn(usize, bool) -> bool) {
-        let start = Instant::now();
-        let mut state = self.lock();
-        loop {
-            let open = state.slots.iter().filter(|slot| slot.open).count();
-            // the session may have needed a while to end after the signal
-            let hurried = state.hurried.map(|at| at.max(start) + short);
-            let until = hurried.into_iter().fold(start + time, Instant::min);
-            let left = until.saturating_duration_since(Instant::now());
-            if enough(open, state.heard_out) || left.is_zero() {
-                return;
-            }
-            let waited = self.clock.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
     /// A poisoned lock does not matter: a panic ends the process.
     fn lock(&self) -> MutexGuard<'_, State<C, L>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -430,14 +403,17 @@ impl<C: Core, L> State<C, L> {
         }
         let something = self.output.close || !self.output.legs.is_empty() || self.over;
         todo.output = something && std::mem::take(&mut self.output.asleep);
-        if self.input_awaits.is_some_and(|before| self.core.hunger() > before) {
-            todo.input = true;
-        }
+        todo.input |= self.wakes_input();
         if todo.input {
             self.input_awaits = None;
         }
         todo.clock |= self.rearm(now);
         todo
+    }
+
+    /// Whether a leg is wanted more than when the input began to wait. True once.
+    fn wakes_input(&mut self) -> bool {
+        self.input_awaits.take_if(|before| self.core.hunger() > *before).is_some()
     }
 
     fn post(&mut self, action: Action, wake: &mut ConnectionSet, todo: &mut Todo<L>) {
@@ -485,6 +461,10 @@ impl<C: Core, L> State<C, L> {
 
     /// Arms the clock for the core's next deadline. Gives whether the clock's thread must be woken for that.
     fn rearm(&mut self, now: Instant) -> bool {
+        // the clock looks so soon that no deadline need wake it
+        if self.armed.is_some_and(|armed| armed <= now + GRAIN) {
+            return false;
+        }
         let Some(next) = self.core.deadline(now) else { return false };
         let earlier = self.armed.is_none_or(|armed| next + GRAIN < armed);
         if earlier {

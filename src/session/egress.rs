@@ -18,7 +18,7 @@ use super::taking::{Held, Pass, Taking};
 use crate::endpoint::{Sink, SinkError};
 use crate::message;
 use crate::proto::front::Front;
-use crate::proto::leg::{CONNECTIONS_MAX, Leg};
+use crate::proto::leg::{CONNECTIONS_MAX, LEG_FIRST, Leg};
 use crate::proto::wire::LegHeader;
 use crate::report::Passage;
 use crate::stage::StreamCrc;
@@ -356,11 +356,24 @@ impl Writing {
         }
         // the memory first: the sender may send more as soon as it hears of it
         drop(self.batch.drain(..taken));
-        if taken > 0 {
-            self.parts.desk.tell(|core, now| core.session.delivered(now, taken as u64, bytes));
-        }
+        self.tell_taken(taken as u64, bytes);
         if self.parts.sink.has_enough() && !std::mem::replace(&mut self.told_enough, true) {
             self.parts.desk.tell(|core, now| core.session.output_has_enough(now));
+        }
+    }
+
+    /// Tells that the sink has taken so many legs whole.
+    fn tell_taken(&self, legs: u64, bytes: u64) {
+        let desk = &self.parts.desk;
+        match legs {
+            0 => {}
+            _ if bytes > LEG_FIRST as u64 => {
+                desk.tell(|core, now| core.session.delivered(now, legs, bytes));
+            }
+            _ => {
+                let follows = desk.note(|core| core.session.delivered_little(core.now(), legs, bytes));
+                follows.then(|| desk.tell(|core, now| core.session.tick(now)));
+            }
         }
     }
 

@@ -143,17 +143,17 @@ impl Default for Blocked {
 }
 
 impl Blocked {
-    /// How long the current write has waited, as of `now`; zero if none is under way.
-    pub fn for_how_long(&self, now: Instant) -> Duration {
+    /// How long the current write has waited; zero if none is under way.
+    pub fn for_how_long(&self) -> Duration {
         match self.since.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
-            since => now.saturating_duration_since(self.origin).saturating_sub(Duration::from_nanos(since)),
+            since => self.origin.elapsed().saturating_sub(Duration::from_nanos(since)),
         }
     }
 
     /// Time spent in writes, in all.
-    pub fn total(&self, now: Instant) -> Duration {
-        Duration::from_nanos(self.total.load(Ordering::Relaxed)) + self.for_how_long(now)
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.total.load(Ordering::Relaxed)) + self.for_how_long()
     }
 
     /// A write begins.

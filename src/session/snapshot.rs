@@ -189,7 +189,7 @@ impl SessionCore {
             next: self.inbound().position().next,
             ahead: (ahead.legs, ahead.bytes),
             copies: self.session.again() + receiver.map_or(0, |receiver| receiver.duplicates()),
-            blocked: self.blocked.for_how_long(Instant::now()),
+            blocked: self.blocked.for_how_long(),
         }
     }
 
@@ -217,7 +217,7 @@ impl SessionCore {
     /// The output's waiting is measured where it happens; all other time is the network's, or the input's.
     fn waited_in(&mut self, now: Instant) -> Waited {
         let all: Duration = self.meters[Way::In as usize].waited(now).network;
-        let output = self.blocked.total(Instant::now()).min(all);
+        let output = self.blocked.total().min(all);
         Waited { network: all - output, output, ..Waited::default() }
     }
     // ---- either ---------------------------------------------------------------------------------------

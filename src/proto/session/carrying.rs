@@ -5,10 +5,11 @@ use super::super::hello::HelloOption;
 use super::super::leg::{LEG_FIRST, Payload};
 use super::super::links::LossReason;
 use super::super::outcome::{CommandEnd, Outcome, Status};
+use super::super::receiver::Receiver;
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::ownership::Ownership;
-use super::{Action, Outbound, Session};
+use super::{Action, Inbound, Outbound, Session};
 use std::time::{Duration, Instant};
 
 impl Session {
@@ -26,6 +27,12 @@ impl Session {
             sending.ready(connection);
         }
         self.step(now);
+    }
+
+    /// [`Session::ready`] for a connection whose leg is small and about to be written, if nothing follows from it. False,
+    /// and nothing is noted, where something does.
+    pub fn stays_ready(&mut self, now: Instant, connection: usize) -> bool {
+        self.sending.as_mut().is_some_and(|sending| sending.stays_ready(now, connection))
     }
 
     /// The CRC-32 of a leg, before its first byte leaves.
@@ -78,6 +85,16 @@ impl Session {
     /// For how long the output has been taking nothing; to be told before other events.
     pub fn output_blocked(&mut self, blocked: Duration) {
         self.blocked = blocked;
+    }
+
+    /// [`Session::delivered`] for an output that has taken little: notes it, and leaves what follows to the next event,
+    /// which is likely to come soon. True if something follows at once: then `tick` is to be called.
+    pub fn delivered_little(&mut self, now: Instant, legs: u64, bytes: u64) -> bool {
+        self.take_delivered(now, legs, bytes);
+        let announced = self.receiving.as_ref().and_then(Inbound::receiver).and_then(Receiver::announced);
+        // where a stream goes out too, the far end is told with the answer
+        let waits = self.is_going(Way::In) && self.is_going(Way::Out) && announced.is_none();
+        !waits || self.acknowledging.is_due()
     }
 
     /// The output has taken so many more legs and bytes.

@@ -104,8 +104,24 @@ impl Session {
         self.step(now);
     }
 
+    /// A frame other than a leg has come, and right behind it a leg, whole.
+    pub fn frame_and_leg(&mut self, now: Instant, connection: usize, frame: Frame, leg: Leg) {
+        self.hear(now, connection, frame);
+        // the connection may have been given up for the frame
+        if self.acknowledging.is_open(connection) {
+            self.leg(now, connection, leg);
+        } else {
+            self.step(now);
+        }
+    }
+
     /// A frame other than a leg has come.
     pub fn frame(&mut self, now: Instant, connection: usize, frame: Frame) {
+        self.hear(now, connection, frame);
+        self.step(now);
+    }
+
+    fn hear(&mut self, now: Instant, connection: usize, frame: Frame) {
         let heard = match frame {
             Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) | Frame::Enough => {
                 self.hear_receiver(now, connection, frame)
@@ -125,7 +141,6 @@ impl Session {
             }
             Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),
         }
-        self.step(now);
     }
 
     /// What a receiver says.

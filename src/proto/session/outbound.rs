@@ -263,13 +263,10 @@ impl Outbound {
 
     /// Connections that were called back and have nothing on the way any more.
     pub fn take_idle(&mut self) -> Vec<usize> {
-        let recalled = |carrier: Carrier| carrier.recalled;
-        let idle = |connection: &usize| {
-            self.carriers[*connection].is_some_and(recalled)
-                && self.is_ready(*connection)
-                && self.sender.is_idle(*connection)
-        };
-        let idle: Vec<usize> = self.attached().iter().filter(idle).collect();
+        let recalled =
+            |connection: &usize| self.carriers[*connection].is_some_and(|carrier| carrier.recalled);
+        let idle = |connection: &usize| self.is_ready(*connection) && self.sender.is_idle(*connection);
+        let idle: Vec<usize> = (0..CONNECTIONS_MAX).filter(recalled).filter(idle).collect();
         idle.iter().for_each(|connection| self.unready(*connection));
         idle
     }
@@ -279,6 +276,17 @@ impl Outbound {
         if self.link_of(connection).is_some() && !self.is_ready(connection) {
             self.ready.push(connection);
         }
+    }
+
+    /// The same where no leg waits for a connection, nor the connection for its end. Whether that is so.
+    pub(super) fn stays_ready(&mut self, now: Instant, connection: usize) -> bool {
+        let stays = self.carriers[connection].is_some_and(|carrier| !carrier.recalled)
+            && self.sender.is_drained()
+            && !self.sender.has_something(now);
+        if stays {
+            self.ready(connection);
+        }
+        stays
     }
 
     pub(super) fn is_ready(&self, connection: usize) -> bool {

@@ -130,8 +130,9 @@ impl Session {
 
     /// Asks the owner to look at the connections where that is due.
     pub(super) fn look(&mut self, now: Instant) {
+        let wanted = !self.is_done(Way::Out);
         for connection in 0..self.pulses.len() {
-            let owes = self.owed_since(connection).is_some() && !self.is_done(Way::Out);
+            let owes = wanted && self.owed_since(connection).is_some();
             if self.pulses[connection].as_mut().is_some_and(|pulse| pulse.is_looked_at(now, owes)) {
                 self.actions.push_back(Action::Look(connection));
             }

@@ -8,7 +8,7 @@ use crate::channel::{Channel, failure};
 use crate::chaos::{Harm, Hazard};
 use crate::message;
 use crate::proto::breach::Breach;
-use crate::proto::leg::encoded_max;
+use crate::proto::leg::{LEG_FIRST, encoded_max};
 use crate::proto::links::LossReason;
 use crate::proto::session::Place;
 use crate::proto::wire::{Frame, LegHeader};
@@ -49,6 +49,8 @@ pub(crate) struct Inbox<'a> {
     pub hazard: Option<&'a Hazard>,
     /// What is done to the connection when the leg under way is whole.
     pub due: &'a mut Option<Harm>,
+    /// What came before a small leg, and is told together with that.
+    pub before: Option<Frame>,
 }
 
 /// A leg may have to wait before it can be moved to the output.
@@ -68,6 +70,17 @@ const ROOM_TIME: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Inbox<'_> {
+    /// Tells of what came before the leg that comes. To be called when no more is read for now.
+    pub(crate) fn tell_before(&mut self) -> Result<(), Stop> {
+        self.before.take().map_or(Ok(()), |frame| self.tell(frame))
+    }
+
+    fn tell(&self, frame: Frame) -> Result<(), Stop> {
+        let place = self.ticket.place;
+        let told = self.desk.tell_as(self.ticket, |core, now| core.session.frame(now, place, frame));
+        told.ok_or(Stop::Over)
+    }
+
     fn frame_counts(&self) -> Option<Harm> {
         self.hazard.and_then(Hazard::frame)
     }
@@ -144,6 +157,9 @@ impl Intake for Inbox<'_> {
         if let Some(harm) = self.due.take_if(|harm| *harm == Harm::Cut) {
             return Err(Stop::Harmed(harm));
         }
+        if header.encoded as usize > LEG_FIRST {
+            self.tell_before()?;
+        }
         let large = header.encoded >= PASSED_LEAST && !header.has_crc();
         if alone && large && self.may_pass() && self.stages.is_empty() {
             return Ok(Room::Past);
@@ -197,8 +213,12 @@ impl Intake for Inbox<'_> {
             },
         };
         if self.stages.is_empty() && !matches!(came, Came::Encoded(..)) {
-            came.tell(self.desk, self.ticket, self.origin)?;
+            if !matches!(came, Came::Whole(..)) {
+                self.tell_before()?;
+            }
+            came.tell(self.desk, self.ticket, self.origin, self.before.take())?;
         } else {
+            self.tell_before()?;
             self.stages.queue(came);
         }
         self.due.take().map_or(Ok(()), |harm| Err(Stop::Harmed(harm)))
@@ -212,8 +232,11 @@ impl Intake for Inbox<'_> {
         let place = self.ticket.place;
         message::note(FRAMES, || format!("connection {place}: {frame:?} came"));
         let counts = !is_last_word(&frame);
-        let told = self.desk.tell_as(self.ticket, |core, now| core.session.frame(now, place, frame));
-        told.ok_or(Stop::Over)?;
+        self.tell_before()?;
+        match frame {
+            Frame::Ack(_) => self.before = Some(frame),
+            frame => self.tell(frame)?,
+        }
         let harm = if counts { self.frame_counts() } else { None };
         harm.map_or(Ok(()), |harm| Err(Stop::Harmed(harm)))
     }

@@ -283,9 +283,8 @@ impl<'a> Serving<'a> {
 
     /// The time; an end if the connection is not wanted any more.
     fn stand(&mut self) -> Result<Instant, Ended> {
-        let desk = &self.shared.desk;
-        let now = desk.now();
-        match desk.standing(self.ticket) {
+        let (standing, now) = self.shared.desk.standing(self.ticket);
+        match standing {
             Standing::Wanted => {}
             Standing::Examined => self.examined = true,
             Standing::Leaving => return Err(Ended::Lost(LossReason::Left)),
@@ -353,13 +352,27 @@ impl<'a> Serving<'a> {
         let (sink, hazard) =
             (self.holding.sink(self.shared).filter(|_| going), Some(hazard).filter(|_| going));
         let (ticket, channel, output, ended) = (self.ticket, &*self.channel, sink.as_deref(), self.ended);
-        let (patient, mut awaits) = (self.holding.is_patient(now), None);
+        let (patient, mut awaits, before) = (self.holding.is_patient(now), None, None);
         let wait = Wait { patient, waker, awaits: &mut awaits };
-        let mut inbox =
-            Inbox { desk, ticket, channel, ended, output, wait, pool, decoding, stages, origin, hazard, due };
-        let before = inlet.bytes();
+        let mut inbox = Inbox {
+            desk,
+            ticket,
+            channel,
+            ended,
+            output,
+            wait,
+            pool,
+            decoding,
+            stages,
+            origin,
+            hazard,
+            due,
+            before,
+        };
+        let read = inlet.bytes();
         let end = inlet.read(&mut &*self.channel, &mut inbox);
-        let heard = inlet.bytes() > before;
+        let end = inbox.tell_before().and(end);
+        let heard = inlet.bytes() > read;
         self.heard = if heard { now } else { self.heard };
         match end {
             Ok(end) => {

@@ -15,7 +15,7 @@ use crate::message;
 use crate::proto::leg::{Leg, Payload};
 use crate::proto::outcome::Status;
 use crate::proto::session::Place;
-use crate::proto::wire::LegHeader;
+use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::Compressing;
 use crate::session::core::SessionCore;
 use crate::session::filter::{ROOM, Run, Step, Wanted};
@@ -53,11 +53,17 @@ pub(super) enum Came {
 }
 
 impl Came {
-    /// Tells the core.
+    /// Tells the core; of a frame that came before a whole leg too.
     ///
     /// # Errors
     /// The connection is over.
-    pub(super) fn tell(self, desk: &SessionDesk, ticket: Ticket, origin: &Arc<str>) -> Result<(), Stop> {
+    pub(super) fn tell(
+        self,
+        desk: &SessionDesk,
+        ticket: Ticket,
+        origin: &Arc<str>,
+        before: Option<Frame>,
+    ) -> Result<(), Stop> {
         let place = ticket.place;
         let told = match self {
             Came::Again | Came::Encoded(..) => {
@@ -74,7 +80,10 @@ impl Came {
                 });
                 desk.tell_as(ticket, |core, now| {
                     core.came(place, leg.sequence, leg.len());
-                    core.session.leg(now, place, leg);
+                    match before {
+                        Some(frame) => core.session.frame_and_leg(now, place, frame, leg),
+                        None => core.session.leg(now, place, leg),
+                    }
                 })
             }
         };
@@ -222,7 +231,7 @@ impl Stages {
         loop {
             let Some(Came::Encoded(header, said, payload, len)) = self.queue.front() else {
                 match self.queue.pop_front() {
-                    Some(came) => came.tell(desk, ticket, origin)?,
+                    Some(came) => came.tell(desk, ticket, origin, None)?,
                     None => return Ok(()),
                 }
                 continue;
@@ -296,7 +305,7 @@ impl Stages {
     ) -> Result<(), Stop> {
         self.decoder = None;
         self.queue.pop_front();
-        came.tell(desk, ticket, origin)
+        came.tell(desk, ticket, origin, None)
     }
 
     /// The stream that comes in has failed.

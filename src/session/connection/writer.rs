@@ -60,7 +60,8 @@ impl Greeting {
 
 /// What was taken from the mailbox.
 enum Collected {
-    Something,
+    /// With whether more may wait.
+    Something(bool),
     Nothing,
     /// A leg that is not to be written by this thread.
     TooLarge,
@@ -221,11 +222,15 @@ impl Writer {
     pub fn flush<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         // a leg that a program is to be given is the owner's
         let most = if self.through && most < u64::MAX { 0 } else { most };
+        let mut more_waits = true;
         while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
+            if self.outlet.is_empty() && !more_waits {
+                return true;
+            }
             if self.outlet.is_empty() {
                 self.tell_if_drained(desk);
                 match self.collect(desk, most) {
-                    Collected::Something => {}
+                    Collected::Something(more) => more_waits = more,
                     Collected::Nothing => return true,
                     Collected::TooLarge => return false,
                 }
@@ -271,22 +276,36 @@ impl Writer {
         if self.greeting == Greeting::Awaited {
             return Collected::Nothing;
         }
-        let items = desk.peek_as(self.ticket, |core| {
-            let fits = core.session.mailbox(place).leg_bytes() <= most;
+        let stays_ready = self.stays_ready();
+        let items = desk.note_as(self.ticket, |core| {
             let bytes = core.session.mailbox(place).leg_bytes();
-            if fits && bytes > 0 {
+            if bytes > most {
+                return None;
+            }
+            if bytes > 0 {
                 core.sent(place, bytes);
             }
-            fits.then(|| std::iter::from_fn(|| core.session.take(place)).take(count).collect::<Vec<_>>())
+            let items: Vec<_> = std::iter::from_fn(|| core.session.take(place)).take(count).collect();
+            let ready =
+                (1..=SMALL).contains(&bytes) && stays_ready && core.session.stays_ready(core.now(), place);
+            Some((items, ready, core.session.mailbox(place).is_empty()))
         });
-        match items {
-            Some(None) => Collected::TooLarge,
-            Some(Some(items)) if !items.is_empty() => {
-                items.into_iter().for_each(|item| self.put(desk, item));
-                Collected::Something
-            }
-            Some(Some(_)) | None => Collected::Nothing,
-        }
+        let Some((items, ready, emptied)) = (match items {
+            Some(None) => return Collected::TooLarge,
+            items => items.flatten().filter(|(items, ..)| !items.is_empty()),
+        }) else {
+            return Collected::Nothing;
+        };
+        items.into_iter().for_each(|item| self.put(desk, item));
+        self.awaits_drain &= !ready;
+        Collected::Something(!emptied || self.awaits_drain)
+    }
+
+    /// Whether the connection can take the next leg as soon as a small one is written.
+    fn stays_ready(&self) -> bool {
+        let plain = self.greeting.lets_frames_out() && !self.through && self.compressing.is_none();
+        let written = self.outlet.bytes();
+        plain && self.drained_at.is_some_and(|at| written <= at + UNASKED)
     }
 
     fn put<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, item: Item) {

@@ -374,3 +374,55 @@ fn far_ends_that_come_and_go_do_not_use_up_the_patience_for_the_next() {
     rig.ready(0);
     assert!(!rig.over);
 }
+
+// ---- what may wait for the next event -----------------------------------------------------------------
+
+#[test]
+fn a_connection_stays_ready_unless_a_leg_waits_for_one() {
+    let mut rig = both();
+    rig.lent(0, 1, 0, 0);
+    rig.input(1);
+    assert_eq!(rig.sent(), [(0, 0)]);
+    assert!(rig.does(|s, now| s.stays_ready(now, 0)));
+    rig.input(1);
+    assert_eq!(rig.sent(), [(0, 1)], "it need not say that it is ready");
+    rig.input(1);
+    assert!(!rig.does(|s, now| s.stays_ready(now, 0)), "a leg waits");
+    assert_eq!(rig.sent(), []);
+    rig.ready(0);
+    assert_eq!(rig.sent(), [(0, 2)]);
+}
+
+#[test]
+fn what_little_the_output_has_taken_goes_with_the_next_event() {
+    let mut rig = both();
+    rig.lent(0, 1, 0, 0);
+    rig.leg(0, 0);
+    assert!(!rig.does(|s, now| s.delivered_little(now, 1, LEN)));
+    assert_eq!(rig.acks(), []);
+    rig.input(1);
+    let delivered = rig.session.receiving().unwrap().position().delivered;
+    assert_eq!((rig.acks(), delivered), (vec![(0, 1)], LEN));
+
+    // the end is to be told at once
+    rig.leg(0, 1);
+    rig.frame(0, fin(2));
+    assert!(rig.does(|s, now| s.delivered_little(now, 1, LEN)));
+    assert_eq!(rig.closes, 0);
+    rig.later(ms(0));
+    assert_eq!(rig.closes, 1);
+}
+
+#[test]
+fn a_leg_behind_a_frame_that_may_not_be_is_not_taken() {
+    let mut rig = both();
+    rig.lent(0, 1, 0, 0);
+    rig.input(1);
+    rig.does(|s, now| s.frame_and_leg(now, 0, ack(1, 1), leg(0)));
+    assert_eq!(
+        (rig.delivers.as_slice(), rig.session.sending().unwrap().sender().is_empty()),
+        (&[0][..], true)
+    );
+    rig.does(|s, now| s.frame_and_leg(now, 0, ack(7, 7), leg(1)));
+    assert_eq!((rig.delivers.as_slice(), rig.drops.len()), (&[0][..], 1));
+}

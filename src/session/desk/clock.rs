@@ -1,0 +1,60 @@
+//! The thread that keeps a session's time, and the wait for last words.
+
+use super::super::orders::Core;
+use super::super::sync::PoisonError;
+use super::{Desk, GRAIN, Line};
+use std::time::{Duration, Instant};
+
+/// How long the clock waits where nothing is due. It stands for "for ever", and no sum with it overflows.
+const NEVER: Duration = Duration::from_secs(3600);
+
+impl<C: Core, L: Line<C>> Desk<C, L> {
+    /// Ticks until the session is over.
+    pub fn keep_time(&self) {
+        self.tell(|_, _| ());
+        loop {
+            let mut state = self.lock();
+            if state.over {
+                return;
+            }
+            let now = state.now();
+            if state.armed.is_some_and(|at| at <= now) {
+                let now = state.enter();
+                let todo = state.post_all(now, None);
+                drop(state);
+                self.follow(todo, true);
+                continue;
+            }
+            // see GRAIN
+            let soon = std::mem::take(&mut state.stirred).then(|| now + GRAIN);
+            state.armed = state.core.deadline(now).into_iter().chain(soon).min();
+            let wait = state.armed.map_or(NEVER, |at| at.saturating_duration_since(now));
+            drop(self.clock.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// From now on [`Desk::see_off`] waits for the short time only.
+    pub fn hurry(&self) {
+        self.lock().hurried.get_or_insert_with(Instant::now);
+        self.clock.notify_all();
+    }
+
+    /// Waits until `enough` is true, at most for `time`, or for `short` from when it is to hurry. `enough` is given how
+    /// many connections are open, and whether the peer was seen to close one in order.
+    pub fn see_off(&self, time: Duration, short: Duration, enough: impl Fn(usize, bool) -> bool) {
+        let start = Instant::now();
+        let mut state = self.lock();
+        loop {
+            let open = state.slots.iter().filter(|slot| slot.open).count();
+            // the session may have needed a while to end after the signal
+            let hurried = state.hurried.map(|at| at.max(start) + short);
+            let until = hurried.into_iter().fold(start + time, Instant::min);
+            let left = until.saturating_duration_since(Instant::now());
+            if enough(open, state.heard_out) || left.is_zero() {
+                return;
+            }
+            let waited = self.clock.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
