@@ -23,16 +23,18 @@ impl End {
         }
         let Some(connection) = self.number_of(conn) else { return };
         let Some(line) = self.lines[connection].as_mut().filter(|_| self.over.is_none()) else { return };
-        line.heard_at = net.clock.now;
+        let now = net.clock.now;
+        line.heard_at = now;
         match &mut line.stage {
             Stage::Dialling(_) => self.fail("bytes before the connection"),
             Stage::Asked(_, hearing) => {
-                let before = hear(hearing, bytes, Hearing::reply);
+                let before = hear(now, hearing, bytes, Hearing::reply);
                 self.answered(net, connection, before);
             }
             Stage::Welcomed(hearing) => {
-                let welcome = hear(hearing, bytes, Hearing::welcome);
-                self.welcomed_back(net, connection, welcome);
+                let taken = hearing.taken(now);
+                let welcome = hear(now, hearing, bytes, Hearing::welcome);
+                self.welcomed_back(net, connection, taken, welcome);
             }
             Stage::Up => line.inbox.extend_from_slice(bytes),
         }
@@ -148,24 +150,19 @@ impl End {
         self.carry_out(net);
     }
 
-    /// What the far end of a duplex connection answers to its welcome.
+    /// What the far end of a duplex connection answers to its welcome, after so long.
     fn welcomed_back(
         &mut self,
         net: &mut Net,
         connection: usize,
+        taken: Duration,
         welcome: Result<Option<(Welcome, Vec<u8>)>, LossReason>,
     ) {
-        let Some(line) = &mut self.lines[connection] else { return };
         match welcome {
             Ok(None) => {}
             Ok(Some((welcome, rest))) => {
-                let now = net.clock.now;
-                let taken = match &line.stage {
-                    Stage::Welcomed(hearing) => hearing.taken(now),
-                    _ => Duration::ZERO,
-                };
                 self.come_up(net, connection, rest);
-                self.welcomed(net, connection, &welcome, now - taken);
+                self.welcomed(net, connection, &welcome, net.clock.now - taken);
                 // what was put there meanwhile
                 self.write(net, connection);
             }
@@ -267,6 +264,7 @@ impl End {
 
 /// Gives the bytes to a hearing in pieces of the size that it takes; what it makes of them, and what followed.
 fn hear<T, E>(
+    now: Instant,
     hearing: &mut Hearing,
     bytes: &[u8],
     ask: impl Fn(&mut Hearing) -> Result<Option<T>, E>,
@@ -277,7 +275,7 @@ fn hear<T, E>(
         hearing.push(chunk);
         at += chunk.len();
         if let Some(heard) = ask(hearing)? {
-            let fresh = Hearing::new(Instant::now(), WELCOME_TIME);
+            let fresh = Hearing::new(now, WELCOME_TIME);
             let mut rest = std::mem::replace(hearing, fresh).rest();
             rest.extend_from_slice(&bytes[at..]);
             return Ok(Some((heard, rest)));
