@@ -165,7 +165,7 @@ impl Owner {
                 let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { return };
                 let peer = now - line.heard_at;
                 let kernel = if self.kernel_silent { peer } else { Duration::ZERO };
-                self.session.quiet(now, connection, Silence { peer, kernel });
+                self.session.quiet(now, connection, Silence { peer, kernel, waits: true });
             }
             Action::Deliver(leg) => {
                 assert_eq!((leg.sequence, leg.offset), self.output.next, "delivered out of order");

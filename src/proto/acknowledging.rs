@@ -122,6 +122,11 @@ impl Acknowledging {
         self.accounts[connection].is_some()
     }
 
+    /// When the connection brought its latest leg.
+    pub fn brought(&self, connection: usize) -> Option<Instant> {
+        self.accounts[connection].and_then(|account| account.brought)
+    }
+
     /// A leg was read to its end on this connection, whatever became of it.
     pub fn took(&mut self, now: Instant, connection: usize) {
         if let Some(account) = &mut self.accounts[connection] {
@@ -166,7 +171,7 @@ impl Acknowledging {
 
     /// The sender may be waiting: it is told where it is most likely to hear it, or on every connection.
     pub fn tell(&mut self, now: Instant) {
-        let brought = |connection: &usize| self.accounts[*connection].and_then(|account| account.brought);
+        let brought = |connection: &usize| self.brought(*connection);
         let mut lively: Vec<usize> = (0..CONNECTIONS_MAX)
             .filter(|connection| brought(connection).is_some_and(|at| at + DELAY > now))
             .collect();

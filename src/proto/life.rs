@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const SILENCE: Duration = Duration::from_secs(3);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A connection whose kernel still makes progress, but whose peer says nothing for so long, is dead too.
-const PEER_SILENCE: Duration = Duration::from_secs(30);
+pub const PEER_SILENCE: Duration = Duration::from_secs(30);
 /// The receiving side only clears away what nobody uses any more.
 pub const REAP: Duration = Duration::from_secs(60);
 /// The same for a connection that another program keeps alive: it knows better how long TCP may go on trying, which is
@@ -28,6 +28,8 @@ pub struct Silence {
     pub peer: Duration,
     /// Since the peer's kernel last took bytes of ours.
     pub kernel: Duration,
+    /// Whether the peer's kernel still has to take something of ours.
+    pub waits: bool,
 }
 
 impl Silence {
@@ -187,13 +189,14 @@ mod tests {
 
     #[test]
     fn the_silent_and_the_deaf_are_dead_and_lenience_gives_them_longer() {
-        let silence = |s: u64| Silence { peer: ms(s * 1000), kernel: ms(s * 1000) };
+        let silent = |peer, kernel| Silence { peer, kernel, waits: true };
+        let silence = |s: u64| silent(ms(s * 1000), ms(s * 1000));
         assert!(silence(4).is_death(ms(0), ms(100), 1) && !silence(4).is_death(ms(0), ms(100), 2));
         assert!(silence(60).is_death(ms(0), ms(100), 32));
-        assert!(Silence { peer: ms(30_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
-        let deaf = Silence { peer: ms(0), kernel: ms(7000) };
+        assert!(silent(ms(30_000), ms(0)).is_death(ms(0), ms(100), 1));
+        let deaf = silent(ms(0), ms(7000));
         assert!(deaf.is_death(ms(7000), ms(100), 1) && !deaf.is_death(ms(6000), ms(100), 1));
-        assert!(!Silence { peer: ms(29_000), kernel: ms(0) }.is_death(ms(0), ms(100), 1));
+        assert!(!silent(ms(29_000), ms(0)).is_death(ms(0), ms(100), 1));
     }
 
     #[test]

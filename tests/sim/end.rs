@@ -387,8 +387,10 @@ impl End {
             }
             Action::Look(connection) => {
                 let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { return };
-                let kernel = now - net.conns[line.conn].kernel_at(self.which);
-                self.session.quiet(now, connection, Silence { peer: now - line.heard_at, kernel });
+                let conn = &net.conns[line.conn];
+                let (peer, kernel) = (now - line.heard_at, now - conn.kernel_at(self.which));
+                let waits = conn.has_to_take(self.which);
+                self.session.quiet(now, connection, Silence { peer, kernel, waits });
             }
             Action::Deliver(leg) => {
                 self.sink.iter_mut().for_each(|sink| sink.give(&mut net.clock, leg.clone()));

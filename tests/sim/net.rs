@@ -138,6 +138,11 @@ impl Conn {
         self.ends.iter().any(|end| !end.closed)
     }
 
+    /// Whether the other kernel has not confirmed all that this end sent.
+    pub fn has_to_take(&self, end: usize) -> bool {
+        self.ends[end].unacked > 0 || !self.ends[end].backlog.is_empty()
+    }
+
     /// When the other kernel last confirmed anything of what this end sent.
     pub fn kernel_at(&self, end: usize) -> Instant {
         self.ends[end].kernel_at

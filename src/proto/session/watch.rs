@@ -6,7 +6,7 @@
 //! dialled anew, as its welcome would show that the others are dead. Only a death that was judged by the longer limit
 //! can have been a false one.
 
-use super::super::life::{Silence, limit_beside_others};
+use super::super::life::{PEER_SILENCE, Silence, limit_beside_others};
 use super::super::links::LossReason;
 use super::super::way::Way;
 use super::super::wire::Frame;
@@ -50,8 +50,9 @@ impl Session {
             return Finding::Lives;
         }
         let owes = now.saturating_duration_since(owed);
-        let silence = Silence { peer: silence.peer.min(owes), kernel: silence.kernel.min(owes) };
-        let asked = pulse.asked().map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked));
+        let silence = Silence { peer: silence.peer.min(owes), kernel: silence.kernel.min(owes), ..silence };
+        let asked = pulse.asked().filter(|asked| !self.is_answer_behind(now, connection, *asked, silence));
+        let asked = asked.map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked));
         let lasts = silence.lasts(asked);
         let rtt = self.rtt_of(connection);
         // TCP's back-off may have made the handshake long; if nothing came through since, nothing confirms that it was
@@ -75,6 +76,14 @@ impl Session {
             _ if silence.is_death(asked, rtt, self.leniency.of(link)) => Finding::TooLong(since),
             _ => Finding::Lives,
         }
+    }
+
+    /// Whether the answer to what was `asked` then may just be behind legs that the peer had to send first: in that case
+    /// whatever comes from it is life. Its kernel has taken all that was sent to it; should that have come no further, then
+    /// a peer that sends legs notices by itself that it hears nothing.
+    fn is_answer_behind(&self, now: Instant, connection: usize, asked: Instant, silence: Silence) -> bool {
+        let since = self.acknowledging.brought(connection).map_or(asked, |brought| brought.max(asked));
+        !silence.waits && self.is_going(Way::In) && now < since + PEER_SILENCE
     }
 
     /// Whether a silent connection is given up and dialled anew because every other on its link that owes anything is

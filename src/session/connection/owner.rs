@@ -414,8 +414,8 @@ impl<'a> Serving<'a> {
     fn silence(&mut self, now: Instant) -> (Silence, bool) {
         let info = self.channel.info();
         info.into_iter().for_each(|info| self.progress.look(now, info));
-        let silence =
-            Silence { peer: now.saturating_duration_since(self.heard), kernel: self.progress.silent(now) };
+        let (peer, kernel) = (now.saturating_duration_since(self.heard), self.progress.silent(now));
+        let silence = Silence { peer, kernel, waits: info.is_none_or(|info| info.waits()) };
         let stuck = info.is_some_and(|info| self.progress.is_swallowed(now, silence.peer, info));
         (silence, stuck)
     }

@@ -3,12 +3,14 @@
 use super::super::super::event::Event;
 use super::super::super::hello::RefusalCode;
 use super::super::super::leg::{leg_max, window};
+use super::super::super::life::Silence;
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::{Outcome, Status};
 use super::super::super::way::Way;
 use super::super::super::wire::Frame;
 use super::super::Farewell;
 use super::rig::*;
+use std::time::Duration;
 
 /// All connections are welcomed and ready.
 fn both(connections: usize) -> Rig {
@@ -30,8 +32,36 @@ fn settled(status: Status) -> Rig {
     rig
 }
 
+/// What a look at connection 0 finds, and whether that is its death.
+fn dies(rig: &mut Rig, peer: Duration, kernel: Duration, waits: bool) -> bool {
+    rig.does(|s, now| s.quiet(now, 0, Silence { peer, kernel, waits }));
+    !std::mem::take(&mut rig.drops).is_empty()
+}
+
 fn reset() -> LossReason {
     LossReason::Failed("reset".into())
+}
+
+// ---- life ---------------------------------------------------------------------------------------------
+
+#[test]
+fn a_peer_that_speaks_lives_while_its_answer_is_behind_its_stream() {
+    let asked = || {
+        let mut rig = both(1);
+        rig.pass(ms(200));
+        assert_eq!(rig.pings(0).len(), 1);
+        rig.later(secs(20));
+        rig
+    };
+    let mut rig = asked();
+    assert!(!dies(&mut rig, ms(400), secs(20), false), "the answer is behind a long queue");
+    rig.leg(0, 0);
+    rig.later(secs(29));
+    assert!(!dies(&mut rig, ms(400), secs(49), false), "which goes on");
+    rig.later(secs(1));
+    assert!(dies(&mut rig, ms(400), secs(50), false), "nothing of a stream comes, and no answer");
+    assert!(dies(&mut asked(), ms(400), secs(20), true), "it takes nothing");
+    assert!(dies(&mut asked(), secs(4), secs(20), false), "nor does it say anything");
 }
 
 // ---- the stream that goes out -------------------------------------------------------------------------

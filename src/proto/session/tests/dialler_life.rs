@@ -39,7 +39,7 @@ fn every_connection_is_pinged_each_second_and_pongs_measure_it() {
 fn silence_ends_a_connection_after_3_rtt_and_3_s() {
     let mut rig = up(1, 2);
     rig.input(1);
-    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
+    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis), waits: true };
     rig.later(ms(3030));
     rig.does(|s, now| s.quiet(now, 1, silence(3029)));
     assert!(rig.drops.is_empty());
@@ -69,7 +69,7 @@ fn beside_another_that_answers_silence_ends_a_connection_after_1_s_and_no_lenien
     let [(other, _), (silent, _)] = sent[..] else { panic!("{sent:?}") };
     rig.later(ms(20));
     rig.frame(other, ack(0, 1));
-    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
+    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis), waits: true };
     rig.later(ms(1000));
     rig.does(|s, now| s.quiet(now, silent, silence(1020)));
     assert!(rig.drops.is_empty(), "what was answered was sent no later");
@@ -90,7 +90,7 @@ fn beside_another_that_answers_silence_ends_a_connection_after_1_s_and_no_lenien
 fn where_all_of_a_link_are_silent_one_is_dialled_anew_and_its_welcome_condemns_the_others() {
     let mut rig = up(1, 3);
     rig.input(3);
-    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis) };
+    let silence = |millis| Silence { peer: ms(millis), kernel: ms(millis), waits: true };
     let look = |rig: &mut Rig, millis| {
         (0..3).for_each(|connection| rig.does(|s, now| s.quiet(now, connection, silence(millis))));
     };

@@ -270,7 +270,7 @@ fn a_silent_connection_is_given_up_here_too_and_a_false_death_gives_its_link_mor
     rig.lent(0, 1, 0, 0);
     rig.lent(1, 1, 0, 0);
     rig.input(1);
-    let silence = |seconds| Silence { peer: secs(seconds), kernel: secs(seconds) };
+    let silence = |seconds| Silence { peer: secs(seconds), kernel: secs(seconds), waits: true };
     rig.later(secs(7));
     rig.does(|s, now| s.quiet(now, 1, silence(4)));
     assert_eq!(rig.drops, [(1, LossReason::Silent)]);

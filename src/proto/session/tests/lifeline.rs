@@ -144,7 +144,7 @@ fn nobody_here_finds_a_lifeline_dead() {
         rig.welcomed(0, HOST, 0);
         rig.later(secs(2));
         rig.later(secs(120));
-        let silence = Silence { peer: secs(120), kernel: secs(120) };
+        let silence = Silence { peer: secs(120), kernel: secs(120), waits: true };
         rig.does(|s, now| s.quiet(now, connection, silence));
         assert_eq!(rig.drops.iter().any(|(dropped, _)| *dropped == connection), dead);
     }
