@@ -121,7 +121,9 @@ impl Session {
 
     /// A ping on every connection where one is due.
     pub(super) fn ping(&mut self, now: Instant) {
-        let resting = self.sending.as_ref().is_none_or(|sending| sending.is_resting());
+        // a stream that was judged before its end rests no more: this end waits for the other one's
+        let rests = |sending: &super::Outbound| sending.is_resting() && self.is_going(Way::Out);
+        let resting = self.sending.as_ref().is_none_or(rests);
         self.busy = if resting { None } else { self.busy.or(Some(now)) };
         if self.is_done(Way::Out) {
             return;

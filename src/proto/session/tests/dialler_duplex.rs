@@ -64,6 +64,21 @@ fn a_peer_that_speaks_lives_while_its_answer_is_behind_its_stream() {
     assert!(dies(&mut asked(), secs(4), secs(20), false), "nor does it say anything");
 }
 
+#[test]
+fn while_only_the_other_stream_is_to_come_connections_are_asked_as_ever() {
+    // the receiver's output had enough before the input ended
+    let mut rig = both(1);
+    rig.input(1);
+    rig.frame(0, ack(1, 1));
+    rig.frame(0, verdict(Status::Output, LEN));
+    rig.pong(0);
+    rig.frames.clear();
+    rig.later(secs(1));
+    assert_eq!(rig.pings(0).len(), 1);
+    rig.later(secs(4));
+    assert!(dies(&mut rig, secs(4), secs(4), true));
+}
+
 // ---- the stream that goes out -------------------------------------------------------------------------
 
 #[test]
