@@ -19,8 +19,9 @@
 //! Of the legs that one rule allows, and of rules 4 and 5 together, the oldest goes. What always holds:
 //!
 //! - A connection never gets a second copy of a leg that it carries.
-//! - A connection that damaged a leg does not get it again while another one might do better.
-//! - A connection that is known to be slow gets no further copy while another one is known to be quick.
+//! - A connection that damaged a leg does not get it again while another one might do better. One that is known to be
+//!   much slower does not do better than a connection that damaged the leg once.
+//! - A connection that is known to be slow gets no copy of what was sent before while another one is known to be quick.
 //! - For a moment a further copy waits for another link.
 //! - The first copy wins, and the receiver drops the rest.
 
@@ -173,26 +174,30 @@ impl Sender {
     /// is known to be slow may not while there is a quick one.
     fn suits(&self, now: Instant, connection: usize, mates: ConnectionSet, held: &Held) -> bool {
         let willing = self.willing();
-        let sounder = held.damaged_on.contains(connection) && !(willing - held.damaged_on).is_empty();
+        let sound = willing - held.damaged_on;
+        let is_better = |other| held.failures > 1 || !self.is_slower(now, other, connection, held);
+        let sounder = held.damaged_on.contains(connection) && sound.iter().any(is_better);
         let shared = !(held.carriers & mates).is_empty();
         let elsewhere = shared && !(willing - mates - held.carriers).is_empty();
         let here = held.carriers & mates & willing;
         let waited = held.late_among(here).is_none_or(|at| at + OTHER_LINK_FIRST <= now);
-        let quicker = || !held.carriers.is_empty() && self.has_quicker(now, connection, held);
+        let barred = if held.failures > 1 { held.damaged_on } else { ConnectionSet::EMPTY };
+        let others = willing - held.carriers - barred;
+        let quicker = || others.iter().any(|other| self.is_slower(now, connection, other, held));
         !held.carriers.contains(connection) && (waited || !sounder && !elsewhere) && !quicker()
     }
 
-    /// Whether this connection is known to need long for the leg, and another one would need less than half of that:
-    /// one that has no copy and keeps to its pace.
-    fn has_quicker(&self, now: Instant, connection: usize, held: &Held) -> bool {
-        let need = |pace: &Pace, carrier: &Connection| pace.need(carrier.bytes_in_flight + held.len);
-        let own = self.connections[connection].as_ref().and_then(|carrier| need(&carrier.pace, carrier));
-        let Some(own) = own else { return false };
-        let others = (0..self.connections.len())
-            .filter(|other| !held.carriers.contains(*other) && *other != connection);
-        let quickest =
-            others.filter_map(|other| need(self.steady_pace(now, other)?, self.connections[other].as_ref()?));
-        own > LATE_UNMEASURED && quickest.min().is_some_and(|quickest| own > quickest * 2)
+    /// Whether the connection is known to need long for the leg, and the other one, which keeps to its pace, less than half
+    /// of that.
+    fn is_slower(&self, now: Instant, connection: usize, other: usize, held: &Held) -> bool {
+        let need = |one: usize, pace: &Pace| {
+            let carrier = self.connections[one].as_ref()?;
+            pace.need(carrier.bytes_in_flight + held.len)
+        };
+        let own = self.pace(connection).and_then(|pace| need(connection, pace));
+        let quick = || self.steady_pace(now, other).and_then(|pace| need(other, pace));
+        own.filter(|own| *own > LATE_UNMEASURED)
+            .is_some_and(|own| quick().is_some_and(|quick| own > quick * 2))
     }
 
     /// Connections that may be given legs.

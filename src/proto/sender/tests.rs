@@ -314,6 +314,23 @@ fn a_damaged_leg_goes_where_it_was_damaged_if_there_is_nowhere_else() {
 }
 
 #[test]
+fn a_leg_that_was_damaged_once_does_not_wait_for_a_slow_connection() {
+    let (mut s, now) = sender(2, 2);
+    assert_eq!([0, 1].map(|connection| take(&mut s, now, connection)), [Some(0), Some(1)]);
+    s.ack(now + ms(10), 0, &ack(1, 1)).unwrap();
+    s.ack(now + ms(10_000), 1, &ack(2, 1)).unwrap();
+    push(&mut s, 1);
+    let now = now + ms(10_000);
+    assert_eq!(take(&mut s, now, 0), Some(2));
+    assert_eq!(s.nack(0, 2), Ok(true));
+    assert_eq!(take(&mut s, now, 1), None, "it would need ten seconds");
+    assert_eq!(take(&mut s, now, 0), Some(2));
+    assert_eq!(s.nack(0, 2), Ok(true));
+    assert_eq!(take(&mut s, now, 0), None, "that was no chance");
+    assert_eq!(take(&mut s, now, 1), Some(2));
+}
+
+#[test]
 fn the_fourth_failure_of_a_leg_is_the_last() {
     let (mut s, now) = sender(2, 1);
     for turn in 0..4 {
