@@ -178,6 +178,11 @@ impl Pace {
         self.rtt
     }
 
+    /// When it was last confirmed that anything was carried.
+    pub fn confirmed_at(&self) -> Option<Instant> {
+        self.acked_at
+    }
+
     /// The smoothed rate in bytes per second, if any was measured.
     pub fn rate(&self) -> Option<f64> {
         let (bytes, seconds) = self.carried;

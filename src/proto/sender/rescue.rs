@@ -23,9 +23,11 @@
 //!   much slower does not do better than a connection that damaged the leg once.
 //! - A connection that is known to be slow gets no copy of what was sent before while another one is known to be quick.
 //! - For a moment a further copy waits for another link.
+//! - A link that has brought nothing since it was given the leg, though several of its connections carry legs, gets no
+//!   further copy: it is slow, or silent, as a whole, and a copy would only make it slower.
 //! - The first copy wins, and the receiver drops the rest.
 
-use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace};
+use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace, SMALL};
 use super::super::set::ConnectionSet;
 use super::held::{Flight, Held};
 use super::{Connection, Sender};
@@ -184,7 +186,18 @@ impl Sender {
         let barred = if held.failures > 1 { held.damaged_on } else { ConnectionSet::EMPTY };
         let others = willing - held.carriers - barred;
         let quicker = || others.iter().any(|other| self.is_slower(now, connection, other, held));
-        !held.carriers.contains(connection) && (waited || !sounder && !elsewhere) && !quicker()
+        if held.carriers.contains(connection) || shared && self.is_slow_as_a_whole(mates, held) {
+            return false;
+        }
+        (waited || !sounder && !elsewhere) && !quicker()
+    }
+
+    /// Whether other connections of a link have legs under way too, and none has brought anything since the latest copy of
+    /// this leg was sent. A small leg takes no time from the others, and may be a keystroke that waits.
+    fn is_slow_as_a_whole(&self, mates: ConnectionSet, held: &Held) -> bool {
+        let brought = |mate| self.pace(mate).and_then(Pace::confirmed_at) > held.sent;
+        let carries = |mate| !self.is_idle(mate) && !held.carriers.contains(mate);
+        held.len > SMALL && mates.iter().any(carries) && !mates.iter().any(brought)
     }
 
     /// Whether the connection is known to need long for the leg, and the other one, which keeps to its pace, less than half

@@ -119,6 +119,23 @@ fn idle_connections_take_what_one_holds_too_long() {
 }
 
 #[test]
+fn a_link_that_brings_nothing_to_anybody_is_not_filled_with_copies() {
+    let (mut s, now) = sender(3, 2);
+    let mates: ConnectionSet = (0..3).collect();
+    let take = |s: &mut Sender, at, connection| s.take(at, connection, mates).map(|leg| leg.sequence);
+    assert_eq!([0, 1].map(|connection| take(&mut s, now, connection)), [Some(0), Some(1)]);
+    s.end();
+    assert_eq!(take(&mut s, now + ms(10_000), 2), None, "both need long");
+    s.ack(now + ms(10_001), 1, &ack(0, 1)).unwrap();
+    assert_eq!(take(&mut s, now + ms(10_001), 2), Some(0), "the link works");
+
+    let (mut s, now) = sender(3, 1);
+    assert_eq!(take(&mut s, now, 0), Some(0));
+    s.end();
+    assert_eq!(take(&mut s, now + ms(3000), 2), Some(0), "nothing else could show that the link works");
+}
+
+#[test]
 fn at_the_end_a_fast_connection_takes_over_before_the_slow_one_is_late() {
     let (mut s, now) = sender(2, 2);
     take_some(&mut s, now, 0, 1);
