@@ -231,8 +231,10 @@ impl Acknowledging {
         let blocked_ms = u32::try_from(blocked.as_millis()).unwrap_or(u32::MAX);
         let due = std::mem::take(&mut self.due);
         let mut acks = Vec::new();
-        for (connection, account) in self.accounts.iter_mut().enumerate() {
-            let Some(account) = account else { continue };
+        // the others have nothing to say
+        let asked = if news || self.holds { (0..CONNECTIONS_MAX).collect() } else { due };
+        for connection in asked.iter() {
+            let Some(account) = &mut self.accounts[connection] else { continue };
             let Position { next, delivered, edge } = at;
             let ack = Ack { next, delivered, edge, count: account.count, blocked_ms };
             let is_new = account.told.is_none_or(|told| told != Ack { blocked_ms: told.blocked_ms, ..ack });

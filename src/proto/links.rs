@@ -207,6 +207,11 @@ impl Links {
         self.one
     }
 
+    /// Whether a connection has rested long enough.
+    pub fn any_rested(&self, now: Instant) -> bool {
+        self.connections.iter().any(|one| matches!(one.state, State::Resting(at) if at <= now))
+    }
+
     /// Where this resting connection should dial now, and how long it may take. Counts as dialling from then.
     pub fn place(&mut self, now: Instant, connection: usize, begun: bool) -> Option<(usize, Duration)> {
         let State::Resting(at) = self.state(connection) else { return None };

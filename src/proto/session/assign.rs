@@ -193,6 +193,16 @@ impl Outbound {
             }
             Some((is_avoided(carrier.link), carrier.link, connection))
         });
-        placed.min_by_key(|(avoided, link, _)| (*avoided, *link)).map(|(.., connection)| connection)
+        let mut best: Option<(bool, usize, usize)> = None;
+        for one in placed {
+            if best.is_none_or(|best| (one.0, one.1) < (best.0, best.1)) {
+                best = Some(one);
+            }
+            // none is better
+            if (one.0, one.1) == (false, 0) {
+                break;
+            }
+        }
+        best.map(|(.., connection)| connection)
     }
 }

@@ -88,6 +88,9 @@ impl Dialler {
     /// Attempts for all connections that may be dialled now. `instance` names the receiver, once it is known.
     pub fn dial(&mut self, now: Instant, instance: Option<Id>, begun: bool) -> Vec<Action> {
         let mut dials = Vec::new();
+        if !self.links.any_rested(now) {
+            return dials;
+        }
         for connection in 0..self.links.len() {
             let Some((link, timeout)) = self.links.place(now, connection, begun) else { continue };
             self.attempts[connection] += 1;

@@ -11,6 +11,7 @@ use super::super::links::LossReason;
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::ownership::{Ownership, Whereabouts};
+use super::pulse::PING;
 use super::{Action, Session};
 use std::time::{Duration, Instant};
 
@@ -94,9 +95,15 @@ impl Session {
         let dialled = |other| matches!(self.whereabouts(other), Whereabouts::Down | Whereabouts::Dialling(_));
         let silent = |mate: usize| {
             let seen = self.pulses[mate].is_some_and(|pulse| pulse.is_silent(now, limit));
-            mate == connection || self.owed_since(mate).is_none() || seen
+            mate == connection || !self.owes(mate) || seen
         };
         mates().count() > 1 && !(0..self.connections()).any(dialled) && mates().all(silent)
+    }
+
+    /// Whether a connection owes an answer to what was sent on it.
+    fn owes(&self, connection: usize) -> bool {
+        let idle = || self.sending.as_ref().is_none_or(|sending| sending.sender().is_idle(connection));
+        self.pulses[connection].as_ref().is_some_and(|pulse| pulse.asked().is_some() || !idle())
     }
 
     /// Since when a connection has owed an answer to what was sent on it; None if it owes none.
@@ -125,10 +132,11 @@ impl Session {
         let rests = |sending: &super::Outbound| sending.is_resting() && self.is_going(Way::Out);
         let resting = self.sending.as_ref().is_none_or(rests);
         self.busy = if resting { None } else { self.busy.or(Some(now)) };
-        if self.is_done(Way::Out) {
+        let (busy, dials) = (self.busy, matches!(self.ownership, Ownership::Dialler(_)));
+        let some_due = busy.map_or(dials, |since| since + PING <= now);
+        if !some_due || self.is_done(Way::Out) {
             return;
         }
-        let (busy, dials) = (self.busy, matches!(self.ownership, Ownership::Dialler(_)));
         for connection in 0..self.pulses.len() {
             let due = |pulse: &&mut _| super::Pulse::due(pulse, busy, dials).is_some_and(|at| at <= now);
             let Some(pulse) = self.pulses[connection].as_mut().filter(due) else { continue };
@@ -143,7 +151,7 @@ impl Session {
     pub(super) fn look(&mut self, now: Instant) {
         let wanted = !self.is_done(Way::Out);
         for connection in 0..self.pulses.len() {
-            let owes = wanted && self.owed_since(connection).is_some();
+            let owes = wanted && self.owes(connection);
             if self.pulses[connection].as_mut().is_some_and(|pulse| pulse.is_looked_at(now, owes)) {
                 self.actions.push_back(Action::Look(connection));
             }
