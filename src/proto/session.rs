@@ -88,7 +88,9 @@ pub struct Session {
     pings: u64,
     /// By link.
     answers: [Answers; LINKS_MAX],
-    /// Since when something of the stream that goes out has been under way; None while that rests.
+    /// When a leg came last that was not small.
+    came: Option<Instant>,
+    /// Since when something has been under way, either way; None while the streams rest.
     busy: Option<Instant>,
     leniency: Leniency,
     /// By connection: the head when the hello was sent. No welcome may want a leg before it.
@@ -168,6 +170,7 @@ impl Session {
             pulses: [None; CONNECTIONS_MAX],
             pings: 0,
             answers: Default::default(),
+            came: None,
             busy: Some(now),
             leniency: Leniency::default(),
             known: [0; CONNECTIONS_MAX],

@@ -4,6 +4,7 @@ use super::super::breach::Breach;
 use super::super::leg::{LEG_FIRST, Leg};
 use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
+use super::super::sched::SMALL;
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, LegHeader};
 use super::ownership::Ownership;
@@ -28,6 +29,7 @@ impl Session {
     /// A leg has come whole. If legs are checked, its CRC-32 was right.
     pub fn leg(&mut self, now: Instant, connection: usize, leg: Leg) {
         let (small, answers) = (leg.len() <= LEG_FIRST as u64, self.is_going(Way::Out));
+        self.note_coming(now, leg.len());
         let is_done = self.is_done(Way::In);
         let mut alone = false;
         if let Some(receiving) = self.receiving.as_mut().filter(|_| !is_done) {
@@ -66,6 +68,7 @@ impl Session {
     /// A leg has come whole of which the output has taken all bytes as they arrived. False if another copy of it was whole
     /// before: the output is given that one, or has it.
     pub fn head_through(&mut self, now: Instant, connection: usize, header: &LegHeader) -> bool {
+        self.note_coming(now, header.raw.into());
         let is_done = self.is_done(Way::In);
         let mut through = false;
         if let Some(receiving) = self.receiving.as_mut().filter(|_| !is_done) {
@@ -85,6 +88,13 @@ impl Session {
         }
         self.step(now);
         through
+    }
+
+    /// A leg of so many bytes has come. A small one may be a keystroke, after which nothing follows for long.
+    fn note_coming(&mut self, now: Instant, bytes: u64) {
+        if bytes > SMALL {
+            self.came = Some(now);
+        }
     }
 
     /// A leg that was here already has come whole, and its bytes were dropped.

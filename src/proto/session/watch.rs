@@ -12,8 +12,12 @@ use super::super::way::Way;
 use super::super::wire::Frame;
 use super::ownership::{Ownership, Whereabouts};
 use super::pulse::PING;
-use super::{Action, Session};
+use super::{Action, Outbound, Session};
 use std::time::{Duration, Instant};
+
+/// After a leg that was not small, the next one is expected for so long: a path that forgets all connections is noticed by
+/// the end that receives too, which may be the one that dials.
+const GOES_ON: Duration = Duration::from_secs(10);
 
 /// What a look at a connection comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +133,8 @@ impl Session {
     /// A ping on every connection where one is due.
     pub(super) fn ping(&mut self, now: Instant) {
         // a stream that was judged before its end rests no more: this end waits for the other one's
-        let rests = |sending: &super::Outbound| sending.is_resting() && self.is_going(Way::Out);
+        let comes = self.came.is_some_and(|at| now < at + GOES_ON);
+        let rests = |sending: &Outbound| sending.is_resting() && self.is_going(Way::Out) && !comes;
         let resting = self.sending.as_ref().is_none_or(rests);
         self.busy = if resting { None } else { self.busy.or(Some(now)) };
         let (busy, dials) = (self.busy, matches!(self.ownership, Ownership::Dialler(_)));

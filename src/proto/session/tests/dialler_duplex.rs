@@ -2,7 +2,7 @@
 
 use super::super::super::event::Event;
 use super::super::super::hello::RefusalCode;
-use super::super::super::leg::{leg_max, window};
+use super::super::super::leg::{Leg, leg_max, window};
 use super::super::super::life::Silence;
 use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::{Outcome, Status};
@@ -10,6 +10,7 @@ use super::super::super::way::Way;
 use super::super::super::wire::Frame;
 use super::super::Farewell;
 use super::rig::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// All connections are welcomed and ready.
@@ -77,6 +78,23 @@ fn while_only_the_other_stream_is_to_come_connections_are_asked_as_ever() {
     assert_eq!(rig.pings(0).len(), 1);
     rig.later(secs(4));
     assert!(dies(&mut rig, secs(4), secs(4), true));
+}
+
+#[test]
+fn while_a_stream_comes_connections_are_asked_although_the_other_one_rests() {
+    let asks = |bytes: usize, after: u64| {
+        let mut rig = both(1);
+        rig.pass(ms(200));
+        rig.pong(0);
+        rig.later(secs(1));
+        rig.does(|s, now| s.leg(now, 0, Leg::new(0, 0, Arc::new(vec![0; bytes]))));
+        rig.frames.clear();
+        rig.later(secs(after));
+        rig.pings(0).len() == 1
+    };
+    assert!(asks(5000, 1) && asks(5000, 9), "more may be on its way");
+    assert!(!asks(5000, 10), "it has come to rest");
+    assert!(!asks(100, 1), "a keystroke");
 }
 
 // ---- the stream that goes out -------------------------------------------------------------------------
