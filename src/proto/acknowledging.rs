@@ -15,7 +15,8 @@
 //! way, nothing is said: pongs show life.
 //!
 //! Where this end sends a stream too, a small leg that leaves nothing missing may wait for [`RIDE`]: the answer to it is
-//! likely to be on its way out, and the acknowledgement goes with that instead of waking the far end by itself.
+//! likely to be on its way out, and the acknowledgement goes with that instead of waking the far end by itself. So the
+//! answer goes on the connection that brought the leg, if that is ready.
 //!
 //! Counts legs per connection in the order they came, and never looks at their numbers: that is what the sender maps
 //! to its own send order.
@@ -154,6 +155,11 @@ impl Acknowledging {
             self.riding.remove(connection);
             self.ride_ends.take_if(|_| self.riding.is_empty());
         }
+    }
+
+    /// The connections whose acknowledgement waits for a small leg that goes the other way.
+    pub fn riding(&self) -> ConnectionSet {
+        self.riding
     }
 
     /// There is news for the connections that did not bring it.

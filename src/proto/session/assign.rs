@@ -42,8 +42,9 @@ enum Restraint {
 }
 
 impl Outbound {
-    /// Legs for the connections that are ready, until either runs out.
-    pub fn assign(&mut self, now: Instant) -> Vec<(usize, Leg)> {
+    /// Legs for the connections that are ready, until either runs out. `asking`: connections that brought small legs whose
+    /// acknowledgement waits for a leg that goes the other way.
+    pub fn assign(&mut self, now: Instant, asking: ConnectionSet) -> Vec<(usize, Leg)> {
         let (mut legs, mut passed) = (Vec::new(), ConnectionSet::EMPTY);
         self.sender.cut_to(self.leg_size());
         let bounded = self.is_near_and_taken(now);
@@ -53,7 +54,7 @@ impl Outbound {
         self.alone.note(now, Stand { received, blocked, full: self.circulation.is_full() });
         let mut restraint = self.restraint(now);
         while self.offers(now, restraint)
-            && let Some(connection) = self.choose(passed)
+            && let Some(connection) = self.choose(passed, asking)
         {
             passed.insert(connection);
             let mates = self.mates(connection);
@@ -178,10 +179,10 @@ impl Outbound {
         (0..CONNECTIONS_MAX).filter(|mate| self.link_of(*mate) == link).collect()
     }
 
-    /// The ready connection that takes the next leg: the first link's first, and of a link's the one that drained
-    /// last, whose path and caches are warm. For a leg sent again, another link than before first. A lifeline only if
-    /// nobody else is there.
-    fn choose(&self, passed: ConnectionSet) -> Option<usize> {
+    /// The ready connection that takes the next leg: the first link's first, and of a link's one that is `asking`, else
+    /// the one that drained last, whose path and caches are warm. For a leg sent again, another link than before first.
+    /// A lifeline only if nobody else is there.
+    fn choose(&self, passed: ConnectionSet, asking: ConnectionSet) -> Option<usize> {
         let avoided = self.sender.avoid();
         let is_avoided = |link| avoided.iter().any(|connection| self.link_of(connection) == Some(link));
         let candidates = self.ready.iter().rev().copied().filter(|connection| !passed.contains(*connection));
@@ -191,18 +192,18 @@ impl Outbound {
             if avoided.is_empty() && self.is_spared(carrier.link) {
                 return None;
             }
-            Some((is_avoided(carrier.link), carrier.link, connection))
+            Some(((is_avoided(carrier.link), carrier.link, !asking.contains(connection)), connection))
         });
-        let mut best: Option<(bool, usize, usize)> = None;
-        for one in placed {
-            if best.is_none_or(|best| (one.0, one.1) < (best.0, best.1)) {
-                best = Some(one);
+        let mut best: Option<((bool, usize, bool), usize)> = None;
+        for (rank, connection) in placed {
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, connection));
             }
             // none is better
-            if (one.0, one.1) == (false, 0) {
+            if rank <= (false, 0, asking.is_empty()) {
                 break;
             }
         }
-        best.map(|(.., connection)| connection)
+        best.map(|(_, connection)| connection)
     }
 }

@@ -231,7 +231,7 @@ impl Session {
         if let Some((sequence, connection)) = sending.rescue(now) {
             self.actions.push_back(Action::Tell(Event::Rescued { sequence, connection }));
         }
-        for (connection, leg) in sending.assign(now) {
+        for (connection, leg) in sending.assign(now, self.acknowledging.riding()) {
             if leg.len() <= LEG_FIRST as u64 {
                 self.acknowledging.ride(connection);
             }

@@ -394,6 +394,19 @@ fn a_connection_stays_ready_unless_a_leg_waits_for_one() {
 }
 
 #[test]
+fn an_answer_goes_where_the_question_came() {
+    let mut rig = both();
+    rig.lent(0, 1, 0, 0);
+    rig.lent(1, 1, 0, 0);
+    rig.leg(0, 0);
+    rig.input(1);
+    assert_eq!((rig.sent(), rig.acks()), (vec![(0, 0)], vec![(0, 1)]), "and so does what is acknowledged");
+    rig.frame(0, ack(1, 1));
+    rig.input(1);
+    assert_eq!(rig.sent(), [(1, 1)], "else it goes where the path drained last");
+}
+
+#[test]
 fn what_little_the_output_has_taken_goes_with_the_next_event() {
     let mut rig = both();
     rig.lent(0, 1, 0, 0);
