@@ -414,7 +414,10 @@ impl Writing {
             }
             Ok(Err(e)) => match e.kind() {
                 ErrorKind::WouldBlock | ErrorKind::Interrupted => Pass::Nothing,
-                ErrorKind::InvalidInput | ErrorKind::Unsupported => return Err(Why::Kernel),
+                // a sandbox may refuse the call; no socket says so when it is read
+                ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied => {
+                    return Err(Why::Kernel);
+                }
                 _ => Pass::Failed(e),
             },
             Err(error) => {

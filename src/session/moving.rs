@@ -10,7 +10,7 @@ use super::compressing::Compressing;
 use super::pool::{Hold, Pool};
 use crate::error::reason;
 use crate::proto::leg::{Content, Leg, Payload};
-use crate::sys::kept::{KeptPipe, SIZE};
+use crate::sys::kept::{KeptPipe, SIZE, works};
 use crate::sys::limits::descriptors;
 use std::any::Any;
 use std::io;
@@ -42,6 +42,9 @@ impl Mover {
     pub fn new(choice: Choice, compressing: Option<Arc<Compressing>>) -> Self {
         if descriptors() < DESCRIPTORS_LEAST {
             choice.copy(&Why::Other("this process may have too few descriptors for pipes of its own".into()));
+        }
+        if choice.may_move() && !works() {
+            choice.copy(&Why::Kernel);
         }
         Mover { choice, compressing, in_use: Arc::new(()), fill: Fill::default() }
     }

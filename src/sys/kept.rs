@@ -5,12 +5,22 @@
 //! bytes, since each page that is referred to takes a place, whatever there is of it.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What each of them is made to hold, in bytes: what an unprivileged process may have where nothing was changed
 /// (/proc/sys/fs/pipe-max-size).
 pub const SIZE: usize = 1 << 20;
+
+/// Whether the kernel does for this process what such pipes are for: a sandbox may refuse that, in whichever words.
+pub fn works() -> bool {
+    let tried = || {
+        let ((from, mut into), (kept, keep), (_given, give)) = (io::pipe()?, io::pipe()?, io::pipe()?);
+        into.write_all(&[0])?;
+        Ok::<_, io::Error>((calls::splice(from, keep, 1)?, calls::tee(kept, give, 1)?))
+    };
+    tried().is_ok_and(|bytes| bytes == (1, 1))
+}
 
 /// A pipe of [`SIZE`] bytes, both ends of it.
 #[derive(Debug)]
@@ -125,7 +135,7 @@ mod calls {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::io::{ErrorKind, Write, pipe};
+    use std::io::{ErrorKind, pipe};
     use std::os::unix::net::UnixStream;
 
     fn pattern(len: usize) -> Vec<u8> {
@@ -190,5 +200,40 @@ mod tests {
         let mut other = KeptPipe::new().unwrap();
         assert!(kept.give_to(&mut other).unwrap());
         assert!(read_all(&mut other) == sent);
+    }
+
+    /// Has the kernel refuse this call to this thread from now on, as sandboxes do.
+    #[cfg(target_arch = "x86_64")]
+    #[allow(unsafe_code)]
+    fn refuse(call: libc::c_long, errno: libc::c_int) {
+        let step = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+        let mut steps = [
+            // the number of the call is what the filter sees first
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32),
+            step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+            step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+        // SAFETY: both calls take these arguments, and the filter lives until the second one has returned.
+        let refused = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) == 0
+        };
+        assert!(refused, "{}", io::Error::last_os_error());
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_kernel_that_refuses_either_call_is_found_out_before_a_byte_is_at_stake() {
+        assert!(works());
+        for (call, errno) in [(libc::SYS_splice, libc::EPERM), (libc::SYS_tee, libc::ENOSYS)] {
+            // the filter goes with its thread
+            let found = std::thread::spawn(move || {
+                refuse(call, errno);
+                works()
+            });
+            assert!(!found.join().unwrap());
+        }
     }
 }
