@@ -59,6 +59,10 @@ fn serve(typed: &Typed) -> Result<ServePlan, String> {
         return Err(format!("{word} goes with into, and there is exec in its place"));
     }
     let keys: Option<String> = typed.one("require");
+    let require: Vec<String> = keys.iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect();
+    if require.iter().any(String::is_empty) {
+        return Err("require takes the names of keys, with commas between them".to_owned());
+    }
     let (sessions, common) = (typed.one("sessions").unwrap_or(4), common(typed)?);
     if sessions * BUFFER_MIN > common.buffer {
         let (least, has) = (sessions * (BUFFER_MIN >> 20), common.buffer >> 20);
@@ -69,7 +73,7 @@ fn serve(typed: &Typed) -> Result<ServePlan, String> {
         goal,
         then: typed.one("then"),
         sessions: sessions as usize,
-        require: keys.iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect(),
+        require,
         replace: typed.given("replace"),
         sums: typed.given("sums"),
         quota: typed.one("quota"),

@@ -8,6 +8,7 @@ use crate::chaos::Hazard;
 use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending, check};
 use crate::error::{Failure, Status, reason};
 use crate::message;
+use crate::message::text::bounded;
 use crate::plan::PutPlan;
 use crate::proto::hello::Features;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
@@ -19,6 +20,7 @@ use crate::store::record::Verdict;
 use crate::sys::stdio::stdin_was_closed;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
+use std::fmt::Display;
 use std::io::{self, Read as _};
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -228,6 +230,9 @@ fn items<F: FnMut(Failure)>(
     Ok((single.into_iter().chain(files), total as u64))
 }
 
+/// So many characters of a name that is refused are shown: it may be refused for its length.
+const SHOWN: usize = 30;
+
 /// The one file, or stdin, that is sent by this name.
 fn single(plan: &PutPlan, name: &str, meta: Vec<u8>) -> Result<Item, Failure> {
     let matter = match plan.files.first() {
@@ -238,8 +243,10 @@ fn single(plan: &PutPlan, name: &str, meta: Vec<u8>) -> Result<Item, Failure> {
         }
         None => Matter::Pipe(Box::new(io::stdin())),
     };
-    let name =
-        Name::stored(name).map_err(|e| Failure::usage(format!("the name {} {e}", name.escape_debug())))?;
+    let name = Name::stored(name).map_err(|e| {
+        let shown = bounded(&name.escape_debug().to_string(), SHOWN);
+        Failure::usage(format!("the name {shown} {e}"))
+    })?;
     Ok(Item { name, meta, matter, ask: false })
 }
 
@@ -272,10 +279,7 @@ fn name_of(file: &Path) -> Result<Name, Failure> {
 /// # Errors
 /// It cannot be read, or is not in order.
 pub(super) fn meta(plan: &PutPlan) -> Result<Vec<u8>, Failure> {
-    let wrong = |e: &dyn std::fmt::Display| Failure {
-        status: Status::Refused,
-        sentence: format!("the metadata {e}"),
-    };
+    let wrong = |what: &dyn Display, e| Failure { status: Status::Refused, sentence: format!("{what} {e}") };
     let mut meta = match &plan.meta {
         None => Meta::default(),
         Some(file) => {
@@ -284,10 +288,10 @@ pub(super) fn meta(plan: &PutPlan) -> Result<Vec<u8>, Failure> {
             let open = std::fs::File::open(file);
             let read = open.and_then(|file| file.take(META_MAX as u64 + 1).read_to_end(&mut json));
             read.map_err(|e| Failure::input(format!("meta {}: {}", file.display(), reason(&e))))?;
-            Meta::parse(&json).map_err(|e| wrong(&e))?
+            Meta::parse(&json).map_err(|e| wrong(&format_args!("meta {}", file.display()), e))?
         }
     };
-    plan.tags.iter().try_for_each(|tag| meta.tag(tag)).map_err(|e| wrong(&e))?;
+    plan.tags.iter().try_for_each(|tag| meta.tag(tag)).map_err(|e| wrong(&"the metadata", e))?;
     Ok(if meta.is_empty() { Vec::new() } else { meta.encode().into_bytes() })
 }
 

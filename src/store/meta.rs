@@ -25,7 +25,7 @@ pub enum BadMeta {
     #[error("has more than 64 KiB")]
     Long,
     /// Not JSON, or not such as is accepted.
-    #[error("is no JSON that is accepted: {0}")]
+    #[error("is not usable JSON: {0}")]
     Json(String),
     /// JSON, but no object.
     #[error("is not a JSON object")]
@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(why(json), "is not a JSON object", "{json}");
         }
         for json in ["", "{", "{\"a\":}", "{} {}", "{a:1}", "{\"a\":1e999}", "{\"a\":\"\u{1}\"}"] {
-            assert!(why(json).starts_with("is no JSON that is accepted: "), "{json}: {}", why(json));
+            assert!(why(json).starts_with("is not usable JSON: "), "{json}: {}", why(json));
         }
         assert!(Meta::parse(b"{\"\xff\":1}").is_err());
     }

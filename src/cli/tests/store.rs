@@ -57,6 +57,7 @@ fn what_is_wrong_with_a_standing_receiver_is_said() {
         ("serve 1 key k into d through cat", "serve and through exclude each other"),
         ("serve 1 key k into d threads 3", "threads goes with tx"),
         ("serve 1 key k into d size 3", "serve and size exclude each other"),
+        ("serve 1 key k into d require a,,b", "require takes the names of keys"),
         ("serve 1 key k into d sessions 0", "sessions: "),
         ("serve 1 key k into d sessions 9 buffer 32M", "sessions 9 need a buffer of 36M, which is 32M"),
     ] {

@@ -99,7 +99,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let (carrier, from, to) = started.map_err(Failure::network)?;
     let unusable = |e: io::Error| Failure::network(format!("cannot talk to ssh: {}", reason(&e)));
     let channel = Channel::plain(Transport::pipes(from, to).map_err(unusable)?);
-    let greeting = match await_greeting(&channel, &carrier, &host) {
+    let greeting = match await_greeting(&channel, &carrier, &host, plan.program.as_deref()) {
         Ok(greeting) => greeting,
         Err(why) => {
             drop(channel);

@@ -35,11 +35,16 @@ pub enum NoGreeting {
     Other(String),
 }
 
-/// Waits for the greeting of `host`.
+/// Waits for the greeting of `host`, where `program` was to be started, or the millipede in its PATH.
 ///
 /// # Errors
 /// There is none.
-pub fn await_greeting(channel: &Channel, carrier: &Carrier, host: &str) -> Result<Greeting, NoGreeting> {
+pub fn await_greeting(
+    channel: &Channel,
+    carrier: &Carrier,
+    host: &str,
+    program: Option<&str>,
+) -> Result<Greeting, NoGreeting> {
     let began = Instant::now();
     let (mut heard, mut searched) = (Vec::new(), 0);
     let (mut until, mut untold) = (began + LOGIN, Some(began + PATIENT));
@@ -61,7 +66,7 @@ pub fn await_greeting(channel: &Channel, carrier: &Carrier, host: &str) -> Resul
         }
         let mut chunk = [0; 4096];
         match (&mut &*channel).read(&mut chunk) {
-            Ok(0) => return Err(no_greeting(host, carrier.await_exit(CLOSING), &heard)),
+            Ok(0) => return Err(no_greeting(host, program, carrier.await_exit(CLOSING), &heard)),
             Ok(n) => {
                 heard.extend_from_slice(&chunk[..n]);
                 until = until.min(now + AFTER_NOISE);
@@ -98,13 +103,14 @@ fn unfit(host: &str, wrong: Wrong, heard: &[u8]) -> String {
 }
 
 /// ssh has ended before any greeting.
-fn no_greeting(host: &str, exit: Option<Exit>, heard: &[u8]) -> NoGreeting {
+fn no_greeting(host: &str, program: Option<&str>, exit: Option<Exit>, heard: &[u8]) -> NoGreeting {
     NoGreeting::Other(match exit {
         // what ssh itself fails with; a shell never does
         Some(Exit::Status(255)) => return NoGreeting::Ssh,
-        Some(Exit::Status(127)) => {
-            format!("no millipede in the PATH at {host}: install it, or say program PATH")
-        }
+        Some(Exit::Status(127)) => match program {
+            Some(program) => format!("no {program} at {host}"),
+            None => format!("no millipede in the PATH at {host}: install it, or say program PATH"),
+        },
         Some(Exit::Status(126)) => format!("{host} cannot run its millipede: is it for another machine?"),
         Some(Exit::Status(status)) => {
             format!("no start at {host} (status {status}): another release there?{}", said(heard))
@@ -182,12 +188,14 @@ mod tests {
 
     #[test]
     fn the_likely_reason_is_one_line_that_says_what_to_do() {
-        let other = |exit, heard: &[u8]| match no_greeting("backup", exit, heard) {
+        let other = |exit, heard: &[u8]| match no_greeting("backup", None, exit, heard) {
             NoGreeting::Other(line) => line,
             NoGreeting::Ssh => "ssh's own".to_owned(),
         };
         assert_eq!(other(Some(Exit::Status(255)), b"noise"), "ssh's own");
         assert!(other(Some(Exit::Status(127)), b"").contains("install it, or say program PATH"));
+        let named = no_greeting("backup", Some("/opt/millipede"), Some(Exit::Status(127)), b"");
+        assert_eq!(named, NoGreeting::Other("no /opt/millipede at backup".into()));
         let restricted = other(Some(Exit::Status(1)), b"hello\nThis account is restricted.\n\n");
         assert!(restricted.ends_with("It said: This account is restricted."), "{restricted}");
         let later = unfit("backup", Wrong::Version(9), b"");
