@@ -168,6 +168,7 @@ pub const WORDS: &[Word] = &[
         short: "with key, let in whoever has a key listed here",
         long: "Lets in whoever has one of the public keys that FILE lists, a line for each, as in a `.pub` file; what \
                follows the key in its line is the name by which that peer is shown. Needs `key`.\n\n\
+               A name that several keys have is nobody's: they are shown by their fingerprints. \
                Empty lines and lines that begin with # are passed over. Anything else that is not an Ed25519 key, \
                such as the options of an authorized_keys file, is an error and not ignored. FILE is read again when \
                it changes: sessions of a key that is no longer in it end. If it then has an error, it is said, and \

@@ -21,6 +21,8 @@ pub struct Resolved {
     pub no_input: bool,
     /// It would let others use its connection.
     pub shares: bool,
+    /// It runs a command of the user's here once the login is over.
+    pub runs_locally: bool,
     /// A connection that is shared stays when who made it ends.
     pub persists: bool,
 }
@@ -73,6 +75,7 @@ impl Resolved {
             "forkafterauthentication" => self.is_other |= is_on,
             "stdinnull" => self.no_input = is_on,
             "controlmaster" => self.shares = !matches!(value, "no" | "false"),
+            "permitlocalcommand" => self.runs_locally = is_on,
             "controlpersist" => self.persists = !matches!(value, "no" | "false"),
             _ => {}
         }

@@ -70,10 +70,17 @@ impl Peers {
         if peers.is_empty() {
             return Err("there is no key in it, so nobody would be let in".to_owned());
         }
-        Ok(Self(peers.into_iter().map(|(key, (name, _))| (key, name)).collect()))
+        let mut bearers: HashMap<Arc<str>, usize> = HashMap::new();
+        peers.values().for_each(|(name, _)| *bearers.entry(name.clone()).or_default() += 1);
+        let named = peers.into_iter().map(|(key, (name, _))| match bearers.get(&name) {
+            Some(1) => (key, name),
+            _ => (key, key.to_string().into()),
+        });
+        Ok(Self(named.collect()))
     }
 
-    /// The name of a key that is let in: the comment of its line, fit to be shown, else its fingerprint.
+    /// The name of a key that is let in: the comment of its line, fit to be shown, if no other key has that; else its
+    /// fingerprint. So nobody has another one's name.
     pub fn name(&self, key: &PublicKey) -> Option<&Arc<str>> {
         self.0.get(key)
     }
@@ -130,6 +137,21 @@ mod tests {
         assert_eq!(name(9), None);
         assert!(peers.is_allowed(&key(1)) && !peers.is_allowed(&key(9)));
         assert_eq!(peers.iter().count(), 3);
+    }
+
+    #[test]
+    fn a_name_that_several_keys_have_is_nobodys() {
+        let text = [key(1).openssh("root@nas"), key(2).openssh("root@nas"), key(3).openssh("anna")];
+        // who calls itself by another one's fingerprint does not get that either
+        let peers = parse(
+            &[&text[..], &[key(4).openssh(&key(5).to_string()), key(5).openssh("")]].concat().join("\n"),
+        );
+        let peers = peers.unwrap();
+        let name = |n| peers.name(&key(n)).unwrap().to_string();
+        for n in [1, 2, 4, 5] {
+            assert_eq!(name(n), key(n).to_string());
+        }
+        assert_eq!(name(3), "anna");
     }
 
     #[test]

@@ -53,24 +53,31 @@ fn what_a_login_shell_prints_is_passed_over() {
 #[test]
 fn who_is_no_millipede_is_told_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let refused = &|n: usize, forced: &str| {
+    let refused = &|n: usize, forced: &str, told: &str| {
         let taken = dir.path().join(n.to_string());
-        let line =
-            format!("ForceCommand echo This account is restricted.; cat > {}; {forced}", taken.display());
+        let line = format!("ForceCommand {}", forced.replace("TAKEN", &taken.to_string_lossy()));
         let Some(server) = Server::with(&line) else { return };
         let found = output(server.millipede(&[]).arg("secret command"), b"secret input");
         assert_eq!((found.status.code(), &found.stdout[..]), (Some(255), &b""[..]), "{forced}");
         let said = said(&found);
         let lines: Vec<_> = said.lines().collect();
-        let [early, late] = lines[..] else { panic!("{said}") };
-        assert!(early.contains("no greeting from server yet: a slow login, or a forced command?"), "{said}");
-        assert!(late.starts_with("millipede: ") && late.contains("It said: This account is restricted."));
+        let [line] = lines[..] else { panic!("{said}") };
+        assert!(line.starts_with("millipede: ") && line.contains(told), "{said}");
         assert_eq!(std::fs::read(&taken).unwrap(), b"", "nothing of ours may get there");
     };
-    // each waits for a minute
+    let restricted = "It said: This account is restricted.";
+    // each waits for half a minute
     std::thread::scope(|scope| {
-        for (n, forced) in ["exit 0", "exit 1", ""].into_iter().enumerate() {
-            scope.spawn(move || refused(n, forced));
+        for (n, (forced, told)) in [
+            ("echo This account is restricted.; cat > TAKEN; exit 0", restricted),
+            ("echo This account is restricted.; cat > TAKEN; exit 1", restricted),
+            ("echo This account is restricted.; cat > TAKEN", restricted),
+            ("cat > TAKEN", "no millipede answers at server: a forced command? It said nothing"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            scope.spawn(move || refused(n, forced, told));
         }
     });
 }
@@ -78,6 +85,10 @@ fn who_is_no_millipede_is_told_nothing() {
 #[test]
 fn a_forced_command_that_says_nothing_is_told_of_while_it_is_waited_for() {
     let Some(server) = Server::with("ForceCommand cat > /dev/null") else { return };
+    // a command of the user's own after the login: so ssh cannot be asked to tell of it
+    let config = server.path("ssh_config");
+    let own = "PermitLocalCommand yes\nLocalCommand true\n";
+    std::fs::write(&config, std::fs::read_to_string(&config).unwrap() + own).unwrap();
     let near = server.run(&[], "true");
     let line = near.expect("no greeting from server yet");
     assert!(line.contains("a password to type, or a forced command?") && line.len() <= 80, "{line}");
@@ -97,7 +108,7 @@ fn without_a_millipede_there_one_line_says_what_to_do() {
     let lines: Vec<_> = absent.stderr.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
     let last = String::from_utf8_lossy(lines.last().unwrap());
     assert_eq!(absent.status.code(), Some(255));
-    assert!(last.contains("install it, or say program PATH"), "{last}");
+    assert!(last.contains("no /nowhere/millipede at server"), "{last}");
     let another = near("/bin/true");
     assert_eq!(another.status.code(), Some(255));
     assert!(said(&another).contains("no start at server (status 0)"), "{another:?}");

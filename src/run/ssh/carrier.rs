@@ -26,6 +26,11 @@ const VARIABLE: &str = "MILLIPEDE_SSH";
 /// What the far end is called there, unless the user says otherwise.
 const FAR: &str = "millipede";
 
+/// What ssh prints, on its stdout, when it has logged in: it runs this here, where the user has no such command.
+const TELL_LOGIN: [&str; 2] = ["-oPermitLocalCommand=yes", "-oLocalCommand=echo millipede: logged in"];
+/// And this is what it prints.
+pub(super) const LOGGED_IN: &[u8] = b"millipede: logged in\n";
+
 /// The ssh to use.
 fn program() -> OsString {
     env::var_os(VARIABLE).filter(|name| !name.is_empty()).unwrap_or_else(|| "ssh".into())
@@ -70,6 +75,9 @@ fn overrides(resolved: &Resolved) -> Vec<&'static str> {
     if resolved.no_input {
         // the command's input is empty, not that of the far end
         options.push("-oStdinNull=no");
+    }
+    if !resolved.runs_locally {
+        options.extend(TELL_LOGIN);
     }
     options
 }
@@ -166,14 +174,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_configuration_takes_the_stdin_of_ssh_or_makes_it_a_master() {
+    fn no_configuration_takes_the_stdin_of_ssh_or_makes_it_a_master_and_no_command_of_the_users_is_replaced()
+    {
         let plain = Resolved::default();
         let master = Resolved { shares: true, ..plain.clone() };
+        let told = [&["-T"][..], &TELL_LOGIN].concat();
+        let with = |option| [&["-T", option][..], &TELL_LOGIN].concat();
         for (resolved, options) in [
-            (plain.clone(), &["-T"][..]),
-            (Resolved { persists: true, ..master.clone() }, &["-T"]),
-            (master, &["-T", "-oControlMaster=no"]),
-            (Resolved { no_input: true, ..plain }, &["-T", "-oStdinNull=no"]),
+            (plain.clone(), told.clone()),
+            (Resolved { persists: true, ..master.clone() }, told),
+            (master, with("-oControlMaster=no")),
+            (Resolved { no_input: true, ..plain.clone() }, with("-oStdinNull=no")),
+            (Resolved { runs_locally: true, ..plain }, vec!["-T"]),
         ] {
             assert_eq!(overrides(&resolved), options, "{resolved:?}");
         }

@@ -1,6 +1,6 @@
 //! What is said through ssh before the session: read and written within bounds of size and time.
 
-use super::carrier::Carrier;
+use super::carrier::{Carrier, LOGGED_IN};
 use crate::channel::Channel;
 use crate::message;
 use crate::proto::hello::VERSION;
@@ -19,6 +19,9 @@ const LOGIN: Duration = Duration::from_secs(300);
 const PATIENT: Duration = Duration::from_secs(20);
 /// Once something was printed, the login is over: what is left is a login shell's own work, and homes may be far.
 const AFTER_NOISE: Duration = Duration::from_secs(60);
+/// The same where ssh has said that the login is over: a login shell that takes so long is rarer than a command that waits
+/// for its input in its place.
+const AFTER_LOGIN: Duration = Duration::from_secs(30);
 /// How long ssh may take to end once its stdout has.
 const CLOSING: Duration = Duration::from_secs(10);
 /// How long the near end may take to answer.
@@ -46,7 +49,7 @@ pub fn await_greeting(
     program: Option<&str>,
 ) -> Result<Greeting, NoGreeting> {
     let began = Instant::now();
-    let (mut heard, mut searched) = (Vec::new(), 0);
+    let (mut heard, mut searched, mut logged_in) = (Vec::new(), 0, false);
     let (mut until, mut untold) = (began + LOGIN, Some(began + PATIENT));
     loop {
         match Greeting::find(&heard, &mut searched) {
@@ -56,7 +59,7 @@ pub fn await_greeting(
         }
         let now = Instant::now();
         if now >= until {
-            return Err(NoGreeting::Other(too_late(host, now - began, &heard)));
+            return Err(NoGreeting::Other(too_late(host, now - began, logged_in, &heard)));
         }
         if untold.is_some_and(|at| now >= at) {
             untold = None;
@@ -69,7 +72,11 @@ pub fn await_greeting(
             Ok(0) => return Err(no_greeting(host, program, carrier.await_exit(CLOSING), &heard)),
             Ok(n) => {
                 heard.extend_from_slice(&chunk[..n]);
-                until = until.min(now + AFTER_NOISE);
+                if take(&mut heard, LOGGED_IN) {
+                    // what is left to wait for is short: one line at its end is enough
+                    (logged_in, untold, searched) = (true, None, 0);
+                }
+                until = until.min(now + if logged_in { AFTER_LOGIN } else { AFTER_NOISE });
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
@@ -82,9 +89,16 @@ pub fn await_greeting(
     }
 }
 
+/// Takes a line out of what was heard; whether it was there.
+fn take(heard: &mut Vec<u8>, line: &[u8]) -> bool {
+    let at = heard.windows(line.len()).position(|bytes| bytes == line);
+    at.inspect(|at| drop(heard.drain(*at..at + line.len()))).is_some()
+}
+
 /// There was time enough for a greeting.
-fn too_late(host: &str, time: Duration, heard: &[u8]) -> String {
+fn too_late(host: &str, time: Duration, logged_in: bool, heard: &[u8]) -> String {
     match heard {
+        [] if logged_in => format!("no millipede answers at {host}: a forced command? It said nothing"),
         [] => format!("nothing from {host} in {} s: no password, or a forced command?", time.as_secs()),
         _ => unfit(host, Wrong::Foreign, heard),
     }
@@ -187,6 +201,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_ssh_says_of_the_login_is_no_part_of_what_the_host_says() {
+        let mut heard = b"banner\nmillipede: logged in\nhello\n".to_vec();
+        assert!(take(&mut heard, LOGGED_IN) && heard == b"banner\nhello\n");
+        assert!(!take(&mut heard, LOGGED_IN) && heard == b"banner\nhello\n");
+    }
+
+    #[test]
     fn the_likely_reason_is_one_line_that_says_what_to_do() {
         let other = |exit, heard: &[u8]| match no_greeting("backup", None, exit, heard) {
             NoGreeting::Other(line) => line,
@@ -205,9 +226,11 @@ mod tests {
         assert!(unfit("backup", Wrong::Foreign, b"\nno end of line").ends_with("It said: no end of line"));
         let binary = unfit("backup", Wrong::Foreign, &[[0, 0xff]; 30_000].concat());
         assert!(binary.ends_with("a forced command? It said nothing legible"), "{binary}");
-        let silent = too_late("backup", LOGIN, b"");
+        let silent = too_late("backup", LOGIN, false, b"");
         assert!(silent.contains("300 s") && silent.contains("password") && silent.contains("forced"));
-        assert!(too_late("backup", LOGIN, b"a banner\n").ends_with("It said: a banner"));
+        assert!(too_late("backup", LOGIN, false, b"a banner\n").ends_with("It said: a banner"));
+        let waits = too_late("backup", AFTER_LOGIN, true, b"");
+        assert!(waits.contains("forced command") && !waits.contains("password"), "{waits}");
         // behind "millipede: ", without what the far host adds
         let others = [126, 127, 1].map(|status| other(Some(Exit::Status(status)), b""));
         for line in [&later, &silent, &unfit("backup", Wrong::Foreign, b"")].into_iter().chain(&others) {
