@@ -127,7 +127,10 @@ fn no_greeting(host: &str, program: Option<&str>, exit: Option<Exit>, heard: &[u
         },
         Some(Exit::Status(126)) => format!("{host} cannot run its millipede: is it for another machine?"),
         Some(Exit::Status(status)) => {
-            format!("no start at {host} (status {status}): another release there?{}", said(heard))
+            format!(
+                "no start at {host} (status {status}): a forced command, or another release?{}",
+                said(heard)
+            )
         }
         Some(Exit::Signal(signal)) => format!("ssh was killed by signal {signal}"),
         None => "ssh has closed its output, and goes on".to_owned(),
