@@ -141,7 +141,7 @@ impl Host {
             return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
         }
         if ours == Some(false) || (is_new && hello.begun && ours.is_none()) {
-            let sentence = "it lacks the stream's beginning: restarted?";
+            let sentence = "not that receiver: it was restarted, or is another";
             return refuse(RefusalCode::NotThatReceiver, sentence);
         }
         if !is_new && self.waits && self.others(hello.connection.into()) >= OF_WAITING {
