@@ -79,7 +79,9 @@ impl Handle {
 
     /// For how long an end that listens has had no connection, if it had one before.
     pub fn alone_for(&self) -> Option<Duration> {
-        self.desk.peek(|core| core.session.alone_since()).map(|since| since.elapsed())
+        let since = self.desk.peek(|core| core.session.alone_since())?;
+        // in its time, without the gaps in which this process did not run
+        Some(self.desk.now().saturating_duration_since(since))
     }
 
     /// The stream waits no longer for its turn: from now on it has all its connections.
