@@ -7,18 +7,23 @@ use crate::proto::peer_key::PeerKey;
 use crate::proto::way::Way;
 use crate::report::{Board, Served, ServedSession};
 use crate::session::Handle;
-use crate::store::queue::{Bounds, Came, Queue, Turn};
+use crate::store::queue::{Bounds, Came, Lost, Queue, Turn};
 use crate::store::record::{Down, encode};
 use crate::sys::thread::spawn;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// A session that has had no connection for so long gives way to another one of its key, which is its sender come again.
+/// A session that has had no connection for so long gives way to another one of its key, which is its sender come again,
+/// and to whoever wants a name that it has. Where only the connections broke, they are dialled again within less.
 const GONE: Duration = Duration::from_secs(1);
+/// How often it is looked meanwhile whether it has come again.
+const LOOK: Duration = Duration::from_millis(50);
 /// What it is told, if it should come back.
-const OUSTED: &str = "its connections were gone, and the same key sends again";
+const OUSTED: &str = "no connection, and the same key sends again";
+const GAVE_WAY: &str = "no connection, and another sends that name";
 
 /// Whoever comes.
 #[derive(Clone)]
@@ -36,8 +41,8 @@ pub(super) struct Places {
     state: Mutex<State>,
     /// There may be an earlier deadline.
     changed: Condvar,
-    /// What a session is told that has lost its place.
-    stalled: String,
+    /// What a session is told that has lost its place: it stalled, or was away.
+    lost: [String; 2],
 }
 
 struct State {
@@ -59,9 +64,10 @@ impl Places {
     /// # Errors
     /// The kernel has no threads left.
     pub(super) fn new(bounds: Bounds) -> io::Result<Arc<Self>> {
-        let stalled = format!("nothing came for {} s, and others wait", bounds.stall.as_secs());
+        let lost = [("nothing came", bounds.stall), ("no connection", bounds.away)]
+            .map(|(what, time)| format!("{what} for {} s, and others wait", time.as_secs()));
         let state = State { queue: Queue::new(bounds), members: HashMap::new(), last: 0 };
-        let places = Arc::new(Places { state: Mutex::new(state), changed: Condvar::new(), stalled });
+        let places = Arc::new(Places { state: Mutex::new(state), changed: Condvar::new(), lost });
         let clock = places.clone();
         spawn("places", move || clock.keep_time())?;
         Ok(places)
@@ -100,7 +106,7 @@ impl Places {
     }
 
     /// Ends sessions of this key that have lost their sender, for the sake of that one.
-    pub(super) fn oust(&self, key: Option<PeerKey>, number: u64) {
+    fn oust(&self, key: Option<PeerKey>, number: u64) {
         let state = self.lock();
         let others = state.members.iter().filter(|(other, member)| **other != number && member.key == key);
         let sessions: Vec<Handle> = others.filter_map(|(_, member)| member.session.clone()).collect();
@@ -108,10 +114,28 @@ impl Places {
         stop(sessions.into_iter().filter(is_gone).collect(), OUSTED);
     }
 
+    /// Ends the session of that number, which has a name that another one wants, if it is gone; waits until that is
+    /// certain. False: it is there.
+    pub(super) fn gives_way(&self, number: u64) -> bool {
+        // one that is over may still be at its files
+        while let Some(session) = self.session(number) {
+            let Some(alone) = session.alone_for() else { return false };
+            if alone >= GONE {
+                stop(vec![session], GAVE_WAY);
+                break;
+            }
+            sleep((GONE - alone).min(LOOK));
+        }
+        true
+    }
+
+    fn session(&self, number: u64) -> Option<Handle> {
+        self.lock().members.get(&number).and_then(|member| member.session.clone())
+    }
+
     /// Ends the session of that number, for this reason.
     pub(super) fn end(&self, number: u64, why: &str) {
-        let session = self.lock().members.get(&number).and_then(|member| member.session.clone());
-        stop(session.into_iter().collect(), why);
+        stop(self.session(number).into_iter().collect(), why);
     }
 
     /// A session may send.
@@ -131,7 +155,7 @@ impl Places {
         state.queue.leave(number);
         let turned = state.turn(Instant::now());
         drop(state);
-        turned.follow(&self.stalled);
+        turned.follow(&self.lost);
     }
 
     /// What a person sees of them.
@@ -161,13 +185,17 @@ impl Places {
     fn keep_time(&self) {
         let mut state = self.lock();
         loop {
-            let now = Instant::now();
-            let turned = state.turn(now);
             let waiting: Vec<_> = state.waiting();
-            if !turned.is_empty() || !waiting.is_empty() {
+            if !waiting.is_empty() {
                 drop(state);
-                turned.follow(&self.stalled);
+                self.look();
                 waiting.into_iter().for_each(|(number, key)| self.oust(key, number));
+                state = self.lock();
+            }
+            let turned = state.turn(Instant::now());
+            if !turned.is_empty() {
+                drop(state);
+                turned.follow(&self.lost);
                 state = self.lock();
             }
             // where nobody waits there is nothing to do, until somebody comes
@@ -176,6 +204,22 @@ impl Places {
             });
             let waited = self.changed.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Sees which of those with a place have no connection.
+    fn look(&self) {
+        let state = self.lock();
+        let running = state.members.iter().filter(|(number, _)| state.queue.has_place(**number));
+        let running = running.filter_map(|(number, member)| Some((*number, member.session.clone()?)));
+        let running: Vec<_> = running.collect();
+        drop(state);
+        // outside of the lock: each has its own
+        let alone: Vec<_> =
+            running.into_iter().map(|(number, session)| (number, session.alone_for())).collect();
+        let (mut state, now) = (self.lock(), Instant::now());
+        for (number, alone) in alone {
+            state.queue.away(number, alone.and_then(|alone| now.checked_sub(alone)));
         }
     }
 
@@ -202,7 +246,7 @@ impl State {
                     turned.going.extend(out.map(|out| (session(number), out)));
                 }
                 Turn::Wait(number, ahead) => self.tell(number, &Down::Wait(ahead as u32)),
-                Turn::Lost(number) => turned.stalled.extend(session(number)),
+                Turn::Lost(number, why) => turned.lost.extend(session(number).map(|session| (session, why))),
             }
         }
         turned
@@ -221,23 +265,29 @@ struct Turned {
     /// They have got a place, and are to hear of it. One that is not known yet is told what else there is to know when it
     /// is introduced.
     going: Vec<(Option<Handle>, Arc<Outbox>)>,
-    /// They have lost their place.
-    stalled: Vec<Handle>,
+    /// They have lost their place, and why.
+    lost: Vec<(Handle, Lost)>,
 }
 
 impl Turned {
     fn is_empty(&self) -> bool {
-        self.going.is_empty() && self.stalled.is_empty()
+        self.going.is_empty() && self.lost.is_empty()
     }
 
     /// Outside of the lock: a session may call back.
-    fn follow(self, stalled: &str) {
+    fn follow(self, [stalled, away]: &[String; 2]) {
         for (session, out) in self.going {
             // its other connections are let in before it hears that they are
             session.iter().for_each(Handle::use_all);
             say(&out, &Down::Go(Vec::new()));
         }
-        stop(self.stalled, stalled);
+        for (session, why) in self.lost {
+            let why = match why {
+                Lost::Stalled => stalled,
+                Lost::Away => away,
+            };
+            stop(vec![session], why);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::session::lobby::Lobby;
 use crate::store::beneath::Beneath;
 use crate::store::disk::Disk;
 use crate::store::place;
-use crate::store::queue::{Bounds, STALL};
+use crate::store::queue::{AWAY, Bounds, STALL};
 use crate::store::shelf::{Finished, Rules, Shelf};
 use crate::sys::activation;
 use crate::sys::limits::allow_descriptors;
@@ -66,7 +66,8 @@ pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
         peers::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
     }
     allow_descriptors(DESCRIPTORS * plan.sessions as u64 + OF_WAITING * WAITING.0 as u64);
-    let bounds = Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1, stall };
+    let bounds =
+        Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1, stall, away: AWAY };
     let places = Places::new(bounds).map_err(no_thread)?;
     let seen = places.clone();
     monitor.show(Vec::new(), move || seen.board());

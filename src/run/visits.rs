@@ -21,6 +21,7 @@ use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -76,8 +77,8 @@ struct Place {
     has_place: Box<dyn Fn() -> bool + Send + Sync>,
     /// There was progress.
     progress: Box<dyn Fn() + Send + Sync>,
-    /// A name is in use by another session of the same key.
-    busy: Box<dyn Fn() + Send + Sync>,
+    /// Has the session of that number end, which has a name that is wanted here, if it is gone. False: it is there.
+    gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
     set_busy: SetBusy,
 }
 
@@ -93,12 +94,13 @@ impl Maker {
         }
         let out = Outbox::new().map_err(failed)?;
         let busy = || refuse(RefusalCode::Busy, "too many wait for this receiver already".into());
-        let peer = self.peer(key);
+        let mut peer = self.peer(key);
         let visitor = Visitor { name: peer.name.clone(), out: out.clone(), ledger: Ledger::new() };
         let number = self.places.arrive(key, &visitor).ok_or_else(busy)?;
+        peer.visit = number;
         message::note(1, || format!("{} has come", peer.name));
         let among = Arc::new(OnceLock::new());
-        let (sink, afterwards) = self.sink(peer, &visitor, self.place(key, number, &among));
+        let (sink, afterwards) = self.sink(peer, &visitor, self.place(number, &among));
         match self.start(number, sink, &out) {
             Ok(start) => {
                 let handle = start.handle();
@@ -138,11 +140,11 @@ impl Maker {
         visitor: &Visitor,
         place: Place,
     ) -> (Box<dyn Sink>, Afterwards) {
-        let Place { has_place, progress, busy, set_busy } = place;
+        let Place { has_place, progress, gives_way, set_busy } = place;
         let (require, ledger) = (self.plan.require.clone(), visitor.ledger.clone());
         let then = then.map(|then| one_at_a_time(then, set_busy));
         let commanded = then.is_some();
-        let hooks = Hooks { require, commanded, then, has_place, progress, busy, ledger };
+        let hooks = Hooks { require, commanded, then, has_place, progress, gives_way, ledger };
         let receiving = Receiving::new(shelf, peer, hooks, self.workers.clone(), visitor.out.clone());
         let sink = Box::new(receiving.sink());
         let finishing = receiving.clone();
@@ -161,28 +163,46 @@ impl Maker {
         visitor: &Visitor,
         place: Place,
     ) -> (Box<dyn Sink>, Afterwards) {
-        let Place { has_place, progress, busy, set_busy } = place;
+        let Place { has_place, progress, gives_way, set_busy } = place;
         let (require, ledger) = (self.plan.require.clone(), visitor.ledger.clone());
         let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-        let orders =
-            Orders { command, require, peer, names, has_place, progress, busy, set_busy, ledger, alive };
+        let closing = Arc::<AtomicBool>::default();
+        let (is_closing, over) = (closing.clone(), ended.clone());
+        let orders = Orders {
+            command,
+            require,
+            peer,
+            names,
+            has_place,
+            progress,
+            gives_way,
+            set_busy,
+            ledger,
+            closing,
+            alive,
+        };
         let afterwards = Afterwards {
             finish: Box::new(move || {
                 let _ = ended.recv_timeout(LAST);
             }),
-            await_commands: Box::new(|| {}),
+            await_commands: Box::new(move || {
+                // one that has all of its stream is not to be ended by the end of this process
+                if is_closing.load(Ordering::Relaxed) {
+                    let _ = over.recv();
+                }
+            }),
         };
         (Box::new(CommandedSink::new(orders, visitor.out.clone())), afterwards)
     }
 
     /// The place of the session of this number, for its sink. `among`: its number among all sessions, once it has one.
-    fn place(&self, key: Option<PeerKey>, number: u64, among: &Arc<OnceLock<u64>>) -> Place {
+    fn place(&self, number: u64, among: &Arc<OnceLock<u64>>) -> Place {
         let [asked, moved, ousts] = [(); 3].map(|()| self.places.clone());
         let (sessions, among) = (self.sessions.clone(), among.clone());
         Place {
             has_place: Box::new(move || asked.has_place(number)),
             progress: Box::new(move || moved.progress(number)),
-            busy: Box::new(move || ousts.oust(key, number)),
+            gives_way: Box::new(move |other| ousts.gives_way(other)),
             set_busy: Box::new(move |busy| among.get().is_none_or(|all| sessions.set_busy(*all, busy))),
         }
     }
@@ -214,16 +234,16 @@ impl Maker {
         })
     }
 
-    /// Who has this key. A name that cannot stand in a path is none.
+    /// Who has this key; which visit it is is said elsewhere. A name that cannot stand in a path is none.
     fn peer(&self, key: Option<PeerKey>) -> Peer {
         let Some(PeerKey(bytes)) = key else {
-            return Peer { key: "nobody".into(), name: "somebody".into() };
+            return Peer { key: "nobody".into(), name: "somebody".into(), visit: 0 };
         };
         let key = PublicKey::new(bytes);
         let name = self.trust.as_ref().and_then(|trust| trust.roll().allows(&key));
         let name = name.and_then(|name| Name::of_peer(&*name).ok()).map(|name| name.to_string());
         let key = key.to_string();
-        Peer { name: name.unwrap_or_else(|| key.clone()), key }
+        Peer { name: name.unwrap_or_else(|| key.clone()), key, visit: 0 }
     }
 }
 

@@ -6,12 +6,13 @@
 //!   [`summing`]: how that is made beside the rest.
 //! - [`disk`]: all that it does with a file system; [`beneath`]: in a folder of the kernel's.
 //! - [`record`]: what sender and receiver say to each other of files.
-//! - [`queue`]: whose turn it is.
+//! - [`claims`]: who has which name; [`queue`]: whose turn it is.
 //! - [`ripe`]: which files of a watched folder are complete.
 //!
-//! Nothing here knows of connections or sessions, and only `summing` of threads. `name`, `meta`, `record`, `queue` and `ripe` are pure.
+//! Nothing here knows of connections or sessions, and only `claims` and `summing` of threads. `name`, `meta`, `record`, `queue` and `ripe` are pure.
 
 pub mod beneath;
+pub mod claims;
 pub mod disk;
 pub mod meta;
 pub mod name;

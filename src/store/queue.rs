@@ -1,8 +1,9 @@
 //! Whose turn it is: a few sessions at a time have a place, the others wait.
 //!
 //! A place that becomes free goes to the next key that has one waiting, and there to the one that came first. Whoever
-//! has a place and makes no progress for a minute loses it when another one waits. How many wait is bounded, and how
-//! many of one key, so that none keeps the others out by waiting. Pure: time comes in as an argument.
+//! has a place and makes no progress for a minute loses it when another one waits; without a connection, after ten
+//! seconds. How many wait is bounded, and how many of one key, so that none keeps the others out by waiting. Pure: time
+//! comes in as an argument.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
@@ -11,6 +12,11 @@ use std::time::{Duration, Instant};
 /// Without progress for so long, a session loses its place to one that waits: longer than a path is ever away that comes
 /// back soon.
 pub const STALL: Duration = Duration::from_secs(60);
+
+/// Without a connection for so long, a session loses its place to one that waits. A sender whose connections broke
+/// dials again at once, and after pauses of 5 s at most while that fails: it comes again within this time if it can. One
+/// that finds its path silent closes nothing here, and is given [`STALL`].
+pub const AWAY: Duration = Duration::from_secs(10);
 
 /// Bounds.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +29,17 @@ pub struct Bounds {
     pub of_one_key: usize,
     /// Without progress for so long, a session loses its place to one that waits. It is [`STALL`] but for tests.
     pub stall: Duration,
+    /// Without a connection for so long, the same. It is [`AWAY`] but for tests.
+    pub away: Duration,
+}
+
+/// Why a session has lost its place; others wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It made no progress.
+    Stalled,
+    /// It had no connection.
+    Away,
 }
 
 /// What happens to a session.
@@ -32,8 +49,8 @@ pub enum Turn<S> {
     Go(S),
     /// So many go before it.
     Wait(S, usize),
-    /// It has lost its place: it made no progress, and others wait.
-    Lost(S),
+    /// It has lost its place.
+    Lost(S, Lost),
 }
 
 /// The answer to a session that comes.
@@ -47,12 +64,34 @@ pub enum Came {
     Full,
 }
 
+/// How a session with a place stands.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    /// When it last made progress.
+    since: Instant,
+    /// Since when it has no connection, if it has none.
+    away: Option<Instant>,
+}
+
+impl Running {
+    fn new(now: Instant) -> Self {
+        Running { since: now, away: None }
+    }
+
+    /// When it loses its place to one that waits, and why.
+    fn ends(&self, bounds: &Bounds) -> (Instant, Lost) {
+        let stalled = (self.since + bounds.stall, Lost::Stalled);
+        let away = self.away.map(|since| (since + bounds.away, Lost::Away));
+        away.filter(|away| away.0 < stalled.0).unwrap_or(stalled)
+    }
+}
+
 /// The sessions `S` of keys `K`. Call `poll` after each call that may free a place, and at `deadline`.
 #[derive(Debug)]
 pub struct Queue<K, S> {
     bounds: Bounds,
-    /// With a place: whose it is, and when it last made progress.
-    running: BTreeMap<S, Instant>,
+    /// With a place.
+    running: BTreeMap<S, Running>,
     /// Keys with sessions that wait, the next one first; of each, those that wait, the first one first. None is empty.
     ring: VecDeque<(K, VecDeque<S>)>,
     /// What those that wait were told last.
@@ -69,7 +108,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     /// A session has come. It is one that is not here.
     pub fn arrive(&mut self, now: Instant, key: &K, session: S) -> Came {
         if self.ring.is_empty() && self.running.len() < self.bounds.places {
-            self.running.insert(session, now);
+            self.running.insert(session, Running::new(now));
             return Came::Go;
         }
         let of_key = self.ring.iter().position(|(known, _)| known == key);
@@ -88,8 +127,15 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
 
     /// A session with a place has made progress.
     pub fn progress(&mut self, now: Instant, session: S) {
-        if let Some(since) = self.running.get_mut(&session) {
-            *since = now;
+        if let Some(running) = self.running.get_mut(&session) {
+            running.since = now;
+        }
+    }
+
+    /// A session with a place has had no connection since then, or has one.
+    pub fn away(&mut self, session: S, since: Option<Instant>) {
+        if let Some(running) = self.running.get_mut(&session) {
+            running.away = since;
         }
     }
 
@@ -106,18 +152,14 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     pub fn poll(&mut self, now: Instant) -> Option<Turn<S>> {
         if self.running.len() < self.bounds.places {
             if let Some(next) = self.advance() {
-                self.running.insert(next, now);
+                self.running.insert(next, Running::new(now));
                 return Some(Turn::Go(next));
             }
-        } else if !self.ring.is_empty() {
-            let stalled = self.running.iter().min_by_key(|(_, since)| **since);
-            if let Some((session, _)) =
-                stalled.filter(|(_, since)| now.saturating_duration_since(**since) >= self.bounds.stall)
-            {
-                let session = *session;
-                self.running.remove(&session);
-                return Some(Turn::Lost(session));
-            }
+        } else if !self.ring.is_empty()
+            && let Some((session, (_, why))) = self.first_to_end().filter(|(_, (at, _))| *at <= now)
+        {
+            self.running.remove(&session);
+            return Some(Turn::Lost(session, why));
         }
         let moved = self.order().enumerate().find(|(ahead, session)| self.told.get(session) != Some(ahead));
         let (ahead, session) = moved?;
@@ -127,8 +169,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
 
     /// When there is something to do, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        let since = self.running.values().min().filter(|_| !self.ring.is_empty())?;
-        Some(*since + self.bounds.stall)
+        self.first_to_end().filter(|_| !self.ring.is_empty()).map(|(_, (at, _))| at)
     }
 
     /// Whether it has a place.
@@ -154,6 +195,12 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.told.len()
+    }
+
+    /// Who loses its place first if nothing changes; when, and why.
+    fn first_to_end(&self) -> Option<(S, (Instant, Lost))> {
+        let ends = self.running.iter().map(|(session, running)| (*session, running.ends(&self.bounds)));
+        ends.min_by_key(|(_, (at, _))| *at)
     }
 
     /// The next one; its key goes to the end of the ring.
@@ -184,7 +231,7 @@ mod tests {
     type Sessions = Queue<&'static str, u32>;
 
     fn queue(places: usize) -> (Sessions, Instant) {
-        (Queue::new(Bounds { places, waiting: 64, of_one_key: 16, stall: STALL }), Instant::now())
+        (Queue::new(Bounds { places, waiting: 64, of_one_key: 16, stall: STALL, away: AWAY }), Instant::now())
     }
 
     fn turns(queue: &mut Sessions, now: Instant) -> Vec<Turn<u32>> {
@@ -252,7 +299,7 @@ mod tests {
         queue.progress(at(500), 1);
         assert_eq!(queue.arrive(at(501), &"b", 2), Came::Wait(0));
         assert_eq!(queue.deadline(), Some(at(60)));
-        assert_eq!(turns(&mut queue, at(501)), [Turn::Lost(0), Turn::Go(2)]);
+        assert_eq!(turns(&mut queue, at(501)), [Turn::Lost(0, Lost::Stalled), Turn::Go(2)]);
         // nobody waits any more
         assert_eq!((queue.deadline(), turns(&mut queue, at(9999))), (None, vec![]));
         queue.arrive(at(9999), &"b", 3);
@@ -261,10 +308,37 @@ mod tests {
         assert_eq!(turns(&mut queue, at(10_058)), []);
         assert_eq!(queue.deadline(), Some(at(10_059)));
         // one at a time, and nobody twice
-        assert_eq!(turns(&mut queue, at(10_059)), [Turn::Lost(1), Turn::Go(3)]);
+        assert_eq!(turns(&mut queue, at(10_059)), [Turn::Lost(1, Lost::Stalled), Turn::Go(3)]);
         queue.leave(1);
         queue.progress(at(10_060), 1);
         assert!(!queue.has_place(1));
+    }
+
+    #[test]
+    fn one_without_a_connection_loses_its_place_sooner_unless_it_comes_again() {
+        let (mut queue, now) = queue(2);
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for session in 0..2 {
+            queue.arrive(now, &"a", session);
+        }
+        queue.away(0, Some(at(1)));
+        queue.away(1, Some(at(2)));
+        // nobody waits for its place
+        assert_eq!((queue.deadline(), turns(&mut queue, at(20))), (None, vec![]));
+        queue.arrive(at(3), &"b", 2);
+        assert_eq!(queue.deadline(), Some(at(11)));
+        assert_eq!(turns(&mut queue, at(10)), []);
+        queue.away(0, None);
+        assert_eq!(queue.deadline(), Some(at(12)));
+        assert_eq!(turns(&mut queue, at(11)), []);
+        assert_eq!(turns(&mut queue, at(12)), [Turn::Lost(1, Lost::Away), Turn::Go(2)]);
+        // who has lost it is not asked any more, and who has come again has the other time
+        queue.away(1, Some(at(2)));
+        queue.arrive(at(12), &"b", 3);
+        assert_eq!(queue.deadline(), Some(at(60)));
+        // one that makes no progress is not saved by having gone late
+        queue.away(0, Some(at(59)));
+        assert_eq!(turns(&mut queue, at(60)), [Turn::Lost(0, Lost::Stalled), Turn::Go(3)]);
     }
 
     #[test]
@@ -289,6 +363,7 @@ mod tests {
         Arrive(usize),
         Leave(usize),
         Progress(usize),
+        Away(usize, bool),
         Pass(u64),
     }
 
@@ -297,6 +372,7 @@ mod tests {
             3 => (0usize..4).prop_map(Step::Arrive),
             2 => (0usize..100).prop_map(Step::Leave),
             1 => (0usize..100).prop_map(Step::Progress),
+            1 => (0usize..100, any::<bool>()).prop_map(|(which, away)| Step::Away(which, away)),
             1 => (0u64..70).prop_map(Step::Pass),
         ]
     }
@@ -321,7 +397,10 @@ mod tests {
                     Step::Leave(which) if !here.is_empty() => queue.leave(here.remove(which % here.len())),
                     Step::Progress(which) if !here.is_empty() => queue.progress(now, here[which % here.len()]),
                     Step::Pass(seconds) => now += Duration::from_secs(seconds),
-                    Step::Leave(_) | Step::Progress(_) => {}
+                    Step::Away(which, away) if !here.is_empty() => {
+                        queue.away(here[which % here.len()], away.then_some(now));
+                    }
+                    Step::Leave(_) | Step::Progress(_) | Step::Away(..) => {}
                 }
                 let expected: Vec<u32> = queue.order().collect();
                 let mut given = 0;
@@ -331,7 +410,7 @@ mod tests {
                             prop_assert_eq!(Some(&session), expected.get(given));
                             given += 1;
                         }
-                        Turn::Lost(session) => here.retain(|other| *other != session),
+                        Turn::Lost(session, _) => here.retain(|other| *other != session),
                         Turn::Wait(session, ahead) => {
                             prop_assert_eq!(queue.order().position(|other| other == session), Some(ahead));
                         }

@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::outbox::Outbox;
 use crate::endpoint::exec::{CommandSink, Exec};
 use crate::endpoint::{Sink, SinkError};
+use crate::store::claims::{Claim, Claims};
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
 use crate::store::record::{Decoder, Down, Item, Open, Up, Verdict, encode};
@@ -23,7 +24,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Streams that a sender may have said of before their verdicts.
 const STREAMS_MAX: usize = 32;
@@ -31,37 +33,8 @@ const STREAMS_MAX: usize = 32;
 /// Says so while a command runs, and whether one may begin.
 type SetBusy = Box<dyn Fn(bool) -> bool + Send + Sync>;
 
-/// The names that commands have at this moment, with the key of whoever sends.
-#[derive(Clone, Default)]
-pub struct Names(Arc<Mutex<HashMap<Name, String>>>);
-
-/// A name that one stream has, until this is dropped.
-struct Claim {
-    names: Names,
-    name: Name,
-}
-
-impl Names {
-    fn claim(&self, key: &str, name: &Name) -> Result<Claim, No> {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match names.get(name) {
-            Some(other) if other == key => {
-                Err(No(Verdict::Later, "another session sends a stream of this name now".into()))
-            }
-            Some(_) => Err(No(Verdict::Taken, "the name is taken".into())),
-            None => {
-                names.insert(name.clone(), key.to_owned());
-                Ok(Claim { names: self.clone(), name: name.clone() })
-            }
-        }
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.names.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
-    }
-}
+/// The names that commands have at this moment.
+pub type Names = Claims<()>;
 
 /// Why a stream is not taken, or not any more.
 struct No(Verdict, String);
@@ -129,19 +102,22 @@ pub struct Orders {
     pub has_place: Box<dyn Fn() -> bool + Send + Sync>,
     /// There was progress.
     pub progress: Box<dyn Fn() + Send + Sync>,
-    /// A name is in use that another session of the same key has.
-    pub busy: Box<dyn Fn() + Send + Sync>,
+    /// Waits until it is certain whether the visitor of that number is gone, who has a name that is wanted here, and ends
+    /// its visit then. False: it is there.
+    pub gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
     /// Whether it may not be stopped now.
     pub set_busy: SetBusy,
     /// Account is kept here.
     pub ledger: Arc<Ledger>,
+    /// A stream has come whole, and its command is waited for.
+    pub closing: Arc<AtomicBool>,
     /// Dropped when no command of this sender runs any more.
     pub alive: Sender<()>,
 }
 
 /// A stream that may come, or comes.
 struct Stream {
-    _claim: Claim,
+    _claim: Claim<()>,
     name: Name,
     size: Option<u64>,
     meta: Meta,
@@ -238,8 +214,23 @@ impl CommandedSink {
             false => Meta::parse(&open.meta).map_err(|e| refused(&e))?,
         };
         meta.require(&self.orders.require).map_err(|e| refused(&e))?;
-        let claim = self.orders.names.claim(&self.orders.peer.key, &name)?;
+        let claim = self.claim(&name)?;
         Ok(Stream { _claim: claim, name, size: open.size, meta, coming: None })
+    }
+
+    /// Takes a name. Whoever has it gives way if no connection of that one is left.
+    fn claim(&self, name: &Name) -> Result<Claim<()>, No> {
+        let Orders { names, peer, gives_way, .. } = &self.orders;
+        loop {
+            match names.take(&peer.key, peer.visit, name, ()) {
+                Ok(claim) => return Ok(claim),
+                Err(held) if held.by != peer.visit && names.await_turn(name, held.by, gives_way) => {}
+                Err(held) if held.own => {
+                    return Err(No(Verdict::Later, "another session sends a stream of this name now".into()));
+                }
+                Err(_) => return Err(No(Verdict::Taken, "the name is taken".into())),
+            }
+        }
     }
 
     fn begin(&self, stream: &mut Stream) -> Result<(), No> {
@@ -273,7 +264,10 @@ impl CommandedSink {
         if coming.running.length() != length || coming.running.sum() != sum {
             return Err(No(Verdict::Corrupt, "what came has another sum than what was sent".into()));
         }
-        coming.sink.finish()?;
+        self.orders.closing.store(true, Ordering::Relaxed);
+        let finished = coming.sink.finish();
+        self.orders.closing.store(false, Ordering::Relaxed);
+        finished?;
         Ok(Verdict::Stored)
     }
 
@@ -307,9 +301,6 @@ impl CommandedSink {
             Ok(verdict) => (verdict, String::new()),
             Err(No(verdict, sentence)) => (verdict, sentence),
         };
-        if verdict == Verdict::Later {
-            (self.orders.busy)();
-        }
         self.orders.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != Verdict::Later), None);
         self.say(file, &Down::Verdict(verdict, sentence));
         (self.orders.set_busy)(false);
@@ -378,15 +369,40 @@ impl Drop for CommandedSink {
 mod tests {
     use super::*;
 
+    /// A sender with that key, where whoever has a name is gone or not.
+    fn sink(names: &Names, key: &str, visit: u64, gone: bool) -> CommandedSink {
+        let orders = Orders {
+            command: "false".into(),
+            require: vec![],
+            peer: Peer { key: key.into(), name: key.into(), visit },
+            names: names.clone(),
+            has_place: Box::new(|| true),
+            progress: Box::new(|| {}),
+            gives_way: Box::new(move |_| gone),
+            set_busy: Box::new(|_| true),
+            ledger: Ledger::new(),
+            closing: Arc::default(),
+            alive: crossbeam_channel::bounded(0).0,
+        };
+        CommandedSink::new(orders, Outbox::new().unwrap())
+    }
+
     #[test]
-    fn a_name_is_one_streams_at_a_time() {
-        let names = Names::default();
-        let name = Name::commanded("run7").unwrap();
-        let claim = names.claim("a", &name).ok().unwrap();
-        assert_eq!(names.claim("a", &name).err().unwrap().0, Verdict::Later);
-        assert_eq!(names.claim("b", &name).err().unwrap().0, Verdict::Taken);
-        drop(claim);
-        assert!(names.claim("b", &name).is_ok());
+    fn a_name_is_one_streams_at_a_time_unless_its_sender_is_gone() {
+        let (names, name) = (Names::default(), Name::commanded("run7").unwrap());
+        let claim = |key, visit, gone| sink(&names, key, visit, gone).claim(&name);
+        let first = claim("a", 1, false).ok().unwrap();
+        assert_eq!(claim("a", 2, false).err().unwrap().0, Verdict::Later);
+        assert_eq!(claim("b", 3, false).err().unwrap().0, Verdict::Taken);
+        // nobody gives way to oneself
+        assert_eq!(claim("a", 1, true).err().unwrap().0, Verdict::Later);
+        // the one that is gone lets go of it a little later
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            drop(first);
+        });
+        assert!(claim("b", 3, true).is_ok());
+        late.join().unwrap();
     }
 
     #[test]

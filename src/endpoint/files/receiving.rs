@@ -43,8 +43,9 @@ pub struct Hooks<D: Disk> {
     pub has_place: Box<dyn Fn() -> bool + Send + Sync>,
     /// There was progress.
     pub progress: Box<dyn Fn() + Send + Sync>,
-    /// A name is in use by another session of the same key.
-    pub busy: Box<dyn Fn() + Send + Sync>,
+    /// Waits until it is certain whether the visitor of that number is gone, who has a name that is wanted here, and ends
+    /// its visit then. False: it is there.
+    pub gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
     /// Account is kept here.
     pub ledger: Arc<Ledger>,
 }
@@ -133,10 +134,7 @@ where
             }
             Up::Whole(open, sum, bytes) => {
                 self.enter(file)?;
-                self.long_job(move |this| {
-                    let verdict = this.whole(open, sum, &bytes);
-                    this.judge(file, verdict);
-                });
+                self.long_job(move |this| this.whole(file, open, sum, bytes));
             }
             Up::From(offset) => self.with(file, |this, phase| this.begin(file, phase, offset))?,
             Up::End(mark) => self.with(file, |this, phase| match phase {
@@ -281,13 +279,18 @@ where
     /// Has something done after which a command may run: that may take as long as it likes, and nobody else's files wait
     /// for it.
     fn long_job(self: &Arc<Self>, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
-        if self.hooks.then.is_none() {
-            return self.job(job);
+        match self.hooks.then {
+            None => self.job(job),
+            Some(_) => self.apart("then", job),
         }
+    }
+
+    /// Has something done by a thread of its own.
+    fn apart(self: &Arc<Self>, thread: &str, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let (this, job) = (self.clone(), Arc::new(Mutex::new(Some(job))));
         let take = |job: &Mutex<Option<_>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
         let theirs = job.clone();
-        if spawn("then", move || take(&theirs).into_iter().for_each(|job| job(&this))).is_err() {
+        if spawn(thread, move || take(&theirs).into_iter().for_each(|job| job(&this))).is_err() {
             // there are no threads left: then they do wait
             take(&job).into_iter().for_each(|job| self.job(job));
         }
@@ -306,9 +309,40 @@ where
         Some(Phase::Closing)
     }
 
-    fn opened(&self, file: u32, open: Open) {
-        let answer =
-            self.wanted(open).and_then(|wanted| self.shelf.open(SystemTime::now(), &self.peer, wanted));
+    fn opened(self: &Arc<Self>, file: u32, open: Open) {
+        match self.wanted(open) {
+            Ok(wanted) => self.ask(wanted, move |this, answer| this.answered(file, answer)),
+            Err(no) => self.judge(file, Err(no)),
+        }
+    }
+
+    /// Asks the shelf. Where somebody has the name, it is waited for apart: nobody else's files wait for it.
+    fn ask(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        then: impl FnOnce(&Self, Result<Answer<D>, No>) + Send + 'static,
+    ) {
+        match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
+            Err(No::Held(held)) if held.by != self.peer.visit => {
+                self.apart("name", move |this| then(this, this.insist(&wanted)));
+            }
+            answer => then(self, answer),
+        }
+    }
+
+    /// Asks until the name is free, or whoever has it is there. Of several that do so one has it then, and is there.
+    fn insist(&self, wanted: &Wanted) -> Result<Answer<D>, No> {
+        loop {
+            match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
+                Err(No::Held(held))
+                    if held.by != self.peer.visit
+                        && self.shelf.await_turn(&wanted.name, held.by, &self.hooks.gives_way) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    fn answered(&self, file: u32, answer: Result<Answer<D>, No>) {
         let (phase, down) = match answer {
             Ok(Answer::Go(mut arrival)) => {
                 let marks = arrival.marks();
@@ -326,10 +360,22 @@ where
     }
 
     /// A file that came at once.
-    fn whole(&self, open: Open, sum: Sum, bytes: &[u8]) -> Result<Verdict, No> {
-        let (wanted, now) = (self.wanted(open)?, SystemTime::now());
+    fn whole(self: &Arc<Self>, file: u32, open: Open, sum: Sum, bytes: Vec<u8>) {
+        let wanted = match self.wanted(open) {
+            Ok(wanted) => wanted,
+            Err(no) => return self.judge(file, Err(no)),
+        };
         self.hooks.ledger.pass(wanted.name.as_str(), bytes.len() as u64);
-        let mut arrival = match self.shelf.open(now, &self.peer, wanted)? {
+        self.ask(wanted, move |this, answer| {
+            let verdict = answer.and_then(|answer| this.store(answer, sum, &bytes));
+            this.judge(file, verdict);
+        });
+    }
+
+    /// Stores these bytes, if they are not there already.
+    fn store(&self, answer: Answer<D>, sum: Sum, bytes: &[u8]) -> Result<Verdict, No> {
+        let now = SystemTime::now();
+        let mut arrival = match answer {
             Answer::There(there) if there.mark().sum == sum => return self.after(there.same()?),
             Answer::There(there) => there.differs(now)?,
             Answer::Go(arrival) => arrival,
@@ -382,11 +428,8 @@ where
                     message::say(format!("into {}: {MOVED}", folder.display()));
                 }
                 let verdict = match no {
-                    No::Taken => Verdict::Taken,
-                    No::Busy => {
-                        (self.hooks.busy)();
-                        Verdict::Later
-                    }
+                    No::Held(held) if held.own => Verdict::Later,
+                    No::Taken | No::Held(_) => Verdict::Taken,
                     No::Ends => Verdict::Later,
                     No::Name(_) | No::Refused(_) | No::Breach(_) => Verdict::Refused,
                     No::Disk(_) | No::Moved(_) => Verdict::Output,

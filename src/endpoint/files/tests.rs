@@ -76,10 +76,10 @@ impl Pair {
             then: None,
             has_place: Box::new(|| true),
             progress: Box::new(|| {}),
-            busy: Box::new(|| {}),
+            gives_way: Box::new(|_| false),
             ledger: Ledger::new(),
         };
-        let peer = Peer { key: "a".into(), name: "a".into() };
+        let peer = Peer { key: "a".into(), name: "a".into(), visit: 1 };
         let receiving = Receiving::new(self.shelf.clone(), peer, hooks, self.workers.clone(), down.clone());
         let mut place = Vec::new();
         encode(0, &Down::Go(vec![]), &mut place);

@@ -1,68 +1,51 @@
-//! Holds: of each name, one session at a time.
+//! Holds: of each name, one visitor at a time, and what its file may grow to.
 
+use super::super::claims::{Claim, Claims};
 use super::super::name::Name;
 use super::super::place;
 use super::no::No;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use super::rules::Peer;
 
-/// Names that sessions work on at this moment.
+/// Names that visitors work on at this moment.
 #[derive(Clone, Default)]
-pub(super) struct Holds(Arc<Mutex<HashMap<Name, Held>>>);
+pub(super) struct Holds(Claims<Growing>);
 
-struct Held {
-    key: String,
+struct Growing {
     partial: String,
     /// Bytes that it may grow to.
     reserved: u64,
 }
 
-/// A name that one session works on, until this is dropped.
-pub(super) struct Hold {
-    holds: Holds,
-    name: Name,
-}
+/// A name that one visitor works on, until this is dropped.
+pub(super) struct Hold(Claim<Growing>);
 
 impl Holds {
     /// # Errors
     /// Somebody has it.
-    pub(super) fn take(&self, key: &str, name: &Name) -> Result<Hold, No> {
-        let mut held = self.lock();
-        match held.get(name) {
-            Some(held) if held.key == key => return Err(No::Busy),
-            Some(_) => return Err(No::Taken),
-            None => {}
-        }
-        let (key, partial) = (key.to_owned(), place::partial(key, name));
-        held.insert(name.clone(), Held { key, partial, reserved: 0 });
-        Ok(Hold { holds: self.clone(), name: name.clone() })
+    pub(super) fn take(&self, peer: &Peer, name: &Name) -> Result<Hold, No> {
+        let growing = Growing { partial: place::partial(&peer.key, name), reserved: 0 };
+        self.0.take(&peer.key, peer.visit, name, growing).map(Hold).map_err(No::Held)
+    }
+
+    /// Waits until that visitor has the name no more. False: it keeps it.
+    pub(super) fn await_turn(&self, name: &Name, visit: u64, gives_way: impl Fn(u64) -> bool) -> bool {
+        self.0.await_turn(name, visit, gives_way)
     }
 
     /// Whether somebody works on this partial.
     pub(super) fn has_partial(&self, path: &str) -> bool {
-        self.lock().values().any(|held| held.partial == path)
+        self.0.lock().values().any(|held| held.value.partial == path)
     }
 
-    /// What all files of a key that sessions work on may grow to, in bytes.
+    /// What all files of a key that visitors work on may grow to, in bytes.
     pub(super) fn reserved(&self, key: &str) -> u64 {
-        self.lock().values().filter(|held| held.key == key).map(|held| held.reserved).sum()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().values().filter(|held| held.key == key).map(|held| held.value.reserved).sum()
     }
 }
 
 impl Hold {
     /// The file may grow to so many bytes; to how many before.
     pub(super) fn reserve(&self, bytes: u64) -> u64 {
-        let mut held = self.holds.lock();
-        held.get_mut(&self.name).map_or(0, |held| std::mem::replace(&mut held.reserved, bytes))
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.holds.lock().remove(&self.name);
+        self.0.with(|growing| std::mem::replace(&mut growing.reserved, bytes)).unwrap_or(0)
     }
 }

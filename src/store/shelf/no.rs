@@ -1,5 +1,6 @@
 //! Why a file is not stored, in words.
 
+use super::super::claims::Held;
 use super::super::name::{BadName, Name};
 use super::super::record::STORED_BUT;
 use rustix::io::Errno;
@@ -12,9 +13,9 @@ pub enum No {
     /// The name is another key's, or in another one's way.
     #[error("the name is taken")]
     Taken,
-    /// Another session of the same key sends a file of this name at this moment.
-    #[error("another session sends a file of this name now")]
-    Busy,
+    /// Another visitor sends a file of this name at this moment. Of another key it learns that the name is taken.
+    #[error("{}", if .0.own { "another session sends a file of this name now" } else { "the name is taken" })]
+    Held(Held),
     /// The name is not in order.
     #[error("the name {0}")]
     Name(#[from] BadName),

@@ -1,6 +1,7 @@
 //! The answer to who wants to store a file.
 
 use super::super::disk::Disk;
+use super::super::name::Name;
 use super::arrival::Arrival;
 use super::base::Shelf;
 use super::finish::There;
@@ -24,7 +25,7 @@ impl<D: Disk> Shelf<D> {
     /// Why it may not.
     pub fn open(self: &Arc<Self>, now: SystemTime, peer: &Peer, wanted: Wanted) -> Result<Answer<D>, No> {
         self.check_folder()?;
-        let hold = self.holds.take(&peer.key, &wanted.name)?;
+        let hold = self.holds.take(peer, &wanted.name)?;
         self.check_sum_place(&wanted.name)?;
         let Some(kept) = self.kept(&peer.key, &wanted.name)? else {
             return self.arrival(now, hold, peer.clone(), wanted).map(Answer::Go);
@@ -38,5 +39,11 @@ impl<D: Disk> Shelf<D> {
             Some(_) if self.rules.replace => self.arrival(now, hold, peer.clone(), wanted).map(Answer::Go),
             Some(_) => Err(No::Refused(another(&wanted.name))),
         }
+    }
+
+    /// Waits until the visitor of that number has the name no more, which it lets go of if it `gives_way`. False: it
+    /// keeps it.
+    pub fn await_turn(&self, name: &Name, visit: u64, gives_way: impl Fn(u64) -> bool) -> bool {
+        self.holds.await_turn(name, visit, gives_way)
     }
 }

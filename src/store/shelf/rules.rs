@@ -47,6 +47,8 @@ pub struct Peer {
     pub key: String,
     /// What the user calls it.
     pub name: String,
+    /// Which of all visits this is: no two have the same number at a time.
+    pub visit: u64,
 }
 
 /// A file that is to be stored.

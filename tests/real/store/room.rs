@@ -85,7 +85,12 @@ impl Room {
 
     /// Sends with the key of this name, from the folder of what is to be sent.
     pub fn put(&self, serve: &Serve, key: &str, words: &[&str]) -> Process {
-        let mut command = millipede(&["tx", "127.0.0.1", &serve.port.to_string(), "threads", "4"]);
+        self.put_at(serve.port, key, words)
+    }
+
+    /// The same to whoever listens on this port.
+    pub fn put_at(&self, port: u16, key: &str, words: &[&str]) -> Process {
+        let mut command = millipede(&["tx", "127.0.0.1", &port.to_string(), "threads", "4"]);
         let (key, store) = (self.path(key), self.path("store"));
         command.args(["key".as_ref(), key.as_os_str(), "peers".as_ref(), store.as_os_str()]).args(words);
         let command = command.current_dir(self.path("from"));

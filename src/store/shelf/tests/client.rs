@@ -23,7 +23,7 @@ pub(super) fn now() -> SystemTime {
 }
 
 pub(super) fn peer(key: &str) -> Peer {
-    Peer { key: key.into(), name: format!("host of {key}") }
+    Peer { key: key.into(), name: format!("host of {key}"), visit: 0 }
 }
 
 /// Bytes that are different wherever they come from another seed or stand elsewhere.

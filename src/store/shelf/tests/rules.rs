@@ -3,6 +3,7 @@
 use super::super::{Answer, No, Rules, Shelf};
 use super::client::{Put, bytes, now, peer, rules};
 use crate::store::beneath::Beneath;
+use crate::store::claims::Held;
 use crate::store::name::{BadName, Name};
 use crate::store::place;
 use crate::store::sum::Sum;
@@ -109,8 +110,11 @@ fn of_two_at_once_one_wins_and_the_other_is_told() {
     let room = Room::new(rules());
     let sent = bytes(1, 300);
     let Ok(Answer::Go(first)) = room.open(&Put::new("a", "x", &sent)) else { panic!() };
-    assert_eq!(room.put("a", "x", &sent), Err(No::Busy));
-    assert_eq!(room.put("b", "x", &sent), Err(No::Taken));
+    let held = |own| No::Held(Held { by: 0, own });
+    assert_eq!(room.put("a", "x", &sent), Err(held(true)));
+    assert_eq!(room.put("b", "x", &sent), Err(held(false)));
+    // of another key it learns no more than of a finished file
+    assert_eq!(held(false).to_string(), No::Taken.to_string());
     drop(first);
     assert_eq!(room.put("b", "x", &sent), Ok(300));
 }
