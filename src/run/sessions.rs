@@ -4,6 +4,7 @@ use crate::error::{Failure, reason};
 use crate::proto::outcome::Outcome;
 use crate::proto::way::Way;
 use crate::session::Handle;
+use crate::store::queue::AWAY;
 use crate::sys::thread::spawn;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,8 @@ use std::time::Duration;
 
 /// How long a peer has to hear a last word.
 const HEARD: Duration = Duration::from_secs(2);
+/// How often it is looked whether a peer that is waited for is gone.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The sessions of this process, for orders. Some may come and go.
 #[derive(Clone, Default)]
@@ -81,19 +84,35 @@ impl Sessions {
         self.0.changed.notify_all();
     }
 
-    /// Ends every session, telling the peers; those that are busy once they are not any more.
+    /// Ends every session, telling the peers; those that are busy once they are not any more, or their peers are gone.
     pub fn stop(&self, ending: &Outcome) {
         let mut state = self.lock();
         state.ending.get_or_insert(ending.clone());
-        let idle: Vec<_> = state
-            .sessions
-            .iter()
-            .filter(|member| !member.busy)
-            .map(|member| member.session.clone())
-            .collect();
+        let (busy, idle): (Vec<_>, Vec<_>) = state.sessions.iter().partition(|member| member.busy);
+        let idle: Vec<_> = idle.into_iter().map(|member| member.session.clone()).collect();
+        let waits = !busy.is_empty();
         drop(state);
         self.0.changed.notify_all();
         idle.iter().for_each(|session| session.stop(ending));
+        if waits {
+            let (all, ending) = (self.clone(), ending.clone());
+            // without a thread the process is asked to end once more
+            let _ = spawn("gone", move || all.stop_gone(&ending));
+        }
+    }
+
+    /// Ends those that are busy as soon as their peers are gone, until none is left: nobody brings the rest of what they
+    /// are at.
+    fn stop_gone(&self, ending: &Outcome) {
+        let mut state = self.lock();
+        while !state.sessions.is_empty() {
+            let sessions: Vec<_> = state.sessions.iter().map(|member| member.session.clone()).collect();
+            drop(state);
+            let is_gone = |session: &&Handle| session.alone_for().is_some_and(|alone| alone >= AWAY);
+            sessions.iter().filter(is_gone).for_each(|session| session.stop(ending));
+            let waited = self.0.changed.wait_timeout(self.lock(), LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// What the session of this number does is not to be stopped in the middle, or may be again. False: all were stopped

@@ -61,6 +61,39 @@ fn a_command_whose_stream_is_interrupted_is_ended_and_its_name_is_free() {
 }
 
 #[test]
+fn a_command_whose_sender_is_gone_is_not_waited_for_when_the_receiver_is_to_end_unless_it_has_all() {
+    let room = Room::new();
+    let serve = room.serve_as(&["exec", "cat > got-$MILLIPEDE_NAME && until test -e go; do sleep 0.1; done"]);
+    let got = |name: &str| fs::metadata(room.path(&format!("got-{name}"))).ok().map(|file| file.len());
+    room.write("big", &bytes(1, 40 * MIB));
+    room.write("small", b"small");
+    let puts =
+        [room.put(&serve, "a", &["rate", "5M", "put", "big"]), room.put(&serve, "b", &["put", "small"])];
+    until("some of it", || got("big").filter(|size| *size > 0));
+    until("all of it", || got("small").filter(|size| *size == 5));
+    for put in puts {
+        put.signal(Signal::KILL);
+        put.wait();
+    }
+    serve.process.signal(Signal::TERM);
+    // the one that lacks something is ended, and the other one goes on
+    let command = |name: &str| {
+        let name = format!("MILLIPEDE_NAME={name}\0");
+        fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).any(|process| {
+            let known = fs::read(process.join("environ")).unwrap_or_default();
+            fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == room.dir.path())
+                && String::from_utf8_lossy(&known).contains(&name)
+        })
+    };
+    assert!(command("small"));
+    until("its end", || (!command("big")).then_some(()));
+    assert!(!serve.process.ends_within(Duration::from_secs(1)), "{}", serve.process);
+    assert!(command("small"));
+    fs::write(room.path("go"), "").unwrap();
+    serve.process.wait();
+}
+
+#[test]
 fn a_command_that_has_begun_is_waited_for_when_the_receiver_is_to_end() {
     let room = Room::new();
     let serve = room.serve_as(&["exec", "cat > got; until test -e go; do sleep 0.1; done; echo done > done"]);
