@@ -17,8 +17,11 @@ use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
 
 mod reason;
+mod state;
 
 pub use reason::{DialError, LossReason};
+use state::Move;
+pub use state::State;
 
 /// Pauses between probes of a dead link, and between attempts of a connection that achieves nothing.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -42,62 +45,6 @@ const DIAL_MAX_BEGUN: Duration = Duration::from_secs(6);
 
 /// All links refused for so long in mid-session: the receiver is gone, not its host restarting a service. Without keys.
 pub const REFUSED_MAX: Duration = Duration::from_secs(15);
-
-/// Where a connection of the end that dials is.
-///
-/// ```text
-///           Dial             Welcome          Recall
-///  Resting ──────▶ Dialling ─────────▶ Up ────────────▶ Leaving
-///     ▲               │ Rest            │ Rest             │ Rest
-///     ╰───────────────┴─────────────────┴──────────────────╯
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// There is none; it may be dialled from this time on.
-    Resting(Instant),
-    /// It is being dialled on this link.
-    Dialling(usize),
-    /// It carries legs on this link.
-    Up(usize),
-    /// It finishes what it holds on this link, then goes home.
-    Leaving(usize),
-}
-
-/// What happens to a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Move {
-    /// It is dialled on this link.
-    Dial(usize),
-    /// It was welcomed.
-    Welcome,
-    /// It is called back to its home.
-    Recall,
-    /// It is gone, and may be dialled again from then on.
-    Rest(Instant),
-}
-
-impl State {
-    /// The state after a move; None if the move is not legal.
-    fn next(self, step: Move) -> Option<State> {
-        match (self, step) {
-            (State::Resting(_), Move::Dial(link)) => Some(State::Dialling(link)),
-            (State::Dialling(link), Move::Welcome) => Some(State::Up(link)),
-            (State::Up(link), Move::Recall) => Some(State::Leaving(link)),
-            (State::Dialling(_) | State::Up(_) | State::Leaving(_), Move::Rest(at)) => {
-                Some(State::Resting(at))
-            }
-            _ => None,
-        }
-    }
-
-    /// The link of a connection that is up.
-    pub fn up_on(self) -> Option<usize> {
-        match self {
-            State::Up(link) | State::Leaving(link) => Some(link),
-            State::Resting(_) | State::Dialling(_) => None,
-        }
-    }
-}
 
 struct Connection {
     home: usize,

@@ -3,7 +3,7 @@
 //! At the end that dials, a thread has one connection after another, as the core orders. At the end that listens, a
 //! thread has one connection and ends with it.
 
-use super::ended::{Ended, harm_now};
+use super::ended::Ended;
 use super::holding::Holding;
 use super::intake::{Inbox, Wait};
 use super::progress::Progress;
@@ -482,27 +482,9 @@ impl<'a> Serving<'a> {
         // programs end before anybody is told that nothing is under way here any more
         drop(stages);
         let writer = seat.lock().take();
-        let why = match ended {
-            Ended::Over => {
-                channel.give_up();
-                None
-            }
-            Ended::Harmed(harm) => {
-                harm_now(writer, &channel, harm);
-                if shared.desk.peek(|core| core.session.has_spoken()) {
-                    channel.give_up();
-                }
-                Some(LossReason::Failed(harm.to_string()))
-            }
-            Ended::Lost(why) => {
-                // everything was received: the peer shall see an orderly end
-                let closes = matches!(why, LossReason::Left | LossReason::Closed);
-                if !(closes && (shared.sends || finishing.is_some())) {
-                    channel.give_up();
-                }
-                Some(why)
-            }
-        };
+        let orderly = shared.sends || finishing.is_some();
+        let why =
+            ended.leave(writer, &channel, orderly, || shared.desk.peek(|core| core.session.has_spoken()));
         drop(channel);
         if let (Some(why), None) = (why, finishing) {
             shared.desk.lose(ticket, |core, now| core.lost(now, ticket.place, &why));
