@@ -84,11 +84,16 @@ fn heeded() -> Vec<i32> {
     ENDS.into_iter().filter(|signal| !ignored_at_start(*signal) && !blocked_at_start(*signal)).collect()
 }
 
-/// What signals are for, once it is there.
-type Charge = Arc<Mutex<Option<(Sessions, Monitor)>>>;
+/// What signals are for.
+enum Charge {
+    /// Nothing yet; whether a report was asked for already, as may be once this process has said that it listens.
+    None { asked: bool },
+    /// These.
+    Known(Sessions, Monitor),
+}
 
 /// Signals are heard, and end the process.
-pub struct Heard(Charge);
+pub struct Heard(Arc<Mutex<Charge>>);
 
 /// Hears signals from now on. Those that were ignored when the process started stay ignored. The calling thread, and
 /// all that it starts from now on, are not interrupted by them.
@@ -106,7 +111,7 @@ pub fn hear() -> io::Result<Heard> {
     let (until_done, done) = channel::<()>();
     let hearing = Hearing { handle: signals.handle(), done };
     *HEARING.lock().unwrap_or_else(PoisonError::into_inner) = Some(hearing);
-    let charge = Charge::default();
+    let charge = Arc::new(Mutex::new(Charge::None { asked: false }));
     let heard = Heard(charge.clone());
     spawn("signals", move || {
         unblock(ASKING);
@@ -125,7 +130,12 @@ impl Heard {
     /// The kernel has no threads left, or no memory.
     pub fn watch(self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         let (refused, ending) = (refusal::heard()?, sessions.clone());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((sessions, monitor));
+        let mut charge = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Charge::None { asked: true } = *charge {
+            monitor.report();
+        }
+        *charge = Charge::Known(sessions, monitor);
+        drop(charge);
         spawn("memory", move || {
             // without this wait, the thread that is refused memory ends the process itself
             if wait(&[Interest::read(&refused)], None).is_ok() {
@@ -135,16 +145,20 @@ impl Heard {
     }
 }
 
-fn act(signal: i32, charge: &Charge) {
-    let charge = charge.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match (signal, charge) {
+fn act(signal: i32, charge: &Mutex<Charge>) {
+    let mut charge = charge.lock().unwrap_or_else(PoisonError::into_inner);
+    match (signal, &mut *charge) {
         (SIGUSR2, _) => message::raise(),
-        (report, charge) if REPORT.contains(&report) => {
-            charge.iter().for_each(|(_, monitor)| monitor.report());
+        (report, Charge::Known(_, monitor)) if REPORT.contains(&report) => monitor.report(),
+        (report, Charge::None { asked }) if REPORT.contains(&report) => *asked = true,
+        (end, Charge::Known(sessions, _)) => {
+            let sessions = sessions.clone();
+            // what a session does when it ends may take a while
+            drop(charge);
+            stop(&sessions, end);
         }
-        (end, Some((sessions, _))) => stop(&sessions, end),
         // nobody has to be told, and whatever the main thread waits for does not know of signals
-        (end, None) => {
+        (end, Charge::None { .. }) => {
             message::say(ended_by(end));
             message::finish();
             end_by(end);
@@ -163,4 +177,16 @@ fn stop(sessions: &Sessions, signal: i32) {
 
 fn ended_by(signal: i32) -> String {
     format!("ended by {}", signal_name(signal).unwrap_or("a signal"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_is_asked_for_early_is_not_forgotten() {
+        let charge = Mutex::new(Charge::None { asked: false });
+        act(SIGUSR1, &charge);
+        assert!(matches!(*charge.lock().unwrap(), Charge::None { asked: true }));
+    }
 }
