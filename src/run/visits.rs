@@ -4,7 +4,9 @@ use super::places::{Places, Visitor};
 use super::sessions::Sessions;
 use crate::chaos::Hazard;
 use crate::endpoint::Sink;
-use crate::endpoint::files::{CommandedSink, Hooks, Ledger, Names, Orders, Outbox, Receiving, Workers};
+use crate::endpoint::files::{
+    CommandedSink, Hooks, Ledger, Names, Orders, Outbox, Place, Receiving, SetBusy, Workers,
+};
 use crate::error::reason;
 use crate::message;
 use crate::plan::ServePlan;
@@ -40,9 +42,6 @@ pub(super) type Then = Arc<dyn Fn(&Finished<Beneath>) -> (bool, String) + Send +
 /// The same for the session of one sender; none where it is stopped.
 type After = Box<dyn Fn(&Finished<Beneath>) -> Option<(bool, String)> + Send + Sync>;
 
-/// Whether a session may not be stopped now. False if it is stopped already.
-type SetBusy = Box<dyn Fn(bool) -> bool + Send + Sync>;
-
 /// Where what comes goes.
 pub(super) enum Target {
     /// Files into a folder, with what runs after each.
@@ -71,17 +70,6 @@ struct Afterwards {
     await_commands: Box<dyn FnOnce() + Send>,
 }
 
-/// What a sink asks of the place that its session has, and says to it.
-struct Place {
-    /// Whether its sender may say anything of files.
-    has_place: Box<dyn Fn() -> bool + Send + Sync>,
-    /// There was progress.
-    progress: Box<dyn Fn() + Send + Sync>,
-    /// Has the session of that number end, which has a name that is wanted here, if it is gone. False: it is there.
-    gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
-    set_busy: SetBusy,
-}
-
 impl Maker {
     /// A session for a sender with this key.
     pub(super) fn make(&self, key: Option<PeerKey>) -> Result<Made, Refusal> {
@@ -94,10 +82,10 @@ impl Maker {
         }
         let out = Outbox::new().map_err(failed)?;
         let busy = || refuse(RefusalCode::Busy, "too many wait for this receiver already".into());
-        let mut peer = self.peer(key);
-        let visitor = Visitor { name: peer.name.clone(), out: out.clone(), ledger: Ledger::new() };
+        let (fingerprint, name) = self.name(key);
+        let visitor = Visitor { name: name.clone(), out: out.clone(), ledger: Ledger::new() };
         let number = self.places.arrive(key, &visitor).ok_or_else(busy)?;
-        peer.visit = number;
+        let peer = Peer { key: fingerprint, name, visit: number };
         message::note(1, || format!("{} has come", peer.name));
         let among = Arc::new(OnceLock::new());
         let (sink, afterwards) = self.sink(peer, &visitor, self.place(number, &among));
@@ -140,11 +128,14 @@ impl Maker {
         visitor: &Visitor,
         place: Place,
     ) -> (Box<dyn Sink>, Afterwards) {
-        let Place { has_place, progress, gives_way, set_busy } = place;
-        let (require, ledger) = (self.plan.require.clone(), visitor.ledger.clone());
-        let then = then.map(|then| one_at_a_time(then, set_busy));
-        let commanded = then.is_some();
-        let hooks = Hooks { require, commanded, then, has_place, progress, gives_way, ledger };
+        let then = then.map(|then| one_at_a_time(then, place.set_busy.clone()));
+        let hooks = Hooks {
+            require: self.plan.require.clone(),
+            commanded: then.is_some(),
+            then,
+            place,
+            ledger: visitor.ledger.clone(),
+        };
         let receiving = Receiving::new(shelf, peer, hooks, self.workers.clone(), visitor.out.clone());
         let sink = Box::new(receiving.sink());
         let finishing = receiving.clone();
@@ -163,21 +154,16 @@ impl Maker {
         visitor: &Visitor,
         place: Place,
     ) -> (Box<dyn Sink>, Afterwards) {
-        let Place { has_place, progress, gives_way, set_busy } = place;
-        let (require, ledger) = (self.plan.require.clone(), visitor.ledger.clone());
         let (alive, ended) = crossbeam_channel::bounded::<()>(0);
         let closing = Arc::<AtomicBool>::default();
         let (is_closing, over) = (closing.clone(), ended.clone());
         let orders = Orders {
             command,
-            require,
+            require: self.plan.require.clone(),
             peer,
             names,
-            has_place,
-            progress,
-            gives_way,
-            set_busy,
-            ledger,
+            place,
+            ledger: visitor.ledger.clone(),
             closing,
             alive,
         };
@@ -200,10 +186,10 @@ impl Maker {
         let [asked, moved, ousts] = [(); 3].map(|()| self.places.clone());
         let (sessions, among) = (self.sessions.clone(), among.clone());
         Place {
-            has_place: Box::new(move || asked.has_place(number)),
+            may_send: Box::new(move || asked.has_place(number)),
             progress: Box::new(move || moved.progress(number)),
             gives_way: Box::new(move |other| ousts.gives_way(other)),
-            set_busy: Box::new(move |busy| among.get().is_none_or(|all| sessions.set_busy(*all, busy))),
+            set_busy: Arc::new(move |busy| among.get().is_none_or(|all| sessions.set_busy(*all, busy))),
         }
     }
 
@@ -234,16 +220,14 @@ impl Maker {
         })
     }
 
-    /// Who has this key; which visit it is is said elsewhere. A name that cannot stand in a path is none.
-    fn peer(&self, key: Option<PeerKey>) -> Peer {
-        let Some(PeerKey(bytes)) = key else {
-            return Peer { key: "nobody".into(), name: "somebody".into(), visit: 0 };
-        };
+    /// The fingerprint of a key, and the name of whoever has it. A name that cannot stand in a path is none.
+    fn name(&self, key: Option<PeerKey>) -> (String, String) {
+        let Some(PeerKey(bytes)) = key else { return ("nobody".into(), "somebody".into()) };
         let key = PublicKey::new(bytes);
         let name = self.trust.as_ref().and_then(|trust| trust.roll().allows(&key));
         let name = name.and_then(|name| Name::of_peer(&*name).ok()).map(|name| name.to_string());
         let key = key.to_string();
-        Peer { name: name.unwrap_or_else(|| key.clone()), key, visit: 0 }
+        (key.clone(), name.unwrap_or(key))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::ledger::Ledger;
 use super::outbox::Outbox;
+use super::place::Place;
 use crate::endpoint::exec::{CommandSink, Exec};
 use crate::endpoint::{Sink, SinkError};
 use crate::store::claims::{Claim, Claims};
@@ -29,9 +30,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Streams that a sender may have said of before their verdicts.
 const STREAMS_MAX: usize = 32;
-
-/// Says so while a command runs, and whether one may begin.
-type SetBusy = Box<dyn Fn(bool) -> bool + Send + Sync>;
 
 /// The names that commands have at this moment.
 pub type Names = Claims<()>;
@@ -98,15 +96,8 @@ pub struct Orders {
     pub peer: Peer,
     /// Those of all senders.
     pub names: Names,
-    /// Whether this sender may say anything of streams.
-    pub has_place: Box<dyn Fn() -> bool + Send + Sync>,
-    /// There was progress.
-    pub progress: Box<dyn Fn() + Send + Sync>,
-    /// Waits until it is certain whether the visitor of that number is gone, who has a name that is wanted here, and ends
-    /// its visit then. False: it is there.
-    pub gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
-    /// Whether it may not be stopped now.
-    pub set_busy: SetBusy,
+    /// The place that the session has.
+    pub place: Place,
     /// Account is kept here.
     pub ledger: Arc<Ledger>,
     /// A stream has come whole, and its command is waited for.
@@ -155,7 +146,7 @@ impl CommandedSink {
                 Some(Item::Data(file, data)) => {
                     self.with(file, |this, stream| this.data(stream, data).map(|()| None))?;
                     self.orders.ledger.advance(file, data.len() as u64);
-                    (self.orders.progress)();
+                    (self.orders.place.progress)();
                 }
             }
         }
@@ -220,11 +211,11 @@ impl CommandedSink {
 
     /// Takes a name. Whoever has it gives way if no connection of that one is left.
     fn claim(&self, name: &Name) -> Result<Claim<()>, No> {
-        let Orders { names, peer, gives_way, .. } = &self.orders;
+        let Orders { names, peer, place, .. } = &self.orders;
         loop {
             match names.take(&peer.key, peer.visit, name, ()) {
                 Ok(claim) => return Ok(claim),
-                Err(held) if held.by != peer.visit && names.await_turn(name, held.by, gives_way) => {}
+                Err(held) if held.by != peer.visit && names.await_turn(name, held.by, &place.gives_way) => {}
                 Err(held) if held.own => {
                     return Err(No(Verdict::Later, "another session sends a stream of this name now".into()));
                 }
@@ -237,7 +228,7 @@ impl CommandedSink {
         if stream.coming.is_some() {
             return Err(no_sense());
         }
-        if !(self.orders.set_busy)(true) {
+        if !(self.orders.place.set_busy)(true) {
             return Err(No(Verdict::Later, "the receiver ends".into()));
         }
         let meta = MetaFile::new(&stream.meta.encode())?;
@@ -303,8 +294,8 @@ impl CommandedSink {
         };
         self.orders.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != Verdict::Later), None);
         self.say(file, &Down::Verdict(verdict, sentence));
-        (self.orders.set_busy)(false);
-        (self.orders.progress)();
+        (self.orders.place.set_busy)(false);
+        (self.orders.place.progress)();
     }
 
     fn say(&self, file: u32, down: &Down) {
@@ -324,7 +315,7 @@ fn no_sense() -> No {
 
 impl Sink for CommandedSink {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        if !(self.orders.has_place)() {
+        if !(self.orders.place.may_send)() {
             return Err(senseless());
         }
         // a sender that takes no answers gets no more of them
@@ -348,7 +339,7 @@ impl Sink for CommandedSink {
 
     fn finish(&mut self) -> Result<(), SinkError> {
         self.streams.clear();
-        (self.orders.set_busy)(false);
+        (self.orders.place.set_busy)(false);
         self.out.end(Ok(()));
         if self.decoder.is_between() {
             Ok(())
@@ -361,25 +352,28 @@ impl Sink for CommandedSink {
 impl Drop for CommandedSink {
     fn drop(&mut self) {
         self.streams.clear();
-        (self.orders.set_busy)(false);
+        (self.orders.place.set_busy)(false);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
 
-    /// A sender with that key, where whoever has a name is gone or not.
-    fn sink(names: &Names, key: &str, visit: u64, gone: bool) -> CommandedSink {
+    /// A sender with that key; what becomes of whoever has a name that it wants.
+    fn sink(
+        names: &Names,
+        key: &str,
+        visit: u64,
+        gives_way: impl Fn(u64) -> bool + Send + Sync + 'static,
+    ) -> CommandedSink {
         let orders = Orders {
             command: "false".into(),
             require: vec![],
             peer: Peer { key: key.into(), name: key.into(), visit },
             names: names.clone(),
-            has_place: Box::new(|| true),
-            progress: Box::new(|| {}),
-            gives_way: Box::new(move |_| gone),
-            set_busy: Box::new(|_| true),
+            place: Place::sure(gives_way),
             ledger: Ledger::new(),
             closing: Arc::default(),
             alive: crossbeam_channel::bounded(0).0,
@@ -390,19 +384,15 @@ mod tests {
     #[test]
     fn a_name_is_one_streams_at_a_time_unless_its_sender_is_gone() {
         let (names, name) = (Names::default(), Name::commanded("run7").unwrap());
-        let claim = |key, visit, gone| sink(&names, key, visit, gone).claim(&name);
-        let first = claim("a", 1, false).ok().unwrap();
-        assert_eq!(claim("a", 2, false).err().unwrap().0, Verdict::Later);
-        assert_eq!(claim("b", 3, false).err().unwrap().0, Verdict::Taken);
+        let claim = |key, visit| sink(&names, key, visit, |_| false).claim(&name);
+        let first = Arc::new(Mutex::new(claim("a", 1).ok()));
+        assert_eq!(claim("a", 2).err().unwrap().0, Verdict::Later);
+        assert_eq!(claim("b", 3).err().unwrap().0, Verdict::Taken);
         // nobody gives way to oneself
-        assert_eq!(claim("a", 1, true).err().unwrap().0, Verdict::Later);
-        // the one that is gone lets go of it a little later
-        let late = std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-            drop(first);
-        });
-        assert!(claim("b", 3, true).is_ok());
-        late.join().unwrap();
+        let oneself = sink(&names, "a", 1, |_| panic!("it was asked")).claim(&name);
+        assert_eq!(oneself.err().unwrap().0, Verdict::Later);
+        let gives_way = move |visit| visit == 1 && first.lock().unwrap().take().is_some();
+        assert!(sink(&names, "b", 3, gives_way).claim(&name).is_ok());
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use super::ledger::Ledger;
 use super::outbox::Outbox;
+use super::place::Place;
 use super::work::Workers;
 use crate::endpoint::SinkError;
 use crate::message;
@@ -39,13 +40,8 @@ pub struct Hooks<D: Disk> {
     /// nothing begins any more.
     #[expect(clippy::type_complexity, reason = "it is said once")]
     pub then: Option<Box<dyn Fn(&Finished<D>) -> Option<(bool, String)> + Send + Sync>>,
-    /// Whether this sender may say anything of files.
-    pub has_place: Box<dyn Fn() -> bool + Send + Sync>,
-    /// There was progress.
-    pub progress: Box<dyn Fn() + Send + Sync>,
-    /// Waits until it is certain whether the visitor of that number is gone, who has a name that is wanted here, and ends
-    /// its visit then. False: it is there.
-    pub gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    /// The place that the session has.
+    pub place: Place,
     /// Account is kept here.
     pub ledger: Arc<Ledger>,
 }
@@ -183,7 +179,7 @@ where
             }
             _ => Err(senseless()),
         })?;
-        (self.hooks.progress)();
+        (self.hooks.place.progress)();
         Ok(())
     }
 
@@ -336,7 +332,7 @@ where
             match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
                 Err(No::Held(held))
                     if held.by != self.peer.visit
-                        && self.shelf.await_turn(&wanted.name, held.by, &self.hooks.gives_way) => {}
+                        && self.shelf.await_turn(&wanted.name, held.by, &self.hooks.place.gives_way) => {}
                 answer => return answer,
             }
         }
@@ -442,7 +438,7 @@ where
         self.done.notify_all();
         self.hooks.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != Verdict::Later), None);
         self.say(file, &Down::Verdict(verdict, sentence));
-        (self.hooks.progress)();
+        (self.hooks.place.progress)();
     }
 
     fn say(&self, file: u32, down: &Down) {

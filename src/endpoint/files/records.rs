@@ -33,7 +33,7 @@ where
 {
     /// All of these, from there on.
     fn take(&mut self, whole: &Shared, from: usize) -> Result<(), SinkError> {
-        if !(self.receiving.hooks.has_place)() {
+        if !(self.receiving.hooks.place.may_send)() {
             return Err(senseless());
         }
         // a sender that takes no answers gets no more of them

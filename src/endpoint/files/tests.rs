@@ -74,9 +74,7 @@ impl Pair {
             require: require.iter().map(|key| (*key).to_owned()).collect(),
             commanded: false,
             then: None,
-            has_place: Box::new(|| true),
-            progress: Box::new(|| {}),
-            gives_way: Box::new(|_| false),
+            place: Place::sure(|_| false),
             ledger: Ledger::new(),
         };
         let peer = Peer { key: "a".into(), name: "a".into(), visit: 1 };
