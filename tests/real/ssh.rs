@@ -22,8 +22,10 @@ impl Ssh {
     }
 
     fn options(&self) -> Vec<String> {
-        let options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
-        let key = ["-q".to_owned(), "-i".to_owned(), self.0.path("user")];
+        // without a word of its own, but for errors
+        let options =
+            ["LogLevel=ERROR", "BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null"];
+        let key = ["-i".to_owned(), self.0.path("user")];
         key.into_iter().chain(options.iter().flat_map(|o| ["-o".to_owned(), (*o).to_owned()])).collect()
     }
 
@@ -118,7 +120,8 @@ fn a_repository_is_cloned() {
     git(&[&["-C", &from], &author[..], &["commit", "-qm", "file"]].concat()).unwrap();
     let tunnel = Pair::tunnel(ssh.0.port, &[]);
     let cloned = git(&["clone", "-q", &format!("ssh://127.0.0.1:{}{from}", tunnel.entrance), &to]).unwrap();
-    assert!(cloned.status.success(), "{}", String::from_utf8_lossy(&cloned.stderr));
+    let said = String::from_utf8_lossy(&cloned.stderr);
+    assert!(cloned.status.success(), "{said}\n{}\n{}", tunnel.pair.a, tunnel.pair.b);
     check(0, &std::fs::read(format!("{to}/file")).unwrap());
 }
 

@@ -303,9 +303,10 @@ impl Writer {
 
     /// Whether the connection can take the next leg as soon as a small one is written.
     fn stays_ready(&self) -> bool {
-        let plain = self.greeting.lets_frames_out() && !self.through && self.compressing.is_none();
+        // what the core is told while a leg is made ready may lead to frames for this connection
+        let made = self.checked || self.through || self.compressing.is_some();
         let written = self.outlet.bytes();
-        plain && self.drained_at.is_some_and(|at| written <= at + UNASKED)
+        self.greeting.lets_frames_out() && !made && self.drained_at.is_some_and(|at| written <= at + UNASKED)
     }
 
     fn put<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, item: Item) {
