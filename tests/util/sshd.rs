@@ -4,7 +4,6 @@ use super::skip::{has, skip};
 use super::tcp::free_port;
 use super::{DEADLINE, eventually};
 use std::fs::{File, read_to_string};
-use std::net::TcpStream;
 use std::process::{Child, Command};
 
 /// The daemon, which ends when this is dropped, and a folder with its files.
@@ -48,10 +47,22 @@ impl Sshd {
         let log = File::create(path("log")).unwrap();
         let daemon =
             Command::new(sshd).args(["-D", "-e", "-f", &path("sshd_config")]).stderr(log).spawn().unwrap();
-        let server = Sshd { daemon, dir, port };
-        let listens = eventually(DEADLINE, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        assert!(listens, "{}", read_to_string(server.path("log")).unwrap());
+        let mut server = Sshd { daemon, dir, port };
+        // a connection that comes about would not show whose server it is
+        let line = format!("Server listening on 127.0.0.1 port {port}.");
+        let listens = eventually(DEADLINE, || server.log().contains(&line) || server.has_ended())
+            && !server.has_ended();
+        assert!(listens, "{}", server.log());
         Some(server)
+    }
+
+    /// What the daemon has said.
+    fn log(&self) -> String {
+        read_to_string(self.path("log")).unwrap()
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.daemon.try_wait().unwrap().is_some()
     }
 
     /// A file in its folder; `user` is the key that is let in.

@@ -2,14 +2,22 @@
 
 use super::data::{check, feed};
 use super::wait::DEADLINE;
+use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::{mem, thread};
 
-/// A port that nobody listened on a moment ago. Only for what cannot be given the port 0.
+/// A port on which nobody listens, and which nobody else is given as a free one while this test program runs: it is
+/// bound here. Who is told to listen on it, as all do with SO_REUSEADDR, still may. Only for what cannot be given the
+/// port 0.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    listener.local_addr().unwrap().port()
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    // it stays bound: whoever asked may look for somebody there long after this
+    mem::forget(socket);
+    port
 }
 
 /// Connects to this port of 127.0.0.1.
