@@ -10,8 +10,8 @@ mod reports;
 pub mod room;
 mod stalled;
 
-use crate::util::{Process, Signal, millipede, until};
-use room::{Room, bytes, partial};
+use crate::util::{Process, Signal, millipede};
+use room::{Room, bytes};
 use std::fs;
 use std::process::Stdio;
 
@@ -55,18 +55,18 @@ fn what_was_interrupted_by_killing_both_goes_on_where_it_was() {
     room.write("big", &bytes(1, 60_000_000));
     let serve = room.serve(&[]);
     let put = room.put(&serve, "a", &["rate", "20M", "put", "big"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > 5_000_000));
+    room.await_partial(5_000_000);
     put.signal(Signal::KILL);
     serve.process.signal(Signal::KILL);
     put.wait();
     serve.process.wait();
-    let before = partial(&room.path("into")).unwrap();
+    let before = room.partial().unwrap();
     assert!(room.stored("big").is_none() && before > 5_000_000);
     let serve = room.serve(&[]);
     let (code, said) = room.put(&serve, "a", &["verbose", "1", "put", "big"]).end();
     assert_eq!(code, Some(0), "{said}\n{}", serve.process);
     assert!(room.stored("big") == Some(bytes(1, 60_000_000)));
-    assert_eq!(partial(&room.path("into")), None);
+    assert_eq!(room.partial(), None);
     // again: it is there
     let (code, said) = room.put(&serve, "a", &["verbose", "1", "put", "big"]).end();
     assert_eq!((code, said.contains("was there already")), (Some(0), true), "{said}");

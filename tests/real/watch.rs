@@ -138,8 +138,7 @@ fn what_four_writers_write_is_at_the_receiver_though_that_was_killed() {
         });
         let writers: Vec<_> = (0..4).map(|writer| scope.spawn(move || write(room, writer, 50))).collect();
         until("some files", || (tree(into).len() > 40).then_some(()));
-        serve.process.signal(Signal::KILL);
-        serve.process.wait();
+        serve.process.kill();
         serve = serve_again(room, port, &["replace"]);
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         until_same(room, &watch);
@@ -220,8 +219,7 @@ fn a_receiver_that_comes_late_and_a_patience_that_ends_do_not_end_a_watch() {
     let room = Room::new();
     let serve = room.serve(&[]);
     let port = serve.port;
-    serve.process.signal(Signal::KILL);
-    serve.process.wait();
+    serve.process.kill();
     room.write("x", &bytes(1, 100_000));
     let watch = watch(&room, port, &["patience", "1"]);
     watch.expect("it is tried again, for ever");

@@ -224,6 +224,13 @@ impl Process {
         kill_process(self.pid, signal).unwrap();
     }
 
+    /// Kills it; it has ended when this returns.
+    #[track_caller]
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+        self.wait();
+    }
+
     /// Sends a signal to the group that it leads.
     pub fn signal_group(&self, signal: Signal) {
         kill_process_group(self.pid, signal).unwrap();

@@ -1,6 +1,6 @@
 //! Commands of a standing receiver: one for each stream, one after each file; and what a service manager gives it.
 
-use super::room::{Room, bytes};
+use super::room::{MIB, Room, Serve, bytes};
 use crate::util::{Process, Signal, until};
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,8 +9,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
-
-const MIB: usize = 1 << 20;
 
 #[test]
 fn each_stream_goes_to_a_command_that_knows_what_it_is() {
@@ -53,8 +51,7 @@ fn a_command_whose_stream_is_interrupted_is_ended_and_its_name_is_free() {
     room.write("big", &bytes(1, 40 * MIB));
     let put = room.put(&serve, "a", &["rate", "5M", "put", "big"]);
     until("some of it", || fs::metadata(room.path("got")).ok().filter(|file| file.len() > 0));
-    put.signal(Signal::KILL);
-    put.wait();
+    put.kill();
     let (code, said) = room.put(&serve, "a", &["put", "big"]).end();
     assert_eq!(code, Some(0), "{said}\n{}", serve.process);
     assert!(fs::read(room.path("whole")).ok() == Some(bytes(1, 40 * MIB)));
@@ -72,8 +69,7 @@ fn a_command_whose_sender_is_gone_is_not_waited_for_when_the_receiver_is_to_end_
     until("some of it", || got("big").filter(|size| *size > 0));
     until("all of it", || got("small").filter(|size| *size == 5));
     for put in puts {
-        put.signal(Signal::KILL);
-        put.wait();
+        put.kill();
     }
     serve.process.signal(Signal::TERM);
     // the one that lacks something is ended, and the other one goes on
@@ -154,8 +150,7 @@ fn a_command_after_a_file_whose_sender_was_killed_is_waited_for_too() {
     room.write("x", b"x");
     let put = room.put(&serve, "a", &["put", "x"]);
     until("the command", || room.path("ran").exists().then_some(()));
-    put.signal(Signal::KILL);
-    put.wait();
+    put.kill();
     serve.process.signal(Signal::TERM);
     assert!(!serve.process.ends_within(Duration::from_millis(500)), "{}", serve.process);
     fs::write(room.path("go"), "").unwrap();
@@ -205,7 +200,7 @@ fn a_service_manager_gives_the_socket_and_hears_when_it_is_ready() {
     let mut said = [0; 100];
     let length = notified.recv(&mut said).unwrap_or_else(|error| panic!("{error}: {process}"));
     assert!(String::from_utf8_lossy(&said[..length]).contains("READY=1"));
-    let serve = super::room::Serve { process, port };
+    let serve = Serve { process, port };
     room.write("x", b"x");
     assert_eq!(room.put(&serve, "a", &["put", "x"]).end(), (Some(0), String::new()));
     let env = fs::read_to_string(room.path("env")).unwrap();

@@ -1,17 +1,10 @@
 //! Senders of which no connection is left: what they had, and those that want it.
 
-use super::room::{Room, bytes, partial};
+use super::room::{MIB, Room, bytes};
 use crate::util::relay::Relay;
-use crate::util::{Process, Signal, until};
+use crate::util::until;
 use std::io::Write;
 use std::time::{Duration, Instant};
-
-const MIB: usize = 1 << 20;
-
-fn killed(put: &Process) {
-    put.signal(Signal::KILL);
-    put.wait();
-}
 
 #[test]
 fn one_that_was_killed_keeps_nobody_from_its_name() {
@@ -23,15 +16,15 @@ fn one_that_was_killed_keeps_nobody_from_its_name() {
     // a large file, and one that comes at once
     for (name, theirs) in [("k4", "theirs"), ("k5", "tiny")] {
         let put = room.put(&serve, "a", &["rate", "8M", "name", name, "put", "mine"]);
-        until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
-        killed(&put);
+        room.await_partial(MIB as u64);
+        put.kill();
         let begun = Instant::now();
         let (code, said) = room.put(&serve, "b", &["name", name, "put", theirs]).end();
         assert_eq!((code, said.as_str()), (Some(0), ""), "{}", serve.process);
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
         assert!(room.stored(name) == std::fs::read(room.path("from").join(theirs)).ok());
         // what it had is still its own, and the name is not
-        assert!(partial(&room.path("into")).is_some());
+        assert!(room.partial().is_some());
         let (code, said) = room.put(&serve, "a", &["name", name, "put", "mine"]).end();
         assert_eq!((code, said.ends_with("refused: the name is taken")), (Some(3), true), "{said}");
     }
@@ -45,9 +38,9 @@ fn a_stream_whose_sender_was_killed_is_sent_again_at_once() {
         let serve = room.serve_as(words);
         let first = room.put(&serve, "a", &["name", "p"]);
         first.stdin().write_all(&bytes(1, 4 * MIB)).unwrap();
-        let comes = || partial(&room.path("into")).or_else(|| Some(room.path("got").metadata().ok()?.len()));
+        let comes = || room.partial().or_else(|| Some(room.path("got").metadata().ok()?.len()));
         until("some of it", || comes().filter(|size| *size > MIB as u64));
-        killed(&first);
+        first.kill();
         for key in ["a", "b"] {
             let again = room.put(&serve, key, &["name", "p"]);
             // what is said tells more than that it is taken no more
@@ -55,7 +48,7 @@ fn a_stream_whose_sender_was_killed_is_sent_again_at_once() {
             taken.unwrap_or_else(|error| panic!("{error}: {:?} {}", again.end(), serve.process));
             if key == "a" {
                 // and is killed once more, wherever it is
-                killed(&again);
+                again.kill();
             } else {
                 assert_eq!(again.end(), (Some(0), String::new()), "{}", serve.process);
             }
@@ -75,7 +68,7 @@ fn one_that_comes_back_hears_why_it_gave_way() {
     let serve = room.serve(&[]);
     let relay = Relay::to(serve.port);
     let put = room.put_at(relay.port, "a", &["rate", "8M", "name", "x", "put", "mine"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
+    room.await_partial(MIB as u64);
     // a short one takes nothing from it
     relay.kill_all();
     let (code, said) = room.put(&serve, "b", &["name", "x", "put", "theirs"]).end();
@@ -99,14 +92,14 @@ fn one_that_was_killed_loses_its_place_before_long_when_others_wait() {
     room.write("small", b"small");
     let serve = room.serve(&["sessions", "1"]);
     let put = room.put(&serve, "a", &["rate", "8M", "put", "big"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
-    killed(&put);
+    room.await_partial(MIB as u64);
+    put.kill();
     let begun = Instant::now();
     let (code, said) = room.put(&serve, "b", &["put", "small"]).end();
     assert_eq!(code, Some(0), "{said}\n{}", serve.process);
     assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
     // what had come is still there
-    assert!(partial(&room.path("into")).is_some_and(|size| size > MIB as u64));
+    assert!(room.partial().is_some_and(|size| size > MIB as u64));
     assert_eq!(room.put(&serve, "a", &["put", "big"]).end(), (Some(0), String::new()));
     assert!(room.stored("big") == Some(bytes(1, 40 * MIB)));
 }

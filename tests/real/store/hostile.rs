@@ -1,15 +1,13 @@
 //! What a standing receiver has to bear: strangers, full disks, names that lead elsewhere, files that change.
 
-use super::room::{Room, bytes, partial};
-use crate::util::{Process, Signal, millipede, shell, skip, until};
+use super::room::{MIB, Room, bytes};
+use crate::util::{Process, Signal, millipede, shell, skip};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-const MIB: usize = 1 << 20;
 
 #[test]
 fn strangers_touch_nobody() {
@@ -135,7 +133,7 @@ fn a_file_that_changes_while_it_is_sent_is_told_and_not_stored() {
     for (name, change) in changes {
         room.write(name, &bytes(1, 20 * MIB));
         let put = room.put(&serve, "a", &["rate", "10M", "put", name]);
-        until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
+        room.await_partial(MIB as u64);
         change(&room.path("from").join(name));
         let (code, said) = put.end();
         assert_eq!((code, said.contains("changed while it was sent")), (Some(4), true), "{name}: {said}");
@@ -203,6 +201,5 @@ fn a_full_disk_is_told_and_when_there_is_room_it_goes_on() {
     assert!(more.unwrap().success());
     assert_eq!(room.put(&serve, "b", &["put", "big"]).end(), (Some(0), String::new()));
     assert!(room.stored("big") == Some(content));
-    serve.process.signal(Signal::KILL);
-    serve.process.wait();
+    serve.process.kill();
 }

@@ -1,9 +1,7 @@
 //! Long files that are sent without being read into the sender's legs.
 
-use super::room::{Room, bytes, partial};
-use crate::util::{Signal, until};
-
-const MIB: usize = 1 << 20;
+use super::room::{MIB, Room, bytes};
+use crate::util::Signal;
 
 #[test]
 fn long_files_are_sent_without_a_copy_unless_their_bytes_must_be_seen() {
@@ -39,7 +37,7 @@ fn a_file_that_shrinks_while_it_is_sent_is_told_and_the_others_are_stored() {
     room.write("short", b"short");
     let serve = room.serve_openly();
     let put = room.put_openly(&serve, &["rate", "20M", "put", "long", "short"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
+    room.await_partial(MIB as u64);
     std::fs::File::options().write(true).open(room.path("from/long")).unwrap().set_len(100).unwrap();
     let (code, said) = put.end();
     assert_eq!(code, Some(4), "{said}\n{}", serve.process);

@@ -1,11 +1,9 @@
 //! Whose turn it is at a standing receiver, what happens to those that were killed, and how it ends.
 
-use super::room::{Room, bytes, partial};
+use super::room::{MIB, Room, bytes};
 use crate::util::{Process, Signal, until};
 use std::fs;
 use std::time::{Duration, Instant};
-
-const MIB: usize = 1 << 20;
 
 #[test]
 fn nothing_is_stored_in_a_folder_that_is_not_where_it_was() {
@@ -44,11 +42,10 @@ fn who_was_killed_and_comes_again_takes_over_at_once() {
     room.write("big", &bytes(1, 40 * MIB));
     let serve = room.serve(&["sessions", "1"]);
     for _ in 0..2 {
-        let before = partial(&room.path("into")).unwrap_or(0);
+        let before = room.partial().unwrap_or(0);
         let put = room.put(&serve, "a", &["rate", "8M", "put", "big"]);
-        until("more of it", || partial(&room.path("into")).filter(|size| *size > before + MIB as u64));
-        put.signal(Signal::KILL);
-        put.wait();
+        room.await_partial(before + MIB as u64);
+        put.kill();
     }
     let begun = Instant::now();
     let (code, said) = room.put(&serve, "a", &["put", "big"]).end();
@@ -63,7 +60,7 @@ fn of_two_with_one_name_one_wins_and_the_other_is_told() {
     room.write("big", &bytes(1, 40 * MIB));
     let serve = room.serve(&[]);
     let first = room.put(&serve, "a", &["rate", "3M", "put", "big"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > 0));
+    room.await_partial(0);
     let (code, said) = room.put(&serve, "b", &["put", "big"]).end();
     assert_eq!((code, said.contains("big: refused: the name is taken")), (Some(3), true), "{said}");
     let same = room.put(&serve, "a", &["verbose", "1", "put", "big"]);
@@ -81,7 +78,7 @@ fn whoever_waits_for_a_place_says_so_and_gets_it() {
     room.write("small", b"small");
     let serve = room.serve(&["sessions", "1"]);
     let first = room.put(&serve, "a", &["rate", "2M", "put", "big"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > 0));
+    room.await_partial(0);
     let second = room.put(&serve, "b", &["put", "small"]);
     second.expect("waiting for a place at the receiver: this is the next one");
     first.signal(Signal::TERM);
@@ -142,13 +139,13 @@ fn a_receiver_that_is_asked_to_end_stops_where_it_can_go_on() {
     room.write("big", &bytes(1, 40 * MIB));
     let serve = room.serve(&[]);
     let put = room.put(&serve, "a", &["rate", "8M", "put", "big"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
+    room.await_partial(MIB as u64);
     serve.process.signal(Signal::TERM);
     assert!(serve.process.ends_within(Duration::from_secs(15)), "{}", serve.process);
     let (code, said) = put.end();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("the receiver: ended by SIGTERM"), "{said}");
-    let kept = partial(&room.path("into")).unwrap();
+    let kept = room.partial().unwrap();
     assert!(kept > MIB as u64 && room.stored("big").is_none());
     let serve = room.serve(&[]);
     assert_eq!(room.put(&serve, "a", &["put", "big"]).end(), (Some(0), String::new()));

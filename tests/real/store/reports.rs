@@ -1,9 +1,7 @@
 //! What a person is shown of files, at who sends and at who receives.
 
-use super::room::{Room, bytes, partial};
+use super::room::{MIB, Room, bytes};
 use crate::util::{Process, Signal, until};
-
-const MIB: usize = 1 << 20;
 
 /// What a process says to who asks, once these words are in it. Each line fits.
 fn report(process: &Process, words: &str) -> String {
@@ -23,7 +21,7 @@ fn who_is_in_who_waits_and_how_far_the_files_are() {
     let serve = room.serve(&["sessions", "1"]);
     assert_eq!(room.put(&serve, "a", &["put", "there"]).end().0, Some(0));
     let first = room.put(&serve, "a", &["rate", "2M", "put", "there", "big"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > 0));
+    room.await_partial(0);
     let second = room.put(&serve, "b", &["put", "big"]);
     let said = report(&serve.process, "  b: waits, it is the next one");
     assert!(said.contains("millipede: 1 of 1 places taken, 1 waiting; "), "{said}");

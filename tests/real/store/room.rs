@@ -1,10 +1,12 @@
 //! What the tests of the standing receiver share: keys, folders, who serves and who sends.
 
-use crate::util::{Process, millipede};
+use crate::util::{Process, millipede, until};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+
+pub const MIB: usize = 1 << 20;
 
 /// A server's key and those of two senders, each in the other's list, and two folders.
 pub struct Room {
@@ -46,6 +48,24 @@ impl Room {
         fs::read(self.path("into").join(name)).ok()
     }
 
+    /// How much of each unfinished file is there.
+    pub fn partials(&self) -> Vec<u64> {
+        let keys = fs::read_dir(self.path("into/.millipede/partial")).into_iter().flatten().flatten();
+        let files = keys.filter_map(|key| fs::read_dir(key.path()).ok()).flatten().flatten();
+        files.filter_map(|file| Some(file.metadata().ok()?.len())).collect()
+    }
+
+    /// How much of the only one is there.
+    pub fn partial(&self) -> Option<u64> {
+        self.partials().first().copied()
+    }
+
+    /// Waits until more than so many bytes of it are there.
+    #[track_caller]
+    pub fn await_partial(&self, bytes: u64) {
+        until("a partial", || self.partial().filter(|size| *size > bytes));
+    }
+
     /// Serves the folder `into`.
     pub fn serve(&self, words: &[&str]) -> Serve {
         let into = self.path("into");
@@ -62,18 +82,13 @@ impl Room {
     }
 
     pub fn serve_as(&self, words: &[&str]) -> Serve {
-        let process = Process::spawn(&mut self.serving(words));
-        let port = process.port("millipede: serving on port ");
-        Serve { process, port }
+        Serve::spawn(&mut self.serving(words))
     }
 
     /// Serves the folder `into` to anybody.
     pub fn serve_openly(&self) -> Serve {
         let mut command = millipede(&["serve", "127.0.0.1", "0", "insecure", "into"]);
-        let command = command.arg(self.path("into")).stdin(Stdio::null()).stdout(Stdio::null());
-        let process = Process::spawn(command);
-        let port = process.port("millipede: serving on port ");
-        Serve { process, port }
+        Serve::spawn(command.arg(self.path("into")).stdin(Stdio::null()).stdout(Stdio::null()))
     }
 
     /// Sends without a key, from the folder of what is to be sent.
@@ -98,9 +113,18 @@ impl Room {
     }
 }
 
+/// Who serves, on this port.
 pub struct Serve {
     pub process: Process,
     pub port: u16,
+}
+
+impl Serve {
+    pub fn spawn(command: &mut Command) -> Self {
+        let process = Process::spawn(command);
+        let port = process.port("millipede: serving on port ");
+        Serve { process, port }
+    }
 }
 
 /// Bytes of this seed; a beginning of them is the same for any size.
@@ -113,11 +137,4 @@ pub fn bytes(seed: u64, size: usize) -> Vec<u8> {
         x as u8
     };
     (0..size).map(step).collect()
-}
-
-/// How much of the only unfinished file is there.
-pub fn partial(into: &Path) -> Option<u64> {
-    let keys = fs::read_dir(into.join(".millipede/partial")).ok()?;
-    let mut files = keys.flatten().filter_map(|key| fs::read_dir(key.path()).ok()).flatten().flatten();
-    files.next().and_then(|file| Some(file.metadata().ok()?.len()))
 }

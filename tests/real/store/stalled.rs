@@ -1,14 +1,12 @@
 //! A sender that stands still, and those that wait meanwhile.
 
-use super::room::{Room, Serve, bytes, partial};
-use crate::util::{Process, Signal, until};
+use super::room::{MIB, Room, Serve, bytes};
+use crate::util::{Signal, until};
 use millipede::plan::Task;
-use std::path::Path;
+use std::env;
 use std::process::Command;
 use std::time::Duration;
-use std::{env, fs};
 
-const MIB: usize = 1 << 20;
 /// In the process that serves here: its words, with a line for each.
 const WORDS: &str = "MILLIPEDE_TEST_SERVE";
 /// It takes no minute until a session has stood still for too long, but as long as a busy machine may have others wait.
@@ -34,16 +32,7 @@ fn serve(room: &Room, words: &[&str]) -> Serve {
         room.serving(&words).get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "store::stalled::serves", "--nocapture", "--test-threads=1"]);
-    let process = Process::spawn(command.env(WORDS, words.join("\n")));
-    let port = process.port("millipede: serving on port ");
-    Serve { process, port }
-}
-
-/// How many files are under way of which some is there.
-fn partials(into: &Path) -> usize {
-    let keys = fs::read_dir(into.join(".millipede/partial")).into_iter().flatten().flatten();
-    let files = keys.filter_map(|key| fs::read_dir(key.path()).ok()).flatten().flatten();
-    files.filter(|file| file.metadata().is_ok_and(|file| file.len() > 0)).count()
+    Serve::spawn(command.env(WORDS, words.join("\n")))
 }
 
 #[test]
@@ -54,12 +43,13 @@ fn one_that_stands_still_loses_its_place_and_hears_why_and_nobody_else_is_touche
     room.write("small", b"small");
     let serve = serve(&room, &["sessions", "2"]);
     let stalled = room.put(&serve, "a", &["rate", "4M", "put", "big"]);
-    until("some of it", || partial(&room.path("into")).filter(|size| *size > MIB as u64));
+    room.await_partial(MIB as u64);
     // it says nothing and takes nothing from here on
     stalled.signal(Signal::STOP);
     let other = room.put(&serve, "b", &["rate", "2M", "put", "other"]);
     // both places are taken before the third one comes
-    until("the other one", || (partials(&room.path("into")) == 2).then_some(()));
+    let under_way = || room.partials().into_iter().filter(|size| *size > 0).count();
+    until("the other one", || (under_way() == 2).then_some(()));
     let third = room.put(&serve, "b", &["put", "small"]);
     let (code, said) = third.end();
     assert_eq!(code, Some(0), "{said}\n{}", serve.process);
