@@ -179,9 +179,9 @@ impl Outbound {
         (0..CONNECTIONS_MAX).filter(|mate| self.link_of(*mate) == link).collect()
     }
 
-    /// The ready connection that takes the next leg: the first link's first, and of a link's one that is `asking`, else
-    /// the one that drained last, whose path and caches are warm. For a leg sent again, another link than before first.
-    /// A lifeline only if nobody else is there.
+    /// The ready connection that takes the next leg: one on the first link, and of those on a link one that is `asking`,
+    /// else the one that drained last, whose path and caches are warm. For a leg sent again, another link than before
+    /// first. A lifeline only if nobody else is there.
     fn choose(&self, passed: ConnectionSet, asking: ConnectionSet) -> Option<usize> {
         let avoided = self.sender.avoid();
         let is_avoided = |link| avoided.iter().any(|connection| self.link_of(connection) == Some(link));
@@ -189,21 +189,11 @@ impl Outbound {
         let placed = candidates.filter_map(|connection| {
             let carrier = self.carriers[connection].filter(|carrier| !carrier.recalled)?;
             // what others cannot bring goes that way all the same
-            if avoided.is_empty() && self.is_spared(carrier.link) {
-                return None;
-            }
-            Some(((is_avoided(carrier.link), carrier.link, !asking.contains(connection)), connection))
+            let is_spared = avoided.is_empty() && self.is_spared(carrier.link);
+            (!is_spared).then_some((connection, carrier.link))
         });
-        let mut best: Option<((bool, usize, bool), usize)> = None;
-        for (rank, connection) in placed {
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, connection));
-            }
-            // none is better
-            if rank <= (false, 0, asking.is_empty()) {
-                break;
-            }
-        }
-        best.map(|(_, connection)| connection)
+        let best =
+            placed.min_by_key(|(connection, link)| (is_avoided(*link), *link, !asking.contains(*connection)));
+        best.map(|(connection, _)| connection)
     }
 }
