@@ -32,39 +32,39 @@ enum Finding {
 impl Session {
     /// The answer to [`Action::Look`]: the connection has nothing to read now, and has shown no life for so long.
     pub fn quiet(&mut self, now: Instant, connection: usize, silence: Silence) {
-        let finding = self.examine(now, connection, silence);
-        if let Some((link, since)) = match finding {
-            Finding::Lives => None,
-            Finding::GivenUp => Some((self.link_of(connection), None)),
-            Finding::TooLong(since) => Some((self.link_of(connection), Some(since))),
-        } {
-            self.give_up(now, connection, LossReason::Silent);
-            link.into_iter().for_each(|link| self.leniency.lost(now, connection, link, since));
+        match self.examine(now, connection, silence) {
+            Finding::Lives => {}
+            Finding::GivenUp => self.give_up_silent(now, connection, None),
+            Finding::TooLong(since) => self.give_up_silent(now, connection, Some(since)),
         }
         self.step(now);
     }
 
+    /// Gives up a connection as silent. `since`: when its silence began, if the death may be a false one.
+    fn give_up_silent(&mut self, now: Instant, connection: usize, since: Option<Instant>) {
+        let link = self.link_of(connection);
+        self.give_up(now, connection, LossReason::Silent);
+        link.into_iter().for_each(|link| self.leniency.lost(now, connection, link, since));
+    }
+
     fn examine(&mut self, now: Instant, connection: usize, silence: Silence) -> Finding {
-        let owed = self.owed_since(connection).filter(|_| !self.is_done(Way::Out));
+        let owed_since = self.owed_since(connection).filter(|_| !self.is_done(Way::Out));
         let link = self.sending.as_ref().and_then(|sending| sending.link_of(connection));
-        let (Some(owed), Some(link), Some(pulse)) = (owed, link, self.pulses[connection]) else {
+        let (Some(owed_since), Some(link), Some(pulse)) = (owed_since, link, self.pulses[connection]) else {
             return Finding::Lives;
         };
         // whoever carries it knows better, and there is no other in its place
         if self.lifeline == Some(link) {
             return Finding::Lives;
         }
-        let owes = now.saturating_duration_since(owed);
-        let silence = Silence { peer: silence.peer.min(owes), kernel: silence.kernel.min(owes), ..silence };
+        // before it owed anything, it was not silent
+        let owed_for = now.saturating_duration_since(owed_since);
+        let (peer, kernel) = (silence.peer.min(owed_for), silence.kernel.min(owed_for));
+        let silence = Silence { peer, kernel, ..silence };
         let asked = pulse.asked().filter(|asked| !self.is_answer_behind(now, connection, *asked, silence));
-        let asked = asked.map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked));
-        let lasts = silence.lasts(asked);
-        let rtt = self.rtt_of(connection);
-        // TCP's back-off may have made the handshake long; if nothing came through since, nothing confirms that it was
-        // the path
-        let untried =
-            silence.kernel + Duration::from_millis(100) >= now.saturating_duration_since(pulse.up());
-        let rtt = if untried { rtt.min(Duration::from_secs(1)) } else { rtt };
+        let asked_for = asked.map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked));
+        let lasts = silence.lasts(asked_for);
+        let rtt = self.rtt_for_limits(now, connection, pulse.up(), silence.kernel);
         let soon = self.sending.as_ref().and_then(|sending| sending.drain_time(link));
         let soon = soon.map(|drain| limit_beside_others(rtt, drain));
         if let Some(pulse) = &mut self.pulses[connection] {
@@ -78,9 +78,18 @@ impl Session {
             {
                 Finding::GivenUp
             }
-            _ if silence.is_death(asked, rtt, self.leniency.of(link)) => Finding::TooLong(since),
+            _ if silence.is_death(asked_for, rtt, self.leniency.of(link)) => Finding::TooLong(since),
             _ => Finding::Lives,
         }
+    }
+
+    /// The round trip by which the silence of a connection is judged that came `up` then, and whose peer's kernel has
+    /// taken nothing for so long. That of the handshake may be TCP's back-off. Only what came through since confirms that
+    /// it was the path.
+    fn rtt_for_limits(&self, now: Instant, connection: usize, up: Instant, kernel: Duration) -> Duration {
+        let rtt = self.rtt_of(connection);
+        let untried = kernel + Duration::from_millis(100) >= now.saturating_duration_since(up);
+        if untried { rtt.min(Duration::from_secs(1)) } else { rtt }
     }
 
     /// Whether the answer to what was `asked` then may just be behind legs that the peer had to send first: in that case
@@ -106,8 +115,7 @@ impl Session {
 
     /// Whether a connection owes an answer to what was sent on it.
     fn owes(&self, connection: usize) -> bool {
-        let idle = || self.sending.as_ref().is_none_or(|sending| sending.sender().is_idle(connection));
-        self.pulses[connection].as_ref().is_some_and(|pulse| pulse.asked().is_some() || !idle())
+        self.owed_since(connection).is_some()
     }
 
     /// Since when a connection has owed an answer to what was sent on it; None if it owes none.
