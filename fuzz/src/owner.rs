@@ -383,7 +383,7 @@ impl Owner {
 
     /// The input gives a piece, if there is memory for it.
     pub fn feed(&mut self, size: usize) {
-        let (_, most, _) = self.session.appetite();
+        let most = self.session.appetite().most;
         let size = size.min(most);
         self.input.pieces.retain(|piece| piece.strong_count() > 0);
         let held = |piece: &Weak<Zeros>| piece.upgrade().map_or(0, |piece| piece.0 as u64);

@@ -64,7 +64,9 @@ mod yielding;
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
 pub use ownership::Whereabouts;
-pub use terms::{Action, DiallerConfig, Farewell, InboundConfig, Losses, OutboundConfig, Place, Tied};
+pub use terms::{
+    Action, Appetite, DiallerConfig, Farewell, InboundConfig, Losses, OutboundConfig, Place, Tied,
+};
 
 /// One session, or the wait for one.
 pub struct Session {
@@ -368,13 +370,9 @@ impl Session {
         self.again
     }
 
-    /// Bytes that the input should give at once: enough for a connection that waits for them, and at most; and whether
-    /// one waits.
-    pub fn appetite(&self) -> (usize, usize, bool) {
-        self.sending.as_ref().map_or((0, 0, false), |sending| {
-            let (enough, most) = sending.appetite();
-            (enough, most, sending.is_hungry())
-        })
+    /// What the input should read into the next piece; nothing where no stream goes out.
+    pub fn appetite(&self) -> Appetite {
+        self.sending.as_ref().map(Outbound::appetite).unwrap_or_default()
     }
 
     /// Whether as much of the input waits for connections as should; it is to be read when less does.

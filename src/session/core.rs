@@ -19,15 +19,6 @@ use std::time::Instant;
 /// Memory the input may fill before any receiver was met: two pieces, one that waits and one that is read.
 pub const BEFORE_MEETING: u64 = 2 * LEG_MAX as u64;
 
-/// What the input should read now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appetite {
-    /// Bytes that go at once: what a connection waits for, or else all of `most`.
-    pub enough: usize,
-    /// Bytes of a piece, at most; ≥ `enough`, and never 0.
-    pub most: usize,
-}
-
 /// The core, and what is counted for reports.
 pub struct SessionCore {
     /// Decides everything.
@@ -123,11 +114,9 @@ impl SessionCore {
         Path { network: self.meters[Way::Out as usize].waited(self.now).network, round_trip }
     }
 
-    /// What the input should read now.
-    pub fn appetite(&self) -> Appetite {
-        let (enough, most, hungry) = self.session.appetite();
-        let most = most.max(1);
-        Appetite { enough: if hungry { enough.min(most) } else { most }, most }
+    /// With so many bytes the next piece of the input goes at once; never 0.
+    pub fn piece_size(&self) -> usize {
+        self.session.appetite().size().max(1)
     }
 
     /// Whether the stream that goes out has ended, be it before its input.

@@ -340,20 +340,20 @@ impl Ingest {
                 Step::End => return Err(End::Whole),
             }
         };
-        let Some(enough) = self.appetite(waits)? else { return Ok(None) };
-        Ok(Some(enough.min(room)))
+        let Some(size) = self.appetite(waits)? else { return Ok(None) };
+        Ok(Some(size.min(room)))
     }
 
     /// Bytes that should be read next, as soon as any should. With `waits` this call waits for that.
     fn appetite(&self, waits: bool) -> Result<Option<usize>, End> {
         let has_rate = self.pacing.has_rate();
-        let (hunger, appetite, ceased) =
-            self.desk.peek(|core| (core.hunger(), core.appetite(), core.has_ceased()));
+        let (hunger, size, ceased) =
+            self.desk.peek(|core| (core.hunger(), core.piece_size(), core.has_ceased()));
         if ceased {
             return Err(End::Unwanted);
         }
         if !has_rate && hunger > Hunger::Sated {
-            return Ok(Some(appetite.enough));
+            return Ok(Some(size));
         }
         if !waits {
             return Ok(None);
@@ -366,7 +366,7 @@ impl Ingest {
             self.waits.set(InputWait::Memory);
             self.await_hunger(Hunger::Sated)?;
         }
-        Ok(Some(self.desk.peek(|core| core.appetite()).enough))
+        Ok(Some(self.desk.peek(|core| core.piece_size())))
     }
 
     /// Waits until a leg is wanted more than this.
@@ -428,7 +428,7 @@ impl Ingest {
     /// With so much read already: whether more should be read before it goes. None: that is to be waited for.
     fn expects_more(&self, filled: usize, cut_at: Option<Instant>, waits: bool) -> Result<Option<bool>, End> {
         if !self.charmode {
-            if self.desk.peek(|core| core.appetite()).enough <= filled {
+            if self.desk.peek(|core| core.piece_size()) <= filled {
                 return Ok(Some(false));
             }
             return Ok(Some(self.source.wait(None, Some(PAUSE))? == Waited::Input));

@@ -256,8 +256,8 @@ impl End {
     }
 
     fn stretch(&self, edge: Edge) -> Edge {
-        let (size, ..) = self.session.appetite();
-        let one = if self.mutation == Mutation::WindowOffByOne { size as u64 } else { 0 };
+        let piece = self.session.appetite().enough as u64;
+        let one = if self.mutation == Mutation::WindowOffByOne { piece } else { 0 };
         Edge { bytes: edge.bytes + one, legs: edge.legs + one.min(1) }
     }
 }

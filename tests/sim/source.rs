@@ -2,7 +2,7 @@
 
 use super::clock::{Clock, Event};
 use super::data::Piece;
-use millipede::proto::session::Session;
+use millipede::proto::session::{Appetite, Session};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ impl Source {
             return true;
         }
         let here = (self.come as u64).min(self.flow.total) - self.pushed;
-        let (enough, most, hungry) = core.appetite();
+        let Appetite { enough, most, hungry } = core.appetite();
         let left = self.flow.total - self.pushed;
         let most = (most.min(self.flow.leg_max) as u64).min(left);
         let whole = if hungry { most.min(enough as u64) } else { most };

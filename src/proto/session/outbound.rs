@@ -61,8 +61,8 @@ pub struct Outbound {
     /// The key of the first receiver that welcomed a connection, if connections are encrypted. It is never another one,
     /// also where the receiver may be.
     key: Option<Option<PeerKey>>,
-    /// What the input reads before that goes to connections that have nothing: it follows the rate of the whole stream.
-    pub(super) haste: LegSize,
+    /// What the input reads into a piece while connections have nothing to carry: it follows the rate of the whole stream.
+    pub(super) piece_size: LegSize,
     /// What legs are cut to: it follows the rate of the connections while they carry something.
     pub(super) leg_size: LegSize,
     /// What the receiver has received, and what its output has taken.
@@ -114,7 +114,7 @@ impl Outbound {
             ready: Vec::new(),
             instance: None,
             key: None,
-            haste: leg_size.clone(),
+            piece_size: leg_size.clone(),
             leg_size,
             meter: Meter::default(),
             taken: Meter::default(),
@@ -166,7 +166,7 @@ impl Outbound {
             false if self.short => self.encoded_max.min(most),
             false => most,
         };
-        self.haste.agree(most);
+        self.piece_size.agree(most);
         self.leg_size.agree(most);
     }
 
@@ -235,7 +235,7 @@ impl Outbound {
         if bytes > 0 {
             self.meter.add(now, bytes);
             if let Some(rate) = self.meter.rate(now) {
-                self.haste.follow(now, rate, self.sender.busy());
+                self.piece_size.follow(now, rate, self.sender.busy());
             }
         }
     }

@@ -2,15 +2,16 @@
 
 use super::super::leg::{LEG_MAX, LEG_NEAR};
 use super::outbound::Outbound;
+use super::terms::Appetite;
 
 /// Below this it does not pay to have legs that cannot be cut.
 const WHOLE_LEAST: usize = 256 << 10;
 
 impl Outbound {
-    /// Bytes that the input should give at once: so many are enough while a connection waits for them, and never more
-    /// than the second number.
-    pub fn appetite(&self) -> (usize, usize) {
-        (self.haste.get().min(self.longest()), self.haste.most().min(self.longest()))
+    /// What the input should read into the next piece.
+    pub fn appetite(&self) -> Appetite {
+        let most = self.piece_size.most().min(self.longest());
+        Appetite { enough: self.piece_size.get().min(most), most, hungry: self.is_hungry() }
     }
 
     /// Bytes that the input should put into a piece that can be sent as one leg only; None where legs should be cut when

@@ -90,6 +90,24 @@ pub struct OutboundConfig {
     pub buffer: u64,
 }
 
+/// What the input should read into the next piece of the stream that goes out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appetite {
+    /// So many bytes are enough while connections are hungry; ≤ `most`.
+    pub enough: usize,
+    /// Bytes, at most.
+    pub most: usize,
+    /// A connection waits for input that is not there.
+    pub hungry: bool,
+}
+
+impl Appetite {
+    /// With so many bytes a piece goes at once.
+    pub fn size(&self) -> usize {
+        if self.hungry { self.enough } else { self.most }
+    }
+}
+
 /// What the owner shall do.
 #[derive(Debug)]
 pub enum Action {
