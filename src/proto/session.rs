@@ -24,21 +24,21 @@ use super::links::LossReason;
 use super::mailbox::{Item, Mailbox};
 use super::set::ConnectionSet;
 use super::way::Way;
+use course::Course;
 use dialler::Dialler;
 use host::Host;
 use ownership::Ownership;
 use pulse::{Pulse, REST};
-use stage::Stage;
 use stall::Stalls;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 use unsaid::Unsaid;
 use view::View;
 
-mod alone;
 mod assign;
 mod carrying;
 mod circulation;
+mod course;
 mod dialler;
 mod failing;
 mod hearing;
@@ -52,7 +52,7 @@ mod ownership;
 mod progress;
 mod pulse;
 mod sizes;
-mod stage;
+mod sole;
 mod stall;
 mod streams;
 mod terms;
@@ -76,7 +76,7 @@ pub struct Session {
     /// The stream that comes in.
     receiving: Option<Inbound>,
     /// By [`Way`]; None for a stream that the session does not have.
-    stages: [Option<Stage>; 2],
+    courses: [Option<Course>; 2],
     /// One stream is of no use without the other: if one fails, the session ends.
     inseparable: bool,
     acknowledging: Acknowledging,
@@ -157,12 +157,12 @@ impl Session {
         receiving: Option<Inbound>,
         inseparable: bool,
     ) -> Self {
-        let stages = [receiving.is_some(), sending.is_some()].map(|there| there.then_some(Stage::Going));
+        let courses = [receiving.is_some(), sending.is_some()].map(|there| there.then_some(Course::Going));
         Session {
             ownership,
             sending,
             receiving,
-            stages,
+            courses,
             inseparable,
             acknowledging: Acknowledging::default(),
             mailboxes: Default::default(),

@@ -7,9 +7,9 @@
 use super::super::leg::{CONNECTIONS_MAX, Leg};
 use super::super::sender::{Backlog, Progress};
 use super::super::set::ConnectionSet;
-use super::alone::{NEXT, Stand};
 use super::outbound::{Given, Outbound};
 use std::time::{Duration, Instant};
+use super::sole::{NEXT_TO_NOTHING, Stand};
 
 /// While the receiver's output is what the stream waits for, so many connections carry new legs at a time: one that
 /// writes and one that drains. More would bring nothing sooner, but fill more of the kernel's memory, none of it in
@@ -51,7 +51,7 @@ impl Outbound {
         let round = self.circulation.round(self.sender.is_overtaken());
         self.sender.keep_within(if bounded { round } else { u64::MAX });
         let (received, blocked) = (self.received(), self.blocked_at_peer());
-        self.alone.note(now, Stand { received, blocked, full: self.circulation.is_full() });
+        self.sole.note(now, Stand { received, blocked, full: self.circulation.is_full() });
         let mut restraint = self.restraint(now);
         while self.offers(now, restraint)
             && let Some(connection) = self.choose(passed, asking)
@@ -119,7 +119,7 @@ impl Outbound {
             times.fold((0, None), |(n, first), at| (n + 1, Some(first.map_or(at, |f: Instant| f.min(at)))));
         // one at work takes a whole leg when it is done, whatever its share of the stock
         let share = self.circulation.share().max(self.leg_size() as u64);
-        until.filter(|_| self.alone.suffices() || self.waiting() <= count * share)
+        until.filter(|_| self.sole.suffices() || self.waiting() <= count * share)
     }
 
     /// Whether all paths are near, and the receiver's output takes what comes.
@@ -139,8 +139,8 @@ impl Outbound {
         self.near =
             !attached.is_empty() && attached.iter().all(|connection| self.shortest(connection) <= NEAR);
         let on_one_link = attached.iter().all(|connection| self.mates(connection) == attached);
-        let is_next = |connection| self.shortest(connection) <= NEXT;
-        self.alone.allow(self.near && on_one_link && attached.iter().all(is_next));
+        let is_shortest = |connection| self.shortest(connection) <= NEXT_TO_NOTHING;
+        self.sole.allow(self.near && on_one_link && attached.iter().all(is_shortest));
     }
 
     /// Whether the receiver's output is what the stream waits for, and will be for as long as it takes to hear that it

@@ -11,8 +11,8 @@ use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
 use super::super::set::ConnectionSet;
 use super::super::wire::{Ack, Fin};
-use super::alone::Alone;
 use super::circulation::Circulation;
+use super::sole::Sole;
 use std::time::{Duration, Instant};
 
 /// One connection that is up, beyond its legs.
@@ -74,7 +74,7 @@ pub struct Outbound {
     pub(super) waits_until: Option<Instant>,
     pub(super) circulation: Circulation,
     /// Whether one connection carries what is new.
-    pub(super) alone: Alone,
+    pub(super) sole: Sole,
     /// When the receiver's output was last heard to have taken something.
     pub(super) taken_at: Option<Instant>,
     /// Every path is near.
@@ -121,7 +121,7 @@ impl Outbound {
             held_back: false,
             waits_until: None,
             circulation: Circulation::new(buffer),
-            alone: Alone::new(),
+            sole: Sole::new(),
             taken_at: None,
             near: false,
             checked,

@@ -13,9 +13,9 @@ use super::super::set::ConnectionSet;
 use super::super::waiting::{PARTING, linger};
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, Verdict};
+use super::course::{Course, Move};
 use super::last_word::LastWord;
 use super::ownership::Ownership;
-use super::stage::{Move, Stage};
 use super::{Action, Farewell, Inbound, Outbound, Session};
 use std::time::{Duration, Instant};
 
@@ -34,12 +34,12 @@ impl Session {
 
     /// How a stream was judged, if it was.
     pub fn outcome(&self, way: Way) -> Option<&Outcome> {
-        self.stages[way as usize].as_ref().and_then(Stage::outcome)
+        self.courses[way as usize].as_ref().and_then(Course::outcome)
     }
 
     /// Whether every stream is done with.
     pub fn is_over(&self) -> bool {
-        self.stages.iter().flatten().all(|stage| matches!(stage, Stage::Over(_)))
+        self.courses.iter().flatten().all(|course| matches!(course, Course::Over(_)))
     }
 
     /// Whether this end has spoken its verdict. From then on, to close a connection in order says that bye was heard.
@@ -63,19 +63,19 @@ impl Session {
 
     /// Whether there is such a stream and it was not judged.
     pub(super) fn is_going(&self, way: Way) -> bool {
-        self.stages[way as usize] == Some(Stage::Going)
+        self.courses[way as usize] == Some(Course::Going)
     }
 
     /// Whether there is no such stream, or nothing left to do for it.
     pub(super) fn is_done(&self, way: Way) -> bool {
-        matches!(self.stages[way as usize], None | Some(Stage::Over(_)))
+        matches!(self.courses[way as usize], None | Some(Course::Over(_)))
     }
 
     /// Makes a move of a stream's life, if it is legal. The owner hears of its outcome, once.
     fn advance(&mut self, way: Way, step: Move) {
-        let Some(stage) = &mut self.stages[way as usize] else { return };
-        let Some(next) = stage.next(step) else { return };
-        let was_going = std::mem::replace(stage, next) == Stage::Going;
+        let Some(course) = &mut self.courses[way as usize] else { return };
+        let Some(next) = course.next(step) else { return };
+        let was_going = std::mem::replace(course, next) == Course::Going;
         if let Some(outcome) = self.outcome(way).filter(|_| was_going).cloned() {
             self.actions.push_back(Action::Settled(way, outcome));
         }
@@ -122,7 +122,7 @@ impl Session {
     }
 
     fn is_shared(&self) -> bool {
-        self.stages.iter().all(Option::is_some)
+        self.courses.iter().all(Option::is_some)
     }
 
     // ---- last words -----------------------------------------------------------------------------------

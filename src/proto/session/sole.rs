@@ -13,8 +13,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Paths with round trips up to this, on one link, are such.
-pub(super) const NEXT: Duration = Duration::from_millis(1);
+/// One connection may suffice on paths with round trips up to this, on one link.
+pub(super) const NEXT_TO_NOTHING: Duration = Duration::from_millis(1);
 
 /// How long a rate is measured: a hundred and more legs, where this matters, or a hundred changes of thread.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -67,24 +67,25 @@ enum Seen {
 
 /// What was chosen, and what is tried.
 #[derive(Debug)]
-pub(super) struct Alone {
+pub(super) struct Sole {
     /// The path is such that one may suffice.
     allowed: bool,
-    /// What is done now: all carry.
+    /// All carry what is new; if not, one does.
     all: bool,
-    /// That is a trial; the rate that it has to reach.
+    /// What is done now is tried: it is kept if it reaches this rate, in bytes per second.
     trial: Option<f64>,
     window: Option<Window>,
-    /// What was full when it was last looked.
+    /// [`Stand::full`] as it was last.
     full: bool,
+    /// After the latest trial, the other way is not tried for so long.
     pause: Duration,
     tried_at: Option<Instant>,
 }
 
-impl Alone {
+impl Sole {
     /// One, wherever that is allowed.
     pub fn new() -> Self {
-        Alone {
+        Sole {
             allowed: false,
             all: false,
             trial: None,
@@ -98,7 +99,7 @@ impl Alone {
     /// Whether the path is such that one may suffice.
     pub fn allow(&mut self, allowed: bool) {
         if self.allowed != allowed {
-            *self = Alone { allowed, ..Alone::new() };
+            *self = Sole { allowed, ..Sole::new() };
         }
     }
 
@@ -107,7 +108,7 @@ impl Alone {
         self.allowed && !self.all
     }
 
-    /// That is how far the stream is now.
+    /// The stream is so far now.
     pub fn note(&mut self, now: Instant, stand: Stand) {
         if !self.allowed {
             return;
@@ -170,7 +171,7 @@ mod tests {
 
     /// A stream at the rates that one and all connections have, in bytes per millisecond.
     struct Run {
-        alone: Alone,
+        sole: Sole,
         now: Instant,
         stand: Stand,
         one: u64,
@@ -184,23 +185,23 @@ mod tests {
 
     impl Run {
         fn new(one: u64, all: u64) -> Self {
-            let mut alone = Alone::new();
-            alone.allow(true);
+            let mut sole = Sole::new();
+            sole.allow(true);
             let stand = Stand { full: true, ..Stand::default() };
             let now = Instant::now();
-            Run { alone, now, stand, one, all, blocked: 0, all_for: Duration::ZERO, changes: 0 }
+            Run { sole, now, stand, one, all, blocked: 0, all_for: Duration::ZERO, changes: 0 }
         }
 
         fn goes(&mut self, seconds: u64) {
             let ms = Duration::from_millis(1);
             for _ in 0..seconds * 1000 {
-                let before = self.alone.suffices();
+                let before = self.sole.suffices();
                 self.now += ms;
                 self.stand.received += if before { self.one } else { self.all };
                 self.stand.blocked += ms * self.blocked / 10;
                 self.all_for += if before { Duration::ZERO } else { ms };
-                self.alone.note(self.now, self.stand);
-                self.changes += u32::from(self.alone.suffices() != before);
+                self.sole.note(self.now, self.stand);
+                self.changes += u32::from(self.sole.suffices() != before);
             }
         }
     }
@@ -209,7 +210,7 @@ mod tests {
     fn one_carries_and_the_others_are_tried_ever_more_rarely_if_that_brings_nothing() {
         let mut run = Run::new(1000, 1100);
         run.goes(60);
-        assert!(run.alone.suffices());
+        assert!(run.sole.suffices());
         assert_eq!(run.changes, 12, "after 0.6 s, 1.1, 2.1, 4.1, 8.1 and 16.1 more");
         assert!(run.all_for < Duration::from_millis(700), "{:?}", run.all_for);
     }
@@ -218,12 +219,12 @@ mod tests {
     fn all_carry_where_each_has_a_share_only_until_they_bring_no_more() {
         let mut run = Run::new(1000, 1500);
         run.goes(2);
-        assert!(!run.alone.suffices());
+        assert!(!run.sole.suffices());
         run.goes(60);
         assert!(run.all_for > Duration::from_secs(59), "{:?}", run.all_for);
         run.one = 1450;
         run.goes(64);
-        assert!(run.alone.suffices(), "one is as fast");
+        assert!(run.sole.suffices(), "one is as fast");
     }
 
     #[test]
@@ -247,24 +248,24 @@ mod tests {
             run.goes(1);
             run.stand.full = run.changes == 0;
         }
-        run.alone = Alone { all: true, trial: Some(1.0), ..Alone::new() };
-        run.alone.allowed = true;
+        run.sole = Sole { all: true, trial: Some(1.0), ..Sole::new() };
+        run.sole.allowed = true;
         (run.now, run.stand.full) = (run.now + Duration::from_secs(1), false);
         run.goes(1);
-        assert!(run.alone.suffices());
+        assert!(run.sole.suffices());
         run.stand.full = true;
         run.goes(2);
-        assert!(!run.alone.suffices(), "it is tried again without a longer pause");
+        assert!(!run.sole.suffices(), "it is tried again without a longer pause");
     }
 
     #[test]
     fn elsewhere_all_carry() {
-        let mut alone = Alone::new();
-        assert!(!alone.suffices());
-        alone.allow(true);
-        assert!(alone.suffices());
-        alone.allow(false);
-        alone.note(Instant::now(), Stand::default());
-        assert!(!alone.suffices());
+        let mut sole = Sole::new();
+        assert!(!sole.suffices());
+        sole.allow(true);
+        assert!(sole.suffices());
+        sole.allow(false);
+        sole.note(Instant::now(), Stand::default());
+        assert!(!sole.suffices());
     }
 }

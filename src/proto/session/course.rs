@@ -14,7 +14,7 @@ use super::super::outcome::Outcome;
 ///
 /// How a stream was judged stays so, whatever happens to the session after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum Course {
     /// Its verdict is still to come.
     Going,
     /// Its verdict was spoken. It may still keep its last word for the peer.
@@ -34,13 +34,13 @@ pub enum Move {
     Fail(Outcome),
 }
 
-impl Stage {
-    /// The stage after a move; None if the move is not legal.
-    pub fn next(&self, step: Move) -> Option<Stage> {
+impl Course {
+    /// The course after a move; None if the move is not legal.
+    pub fn next(&self, step: Move) -> Option<Course> {
         match (self, step) {
-            (Stage::Going, Move::Judge(outcome)) => Some(Stage::Judged(outcome)),
-            (Stage::Going, Move::Fail(outcome)) => Some(Stage::Over(outcome)),
-            (Stage::Judged(outcome), Move::Finish | Move::Fail(_)) => Some(Stage::Over(outcome.clone())),
+            (Course::Going, Move::Judge(outcome)) => Some(Course::Judged(outcome)),
+            (Course::Going, Move::Fail(outcome)) => Some(Course::Over(outcome)),
+            (Course::Judged(outcome), Move::Finish | Move::Fail(_)) => Some(Course::Over(outcome.clone())),
             _ => None,
         }
     }
@@ -48,8 +48,8 @@ impl Stage {
     /// How the stream ended, once that is decided.
     pub fn outcome(&self) -> Option<&Outcome> {
         match self {
-            Stage::Going => None,
-            Stage::Judged(outcome) | Stage::Over(outcome) => Some(outcome),
+            Course::Going => None,
+            Course::Judged(outcome) | Course::Over(outcome) => Some(outcome),
         }
     }
 }
@@ -60,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_of_stage_and_move_is_legal_or_not() {
+    fn every_pair_of_course_and_move_is_legal_or_not() {
         let (good, bad) = (Outcome::there(Status::Complete, ""), Outcome::here(Status::Incomplete, "gone"));
         let moves = || [Move::Judge(good.clone()), Move::Finish, Move::Fail(bad.clone())];
-        let stages = [Stage::Going, Stage::Judged(good.clone()), Stage::Over(good.clone())];
-        let table = stages.map(|stage| moves().map(|step| stage.next(step)));
-        let (judged, over) = (Some(Stage::Judged(good.clone())), Some(Stage::Over(good.clone())));
-        let failed = Some(Stage::Over(bad.clone()));
+        let courses = [Course::Going, Course::Judged(good.clone()), Course::Over(good.clone())];
+        let table = courses.map(|course| moves().map(|step| course.next(step)));
+        let (judged, over) = (Some(Course::Judged(good.clone())), Some(Course::Over(good.clone())));
+        let failed = Some(Course::Over(bad.clone()));
         assert_eq!(
             table,
             [[judged, None, failed], [None, over.clone(), over], [None, None, None]],
