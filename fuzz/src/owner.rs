@@ -246,7 +246,7 @@ impl Owner {
                 assert!(!beyond, "{leg:?} is sent beyond the window, {:?}", self.edge);
                 if self.checked {
                     let crc = crc32fast::hash(leg.bytes());
-                    self.session.checked(self.now, leg.sequence, crc);
+                    self.session.note_crc(self.now, leg.sequence, crc);
                 }
                 self.told.legs[connection] += 1;
                 self.told.came = self.told.came.max((leg.sequence + 1, leg.range().end));

@@ -275,7 +275,7 @@ impl Sender {
 
     /// Where legs are checked: the CRC-32 of a leg that is about to leave. So it is known before the leg can be
     /// received and dropped, and the stream's CRC-32 has every leg.
-    pub fn checked(&mut self, sequence: u64, crc: u32) {
+    pub fn note_crc(&mut self, sequence: u64, crc: u32) {
         if let Some(held) = self.get_mut(sequence) {
             held.crc = Some(crc);
         }
@@ -303,6 +303,7 @@ impl Sender {
     }
 
     // ---- moving ---------------------------------------------------------------------------------------
+
     /// Whether the connection is up and may be given legs.
     fn is_willing(&self, connection: usize) -> bool {
         self.connections[connection].as_ref().is_some_and(|carrier| !carrier.suspect)

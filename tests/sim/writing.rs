@@ -83,7 +83,7 @@ impl End {
         }
         let crc = if self.checked { crc32fast::hash(leg.bytes()) } else { 0 };
         if self.checked {
-            self.session.checked(net.clock.now, leg.sequence, crc);
+            self.session.note_crc(net.clock.now, leg.sequence, crc);
         }
         let Some(line) = &mut self.lines[connection] else { return };
         let link = net.conns[line.conn].link;

@@ -36,9 +36,9 @@ impl Session {
     }
 
     /// The CRC-32 of a leg, before its first byte leaves.
-    pub fn checked(&mut self, now: Instant, sequence: u64, crc: u32) {
+    pub fn note_crc(&mut self, now: Instant, sequence: u64, crc: u32) {
         if let Some(sending) = &mut self.sending {
-            sending.checked(sequence, crc);
+            sending.note_crc(sequence, crc);
         }
         self.step(now);
     }

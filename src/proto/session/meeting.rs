@@ -46,7 +46,7 @@ impl Session {
             receiving.begin(hello.buffer);
             self.acknowledging.forget_told();
             if let Some(sending) = &mut self.sending {
-                sending.check(hello.features.contains(Features::CHECKSUM));
+                sending.set_checked(hello.features.contains(Features::CHECKSUM));
             }
         }
         if self.sending.as_ref().is_some_and(|sending| sending.link_of(connection).is_some()) {

@@ -310,7 +310,7 @@ impl Outbound {
     // ---- the input ------------------------------------------------------------------------------------
 
     /// The far end wants legs and stream checked, or does not.
-    pub fn check(&mut self, checked: bool) {
+    pub fn set_checked(&mut self, checked: bool) {
         self.checked = checked;
     }
 
@@ -351,8 +351,8 @@ impl Outbound {
     }
 
     /// The CRC-32 of a leg, before its first byte leaves.
-    pub fn checked(&mut self, sequence: u64, crc: u32) {
-        self.sender.checked(sequence, crc);
+    pub fn note_crc(&mut self, sequence: u64, crc: u32) {
+        self.sender.note_crc(sequence, crc);
     }
 
     /// The stream's end, once it is known, and the connections on which it is to be told now.

@@ -338,7 +338,7 @@ impl Writer {
                 };
                 let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
                 if let Some(crc) = crc {
-                    desk.tell_writing(self.ticket, |core, now| core.session.checked(now, leg.sequence, crc));
+                    desk.tell_writing(self.ticket, |core, now| core.session.note_crc(now, leg.sequence, crc));
                 }
                 if self.through {
                     self.to_encode = Some((leg, crc));
