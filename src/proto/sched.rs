@@ -142,6 +142,9 @@ pub const LATE_UNMEASURED: Duration = Duration::from_secs(1);
 /// Legs of so many bytes in all say nothing about a path's rate: they cross in a round trip, on any but the slowest.
 pub const SMALL: u64 = 4096;
 
+/// A path is near if its round trip takes no longer.
+pub const NEAR: Duration = Duration::from_millis(5);
+
 /// How much of what was measured before still counts at the next measurement of a connection's rate.
 const KEPT: f64 = 0.75;
 

@@ -5,20 +5,20 @@
 //! connections that carry something have enough.
 
 use super::super::leg::{CONNECTIONS_MAX, Leg};
+use super::super::sched::NEAR;
 use super::super::sender::{Backlog, Progress};
 use super::super::set::ConnectionSet;
 use super::outbound::{Given, Outbound};
-use std::time::{Duration, Instant};
 use super::sole::{NEXT_TO_NOTHING, Stand};
+use std::time::{Duration, Instant};
 
 /// While the receiver's output is what the stream waits for, so many connections carry new legs at a time: one that
 /// writes and one that drains. More would bring nothing sooner, but fill more of the kernel's memory, none of it in
 /// any cache, and wake more threads: 3 to 11 % of the throughput on a loopback of two cores, in interleaved runs.
+///
+/// That holds on paths that are near. On longer ones connections that rest lose congestion windows which took long to
+/// open, on lossy ones above all, and no memory is too slow for what such paths carry.
 const ENOUGH: usize = 2;
-
-/// That holds on paths with round trips up to this. On longer ones connections that rest lose congestion windows which
-/// took long to open, on lossy ones above all, and no memory is too slow for what such paths carry.
-const NEAR: Duration = Duration::from_millis(5);
 
 /// What waits for the output must last for so many of a link's shortest round trips: one until the sender hears that
 /// the output is short of legs, one until more legs are there, and two for the legs that are on their way meanwhile.

@@ -3,6 +3,7 @@
 
 use super::shared::Shared;
 use crate::channel::Channel;
+use crate::proto::sched::NEAR;
 use crate::session::taking::{Held, Taking};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -26,12 +27,10 @@ pub(super) enum For {
     Turn,
 }
 
-/// Bytes are moved on paths with round trips up to this. On longer ones a connection that waits for the sink is read late,
-/// which tells its sender late; and no copy is too slow for what such paths carry.
-const NEAR: Duration = Duration::from_millis(5);
-
 /// Whether a leg waits for the sink, or for its turn with it, and until when.
 pub(super) struct Holding {
+    /// The path is near: only there are bytes moved. On longer ones a connection that waits for the sink is read late, which
+    /// tells its sender late; and no copy is too slow for what such paths carry.
     near: bool,
     waits: Option<(Option<Held>, Instant)>,
 }
