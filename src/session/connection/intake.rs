@@ -1,7 +1,7 @@
 //! What a connection brings, told to the core.
 
 use super::holding::For;
-use super::seat::SessionDesk;
+use super::shared::Shared;
 use super::stages::{Came, Stages};
 use super::writer::is_last_word;
 use crate::channel::{Channel, failure};
@@ -12,10 +12,9 @@ use crate::proto::leg::{LEG_FIRST, encoded_max};
 use crate::proto::links::LossReason;
 use crate::proto::session::Place;
 use crate::proto::wire::{Frame, LegHeader};
-use crate::session::decoding::Decoding;
 use crate::session::limits::FRAMES;
 use crate::session::orders::Ticket;
-use crate::session::pool::{Buffer, Pool};
+use crate::session::pool::Buffer;
 use crate::session::pump::{Intake, PASSED_LEAST, Passed, Room, Stop};
 use crate::session::taking::{Pass, Taking};
 use crate::stage;
@@ -27,7 +26,7 @@ use std::time::{Duration, Instant};
 
 /// Takes what comes on one connection.
 pub(crate) struct Inbox<'a> {
-    pub desk: &'a SessionDesk,
+    pub shared: &'a Shared,
     pub ticket: Ticket,
     /// The connection.
     pub channel: &'a Channel,
@@ -37,10 +36,6 @@ pub(crate) struct Inbox<'a> {
     pub output: Option<&'a dyn Taking>,
     /// What is waited for before the leg that comes can be moved there.
     pub wait: Wait<'a>,
-    /// Where legs live.
-    pub pool: &'a Pool,
-    /// What decompresses them.
-    pub decoding: &'a Decoding,
     /// Legs on their way through the user's programs.
     pub stages: &'a mut Stages,
     /// Names the connection and its peer.
@@ -77,7 +72,7 @@ impl Inbox<'_> {
 
     fn tell(&self, frame: Frame) -> Result<(), Stop> {
         let place = self.ticket.place;
-        let told = self.desk.tell_as(self.ticket, |core, now| core.session.frame(now, place, frame));
+        let told = self.shared.desk.tell_as(self.ticket, |core, now| core.session.frame(now, place, frame));
         told.ok_or(Stop::Over)
     }
 
@@ -96,7 +91,7 @@ impl Inbox<'_> {
         let misfit = || Stop::Lost(LossReason::Breach(Breach::Misfolded(header.sequence)));
         let len = if through { self.between(encoded).ok_or_else(misfit)? } else { header.raw as usize };
         let Some(mut opened) = self.room(&header, len)? else { return Ok(Came::Again) };
-        self.decoding.decode(encoded, opened.space()).map_err(|_| misfit())?;
+        self.shared.decoding.decode(encoded, opened.space()).map_err(|_| misfit())?;
         opened.set_len(len);
         if through {
             return Ok(Came::Encoded(header, said, Arc::new(opened), len));
@@ -107,13 +102,13 @@ impl Inbox<'_> {
 
     /// The length of a leg that was compressed after a program was given it, if it can be one.
     fn between(&self, encoded: &[u8]) -> Option<usize> {
-        let most = encoded_max(self.pool.capacity(), u64::MAX) as u64;
+        let most = encoded_max(self.shared.pool.capacity(), u64::MAX) as u64;
         stage::compress::length(encoded).filter(|len| (1..=most).contains(len)).map(|len| len as usize)
     }
 
     /// Whether a leg is the one that the output wants when it is done with what it has.
     fn is_next(&self, header: &LegHeader) -> Result<bool, Stop> {
-        let next = self.desk.peek_as(self.ticket, |core| {
+        let next = self.shared.desk.peek_as(self.ticket, |core| {
             core.session.receiving().is_some_and(|stream| stream.position().next == header.sequence)
         });
         next.ok_or(Stop::Over)
@@ -122,7 +117,7 @@ impl Inbox<'_> {
     /// Where the bytes of a leg go that are read here.
     fn keep(&self, header: &LegHeader) -> Result<Room, Stop> {
         let place = self.ticket.place;
-        let placed = self.desk.peek_as(self.ticket, |core| core.session.place(place, header));
+        let placed = self.shared.desk.peek_as(self.ticket, |core| core.session.place(place, header));
         let room = match placed.ok_or(Stop::Over)?? {
             Place::Scratch => None,
             Place::Keep => self.room(header, header.encoded as usize)?,
@@ -136,11 +131,11 @@ impl Inbox<'_> {
     fn room(&self, header: &LegHeader, len: usize) -> Result<Option<Buffer>, Stop> {
         let begun = Instant::now();
         loop {
-            if let Some(room) = self.pool.take_within(len, LOOK) {
+            if let Some(room) = self.shared.pool.take_within(len, LOOK) {
                 return Ok(Some(room));
             }
             let place = self.ticket.place;
-            let placed = self.desk.peek_as(self.ticket, |core| core.session.place(place, header));
+            let placed = self.shared.desk.peek_as(self.ticket, |core| core.session.place(place, header));
             if refusal::is_known() || placed.ok_or(Stop::Over)?? == Place::Scratch {
                 return Ok(None);
             }
@@ -216,7 +211,7 @@ impl Intake for Inbox<'_> {
             if !matches!(came, Came::Whole(..)) {
                 self.tell_before()?;
             }
-            came.tell(self.desk, self.ticket, self.origin, self.before.take())?;
+            came.tell(&self.shared.desk, self.ticket, self.origin, self.before.take())?;
         } else {
             self.tell_before()?;
             self.stages.queue(came);

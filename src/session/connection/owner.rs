@@ -346,28 +346,25 @@ impl<'a> Serving<'a> {
         if !self.readable {
             return Ok(ReadEnd::Blocked);
         }
-        let Shared { desk, pool, decoding, hazard, .. } = self.shared;
-        let (due, stages, waker) = (&mut self.due, &mut self.stages, self.seat.waker());
-        let going = self.finishing.is_none();
-        let (sink, hazard) =
-            (self.holding.sink(self.shared).filter(|_| going), Some(hazard).filter(|_| going));
-        let (ticket, channel, output, ended) = (self.ticket, &*self.channel, sink.as_deref(), self.ended);
-        let (patient, mut awaits, before) = (self.holding.is_patient(now), None, None);
-        let wait = Wait { patient, waker, awaits: &mut awaits };
+        let is_going = self.finishing.is_none();
+        let sink = self.holding.sink(self.shared).filter(|_| is_going);
+        let mut awaits = None;
         let mut inbox = Inbox {
-            desk,
-            ticket,
-            channel,
-            ended,
-            output,
-            wait,
-            pool,
-            decoding,
-            stages,
+            shared: self.shared,
+            ticket: self.ticket,
+            channel: &self.channel,
+            ended: self.ended,
+            output: sink.as_deref(),
+            wait: Wait {
+                patient: self.holding.is_patient(now),
+                waker: self.seat.waker(),
+                awaits: &mut awaits,
+            },
+            stages: &mut self.stages,
             origin,
-            hazard,
-            due,
-            before,
+            hazard: is_going.then_some(&self.shared.hazard),
+            due: &mut self.due,
+            before: None,
         };
         let read = inlet.bytes();
         let end = inlet.read(&mut &*self.channel, &mut inbox);
