@@ -57,6 +57,16 @@ impl Meta {
         serde_json::from_slice(json).map_err(bad)
     }
 
+    /// What a sender says of a file, which may be nothing, where these keys are required.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn said(json: &[u8], required: &[String]) -> Result<Self, BadMeta> {
+        let meta = if json.is_empty() { Meta::default() } else { Meta::parse(json)? };
+        meta.require(required)?;
+        Ok(meta)
+    }
+
     /// Sets a key to a string, in place of what it was.
     ///
     /// # Errors

@@ -196,15 +196,11 @@ impl CommandedSink {
     }
 
     fn opened(&self, open: Open) -> Result<Stream, No> {
-        let refused = |e: &dyn std::fmt::Display| No(Verdict::Refused, format!("the metadata {e}"));
         let bad = |e: BadName| No(Verdict::Refused, format!("the name {e}"));
         let name = String::from_utf8(open.name).map_err(|_| bad(BadName::NotText))?;
         let name = Name::commanded(name).map_err(bad)?;
-        let meta = match open.meta.is_empty() {
-            true => Meta::default(),
-            false => Meta::parse(&open.meta).map_err(|e| refused(&e))?,
-        };
-        meta.require(&self.orders.require).map_err(|e| refused(&e))?;
+        let meta = Meta::said(&open.meta, &self.orders.require);
+        let meta = meta.map_err(|e| No(Verdict::Refused, format!("the metadata {e}")))?;
         let claim = self.claim(&name)?;
         Ok(Stream { _claim: claim, name, size: open.size, meta, coming: None })
     }

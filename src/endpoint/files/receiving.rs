@@ -402,14 +402,10 @@ where
 
     /// What is wanted, checked.
     fn wanted(&self, open: Open) -> Result<Wanted, No> {
-        let refused = |e: &dyn std::fmt::Display| No::Refused(format!("the metadata {e}"));
         let name = String::from_utf8(open.name).map_err(|_| BadName::NotText)?;
         let name = if self.hooks.commanded { Name::commanded(name)? } else { Name::stored(name)? };
-        let meta = match open.meta.is_empty() {
-            true => Meta::default(),
-            false => Meta::parse(&open.meta).map_err(|e| refused(&e))?,
-        };
-        meta.require(&self.hooks.require).map_err(|e| refused(&e))?;
+        let meta = Meta::said(&open.meta, &self.hooks.require);
+        let meta = meta.map_err(|e| No::Refused(format!("the metadata {e}")))?;
         Ok(Wanted { name, size: open.size, meta })
     }
 
