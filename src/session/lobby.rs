@@ -11,18 +11,15 @@ use super::host::Host;
 use crate::channel::{Channel, peer_key};
 use crate::error::reason;
 use crate::message;
-use crate::proto::hello::{Hello, Id, Refusal, RefusalCode};
+use crate::proto::hello::{Hello, Refusal, RefusalCode};
 use crate::proto::outcome::Status;
-use crate::proto::peer_key::PeerKey;
+use crate::proto::peer_key::{Party, PeerKey};
 use crate::sys::thread::spawn;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Sessions that are over and remembered: more than end while a connection's attempt is under way.
 const OVER_MAX: usize = 1024;
-
-/// A session's name, and the key of whoever began it.
-type Party = (Id, Option<PeerKey>);
 
 /// Makes a session for a hello of none that is here, or says why not. It is one that is visited
 /// ([`Approach::Visit`](super::build::Approach::Visit)).

@@ -13,7 +13,7 @@ use super::super::hello::{Hello, Id, Refusal, RefusalCode};
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
-use super::super::peer_key::PeerKey;
+use super::super::peer_key::{Party, PeerKey};
 use super::super::waiting::{ANYBODYS_WORD, PATIENCE_BEGUN, Patience, Reminder};
 use super::terms::{InboundConfig, Tied};
 use super::view::View;
@@ -50,9 +50,6 @@ pub struct Door {
     /// Something of a stream was received.
     pub has_begun: bool,
 }
-
-/// Whose session it is: its name on the wire, and the key of whoever began it. Another key that names it is a stranger.
-type Party = (Id, Option<PeerKey>);
 
 /// One connection.
 #[derive(Clone, Copy, Debug, Default)]
