@@ -318,9 +318,9 @@ impl Stages {
 }
 
 /// The first bytes of a buffer, where more follow that do not belong to them.
-struct Front(Arc<Buffer>, usize);
+struct Prefix(Arc<Buffer>, usize);
 
-impl AsRef<[u8]> for Front {
+impl AsRef<[u8]> for Prefix {
     fn as_ref(&self) -> &[u8] {
         &(*self.0).as_ref()[..self.1]
     }
@@ -339,8 +339,8 @@ fn seal(
     made.set_len(header.encoded as usize);
     let made = Arc::new(made);
     if let Some(compressing) = compressing {
-        let front = Leg { payload: Arc::new(Front(made.clone(), len)), ..leg.clone() };
-        let (smaller, payload) = compressing.encode(compressing.wish(), front, crc);
+        let prefix = Leg { payload: Arc::new(Prefix(made.clone(), len)), ..leg.clone() };
+        let (smaller, payload) = compressing.encode(compressing.wish(), prefix, crc);
         if smaller.is_encoded() {
             let flags = smaller.flags | stage::THROUGH;
             return (LegHeader { raw: header.raw, flags, ..smaller }, payload);
