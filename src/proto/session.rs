@@ -121,9 +121,7 @@ impl Session {
     ) -> Self {
         let through = dials.hello.features.contains(Features::THROUGH);
         let mut sending = Outbound::new(dials.hello.buffer, dials.checks(), through);
-        if dials.sends_to_command() {
-            sending.goes_to_command();
-        }
+        sending.to_command = dials.sends_to_command();
         let lifeline = dials.links.len().checked_sub(1).filter(|_| dials.lifeline);
         let receiving = receives.map(|config| {
             let mut inbound = Inbound::new(config);

@@ -137,11 +137,6 @@ impl Outbound {
         }
     }
 
-    /// The stream goes to a command whose end is the result.
-    pub(super) fn goes_to_command(&mut self) {
-        self.to_command = true;
-    }
-
     /// This link carries legs only while no other is up.
     pub(super) fn set_lifeline(&mut self, link: usize) {
         self.lifeline = Some(link);
