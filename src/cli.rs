@@ -1,12 +1,13 @@
 //! The command line: words as typed become a checked [`Task`].
 //!
-//! `ssh` takes all that follows it, as it is; so does `far`, which is not in the table: nobody but `ssh` says it. The files
-//! of `put` are what follows it too, and need not be text either.
+//! `ssh` takes all that follows it, as it is; so does `far`, which is not in the table: nobody but `ssh` says it. The
+//! files of `put` are what follows it too, and need not be text either.
 //!
 //! The bare words, in any order, are the documented form; each is accepted as a long option too. The steps, each a
-//! file: `words` is the table of words, `entry` what is in it, `typed` turns bare words into options and lets clap parse these, `value`
-//! reads one operand, `checked` makes the plan, `wrong` says what is wrong, `help` explains. Nothing here prints,
-//! exits or resolves a name; it looks at files only to explain a wrong word, and at the memory there is.
+//! file: `words` is the table of words, `entry` what is in it, `typed` turns bare words into options and lets clap
+//! parse these, `value` reads one operand, `checked` makes the plan, `wrong` says what is wrong, `help` explains.
+//! Nothing here prints, exits or resolves a name; it looks at files only to explain a wrong word, and at the memory
+//! there is.
 
 mod checked;
 mod entry;

@@ -113,7 +113,8 @@ impl Channel {
         self.tls().map_or(Ok(Shaking::Done), |mut tls| tls.shake(&self.transport))
     }
 
-    /// The peer's key, which it has proved, or which is known; None where nothing is encrypted, and while the handshake is going on.
+    /// The peer's key, which it has proved, or which is known; None where nothing is encrypted, and while the handshake is
+    /// going on.
     pub fn key(&self) -> Option<PublicKey> {
         self.tls().map_or(self.vouched, |tls| tls.peer())
     }

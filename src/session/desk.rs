@@ -332,7 +332,8 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         state.output.take(max, bytes, over)
     }
 
-    /// How much a leg is wanted; None when none is any more: the session is over, or has enough. The input is woken when a leg is wanted more.
+    /// How much a leg is wanted; None when none is any more: the session is over, or has enough. The input is woken when a
+    /// leg is wanted more.
     pub fn hunger(&self) -> Option<Hunger> {
         let mut state = self.lock();
         let hunger = state.core.hunger();

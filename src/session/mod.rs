@@ -36,7 +36,6 @@ pub mod meters;
 pub mod moving;
 pub mod orders;
 pub mod part;
-
 pub mod pending;
 pub mod pool;
 mod program;

@@ -220,6 +220,7 @@ impl SessionCore {
         let output = self.blocked.total().min(all);
         Waited { network: all - output, output, ..Waited::default() }
     }
+
     // ---- either ---------------------------------------------------------------------------------------
 
     fn link(&mut self, now: Instant, way: Way, index: usize, name: String, trouble: String) -> Link {

@@ -204,6 +204,7 @@ mod tests {
 
     /// Has the kernel refuse this call to this thread from now on, as sandboxes do.
     #[cfg(target_arch = "x86_64")]
+    // only libc sets up such filters; nothing else here needs it
     #[allow(unsafe_code)]
     fn refuse(call: libc::c_long, errno: libc::c_int) {
         let step = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };

@@ -1,4 +1,5 @@
-//! How many descriptors this process may have, and how much memory: what the machine has, what its control groups allow, what `ulimit` allows.
+//! How many descriptors this process may have, and how much memory: what the machine has, what its control groups allow,
+//! what `ulimit` allows.
 //!
 //! Only limits are asked for, not what is free now. What cannot be read limits nothing.
 

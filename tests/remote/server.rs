@@ -132,8 +132,8 @@ pub fn output(command: &mut Command, input: &[u8]) -> Output {
 
 /// Servers whose users have another login shell.
 impl Server {
-    /// None, and the test is skipped, where there are no such mounts. SHELL is another one there, as what a login shell reads
-    /// may have it.
+    /// None, and the test is skipped, where there are no such mounts. SHELL is another one there, as what a login shell
+    /// reads may have it.
     #[track_caller]
     pub fn with_login_shell(path: &str) -> Option<Server> {
         let mount = ["-m", "mount", "--bind", "/etc/passwd", "/etc/passwd"];
@@ -176,8 +176,8 @@ impl Server {
     }
 }
 
-/// Servers in a network of their own, where only the server's own port can be reached: to every other one this is done. Near ends
-/// are started in that network too.
+/// Servers in a network of their own, where only the server's own port can be reached: to every other one this is done.
+/// Near ends are started in that network too.
 impl Server {
     /// None, and the test is skipped, where there are no such networks.
     #[track_caller]
