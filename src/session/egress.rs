@@ -37,6 +37,9 @@ const BATCH: usize = 64;
 /// until all of it is taken, and the sender would not go on. This is what a pipe holds.
 const BATCH_BYTES: u64 = 1 << 20;
 
+/// So much is moved in one call, at most: the sink's reader waits as long as that takes.
+const PASS: usize = 256 << 10;
+
 /// What egress is made from.
 pub struct Egress {
     /// The session.
@@ -61,9 +64,6 @@ enum Turn {
     /// The sink takes nothing without waiting.
     Waits,
 }
-
-/// So much is moved in one call, at most: the sink's reader waits as long as that takes.
-const PASS: usize = 256 << 10;
 
 /// What is behind the lease.
 struct Writing {
@@ -379,7 +379,7 @@ impl Writing {
 
     // ---- bytes that are moved -------------------------------------------------------------------------
 
-    /// What became of it; or why it is of no use to try again.
+    /// [`Taking::pass`] with the lease. The error: why nothing is to be moved any more.
     fn pass(
         &mut self,
         by: Ticket,

@@ -26,7 +26,7 @@ pub trait Taking: Send + Sync {
         waker: &Arc<Waker>,
     ) -> Pass;
 
-    /// A connection has found that the sink takes nothing now, and waits for it: for what; None if that is closed.
+    /// A connection has found that the sink takes nothing now. What it is to wait for; None if the sink is closed.
     fn hold(&self) -> Option<Held>;
 }
 

@@ -30,8 +30,8 @@ impl Session {
         Door { is_shut: self.is_over(), is_judged, has_begun }
     }
 
-    /// A peer with this key has said hello, and what it says was checked by [`super::check::check`]. The number of its connection,
-    /// whose welcome is in the mailbox; an older connection of that number is to be given up without a word.
+    /// A peer with this key has said hello, and what it says was checked by [`super::check::check`]. Gives the number of its
+    /// connection, whose welcome is in the mailbox. An older connection of that number is to be given up without a word.
     ///
     /// # Errors
     /// The refusal to answer with; nothing has changed.

@@ -22,6 +22,7 @@ pub(super) struct Carrier {
     pub link: usize,
     /// The connection is called back: it gets no new legs, and is closed when it has nothing on the way.
     pub recalled: bool,
+    /// The stream's end was told on it.
     fin_told: bool,
 }
 
@@ -65,8 +66,9 @@ pub struct Outbound {
     pub(super) piece_size: LegSize,
     /// What legs are cut to: it follows the rate of the connections while they carry something.
     pub(super) leg_size: LegSize,
-    /// What the receiver has received, and what its output has taken.
+    /// What the receiver has received.
     meter: Meter,
+    /// What its output has taken.
     pub(super) taken: Meter,
     /// Legs that were never sent wait for the receiver's output, though there are connections for them.
     pub(super) held_back: bool,
@@ -87,13 +89,15 @@ pub struct Outbound {
     buffer: u64,
     /// The most bytes that a leg may be encoded to.
     encoded_max: usize,
-    /// Nor is a leg longer before.
+    /// No leg is longer than that before it is encoded either.
     short: bool,
     /// The stream goes to a command whose end is the result.
     pub(super) to_command: bool,
+    /// The far end's output took no more, and that has ended the stream.
     ceased: bool,
     /// The link that carries legs only while no other is up, if there is one.
     lifeline: Option<usize>,
+    /// For how long the receiver's output had been blocked when the receiver said so last.
     blocked_at_peer: Duration,
     /// Bytes acknowledged so far, in whatever order.
     received: u64,
@@ -273,7 +277,7 @@ impl Outbound {
         }
     }
 
-    /// The same where no leg waits for a connection, nor the connection for its end. Whether that is so.
+    /// [`Outbound::ready`] for a connection that is not called back, if no leg waits for one; whether it was noted.
     pub(super) fn stays_ready(&mut self, now: Instant, connection: usize) -> bool {
         let stays = self.carriers[connection].is_some_and(|carrier| !carrier.recalled)
             && self.sender.is_drained()

@@ -32,6 +32,7 @@ pub(super) struct Holding {
     /// The path is near: only there are bytes moved. On longer ones a connection that waits for the sink is read late, which
     /// tells its sender late; and no copy is too slow for what such paths carry.
     near: bool,
+    /// Until when a leg waits; with the sink's pipe if it waits for that, and not for its turn.
     waits: Option<(Option<Held>, Instant)>,
 }
 
@@ -51,13 +52,13 @@ impl Holding {
         self.waits.as_ref().map(|(_, until)| *until)
     }
 
-    /// Whether it may be waited for, or still.
+    /// Whether the sink may be waited for, or waited for any longer.
     pub(super) fn is_patient(&self, now: Instant) -> bool {
         self.until().is_none_or(|until| now < until)
     }
 
-    /// What follows for it from a turn of reading: what that ended for, if something is to be waited for, and whether the
-    /// sink had taken something before in that turn.
+    /// What follows from a turn of reading. `held`: what the leg has to wait for, if the turn ended for that. `moved`: the
+    /// sink had taken something before, in the same turn.
     pub(super) fn follow(
         &mut self,
         registry: &Registry,
@@ -77,18 +78,18 @@ impl Holding {
     }
 
     /// The sink took nothing: if that is new, it is waited for from now on.
-    fn begin(&mut self, registry: &Registry, now: Instant, output: Option<Arc<dyn Taking>>) {
+    fn begin(&mut self, registry: &Registry, now: Instant, sink: Option<Arc<dyn Taking>>) {
         if let Some((Some(_), _)) = self.waits {
             return;
         }
-        let Some(held) = output.and_then(|output| output.hold()) else { return };
+        let Some(held) = sink.and_then(|sink| sink.hold()) else { return };
         let pipe = held.pipe.as_raw_fd();
         let registered = registry.register(&mut SourceFd(&pipe), SINK, Interest::WRITABLE);
         // a sink that cannot be polled is not waited for
         self.waits = Some((Some(held), if registered.is_ok() { now + HOLD } else { now }));
     }
 
-    /// It took something, or is not waited for any more.
+    /// The sink took something, or is not waited for any more.
     pub(super) fn end(&mut self, registry: &Registry) {
         if let Some((Some(held), _)) = self.waits.take() {
             // fails only where it was not registered

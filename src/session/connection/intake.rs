@@ -44,13 +44,13 @@ pub(crate) struct Inbox<'a> {
     pub hazard: Option<&'a Hazard>,
     /// What is done to the connection when the leg under way is whole.
     pub due: &'a mut Option<Harm>,
-    /// What came before a small leg, and is told together with that.
+    /// The acknowledgement that came last, and may be told together with a small leg behind it.
     pub before: Option<Frame>,
 }
 
 /// A leg may have to wait before it can be moved to the output.
 pub(crate) struct Wait<'a> {
-    /// It may, or still; else the rest of it is read into memory.
+    /// It may wait, or go on waiting; else the rest of it is read into memory.
     pub patient: bool,
     /// Wakes the thread that reads.
     pub waker: &'a Arc<Waker>,
@@ -61,7 +61,8 @@ pub(crate) struct Wait<'a> {
 /// How long memory is waited for that other connections are about to free.
 const ROOM_TIME: Duration = Duration::from_millis(500);
 
-/// And how often meanwhile it is looked whether the leg is still wanted: that frees no memory.
+/// How often it is looked meanwhile whether the leg is still wanted: when it is wanted no more, no memory comes back that
+/// would tell.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Inbox<'_> {

@@ -139,6 +139,7 @@ struct Serving<'a> {
     ended: bool,
     /// What is done to the connection when the leg under way is whole.
     due: Option<Harm>,
+    /// When a byte of the peer came last.
     heard: Instant,
     /// What the peer's kernel takes.
     progress: Progress,

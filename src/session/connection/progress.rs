@@ -15,6 +15,7 @@ const STUCK: Duration = Duration::from_millis(500);
 /// What was seen of the peer's kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
+    /// Bytes that it has taken.
     acked: u64,
     /// When it took bytes last, at the latest.
     moved: Instant,
@@ -40,8 +41,9 @@ impl Progress {
         self.looked = now;
     }
 
-    /// Whether it takes nothing of what is sent to it again and again, while the peer is heard: so long ago last. Where the
-    /// whole path was away, the peer may be heard first when it is back. So something must have been sent again after that.
+    /// Whether the kernel takes nothing of what is sent to it again and again, though the peer is heard; `peer`: how long
+    /// ago it was heard last. Where the whole path was away, the peer may be heard first when it is back. So something must
+    /// have been sent again after that.
     pub(super) fn is_swallowed(&mut self, now: Instant, peer: Duration, info: TcpInfo) -> bool {
         let kernel = self.silent(now);
         if info.unacked == 0 || info.probes > 0 || kernel < STUCK {
