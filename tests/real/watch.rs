@@ -1,7 +1,7 @@
 //! A folder that is watched, and the receiver's, which becomes the same.
 
 use crate::store::room::{Room, Serve, bytes};
-use crate::util::{Process, Signal, millipede, until};
+use crate::util::{Process, Signal, free_port, millipede, until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -19,8 +19,8 @@ fn watch(room: &Room, port: u16, words: &[&str]) -> Process {
     Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()))
 }
 
-/// Serves on this port, which another one had.
-fn serve_again(room: &Room, port: u16, words: &[&str]) -> Serve {
+/// Serves on this port.
+fn serve_on(room: &Room, port: u16, words: &[&str]) -> Serve {
     let mut command = millipede(&["serve", "127.0.0.1", &port.to_string()]);
     let [key, peers, into] = ["server", "peers", "into"].map(|name| room.path(name));
     command.args(["key".as_ref(), key.as_os_str(), "peers".as_ref(), peers.as_os_str()]);
@@ -123,8 +123,8 @@ impl Drop for Over<'_> {
 fn what_four_writers_write_is_at_the_receiver_though_that_was_killed() {
     let room = Room::new();
     room.write("there/before", &text(9000, 100));
-    let mut serve = room.serve(&["replace"]);
-    let port = serve.port;
+    let port = free_port();
+    let mut serve = serve_on(&room, port, &["replace"]);
     let watch = watch(&room, port, &[]);
     let (into, over) = (room.path("into"), AtomicBool::new(false));
     thread::scope(|scope| {
@@ -139,7 +139,7 @@ fn what_four_writers_write_is_at_the_receiver_though_that_was_killed() {
         let writers: Vec<_> = (0..4).map(|writer| scope.spawn(move || write(room, writer, 50))).collect();
         until("some files", || (tree(into).len() > 40).then_some(()));
         serve.process.kill();
-        serve = serve_again(room, port, &["replace"]);
+        serve = serve_on(room, port, &["replace"]);
         writers.into_iter().for_each(|writer| writer.join().unwrap());
         until_same(room, &watch);
     });
@@ -217,13 +217,11 @@ fn one_that_is_open_is_not_sent_until_it_is_closed() {
 #[test]
 fn a_receiver_that_comes_late_and_a_patience_that_ends_do_not_end_a_watch() {
     let room = Room::new();
-    let serve = room.serve(&[]);
-    let port = serve.port;
-    serve.process.kill();
+    let port = free_port();
     room.write("x", &bytes(1, 100_000));
     let watch = watch(&room, port, &["patience", "1"]);
     watch.expect("it is tried again, for ever");
-    let _serve = serve_again(&room, port, &[]);
+    let _serve = serve_on(&room, port, &[]);
     until_same(&room, &watch);
     watch.expect("the receiver is there again");
     assert_eq!(watch.said().matches("for ever").count(), 1);
