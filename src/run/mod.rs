@@ -18,13 +18,13 @@ mod visits;
 pub mod watch;
 
 use crate::chaos::Hazard;
-use crate::error::{Failure, reason};
+use crate::error::Failure;
 use crate::plan::Plan;
 use crate::session::Start;
 use crate::sys::thread::spawn;
 use ends::{Ends, write_prbs};
 use monitor::{Monitor, Subject, Wanted};
-use sessions::{News, Sessions, no_thread};
+use sessions::{News, Sessions, no_signals, no_thread};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -38,8 +38,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     }
     let wanted = Wanted::of(plan);
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
-    let signals =
-        signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
+    let signals = signals::hear().map_err(no_signals)?;
     let ends = Arc::new(Ends::new(plan)?);
     let (sender, news) = crossbeam_channel::unbounded();
     let hazard = Hazard::new(plan.common.chaos);

@@ -1,7 +1,7 @@
 //! Sends files, or a stream with a name, to a standing receiver.
 
 use super::monitor::{Monitor, Subject, Wanted};
-use super::sessions::{Sessions, no_thread};
+use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use super::start::{self, Names};
 use super::{boards, peers, signals};
 use crate::chaos::Hazard;
@@ -121,8 +121,7 @@ fn send(
     ledger: &Arc<Ledger>,
 ) -> Result<(Result<(), Failure>, Ending), Failure> {
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
-    let signals =
-        signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
+    let signals = signals::hear().map_err(no_signals)?;
     plan.transmit.links.iter().try_for_each(start::check_via)?;
     let (out, inbox) = (Outbox::new().map_err(cannot_start)?, Inbox::new());
     let session = session(plan, trust.clone(), &out, &inbox, &Arc::default()).map_err(cannot_start)?;
@@ -339,9 +338,4 @@ fn hear(names: Names, less: Arc<AtomicU8>) -> Hear {
             message::note(event.level() + less.load(Ordering::Relaxed), || names.word(&event));
         }
     })
-}
-
-/// A session could not be started.
-pub(super) fn cannot_start(error: io::Error) -> Failure {
-    Failure::network(format!("cannot start: {}", reason(&error)))
 }

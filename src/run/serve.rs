@@ -2,7 +2,7 @@
 
 use super::monitor::{Monitor, Wanted};
 use super::places::Places;
-use super::sessions::{Sessions, no_thread};
+use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use super::visits::{FEATURES, Maker, Target};
 use super::{listen, peers, signals};
 use crate::endpoint::exec::Exec;
@@ -55,8 +55,7 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
 /// It cannot begin; or how it was ended.
 pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
-    let signals =
-        signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
+    let signals = signals::hear().map_err(no_signals)?;
     let (target, _claim) = target(plan)?;
     let sessions = Sessions::default();
     let monitor =
@@ -186,8 +185,4 @@ fn then(command: String, into: &Path) -> Result<super::visits::Then, Failure> {
             Err(sentence) => (false, sentence),
         }
     }))
-}
-
-fn cannot_start(error: io::Error) -> Failure {
-    Failure::network(format!("cannot start: {}", reason(&error)))
 }

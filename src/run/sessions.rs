@@ -175,3 +175,13 @@ pub enum News {
 pub fn no_thread(error: io::Error) -> Failure {
     Failure::network(format!("cannot start a thread: {}", reason(&error)))
 }
+
+/// A session could not be started, nor what it needs.
+pub fn cannot_start(error: io::Error) -> Failure {
+    Failure::network(format!("cannot start: {}", reason(&error)))
+}
+
+/// Signals are not heard.
+pub fn no_signals(error: io::Error) -> Failure {
+    Failure::network(format!("cannot hear signals: {}", reason(&error)))
+}

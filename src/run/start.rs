@@ -2,11 +2,11 @@
 
 use super::ends::Ends;
 use super::listen;
-use super::sessions::News;
+use super::sessions::{News, cannot_start};
 use super::signals;
 use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;
-use crate::error::{Failure, reason, told};
+use crate::error::{Failure, told};
 use crate::message;
 use crate::plan::{Common, LinkPlan, Plan, ReceivePlan, StreamPlan, TransmitPlan};
 use crate::proto::check::Expectations;
@@ -108,7 +108,7 @@ impl Parts<'_> {
             trust: self.trust.clone(),
             ..Setup::new(approach, sends, receives, hazard, self.hear(names, ways))
         };
-        Start::new(setup).map_err(|e| Failure::network(format!("cannot start: {}", reason(&e))))
+        Start::new(setup).map_err(cannot_start)
     }
 
     /// Who hears how a session goes: the ends of its streams, the user, and whoever gathers its outcome. Links are

@@ -17,7 +17,7 @@ mod tree;
 mod work;
 
 use super::monitor::{Monitor, Wanted};
-use super::sessions::{Sessions, no_thread};
+use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use super::{peers, put, signals, start};
 use crate::endpoint::files::Fate;
 use crate::error::{Failure, reason};
@@ -48,12 +48,11 @@ pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
     let ignored = ignored.map_err(|e| Failure::usage(format!("ignore: {e}")))?;
     let meta = put::meta(&plan.put)?;
     let trust = plan.put.common.trust.as_ref().map(peers::load).transpose()?;
-    let signals =
-        signals::hear().map_err(|e| Failure::network(format!("cannot hear signals: {}", reason(&e))))?;
+    let signals = signals::hear().map_err(no_signals)?;
     plan.put.transmit.links.iter().try_for_each(start::check_via)?;
     let archive = plan.archive.as_ref().map(|to| Archive::open(&plan.folder, to)).transpose()?;
     let tree = Tree::open(&plan.folder, archive.as_ref().map(Archive::identity))?;
-    let (sessions, bell) = (Sessions::default(), Bell::new().map_err(put::cannot_start)?);
+    let (sessions, bell) = (Sessions::default(), Bell::new().map_err(cannot_start)?);
     let monitor =
         Monitor::start(vec![], Wanted::of_files(plan.put.common.progress, false)).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;

@@ -20,7 +20,7 @@ use crate::proto::rendezvous::{Answer, Greeting};
 use crate::proto::session::{InboundConfig, OutboundConfig, Tied};
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject, Wanted};
-use crate::run::sessions::{Sessions, no_thread};
+use crate::run::sessions::{Sessions, cannot_start, no_thread};
 use crate::run::start::random_id;
 use crate::run::{listen, signals};
 use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
@@ -101,13 +101,12 @@ fn serve(
     lifeline: Lifeline,
     trust: Arc<Trust>,
 ) -> Result<(), Failure> {
-    let cannot = |e: io::Error| Failure::network(format!("cannot start: {}", reason(&e)));
     let command = OsString::from_vec(answer.command.clone());
-    let remote = Remote::new(shell(), command).map_err(cannot)?;
-    let signals = signals::hear().map_err(cannot)?;
+    let remote = Remote::new(shell(), command).map_err(cannot_start)?;
+    let signals = signals::hear().map_err(cannot_start)?;
     let (sender, news) = crossbeam_channel::unbounded();
-    let start =
-        Start::new(setup(&answer, listener, lifeline, trust, &remote, sender.clone())).map_err(cannot)?;
+    let start = Start::new(setup(&answer, listener, lifeline, trust, &remote, sender.clone()))
+        .map_err(cannot_start)?;
     let handle = start.handle();
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
     let monitor = Monitor::start(subjects.collect(), Wanted::nothing()).map_err(no_thread)?;

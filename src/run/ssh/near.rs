@@ -19,7 +19,7 @@ use crate::proto::rendezvous::{Answer, COMMAND_MAX};
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject, Wanted};
-use crate::run::sessions::{Sessions, no_thread};
+use crate::run::sessions::{Sessions, cannot_start, no_thread};
 use crate::run::signals;
 use crate::run::start::{compress, random_id};
 use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
@@ -200,11 +200,11 @@ fn session(
     trust: Trust,
     stdio: (&Input, &Output),
 ) -> Result<Gathered, Failure> {
-    let cannot = |e: io::Error| Failure::network(format!("cannot start: {}", reason(&e)));
-    let signals = signals::hear().map_err(cannot)?;
+    let signals = signals::hear().map_err(cannot_start)?;
     let (sender, news) = crossbeam_channel::unbounded();
     let names: Vec<String> = links.iter().map(ToString::to_string).collect();
-    let start = Start::new(setup(plan, links, channel, trust, stdio, sender.clone())?).map_err(cannot)?;
+    let start =
+        Start::new(setup(plan, links, channel, trust, stdio, sender.clone())?).map_err(cannot_start)?;
     let handle = start.handle();
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
     let monitor = Monitor::start_unless(subjects.collect(), Wanted::nothing(), is_left).map_err(no_thread)?;

@@ -7,7 +7,7 @@ use crate::error::Failure;
 use crate::plan::PutPlan;
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject};
-use crate::run::sessions::{Sessions, no_thread};
+use crate::run::sessions::{Sessions, cannot_start, no_thread};
 use crate::run::{boards, put};
 use crate::session::Handle;
 use crate::store::name::Name;
@@ -71,9 +71,9 @@ impl Rounds {
     }
 
     fn run(&self, round: u64) -> Result<(), Failure> {
-        let (out, inbox) = (Outbox::new().map_err(put::cannot_start)?, Inbox::new());
+        let (out, inbox) = (Outbox::new().map_err(cannot_start)?, Inbox::new());
         let session = put::session(&self.plan, self.trust.clone(), &out, &inbox, &self.less);
-        let session = session.map_err(put::cannot_start)?;
+        let session = session.map_err(cannot_start)?;
         let handle = session.handle();
         let number = self.sessions.add(handle.clone());
         self.show(vec![Subject { session: handle.clone(), way: Way::Out, expected: None }]);
