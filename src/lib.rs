@@ -16,6 +16,7 @@
 //! - **rescue**: sending an overtaken leg again on another connection.
 //! - **verdict**: the receiver's last word on the whole stream. **patience**: how long a session waits with no
 //!   working connection.
+//! - **place**, in [`session`]: the number of a connection. It stays when the TCP connection is another one.
 //! - **core**: what decides for a session, [`proto::session`]. **desk**: the lock it stands behind,
 //!   [`session::desk`]. **channel**: a connection's bytes on the wire.
 //!
