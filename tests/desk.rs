@@ -45,6 +45,8 @@ struct Counting {
     mail: [VecDeque<u64>; CONNECTIONS],
     posted: ConnectionSet,
     actions: VecDeque<Action>,
+    /// What follows from the first tick.
+    first: Option<Action>,
     delivered: u64,
 }
 
@@ -70,7 +72,9 @@ impl Counting {
 
 impl Core for Counting {
     fn enter(&mut self, _: Instant) {}
-    fn tick(&mut self, _: Instant) {}
+    fn tick(&mut self, _: Instant) {
+        self.actions.extend(self.first.take());
+    }
     fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
@@ -229,7 +233,9 @@ fn part() {
     desk.seat(0, wire.clone());
     let hello = Box::new(Hello::of(Id::new([7; 16]), Features::NONE, 1 << 20));
     let dial = Action::Dial { connection: 0, link: 0, hello, timeout: Duration::ZERO, segment: None };
-    desk.tell(|core, _| core.actions.push_back(dial));
+    desk.peek(|core| core.first = Some(dial));
+    // before any thread runs
+    desk.begin();
     let (its, line) = (desk.clone(), wire.clone());
     let owner = shuttle::thread::spawn(move || {
         let Some(Order::Dial { ticket, .. }) = its.take_order(0) else { panic!("nothing to dial") };

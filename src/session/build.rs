@@ -242,7 +242,8 @@ impl Start {
             output: output.as_ref().map(Arc::downgrade).unwrap_or_default(),
             trust: trust.clone(),
         };
-        let (mut threads, host) = connections(approach, shared, lifeline, congestion, trust)?;
+        let (connections, host) = connections(approach, shared, lifeline, congestion, trust)?;
+        let mut threads: Vec<Thread> = Vec::new();
         if let Some(output) = output {
             crew.output.get_or_init(|| Arc::downgrade(&output));
             threads.push(("egress".into(), Box::new(move || output.run())));
@@ -253,6 +254,8 @@ impl Start {
             crew.input.get_or_init(|| Arc::downgrade(&input));
             threads.push(("ingest".into(), Box::new(move || input.run())));
         }
+        // reading begins while connections are dialled
+        threads.extend(connections);
         Ok(Start { handle, host, threads })
     }
 
@@ -271,10 +274,11 @@ impl Start {
     /// # Errors
     /// The kernel has no threads left.
     pub fn run(self) -> io::Result<()> {
+        let desk = &self.handle.desk;
+        desk.begin();
         for (name, body) in self.threads {
             spawn(&name, body)?;
         }
-        let desk = &self.handle.desk;
         desk.keep_time();
         self.handle.pools[Way::Out as usize].iter().for_each(Pool::close);
         let farewell = desk.peek(|core| core.session.farewell());

@@ -9,9 +9,13 @@ use std::time::{Duration, Instant};
 const NEVER: Duration = Duration::from_secs(3600);
 
 impl<C: Core, L: Line<C>> Desk<C, L> {
+    /// Has the core begin: what it wants done first is there before any thread runs that does it.
+    pub fn begin(&self) {
+        self.tell(|core, now| core.tick(now));
+    }
+
     /// Ticks until the session is over.
     pub fn keep_time(&self) {
-        self.tell(|_, _| ());
         loop {
             let mut state = self.lock();
             if state.over {
