@@ -17,6 +17,10 @@ const THROUGH_TIME: f64 = 1.0;
 /// Leg sizes double no more often than this, so that one lucky acknowledgement does not decide.
 const GROWTH_PAUSE: Duration = Duration::from_millis(2);
 
+/// The same on paths that are near: there, many are acknowledged in that time, and a stream that lasts 50 ms would have
+/// spent a quarter of them on small legs.
+const GROWTH_PAUSE_NEAR: Duration = Duration::from_micros(250);
+
 /// Leg sizes halve no more often than this: a pause in the input is not a slow network.
 const SHRINK_PAUSE: Duration = Duration::from_millis(500);
 
@@ -81,13 +85,15 @@ pub struct LegSize {
     max: usize,
     /// How long a leg should take, in seconds.
     time: f64,
+    /// The least time from one doubling to the next.
+    pause: Duration,
     changed: Option<Instant>,
 }
 
 impl LegSize {
     /// Starts small; `agree` may lower the maximum.
     pub fn new() -> Self {
-        LegSize { size: LEG_FIRST, max: LEG_MAX, time: LEG_TIME, changed: None }
+        LegSize { size: LEG_FIRST, max: LEG_MAX, time: LEG_TIME, pause: GROWTH_PAUSE, changed: None }
     }
 
     /// The same, for legs that go through the user's programs.
@@ -100,6 +106,11 @@ impl LegSize {
     pub fn agree(&mut self, max: usize) {
         self.max = max.clamp(LEG_FIRST, LEG_MAX);
         self.size = self.size.min(self.max);
+    }
+
+    /// Whether every path is near from now on.
+    pub fn set_near(&mut self, near: bool) {
+        self.pause = if near { GROWTH_PAUSE_NEAR } else { GROWTH_PAUSE };
     }
 
     /// Bytes of the next leg.
@@ -117,7 +128,7 @@ impl LegSize {
         let target = rate * self.time / busy.max(1) as f64;
         let since = self.changed.map(|at| now.saturating_duration_since(at));
         let may = |pause| since.is_none_or(|s| s >= pause);
-        if target >= 2.0 * self.size as f64 && self.size < self.max && may(GROWTH_PAUSE) {
+        if target >= 2.0 * self.size as f64 && self.size < self.max && may(self.pause) {
             self.size = (self.size * 2).min(self.max);
             self.changed = Some(now);
         } else if target < self.size as f64 / 2.0 && self.size > LEG_FIRST && may(SHRINK_PAUSE) {
@@ -277,6 +288,13 @@ mod tests {
             legs.follow(start + ms(600 * (i + 1)), 1e4, 1);
         }
         assert_eq!(legs.get(), LEG_FIRST);
+        let mut near = LegSize::new();
+        near.set_near(true);
+        let sizes = [0, 100, 250, 500].map(|at| {
+            near.follow(start + Duration::from_micros(at), 1e9, 1);
+            near.get()
+        });
+        assert_eq!(sizes, [2, 2, 4, 8].map(|times| times * LEG_FIRST), "sooner where paths are near");
         let mut large = LegSize::through();
         large.follow(start, 1e6, 16);
         legs.follow(start + ms(9000), 1e6, 16);

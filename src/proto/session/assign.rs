@@ -138,6 +138,9 @@ impl Outbound {
         let attached = self.attached();
         self.near =
             !attached.is_empty() && attached.iter().all(|connection| self.shortest(connection) <= NEAR);
+        for size in [&mut self.piece_size, &mut self.leg_size] {
+            size.set_near(self.near);
+        }
         let on_one_link = attached.iter().all(|connection| self.mates(connection) == attached);
         let is_shortest = |connection| self.shortest(connection) <= NEXT_TO_NOTHING;
         self.sole.allow(self.near && on_one_link && attached.iter().all(is_shortest));
