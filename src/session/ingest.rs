@@ -20,7 +20,6 @@ use crate::proto::leg::Payload;
 use crate::proto::pacing::{Pacing, Step};
 use crate::proto::session::Outbound;
 use crate::sys::event::Bell;
-use crate::sys::kept::SIZE;
 use crate::sys::pipe::{Interest, wait};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
@@ -288,9 +287,9 @@ impl Ingest {
         let Some(size) = self.room(waits)? else { return Ok(None) };
         if let Some(mover) = self.mover.as_mut().filter(|_| waits) {
             let whole = self.desk.peek(|core| core.session.sending().and_then(Outbound::whole_leg));
-            if let Some(moving) = mover.begin(&self.pool, whole.is_some()) {
+            if let Some((moving, size)) = mover.begin(&self.pool, whole.map(|whole| whole.min(size))) {
                 self.waits.set(InputWait::Source);
-                return Ok(Some((Vessel::Pipe(moving), whole.unwrap_or(SIZE).min(size).min(SIZE))));
+                return Ok(Some((Vessel::Pipe(moving), size)));
             }
         }
         let memory = |buffer| Some((Vessel::Memory(buffer), size));
@@ -420,7 +419,7 @@ impl Ingest {
         let time = (holds > 0).then_some(Duration::ZERO);
         let waits_here = self.source.wait(None, time)? == Waited::Input && holds > 0;
         if let Some(mover) = self.mover.as_mut().filter(|_| waits_here) {
-            mover.note_full(holds);
+            mover.note_full(&moving.pipe);
         }
         Ok(waits_here)
     }

@@ -49,31 +49,34 @@ impl Mover {
         Mover { choice, compressing, in_use: Arc::new(()), fill: Fill::default() }
     }
 
-    /// A pipe for a piece, if a piece is wanted there, if there is one, and room for it in the pool.
-    pub fn begin(&mut self, pool: &Pool, wanted: bool) -> Option<Moving> {
+    /// A pipe for a piece of at most so many bytes, if a piece is wanted there, if there is a pipe, and room for it in the
+    /// pool; and how many bytes it is for.
+    pub fn begin(&mut self, pool: &Pool, wanted: Option<usize>) -> Option<(Moving, usize)> {
         let compresses = self.compressing.as_ref().is_some_and(|compressing| compressing.compresses());
-        let moving = if wanted && !compresses { self.pipe(pool) } else { None };
+        let moving = wanted.filter(|_| !compresses).and_then(|len| self.pipe(pool, len));
         self.choice.note(moving.is_some());
-        moving
+        moving.zip(wanted).map(|(moving, wanted)| (moving, wanted.min(SIZE)))
     }
 
-    fn pipe(&mut self, pool: &Pool) -> Option<Moving> {
+    fn pipe(&mut self, pool: &Pool, len: usize) -> Option<Moving> {
         if !self.choice.may_move() || Arc::strong_count(&self.in_use) > PIPES_MAX {
             return None;
         }
-        let counted = pool.hold(SIZE)?;
-        match KeptPipe::new() {
+        // no larger than the piece, since all that it may hold counts
+        let size = len.clamp(LEAST, SIZE).next_power_of_two();
+        let counted = pool.hold(size)?;
+        match KeptPipe::new(size) {
             Ok(pipe) => Some(Moving { pipe, counted, in_use: self.in_use.clone() }),
             Err(e) => {
-                self.choice.copy(&Why::Other(format!("no further pipe of 1 MiB: {}", reason(&e))));
+                self.choice.copy(&Why::Other(format!("no further pipe: {}", reason(&e))));
                 None
             }
         }
     }
 
-    /// A pipe had no place for more, with so many bytes in it. Small pages fill it: then copying is cheaper.
-    pub fn note_full(&mut self, bytes: usize) {
-        if self.fill.is_thin(bytes, SIZE) {
+    /// A pipe had no place for more. Small pages fill it: then copying is cheaper.
+    pub fn note_full(&mut self, pipe: &KeptPipe) {
+        if self.fill.is_thin(pipe.len(), pipe.size()) {
             self.choice.copy(&Why::Pieces);
         }
     }
@@ -157,4 +160,26 @@ impl Content for PipeContent {
 /// The pipe that a leg is in, if it is in one.
 pub fn pipe_of(leg: &Leg) -> Option<&PipeContent> {
     leg.payload.elsewhere()?.0.downcast_ref()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::report::Passage;
+
+    #[test]
+    fn a_pipe_takes_little_more_of_the_memory_than_its_piece() {
+        let (pool, mut mover) = (Pool::new(8 << 20), Mover::new(Choice::new(Passage::Moved), None));
+        if !mover.choice.may_move() {
+            return;
+        }
+        let begun: Vec<_> = std::iter::from_fn(|| mover.begin(&pool, Some(256 << 10))).collect();
+        assert!(begun.iter().all(|(moving, size)| (moving.pipe.size(), *size) == (256 << 10, 256 << 10)));
+        assert_eq!((begun.len(), pool.in_use()), (PIPES_MAX, (PIPES_MAX * (256 << 10)) as u64));
+        drop(begun);
+        for (wanted, pipe, piece) in [(2 << 20, SIZE, SIZE), (300_000, 512 << 10, 300_000), (1, LEAST, 1)] {
+            let (moving, size) = mover.begin(&pool, Some(wanted)).unwrap();
+            assert_eq!((moving.pipe.size(), size, pool.in_use()), (pipe, piece, pipe as u64));
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What each of them is made to hold, in bytes: what an unprivileged process may have where nothing was changed
+/// What one is made to hold at most, in bytes: what an unprivileged process may have where nothing was changed
 /// (/proc/sys/fs/pipe-max-size).
 pub const SIZE: usize = 1 << 20;
 
@@ -22,22 +22,29 @@ pub fn works() -> bool {
     tried().is_ok_and(|bytes| bytes == (1, 1))
 }
 
-/// A pipe of [`SIZE`] bytes, both ends of it.
+/// A pipe, both ends of it.
 #[derive(Debug)]
 pub struct KeptPipe {
     out: File,
     into: OwnedFd,
     len: usize,
+    /// Bytes that it holds where each of its pages is full.
+    size: usize,
 }
 
 impl KeptPipe {
-    /// An empty one.
+    /// An empty one that may hold so many bytes, a power of two and at most [`SIZE`].
     ///
     /// # Errors
     /// The kernel has no descriptors left, or makes no pipe of this size for this user.
-    pub fn new() -> io::Result<Self> {
-        let (out, into) = calls::pipe(SIZE)?;
-        Ok(KeptPipe { out: out.into(), into, len: 0 })
+    pub fn new(size: usize) -> io::Result<Self> {
+        let (out, into) = calls::pipe(size)?;
+        Ok(KeptPipe { out: out.into(), into, len: 0, size })
+    }
+
+    /// Bytes that it holds where each of its pages is full.
+    pub fn size(&self) -> usize {
+        self.size
     }
 
     /// Bytes that it holds.
@@ -60,7 +67,7 @@ impl KeptPipe {
         Ok(taken)
     }
 
-    /// Gives all that it holds to an empty one as well; false if that was not all, and the other holds some of it.
+    /// Gives all that it holds to an empty one of at least its size as well; false if that was not all, and the other holds some of it.
     ///
     /// # Errors
     /// The kernel's.
@@ -154,7 +161,7 @@ mod tests {
         rustix::pipe::fcntl_setpipe_size(&writer, SIZE).unwrap();
         let bytes = pattern(300_001);
         writer.write_all(&bytes).unwrap();
-        let mut kept = KeptPipe::new().unwrap();
+        let mut kept = KeptPipe::new(SIZE).unwrap();
         assert_eq!(kept.take_from(&reader, 100_000).unwrap(), 100_000);
         assert_eq!(kept.take_from(&reader, SIZE).unwrap(), 200_001);
         let nothing = kept.take_from(&reader, SIZE).unwrap_err();
@@ -162,7 +169,7 @@ mod tests {
         for _ in 0..3 {
             let (near, mut far) = UnixStream::pair().unwrap();
             near.set_nonblocking(true).unwrap();
-            let mut work = KeptPipe::new().unwrap();
+            let mut work = KeptPipe::new(SIZE).unwrap();
             assert!(kept.give_to(&mut work).unwrap());
             let mut came = Vec::new();
             while came.len() < bytes.len() {
@@ -185,7 +192,7 @@ mod tests {
 
     #[test]
     fn small_pages_fill_it_before_its_bytes_do_and_none_is_lost() {
-        let mut kept = KeptPipe::new().unwrap();
+        let mut kept = KeptPipe::new(SIZE).unwrap();
         let (reader, mut writer) = pipe().unwrap();
         let mut sent = Vec::new();
         loop {
@@ -197,7 +204,7 @@ mod tests {
             }
         }
         assert!(sent.len() < SIZE / 2, "{}", sent.len());
-        let mut other = KeptPipe::new().unwrap();
+        let mut other = KeptPipe::new(SIZE).unwrap();
         assert!(kept.give_to(&mut other).unwrap());
         assert!(read_all(&mut other) == sent);
     }

@@ -10,7 +10,7 @@ use crate::proto::leg::Leg;
 use crate::proto::wire::{FRAME_MAX, Frame, LegHeader};
 use crate::session::moving::pipe_of;
 use crate::session::part::{in_memory, part_of};
-use crate::sys::kept::KeptPipe;
+use crate::sys::kept::{KeptPipe, SIZE};
 use std::io::{self, ErrorKind, IoSlice, Write};
 
 /// Bytes of a file that are read at once where they cannot be sent without.
@@ -163,7 +163,7 @@ impl Outlet {
     fn is_given(&mut self, leg: &Leg) -> bool {
         let Some(content) = pipe_of(leg) else { return false };
         if self.work.is_none() {
-            self.work = KeptPipe::new().ok();
+            self.work = KeptPipe::new(SIZE).ok();
         }
         let given = self.work.as_mut().is_some_and(|work| work.is_empty() && content.give_to(work));
         if !given {
