@@ -176,8 +176,8 @@ impl Owner {
                 assert!(self.output.queue.is_empty(), "closed before all was taken");
                 self.output.closing = true;
             }
-            Action::Met(Way::In, features) if !self.dials => {
-                self.checked = features.contains(millipede::proto::hello::Features::CHECKSUM);
+            Action::Met(Way::In, far) if !self.dials => {
+                self.checked = far.features.contains(millipede::proto::hello::Features::CHECKSUM);
             }
             Action::Cease => self.ceased = true,
             Action::Met(..) | Action::Tell(_) => {}

@@ -22,7 +22,7 @@ mod refusal;
 #[cfg(test)]
 pub(super) mod sample;
 
-pub use features::Features;
+pub use features::{FarEnd, Features};
 pub use refusal::{Refusal, RefusalCode};
 
 /// How every hello and reply begins. The first byte is neither ASCII nor UTF-8, so no text protocol begins

@@ -10,7 +10,7 @@ use crate::endpoint::tunnel::{Config, Place, Target, Tunnel, TunnelSink, TunnelS
 use crate::endpoint::{Discard, Sink, Source};
 use crate::error::{Failure, reason};
 use crate::plan::{EdgePlan, Host, Plan};
-use crate::proto::hello::Features;
+use crate::proto::hello::{FarEnd, Features};
 use crate::proto::waiting::Patience;
 use crate::proto::way::Way;
 use crate::run::listen;
@@ -100,10 +100,10 @@ impl Ends {
         }
     }
 
-    /// The far end of a stream was met: what it makes use of.
-    pub fn meet(&self, way: Way, features: Features) {
+    /// The far end of a stream was met.
+    pub fn meet(&self, way: Way, far: FarEnd) {
         if let Edge::Tunnel(tunnel) = &self.edge {
-            tunnel.meet(way, features);
+            tunnel.meet(way, far);
         }
     }
 

@@ -117,7 +117,7 @@ impl Parts<'_> {
         let (ends, news) = (self.ends.clone(), self.news.clone());
         let names = Names { links: names, trust: self.trust.clone() };
         Box::new(move |event| match event {
-            orders::News::Met(way, features) => ends.meet(way, features),
+            orders::News::Met(way, far) => ends.meet(way, far),
             orders::News::Tell(event) => {
                 if matches!(event, Event::SessionForgotten) {
                     ways.into_iter().flatten().for_each(|way| ends.forget(way));

@@ -441,10 +441,10 @@ impl<C: Core, L> State<C, L> {
             }
             Action::Deliver(leg) => self.output.legs.push_back(leg),
             Action::CloseOutput => self.output.close = true,
-            Action::Met(way, features) => {
+            Action::Met(way, far) => {
                 self.met = true;
                 todo.input |= self.input_awaits.is_some();
-                todo.news.push(News::Met(way, features));
+                todo.news.push(News::Met(way, far));
             }
             Action::Cease => (self.ceased, todo.input) = (true, true),
             Action::Settled(way, outcome) => {

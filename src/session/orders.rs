@@ -1,7 +1,7 @@
 //! What the desk, the threads around it and the core say to each other.
 
 use crate::proto::event::Event;
-use crate::proto::hello::{Features, Hello};
+use crate::proto::hello::{FarEnd, Hello};
 use crate::proto::leg::{Leg, Payload};
 use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
@@ -42,8 +42,8 @@ pub trait Audience: Send + Sync {
 /// What the rest of the process is told.
 #[derive(Debug)]
 pub enum News {
-    /// The far end of a stream was met: what it makes use of.
-    Met(Way, Features),
+    /// The far end of a stream was met.
+    Met(Way, FarEnd),
     /// A stream was judged.
     Settled(Way, Outcome),
     /// Something for the user.

@@ -102,6 +102,19 @@ fn hundreds_at_once_take_turns() {
     }
 }
 
+/// The end that opens them has room for 256, the one that accepts them for 1024.
+#[test]
+fn no_more_are_accepted_than_the_far_end_has_room_for() {
+    let target = server(echo).to_string();
+    let pair = Pair::start(&["terminate", "0"], &["buffer", "4M", "initiate", "127.0.0.1", &target]);
+    let port = entrance(&pair.a);
+    let mut open: Vec<TcpStream> = (0..300).map(|_| connect(port)).collect();
+    let mut late = open.split_off(256);
+    open.iter_mut().for_each(|stream| ping(stream, b'x'));
+    drop(open);
+    late.iter_mut().for_each(|stream| ping(stream, b'y'));
+}
+
 #[test]
 fn a_server_that_speaks_first_is_heard() {
     let greet = |mut stream: TcpStream| {

@@ -406,8 +406,8 @@ impl End {
                 }
             }
             // the end that dials says for both whether legs are checked
-            Action::Met(Way::In, features) if self.which == LISTENS => {
-                self.checked = features.contains(Features::CHECKSUM);
+            Action::Met(Way::In, far) if self.which == LISTENS => {
+                self.checked = far.features.contains(Features::CHECKSUM);
             }
             Action::Met(..) => {}
             Action::Cease => self.source.iter_mut().for_each(Source::stop),

@@ -47,6 +47,12 @@ pub enum Role {
     Initiate(Resolver),
 }
 
+/// Connections that an end with so much memory has room for.
+fn connections(budget: u64) -> usize {
+    let windows = budget.max(BUDGET_MIN) / u64::from(WINDOW_FIRST);
+    usize::try_from(windows).map_or(CONNECTIONS_MAX, |windows| windows.min(CONNECTIONS_MAX))
+}
+
 enum Socket {
     /// The addresses are not known yet.
     Resolving,
@@ -61,7 +67,9 @@ pub struct Local {
     registry: Registry,
     waker: Arc<Waker>,
     role: Role,
-    /// Connections at a time.
+    /// Connections that this end has room for.
+    own: usize,
+    /// Connections at a time: both ends have room for them.
     connections: usize,
     sockets: HashMap<u32, Socket>,
     /// A name is being resolved, for all that wait for it.
@@ -101,14 +109,13 @@ impl Local {
             registry.register(listener, LISTENER, Interest::READABLE)?;
         }
         let accepting = matches!(role, Role::Terminate(_));
-        let budget = budget.max(BUDGET_MIN);
-        let connections = usize::try_from(budget / u64::from(WINDOW_FIRST)).unwrap_or(CONNECTIONS_MAX);
-        let connections = connections.min(CONNECTIONS_MAX);
+        let connections = connections(budget);
         Ok(Local {
             waker,
-            mux: Mux::new(matches!(role, Role::Initiate(_)), connections, budget),
+            mux: Mux::new(matches!(role, Role::Initiate(_)), connections, budget.max(BUDGET_MIN)),
             registry,
             role,
+            own: connections,
             connections,
             sockets: HashMap::new(),
             asked: false,
@@ -122,6 +129,13 @@ impl Local {
             served: 0,
             ended: false,
         })
+    }
+
+    /// How much memory the far end has: of connections that it has no room for none are accepted.
+    pub fn far_has(&mut self, budget: u64) {
+        self.connections = self.own.min(connections(budget));
+        // more may be accepted than before
+        self.settle();
     }
 
     /// Gives up all that was begun: where connections come from.

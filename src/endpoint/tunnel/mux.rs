@@ -14,7 +14,7 @@
 //! ```
 
 use super::record::{Breach, DATA_MAX, HEADER, Record};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 
 /// What a connection may send at first: as much as a request or a terminal needs, and little enough that a
@@ -78,10 +78,10 @@ impl Stream {
     }
 }
 
-/// What the far end has not been told yet of one connection; told in this order. With `reset` there is nothing else.
+/// What the far end has not been told yet of a connection that it knows; told in this order. With `reset` there is nothing
+/// else.
 #[derive(Debug, Default)]
 struct Owed {
-    open: bool,
     credit: u32,
     finish: bool,
     reset: bool,
@@ -90,16 +90,14 @@ struct Owed {
 impl Owed {
     /// The next record; whether there is another one.
     fn take(&mut self, id: u32) -> (Option<Record>, bool) {
-        let record = if std::mem::take(&mut self.open) {
-            Some(Record::Open(id))
-        } else if self.credit > 0 {
+        let record = if self.credit > 0 {
             Some(Record::Credit(id, std::mem::take(&mut self.credit)))
         } else if std::mem::take(&mut self.finish) {
             Some(Record::Finish(id))
         } else {
             std::mem::take(&mut self.reset).then_some(Record::Reset(id))
         };
-        (record, self.open || self.credit > 0 || self.finish || self.reset)
+        (record, self.credit > 0 || self.finish || self.reset)
     }
 }
 
@@ -129,6 +127,9 @@ pub struct Mux {
     owed: BTreeMap<u32, Owed>,
     /// Whose turn it is to be told of.
     turn: u32,
+    /// Connections that the far end does not know yet. It is told of them after all else: so it knows of the end of those
+    /// whose place they have, and has room for them.
+    unopened: BTreeSet<u32>,
     /// The record that is being sent; of data only what found no space.
     out: VecDeque<u8>,
     arriving: Arriving,
@@ -148,6 +149,7 @@ impl Mux {
             windows: 0,
             owed: BTreeMap::new(),
             turn: 0,
+            unopened: BTreeSet::new(),
             out: VecDeque::new(),
             arriving: Arriving::Header([0; HEADER], 0),
             events: VecDeque::new(),
@@ -165,7 +167,7 @@ impl Mux {
             }
         }
         self.insert(self.last_id);
-        self.owed.entry(self.last_id).or_default().open = true;
+        self.unopened.insert(self.last_id);
         self.last_id
     }
 
@@ -176,7 +178,7 @@ impl Mux {
 
     /// Whether records wait that [`Mux::records`] would give.
     pub fn has_records(&self) -> bool {
-        !self.out.is_empty() || !self.owed.is_empty()
+        !self.out.is_empty() || !self.owed.is_empty() || !self.unopened.is_empty()
     }
 
     /// Moves waiting records into `space`; how many bytes. They may be cut anywhere.
@@ -193,11 +195,12 @@ impl Mux {
         filled
     }
 
-    /// What is to be told next: each connection in its turn.
+    /// What is to be told next: each connection in its turn, and new ones at last.
     fn next_owed(&mut self) -> Option<Record> {
         loop {
             let next = self.owed.range(self.turn..).next().or_else(|| self.owed.iter().next());
-            let id = *next?.0;
+            let Some((id, _)) = next else { return self.unopened.pop_first().map(Record::Open) };
+            let id = *id;
             let (record, more) = self.owed.get_mut(&id)?.take(id);
             if !more {
                 self.owed.remove(&id);
@@ -220,12 +223,11 @@ impl Mux {
         space: &mut [u8],
         mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        let Some(stream) = self.streams.get_mut(&id).filter(|stream| !stream.finished_here) else {
-            return Ok(0);
-        };
-        if !self.out.is_empty() || !self.owed.is_empty() || stream.credit == 0 {
+        if self.has_records() {
             return Ok(0);
         }
+        let may_send = |stream: &&mut Stream| !stream.finished_here && stream.credit > 0;
+        let Some(stream) = self.streams.get_mut(&id).filter(may_send) else { return Ok(0) };
         let credit = usize::try_from(stream.credit).unwrap_or(usize::MAX);
         let mut aside = [0; SPACE_MIN];
         let small = space.len() < SPACE_MIN;
@@ -257,9 +259,8 @@ impl Mux {
     /// The connection broke, or could not be opened.
     pub fn reset(&mut self, id: u32) {
         if self.remove(id) {
-            let owed = self.owed.remove(&id);
             // of one that the far end has not been told of it need not hear
-            if !owed.is_some_and(|owed| owed.open) {
+            if !self.unopened.remove(&id) {
                 self.owed.insert(id, Owed { reset: true, ..Owed::default() });
             }
         }

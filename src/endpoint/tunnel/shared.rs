@@ -14,7 +14,7 @@ use super::raw::{self, Raw};
 use crate::endpoint::OnNews;
 use crate::error::reason;
 use crate::message;
-use crate::proto::hello::Features;
+use crate::proto::hello::{FarEnd, Features};
 use crate::proto::way::Way;
 use crate::sys::event::Bell;
 use crate::sys::limits::allow_descriptors;
@@ -62,8 +62,8 @@ pub struct Tunnel {
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// What each direction's far end said last: whether it tunnels.
-    far: [Option<bool>; 2],
+    /// What each direction's far end said last.
+    far: [Option<FarEnd>; 2],
     /// Something was read from a local connection, or a leg came: the phase stays.
     pub(super) begun: bool,
     /// Counts the phases that were undone; what belongs to one with another number is over.
@@ -156,10 +156,10 @@ impl Tunnel {
         self.directions == [true, true]
     }
 
-    /// The far end of one direction was met, with these features.
-    pub fn meet(self: &Arc<Self>, way: Way, features: Features) {
+    /// The far end of one direction was met.
+    pub fn meet(self: &Arc<Self>, way: Way, far: FarEnd) {
         let mut state = self.lock();
-        state.far[way as usize] = Some(features.contains(Features::TUNNEL));
+        state.far[way as usize] = Some(far);
         let misfit = match (self.wanted(&state), &state.phase) {
             // of two directions one is always met first
             (None, _) if self.is_mixed(&state) => Some((1, MIXED)),
@@ -172,6 +172,7 @@ impl Tunnel {
                 None
             }
         };
+        state.measure();
         // one far end says it on each of its connections
         let told = std::mem::replace(&mut state.misfit, misfit) == misfit;
         drop(state);
@@ -194,7 +195,7 @@ impl Tunnel {
 
     /// Whether the far ends that were met last want records; none if not all were met, or if they differ.
     fn wanted(&self, state: &State) -> Option<bool> {
-        let met = |way: &usize| self.directions[*way].then_some(state.far[*way]);
+        let met = |way: &usize| self.directions[*way].then_some(state.tunnels(*way));
         let mut far = (0..2).filter_map(|way| met(&way));
         let first = far.next()??;
         let same = far.all(|other| other == Some(first));
@@ -202,7 +203,8 @@ impl Tunnel {
     }
 
     fn is_mixed(&self, state: &State) -> bool {
-        self.has_records() && matches!(state.far, [Some(a), Some(b)] if a != b)
+        let far = [0, 1].map(|way| state.tunnels(way));
+        self.has_records() && matches!(far, [Some(a), Some(b)] if a != b)
     }
 
     /// Whether the far ends suit the phase.
@@ -450,6 +452,19 @@ impl Tunnel {
 }
 
 impl State {
+    /// Whether the far end of one direction tunnels, if it was met.
+    fn tunnels(&self, way: usize) -> Option<bool> {
+        self.far[way].map(|far| far.features.contains(Features::TUNNEL))
+    }
+
+    /// Tells the local side how much memory the far ends have.
+    fn measure(&mut self) {
+        let least = self.far.iter().flatten().map(|far| far.buffer).min();
+        if let (Phase::Records(local), Some(least)) = (&mut self.phase, least) {
+            local.far_has(least);
+        }
+    }
+
     /// The connection that is the stream and the number of the phase it belongs to, once it is there.
     pub(super) fn raw(&self) -> Option<(&Raw, u64)> {
         match &self.phase {

@@ -78,3 +78,12 @@ impl fmt::Display for Features {
         f.write_str(&words.join(", "))
     }
 }
+
+/// What a far end says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FarEnd {
+    /// What it makes use of.
+    pub features: Features,
+    /// Its memory for legs, in each direction.
+    pub buffer: u64,
+}

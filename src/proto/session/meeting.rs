@@ -1,6 +1,6 @@
 //! How a connection comes up: a peer's hello and its answer, and what becomes of an attempt of this end.
 
-use super::super::hello::{Features, Hello, Refusal, Welcome};
+use super::super::hello::{FarEnd, Features, Hello, Refusal, Welcome};
 use super::super::links::{DialError, LossReason};
 use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
@@ -75,7 +75,7 @@ impl Session {
         if let Some(word) = receiving.verdict().cloned().map(Frame::Verdict).or(enough) {
             self.post(now, connection, word);
         }
-        self.actions.push_back(Action::Met(Way::In, features));
+        self.actions.push_back(Action::Met(Way::In, FarEnd { features, buffer }));
     }
 
     /// The hello of a connection welcomed this end's stream, as that stood when the hello was made. Other connections may
@@ -121,7 +121,8 @@ impl Session {
                 self.pulses[connection] = Some(Pulse::new(now));
                 self.note_answer(now, connection, now.checked_sub(rtt).unwrap_or(now), true);
                 self.dialled(now, connection, link, welcome, rtt);
-                self.actions.push_back(Action::Met(Way::Out, welcome.features));
+                let far = FarEnd { features: welcome.features, buffer: welcome.buffer };
+                self.actions.push_back(Action::Met(Way::Out, far));
                 self.stalls.lively = true;
             }
             Err(why) => self.unusable(now, connection, why),

@@ -1,7 +1,7 @@
 //! What a session tells its owner.
 
 use super::super::event::Event;
-use super::super::hello::{Features, Hello, Id};
+use super::super::hello::{FarEnd, Features, Hello, Id};
 use super::super::leg::Leg;
 use super::super::links::LossReason;
 use super::super::outcome::Outcome;
@@ -137,8 +137,8 @@ pub enum Action {
     /// The far end's output takes no more, which is no failure: the input is not to be read any more, and its end is not
     /// to be told.
     Cease,
-    /// The far end of a stream was met: what it makes use of.
-    Met(Way, Features),
+    /// The far end of a stream was met.
+    Met(Way, FarEnd),
     /// The stream was judged, and so it ended. Its connections may be kept for the sake of the other one.
     Settled(Way, Outcome),
     /// Something for the user.

@@ -253,17 +253,40 @@ fn credits_add_up_while_nobody_takes_them() {
 
 #[test]
 fn each_connection_is_told_of_in_its_turn() {
-    let mut near = Mux::new(false, 8, BUDGET);
+    let mut far = Mux::new(true, 0, BUDGET);
     let mut told = Vec::new();
-    near.open();
+    give(&mut far, &[1, 2, 3].map(|id| Record::Open(id).encode()).concat());
     for _ in 0..3 {
-        // one more for each that is told: the first ones are not told again and again before the last
-        near.open();
+        // the first one is refused again and again, and not told of that before the last
         let mut space = [0; HEADER];
-        assert_eq!(near.records(&mut space), HEADER);
+        assert_eq!(far.records(&mut space), HEADER);
         told.push(Record::decode(&space).unwrap());
+        give(&mut far, &Record::Open(1).encode());
     }
-    assert_eq!(told, [Record::Open(1), Record::Open(2), Record::Open(3)]);
+    assert_eq!(told, [Record::Reset(1), Record::Reset(2), Record::Reset(3)]);
+}
+
+#[test]
+fn the_far_end_hears_of_the_end_of_one_before_it_hears_of_the_one_that_takes_its_place() {
+    let (mut near, mut far) = (Mux::new(false, 2, BUDGET), Mux::new(true, 2, BUDGET));
+    for _ in 0..2 {
+        near.open();
+    }
+    give(&mut far, &records(&mut near));
+    // ends in order, and by a break
+    far.finish(1);
+    give(&mut near, &records(&mut far));
+    // so far the higher number had its turn
+    near.turn = 3;
+    near.finish(1);
+    near.reset(2);
+    near.open();
+    near.open();
+    events(&mut far);
+    give(&mut far, &records(&mut near));
+    let opened = events(&mut far).into_iter().filter(|event| matches!(event, Event::Opened(_)));
+    assert_eq!(opened.collect::<Vec<_>>(), [Event::Opened(3), Event::Opened(4)]);
+    assert!(!far.has_records(), "none was refused");
 }
 
 /// What one end does in a random run.
