@@ -160,7 +160,7 @@ impl<'a> Peer<'a> {
             }
             _ => {
                 if self.owner.lines[connection].is_some() {
-                    self.owner.does(|session, now| session.stuck(now, connection));
+                    self.owner.does(|session, now| session.stuck(now, connection, now));
                 }
             }
         }

@@ -44,6 +44,8 @@ pub struct Segments {
     hung: Option<Instant>,
     /// When something large got through last.
     moved: Option<Instant>,
+    /// When the kernel of the peer took something large last, at the earliest.
+    taken: Option<Instant>,
 }
 
 impl Segments {
@@ -96,10 +98,19 @@ impl Segments {
         self.lower(now, dialled);
     }
 
-    /// A connection with such segments is stuck.
-    pub fn stuck(&mut self, now: Instant, dialled: Option<u16>) {
-        if self.moved.is_none_or(|at| now >= at + MOVES) {
+    /// A connection with such segments has been stuck since then. Where another one got anything large through after
+    /// that, as on a link that has become very slow, it is not the size of segments.
+    pub fn stuck(&mut self, now: Instant, since: Instant, dialled: Option<u16>) {
+        let moves = self.moved.is_some_and(|at| now < at + MOVES);
+        if !moves && self.taken.is_none_or(|at| at <= since + MOVES) {
             self.lower(now, dialled);
+        }
+    }
+
+    /// The kernel of the peer took so many bytes, the last of them at that time.
+    pub fn taken(&mut self, at: Instant, bytes: u64) {
+        if bytes >= LARGE {
+            self.taken = self.taken.max(Some(at));
         }
     }
 
@@ -147,35 +158,35 @@ mod tests {
     fn sizes_go_down_once_for_each_that_is_stuck_and_no_further() {
         let (mut segments, now) = (Segments::default(), Instant::now());
         assert_eq!(segments.next(now), None);
-        segments.stuck(now, None);
+        segments.stuck(now, now, None);
         assert_eq!(segments.next(now), Some(1220));
-        segments.stuck(now, None);
+        segments.stuck(now, now, None);
         assert_eq!(segments.next(now), Some(1220), "that one was dialled before");
-        segments.stuck(now, Some(1220));
+        segments.stuck(now, now, Some(1220));
         assert_eq!(segments.next(now), Some(536));
-        segments.stuck(now, Some(536));
+        segments.stuck(now, now, Some(536));
         assert_eq!(segments.next(now), Some(536));
     }
 
     #[test]
     fn a_lower_size_is_news_when_the_first_connection_with_it_is_welcomed() {
         let (mut segments, now) = (Segments::default(), Instant::now());
-        segments.stuck(now, None);
+        segments.stuck(now, now, None);
         assert_eq!(segments.welcomed(None), None, "it was dialled before");
         assert_eq!([(); 2].map(|()| segments.welcomed(Some(1220))), [Some(1220), None]);
-        segments.stuck(now, Some(1220));
+        segments.stuck(now, now, Some(1220));
         assert_eq!([(); 2].map(|()| segments.welcomed(Some(536))), [Some(536), None]);
     }
 
     #[test]
     fn where_nothing_connects_with_a_lower_size_the_link_is_dead_and_the_size_right() {
         let (mut segments, now) = (Segments::default(), Instant::now());
-        segments.stuck(now, None);
+        segments.stuck(now, now, None);
         segments.unconnected(None);
         assert_eq!(segments.next(now), Some(1220), "it was dialled before");
         segments.unconnected(Some(1220));
         assert_eq!((segments.next(now), segments.welcomed(None)), (None, None));
-        segments.stuck(now, None);
+        segments.stuck(now, now, None);
         segments.welcomed(Some(1220));
         segments.unconnected(Some(1220));
         assert_eq!(segments.next(now), Some(1220), "one was welcomed with it");
@@ -221,21 +232,33 @@ mod tests {
     }
 
     #[test]
+    fn where_others_get_something_large_through_meanwhile_the_link_is_slow() {
+        let (mut segments, start) = (Segments::default(), Instant::now());
+        let at = |n: u32| start + MOVES * n;
+        segments.taken(at(3), LARGE - 1);
+        segments.taken(at(2), LARGE);
+        segments.stuck(at(9), at(0), None);
+        assert_eq!(segments.size, None);
+        segments.stuck(at(9), at(1), None);
+        assert_eq!(segments.size, Some(1220), "it was one of the last");
+    }
+
+    #[test]
     fn after_ten_minutes_one_connection_tries_the_full_size() {
         let (mut segments, start) = (Segments::default(), Instant::now());
-        segments.stuck(start, None);
+        segments.stuck(start, start, None);
         let later = start + AGAIN;
         assert_eq!([0, 1].map(|_| segments.next(later)), [None, Some(1220)], "one does");
-        segments.stuck(later, None);
+        segments.stuck(later, later, None);
         assert_eq!(segments.next(later + AGAIN), None);
         segments.moved(later + AGAIN, Some(1220), 1 << 20);
         segments.moved(later + AGAIN, None, 100);
         assert_eq!(segments.next(later + AGAIN), Some(1220), "nothing large got through on a full one");
         segments.moved(later + AGAIN, None, LARGE);
         assert_eq!(segments.next(later + AGAIN), None);
-        segments.stuck(later + AGAIN, None);
+        segments.stuck(later + AGAIN, later + AGAIN, None);
         assert_eq!(segments.size, None, "another has just got through");
-        segments.stuck(later + AGAIN + MOVES, None);
+        segments.stuck(later + AGAIN + MOVES, later + AGAIN + MOVES, None);
         assert_eq!(segments.size, Some(1220));
     }
 }

@@ -243,12 +243,12 @@ impl Dialler {
         }
     }
 
-    /// The peer is heard on a connection, and its kernel takes nothing of what was sent again and again. Whether the
-    /// connection is to be given up for one with smaller segments.
-    pub fn stuck(&mut self, now: Instant, connection: usize) -> bool {
+    /// The peer is heard on a connection, and its kernel has taken nothing since then of what was sent again and again.
+    /// Whether the connection is to be given up for one with smaller segments.
+    pub fn stuck(&mut self, now: Instant, connection: usize, since: Instant) -> bool {
         let Some(link) = self.links.link_of(connection) else { return false };
         let (segments, dialled) = (&mut self.segments[link], self.dialled_with[connection]);
-        segments.stuck(now, dialled);
+        segments.stuck(now, since, dialled);
         segments.is_too_large(dialled)
     }
 
@@ -256,6 +256,13 @@ impl Dialler {
     pub fn moved(&mut self, now: Instant, connection: usize, bytes: u64) {
         if let Some(link) = self.links.link_of(connection) {
             self.segments[link].moved(now, self.dialled_with[connection], bytes);
+        }
+    }
+
+    /// The kernel of the peer took so many bytes on a connection, the last of them at that time.
+    pub fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
+        if let Some(link) = self.links.link_of(connection) {
+            self.segments[link].taken(at, bytes);
         }
     }
 

@@ -226,11 +226,18 @@ impl Session {
         Ok(())
     }
 
-    /// The peer is heard on a connection that is up, and yet its kernel has taken nothing of what was sent to it again
-    /// and again: on its way there is something that swallows large segments.
-    pub fn stuck(&mut self, now: Instant, connection: usize) {
+    /// The kernel of the peer took so many bytes on a connection, the last of them at that time.
+    pub fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
+        if let Ownership::Dialler(dialler) = &mut self.ownership {
+            dialler.taken(connection, at, bytes);
+        }
+    }
+
+    /// The peer is heard on a connection that is up, and yet its kernel has taken nothing since then of what was sent to it
+    /// again and again: on its way there is something that swallows large segments.
+    pub fn stuck(&mut self, now: Instant, connection: usize, since: Instant) {
         if let Ownership::Dialler(dialler) = &mut self.ownership
-            && dialler.stuck(now, connection)
+            && dialler.stuck(now, connection, since)
         {
             let why = "large segments do not get through".into();
             self.give_up(now, connection, LossReason::Failed(why));

@@ -395,11 +395,13 @@ impl<'a> Serving<'a> {
             return Err(Ended::Lost(LossReason::Silent));
         }
         if std::mem::take(&mut self.examined) {
-            let (silence, stuck) = self.silence(now);
+            let (silence, taken, stuck) = self.silence(now);
             let place = self.ticket.place;
             self.shared.desk.tell_as(self.ticket, |core, now| {
+                let since = now.checked_sub(silence.kernel).unwrap_or(now);
+                core.session.taken(place, since, taken);
                 if stuck {
-                    core.session.stuck(now, place);
+                    core.session.stuck(now, place, since);
                 }
                 core.session.quiet(now, place, silence);
             });
@@ -407,15 +409,15 @@ impl<'a> Serving<'a> {
         Ok(())
     }
 
-    /// How long there has been no life, as of now; and whether the peer is heard all the same while its kernel takes
-    /// nothing of what is sent to it again and again.
-    fn silence(&mut self, now: Instant) -> (Silence, bool) {
+    /// How long there has been no life, as of now; how much the peer's kernel took since the look before; and whether the
+    /// peer is heard all the same while its kernel takes nothing of what is sent to it again and again.
+    fn silence(&mut self, now: Instant) -> (Silence, u64, bool) {
         let info = self.channel.info();
-        info.into_iter().for_each(|info| self.progress.look(now, info));
+        let taken = info.map_or(0, |info| self.progress.look(now, info));
         let (peer, kernel) = (now.saturating_duration_since(self.heard), self.progress.silent(now));
         let silence = Silence { peer, kernel, waits: info.is_none_or(|info| info.waits()) };
         let stuck = info.is_some_and(|info| self.progress.is_swallowed(now, silence.peer, info));
-        (silence, stuck)
+        (silence, taken, stuck)
     }
 
     /// The peer has ended the connection, or the session is over and everything was written.

@@ -32,13 +32,15 @@ impl Progress {
     }
 
     /// A look at it. What it took since the look before, it took at its last acknowledgement or earlier; but time as
-    /// deadlines see it may have stood still meanwhile.
-    pub(super) fn look(&mut self, now: Instant, info: TcpInfo) {
-        if info.bytes_acked > self.acked {
+    /// deadlines see it may have stood still meanwhile. How much that was.
+    pub(super) fn look(&mut self, now: Instant, info: TcpInfo) -> u64 {
+        let taken = info.bytes_acked.saturating_sub(self.acked);
+        if taken > 0 {
             let last = now.checked_sub(info.since_ack).unwrap_or(self.looked);
             (self.acked, self.moved, self.heard) = (info.bytes_acked, last.max(self.looked), None);
         }
         self.looked = now;
+        taken
     }
 
     /// Whether the kernel takes nothing of what is sent to it again and again, though the peer is heard; `peer`: how long
@@ -77,9 +79,9 @@ mod tests {
     fn bytes_were_taken_at_the_last_acknowledgement_and_not_when_that_was_seen() {
         let start = Instant::now();
         let mut progress = Progress::new(start, 1);
-        progress.look(start + ms(1000), info(500, ms(900)));
+        assert_eq!(progress.look(start + ms(1000), info(500, ms(900))), 499);
         assert_eq!(progress.silent(start + ms(1000)), ms(900));
-        progress.look(start + ms(2000), info(500, ms(10)));
+        assert_eq!(progress.look(start + ms(2000), info(500, ms(10))), 0);
         assert_eq!(progress.silent(start + ms(2000)), ms(1900), "one that takes nothing new is no progress");
         progress.look(start + ms(2500), info(501, ms(0)));
         assert_eq!(progress.silent(start + ms(2500)), ms(0));

@@ -438,7 +438,7 @@ fn connections_that_are_stuck_are_dialled_anew_and_that_is_said_once() {
     rig.pass(secs(2));
     rig.forget();
     for connection in [0, 1] {
-        rig.does(|s, now| s.stuck(now, connection));
+        rig.does(|s, now| s.stuck(now, connection, now));
     }
     let lost = LossReason::Failed("large segments do not get through".into());
     assert_eq!(rig.drops, [(0, lost.clone()), (1, lost)]);
@@ -455,7 +455,7 @@ fn where_nobody_answers_the_dial_that_follows_nothing_is_said_of_segments() {
     rig.input(1);
     rig.pass(secs(2));
     rig.forget();
-    rig.does(|s, now| s.stuck(now, 0));
+    rig.does(|s, now| s.stuck(now, 0, now));
     assert_eq!(rig.dials.pop().and_then(|dial| dial.segment), Some(1220));
     rig.failed(0, DialError::TimedOut);
     rig.later(secs(6));
