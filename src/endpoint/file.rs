@@ -9,23 +9,13 @@ use crate::sys::event::Bell;
 use crate::sys::kept::KeptPipe;
 use crate::sys::pipe::{Interest, Kind, Ready, grow, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
-use crate::sys::{sendfile, splice};
+use crate::sys::{sendfile, signal, splice};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
-
-/// After the end of a pipe: its writer may have been killed by a signal that is sent to us next. A signal to both as a
-/// group is pending when the end is read. If somebody sends two signals, one after the other, the second one comes
-/// within this time.
-const SIGNAL_GRACE: Duration = Duration::from_millis(5);
-
-/// On a busy machine the sender of the signal waits for a processor. This process yields so often to let it run. With
-/// an idle processor this takes no time.
-const SIGNAL_TURNS: usize = 32;
 
 /// A file of fewer bytes is read: the other way saves nothing.
 const PARTED_LEAST: u64 = 1 << 20;
@@ -314,10 +304,7 @@ impl Source for FileSource {
 
     fn finish(&mut self) -> Result<(), String> {
         if !self.passing && matches!(self.kind, Kind::Pipe | Kind::Socket) {
-            thread::sleep(SIGNAL_GRACE);
-            for _ in 0..SIGNAL_TURNS {
-                thread::yield_now();
-            }
+            signal::await_late();
         }
         Ok(())
     }

@@ -322,7 +322,7 @@ pub(super) fn session(
         source: Box::new(out.source(true)),
         is_asked_to_end: signals::is_asked_to_end,
     };
-    let receives = Incoming { sink: Box::new(inbox.sink()), config: answers };
+    let receives = Incoming { sink: Box::new(inbox.sink()), config: answers, is_asked_to_end: || false };
     let hear = hear(names, less.clone());
     Start::new(Setup {
         inseparable: true,

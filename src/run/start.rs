@@ -141,7 +141,7 @@ impl Parts<'_> {
         let features = Features::CHECKSUM | self.ends.features() | features | self.through();
         let (patience, buffer) = (self.common.patience, self.common.buffer);
         let config = InboundConfig { patience, ..InboundConfig::new(random_id(), features, buffer) };
-        Ok(Incoming { sink: self.ends.sink()?, config })
+        Ok(Incoming { sink: self.ends.sink()?, config, is_asked_to_end: signals::is_asked_to_end })
     }
 
     fn outgoing(&self, stream: &StreamPlan) -> Result<Outgoing, Failure> {

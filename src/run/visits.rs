@@ -204,6 +204,7 @@ impl Maker {
                 waits: true,
                 ..InboundConfig::new(self.instance, FEATURES, buffer)
             },
+            is_asked_to_end: || false,
         };
         let sends = Outgoing {
             config: OutboundConfig { buffer: ANSWERS },

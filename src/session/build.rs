@@ -218,8 +218,8 @@ impl Start {
         let Means { compressing, through, passing, incoming, outgoing, .. } = means;
         let pool = incoming.clone().unwrap_or_else(|| Pool::new(0));
         let (decoding, congestion) = (Decoding::new(pool.clone()), congestion(sends.as_ref()));
-        let output = receives.zip(output).map(|(Incoming { sink, .. }, bell)| {
-            Output::new(Egress { desk: desk.clone(), sink, bell, blocked })
+        let output = receives.zip(output).map(|(Incoming { sink, is_asked_to_end, .. }, bell)| {
+            Output::new(Egress { desk: desk.clone(), sink, bell, blocked, is_asked_to_end })
         });
         let shared = Shared {
             desk: desk.clone(),

@@ -24,6 +24,7 @@ use crate::report::Passage;
 use crate::stage::StreamCrc;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, Ready, capacity, unread, wait};
+use crate::sys::signal;
 use mio::Waker;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -50,6 +51,8 @@ pub struct Egress {
     pub bell: Bell,
     /// For how long the sink has been taking nothing.
     pub blocked: Arc<Blocked>,
+    /// Whether this process was asked to end.
+    pub is_asked_to_end: fn() -> bool,
 }
 
 /// How a turn of writing ends.
@@ -143,6 +146,8 @@ impl Output {
             (Ok(true), None) => {
                 parts.desk.tell(|core, now| core.session.output_closed(now, crc.value()));
             }
+            // its reader was ended by the same signal, by which this process ends
+            (Err(error), None) if error.is_unwanted && is_ending(parts.is_asked_to_end) => {}
             (Err(error), None) => {
                 parts.desk.tell(|core, now| core.session.output_failed(now, error.code, &error.sentence));
             }
@@ -236,6 +241,11 @@ impl Output {
             let _ = waker.wake();
         }
     }
+}
+
+fn is_ending(is_asked_to_end: fn() -> bool) -> bool {
+    signal::await_late();
+    is_asked_to_end()
 }
 
 impl Taking for Output {

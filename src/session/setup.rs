@@ -34,6 +34,8 @@ pub struct Incoming {
     pub config: InboundConfig,
     /// Where the stream goes.
     pub sink: Box<dyn Sink>,
+    /// Whether this process was asked to end.
+    pub is_asked_to_end: fn() -> bool,
 }
 
 /// How the connections of a session come about.

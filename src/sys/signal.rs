@@ -10,6 +10,16 @@ use std::io;
 use std::mem::zeroed;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// The far end of a pipe may have been killed by a signal that is sent to us next. A signal to both as a group is pending
+/// when the end is seen. If somebody sends two signals, one after the other, the second one comes within this time.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// On a busy machine the sender of the signal waits for a processor. This process yields so often to let it run. With
+/// an idle processor this takes no time.
+const TURNS: usize = 32;
 
 /// The signals that were ignored when the process was executed: bit `n` for signal `n`. Linux has 1 to 64;
 /// 64 is left out.
@@ -114,6 +124,14 @@ pub fn unblock(signos: &[i32]) {
     let blocked = BLOCKED.load(Ordering::Relaxed);
     let ours = signos.iter().copied().filter(|signo| blocked & (1 << signo) == 0);
     change_mask(libc::SIG_UNBLOCK, &set_of(ours)).forget();
+}
+
+/// Whoever wrote or read a pipe has gone: gives a signal that has ended it, and is for this process too, time to come.
+pub fn await_late() {
+    thread::sleep(GRACE);
+    for _ in 0..TURNS {
+        thread::yield_now();
+    }
 }
 
 /// Whether one of these signals has been sent to this process, or to the calling thread, and not been taken by any

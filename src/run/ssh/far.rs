@@ -167,7 +167,7 @@ fn input(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> I
         tied: Some(Tied { unmet: UNMET, gone: GONE }),
         ..InboundConfig::new(random_id(), features, buffer(answer))
     };
-    Incoming { config, sink: Box::new(RemoteSink::new(remote.clone())) }
+    Incoming { config, sink: Box::new(RemoteSink::new(remote.clone())), is_asked_to_end: || false }
 }
 
 /// The stream that is the command's output.

@@ -243,7 +243,7 @@ fn setup(
     };
     let config =
         InboundConfig { patience: plan.patience, ..InboundConfig::new(random_id(), FEATURES, plan.buffer) };
-    let receives = Incoming { config, sink: output.sink()? };
+    let receives = Incoming { config, sink: output.sink()?, is_asked_to_end: || false };
     let hear = hear(names, direct, news);
     Ok(Setup {
         lifeline: Some(Lifeline { channel, early: Vec::new(), round_trip: None }),
