@@ -97,7 +97,9 @@ fn an_interrupt_reaches_the_command_and_gives_the_prompt_back() {
     assert_eq!(lines.next().unwrap().unwrap(), "ready");
     let began = Instant::now();
     near.signal_group(Signal::INT);
-    assert_eq!(near.finish().signal(), Some(2));
+    let ended = near.finish();
+    assert_eq!(ended.signal(), Some(2));
+    assert!(!ended.stderr.contains("millipede:"), "ssh says nothing of it either: {ended:?}");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(eventually(DEADLINE, || std::fs::read(&mark).is_ok_and(|mark| mark == b"ended\n")));
     assert!(eventually(SOON, || server.left_behind().is_empty()), "{:?}", server.left_behind());

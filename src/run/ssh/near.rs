@@ -124,7 +124,9 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let Gathered { outcomes, met } = gathered;
     let ended = Ended { outcomes, unwanted: output.is_unwanted(), unmet: exit.filter(|_| !met) };
     let (status, told) = result(&ended, &host);
-    told.into_iter().for_each(message::say);
+    // ssh says nothing of a signal either: svn ends its ssh by one each time
+    let level = u8::from(signals::is_asked_to_end());
+    told.into_iter().for_each(|line| message::note(level, || line));
     Ok(status)
 }
 
