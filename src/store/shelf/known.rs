@@ -7,6 +7,8 @@ use super::super::sidecar::{Identity, SIDECAR_MAX, Sidecar};
 use super::super::sum::{Running, Sum};
 use super::base::Shelf;
 use super::no::{No, disk_failed, in_the_way};
+use rustix::io::Errno;
+use std::io;
 
 impl<D: Disk> Shelf<D> {
     /// What is known of the finished file of this name; none if there is none.
@@ -21,7 +23,7 @@ impl<D: Disk> Shelf<D> {
 
     /// What is known of a file that is there, if it is this key's.
     pub(super) fn known(&self, key: &str, name: &Name, standing: &Standing) -> Result<Option<Sidecar>, No> {
-        let Some(sidecar) = self.sidecar(name) else { return Ok(None) };
+        let Some(sidecar) = self.sidecar(name)? else { return Ok(None) };
         let old = sidecar.replaced.clone().map(|old| *old);
         let known: Vec<Sidecar> = [Some(sidecar), old].into_iter().flatten().collect();
         if let Some(kept) = known.iter().find(|known| known.is_of(standing)) {
@@ -41,11 +43,23 @@ impl<D: Disk> Shelf<D> {
         Ok(Some(kept))
     }
 
-    /// What stands beside a file of this name, whether or not it tells of that.
-    pub(super) fn sidecar(&self, name: &Name) -> Option<Sidecar> {
-        let file = self.disk.open(&place::sidecar(name), false).ok()?;
-        let sidecar = Sidecar::parse(&read_whole(&file, SIDECAR_MAX).ok()?)?;
-        (sidecar.name == name.as_str()).then_some(sidecar)
+    /// What stands beside a file of this name, whether or not it tells of that; none if nothing of ours does.
+    ///
+    /// # Errors
+    /// It cannot be read at this moment: then nobody knows whose the file is.
+    pub(super) fn sidecar(&self, name: &Name) -> Result<Option<Sidecar>, No> {
+        let text = self.text(&place::sidecar(name), SIDECAR_MAX)?;
+        let sidecar = text.and_then(|text| Sidecar::parse(&text));
+        Ok(sidecar.filter(|sidecar| sidecar.name == name.as_str()))
+    }
+
+    /// What a small file has in it; none if there is none, or something that was not written here.
+    fn text(&self, path: &str, at_most: usize) -> Result<Option<Vec<u8>>, No> {
+        match self.disk.open(path, false).and_then(|file| read_whole(&file, at_most)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if is_none_of_ours(&error) => Ok(None),
+            Err(error) => Err(disk_failed(error)),
+        }
     }
 
     /// With sums, a file has two names, and neither may be somebody else's.
@@ -63,17 +77,27 @@ impl<D: Disk> Shelf<D> {
         let path = place::sum(name);
         match self.disk.look(&path).map_err(in_the_way)? {
             Found::Nothing => Ok(()),
-            Found::File(_) if self.is_sum(name, &path) => Ok(()),
+            Found::File(_) if self.is_sum(name, &path)? => Ok(()),
             _ => Err(No::Refused(format!("another file has the place of its sum, {path}"))),
         }
     }
 
     /// Whether a file is one of ours that hold a sum.
-    pub(super) fn is_sum(&self, name: &Name, path: &str) -> bool {
-        let file = self.disk.open(path, false).and_then(|file| read_whole(&file, 2 * PART_MAX + 100));
-        let stored = Name::stored(path).is_ok_and(|name| self.sidecar(&name).is_some());
-        !stored && file.is_ok_and(|text| is_sum_line(name, &text))
+    fn is_sum(&self, name: &Name, path: &str) -> Result<bool, No> {
+        let text = self.text(path, 2 * PART_MAX + 100)?;
+        let stored = Name::stored(path).ok().map(|name| self.sidecar(&name)).transpose()?.flatten().is_some();
+        Ok(!stored && text.is_some_and(|text| is_sum_line(name, &text)))
     }
+}
+
+/// Whether that is why there is nothing to be read: whatever else goes wrong may be over the next time, as where there are
+/// no descriptors left.
+fn is_none_of_ours(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound};
+    matches!(
+        error.kind(),
+        NotFound | NotADirectory | IsADirectory | InvalidInput | InvalidFilename | FileTooLarge
+    ) || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// What `sha256sum` writes of a file, and checks.

@@ -6,6 +6,7 @@
 //! now, the first half of that, or zeros as far as it is longer.
 
 use crate::store::disk::{Contents, Disk, Found, Standing};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,6 +24,8 @@ struct World {
     crash_at: Option<usize>,
     linking: bool,
     clock: i64,
+    /// Cannot be opened.
+    barred: Option<String>,
 }
 
 type Names = BTreeMap<String, Entry>;
@@ -79,6 +82,11 @@ impl Frail {
     pub(super) fn crash_at(&self, step: usize) {
         let mut world = self.world();
         (world.steps, world.crash_at) = (0, Some(step));
+    }
+
+    /// This file cannot be opened from now on, as where a process has no descriptors left.
+    pub(super) fn bar(&self, path: Option<&str>) {
+        self.world().barred = path.map(str::to_owned);
     }
 
     pub(super) fn has_crashed(&self) -> bool {
@@ -278,6 +286,9 @@ impl Disk for Frail {
     fn open(&self, path: &str, _write: bool) -> io::Result<Open> {
         let world = self.world();
         world.alive()?;
+        if world.barred.as_deref() == Some(path) {
+            return Err(Errno::MFILE.into());
+        }
         Ok(Open { disk: self.clone(), file: world.file(path)? })
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::{Answer, No, Rules, Shelf};
 use super::client::{Put, bytes, now, peer, rules};
+use super::frail::Frail;
 use crate::store::beneath::Beneath;
 use crate::store::claims::Held;
 use crate::store::name::{BadName, Name};
@@ -304,4 +305,29 @@ fn a_folder_that_somebody_takes_away_is_made_again() {
     fs::remove_dir_all(room.path("sub")).unwrap();
     fs::remove_dir_all(room.path(".millipede")).unwrap();
     assert_eq!(room.put("a", "sub/x", b"x"), Ok(1));
+}
+
+#[test]
+fn what_cannot_be_read_at_this_moment_makes_no_name_taken() {
+    let (disk, name) = (Frail::new(false), Name::stored("x").unwrap());
+    let shelf = Shelf::new(disk.clone(), Rules { sums: true, replace: true, ..rules() }).unwrap();
+    let (old, new) = (bytes(1, 1000), bytes(2, 1000));
+    let (old, new) = (Put::new("a", "x", &old), Put::new("a", "x", &new));
+    old.run(&shelf).unwrap();
+    for path in [place::sidecar(&name), place::sum(&name)] {
+        disk.bar(Some(&path));
+        let no = new.run(&shelf).err();
+        assert!(matches!(&no, Some(No::Disk(why)) if why == "too many open files"), "{path}: {no:?}");
+        disk.bar(None);
+    }
+    // all of one has come, and is kept
+    let Ok(Answer::There(there)) = shelf.open(now(), &peer("a"), new.wanted()) else { panic!("not there") };
+    let mut arrival = there.differs(now()).unwrap();
+    arrival.begin(0).unwrap();
+    arrival.write(now(), new.bytes).unwrap();
+    disk.bar(Some(&place::sidecar(&name)));
+    assert!(matches!(arrival.finish(now(), Sum::of(new.bytes)).err(), Some(No::Disk(_))));
+    disk.bar(None);
+    let (sent, stored) = new.run(&shelf).unwrap();
+    assert!(sent < 1000 && stored.is_some(), "{sent}");
 }
