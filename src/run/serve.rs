@@ -176,7 +176,7 @@ fn then(command: String, into: &Path) -> Result<super::visits::Then, Failure> {
         let known = &finished.sidecar;
         let meta = match MetaFile::new(&known.meta.encode()) {
             Ok(meta) => meta,
-            Err(error) => return (false, format!("cannot write down the metadata: {}", reason(&error))),
+            Err(why) => return (false, why),
         };
         let mut knows = environment(finished.name(), &known.peer, Some(known.size), &meta);
         knows.push(("MILLIPEDE_FILE".into(), folder.join(finished.name().as_str()).into()));

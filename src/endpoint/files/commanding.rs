@@ -10,6 +10,7 @@ use super::outbox::Outbox;
 use super::place::Place;
 use crate::endpoint::exec::{CommandSink, Exec};
 use crate::endpoint::{Sink, SinkError};
+use crate::error::reason;
 use crate::store::claims::{Claim, Claims};
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
@@ -22,7 +23,7 @@ use crossbeam_channel::Sender;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::{self, IoSlice, Write};
+use std::io::{IoSlice, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,12 +44,6 @@ impl From<SinkError> for No {
     }
 }
 
-impl From<io::Error> for No {
-    fn from(error: io::Error) -> Self {
-        No(Verdict::Output, format!("cannot write down the metadata: {}", crate::error::reason(&error)))
-    }
-}
-
 /// Metadata as a file, for as long as a command may read it.
 pub struct MetaFile(PathBuf);
 
@@ -56,14 +51,22 @@ impl MetaFile {
     /// A new file that only this user may read.
     ///
     /// # Errors
-    /// The disk fails.
-    pub fn new(json: &str) -> io::Result<Self> {
+    /// The disk fails, in words.
+    pub fn new(json: &str) -> Result<Self, String> {
+        Self::within(&std::env::temp_dir(), json)
+    }
+
+    fn within(folder: &Path, json: &str) -> Result<Self, String> {
         let name = format!("millipede-{:032x}.json", rand::random::<u128>());
-        let file = MetaFile(std::env::temp_dir().join(name));
+        let file = MetaFile(folder.join(name));
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        options.open(&file.0)?.write_all(json.as_bytes())?;
-        Ok(file)
+        let written = options.open(&file.0).and_then(|mut made| made.write_all(json.as_bytes()));
+        match written {
+            Ok(()) => Ok(file),
+            // the folder is none that this program was told of: TMPDIR says which
+            Err(e) => Err(format!("cannot write metadata to {}: {}", folder.display(), reason(&e))),
+        }
     }
 
     /// Where it is.
@@ -227,7 +230,7 @@ impl CommandedSink {
         if !(self.orders.place.set_busy)(true) {
             return Err(No(Verdict::Later, "the receiver ends".into()));
         }
-        let meta = MetaFile::new(&stream.meta.encode())?;
+        let meta = MetaFile::new(&stream.meta.encode()).map_err(|why| No(Verdict::Output, why))?;
         let known = environment(&stream.name, &self.orders.peer.name, stream.size, &meta);
         let sink = CommandSink::new(Exec::informed(&self.orders.command, true, known));
         stream.coming = Some(Coming { sink, running: Running::new(u64::MAX), _meta: meta });
@@ -400,5 +403,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(file);
         assert!(!path.exists());
+        let why = MetaFile::within(Path::new("/nowhere"), "{}").err();
+        assert_eq!(why.as_deref(), Some("cannot write metadata to /nowhere: no such file or directory"));
     }
 }
