@@ -92,10 +92,9 @@ pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
     let admit = Box::new(move |guest| lobby.admit(guest));
     let door = Door::new(listener, expectations, trust, admit).map_err(cannot_start)?;
     spawn("door", move || door.run()).map_err(no_thread)?;
-    // whoever started this process may not care
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    activation::tell_ready();
     let ending = sessions.await_end();
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    activation::tell_stopping();
     monitor.end();
     Failure::unless_complete(ending, "the sender")
 }

@@ -26,6 +26,7 @@ use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
 use crate::store::record::Verdict;
 use crate::store::ripe::{Event, Order, Ripe, Sent};
+use crate::sys::activation;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::thread::spawn;
@@ -81,10 +82,9 @@ pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
         pause: AGAIN.0,
     };
     message::announce(|| format!("watching {}", plan.folder.display()));
-    // whoever started this process may not care
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    activation::tell_ready();
     let ending = watch.run(&bell, &ended)?;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    activation::tell_stopping();
     monitor.end();
     Failure::unless_complete(ending, "the receiver")
 }

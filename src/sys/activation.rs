@@ -1,12 +1,16 @@
-//! What a service manager hands to this process: a socket that listens already.
+//! What a service manager hands to this process, a socket that listens already, and what it hears of this process.
 //!
-//! The protocol is that of systemd (LISTEN_FDS); the variables are of no use to commands that this process starts.
+//! The protocols are those of systemd (LISTEN_FDS, NOTIFY_SOCKET); the variables are of no use to commands that this
+//! process starts.
 
 #![allow(unsafe_code)]
 
+use sd_notify::NotifyState;
+use std::env;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The variables that a service manager sets for this process alone.
@@ -37,4 +41,37 @@ pub fn listeners() -> io::Result<Vec<TcpListener>> {
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Tells the service manager that this process is ready, if there is one that wants to know.
+pub fn tell_ready() {
+    tell(&NotifyState::Ready);
+}
+
+/// Tells it that this process ends.
+pub fn tell_stopping() {
+    tell(&NotifyState::Stopping);
+}
+
+fn tell(state: &NotifyState<'_>) {
+    let socket = env::var_os("NOTIFY_SOCKET").unwrap_or_default();
+    // whoever started this process may be gone, or not care
+    let _ = match socket.as_bytes().strip_prefix(b"@") {
+        // no path, but a name of its own kind, which the library does not know
+        Some(name) => tell_abstract(name, state),
+        None => sd_notify::notify(std::slice::from_ref(state)),
+    };
+}
+
+#[cfg(target_os = "linux")]
+fn tell_abstract(name: &[u8], state: &NotifyState<'_>) -> io::Result<()> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let address = SocketAddr::from_abstract_name(name)?;
+    UnixDatagram::unbound()?.send_to_addr(format!("{state}\n").as_bytes(), &address).map(drop)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tell_abstract(_: &[u8], _: &NotifyState<'_>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }

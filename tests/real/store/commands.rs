@@ -185,16 +185,32 @@ fn what_runs_after_a_file_runs_again_until_it_has_succeeded_once() {
 #[test]
 fn a_service_manager_gives_the_socket_and_hears_when_it_is_ready() {
     let room = Room::new();
+    let path = room.path("notify");
+    is_started(&room, &UnixDatagram::bind(&path).unwrap(), path.to_str().unwrap());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_service_manager_may_hear_at_an_address_that_is_no_path() {
+    use std::os::linux::net::SocketAddrExt;
+    let room = Room::new();
+    let name = room.path("notify").display().to_string();
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    is_started(&room, &UnixDatagram::bind_addr(&address).unwrap(), &format!("@{name}"));
+}
+
+/// By a service manager that hears at this address.
+#[track_caller]
+fn is_started(room: &Room, notified: &UnixDatagram, address: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let notified = UnixDatagram::bind(room.path("notify")).unwrap();
     notified.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let serve = room.serving(&["exec", "env > env; cat > got"]);
     let mut command = Command::new("sh");
     // the socket is stdin, which only a shell can make descriptor 3
     command.args(["-c", r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@""#]);
     command.arg(serve.get_program()).args(serve.get_args()).current_dir(room.dir.path());
-    command.env("NOTIFY_SOCKET", room.path("notify"));
+    command.env("NOTIFY_SOCKET", address);
     command.stdin(OwnedFd::from(listener)).stdout(File::create(room.path("out")).unwrap());
     let process = Process::spawn(&mut command);
     let mut said = [0; 100];
