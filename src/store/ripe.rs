@@ -16,6 +16,7 @@
 use super::name::{BadName, Name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::Metadata;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -132,6 +133,8 @@ pub struct Ripe {
     ready: VecDeque<String>,
     orders: VecDeque<Order>,
     unnameable: BTreeSet<String>,
+    /// Time alone brings about nothing before this; it may be earlier than what it does bring about.
+    due: Option<Instant>,
     /// While all is scanned after an overflow: what was found.
     rescan: Option<BTreeSet<String>>,
 }
@@ -146,6 +149,7 @@ impl Ripe {
             ready: VecDeque::new(),
             orders: VecDeque::from([Order::Scan(String::new())]),
             unnameable: BTreeSet::new(),
+            due: None,
             rescan: None,
         }
     }
@@ -213,6 +217,7 @@ impl Ripe {
             Sent::Failed => {
                 let pause = AGAIN.0.saturating_mul(1 << failures.min(16)).min(AGAIN.1);
                 *state = State::Failed { seen, failures: failures + 1, at: now + pause };
+                self.due = earlier(self.due, state.due());
             }
         }
         if again || outcome == Sent::Changed {
@@ -221,9 +226,9 @@ impl Ripe {
         outcome == Sent::Refused || (outcome == Sent::Failed && failures == 0)
     }
 
-    /// When there is something to do, if nothing happens before.
+    /// When there may be something to do, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        self.files.values().filter_map(State::due).min()
+        self.due
     }
 
     /// Whether a path is passed over: hidden, unfinished by its ending, or by the user's word.
@@ -300,7 +305,9 @@ impl Ripe {
             None if complete => self.make_ready(path, seen),
             // whoever writes will close it; and if that is not told, it is looked at again
             Some(true) | None => {
-                self.files.insert(path, State::Quiet { seen, since: now, asked: false });
+                let quiet = State::Quiet { seen, since: now, asked: false };
+                self.due = earlier(self.due, quiet.due());
+                self.files.insert(path, quiet);
             }
         }
     }
@@ -313,17 +320,21 @@ impl Ripe {
     }
 
     fn gone(&mut self, path: &str) {
-        let below = format!("{path}/");
-        self.files.retain(|known, state| {
-            let stays = known != path && !known.starts_with(&below);
+        self.forget(path.to_owned());
+        let files: Vec<String> =
+            self.files.range(paths_below(path)).map(|(known, _)| known.clone()).collect();
+        files.into_iter().for_each(|known| self.forget(known));
+        self.unnameable.remove(path);
+        let below = paths_below(path);
+        self.unnameable.retain(|known| !below.contains(known));
+    }
+
+    fn forget(&mut self, path: String) {
+        match self.files.get_mut(&path) {
             // its verdict comes yet, and is that of no file that may stand there by then
-            if let (false, State::Sending { again, .. }) = (stays, &mut *state) {
-                *again = true;
-                return true;
-            }
-            stays
-        });
-        self.unnameable.retain(|known| known != path && !known.starts_with(&below));
+            Some(State::Sending { again, .. }) => *again = true,
+            _ => drop(self.files.remove(&path)),
+        }
     }
 
     fn scanned(&mut self, path: &str) {
@@ -341,6 +352,10 @@ impl Ripe {
 
     /// What time alone brings about.
     fn pass(&mut self, now: Instant) {
+        // all files are gone through then: not after each of them
+        if self.due.is_none_or(|at| at > now) {
+            return;
+        }
         let due = |state: &State| state.due().is_some_and(|at| at <= now);
         let paths: Vec<String> =
             self.files.iter().filter(|(_, state)| due(state)).map(|(path, _)| path.clone()).collect();
@@ -359,7 +374,17 @@ impl Ripe {
                 _ => {}
             }
         }
+        self.due = self.files.values().filter_map(State::due).min();
     }
+}
+
+/// All paths below a folder: what stands in a path instead of the next `/` is less than it or at least `0`.
+pub fn paths_below(folder: &str) -> Range<String> {
+    format!("{folder}/")..format!("{folder}0")
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    [one, other].into_iter().flatten().min()
 }
 
 impl State {

@@ -6,7 +6,7 @@
 
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::store::ripe::{Event, Seen};
+use crate::store::ripe::{Event, Seen, paths_below};
 use crate::sys::notify::{Folder, Happened, Notify, is_written};
 use rustix::fs::{Mode, OFlags, open};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -219,17 +219,15 @@ impl Tree {
 
     /// A folder has gone, with all that is below it.
     fn leave(&mut self, folder: &str) {
-        let below = format!("{folder}/");
-        let is_gone = |path: &String| path == folder || path.starts_with(&below);
-        self.polled.retain(|path| !is_gone(path));
-        let (folders, notify) = (&mut self.folders, &self.notify);
-        self.numbers.retain(|path, number| {
-            if is_gone(path) {
-                folders.remove(number);
-                notify.forget(*number);
+        let below = paths_below(folder);
+        self.polled.retain(|path| path != folder && !below.contains(path));
+        let watched: Vec<String> = self.numbers.range(below).map(|(path, _)| path.clone()).collect();
+        for path in watched.iter().map(String::as_str).chain([folder]) {
+            if let Some(number) = self.numbers.remove(path) {
+                self.folders.remove(&number);
+                self.notify.forget(number);
             }
-            !is_gone(path)
-        });
+        }
     }
 
     fn file(&self, path: &str) -> Option<Metadata> {

@@ -320,3 +320,42 @@ fn one_that_goes_while_it_is_sent_and_another_in_its_place_are_kept_apart() {
     ripe.hear(now, Event::Gone("a".into()));
     assert_eq!(ripe.files.len(), 0);
 }
+
+#[test]
+fn what_happens_to_one_file_costs_no_look_at_all_others() {
+    // it would take half an hour otherwise
+    let (mut ripe, now) = started();
+    let path = |n: u32| format!("d{}/f{n}", n % 100);
+    for n in 0..100_000 {
+        ripe.hear(now, found(&path(n), 1, Some(false)));
+    }
+    while let Some((path, _)) = ripe.send() {
+        ripe.sent(now, &path, Sent::Stored);
+        assert_eq!((ripe.poll(now), ripe.deadline()), (None, None));
+    }
+    for n in 0..50_000 {
+        ripe.hear(now, Event::Gone(path(n)));
+    }
+    assert_eq!(ripe.files.len(), 50_000);
+    ripe.hear(now, Event::Gone("d7".into()));
+    assert_eq!(ripe.files.len(), 49_500);
+    assert!(!ripe.files.contains_key("d7/f50007") && ripe.files.contains_key("d70/f50070"));
+}
+
+#[test]
+fn time_brings_about_what_it_is_due_to_whatever_was_due_before() {
+    let (mut ripe, now) = started();
+    ripe.hear(now, found("gone", 1, None));
+    let later = now + QUIET / 2;
+    ripe.hear(later, found("stays", 1, None));
+    ripe.hear(later, Event::Gone("gone".into()));
+    // at the latest then; somebody who looks too early finds nothing to do, and looks again when it is time
+    let mut at = ripe.deadline().unwrap();
+    assert!(at <= later + QUIET);
+    while ripe.poll(at).is_none() {
+        let next = ripe.deadline().unwrap();
+        assert!(next > at);
+        at = next;
+    }
+    assert_eq!(at, later + QUIET);
+}
