@@ -38,12 +38,12 @@ pub struct Beneath {
 }
 
 impl Beneath {
-    /// The folder at this path, which the user names: symbolic links on the way to it are the user's own.
+    /// The folder that this path leads to, which the user names: symbolic links on the way there are the user's own.
     ///
     /// # Errors
     /// The kernel's.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let root = openat(CWD, path, FOLDER, Mode::empty())?;
+        let root = openat(CWD, path, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?;
         let whole = at_once(root.as_fd(), ".", FOLDER).is_ok();
         let (path, identity) = (std::path::absolute(path)?, identity(&fstat(&root)?));
         Ok(Beneath { root, path, identity, whole, exclusive: AtomicBool::new(true) })
@@ -335,7 +335,7 @@ mod tests {
         let [path, away, link] = ["dir", "away", "link"].map(|name| outside.path().join(name));
         fs::create_dir(&path).unwrap();
         symlink(&path, &link).unwrap();
-        let disks = [&path, &link.join(".")].map(|path| Beneath::open(path).unwrap());
+        let disks = [&path, &link].map(|path| Beneath::open(path).unwrap());
         let moved = || disks.each_ref().map(|disk| disk.moved().is_some());
         assert_eq!(moved(), [false; 2]);
         fs::rename(&path, &away).unwrap();
