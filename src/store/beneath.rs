@@ -96,7 +96,7 @@ impl Beneath {
     /// A link and then one name less, where the kernel can't rename without replacing. A crash between the two leaves
     /// both names for one file.
     fn rename_by_linking(&self, from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &str)) -> io::Result<()> {
-        linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
+        linkat(from.0, from.1, to.0, to.1, AtFlags::empty()).map_err(not_linked)?;
         Ok(unlinkat(from.0, from.1, AtFlags::empty())?)
     }
 }
@@ -137,6 +137,16 @@ fn link_on_the_way(folder: &OwnedFd, part: &str, error: Errno) -> Errno {
         found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
     };
     if error == Errno::NOTDIR && is_link() { Errno::LOOP } else { error }
+}
+
+/// Why a link was not made, which was the last way to give a name and replace nothing.
+fn not_linked(error: Errno) -> io::Error {
+    match error {
+        Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS => {
+            io::Error::other("the file system can neither link nor rename without replacing")
+        }
+        error => error.into(),
+    }
 }
 
 /// Which file or folder it is, for as long as anybody has it open.
@@ -347,6 +357,14 @@ mod tests {
         assert_eq!(moved(), [false; 2]);
         fs::remove_dir(&path).unwrap();
         assert_eq!(moved(), [true; 2]);
+    }
+
+    #[test]
+    fn a_file_system_without_any_way_to_give_a_name_is_told_so() {
+        let told = not_linked(Errno::PERM);
+        assert!(told.to_string().contains("neither link nor rename"), "{told}");
+        assert_eq!(not_linked(Errno::EXIST).kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(not_linked(Errno::NOSPC).kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
