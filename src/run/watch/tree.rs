@@ -9,6 +9,7 @@ use crate::message;
 use crate::store::ripe::{Event, Seen, paths_below};
 use crate::sys::notify::{Folder, Happened, Notify, is_written};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
@@ -47,9 +48,13 @@ impl Tree {
     pub(super) fn open(root: &Path, archive: Option<(u64, u64)>) -> Result<Self, Failure> {
         let failed = |e: io::Error| Failure::input(format!("watch {}: {}", root.display(), reason(&e)));
         fs::read_dir(root).map_err(failed)?;
+        let notify = Notify::new().map_err(|e| match Errno::from_io_error(&e) {
+            Some(Errno::MFILE) => Failure::input("watch: fs.inotify.max_user_instances is reached"),
+            _ => failed(e),
+        })?;
         Ok(Tree {
             root: root.to_owned(),
-            notify: Notify::new().map_err(failed)?,
+            notify,
             folders: HashMap::new(),
             numbers: BTreeMap::new(),
             polled: BTreeSet::new(),
@@ -119,17 +124,24 @@ impl Tree {
                 });
                 return vec![Event::Scanned(String::new())];
             }
-            Err(error) => {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 self.leave(folder);
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) {
-                    return vec![Event::Gone(folder.to_owned()), Event::Scanned(folder.to_owned())];
-                }
-                self.tell_once(path.as_os_str(), || format!("{}: {}", path.display(), reason(&error)));
+                return vec![Event::Gone(folder.to_owned()), Event::Scanned(folder.to_owned())];
+            }
+            Err(error) => {
+                self.unread(folder, &path, &error);
                 return vec![Event::Scanned(folder.to_owned())];
             }
         };
         let mut events = vec![];
-        for entry in entries.flatten() {
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.unread(folder, &path, &error);
+                    break;
+                }
+            };
             let Some(path) = self.below(folder, &entry.file_name()) else { continue };
             match entry.file_type() {
                 Ok(kind) if kind.is_file() => events.push(self.look(path)),
@@ -196,6 +208,8 @@ impl Tree {
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            // whoever reads it is told so too, and says it
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => {}
             Err(error) => {
                 if !std::mem::replace(&mut self.limit_told, true) {
                     let why = match error.kind() {
@@ -208,6 +222,12 @@ impl Tree {
                 self.poll(folder);
             }
         }
+    }
+
+    /// A folder, or the rest of it, cannot be read: not now, and nobody tells when it can.
+    fn unread(&mut self, folder: &str, path: &Path, error: &io::Error) {
+        self.poll(folder);
+        self.tell_once(path.as_os_str(), || format!("{}: {}", path.display(), reason(error)));
     }
 
     fn poll(&mut self, folder: &str) {
@@ -284,5 +304,29 @@ pub(super) fn identity_of(folder: &Path) -> io::Result<(u64, u64)> {
         Ok((metadata.dev(), metadata.ino()))
     } else {
         Err(ErrorKind::NotADirectory.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_looked_at_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("b");
+        // leads to itself, so that even root cannot read it
+        std::os::unix::fs::symlink("b", &folder).unwrap();
+        let mut tree = Tree::open(dir.path(), None).unwrap();
+        assert_eq!(tree.scan("b"), [Event::Scanned("b".into())]);
+        assert!(tree.deadline().is_some());
+        fs::remove_file(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("x"), "x").unwrap();
+        tree.next = Instant::now();
+        let events = tree.events();
+        let is_found = |event: &Event| matches!(event, Event::Found { path, .. } if path == "b/x");
+        assert!(events.iter().any(is_found), "{events:?}");
+        assert_eq!(tree.deadline(), None, "the kernel tells of it from now on");
     }
 }
