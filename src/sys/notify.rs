@@ -23,6 +23,8 @@ pub enum Happened {
     FolderCame(Folder, OsString),
     /// A file, or a folder, was removed or moved away.
     Gone(Folder, OsString),
+    /// The folder itself was moved, or has another name.
+    Moved(Folder),
     /// The folder is not watched any more.
     Unwatched(Folder),
     /// Events were lost.
@@ -52,6 +54,7 @@ mod linux {
     pub(super) fn watch(fd: &OwnedFd, folder: &Path) -> io::Result<Folder> {
         let wanted = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVE
+            | WatchFlags::MOVE_SELF
             | WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::ONLYDIR
@@ -83,6 +86,8 @@ mod linux {
                 hear(Happened::Overflow);
             } else if flags.intersects(ReadFlags::IGNORED | ReadFlags::UNMOUNT) {
                 hear(Happened::Unwatched(folder));
+            } else if flags.contains(ReadFlags::MOVE_SELF) {
+                hear(Happened::Moved(folder));
             } else if flags.intersects(went) {
                 hear(Happened::Gone(folder, name()));
             } else if flags.contains(ReadFlags::ISDIR) && flags.intersects(came) {
@@ -227,6 +232,11 @@ mod tests {
         fs::create_dir(dir.path().join("c")).unwrap();
         fs::remove_dir(dir.path().join("c")).unwrap();
         assert_eq!(heard(), [Happened::FolderCame(folder, "c".into()), Happened::Gone(folder, "c".into())]);
+        let away = dir.path().with_extension("away");
+        fs::rename(dir.path(), &away).unwrap();
+        assert_eq!(heard(), [Happened::Moved(folder)]);
+        fs::rename(&away, dir.path()).unwrap();
+        assert_eq!(heard(), [Happened::Moved(folder)]);
         notify.forget(folder);
         assert_eq!(heard(), [Happened::Unwatched(folder)]);
     }

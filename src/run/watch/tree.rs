@@ -178,6 +178,12 @@ impl Tree {
                     events.push(Event::Gone(path));
                 }
             }
+            // of any other one than the root, the folder that it stood in tells more
+            Happened::Moved(folder) => {
+                if self.folders.get(&folder).is_some_and(String::is_empty) {
+                    self.leave_all();
+                }
+            }
             Happened::Unwatched(folder) => {
                 let Some(path) = self.folders.remove(&folder) else { return };
                 self.numbers.remove(&path);
@@ -248,6 +254,14 @@ impl Tree {
                 self.notify.forget(number);
             }
         }
+    }
+
+    /// The root was moved: what happens there is of no interest, and another folder may have its place.
+    fn leave_all(&mut self) {
+        self.folders.drain().for_each(|(number, _)| self.notify.forget(number));
+        self.numbers.clear();
+        self.polled.clear();
+        self.poll("");
     }
 
     fn file(&self, path: &str) -> Option<Metadata> {
@@ -328,5 +342,30 @@ mod tests {
         let is_found = |event: &Event| matches!(event, Event::Found { path, .. } if path == "b/x");
         assert!(events.iter().any(is_found), "{events:?}");
         assert_eq!(tree.deadline(), None, "the kernel tells of it from now on");
+    }
+
+    #[test]
+    fn another_folder_in_the_place_of_one_that_was_moved_is_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let [root, away] = ["root", "away"].map(|name| dir.path().join(name));
+        fs::create_dir_all(root.join("sub")).unwrap();
+        let mut tree = Tree::open(&root, None).unwrap();
+        tree.scan("");
+        tree.scan("sub");
+        assert_eq!(tree.deadline(), None);
+        fs::rename(&root, &away).unwrap();
+        assert_eq!(tree.events(), []);
+        fs::write(away.join("x"), "x").unwrap();
+        fs::write(away.join("sub/x"), "x").unwrap();
+        fs::create_dir_all(root.join("sub")).unwrap();
+        fs::write(root.join("y"), "y").unwrap();
+        assert_eq!(tree.events(), []);
+        assert!(tree.deadline().is_some());
+        tree.next = Instant::now();
+        let events = tree.events();
+        let is_found = |event: &Event| matches!(event, Event::Found { path, .. } if path == "y");
+        assert!(events.iter().any(is_found) && events.contains(&Event::Folder("sub".into())), "{events:?}");
+        fs::write(root.join("z"), "z").unwrap();
+        assert_eq!(tree.events(), [Event::Complete("z".into())]);
     }
 }
