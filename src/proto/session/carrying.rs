@@ -65,11 +65,31 @@ impl Session {
     /// The input cannot be read; why, for the user.
     pub fn input_failed(&mut self, now: Instant, why: &str) {
         // what nobody wants any more may fail
-        let has_ceased = self.sending.as_ref().is_some_and(Outbound::has_ceased);
-        if self.is_going(Way::Out) && self.unsaid.is_none() && !has_ceased {
-            self.fail_stream(now, Way::Out, Outcome::here(Status::Input, why));
+        if !self.sending.as_ref().is_some_and(Outbound::has_ceased) {
+            self.fail_input(now, why);
         }
         self.step(now);
+    }
+
+    /// A leg cannot be sent, as what it consists of cannot be had; why, for the user.
+    ///
+    /// `broken`: the connection on which some of it was written. Nothing else can follow there, and others with legs under
+    /// way may be about to find the same. All these are closed, so that the peer is told on one that has none, or on the
+    /// next that comes up.
+    pub fn leg_failed(&mut self, now: Instant, broken: Option<usize>, why: &str) {
+        if let (Some(broken), Some(sending), true) = (broken, &self.sending, self.is_going(Way::Out)) {
+            let carries = |other: &usize| *other == broken || !sending.sender().is_idle(*other);
+            let carrying: Vec<_> = sending.attached().iter().filter(carries).collect();
+            carrying.into_iter().for_each(|connection| self.give_up(now, connection, LossReason::Left));
+        }
+        self.fail_input(now, why);
+        self.step(now);
+    }
+
+    fn fail_input(&mut self, now: Instant, why: &str) {
+        if self.is_going(Way::Out) && self.unsaid.is_none() {
+            self.fail_stream(now, Way::Out, Outcome::here(Status::Input, why));
+        }
     }
 
     /// Legs that have come on this connection are being decoded, or none are any more.

@@ -1,4 +1,4 @@
-//! How a session that fails before it has a connection still tells of it; see [`Unsaid`](super::unsaid::Unsaid).
+//! How a session that fails while it has no connection still tells of it; see [`Unsaid`](super::unsaid::Unsaid).
 
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::LossReason;
@@ -47,13 +47,12 @@ impl Session {
 
     /// The session is to end so. Whether that waits for a connection to tell it on.
     pub(super) fn defers(&mut self, now: Instant, way: Option<Way>, outcome: &Outcome) -> bool {
-        let Ownership::Dialler(dialler) = &self.ownership else { return false };
-        if self.is_over() || !self.carrying().is_empty() || (way.is_none() && !dialler.is_dialling()) {
+        if self.is_over() || !self.carrying().is_empty() || !self.hopes(way) {
             return false;
         }
         let time = if way.is_some() { FAILURE } else { ORDER };
         let until = now
-            + dialler.patience().map_or(time, |patience| match patience {
+            + self.ownership.patience().map_or(time, |patience| match patience {
                 Patience::For(patience) => patience.min(time),
                 Patience::ForEver => time,
             });
@@ -65,14 +64,19 @@ impl Session {
         true
     }
 
+    /// Whether it is worth while to wait for a connection, to tell of a stream that failed, or of an order.
+    fn hopes(&self, way: Option<Way>) -> bool {
+        match &self.ownership {
+            Ownership::Dialler(dialler) => way.is_some() || dialler.is_dialling(),
+            // whoever has begun a stream dials again
+            Ownership::Host(_) => way.is_some() && self.view().begun,
+        }
+    }
+
     /// Ends what waits to be told, if it was waited for long enough or there is somebody to tell.
     pub(super) fn say_unsaid(&mut self, now: Instant) {
         let Some(unsaid) = &self.unsaid else { return };
-        let hopes = match &self.ownership {
-            Ownership::Dialler(dialler) => unsaid.way.is_some() || dialler.is_dialling(),
-            Ownership::Host(_) => false,
-        };
-        if !hopes || unsaid.until <= now || !self.carrying().is_empty() {
+        if !self.hopes(unsaid.way) || unsaid.until <= now || !self.carrying().is_empty() {
             self.end_unsaid(now);
         }
     }

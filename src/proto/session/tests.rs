@@ -6,6 +6,7 @@ mod dialler_endings;
 mod dialler_life;
 mod dialler_near;
 mod enough;
+mod failing;
 mod host_connections;
 mod host_duplex;
 mod host_verdict;

@@ -1,8 +1,8 @@
-//! An end that has no connection yet to tell it on.
+//! An end while there is no connection to tell it on.
 //!
 //! The end that dials looks for its receiver a little longer then, so that both end for the same reason: an input that
-//! cannot be read often fails before anybody has answered. Never longer than [`FAILURE`], or [`ORDER`] where the user
-//! waits for it.
+//! cannot be read often fails before anybody has answered. The end that listens waits for its sender, once a stream has
+//! begun. Never longer than [`FAILURE`], or [`ORDER`] where the user waits for it.
 
 use super::super::outcome::Outcome;
 use super::super::way::Way;

@@ -156,7 +156,7 @@ impl Stages {
         let sending = |core: &mut SessionCore| core.session.sending().map(|sending| sending.encoded_max());
         let most = desk.peek_as(ticket, sending).ok_or(Stop::Over)?.unwrap_or_default();
         self.encode(most.saturating_sub(stage::TRAILER), registry, compressing).or_else(|why| {
-            let told = desk.tell_as(ticket, |core, now| core.session.input_failed(now, &why));
+            let told = desk.tell_as(ticket, |core, now| core.session.leg_failed(now, None, &why));
             told.map(|()| None).ok_or(Stop::Over)
         })
     }

@@ -242,7 +242,7 @@ impl Writer {
                 }
                 Ok(Wrote::Blocked) => self.writable = false,
                 Err(WriteError::Lost(e)) => self.failed = Some(failure(&e)),
-                Err(WriteError::Unreadable(why)) => self.cannot_read(desk, &why),
+                Err(WriteError::Unreadable(why)) => self.breaks_off(desk, why),
             }
         }
         self.failed.is_none() && self.harm.is_none()
@@ -352,10 +352,16 @@ impl Writer {
         }
     }
 
-    /// A leg's bytes cannot be had from its file any more. The connection cannot carry anything but them.
-    fn cannot_read<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, why: &str) {
-        desk.tell_writing(self.ticket, |core, now| core.session.input_failed(now, why));
-        self.failed = Some(LossReason::Failed(why.to_owned()));
+    /// A leg's bytes cannot be had any more, and none of it was written.
+    fn cannot_read<L: Line<SessionCore>>(&self, desk: &Desk<SessionCore, L>, why: &str) {
+        desk.tell_writing(self.ticket, |core, now| core.session.leg_failed(now, None, why));
+    }
+
+    /// The rest of a leg's bytes cannot be had any more. The connection cannot carry anything but them.
+    fn breaks_off<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, why: String) {
+        let broken = Some(self.ticket.place);
+        desk.tell_writing(self.ticket, |core, now| core.session.leg_failed(now, broken, &why));
+        self.failed = Some(LossReason::Failed(why));
     }
 
     /// The leg as it is to be sent.

@@ -76,6 +76,16 @@ fn the_sender_ends_its_stream_with_what_it_has_sent() {
 }
 
 #[test]
+fn a_leg_that_was_sent_before_is_still_wanted_and_its_failure_is_the_streams() {
+    let mut rig = begun(1, 2);
+    rig.input(1);
+    rig.ready(0);
+    rig.frame(0, Frame::Enough);
+    rig.does(|s, now| s.leg_failed(now, None, "it became shorter"));
+    assert_eq!(rig.ended(Way::Out), (Status::Input, "it became shorter", false));
+}
+
+#[test]
 fn what_is_sent_when_the_output_has_enough_is_still_sent_again() {
     let mut rig = begun(1, 2);
     rig.input(1);
