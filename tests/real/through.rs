@@ -120,6 +120,15 @@ fn one_that_sleeps_for_ever_is_not_waited_for() {
     both(&got, &sent, 4, "did nothing for 30 s");
 }
 
+/// While it sleeps, nothing is read behind the legs that wait for it: no question is answered.
+#[test]
+fn nor_is_one_that_decodes() {
+    let input = pattern(0, 3_000_000);
+    let (got, sent) = carried(&["threads", "2", "verbose", "2"], ["cat", "sleep 1000"], &input);
+    both(&got, &sent, 5, "did nothing for 30 s");
+    assert!(!sent.stderr.contains("lost (silent)"), "{}", sent.stderr);
+}
+
 #[test]
 fn connections_break_and_legs_are_damaged_and_the_bytes_are_right() {
     let input = pattern(0, 6_000_000);

@@ -84,7 +84,7 @@ pub struct Outbound {
     /// Legs and stream are checked by CRC-32.
     pub(super) checked: bool,
     /// Legs go through the user's programs.
-    through: bool,
+    pub(super) through: bool,
     /// This end's memory for legs.
     buffer: u64,
     /// The most bytes that a leg may be encoded to.

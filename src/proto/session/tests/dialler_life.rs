@@ -1,9 +1,12 @@
 //! The end that dials, with one stream: whether its connections live.
 
+use super::super::super::hello::{Features, Hello};
 use super::super::super::life::Silence;
 use super::super::super::links::LossReason;
 use super::super::super::wire::{Ack, Frame};
+use super::super::{DiallerConfig, Session};
 use super::rig::*;
+use std::time::Instant;
 
 #[test]
 fn every_connection_is_pinged_each_second_and_pongs_measure_it() {
@@ -46,6 +49,35 @@ fn silence_ends_a_connection_after_3_rtt_and_3_s() {
     rig.does(|s, now| s.quiet(now, 1, silence(3030)));
     assert_eq!(rig.drops, [(1, LossReason::Silent)]);
     assert_eq!(rig.sent(), [(1, 0), (0, 0)]);
+}
+
+/// A peer that says every second where it stands, and answers no ping. For how many seconds a connection with two legs is
+/// kept, 100 at most.
+fn keeps_who_does_not_answer(features: Features, waits: bool) -> u64 {
+    let hello = Hello { buffer: 128 << 20, features, ..hello(0, 0) };
+    let now = Instant::now();
+    let dials = DiallerConfig::new(hello, vec!["host".into()], 1, 1);
+    let mut rig = Rig::of(now, Session::dialling(now, dials, None, false));
+    rig.welcomed(0, HOST, 0);
+    rig.ready(0);
+    rig.input(2);
+    for second in 1..=100 {
+        rig.later(secs(1));
+        let silence = Silence { peer: ms(1100), kernel: secs(second), waits };
+        rig.does(|s, now| s.quiet(now, 0, silence));
+        if !rig.drops.is_empty() {
+            return second;
+        }
+        rig.frame(0, ack(0, 0));
+    }
+    100
+}
+
+#[test]
+fn who_decodes_legs_may_be_slow_to_answer_while_its_kernel_takes_all() {
+    assert_eq!(keeps_who_does_not_answer(Features::THROUGH, false), 100);
+    assert!(keeps_who_does_not_answer(Features::THROUGH, true) < 10, "nothing gets there");
+    assert!(keeps_who_does_not_answer(Features::NONE, false) < 10, "it has nothing to decode");
 }
 
 #[test]
