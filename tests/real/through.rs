@@ -5,6 +5,7 @@ use crate::util::pair::Duplex;
 use crate::util::relay::{Harm, Relay, There};
 use crate::util::{DEADLINE, Ended, Keys, Process, Rx, Signal, eventually, pattern, send, tx};
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 /// Sends this through two programs: how both ends ended, and whether the output is right.
 fn carried(words: &[&str], programs: [&str; 2], input: &[u8]) -> (Ended, Ended) {
@@ -127,6 +128,18 @@ fn nor_is_one_that_decodes() {
     let (got, sent) = carried(&["threads", "2", "verbose", "2"], ["cat", "sleep 1000"], &input);
     both(&got, &sent, 5, "did nothing for 30 s");
     assert!(!sent.stderr.contains("lost (silent)"), "{}", sent.stderr);
+}
+
+/// The sender's last word is behind legs that wait for a program.
+#[test]
+fn others_that_sleep_do_not_keep_a_stream_that_has_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = folder.path().join("first");
+    let decode = format!("mkdir {} 2>&- && sleep 2 && exit 3; exec sleep 1000", first.display());
+    let begun = Instant::now();
+    let (got, sent) = carried(&["threads", "4"], ["cat", &decode], &pattern(0, 3_000_000));
+    both(&got, &sent, 5, "exited 3");
+    assert!(begun.elapsed() < Duration::from_secs(50), "that is how long it would wait to hear it, and 10 s");
 }
 
 #[test]

@@ -267,7 +267,8 @@ impl Session {
         let Some(receiving) = self.receiving.as_ref().filter(|_| !self.is_done(Way::In)) else { return };
         let holds = receiving.receiver().is_some_and(|receiver| receiver.held_bytes() > 0);
         // the sender waits for an output that closes as for one that takes no leg
-        self.acknowledging.note_held(now, holds || receiving.is_closing() || receiving.is_decoding());
+        let holds = holds || receiving.is_closing() || !receiving.decoding().is_empty();
+        self.acknowledging.note_held(now, holds);
         for (connection, ack) in self.acknowledging.take_due(now, receiving.position(), self.blocked) {
             self.post(now, connection, Frame::Ack(ack));
         }

@@ -162,9 +162,9 @@ impl Inbound {
         };
     }
 
-    /// Whether legs are being decoded.
-    pub fn is_decoding(&self) -> bool {
-        !self.decoding.is_empty()
+    /// Connections that have brought legs that are being decoded.
+    pub fn decoding(&self) -> ConnectionSet {
+        self.decoding
     }
 
     /// A leg has come whole. The legs that can be given to the output now, in order.

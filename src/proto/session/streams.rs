@@ -90,6 +90,8 @@ impl Session {
             return;
         };
         let outcome = receiving.judge(now, verdict.clone());
+        // what they decode is not wanted any more, and what answers the verdict may be behind it
+        self.actions.extend(receiving.decoding().iter().map(Action::Look));
         for connection in self.carrying().iter() {
             self.post(now, connection, Frame::Verdict(verdict.clone()));
         }

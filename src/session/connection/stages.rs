@@ -15,6 +15,7 @@ use crate::message;
 use crate::proto::leg::{Leg, Payload};
 use crate::proto::outcome::Status;
 use crate::proto::session::Place;
+use crate::proto::way::Way;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::Compressing;
 use crate::session::core::SessionCore;
@@ -228,6 +229,11 @@ impl Stages {
         pool: &Pool,
         registry: &Registry,
     ) -> Result<(), Stop> {
+        let judged = |core: &mut SessionCore| core.session.outcome(Way::In).is_some();
+        if !self.queue.is_empty() && desk.peek_as(ticket, judged).ok_or(Stop::Over)? {
+            // nobody wants them; and the sender may have to say something behind them
+            (self.decoder, self.queue) = (None, VecDeque::new());
+        }
         loop {
             let Some(Came::Encoded(header, said, payload, len)) = self.queue.front() else {
                 match self.queue.pop_front() {

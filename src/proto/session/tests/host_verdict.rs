@@ -45,6 +45,15 @@ fn an_output_that_is_slow_to_close_is_told_of_all_the_while() {
 }
 
 #[test]
+fn who_decodes_legs_of_a_stream_that_is_judged_is_to_look_up() {
+    let mut rig = host_begun(None);
+    rig.does(|session, now| session.decodes(now, 1, true));
+    rig.looks.clear();
+    rig.output_failed(Status::Output, "the disk is full");
+    assert_eq!(rig.looks, [1], "the bye is behind legs that it would decode first");
+}
+
+#[test]
 fn a_session_that_is_stopped_after_its_output_has_failed_says_that_it_failed() {
     let mut rig = host_begun(None);
     rig.output_failed(Status::Output, "the disk is full");

@@ -116,6 +116,7 @@ pub struct Rig {
     pub welcomes: Vec<(usize, Welcome)>,
     pub drops: Vec<(usize, LossReason)>,
     pub leaves: Vec<usize>,
+    pub looks: Vec<usize>,
     pub events: Vec<Event>,
     pub delivers: Vec<u64>,
     pub closes: usize,
@@ -139,6 +140,7 @@ impl Rig {
             welcomes: Vec::new(),
             drops: Vec::new(),
             leaves: Vec::new(),
+            looks: Vec::new(),
             events: Vec::new(),
             delivers: Vec::new(),
             closes: 0,
@@ -197,7 +199,7 @@ impl Rig {
                 self.dials.push(Dialled { connection, link, attempt, begun, instance, segment });
             }
             Action::Drop(connection, why) => self.drops.push((connection, why)),
-            Action::Look(_) => {}
+            Action::Look(connection) => self.looks.push(connection),
             Action::Leave(connection) => self.leaves.push(connection),
             Action::Deliver(leg) => self.delivers.push(leg.sequence),
             Action::CloseOutput => self.closes += 1,
