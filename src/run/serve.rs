@@ -64,7 +64,11 @@ pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
     if let Some(trust) = &trust {
         peers::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
     }
-    allow_descriptors(DESCRIPTORS * plan.sessions as u64 + OF_WAITING * WAITING.0 as u64);
+    let wanted = DESCRIPTORS * plan.sessions as u64 + OF_WAITING * WAITING.0 as u64;
+    let allowed = allow_descriptors(wanted);
+    if allowed < wanted {
+        message::say(format!("ulimit -n allows {allowed} open files; with many senders {wanted} are needed"));
+    }
     let bounds =
         Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1, stall, away: AWAY };
     let places = Places::new(bounds).map_err(no_thread)?;

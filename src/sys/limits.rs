@@ -26,13 +26,14 @@ pub fn descriptors() -> u64 {
 }
 
 /// Asks for so many descriptors, if this process has fewer: often it has 1024 at first, though it may have more. With
-/// fewer, connections wait to be accepted.
-pub fn allow_descriptors(wanted: u64) {
+/// fewer, connections wait to be accepted. How many it may have then.
+pub fn allow_descriptors(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < wanted) {
         let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
+    descriptors()
 }
 
 /// Bytes of memory that this process may have at all, by the tightest limit there is; none where nothing is known.

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Watches `from`.
 fn watch(room: &Room, port: u16, words: &[&str]) -> Process {
@@ -256,11 +257,11 @@ fn an_idle_watch_does_nothing() {
     until_same(&room, &watch);
     // the session ends a little after that
     crate::util::until_still(|| switches(&watch));
-    let (before, woken) = (ticks(&watch), switches(&watch));
-    thread::sleep(std::time::Duration::from_secs(2));
-    // the list of peers is looked at once a second
-    let (took, woken) = (ticks(&watch) - before, switches(&watch) - woken);
-    assert!(took == 0 && woken <= 10, "{took} ticks, woken {woken} times: {watch}");
+    let (before, woken, since) = (ticks(&watch), switches(&watch), Instant::now());
+    thread::sleep(Duration::from_secs(2));
+    let (took, woken, time) = (ticks(&watch) - before, switches(&watch) - woken, since.elapsed());
+    // the list of peers is looked at once a second; a busy machine may have this test sleep longer
+    assert!(took == 0 && woken <= 5 * (time.as_secs() + 1), "{took} ticks, woken {woken} times: {watch}");
 }
 
 #[cfg(target_os = "linux")]

@@ -110,7 +110,8 @@ impl Tree {
 
     /// Watches a folder, then finds all that is in it.
     pub(super) fn scan(&mut self, folder: &str) -> Vec<Event> {
-        let path = self.root.join(folder);
+        // joined to nothing, the root would end in a slash
+        let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
         if self.is_archive(&path) {
             return vec![Event::Scanned(folder.to_owned())];
         }

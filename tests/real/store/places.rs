@@ -3,7 +3,24 @@
 use super::room::{MIB, Room, bytes};
 use crate::util::{Process, Signal, until};
 use std::fs;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// With fewer descriptors files fail one by one, hours later.
+#[test]
+fn a_low_limit_of_open_files_is_told_at_the_start() {
+    let room = Room::new();
+    let serving = room.serving(&["sessions", "4", "into", "into"]);
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", r#"ulimit -n 256; exec "$@""#, "sh"])
+        .arg(serving.get_program())
+        .args(serving.get_args());
+    limited.stdin(Stdio::null()).stdout(Stdio::null()).current_dir(room.dir.path());
+    let serve = Process::spawn(&mut limited);
+    serve.expect("millipede: ulimit -n allows 256 open files; with many senders 1152 are needed");
+    serve.expect("serving on port");
+}
 
 #[test]
 fn nothing_is_stored_in_a_folder_that_is_not_where_it_was() {
