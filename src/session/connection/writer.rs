@@ -277,7 +277,7 @@ impl Writer {
             return Collected::Nothing;
         }
         let stays_ready = self.stays_ready();
-        let items = desk.note_as(self.ticket, |core| {
+        let taken = desk.note_as(self.ticket, |core| {
             let bytes = core.session.mailbox(place).leg_bytes();
             if bytes > most {
                 return None;
@@ -290,15 +290,16 @@ impl Writer {
                 (1..=SMALL).contains(&bytes) && stays_ready && core.session.stays_ready(core.now(), place);
             Some((items, ready, core.session.mailbox(place).is_empty()))
         });
-        let Some((items, ready, emptied)) = (match items {
-            Some(None) => return Collected::TooLarge,
-            items => items.flatten().filter(|(items, ..)| !items.is_empty()),
-        }) else {
-            return Collected::Nothing;
-        };
-        items.into_iter().for_each(|item| self.put(desk, item));
-        self.awaits_drain &= !ready;
-        Collected::Something(!emptied || self.awaits_drain)
+        match taken {
+            Some(None) => Collected::TooLarge,
+            Some(Some((items, ready, emptied))) if !items.is_empty() => {
+                items.into_iter().for_each(|item| self.put(desk, item));
+                self.awaits_drain &= !ready;
+                Collected::Something(!emptied || self.awaits_drain)
+            }
+            // the connection may be over
+            Some(Some(_)) | None => Collected::Nothing,
+        }
     }
 
     /// Whether the connection can take the next leg as soon as a small one is written.
@@ -328,28 +329,33 @@ impl Writer {
             Item::Leg(leg) => {
                 message::note(LEGS, || format!("connection {place}: {leg:?} goes out"));
                 self.busy.store(leg.len() > SMALL, Ordering::Relaxed);
-                // what a program makes is compressed later
-                let compressing = self.compressing.as_ref().filter(|_| !self.through);
-                let wish = compressing.map(|(compressing, _)| compressing.wish());
-                let seen = self.checked || self.through || wish.is_some_and(Wish::sees_bytes);
-                let leg = match if seen || !self.channel.sends_files() { in_memory(leg) } else { Ok(leg) } {
-                    Ok(leg) => leg,
-                    Err(why) => return self.cannot_read(desk, &why),
-                };
-                let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
-                if let Some(crc) = crc {
-                    desk.tell_writing(self.ticket, |core, now| core.session.note_crc(now, leg.sequence, crc));
-                }
-                if self.through {
-                    self.to_encode = Some((leg, crc));
-                    return;
-                }
-                let (header, leg) = self.encode(desk, wish, leg, crc);
-                if let Err(why) = self.send(header, leg) {
+                if let Err(why) = self.put_leg(desk, leg) {
                     self.cannot_read(desk, &why);
                 }
             }
         }
+    }
+
+    /// Makes a leg as it is to be sent, and writes it next; one that a program is to be given waits for that.
+    ///
+    /// # Errors
+    /// Its bytes cannot be had; why, for the user.
+    fn put_leg<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, leg: Leg) -> Result<(), String> {
+        // what a program makes is compressed later
+        let compressing = self.compressing.as_ref().filter(|_| !self.through);
+        let wish = compressing.map(|(compressing, _)| compressing.wish());
+        let seen = self.checked || self.through || wish.is_some_and(Wish::sees_bytes);
+        let leg = if seen || !self.channel.sends_files() { in_memory(leg)? } else { leg };
+        let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
+        if let Some(crc) = crc {
+            desk.tell_writing(self.ticket, |core, now| core.session.note_crc(now, leg.sequence, crc));
+        }
+        if self.through {
+            self.to_encode = Some((leg, crc));
+            return Ok(());
+        }
+        let (header, leg) = self.encode(desk, wish, leg, crc);
+        self.send(header, leg)
     }
 
     /// A leg's bytes cannot be had any more, and none of it was written.
