@@ -2,7 +2,7 @@
 
 use super::holding::For;
 use super::shared::Shared;
-use super::stages::{Came, Stages};
+use super::stages::{Came, Hearer, Stages};
 use super::writer::is_last_word;
 use crate::channel::{Channel, failure};
 use crate::chaos::{Harm, Hazard};
@@ -212,7 +212,8 @@ impl Intake for Inbox<'_> {
             if !matches!(came, Came::Whole(..)) {
                 self.tell_before()?;
             }
-            came.tell(&self.shared.desk, self.ticket, self.origin, self.before.take())?;
+            let Inbox { shared, ticket, origin, .. } = *self;
+            came.tell(Hearer { desk: &shared.desk, ticket, origin }, self.before.take())?;
         } else {
             self.tell_before()?;
             self.stages.queue(came);

@@ -9,7 +9,7 @@ use super::intake::{Inbox, Wait};
 use super::progress::Progress;
 use super::seat::Seat;
 use super::shared::{self, Shared};
-use super::stages::Stages;
+use super::stages::{Hearer, Stages};
 use super::writer::{Greeting, Writer};
 use crate::channel::connect::Dialled;
 use crate::channel::hear::{self, Heard};
@@ -324,8 +324,9 @@ impl<'a> Serving<'a> {
     fn work_on_stages(&mut self, origin: &Arc<str>) -> Result<(), Ended> {
         let Shared { desk, pool, compressing, .. } = self.shared;
         while self.finishing.is_none() {
-            let (who, compressing) = ((&**desk, self.ticket, origin), compressing.as_deref());
-            let turn = self.stages.turn(who, pool, compressing, self.poll.registry())?;
+            let (hearer, compressing) =
+                (Hearer { desk, ticket: self.ticket, origin }, compressing.as_deref());
+            let turn = self.stages.turn(hearer, pool, compressing, self.poll.registry())?;
             let Some((header, leg)) = turn else { break };
             if let Some(compressing) = compressing {
                 compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.place)));

@@ -41,6 +41,16 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// Legs that may wait for a program, the one it works on included.
 const QUEUE: usize = 2;
 
+/// Where it is told what has come.
+#[derive(Clone, Copy)]
+pub(super) struct Hearer<'a> {
+    pub desk: &'a SessionDesk,
+    /// The connection that has brought it.
+    pub ticket: Ticket,
+    /// Names that connection and its peer.
+    pub origin: &'a Arc<str>,
+}
+
 /// What has come on a connection in place of a leg.
 pub(super) enum Came {
     /// A leg that was here already.
@@ -58,13 +68,8 @@ impl Came {
     ///
     /// # Errors
     /// The connection is over.
-    pub(super) fn tell(
-        self,
-        desk: &SessionDesk,
-        ticket: Ticket,
-        origin: &Arc<str>,
-        before: Option<Frame>,
-    ) -> Result<(), Stop> {
+    pub(super) fn tell(self, hearer: Hearer<'_>, before: Option<Frame>) -> Result<(), Stop> {
+        let Hearer { desk, ticket, origin } = hearer;
         let place = ticket.place;
         let told = match self {
             Came::Again | Came::Encoded(..) => {
@@ -139,7 +144,7 @@ impl Stages {
     /// The connection is over, or not to be used.
     pub(super) fn turn(
         &mut self,
-        (desk, ticket, origin): (&SessionDesk, Ticket, &Arc<str>),
+        hearer: Hearer<'_>,
         pool: &Pool,
         compressing: Option<&Compressing>,
         registry: &Registry,
@@ -148,7 +153,8 @@ impl Stages {
             return Ok(None);
         }
         self.look = None;
-        self.decode((desk, ticket, origin), pool, registry)?;
+        self.decode(hearer, pool, registry)?;
+        let Hearer { desk, ticket, .. } = hearer;
         let (place, waits) = (ticket.place, !self.queue.is_empty());
         if std::mem::replace(&mut self.told, waits) != waits {
             desk.tell_as(ticket, |core, now| core.session.decodes(now, place, waits));
@@ -223,13 +229,9 @@ impl Stages {
     ///
     /// # Errors
     /// The connection is over, or not to be used.
-    fn decode(
-        &mut self,
-        (desk, ticket, origin): (&SessionDesk, Ticket, &Arc<str>),
-        pool: &Pool,
-        registry: &Registry,
-    ) -> Result<(), Stop> {
+    fn decode(&mut self, hearer: Hearer<'_>, pool: &Pool, registry: &Registry) -> Result<(), Stop> {
         let judged = |core: &mut SessionCore| core.session.outcome(Way::In).is_some();
+        let Hearer { desk, ticket, .. } = hearer;
         if !self.queue.is_empty() && desk.peek_as(ticket, judged).ok_or(Stop::Over)? {
             // nobody wants them; and the sender may have to say something behind them
             (self.decoder, self.queue) = (None, VecDeque::new());
@@ -237,15 +239,13 @@ impl Stages {
         loop {
             let Some(Came::Encoded(header, said, payload, len)) = self.queue.front() else {
                 match self.queue.pop_front() {
-                    Some(came) => came.tell(desk, ticket, origin, None)?,
+                    Some(came) => came.tell(hearer, None)?,
                     None => return Ok(()),
                 }
                 continue;
             };
             let (header, said, input) = (*header, *said, (payload.clone(), *len));
-            if self.decoder.is_none()
-                && !self.begin(&header, input, (desk, ticket, origin), pool, registry)?
-            {
+            if self.decoder.is_none() && !self.begin(&header, input, hearer, pool, registry)? {
                 return Ok(());
             }
             let Some(run) = &mut self.decoder else { continue };
@@ -254,7 +254,7 @@ impl Stages {
                     self.look = self.look.into_iter().chain([until]).min();
                     return Ok(());
                 }
-                Step::Failed(why) => return self.fail(Status::Output, &why, desk, ticket),
+                Step::Failed(why) => return self.fail(Status::Output, &why, hearer),
                 Step::Done(made) => {
                     let found = said.map(|_| stage::checksum(&made));
                     if said != found {
@@ -263,9 +263,9 @@ impl Stages {
                              inverse of the encoder",
                             header.sequence
                         );
-                        return self.fail(Status::Corrupt, &why, desk, ticket);
+                        return self.fail(Status::Corrupt, &why, hearer);
                     }
-                    self.done(Came::Whole(header, found, made), desk, ticket, origin)?;
+                    self.done(Came::Whole(header, found, made), hearer)?;
                 }
             }
         }
@@ -277,16 +277,17 @@ impl Stages {
         &mut self,
         header: &LegHeader,
         input: (Payload, usize),
-        (desk, ticket, origin): (&SessionDesk, Ticket, &Arc<str>),
+        hearer: Hearer<'_>,
         pool: &Pool,
         registry: &Registry,
     ) -> Result<bool, Stop> {
+        let Hearer { desk, ticket, .. } = hearer;
         let placed = desk.peek_as(ticket, |core| core.session.place(ticket.place, header));
         let placed = placed.ok_or(Stop::Over)??;
         let room = pool.try_take(header.raw as usize);
         let command = self.through.as_ref().and_then(|through| through.decode.clone());
         let (Place::Keep, Some(command)) = (placed, command) else {
-            self.done(Came::Again, desk, ticket, origin)?;
+            self.done(Came::Again, hearer)?;
             return Ok(true);
         };
         let Some(output) = room else {
@@ -296,28 +297,23 @@ impl Stages {
         let wanted = Wanted::Exactly(header.raw as usize);
         match Run::begin(&command, input, wanted, (output, 0), (registry, DECODER)) {
             Ok(run) => self.decoder = Some(run),
-            Err(why) => self.fail(Status::Output, &why, desk, ticket)?,
+            Err(why) => self.fail(Status::Output, &why, hearer)?,
         }
         Ok(true)
     }
 
     /// The first of the queue has become this.
-    fn done(
-        &mut self,
-        came: Came,
-        desk: &SessionDesk,
-        ticket: Ticket,
-        origin: &Arc<str>,
-    ) -> Result<(), Stop> {
+    fn done(&mut self, came: Came, hearer: Hearer<'_>) -> Result<(), Stop> {
         self.decoder = None;
         self.queue.pop_front();
-        came.tell(desk, ticket, origin, None)
+        came.tell(hearer, None)
     }
 
     /// The stream that comes in has failed.
-    fn fail(&mut self, status: Status, why: &str, desk: &SessionDesk, ticket: Ticket) -> Result<(), Stop> {
+    fn fail(&mut self, status: Status, why: &str, hearer: Hearer<'_>) -> Result<(), Stop> {
         self.decoder = None;
         self.queue.clear();
+        let Hearer { desk, ticket, .. } = hearer;
         let told = desk.tell_as(ticket, |core, now| core.session.output_failed(now, status, why));
         told.ok_or(Stop::Over)
     }
