@@ -44,6 +44,8 @@ pub struct Inbound {
     agreed: Features,
     /// Connections on which legs have come that are being decoded.
     decoding: ConnectionSet,
+    /// There have been such legs: something of the stream has come, though nothing was made of it yet.
+    has_decoded: bool,
     output: Output,
     /// The output takes no more, and what comes is thrown away.
     has_enough: bool,
@@ -63,6 +65,7 @@ impl Inbound {
             leg_max: 0,
             agreed: Features::NONE,
             decoding: ConnectionSet::EMPTY,
+            has_decoded: false,
             output: Output::Open,
             has_enough: false,
             verdict: None,
@@ -83,6 +86,7 @@ impl Inbound {
     /// The sender went away before anything came. Another may begin.
     pub fn forget(&mut self) {
         self.receiver = None;
+        self.has_decoded = false;
     }
 
     /// A connection brings legs from now on. Its far end makes use of these features.
@@ -156,10 +160,11 @@ impl Inbound {
     /// Whether a connection has brought legs that are being decoded.
     pub fn decodes(&mut self, connection: usize, decodes: bool) {
         if decodes {
-            self.decoding.insert(connection)
+            self.decoding.insert(connection);
+            self.has_decoded = true;
         } else {
-            self.decoding.remove(connection)
-        };
+            self.decoding.remove(connection);
+        }
     }
 
     /// Connections that have brought legs that are being decoded.
@@ -321,7 +326,10 @@ impl Inbound {
         let came = |receiver: &Receiver| {
             receiver.next() > 0 || receiver.ahead().legs > 0 || receiver.has_begun_head()
         };
-        self.receiver.as_ref().is_some_and(came) || self.output == Output::Closing || self.verdict.is_some()
+        self.receiver.as_ref().is_some_and(came)
+            || self.has_decoded
+            || self.output == Output::Closing
+            || self.verdict.is_some()
     }
 
     /// Whether anything of the stream is known, be it only its end: then only this sender can send it.

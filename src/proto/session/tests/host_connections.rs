@@ -101,6 +101,18 @@ fn a_session_that_never_began_is_forgotten_after_5_s() {
     assert_eq!((rig.said(), rig.over), (vec![], false));
 }
 
+/// What its sender says behind such legs is not read, not even that it gives up.
+#[test]
+fn a_session_whose_first_legs_were_decoded_when_its_connections_were_lost_has_begun() {
+    let mut rig = host();
+    rig.hello(&hello(0, 1)).unwrap();
+    rig.does(|session, now| session.decodes(now, 0, true));
+    rig.lost(0, LossReason::Closed);
+    rig.does(|session, now| session.decodes(now, 0, false));
+    rig.pass(secs(65));
+    assert_eq!(rig.ended(Way::In).0, Status::Incomplete);
+}
+
 #[test]
 fn a_session_that_has_not_begun_gives_way_to_another_one() {
     let mut rig = host();
