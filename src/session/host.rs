@@ -104,7 +104,12 @@ impl Host {
         // one sender asks for the rest of its stream again and again
         let stranded = refusal.code == RefusalCode::NotThatReceiver
             && self.stranded.replace(hello.session) != Some(hello.session);
-        let level = message::journaled(if stranded { 0 } else { 2 });
+        let level = match refusal.code {
+            _ if stranded => 0,
+            // a short stream may be over before all connections of its sender are here
+            RefusalCode::Finished => 2,
+            _ => message::journaled(2),
+        };
         message::peer(level, "refused", || format!("{address}: refused: {}", refusal.sentence));
     }
 }
