@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::env;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -171,7 +171,9 @@ fn send_and_keep(port: u16) -> io::Result<()> {
         let Some(leg) = empty.pop() else { continue };
         let len = moved(stdin.as_fd(), leg.1.as_fd(), CHUNK)?;
         if len == 0 {
-            return Ok(());
+            // to close with answers unread would be a reset, and the far end would lose the rest
+            stream.shutdown(Shutdown::Write)?;
+            return io::copy(&mut stream, &mut io::sink()).map(drop);
         }
         if tee(&leg.0, &work_in, len, SpliceFlags::empty())? != len {
             return Err(io::Error::other("a leg that cannot be kept whole"));

@@ -124,6 +124,7 @@ impl Places {
                 stop(vec![session], GAVE_WAY);
                 break;
             }
+            // only time shows that nobody comes back
             sleep((GONE - alone).min(LOOK));
         }
         true

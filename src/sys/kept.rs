@@ -67,7 +67,8 @@ impl KeptPipe {
         Ok(taken)
     }
 
-    /// Gives all that it holds to an empty one of at least its size as well; false if that was not all, and the other holds some of it.
+    /// Gives all that it holds to an empty one of at least its size as well; false if that was not all, and the other
+    /// holds some of it.
     ///
     /// # Errors
     /// The kernel's.

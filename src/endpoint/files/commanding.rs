@@ -64,7 +64,7 @@ impl MetaFile {
         let written = options.open(&file.0).and_then(|mut made| made.write_all(json.as_bytes()));
         match written {
             Ok(()) => Ok(file),
-            // the folder is none that this program was told of: TMPDIR says which
+            // the folder is named: no word says which it is, but TMPDIR
             Err(e) => Err(format!("cannot write metadata to {}: {}", folder.display(), reason(&e))),
         }
     }

@@ -90,8 +90,8 @@ impl<D: Disk> Shelf<D> {
     }
 }
 
-/// Whether that is why there is nothing to be read: whatever else goes wrong may be over the next time, as where there are
-/// no descriptors left.
+/// Whether a file cannot be read because there is none, or none that was written here. Any other error may be over the
+/// next time, as where there are no descriptors left.
 fn is_none_of_ours(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound};
     matches!(
