@@ -45,7 +45,7 @@ pub struct Inbound {
     /// Connections on which legs have come that are being decoded.
     decoding: ConnectionSet,
     /// There have been such legs: something of the stream has come, though nothing was made of it yet.
-    has_decoded: bool,
+    was_decoding: bool,
     output: Output,
     /// The output takes no more, and what comes is thrown away.
     has_enough: bool,
@@ -65,7 +65,7 @@ impl Inbound {
             leg_max: 0,
             agreed: Features::NONE,
             decoding: ConnectionSet::EMPTY,
-            has_decoded: false,
+            was_decoding: false,
             output: Output::Open,
             has_enough: false,
             verdict: None,
@@ -86,7 +86,7 @@ impl Inbound {
     /// The sender went away before anything came. Another may begin.
     pub fn forget(&mut self) {
         self.receiver = None;
-        self.has_decoded = false;
+        self.was_decoding = false;
     }
 
     /// A connection brings legs from now on. Its far end makes use of these features.
@@ -161,7 +161,7 @@ impl Inbound {
     pub fn decodes(&mut self, connection: usize, decodes: bool) {
         if decodes {
             self.decoding.insert(connection);
-            self.has_decoded = true;
+            self.was_decoding = true;
         } else {
             self.decoding.remove(connection);
         }
@@ -327,7 +327,7 @@ impl Inbound {
             receiver.next() > 0 || receiver.ahead().legs > 0 || receiver.has_begun_head()
         };
         self.receiver.as_ref().is_some_and(came)
-            || self.has_decoded
+            || self.was_decoding
             || self.output == Output::Closing
             || self.verdict.is_some()
     }

@@ -20,7 +20,7 @@ use crate::proto::rendezvous::{Answer, Greeting};
 use crate::proto::session::{InboundConfig, OutboundConfig, Tied};
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject, Wanted};
-use crate::run::sessions::{Sessions, cannot_start, no_thread};
+use crate::run::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use crate::run::start::random_id;
 use crate::run::{listen, signals};
 use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
@@ -103,7 +103,7 @@ fn serve(
 ) -> Result<(), Failure> {
     let command = OsString::from_vec(answer.command.clone());
     let remote = Remote::new(shell(), command).map_err(cannot_start)?;
-    let signals = signals::hear().map_err(cannot_start)?;
+    let signals = signals::hear().map_err(no_signals)?;
     let (sender, news) = crossbeam_channel::unbounded();
     let start = Start::new(setup(&answer, listener, lifeline, trust, &remote, sender.clone()))
         .map_err(cannot_start)?;

@@ -19,7 +19,7 @@ use crate::proto::rendezvous::{Answer, COMMAND_MAX};
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject, Wanted};
-use crate::run::sessions::{Sessions, cannot_start, no_thread};
+use crate::run::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use crate::run::signals;
 use crate::run::start::{compress, random_id};
 use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
@@ -202,7 +202,7 @@ fn session(
     trust: Trust,
     stdio: (&Input, &Output),
 ) -> Result<Gathered, Failure> {
-    let signals = signals::hear().map_err(cannot_start)?;
+    let signals = signals::hear().map_err(no_signals)?;
     let (sender, news) = crossbeam_channel::unbounded();
     let names: Vec<String> = links.iter().map(ToString::to_string).collect();
     let start =
