@@ -292,9 +292,9 @@ impl Host {
         if !view.begun {
             let at = self.unmet_ends(view).filter(|at| *at <= now)?;
             let waited = self.unmet.map_or(0, |unmet| (at - unmet).as_secs());
-            let why = match self.visited {
-                Some(_) => format!("a sender came, but nothing of a stream in {waited} s"),
-                None => format!("no sender came for {waited} s"),
+            let why = match self.met || self.visited.is_some() {
+                true => format!("a sender came, but nothing of a stream in {waited} s"),
+                false => format!("no sender came for {waited} s"),
             };
             return Some(Outcome::here(Status::Incomplete, why));
         }

@@ -193,7 +193,10 @@ fn a_sender_with_nothing_to_send_yet_is_waited_for() {
         rig.pass(secs(1000));
         assert!(!rig.over, "its connection works");
         rig.lost(0, LossReason::Closed);
-        assert_eq!(rig.endures(Way::In, &DialError::Refused).0, seconds);
+        let (waited, _, why) = rig.endures(Way::In, &DialError::Refused);
+        assert_eq!(waited, seconds);
+        // it had spoken, and did not come again
+        assert!(why.contains("a sender came, but nothing"), "{why}");
     }
 }
 
