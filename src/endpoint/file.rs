@@ -7,7 +7,7 @@ use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, W
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::kept::KeptPipe;
-use crate::sys::pipe::{Interest, Kind, Ready, grow, kind, unread, unsent, wait};
+use crate::sys::pipe::{Interest, Kind, Ready, grow, has_datagrams, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
 use crate::sys::{sendfile, signal, splice};
 use rustix::io::Errno;
@@ -205,12 +205,15 @@ impl FileSource {
     /// Standard input.
     ///
     /// # Errors
-    /// It is closed.
+    /// It is closed, or a socket of datagrams.
     pub fn stdin() -> Result<Self, String> {
         if stdin_was_closed() {
             return Err("stdin is closed; there is nothing to send".into());
         }
         let file = take_stdin().map_err(|e| format!("cannot use stdin: {}", reason(&e)))?;
+        if has_datagrams(&file) {
+            return Err("stdin is a socket of datagrams, which lose bytes here; use a stream".into());
+        }
         Ok(Self::new(file, "stdin"))
     }
 

@@ -5,6 +5,7 @@ use crate::sys::stdio::nowhere_to_write;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ioctl_fionread};
+use rustix::net::SocketType;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -38,6 +39,12 @@ pub fn kind(fd: impl AsFd) -> Kind {
         FileType::CharacterDevice if rustix::termios::isatty(&fd) => Kind::Terminal,
         _ => Kind::Other,
     }
+}
+
+/// Whether this is read in datagrams, so that a read with too little space loses the rest of one. A pipe of packets
+/// (O_DIRECT) does the same, but its reading end cannot be told from another.
+pub fn has_datagrams(fd: impl AsFd) -> bool {
+    rustix::net::sockopt::socket_type(fd).is_ok_and(|kind| kind != SocketType::STREAM)
 }
 
 /// Makes a pipe hold 1 MiB, or as much as the kernel lets it; never makes it smaller. The size it has then,
@@ -218,7 +225,7 @@ mod tests {
     use super::*;
     use std::fs::File;
     use std::io::{Read, Write, pipe};
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
 
     #[test]
     fn kinds() {
@@ -231,6 +238,12 @@ mod tests {
         if let Ok(terminal) = File::open("/dev/ptmx") {
             assert_eq!(kind(&terminal), Kind::Terminal);
         }
+    }
+
+    #[test]
+    fn datagrams_are_told_from_streams() {
+        assert!(!has_datagrams(pipe().unwrap().0) && !has_datagrams(UnixStream::pair().unwrap().0));
+        assert!(has_datagrams(UnixDatagram::unbound().unwrap()));
     }
 
     #[cfg(target_os = "linux")]

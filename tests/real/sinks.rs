@@ -5,7 +5,7 @@ use crate::util::{MILLIPEDE, Process, Rx, pattern, send, shell, side_by_side, sk
 use std::fs::{self, File};
 use std::io::{Read, Write, pipe};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
 
 /// More than any pipe holds, and than the kernel's socket buffers on both sides.
@@ -120,6 +120,15 @@ fn closed_ends_are_failures_at_once() {
     assert_eq!((rx.code(), rx.stderr.contains("stdout is closed")), (5, true), "{rx:?}");
     let tx = Process::spawn(&mut shell("exec $MP tx 127.0.0.1 9 <&-")).finish();
     assert_eq!((tx.code(), tx.stderr.contains("stdin is closed")), (4, true), "{tx:?}");
+}
+
+#[test]
+fn an_input_of_datagrams_is_refused_before_any_of_it_is_lost() {
+    let (input, writer) = UnixDatagram::pair().unwrap();
+    writer.send(b"hello").unwrap();
+    let mut line = shell("exec $MP tx 127.0.0.1 9");
+    let tx = Process::spawn(line.stdin(OwnedFd::from(input))).finish();
+    assert_eq!((tx.code(), tx.stderr.contains("stdin is a socket of datagrams")), (4, true), "{tx:?}");
 }
 
 #[test]
