@@ -24,6 +24,13 @@ pub fn reset_on_close(fd: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(fd, Some(Duration::ZERO))?)
 }
 
+/// Makes the coming close an end again, after [`reset_on_close`]: what is unsent is sent.
+///
+/// Errors: not a socket.
+pub fn end_on_close(fd: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(fd, None)?)
+}
+
 /// The name of the socket's congestion control, like `cubic`.
 ///
 /// Errors: not a TCP socket.
@@ -210,6 +217,15 @@ mod tests {
         reset_on_close(&near).unwrap();
         drop(near);
         assert_eq!(far.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_reset_can_become_an_end_again() {
+        let (near, mut far) = pair();
+        reset_on_close(&near).unwrap();
+        end_on_close(&near).unwrap();
+        drop(near);
+        assert_eq!(far.read(&mut [0]).unwrap(), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::util::{
     DEADLINE, Process, Rx, Signal, check, connect, echo, eventually, feed, free_port, pattern, ping, server,
     there_and_back, tx, until_still,
 };
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -264,6 +264,43 @@ fn a_signal_ends_both() {
         assert_eq!(tunnel.pair.b.end().0, Some(1), "{}", tunnel.pair.b);
         assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)));
     }
+}
+
+#[test]
+fn connections_of_a_tunnel_that_dies_break_and_do_not_end() {
+    for signal in [Signal::TERM, Signal::KILL] {
+        let (sender, seen) = std::sync::mpsc::channel();
+        let report = move |mut stream: TcpStream| {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).and_then(|()| stream.write_all(&byte)).unwrap();
+            sender.send(stream.read(&mut byte).map_err(|e| e.kind())).unwrap();
+        };
+        let tunnel = Pair::tunnel(server(report), &[]);
+        let mut stream = tunnel.connect();
+        ping(&mut stream, b'x');
+        tunnel.pair.a.signal(signal);
+        tunnel.pair.b.signal(signal);
+        let here = stream.read(&mut [0]).map_err(|e| e.kind());
+        let there = seen.recv_timeout(DEADLINE).unwrap();
+        assert_eq!([here, there], [Err(ErrorKind::ConnectionReset); 2], "after {signal:?}");
+    }
+}
+
+#[test]
+fn the_one_connection_breaks_and_does_not_end_with_a_receiver_that_is_killed() {
+    let (sender, seen) = std::sync::mpsc::channel();
+    let sink = server(move |mut stream: TcpStream| {
+        let mut came = [0; 1000];
+        sender.send(stream.read_exact(&mut came).map(|()| 1000).map_err(|e| e.kind())).unwrap();
+        sender.send(stream.read(&mut came).map_err(|e| e.kind())).unwrap();
+    });
+    let rx = Rx::start(&["initiate", "127.0.0.1", &sink.to_string()]);
+    let tx = tx(rx.port, &["charmode"]);
+    let mut input = tx.stdin();
+    feed(&mut input, 0, 1000).unwrap();
+    assert_eq!(seen.recv_timeout(DEADLINE).unwrap(), Ok(1000));
+    rx.signal(Signal::KILL);
+    assert_eq!(seen.recv_timeout(DEADLINE).unwrap(), Err(ErrorKind::ConnectionReset));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token, Waker};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, ErrorKind, Read};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -300,8 +300,7 @@ impl Local {
             Event::Credit(id) => self.queue(id),
             Event::Shut(id) => {
                 if let Some(Socket::Open(open)) = self.sockets.get(&id) {
-                    // if it fails the connection is gone, which reading will show
-                    let _ = open.stream.shutdown(Shutdown::Write);
+                    open.shut();
                 }
             }
             Event::Closed(id) => drop(self.remove(id)),
@@ -432,16 +431,13 @@ impl Local {
     }
 
     fn admit_registered(&mut self, id: u32, stream: TcpStream, ended: bool) {
-        // without it only the latency suffers
-        let _ = stream.set_nodelay(true);
-        let open = Open { stream, readable: true, fresh: false, ended, writable: true, queued: None };
-        self.sockets.insert(id, Socket::Open(open));
+        self.sockets.insert(id, Socket::Open(Open::new(stream, ended)));
         self.queue(id);
         self.flush(id);
         if let Some(Socket::Open(open)) = self.sockets.get(&id)
             && self.mux.is_shut(id)
         {
-            let _ = open.stream.shutdown(Shutdown::Write);
+            open.shut();
         }
     }
 

@@ -1,8 +1,10 @@
 //! One open local connection, edge-triggered: what is readable or writable is remembered until the socket said
 //! otherwise. Never waits.
 
+use crate::sys::socket::{end_on_close, reset_on_close};
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind, Write};
+use std::net::Shutdown;
 
 /// An open connection.
 pub struct Open {
@@ -21,6 +23,23 @@ pub struct Open {
 }
 
 impl Open {
+    /// Nothing was read or written yet. Until it is shut its peer sees a reset, not an end, when it is dropped or this
+    /// process is killed: an end would say that all has come.
+    pub fn new(stream: TcpStream, ended: bool) -> Self {
+        // without it only the latency suffers
+        let _ = stream.set_nodelay(true);
+        // if it fails the peer sees an end in place of a break
+        let _ = reset_on_close(&stream);
+        Open { stream, readable: true, fresh: false, ended, writable: true, queued: None }
+    }
+
+    /// All that the far end had for it has been written.
+    pub fn shut(&self) {
+        // if one of them fails the connection is gone, which reading will show
+        let _ = end_on_close(&self.stream);
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
     /// Writes as much as the socket takes.
     ///
     /// # Errors
@@ -48,5 +67,30 @@ pub fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net;
+
+    /// What the peer of a connection reads to its end when this was done with the connection.
+    fn peer_reads(act: impl FnOnce(&mut Open)) -> io::Result<Vec<u8>> {
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut open = Open::new(TcpStream::from_std(listener.accept().unwrap().0), false);
+        assert_eq!(open.write(b"all of it").unwrap(), 9);
+        act(&mut open);
+        drop(open);
+        let mut read = Vec::new();
+        peer.read_to_end(&mut read).map(|_| read)
+    }
+
+    #[test]
+    fn one_that_was_shut_ends_and_any_other_breaks() {
+        assert_eq!(peer_reads(|open| open.shut()).unwrap(), b"all of it");
+        assert_eq!(peer_reads(|_| {}).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }

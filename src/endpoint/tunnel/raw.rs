@@ -8,7 +8,7 @@ use crate::error::reason;
 use crate::message;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
-use crate::sys::socket::reset_on_close;
+use crate::sys::socket::{end_on_close, reset_on_close};
 use crate::sys::thread::spawn;
 use std::fs::File;
 use std::io;
@@ -38,6 +38,16 @@ impl Raw {
     /// There is none yet.
     pub fn new() -> io::Result<Self> {
         Ok(Raw { stream: None, failed: None, tried_again: false, stop: Bell::new()?, trusted: Bell::new()? })
+    }
+
+    /// It is there. If it gets the stream (`receives`), its peer sees a reset, not an end, should this process be killed
+    /// before all was written: an end would say that all has come.
+    pub fn begin(&mut self, stream: TcpStream, receives: bool) {
+        if receives {
+            // if it fails the peer sees an end in place of a break
+            let _ = reset_on_close(&stream);
+        }
+        self.stream = Some(stream);
     }
 
     /// Nobody wants it any more: it breaks, and whoever waits for it or reads from it stops.
@@ -78,7 +88,8 @@ pub struct RawSink {
 impl RawSink {
     /// Nothing more will be written.
     pub fn shut(&self) {
-        // if it fails the connection is gone, which draining will show
+        // if one of them fails the connection is gone, which draining will show
+        let _ = end_on_close(&self.stream);
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 }

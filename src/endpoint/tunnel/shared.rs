@@ -340,7 +340,7 @@ impl Tunnel {
         let mut line = None;
         if let Phase::Raw(raw) = &mut state.phase {
             match result {
-                Ok(stream) => raw.stream = Some(stream),
+                Ok(stream) => raw.begin(stream, !self.only_sends()),
                 Err(why) => line = Some(raw.failed.insert(why).clone()),
             }
         }
@@ -354,7 +354,7 @@ impl Tunnel {
         let current = state.generation == generation;
         if let (true, Phase::Raw(raw)) = (current, &mut state.phase) {
             match result {
-                Ok(stream) => raw.stream = Some(stream),
+                Ok(stream) => raw.begin(stream, !self.only_sends()),
                 Err(why) => state.phase = Phase::Failed(why),
             }
         }
