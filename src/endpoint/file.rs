@@ -226,7 +226,8 @@ impl FileSource {
     }
 
     /// The same, but its end is an end, as it is for most programs: whoever wrote it is not asked why. A directory, a
-    /// terminal that has hung up and what was opened for writing alone are empty.
+    /// terminal that has hung up and what was opened for writing alone are empty. A terminal is read when something was
+    /// typed, not before.
     #[must_use]
     pub fn passing(self) -> Self {
         FileSource { passing: true, ..self }
@@ -251,6 +252,10 @@ impl FileSource {
 
 impl Source for FileSource {
     fn read(&mut self, space: &mut [u8]) -> Result<usize, String> {
+        // who reads a terminal from the background is stopped, and a command that wants no input need not be
+        if self.passing && self.kind == Kind::Terminal {
+            wait(&[Interest::read(&self.source.file)], None).map_err(|e| self.failed(&e))?;
+        }
         loop {
             match (&self.source.file).read(space) {
                 Ok(n) => return Ok(n),

@@ -1,7 +1,7 @@
 //! What ssh does, millipede does: bytes, statuses, stderr, and when it ends.
 
 use crate::server::{Server, output};
-use crate::util::{DEADLINE, Process, check, eventually, pattern};
+use crate::util::{DEADLINE, Process, check, eventually, has, pattern, skip};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
@@ -54,6 +54,25 @@ fn terminal() -> (File, File) {
     let name = ptsname(&master, Vec::new()).unwrap();
     let slave = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
     (File::from(master), File::from(slave))
+}
+
+#[test]
+fn a_job_in_the_background_of_a_terminal_is_not_stopped_while_nobody_types() {
+    if !has("setsid") || !has("bash") {
+        skip("needs setsid and bash");
+        return;
+    }
+    let Some(server) = Server::start() else { return };
+    let (_master, slave) = terminal();
+    let job = server.millipede(&[]);
+    let typed = slave.try_clone().unwrap();
+    let mut shell = Command::new("setsid");
+    let line = "\"$@\" 'echo done; exit 7' & wait $!; status=$?; kill -9 $! 2>/dev/null; exit $status";
+    shell.args(["--ctty", "--wait", "bash", "-mc", line, "bash"]);
+    // bash has its jobs on the terminal that its stderr is
+    shell.arg(job.get_program()).args(job.get_args()).stdin(typed).stdout(Stdio::piped()).stderr(slave);
+    let found = shell.spawn().unwrap().wait_with_output().unwrap();
+    assert_eq!((found.status.code(), found.stdout), (Some(7), b"done\n".to_vec()));
 }
 
 #[test]
