@@ -371,14 +371,12 @@ where
     /// Stores these bytes, if they are not there already.
     fn store(&self, answer: Answer<D>, sum: Sum, bytes: &[u8]) -> Result<Verdict, No> {
         let now = SystemTime::now();
-        let mut arrival = match answer {
+        let arrival = match answer {
             Answer::There(there) if there.mark().sum == sum => return self.after(there.same()?),
             Answer::There(there) => there.differs(now)?,
             Answer::Go(arrival) => arrival,
         };
-        arrival.begin(0)?;
-        arrival.write(now, bytes)?;
-        self.finish(arrival, Mark { length: bytes.len() as u64, sum })
+        self.after(arrival.whole(now, bytes, sum)?)
     }
 
     fn finish(&self, arrival: Arrival<D>, mark: Mark) -> Result<Verdict, No> {

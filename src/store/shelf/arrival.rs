@@ -16,15 +16,16 @@ use std::time::SystemTime;
 /// So much of a file goes to the disk at once, before it is synced: enough to be one long write.
 const EARLY: u64 = 8 << 20;
 
-/// A file that comes in. Call order: `marks`, `begin` once, `write` as it comes, `finish`. If it is dropped before, what
-/// has come is kept for another time.
+/// A file that comes in. Call order: `marks`, `begin` once, `write` as it comes, `finish`; or `whole` alone. If it is
+/// dropped before, what has come is kept for another time.
 pub struct Arrival<D: Disk> {
     pub(super) shelf: Arc<Shelf<D>>,
+    /// Before `hold`: whoever has the name next makes another one.
+    pub(super) partial: Partial<D>,
     pub(super) hold: Hold,
     pub(super) peer: Peer,
     pub(super) wanted: Wanted,
     pub(super) started: SystemTime,
-    pub(super) path: String,
     pub(super) file: D::File,
     /// Of what is in the file, up to its length.
     pub(super) summing: Summing,
@@ -36,6 +37,23 @@ pub struct Arrival<D: Disk> {
     early: u64,
     /// Has it go there, once there is enough of it.
     writeback: Option<Writeback>,
+}
+
+/// The place of what has come.
+pub(super) struct Partial<D: Disk> {
+    shelf: Arc<Shelf<D>>,
+    pub(super) path: String,
+    /// It stays when this is dropped, because somebody may go on with it, or because it is there no more. Others would
+    /// only count as unfinished files of their key.
+    pub(super) stays: bool,
+}
+
+impl<D: Disk> Drop for Partial<D> {
+    fn drop(&mut self) {
+        if !self.stays {
+            let _ = self.shelf.disk.remove(&self.path);
+        }
+    }
 }
 
 impl<D: Disk> Shelf<D> {
@@ -71,12 +89,12 @@ impl<D: Disk> Shelf<D> {
         let shelf = self.clone();
         let summing = Summing::new(running);
         Ok(Arrival {
+            partial: Partial { shelf: shelf.clone(), path, stays: left > 0 },
             shelf,
             hold,
             peer,
             wanted,
             started: now,
-            path,
             file,
             summing,
             reserved,
@@ -111,6 +129,7 @@ impl<D: Disk> Arrival<D> {
             self.file.cut(offset).map_err(disk_failed)?;
         }
         self.early = offset;
+        self.partial.stays = offset > 0;
         Ok(())
     }
 
@@ -135,7 +154,7 @@ impl<D: Disk> Arrival<D> {
     }
 
     /// Into the file.
-    fn put(&mut self, now: SystemTime, bytes: &[u8]) -> Result<(), No> {
+    pub(super) fn put(&mut self, now: SystemTime, bytes: &[u8]) -> Result<(), No> {
         let (offset, stride) = (self.length(), self.shelf.rules.stride);
         let end = offset + bytes.len() as u64;
         if self.wanted.size.is_some_and(|size| end > size) {
@@ -152,6 +171,7 @@ impl<D: Disk> Arrival<D> {
     /// It is longer now: makes it durable where it has passed a mark.
     fn advance(&mut self, now: SystemTime) -> Result<(), No> {
         let (end, stride) = (self.length(), self.shelf.rules.stride);
+        self.partial.stays = end > 0;
         if end - self.early >= EARLY {
             if self.writeback.is_none() {
                 self.writeback = self.file.writeback();
@@ -165,7 +185,7 @@ impl<D: Disk> Arrival<D> {
             let first = self.synced == 0;
             self.sync()?;
             if first {
-                self.shelf.disk.sync_folder(place::folder(&self.path)).map_err(disk_failed)?;
+                self.shelf.disk.sync_folder(place::folder(&self.partial.path)).map_err(disk_failed)?;
             }
         }
         Ok(())
@@ -191,6 +211,7 @@ impl<D: Disk> Arrival<D> {
 
     /// Forgets what is here, as far as the disk lets.
     pub(super) fn discard(&mut self) {
-        let _ = self.shelf.disk.remove(&self.path);
+        let _ = self.shelf.disk.remove(&self.partial.path);
+        self.partial.stays = true;
     }
 }

@@ -70,6 +70,18 @@ impl<D: Disk> There<D> {
 }
 
 impl<D: Disk> Arrival<D> {
+    /// All of it comes at once, and `theirs` is the sum of what was sent. Where it is not stored, nothing of it stays:
+    /// nobody would go on with that.
+    ///
+    /// # Errors
+    /// As with `begin`, `write` and `finish`.
+    pub fn whole(mut self, now: SystemTime, bytes: &[u8], theirs: Sum) -> Result<Finished<D>, No> {
+        self.begin(0)?;
+        self.put(now, bytes)?;
+        self.summing.add(bytes);
+        self.finish(now, theirs)
+    }
+
     /// All has come. `theirs`: the sum of what was sent.
     ///
     /// # Errors
@@ -122,8 +134,8 @@ impl<D: Disk> Arrival<D> {
             shelf.remove_sum(&name)?;
         }
         let placed = shelf.within(name.as_str(), false, || match replaces {
-            true => shelf.disk.replace(&self.path, name.as_str()),
-            false => shelf.disk.rename(&self.path, name.as_str()),
+            true => shelf.disk.replace(&self.partial.path, name.as_str()),
+            false => shelf.disk.rename(&self.partial.path, name.as_str()),
         });
         if let Err(error) = placed {
             let no = in_the_way(error);
@@ -132,6 +144,7 @@ impl<D: Disk> Arrival<D> {
             }
             return Err(no);
         }
+        self.partial.stays = true;
         shelf.note_finished(&self.peer.key, size, instead_of);
         self.hold.reserve(0);
         shelf.settled(&name, &sidecar)?;

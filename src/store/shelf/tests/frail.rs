@@ -26,6 +26,8 @@ struct World {
     clock: i64,
     /// Cannot be opened.
     barred: Option<String>,
+    /// Writes until it is full.
+    room: Option<usize>,
 }
 
 type Names = BTreeMap<String, Entry>;
@@ -87,6 +89,11 @@ impl Frail {
     /// This file cannot be opened from now on, as where a process has no descriptors left.
     pub(super) fn bar(&self, path: Option<&str>) {
         self.world().barred = path.map(str::to_owned);
+    }
+
+    /// After so many writes more it is full; none: it has room again.
+    pub(super) fn fill(&self, writes: Option<usize>) {
+        self.world().room = writes;
     }
 
     pub(super) fn has_crashed(&self) -> bool {
@@ -411,6 +418,11 @@ impl Contents for Open {
 
     fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut world = self.disk.world();
+        match &mut world.room {
+            Some(0) => return Err(ErrorKind::StorageFull.into()),
+            Some(left) => *left -= 1,
+            None => {}
+        }
         world.step()?;
         let (file, offset) = (world.touch(self.file), offset as usize);
         file.resize(file.len().max(offset + bytes.len()), 0);

@@ -1,7 +1,7 @@
 //! Names, keys, quotas and what else holds for whoever sends, in a folder of the kernel's.
 
 use super::super::{Answer, No, Rules, Shelf};
-use super::client::{Put, bytes, now, peer, rules};
+use super::client::{CHUNK, Put, bytes, now, peer, rules};
 use super::frail::Frail;
 use crate::store::beneath::Beneath;
 use crate::store::claims::Held;
@@ -69,6 +69,41 @@ fn a_file_stands_under_its_name_with_what_is_known_of_it_and_nothing_else() {
 fn files_below(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn what_nobody_can_go_on_with_is_not_left_behind_by_a_full_disk() {
+    let disk = Frail::new(false);
+    let shelf = Shelf::new(disk.clone(), Rules { partials: 2, ..rules() }).unwrap();
+    let partials = || disk.files().keys().filter(|path| path.starts_with(place::PARTIAL)).count();
+    let (sent, whole) = (bytes(1, 40), |name: &str| {
+        match shelf.open(now(), &peer("a"), Put::new("a", name, &bytes(1, 40)).wanted())? {
+            Answer::Go(arrival) => arrival.whole(now(), &bytes(1, 40), Sum::of(&bytes(1, 40))).map(drop),
+            Answer::There(_) => panic!("{name} is there"),
+        }
+    });
+    // the first write is the file's, the second one that of what is known of it
+    for (number, writes) in [0, 1, 0, 1].into_iter().enumerate() {
+        disk.fill(Some(writes));
+        let full = Err(No::Disk("no space left on the disk".into()));
+        assert_eq!(whole(&format!("at once {number}")), full);
+        let put = Put::new("a", &format!("begun {number}"), &sent).run(&shelf).map(|(sent, _)| sent);
+        assert!(matches!(put, Err(No::Disk(_))), "{put:?}");
+        assert_eq!(partials(), 0);
+    }
+    // offered, and then its sender was gone
+    drop(shelf.open(now(), &peer("a"), Put::new("a", "offered", &sent).wanted()));
+    assert_eq!(partials(), 0);
+    disk.fill(None);
+    assert_eq!(whole("at once 3"), Ok(()));
+    // what has come of others stays
+    disk.fill(Some(1));
+    let put = Put::new("a", "begun", &sent).run(&shelf).map(|(sent, _)| sent);
+    assert!(matches!(put, Err(No::Disk(_))), "{put:?}");
+    assert_eq!(partials(), 1);
+    disk.fill(None);
+    assert_eq!(Put::new("a", "begun", &sent).run(&shelf).map(|(sent, _)| sent), Ok(sent.len() - CHUNK));
+    assert_eq!(partials(), 0);
 }
 
 #[test]
