@@ -220,7 +220,7 @@ fn items<F: FnMut(Failure)>(
     };
     let total = single.iter().len() + files.len();
     let files = files.into_iter().filter_map(move |file| match name_of(&file) {
-        Ok(name) => Some(Item { name, meta: meta.clone(), matter: Matter::File(file), ask: false }),
+        Ok(name) => Some(Item { name, meta: meta.clone(), matter: Matter::File(file, None), ask: false }),
         Err(failure) => {
             unnamed(failure);
             None
@@ -235,7 +235,7 @@ const SHOWN: usize = 30;
 /// The one file, or stdin, that is sent by this name.
 fn single(plan: &PutPlan, name: &str, meta: Vec<u8>) -> Result<Item, Failure> {
     let matter = match plan.files.first() {
-        Some(file) => Matter::File(file.clone()),
+        Some(file) => Matter::File(file.clone(), None),
         // what reads as empty then would be stored as an empty file
         None if stdin_was_closed() => {
             return Err(Failure::input("stdin is closed; there is nothing to send"));

@@ -3,6 +3,7 @@
 use crate::endpoint::NamedFile;
 use crate::error::reason;
 use crate::store::ripe::Seen;
+use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -16,8 +17,8 @@ const PARTED_LEAST: u64 = 1 << 20;
 
 /// Where its bytes come from.
 pub enum Matter {
-    /// A file here.
-    File(PathBuf),
+    /// A file here. With how it has to stand, and then no symbolic link leads to it.
+    File(PathBuf, Option<Seen>),
     /// Something that is read once, to its end.
     Pipe(Box<dyn Read + Send>),
 }
@@ -101,18 +102,30 @@ pub fn check(path: &Path) -> Result<(), String> {
 
 /// Opens it. What it is now is what it has to be until it was sent.
 pub(super) fn open(matter: Matter) -> Result<Opened, String> {
-    let path = match matter {
+    let (path, wanted) = match matter {
         Matter::Pipe(pipe) => return Ok(Opened { matter: Box::new(Pipe(pipe)), size: None }),
-        Matter::File(path) => path,
+        Matter::File(path, wanted) => (path, wanted),
     };
     let told = |e: io::Error| reason(&e);
-    // before it is opened: a pipe that stands there would be waited for
-    check(&path)?;
-    let file = File::open(&path).map_err(told)?;
+    let file = match wanted {
+        Some(_) => open_itself(&path),
+        // before it is opened: a pipe that stands there would be waited for
+        None => check(&path).map(|()| File::open(&path))?,
+    };
+    let file = file.map_err(told)?;
     let metadata = file.metadata().map_err(told)?;
+    if wanted.is_some_and(|wanted| Seen::of(&metadata) != wanted) {
+        return Err(CHANGED.into());
+    }
     let (was, size) = (Seen::of(&metadata), Some(metadata.len()));
     let file = NamedFile::new(file, path.display().to_string(), true);
     Ok(Opened { matter: Box::new(Regular { file, was }), size })
+}
+
+/// Opens what stands there, and nothing that it leads to; waits for nobody.
+fn open_itself(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 /// All of a small file.
@@ -123,5 +136,34 @@ pub(super) fn whole(opened: &mut Opened, size: usize) -> Result<Vec<u8>, String>
         Ok(read) if read == size && !opened.matter.has_changed() => Ok(bytes),
         Ok(_) => Err(CHANGED.into()),
         Err(e) => Err(reason(&e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_that_was_found_is_sent_only_as_it_stood_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, other] = ["file", "other"].map(|name| dir.path().join(name));
+        fs::write(&path, "whole").unwrap();
+        fs::write(&other, "other").unwrap();
+        let found = Seen::of(&path.metadata().unwrap());
+        let opened =
+            |path: &Path, found| open(Matter::File(path.to_owned(), found)).map(|opened| opened.size);
+        assert_eq!(opened(&path, Some(found)), Ok(Some(5)));
+        // somebody writes it anew, and is not done
+        fs::write(&path, "ha").unwrap();
+        assert_eq!(opened(&path, Some(found)), Err(CHANGED.into()));
+        assert_eq!(opened(&path, None), Ok(Some(2)));
+        // a link to the very file, and one elsewhere
+        fs::remove_file(&path).unwrap();
+        symlink(&other, &path).unwrap();
+        let found = Seen::of(&other.metadata().unwrap());
+        assert!(opened(&path, Some(found)).is_err());
+        assert_eq!((opened(&other, Some(found)), opened(&path, None)), (Ok(Some(5)), Ok(Some(5))));
     }
 }

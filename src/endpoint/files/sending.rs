@@ -11,6 +11,7 @@ use super::outbox::Outbox;
 use crate::error::reason;
 use crate::store::name::Name;
 use crate::store::record::{Down, Open, STORED_BUT, Up, Verdict, WHOLE_MAX, encode};
+use crate::store::ripe::Seen;
 use crate::store::sum::Sum;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -113,8 +114,8 @@ pub struct Sending<F> {
 struct Sent {
     name: Name,
     size: Option<u64>,
-    /// To send it again, if it can be.
-    again: Option<(Vec<u8>, PathBuf)>,
+    /// To send it again, if it can be: its metadata, where it is, and how it has to stand.
+    again: Option<(Vec<u8>, PathBuf, Option<Seen>)>,
     /// Where its bytes came from, if they may be others than those that were summed up.
     parted: Option<Box<dyn Matters>>,
 }
@@ -274,7 +275,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         }
         let Item { name, meta, matter, ask } = item;
         let again = match &matter {
-            Matter::File(path) => Some((meta.clone(), path.clone())),
+            Matter::File(path, wanted) => Some((meta.clone(), path.clone(), *wanted)),
             Matter::Pipe(_) => None,
         };
         let mut opened = match open(matter) {
@@ -366,8 +367,8 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                 let again = again.filter(|_| verdict == Verdict::Later && self.started.elapsed() < LATER);
                 self.ledger.judge(file, Some(verdict).filter(|_| again.is_none()), size);
                 match again {
-                    Some((meta, path)) => {
-                        let matter = Matter::File(path);
+                    Some((meta, path, wanted)) => {
+                        let matter = Matter::File(path, wanted);
                         self.later.push(Item { name, meta, matter, ask: false });
                     }
                     None => (self.tell)(&name, Fate { verdict, sentence }),

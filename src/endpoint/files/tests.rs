@@ -52,7 +52,7 @@ impl Pair {
     }
 
     fn item(&self, name: &str) -> Item {
-        let matter = Matter::File(self.from.path().join(name));
+        let matter = Matter::File(self.from.path().join(name), None);
         Item { name: Name::stored(name).unwrap(), meta: Vec::new(), matter, ask: false }
     }
 

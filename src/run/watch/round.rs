@@ -120,7 +120,7 @@ impl Rounds {
             let is_same = look_at(&file).is_some_and(|(now, writing)| now == seen && writing != Some(true));
             match Name::stored(path.clone()) {
                 Ok(name) if is_same => {
-                    let (meta, matter) = (self.meta.clone(), Matter::File(file));
+                    let (meta, matter) = (self.meta.clone(), Matter::File(file, Some(seen)));
                     return Some(Item { name, meta, matter, ask: seen.changed < self.since });
                 }
                 _ => self.work.judge(round, &path, None),
