@@ -7,6 +7,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The archive of a folder.
@@ -93,7 +94,27 @@ impl Archive {
             }
         }
         fs::hard_link(from, to)?;
-        fs::remove_file(from)
+        self.take_name(from, to)
+    }
+
+    /// Takes the name `from` away from the file that has the name `to` as well. It may be another file's by now, which is
+    /// to keep it: only a name that nobody else knows is surely that of the file that it was looked at as.
+    ///
+    /// # Errors
+    /// `NotFound`: it is another file's, and still is. Else the kernel's.
+    fn take_name(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let aside = self.to.join(format!(".millipede-{:032x}", rand::random::<u128>()));
+        fs::rename(from, &aside)?;
+        let identity = |path: &Path| path.symlink_metadata().map(|found| (found.dev(), found.ino()));
+        if identity(&aside)? == identity(to)? {
+            return fs::remove_file(&aside);
+        }
+        match fs::hard_link(&aside, from) {
+            // a third one has the name, and would have taken it from this one
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => fs::remove_file(&aside)?,
+        }
+        Err(io::ErrorKind::NotFound.into())
     }
 }
 
@@ -130,5 +151,28 @@ mod tests {
             fs::remove_file(from.join("b")).unwrap();
             assert_eq!(archive.take("b", &seen), Moved::Changed);
         }
+    }
+
+    #[test]
+    fn where_a_name_is_not_moved_in_one_step_a_file_that_came_meanwhile_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        fs::create_dir(&to).unwrap();
+        let archive = Archive { exclusive: false, ..Archive::open(&from, &to).unwrap() };
+        fs::write(from.join("a"), "sent").unwrap();
+        fs::hard_link(from.join("a"), to.join("a")).unwrap();
+        fs::write(from.join("new"), "not sent").unwrap();
+        fs::rename(from.join("new"), from.join("a")).unwrap();
+        let taken = archive.take_name(&from.join("a"), &to.join("a"));
+        assert_eq!(taken.map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
+        assert_eq!(fs::read(from.join("a")).unwrap(), b"not sent");
+        assert_eq!(fs::read(to.join("a")).unwrap(), b"sent");
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+        fs::remove_file(to.join("a")).unwrap();
+        fs::hard_link(from.join("a"), to.join("a")).unwrap();
+        archive.take_name(&from.join("a"), &to.join("a")).unwrap();
+        assert!(!from.join("a").exists());
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
     }
 }
