@@ -52,7 +52,7 @@ pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
     let signals = signals::hear().map_err(no_signals)?;
     plan.put.transmit.links.iter().try_for_each(start::check_via)?;
     let archive = plan.archive.as_ref().map(|to| Archive::open(&plan.folder, to)).transpose()?;
-    let tree = Tree::open(&plan.folder, archive.as_ref().map(Archive::identity))?;
+    let tree = Tree::open(&plan.folder, archive.as_ref().map(Archive::path))?;
     let (sessions, bell) = (Sessions::default(), Bell::new().map_err(cannot_start)?);
     let monitor =
         Monitor::start(vec![], Wanted::of_files(plan.put.common.progress, false)).map_err(no_thread)?;
@@ -129,8 +129,14 @@ impl Watch {
             let next = (has_work && !self.under_way).then_some(self.next);
             let at = [next, self.ripe.deadline(), self.tree.deadline()].into_iter().flatten().min();
             let left = at.map(|at| at.saturating_duration_since(Instant::now()));
-            let interests = [Interest::read(self.tree.notify()), Interest::read(bell)];
-            wait(&interests, left).map_err(|e| Failure::network(format!("cannot wait: {}", reason(&e))))?;
+            let interests =
+                [Interest::read(self.tree.notify()), Interest::read(bell), self.tree.mounts().interest()];
+            let waited = wait(&interests, left);
+            let [_, _, mounts] =
+                waited.map_err(|e| Failure::network(format!("cannot wait: {}", reason(&e))))?;
+            if mounts.any() {
+                self.tree.remounted();
+            }
         }
     }
 

@@ -14,6 +14,7 @@ pub mod interface;
 pub mod kept;
 pub mod limits;
 pub mod memory;
+pub mod mounts;
 pub mod notify;
 pub mod pipe;
 pub mod refusal;

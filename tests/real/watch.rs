@@ -1,23 +1,28 @@
 //! A folder that is watched, and the receiver's, which becomes the same.
 
 use crate::store::room::{Room, Serve, bytes};
-use crate::util::{Process, Signal, free_port, millipede, until};
+use crate::util::{Process, Signal, free_port, millipede, skip, until};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Watches `from`.
 fn watch(room: &Room, port: u16, words: &[&str]) -> Process {
+    Process::spawn(&mut watching(room, port, words))
+}
+
+fn watching(room: &Room, port: u16, words: &[&str]) -> Command {
     let mut command = millipede(&["tx", "127.0.0.1", &port.to_string(), "threads", "2"]);
     let [key, peers, from] = ["a", "store", "from"].map(|name| room.path(name));
     command.args(["key".as_ref(), key.as_os_str(), "peers".as_ref(), peers.as_os_str()]);
     command.args(["watch".as_ref(), from.as_os_str()]).args(words).current_dir(room.dir.path());
-    Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
 }
 
 /// Serves on this port.
@@ -319,4 +324,37 @@ fn folders_that_the_kernel_does_not_watch_are_scanned() {
     }
     until_same(&room, &watch);
     assert_eq!(watch.said().matches("is reached").count(), 1, "{watch}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_mounted_at_the_folder_or_below_it_is_watched() {
+    let alone = ["--mount", "mount", "-t", "tmpfs", "none", "/mnt"];
+    if !Command::new("unshare").args(alone).stderr(Stdio::null()).status().is_ok_and(|done| done.success()) {
+        skip("needs unshare and to be root");
+        return;
+    }
+    let room = Room::new();
+    let serve = room.serve(&[]);
+    room.write("sub/before", b"x");
+    let command = watching(&room, serve.port, &[]);
+    // mounts of its own, which nobody else sees
+    let mut unshared = Command::new("unshare");
+    unshared.arg("--mount").arg(command.get_program()).args(command.get_args());
+    let watch = Process::spawn(unshared.stdin(Stdio::null()).stdout(Stdio::null()));
+    until_same(&room, &watch);
+    let from = room.path("from");
+    for (mounted, name) in [("sub", "sub/x"), (".", "y"), (".", "z")] {
+        let line =
+            format!("mount -t tmpfs none {mounted} && cd \"$0\" && mkdir -p sub && echo {name} > {name}");
+        let pid = watch.pid().to_string();
+        let mut inside = Command::new("nsenter");
+        inside.args(["--mount", "--target", &pid, "sh", "-c", &format!("cd \"$0\" && {line}")]).arg(&from);
+        assert!(inside.status().unwrap().success());
+        until(&format!("{name} is there: {watch}"), || {
+            fs::read(room.path("into").join(name))
+                .is_ok_and(|found| found.starts_with(name.as_bytes()))
+                .then_some(())
+        });
+    }
 }

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 pub(super) struct Archive {
     folder: PathBuf,
     to: PathBuf,
-    identity: (u64, u64),
     /// The kernel can rename without replacing, as far as is known.
     exclusive: bool,
 }
@@ -48,12 +47,12 @@ impl Archive {
             let shown = to.display();
             return Err(Failure::usage(format!("archive {shown} is not on the file system that is watched")));
         }
-        Ok(Archive { folder: folder.to_owned(), to: to.to_owned(), identity: there, exclusive: true })
+        Ok(Archive { folder: folder.to_owned(), to: to.to_owned(), exclusive: true })
     }
 
-    /// Disk and number of its folder.
-    pub(super) fn identity(&self) -> (u64, u64) {
-        self.identity
+    /// Its folder, which may be another one by that name from time to time.
+    pub(super) fn path(&self) -> &Path {
+        &self.to
     }
 
     /// Moves a file there that stood so when it was sent.

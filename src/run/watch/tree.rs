@@ -7,6 +7,7 @@
 use crate::error::{Failure, reason};
 use crate::message;
 use crate::store::ripe::{Event, Seen, paths_below};
+use crate::sys::mounts::Mounts;
 use crate::sys::notify::{Folder, Happened, Notify, is_written};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -34,18 +35,19 @@ pub(super) struct Tree {
     /// Folders that the kernel does not watch, and when they are scanned next.
     polled: BTreeSet<String>,
     next: Instant,
-    archive: Option<(u64, u64)>,
+    mounts: Mounts,
+    archive: Option<PathBuf>,
     limit_told: bool,
     /// What was told of folders that cannot be read, and of odd names.
     told: BTreeSet<OsString>,
 }
 
 impl Tree {
-    /// Nothing of it is watched yet. `archive`: the disk and number of a folder that is not part of it.
+    /// Nothing of it is watched yet. `archive`: a folder that is not part of it.
     ///
     /// # Errors
     /// There is no such folder, or it cannot be read.
-    pub(super) fn open(root: &Path, archive: Option<(u64, u64)>) -> Result<Self, Failure> {
+    pub(super) fn open(root: &Path, archive: Option<&Path>) -> Result<Self, Failure> {
         let failed = |e: io::Error| Failure::input(format!("watch {}: {}", root.display(), reason(&e)));
         fs::read_dir(root).map_err(failed)?;
         let notify = Notify::new().map_err(|e| match Errno::from_io_error(&e) {
@@ -59,7 +61,8 @@ impl Tree {
             numbers: BTreeMap::new(),
             polled: BTreeSet::new(),
             next: Instant::now(),
-            archive,
+            mounts: Mounts::around(root).map_err(failed)?,
+            archive: archive.map(Path::to_owned),
             limit_told: false,
             told: BTreeSet::new(),
         })
@@ -68,6 +71,19 @@ impl Tree {
     /// Readable when something has happened.
     pub(super) fn notify(&self) -> &Notify {
         &self.notify
+    }
+
+    /// Which file systems stand here: have [`Tree::remounted`] called when these have changed.
+    pub(super) fn mounts(&self) -> &Mounts {
+        &self.mounts
+    }
+
+    /// Other file systems may stand here. The kernel goes on to watch the folders that these have covered, and tells nothing
+    /// of their own.
+    pub(super) fn remounted(&mut self) {
+        if self.mounts.have_changed() {
+            self.leave_all();
+        }
     }
 
     /// When there is something to look at, if nothing happens before.
@@ -188,10 +204,8 @@ impl Tree {
             Happened::Unwatched(folder) => {
                 let Some(path) = self.folders.remove(&folder) else { return };
                 self.numbers.remove(&path);
-                // it has gone, and may come again
-                if path.is_empty() {
-                    self.poll("");
-                }
+                // it has gone and may come again, or its file system has
+                self.poll(&path);
             }
             Happened::Overflow => events.push(Event::Overflow),
         }
@@ -257,7 +271,7 @@ impl Tree {
         }
     }
 
-    /// The root was moved: what happens there is of no interest, and another folder may have its place.
+    /// The root was moved, or is covered: what happens there is of no interest, and another folder may have its place.
     fn leave_all(&mut self) {
         self.folders.drain().for_each(|(number, _)| self.notify.forget(number));
         self.numbers.clear();
@@ -270,7 +284,8 @@ impl Tree {
     }
 
     fn is_archive(&self, path: &Path) -> bool {
-        self.archive.is_some() && identity_of(path).ok() == self.archive
+        let Some(Ok(archive)) = self.archive.as_deref().map(identity_of) else { return false };
+        identity_of(path).is_ok_and(|identity| identity == archive)
     }
 
     fn path(&mut self, folder: Folder, name: &OsStr) -> Option<String> {
@@ -368,5 +383,21 @@ mod tests {
         assert!(events.iter().any(is_found) && events.contains(&Event::Folder("sub".into())), "{events:?}");
         fs::write(root.join("z"), "z").unwrap();
         assert_eq!(tree.events(), [Event::Complete("z".into())]);
+    }
+
+    #[test]
+    fn the_archive_is_no_part_of_it_though_both_have_other_folders_in_their_places() {
+        let dir = tempfile::tempdir().unwrap();
+        let [root, away] = ["root", "away"].map(|name| dir.path().join(name));
+        let archive = root.join("sent");
+        fs::create_dir_all(&archive).unwrap();
+        let mut tree = Tree::open(&root, Some(&archive)).unwrap();
+        for _ in 0..2 {
+            fs::write(archive.join("x"), "x").unwrap();
+            assert_eq!(tree.scan("sent"), [Event::Scanned("sent".into())]);
+            fs::rename(&root, &away).unwrap();
+            fs::create_dir_all(&archive).unwrap();
+            fs::remove_dir_all(&away).unwrap();
+        }
     }
 }
