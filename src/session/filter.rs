@@ -32,6 +32,9 @@ use std::time::{Duration, Instant};
 /// A program that neither reads nor writes for so long is not waited for.
 const STALL: Duration = Duration::from_secs(30);
 
+/// One that works is looked at after this, at the latest.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Pauses between two looks for what tells nothing: from the first, doubling to the second.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
@@ -66,6 +69,26 @@ pub enum Step {
     Failed(String),
 }
 
+/// For how long a program has neither taken nor given anything, in the time in which this process ran: who stops this
+/// process may have stopped the program too.
+struct Idle {
+    time: Duration,
+    looked: Instant,
+}
+
+impl Idle {
+    fn since(now: Instant) -> Self {
+        Idle { time: Duration::ZERO, looked: now }
+    }
+
+    /// Looked at again; whether it has stalled. It is looked at each [`LOOK`], so what is longer is a gap.
+    fn look(&mut self, now: Instant) -> bool {
+        self.time += now.saturating_duration_since(self.looked).min(LOOK * 2);
+        self.looked = now;
+        self.time >= STALL
+    }
+}
+
 /// A program at work.
 pub struct Run {
     /// Its number. It is reaped when this is dropped.
@@ -86,8 +109,7 @@ pub struct Run {
     filled: usize,
     /// Room that the end of the output is kept free of.
     spare: usize,
-    /// When it last took or gave something.
-    progressed: Instant,
+    idle: Idle,
     pause: Duration,
     /// The line of its stderr that is under way, and the last one that was whole.
     saying: String,
@@ -116,7 +138,7 @@ impl Run {
         let id = start(command, [its_stdin.into(), its_stdout.into(), its_stderr.into()]).map_err(cannot)?;
         let [stdin, stdout, stderr] =
             [stdin.into(), stdout.into(), stderr.into()].map(|pipe: OwnedFd| Some(File::from(pipe)));
-        let (filled, now) = (0, Instant::now());
+        let filled = 0;
         let run = Run {
             id,
             name,
@@ -131,7 +153,7 @@ impl Run {
             output: Some(output),
             filled,
             spare,
-            progressed: now,
+            idle: Idle::since(Instant::now()),
             pause: LOOKS.0,
             saying: String::new(),
             said: String::new(),
@@ -162,10 +184,10 @@ impl Run {
         }
         let now = Instant::now();
         if before != (self.written, self.filled) {
-            (self.progressed, self.pause) = (now, LOOKS.0);
+            (self.idle, self.pause) = (Idle::since(now), LOOKS.0);
         } else if self.awaits_room() {
             // what it makes waits for memory of this process's
-            self.progressed = now;
+            self.idle = Idle::since(now);
         }
         if self.stdout.is_none()
             && let Some(exit) = exit_so_far(self.id)
@@ -174,16 +196,13 @@ impl Run {
             self.end_line();
             return self.judge(exit);
         }
-        if now.saturating_duration_since(self.progressed) >= STALL {
+        if self.idle.look(now) {
             return Step::Failed(self.failed(&format!("did nothing for {} s", STALL.as_secs())));
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(LOOKS.1);
-        Step::Working(if says_more || self.stdout.is_none() || self.is_full() {
-            now + pause
-        } else {
-            self.progressed + STALL
-        })
+        let soon = says_more || self.stdout.is_none() || self.is_full();
+        Step::Working(now + if soon { pause } else { LOOK })
     }
 
     /// Into its stdin.

@@ -117,3 +117,16 @@ fn one_that_is_dropped_is_gone_with_all_that_it_started() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_gap_in_which_this_process_did_not_run_is_no_stall() {
+    let mut now = Instant::now();
+    let mut idle = Idle::since(now);
+    now += STALL * 10;
+    assert!(!idle.look(now));
+    let looks = (0..).take_while(|_| {
+        now += LOOK;
+        !idle.look(now)
+    });
+    assert!((27..30).contains(&looks.count()));
+}
