@@ -22,6 +22,7 @@ use crate::sys::thread::spawn;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 use signal_hook::consts::SIGKILL;
 use signal_hook::low_level::signal_name;
 use std::fs::File;
@@ -67,6 +68,25 @@ pub enum Step {
     Done(Buffer),
     /// It has failed; why, for the user.
     Failed(String),
+}
+
+/// Why a program was not started; in words for the user.
+#[derive(Debug)]
+pub enum Unstarted {
+    /// There are as many descriptors, processes or as much memory in use as there may be, for now.
+    Short(String),
+    /// It cannot be.
+    Never(String),
+}
+
+impl Unstarted {
+    fn new(command: &str, error: &io::Error) -> Self {
+        let why = format!("cannot run {}: {}", shown(command), reason(error));
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM) => Unstarted::Short(why),
+            _ => Unstarted::Never(why),
+        }
+    }
 }
 
 /// For how long a program has neither taken nor given anything, in the time in which this process ran: who stops this
@@ -121,16 +141,16 @@ impl Run {
     /// bytes stay free; its pipes are watched by `registry` under these tokens, one each.
     ///
     /// # Errors
-    /// It cannot be started; why, for the user.
+    /// It cannot be started, or not now.
     pub fn begin(
         command: &str,
         (input, len): (Payload, usize),
         wanted: Wanted,
         (output, spare): (Buffer, usize),
         (registry, tokens): (&Registry, [Token; 3]),
-    ) -> Result<Run, String> {
+    ) -> Result<Run, Unstarted> {
         let name = shown(command);
-        let cannot = |e: io::Error| format!("cannot run {}: {}", shown(command), reason(&e));
+        let cannot = |e: io::Error| Unstarted::new(command, &e);
         let (left, stdin) = io::pipe().map_err(cannot)?;
         let (stdout, its_stdout) = io::pipe().map_err(cannot)?;
         let (stderr, its_stderr) = io::pipe().map_err(cannot)?;

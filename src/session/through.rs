@@ -1,8 +1,10 @@
-//! Legs through the user's own programs: which ones, and the memory for what they make.
+//! Legs through the user's own programs: which ones, how many at a time, and the memory for what they make.
 
-use super::pool::Pool;
+use super::filter::{Run, Unstarted, Wanted};
+use super::pool::{Buffer, Pool};
 use crate::plan;
-use crate::proto::leg::encoded_max;
+use crate::proto::leg::{Payload, encoded_max};
+use mio::{Registry, Token};
 use std::sync::Arc;
 
 /// Of `buffer`, what the encoded legs take: as much as the connections may carry.
@@ -16,13 +18,45 @@ pub struct Through {
     pub decode: Option<String>,
     /// For what `encode` makes.
     pub pool: Pool,
+    /// One handle for each program at work, and this one.
+    at_work: Arc<()>,
+}
+
+/// A program at work, counted.
+pub struct Counted {
+    /// It.
+    pub run: Run,
+    _at_work: Arc<()>,
 }
 
 impl Through {
     /// At an end with this much memory for each stream.
     pub fn new(programs: &plan::Through, buffer: u64) -> Arc<Self> {
         let plan::Through { encode, decode } = programs.clone();
-        Arc::new(Through { encode, decode, pool: Pool::new(Self::reserve(buffer)) })
+        let pool = Pool::new(Self::reserve(buffer));
+        Arc::new(Through { encode, decode, pool, at_work: Arc::default() })
+    }
+
+    /// [`Run::begin`]. None if there is no descriptor, process or memory for it while others are at work: it is to be tried
+    /// again.
+    ///
+    /// # Errors
+    /// It cannot be started; why, for the user.
+    pub fn begin(
+        &self,
+        command: &str,
+        input: (Payload, usize),
+        wanted: Wanted,
+        output: (Buffer, usize),
+        watched: (&Registry, [Token; 3]),
+    ) -> Result<Option<Counted>, String> {
+        // before it begins: of two that fail because of each other, neither is alone
+        let at_work = self.at_work.clone();
+        match Run::begin(command, input, wanted, output, watched) {
+            Ok(run) => Ok(Some(Counted { run, _at_work: at_work })),
+            Err(Unstarted::Short(_)) if Arc::strong_count(&self.at_work) > 2 => Ok(None),
+            Err(Unstarted::Short(why) | Unstarted::Never(why)) => Err(why),
+        }
     }
 
     /// Bytes of this much memory that are not for legs as they are in the stream.

@@ -1,10 +1,13 @@
 //! `through`: each leg through a program of the user's and its inverse, and whatever such programs do.
 
-use super::{assert_same, both};
+use super::{MIB, assert_same, both};
 use crate::util::pair::Duplex;
 use crate::util::relay::{Harm, Relay, There};
-use crate::util::{DEADLINE, Ended, Keys, Process, Rx, Signal, eventually, pattern, send, tx};
+use crate::util::{
+    DEADLINE, Ended, Keys, MILLIPEDE, Process, Rx, Signal, assert_complete, eventually, pattern, send, tx,
+};
 use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Sends this through two programs: how both ends ended, and whether the output is right.
@@ -213,4 +216,19 @@ fn compress_and_through_go_with_keys_and_broken_connections() {
         assert_same(&got.stdout, &input);
         assert!(relay.passed(There) < 5_000_000, "{at_tx:?}: {}", relay.passed(There));
     }
+}
+
+#[test]
+fn programs_wait_for_each_other_where_few_files_may_be_open() {
+    let slow = "sleep 0.02; cat";
+    let few = |words: &[&str]| {
+        let mut limited = Command::new("sh");
+        limited.args(["-c", r#"ulimit -n 64; exec "$@""#, "sh", MILLIPEDE]).args(words);
+        limited.stdin(Stdio::piped()).stdout(Stdio::piped());
+        limited
+    };
+    let rx = Rx::spawn(&mut few(&["rx", "0", "through", slow]));
+    let tx = Process::spawn(&mut few(&["tx", "127.0.0.1", &rx.port.to_string(), "through", slow, slow]));
+    tx.feed(6 * MIB);
+    assert_complete(&rx, &tx, rx.collect(), 6 * MIB);
 }

@@ -19,12 +19,12 @@ use crate::proto::way::Way;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::Compressing;
 use crate::session::core::SessionCore;
-use crate::session::filter::{ROOM, Run, Step, Wanted};
+use crate::session::filter::{ROOM, Step, Wanted};
 use crate::session::limits::LEGS;
 use crate::session::orders::Ticket;
 use crate::session::pool::{Buffer, Pool};
 use crate::session::pump::Stop;
-use crate::session::through::Through;
+use crate::session::through::{Counted, Through};
 use crate::stage;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 const ENCODER: [Token; 3] = [Token(2), Token(3), Token(4)];
 const DECODER: [Token; 3] = [Token(5), Token(6), Token(7)];
 
-/// Memory that is not there is asked for again after this.
+/// Memory that is not there is asked for again after this, and so is a program that cannot be started now.
 const AGAIN: Duration = Duration::from_millis(5);
 
 /// Legs that may wait for a program, the one it works on included.
@@ -106,9 +106,9 @@ impl Came {
 pub(super) struct Stages {
     through: Option<Arc<Through>>,
     to_encode: Option<(Leg, Option<u32>)>,
-    encoder: Option<Run>,
+    encoder: Option<Counted>,
     queue: VecDeque<Came>,
-    decoder: Option<Run>,
+    decoder: Option<Counted>,
     /// When to look again, without news of a pipe.
     look: Option<Instant>,
     /// The core knows that legs wait here.
@@ -187,9 +187,12 @@ impl Stages {
             };
             let (input, output) = ((leg.payload.clone(), leg.bytes().len()), (output, stage::TRAILER));
             self.encoder =
-                Some(Run::begin(command, input, Wanted::AtMost(most), output, (registry, ENCODER))?);
+                through.begin(command, input, Wanted::AtMost(most), output, (registry, ENCODER))?;
         }
-        let Some(run) = &mut self.encoder else { return Ok(None) };
+        let Some(Counted { run, .. }) = &mut self.encoder else {
+            self.look = Some(Instant::now() + AGAIN);
+            return Ok(None);
+        };
         match run.advance(&through.pool) {
             Step::Working(until) => {
                 self.look = self.look.into_iter().chain([until]).min();
@@ -248,7 +251,7 @@ impl Stages {
             if self.decoder.is_none() && !self.begin(&header, input, hearer, pool, registry)? {
                 return Ok(());
             }
-            let Some(run) = &mut self.decoder else { continue };
+            let Some(Counted { run, .. }) = &mut self.decoder else { continue };
             match run.advance(pool) {
                 Step::Working(until) => {
                     self.look = self.look.into_iter().chain([until]).min();
@@ -272,7 +275,7 @@ impl Stages {
     }
 
     /// Begins to decode the first of the queue, unless it is here already or cannot be decoded: then it is in the queue no
-    /// more. False if it has to wait for memory.
+    /// more. False if it has to wait: for memory, or for other programs to end.
     fn begin(
         &mut self,
         header: &LegHeader,
@@ -285,8 +288,9 @@ impl Stages {
         let placed = desk.peek_as(ticket, |core| core.session.place(ticket.place, header));
         let placed = placed.ok_or(Stop::Over)??;
         let room = pool.try_take(header.raw as usize);
-        let command = self.through.as_ref().and_then(|through| through.decode.clone());
-        let (Place::Keep, Some(command)) = (placed, command) else {
+        let through = self.through.clone();
+        let programs = through.as_ref().and_then(|through| through.decode.as_ref().zip(Some(through)));
+        let (Place::Keep, Some((command, through))) = (placed, programs) else {
             self.done(Came::Again, hearer)?;
             return Ok(true);
         };
@@ -295,8 +299,12 @@ impl Stages {
             return Ok(false);
         };
         let wanted = Wanted::Exactly(header.raw as usize);
-        match Run::begin(&command, input, wanted, (output, 0), (registry, DECODER)) {
-            Ok(run) => self.decoder = Some(run),
+        match through.begin(command, input, wanted, (output, 0), (registry, DECODER)) {
+            Ok(Some(counted)) => self.decoder = Some(counted),
+            Ok(None) => {
+                self.look = Some(Instant::now() + AGAIN);
+                return Ok(false);
+            }
             Err(why) => self.fail(Status::Output, &why, hearer)?,
         }
         Ok(true)

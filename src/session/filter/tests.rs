@@ -17,7 +17,10 @@ fn run_with(command: &str, input: Payload, wanted: Wanted) -> Result<Vec<u8>, St
         Wanted::Exactly(most) => most,
     };
     let output = (pool.take(most + spare).unwrap(), spare);
-    let mut run = Run::begin(command, (input, len), wanted, output, (poll.registry(), TOKENS))?;
+    let mut run = match Run::begin(command, (input, len), wanted, output, (poll.registry(), TOKENS)) {
+        Ok(run) => run,
+        Err(Unstarted::Short(why) | Unstarted::Never(why)) => return Err(why),
+    };
     let mut events = Events::with_capacity(8);
     loop {
         match run.advance(&pool) {
