@@ -92,6 +92,8 @@ pub enum Detail {
         rescues: u64,
         /// Legs that arrived damaged.
         damaged: u64,
+        /// All has arrived, and the receiver has not said what became of it.
+        in_doubt: bool,
     },
     /// Of the receiver.
     Rx {

@@ -18,7 +18,9 @@ pub struct Summary {
     pub side: Side,
     /// Whether the output has the whole stream.
     pub complete: bool,
-    /// Bytes that the output has taken.
+    /// Whether it may have it, and nobody here knows.
+    pub in_doubt: bool,
+    /// Bytes that the output has taken, as far as is known.
     pub bytes: u64,
     /// What was known or given as the stream's size.
     pub expected: Option<u64>,
@@ -43,6 +45,7 @@ impl Summary {
         (result.is_ok() || snapshot.has_met()).then_some(Summary {
             side: snapshot.side,
             complete: result.is_ok(),
+            in_doubt: matches!(snapshot.detail, Detail::Tx { in_doubt: true, .. }),
             bytes: snapshot.delivered,
             expected: snapshot.expected,
             time: snapshot.elapsed,
@@ -58,7 +61,7 @@ impl Summary {
         Some(format!("the stream had {}, not the {expected} expected", count(self.bytes, "byte")))
     }
 
-    /// The output has a part of the stream.
+    /// The output has a part of the stream, or it is not known whether it has all.
     fn partial(&self) -> String {
         let output = match self.side {
             Side::Tx => "the far output",
@@ -69,7 +72,8 @@ impl Summary {
             0 if self.side == Side::Tx => "nothing is known to have been delivered".into(),
             0 => "nothing was delivered".into(),
             bytes => {
-                format!("{output} is partial: {}{} in {}", count(bytes, "byte"), rough(bytes), self.took())
+                let is = if self.in_doubt { "has at least" } else { "is partial:" };
+                format!("{output} {is} {}{} in {}", count(bytes, "byte"), rough(bytes), self.took())
             }
         }
     }
@@ -190,6 +194,9 @@ mod tests {
         let none = failed(Snapshot { delivered: 0, ..tx() });
         assert_eq!(said(&none), "nothing is known to have been delivered");
         assert_eq!(said(&failed(Snapshot { delivered: 0, ..rx() })), "nothing was delivered");
+        let detail = Detail::Tx { read: 9, sent: 9, again: (0, 0), rescues: 0, damaged: 0, in_doubt: true };
+        let unknown = failed(Snapshot { detail, ..over(tx(), 13 * GIB) });
+        assert_eq!(said(&unknown), "the far output has at least 13958643712 bytes (13.0 GiB) in 0:03:12");
         let waited = super::super::Waited::default();
         let unmet = Snapshot { waited, lost: 0, connections: Vec::new(), ..none };
         assert_eq!(Summary::of(&unmet), None, "why it failed says it all");

@@ -47,6 +47,7 @@ pub(super) fn tx() -> Snapshot {
             again: (3, 6 * MIB),
             rescues: 1,
             damaged: 0,
+            in_doubt: false,
         },
         passage: Passage::Copied,
         compressed: None,
@@ -177,7 +178,7 @@ fn before_the_first_connection() {
         ..tx()
     };
     let mut waiting = Snapshot {
-        detail: Detail::Tx { read: 2 * MIB, sent: 0, again: (0, 0), rescues: 0, damaged: 0 },
+        detail: Detail::Tx { read: 2 * MIB, sent: 0, again: (0, 0), rescues: 0, damaged: 0, in_doubt: false },
         ..nothing.clone()
     };
     waiting.links.truncate(1);

@@ -78,8 +78,10 @@ impl SessionCore {
         let delivered = self.delivered(Way::Out);
         let losses = self.session.losses();
         let last_loss = losses.last.as_ref().map(|(link, why)| format!("{}: {why}", self.link_name(*link)));
+        let judged =
+            self.session.outcome(Way::Out).is_some_and(|outcome| outcome.by_peer || outcome.is_complete());
         let sending = self.outbound();
-        let (closing, detail) = (sending.awaits_verdict(), detail_out(sending));
+        let (closing, detail) = (sending.awaits_verdict(), detail_out(sending, judged));
         let meters = &mut self.meters[Way::Out as usize];
         Snapshot {
             side: Side::Tx,
@@ -242,7 +244,8 @@ impl SessionCore {
     }
 }
 
-fn detail_out(sending: &Outbound) -> Detail {
+/// `judged`: the receiver has said how the stream ended.
+fn detail_out(sending: &Outbound, judged: bool) -> Detail {
     let stats = sending.sender().stats();
     let Progress { pushed: read, sent, .. } = sending.sender().progress();
     Detail::Tx {
@@ -251,5 +254,6 @@ fn detail_out(sending: &Outbound) -> Detail {
         again: (stats.legs_again, stats.bytes_again),
         rescues: stats.rescues,
         damaged: stats.damaged,
+        in_doubt: sending.awaits_verdict() && !judged,
     }
 }
