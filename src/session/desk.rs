@@ -272,6 +272,11 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         over.or_else(|| state.slots[place].order.take())
     }
 
+    /// Whether the session is over.
+    pub fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
     /// The seat of a place, if somebody has it.
     pub fn line(&self, place: usize) -> Option<Arc<L>> {
         self.lock().slots[place].line.clone()

@@ -10,6 +10,7 @@
 //! ingest thread.
 
 use super::connection::SessionDesk;
+use super::limits::HEADSTART;
 use super::meters::{InputWait, InputWaits};
 use super::moving::{Mover, Moving};
 use super::orders::{Core, Hunger};
@@ -162,7 +163,24 @@ impl Input {
         }
     }
 
+    /// Waits until a receiver was met, at most for [`HEADSTART`]. What is read later on a path that is near need be neither
+    /// copied nor given fresh memory, whose large pages alone may take the kernel 5 ms.
+    fn let_the_first_connection_begin(&self) -> Result<(), End> {
+        let (desk, until) = (self.lock().parts.desk.clone(), Instant::now() + HEADSTART);
+        loop {
+            self.bell.clear();
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || desk.has_met() != Some(false) {
+                return Ok(());
+            }
+            wait(&[Interest::read(&self.bell)], Some(left)).map_err(|e| format!("cannot wait: {e}"))?;
+        }
+    }
+
     fn read_all(&self) -> End {
+        if let Err(end) = self.let_the_first_connection_begin() {
+            return end;
+        }
         loop {
             self.bell.clear();
             let turn = self.lock().turn(true);

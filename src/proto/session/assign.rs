@@ -85,6 +85,11 @@ impl Outbound {
         legs
     }
 
+    /// Whether one connection carries all that is new, as far as is known.
+    pub fn one_carries(&self) -> bool {
+        self.sole.suffices()
+    }
+
     /// Whether there may be a leg for some connection.
     fn offers(&self, now: Instant, restraint: Restraint) -> bool {
         if restraint == Restraint::None { self.sender.has_something(now) } else { self.sender.has_again() }

@@ -9,6 +9,7 @@
 //! that is not wanted any more. The poll is edge-triggered: the owner remembers what is readable or writable until the
 //! socket says otherwise.
 
+mod dialling;
 mod ended;
 mod holding;
 mod intake;
@@ -19,6 +20,7 @@ mod shared;
 mod stages;
 mod writer;
 
-pub use owner::{Accepted, Dialling};
+pub use dialling::Dialling;
+pub use owner::Accepted;
 pub use seat::{Seat, SessionDesk};
 pub use shared::Shared;

@@ -1,7 +1,5 @@
-//! The thread that owns a connection.
-//!
-//! At the end that dials, a thread has one connection after another, as the core orders. At the end that listens, a
-//! thread has one connection and ends with it.
+//! The work on a connection, by the thread that owns it. At the end that listens, such a thread has one connection and
+//! ends with it; for the end that dials see `dialling`.
 
 use super::ended::Ended;
 use super::holding::Holding;
@@ -11,16 +9,14 @@ use super::seat::Seat;
 use super::shared::{self, Shared};
 use super::stages::{Hearer, Stages};
 use super::writer::{Greeting, Writer};
-use crate::channel::connect::Dialled;
 use crate::channel::hear::{self, Heard};
 use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::Harm;
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
 use crate::proto::life::{REAP, REAP_BORROWED, Silence};
 use crate::proto::links::LossReason;
-use crate::session::dial::Destination;
 use crate::session::limits::FAREWELL;
-use crate::session::orders::{Order, Standing, Ticket};
+use crate::session::orders::{Standing, Ticket};
 use crate::session::pump::{Inlet, ReadEnd, Stop};
 use mio::{Events, Poll, Token};
 use std::io;
@@ -29,68 +25,6 @@ use std::time::{Duration, Instant};
 
 /// The token of the thread's one connection.
 const SOCKET: Token = Token(0);
-
-/// A thread that dials.
-pub struct Dialling {
-    /// Its number; threads begin with different addresses of a name.
-    pub place: usize,
-    /// What it owns.
-    pub seat: Arc<Seat>,
-    /// Where it waits.
-    pub poll: Poll,
-    /// Where links lead.
-    pub targets: Vec<Destination>,
-    /// The session.
-    pub shared: Shared,
-}
-
-impl Dialling {
-    /// Works until the session is over.
-    pub fn run(mut self) {
-        let mut events = Events::with_capacity(8);
-        loop {
-            match self.shared.desk.take_order(self.place) {
-                Some(Order::Dial { ticket, link, hello, timeout, segment }) => {
-                    let dialled = self.targets[link].dial(self.place, &hello, timeout, segment);
-                    self.answered(ticket, link, dialled, &mut events);
-                }
-                Some(Order::Finish) => return,
-                None => {
-                    // an interruption is a wake-up like any other
-                    let _ = self.poll.poll(&mut events, None);
-                }
-            }
-        }
-    }
-
-    fn answered(&mut self, ticket: Ticket, link: usize, dialled: Dialled, events: &mut Events) {
-        let (desk, place) = (&self.shared.desk, self.place);
-        match dialled {
-            Dialled::Refused(refusal) => {
-                desk.lose(ticket, |core, now| core.session.refused(now, place, &refusal));
-            }
-            Dialled::Failed(error) => {
-                desk.lose(ticket, |core, now| core.session.dial_failed(now, place, &error));
-            }
-            Dialled::Welcomed(welcomed) => {
-                let address = welcomed.channel.peer().map(|address| address.ip());
-                let (welcome, round_trip) = (welcomed.welcome, welcomed.round_trip);
-                let key = peer_key(&welcomed.channel);
-                let told = desk.connected(ticket, |core, now| {
-                    core.met(now, link, address);
-                    core.session.welcomed(now, place, &welcome, key, round_trip);
-                    shared::is_checked(&core.session)
-                });
-                let Some(checked) = told else { return };
-                let origin = address.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
-                let channel = Arc::new(welcomed.channel);
-                let serving = Serving::new(&self.shared, &self.seat, &mut self.poll, ticket, channel.clone());
-                let origin = format!("connection {place} to {origin}");
-                serving.run(Greeting::Done, checked, Inlet::with(&welcomed.early), &origin, events);
-            }
-        }
-    }
-}
 
 /// A thread for one connection that was let in.
 pub struct Accepted {
@@ -126,7 +60,7 @@ impl Accepted {
 }
 
 /// Work on one connection.
-struct Serving<'a> {
+pub(super) struct Serving<'a> {
     shared: &'a Shared,
     seat: &'a Arc<Seat>,
     poll: &'a mut Poll,
@@ -159,7 +93,8 @@ struct Serving<'a> {
 }
 
 impl<'a> Serving<'a> {
-    fn new(
+    /// For a new connection, which this thread owns.
+    pub(super) fn new(
         shared: &'a Shared,
         seat: &'a Arc<Seat>,
         poll: &'a mut Poll,
@@ -189,7 +124,15 @@ impl<'a> Serving<'a> {
         }
     }
 
-    fn run(mut self, greeting: Greeting, checked: bool, inlet: Inlet, origin: &str, events: &mut Events) {
+    /// Works until the connection has ended, and closes it.
+    pub(super) fn run(
+        mut self,
+        greeting: Greeting,
+        checked: bool,
+        inlet: Inlet,
+        origin: &str,
+        events: &mut Events,
+    ) {
         let hazard = &self.shared.hazard;
         let writer = Writer::new(
             self.heard,

@@ -3,6 +3,7 @@
 use super::super::super::hello::Welcome;
 use super::super::super::links::LossReason;
 use super::super::super::wire::{Ack, Frame};
+use super::super::Outbound;
 use super::rig::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,6 +126,17 @@ fn the_input_is_to_wait_while_much_waits_for_connections_on_a_near_path_that_car
 }
 
 #[test]
+fn one_connection_carries_what_is_new_where_a_round_trip_is_next_to_nothing() {
+    let alone = |rig: &Rig| rig.session.sending().is_some_and(Outbound::one_carries);
+    for (links, trip, one) in [(1, ms(1), true), (1, ms(2), false), (2, ms(1), false)] {
+        let mut rig = dialler(links, links);
+        assert!(!alone(&rig), "none is up");
+        (0..links).for_each(|n| rig.does(|s, now| s.welcomed(now, n, &welcome(7, 0), None, trip)));
+        assert_eq!(alone(&rig), one, "{links} links, {trip:?}");
+    }
+}
+
+#[test]
 fn where_memory_is_small_legs_have_a_32nd_of_it_and_half_of_that_where_they_are_encoded() {
     for (trip, whole) in [(ms(1), Some(256 << 10)), (ms(6), None)] {
         let mut rig = near_with_little_memory(trip);
@@ -143,7 +155,13 @@ fn near_with_little_memory(trip: Duration) -> Rig {
         let small = Welcome { leg_max: 256 << 10, buffer: 8 << 20, ..welcome(7, 0) };
         rig.does(|s, now| s.welcomed(now, connection, &small, None, trip));
     }
-    for count in 1..=40 {
+    bring(&mut rig, 40);
+    rig
+}
+
+/// The first connection brings so many legs fast.
+fn bring(rig: &mut Rig, legs: u64) {
+    for count in 1..=legs {
         let size = rig.session.sending().unwrap().leg_size();
         rig.does(|s, now| s.input(now, Arc::new(vec![0u8; size])));
         rig.ready(0);
@@ -151,5 +169,4 @@ fn near_with_little_memory(trip: Duration) -> Rig {
         let brought = Ack { next: count, delivered: 0, edge: edge(1 << 30), count, blocked_ms: 0 };
         rig.frame(0, Frame::Ack(brought));
     }
-    rig
 }
