@@ -8,9 +8,12 @@ use super::terms::Appetite;
 const WHOLE_LEAST: usize = 256 << 10;
 
 impl Outbound {
-    /// What the input should read into the next piece.
+    /// What the input should read into the next piece. On paths that are near, a piece is one leg at most: the first legs of
+    /// a stream are small for some milliseconds only, and all of a large piece would be cut into them. On longer paths
+    /// much is read before legs have grown, and what is left of it then shall not be in small pieces.
     pub fn appetite(&self) -> Appetite {
-        let most = self.piece_size.most().min(self.longest());
+        let longest = if self.near { self.leg_size() } else { LEG_MAX };
+        let most = self.piece_size.most().min(longest);
         Appetite { enough: self.piece_size.get().min(most), most, hungry: self.is_hungry() }
     }
 

@@ -126,6 +126,19 @@ fn the_input_is_to_wait_while_much_waits_for_connections_on_a_near_path_that_car
 }
 
 #[test]
+fn what_is_read_at_once_grows_with_the_legs_on_a_near_path_and_is_much_elsewhere() {
+    for (trip, first) in [(ms(1), 16 << 10), (ms(6), 2 << 20)] {
+        let mut rig = dialler(1, 1);
+        let most = |rig: &Rig| rig.session.appetite().most;
+        assert_eq!(most(&rig), 2 << 20, "where the receiver is, nobody knows");
+        rig.does(|s, now| s.welcomed(now, 0, &welcome(7, 0), None, trip));
+        assert_eq!(most(&rig), first, "{trip:?}");
+        bring(&mut rig, 40);
+        assert_eq!(most(&rig), if trip == ms(1) { 1 << 20 } else { 2 << 20 });
+    }
+}
+
+#[test]
 fn one_connection_carries_what_is_new_where_a_round_trip_is_next_to_nothing() {
     let alone = |rig: &Rig| rig.session.sending().is_some_and(Outbound::one_carries);
     for (links, trip, one) in [(1, ms(1), true), (1, ms(2), false), (2, ms(1), false)] {
