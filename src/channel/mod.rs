@@ -23,14 +23,13 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tls::Tls;
 
-/// Bounds of what the kernel may hold unsent before a connection counts as full, in bytes. The least is about a first
-/// leg: sixteen connections on a link of 2 Mbit/s that held 256 KiB each would queue for 16 s.
-pub const UNSENT: RangeInclusive<u32> = 16 << 10..=256 << 10;
+/// What the kernel may hold unsent at least before a connection counts as full, in bytes, and what it may at first: about
+/// a first leg. Sixteen connections on a link of 2 Mbit/s that held 256 KiB each would queue for 16 s.
+pub const UNSENT_LEAST: u32 = 16 << 10;
 
 /// One connection's bytes.
 pub struct Channel {
@@ -48,7 +47,7 @@ pub struct Channel {
 pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
     SockRef::from(stream).set_tcp_nodelay(true)?;
     // not on every system; without it only the choice of links suffers
-    let _ = socket::set_notsent_lowat(stream, *UNSENT.start());
+    let _ = socket::set_notsent_lowat(stream, UNSENT_LEAST);
     Ok(())
 }
 
@@ -201,7 +200,7 @@ impl Channel {
         self.transport.drains()
     }
 
-    /// Lets the kernel hold so many bytes unsent, as [`UNSENT`] bounds them.
+    /// Lets the kernel hold so many bytes unsent, no fewer than [`UNSENT_LEAST`].
     pub fn hold_unsent(&self, bytes: u32) {
         self.transport.hold_unsent(bytes);
     }

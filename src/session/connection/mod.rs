@@ -18,6 +18,7 @@ mod progress;
 mod seat;
 mod shared;
 mod stages;
+mod unsent;
 mod writer;
 
 pub use dialling::Dialling;

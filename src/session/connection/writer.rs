@@ -5,7 +5,8 @@
 //! taken earlier would be out of date when it is written. Never blocks, and never closes the connection: the owner
 //! finds the trouble.
 
-use crate::channel::{Channel, UNSENT, failure};
+use super::unsent::Unsent;
+use crate::channel::{Channel, UNSENT_LEAST, failure};
 use crate::chaos::{Harm, Hazard};
 use crate::message;
 use crate::proto::hello::Reply;
@@ -24,12 +25,7 @@ use crate::stage;
 use mio::Waker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
-
-/// What the kernel may hold unsent is what the connection carries in this time: long enough to bring the next leg.
-const UNSENT_TIME: Duration = Duration::from_millis(20);
-/// A connection's rate is measured over no less than this.
-const RATE_TIME: Duration = Duration::from_millis(100);
+use std::time::Instant;
 
 /// A leg of at most so many bytes is written by whoever posted it, without waking the owner of the connection. To copy
 /// more takes longer than a wake-up.
@@ -37,7 +33,7 @@ pub(super) const SMALL: u64 = 16 << 10;
 
 /// The path is not asked again whether it drains while so many bytes at most were written since it last did: a small
 /// part of what the kernel may hold unsent. Otherwise every keystroke would cost a question.
-const UNASKED: u64 = *UNSENT.start() as u64 / 4;
+const UNASKED: u64 = UNSENT_LEAST as u64 / 4;
 
 /// How far the handshake is that is written here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +90,7 @@ pub struct Writer {
     failed: Option<LossReason>,
     /// Nothing is written any more, as on a path that fell silent.
     mute: bool,
-    /// Since when, and from how many bytes written on, the rate is measured.
-    paced: (Instant, u64),
-    /// What the kernel was last told that it may hold unsent.
-    unsent: u32,
+    unsent: Unsent,
     /// Shows the others that a large leg is being written.
     busy: Arc<AtomicBool>,
 }
@@ -130,8 +123,7 @@ impl Writer {
             harm: None,
             failed: None,
             mute: false,
-            paced: (now, 0),
-            unsent: *UNSENT.start(),
+            unsent: Unsent::new(now),
             busy,
         }
     }
@@ -392,19 +384,8 @@ impl Writer {
 
     /// Fits what the kernel may hold unsent to the rate at which it was written lately.
     fn pace(&mut self) {
-        let (now, (since, from)) = (Instant::now(), self.paced);
-        let time = now.saturating_duration_since(since);
-        if time < RATE_TIME {
-            return;
-        }
-        let written = self.outlet.bytes();
-        self.paced = (now, written);
-        let held = (written - from) as f64 * UNSENT_TIME.as_secs_f64() / time.as_secs_f64();
-        let unsent = (held as u32).clamp(*UNSENT.start(), *UNSENT.end());
-        if unsent.abs_diff(self.unsent) > self.unsent / 4 {
-            self.unsent = unsent;
-            self.channel.hold_unsent(unsent);
-        }
+        let unsent = self.unsent.written(Instant::now(), self.outlet.bytes());
+        unsent.into_iter().for_each(|bytes| self.channel.hold_unsent(bytes));
     }
 }
 
