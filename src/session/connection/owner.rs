@@ -84,8 +84,10 @@ pub(super) struct Serving<'a> {
     /// While finishing: the peer has closed in order.
     heard_out: bool,
     finished: bool,
-    /// There is more to read, and the poll need not say so.
+    /// There is more to read or to write, and the poll need not say so.
     more: bool,
+    /// There may be more to write, and the socket was not full.
+    unwritten: bool,
     /// Whether the leg that comes waits for the sink.
     holding: Holding,
     /// Legs on their way through the user's programs.
@@ -120,6 +122,7 @@ impl<'a> Serving<'a> {
             heard_out: false,
             finished: false,
             more: true,
+            unwritten: false,
             stages: Stages::new(shared.through.clone()),
         }
     }
@@ -187,7 +190,7 @@ impl<'a> Serving<'a> {
                 Ok(Heard::End) => return Err(Ended::Lost(LossReason::Closed)),
                 Ok(Heard::Nothing) if until <= now => return Err(Ended::Lost(LossReason::Silent)),
                 Ok(Heard::Nothing) => {
-                    self.more = false;
+                    self.more = self.unwritten;
                     self.wait(events, Some(until))?;
                 }
                 Err(e) => return Err(Ended::Lost(failure(&e))),
@@ -218,7 +221,7 @@ impl<'a> Serving<'a> {
             self.flush()?;
             self.work_on_stages(origin)?;
             self.finish(now, end)?;
-            self.more = self.goes_on(end);
+            self.more = self.unwritten || self.goes_on(end);
             let times = [self.finishing, self.wakes_at(), self.stages.look(), self.holding.until()];
             let until = times.into_iter().flatten().min();
             self.wait(events, until)?;
@@ -247,7 +250,7 @@ impl<'a> Serving<'a> {
     fn flush(&mut self) -> Result<(), Ended> {
         let mut writer = self.seat.lock();
         let Some(writer) = &mut *writer else { return Ok(()) };
-        writer.flush(&self.shared.desk, u64::MAX);
+        self.unwritten = !writer.flush(&self.shared.desk, u64::MAX);
         match writer.take_harm() {
             Some(Harm::Silence) => {
                 writer.fall_silent();
@@ -367,7 +370,7 @@ impl<'a> Serving<'a> {
     /// The peer has ended the connection, or the session is over and everything was written.
     fn finish(&mut self, now: Instant, end: ReadEnd) -> Result<(), Ended> {
         if let Some(until) = self.finishing {
-            let written = self.seat.lock().as_ref().is_none_or(Writer::is_empty);
+            let written = !self.unwritten && self.seat.lock().as_ref().is_none_or(Writer::is_empty);
             if written && !std::mem::replace(&mut self.finished, written) {
                 self.channel.finish_writing();
             }

@@ -31,6 +31,10 @@ use std::time::Instant;
 /// more takes longer than a wake-up.
 pub(super) const SMALL: u64 = 16 << 10;
 
+/// After so many bytes, whoever writes does something else first: where legs are small and the path takes them as fast as
+/// they are written, nothing would be heard otherwise, no acknowledgement either, without which legs do not grow.
+const TURN: u64 = 256 << 10;
+
 /// The path is not asked again whether it drains while so many bytes at most were written since it last did: a small
 /// part of what the kernel may hold unsent. Otherwise every keystroke would cost a question.
 const UNASKED: u64 = UNSENT_LEAST as u64 / 4;
@@ -209,12 +213,12 @@ impl Writer {
         let _ = self.outlet.write(&mut &*self.channel);
     }
 
-    /// Writes until nothing waits or the socket is full; a leg of more than `most` bytes is left. False if something
-    /// is left for the owner to do.
+    /// Writes until nothing waits or the socket is full, or for a [`TURN`]; a leg of more than `most` bytes is left. False
+    /// if something is left for the owner to do.
     pub fn flush<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         // a leg that a program is to be given is the owner's
         let most = if self.through && most < u64::MAX { 0 } else { most };
-        let mut more_waits = true;
+        let (mut more_waits, until) = (true, self.outlet.bytes() + TURN);
         while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
             if self.outlet.is_empty() && !more_waits {
                 return true;
@@ -231,6 +235,9 @@ impl Writer {
                 Ok(Wrote::All) => {
                     self.busy.store(false, Ordering::Relaxed);
                     self.pace();
+                    if self.outlet.bytes() >= until {
+                        return false;
+                    }
                 }
                 Ok(Wrote::Blocked) => self.writable = false,
                 Err(WriteError::Lost(e)) => self.failed = Some(failure(&e)),
@@ -401,3 +408,6 @@ impl Drop for Writer {
 pub(crate) fn is_last_word(frame: &Frame) -> bool {
     matches!(frame, Frame::Bye | Frame::Abort(_))
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

@@ -1,0 +1,62 @@
+use super::super::{Seat, SessionDesk};
+use super::*;
+use crate::channel::Transport;
+use crate::proto::hello::{Features, Hello, Id, Welcome};
+use crate::proto::leg::LEG_FIRST;
+use crate::proto::session::{DiallerConfig, Session};
+use crate::proto::wire::Edge;
+use crate::session::orders::{Audience, News, Order};
+use crate::session::pool::Pool;
+use std::io;
+use std::time::Duration;
+
+const BUFFER: u64 = 64 << 20;
+
+struct Nobody;
+
+impl Audience for Nobody {
+    fn rouse_output(&self, _: bool) {}
+    fn rouse_input(&self) {}
+    fn hear(&self, _: News) {}
+}
+
+/// A session with one connection that was welcomed, and so many small legs for it.
+fn session(legs: usize) -> (SessionDesk, Ticket) {
+    let (now, link) = (Instant::now(), || vec!["a".to_owned()]);
+    let hello = Hello::of(Id::new([1; 16]), Features::NONE, BUFFER);
+    let session = Session::dialling(now, DiallerConfig::new(hello, link(), 1, 7), None, false);
+    let memory = (Some(Pool::new(BUFFER)), (BUFFER, 0));
+    let core = SessionCore::new(now, session, memory.0, memory.1, link(), Default::default(), Arc::default());
+    let desk = SessionDesk::new(core, Box::new(Nobody));
+    desk.seat(0, Seat::new().unwrap().0);
+    desk.begin();
+    let Some(Order::Dial { ticket, .. }) = desk.take_order(0) else { panic!("nothing to dial") };
+    let edge = Edge { bytes: BUFFER, legs: 4096 };
+    let (instance, features) = (Id::new([2; 16]), Features::NONE);
+    let welcome = Welcome { instance, next: 0, edge, leg_max: 2 << 20, features, buffer: BUFFER };
+    desk.connected(ticket, |core, now| {
+        core.session.welcomed(now, 0, &welcome, None, Duration::from_micros(100));
+    });
+    for _ in 0..legs {
+        desk.tell(|core, now| core.session.input(now, Arc::new(vec![0u8; LEG_FIRST])));
+    }
+    (desk, ticket)
+}
+
+#[test]
+fn whoever_writes_small_legs_to_a_path_that_takes_them_all_does_something_else_in_between() {
+    let (desk, ticket) = session(50);
+    let (from, to) = (io::pipe().unwrap(), io::pipe().unwrap());
+    // the path takes all of them
+    rustix::pipe::fcntl_setpipe_size(&to.1, 1 << 20).unwrap();
+    let channel = Arc::new(Channel::plain(Transport::pipes(from.0.into(), to.1.into()).unwrap()));
+    let (now, hazard) = (Instant::now(), Hazard::new(None));
+    let mut writer = Writer::new(now, ticket, channel, Greeting::Done, false, hazard, Arc::default());
+    let mut turns = 1;
+    while !writer.flush(&desk, u64::MAX) {
+        assert_eq!(writer.outlet.bytes().div_ceil(TURN + (20 << 10)), turns, "after each turn");
+        turns += 1;
+    }
+    assert_eq!(turns, 4, "50 legs have 800 KiB");
+    assert!(writer.outlet.bytes() >= 50 * LEG_FIRST as u64);
+}
