@@ -69,6 +69,7 @@ struct Account {
     count: u64,
     /// What was last acknowledged here.
     told: Option<Ack>,
+    /// When it is to speak unasked, if the receiver has held something for as long as that.
     unasked_at: Instant,
     /// When it brought the latest leg.
     brought: Option<Instant>,
@@ -78,6 +79,8 @@ struct Account {
 #[derive(Debug, Default)]
 pub struct Acknowledging {
     accounts: [Option<Account>; CONNECTIONS_MAX],
+    /// Those that have an account.
+    open: ConnectionSet,
     /// Where an acknowledgement is due at once.
     due: ConnectionSet,
     /// Where one is due when its ride is over.
@@ -93,8 +96,8 @@ pub struct Acknowledging {
     told_delivered: u64,
     /// The connection that brought the latest leg, if it is there.
     latest: Option<usize>,
-    /// The receiver holds legs.
-    holds: bool,
+    /// If the receiver holds legs: no connection speaks unasked before this.
+    holds: Option<Instant>,
 }
 
 impl Acknowledging {
@@ -102,12 +105,14 @@ impl Acknowledging {
     pub fn open(&mut self, now: Instant, connection: usize) {
         let unasked_at = now + UNASKED;
         self.accounts[connection] = Some(Account { count: 0, told: None, unasked_at, brought: None });
+        self.open.insert(connection);
         self.due.remove(connection);
     }
 
     /// The connection is gone.
     pub fn close(&mut self, connection: usize) {
         self.accounts[connection] = None;
+        self.open.remove(connection);
         self.due.remove(connection);
         self.riding.remove(connection);
         self.latest.take_if(|latest| *latest == connection);
@@ -120,7 +125,7 @@ impl Acknowledging {
 
     /// Whether the connection brings legs.
     pub fn is_open(&self, connection: usize) -> bool {
-        self.accounts[connection].is_some()
+        self.open.contains(connection)
     }
 
     /// When the connection brought its latest leg.
@@ -178,9 +183,8 @@ impl Acknowledging {
     /// The sender may be waiting: it is told where it is most likely to hear it, or on every connection.
     pub fn tell(&mut self, now: Instant) {
         let brought = |connection: &usize| self.brought(*connection);
-        let mut lively: Vec<usize> = (0..CONNECTIONS_MAX)
-            .filter(|connection| brought(connection).is_some_and(|at| at + DELAY > now))
-            .collect();
+        let is_lively = |connection: &usize| brought(connection).is_some_and(|at| at + DELAY > now);
+        let mut lively: Vec<usize> = self.open.iter().filter(is_lively).collect();
         if lively.is_empty() {
             return self.tell_all();
         }
@@ -192,7 +196,7 @@ impl Acknowledging {
 
     fn tell_all(&mut self) {
         (self.news_at, self.retell_at) = (None, None);
-        self.due = self.open_connections();
+        self.due = self.open;
     }
 
     /// Whether an acknowledgement is due at once.
@@ -207,17 +211,20 @@ impl Acknowledging {
 
     /// When [`Acknowledging::take_due`] has something to give, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        let unasked = self.accounts.iter().flatten().map(|account| account.unasked_at);
-        let times = [self.news_at, self.retell_at, self.ride_ends].into_iter().flatten();
-        unasked.filter(|_| self.holds).chain(times).min()
+        let times = [self.news_at, self.retell_at, self.ride_ends, self.unasked_at()];
+        times.into_iter().flatten().min()
+    }
+
+    /// When a connection is to say where the receiver stands although nobody asked.
+    fn unasked_at(&self) -> Option<Instant> {
+        let first = self.holds?;
+        let each = self.open.iter().filter_map(|connection| self.accounts[connection].as_ref());
+        each.map(|account| account.unasked_at.max(first)).min()
     }
 
     /// Whether the output has not taken all that came, or is closing; to be told before the others are asked.
     pub fn note_held(&mut self, now: Instant, holds: bool) {
-        if holds && !self.holds {
-            self.accounts.iter_mut().flatten().for_each(|account| account.unasked_at = now + UNASKED);
-        }
-        self.holds = holds;
+        self.holds = holds.then(|| self.holds.unwrap_or(now + UNASKED));
     }
 
     /// The acknowledgements that are due, with the connections that they are for. `blocked` is for how long the output
@@ -231,20 +238,23 @@ impl Acknowledging {
             let over = std::mem::take(&mut self.riding);
             over.iter().for_each(|connection| self.due.insert(connection));
         }
-        if !news && self.due.is_empty() && self.deadline().is_none_or(|at| at > now) {
+        let is_past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let unasked = is_past(self.holds) && is_past(self.unasked_at());
+        if !news && self.due.is_empty() && !unasked {
             return Vec::new();
         }
         let blocked_ms = u32::try_from(blocked.as_millis()).unwrap_or(u32::MAX);
         let due = std::mem::take(&mut self.due);
         let mut acks = Vec::new();
         // the others have nothing to say
-        let asked = if news || self.holds { (0..CONNECTIONS_MAX).collect() } else { due };
+        let asked = if news || unasked { self.open } else { due };
         for connection in asked.iter() {
             let Some(account) = &mut self.accounts[connection] else { continue };
             let Position { next, delivered, edge } = at;
             let ack = Ack { next, delivered, edge, count: account.count, blocked_ms };
             let is_new = account.told.is_none_or(|told| told != Ack { blocked_ms: told.blocked_ms, ..ack });
-            if due.contains(connection) || (self.holds && account.unasked_at <= now) || (news && is_new) {
+            let speaks = unasked && account.unasked_at <= now;
+            if due.contains(connection) || speaks || (news && is_new) {
                 account.told = Some(ack);
                 account.unasked_at = now + UNASKED;
                 acks.push((connection, ack));
@@ -261,7 +271,7 @@ impl Acknowledging {
 
     /// The connections that bring legs.
     pub fn open_connections(&self) -> ConnectionSet {
-        (0..CONNECTIONS_MAX).filter(|connection| self.is_open(*connection)).collect()
+        self.open
     }
 }
 

@@ -12,6 +12,7 @@
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
+use super::set::ConnectionSet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
@@ -86,6 +87,8 @@ impl Link {
 pub struct Links {
     links: Vec<Link>,
     connections: Vec<Connection>,
+    /// Those that rest.
+    resting: ConnectionSet,
     /// One connection suffices.
     one: bool,
     rng: SmallRng,
@@ -116,6 +119,7 @@ impl Links {
                 .iter()
                 .map(|home| Connection { home: *home, state: State::Resting(now), dialled: None, misses: 0 })
                 .collect(),
+            resting: (0..homes.len()).collect(),
             one: false,
             rng: SmallRng::seed_from_u64(seed),
         }
@@ -156,7 +160,7 @@ impl Links {
 
     /// Whether a connection has rested long enough.
     pub fn any_rested(&self, now: Instant) -> bool {
-        self.connections.iter().any(|one| matches!(one.state, State::Resting(at) if at <= now))
+        self.resting.iter().any(|one| matches!(self.state(one), State::Resting(at) if at <= now))
     }
 
     /// Where this resting connection should dial now, and how long it may take. Counts as dialling from then.
@@ -175,7 +179,7 @@ impl Links {
 
     /// When a resting connection may next be placed.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
-        let resting = self.connections.iter().filter_map(|w| match w.state {
+        let resting = self.resting.iter().filter_map(|connection| match self.state(connection) {
             State::Resting(at) => Some(at),
             _ => None,
         });
@@ -431,7 +435,13 @@ impl Links {
     fn advance(&mut self, connection: usize, step: Move) {
         let state = &mut self.connections[connection].state;
         match state.next(step) {
-            Some(next) => *state = next,
+            Some(next) => {
+                *state = next;
+                match next {
+                    State::Resting(_) => self.resting.insert(connection),
+                    State::Dialling(_) | State::Up(_) | State::Leaving(_) => self.resting.remove(connection),
+                }
+            }
             None => unreachable!("{step:?} is no move of a connection that is {state:?}"),
         }
     }

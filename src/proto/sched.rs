@@ -36,11 +36,13 @@ pub struct Meter {
     slots: [u64; SLOTS],
     /// The slot that `slots[current % SLOTS]` counts; slots since `origin`.
     current: u64,
+    /// When the slot after that begins.
+    until: Option<Instant>,
 }
 
 impl Default for Meter {
     fn default() -> Self {
-        Meter { slot: SLOT, origin: None, slots: [0; SLOTS], current: 0 }
+        Meter { slot: SLOT, origin: None, slots: [0; SLOTS], current: 0, until: None }
     }
 }
 
@@ -68,12 +70,16 @@ impl Meter {
     }
 
     fn advance(&mut self, now: Instant) {
+        if self.until.is_some_and(|until| now < until) {
+            return;
+        }
         let origin = *self.origin.get_or_insert(now);
         let slot = (now.saturating_duration_since(origin).as_nanos() / self.slot.as_nanos()) as u64;
         for passed in (self.current + 1..=slot).take(SLOTS) {
             self.slots[(passed % SLOTS as u64) as usize] = 0;
         }
         self.current = self.current.max(slot);
+        self.until = Some(origin + self.slot * (self.current + 1) as u32);
     }
 }
 

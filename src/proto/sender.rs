@@ -51,6 +51,20 @@ struct Connection {
     pace: Pace,
 }
 
+impl Connection {
+    /// The receiver has counted so many more legs, of those that are still in `flights`; at least one.
+    fn note_counted(&mut self, now: Instant, legs: usize) {
+        let counted = || self.flights.iter().take(legs);
+        let bytes: u64 = counted().map(|flight| flight.len).sum();
+        let (Some(first), Some(last)) = (counted().next(), counted().next_back()) else { return };
+        self.pace.confirmed(now, first.sent, bytes, last.need);
+        self.answered = Some(last.sent);
+        self.counted += legs as u64;
+        self.bytes_in_flight -= bytes;
+        self.suspect = false;
+    }
+}
+
 /// The sender's legs, window and connections. Call order: `attach` per connection, then `take` whenever it
 /// can carry a leg and `ack` as they come; `detach` when it is gone. `push` and `end` at any time.
 pub struct Sender {
@@ -75,6 +89,8 @@ pub struct Sender {
     /// Sent and not received, by when the latest copy is late; exactly the legs whose `late` is set.
     lates: BTreeSet<(Instant, u64)>,
     connections: Vec<Option<Connection>>,
+    /// Connections that have something on the way.
+    busy: ConnectionSet,
     edge: Edge,
     /// When the latest-sent of the received legs was sent. Legs sent before that, and not received, are overtaken.
     newest_received: Option<Instant>,
@@ -104,6 +120,7 @@ impl Sender {
             again: BTreeSet::new(),
             lates: BTreeSet::new(),
             connections: (0..connections).map(|_| None).collect(),
+            busy: ConnectionSet::EMPTY,
             edge: Edge { bytes: 0, legs: 0 },
             newest_received: None,
             stream_crc: crc32fast::Hasher::new(),
@@ -171,6 +188,7 @@ impl Sender {
             return Ok(None);
         }
         self.connections[connection] = Some(Connection::default());
+        self.busy.remove(connection);
         let received = self.receive_below(next);
         self.widen(edge);
         Ok(Some(received))
@@ -192,6 +210,7 @@ impl Sender {
     /// The connection is gone. Legs that no other connection carries are to be sent again; how many these are.
     pub fn detach(&mut self, connection: usize) -> usize {
         let Some(carrier) = self.connections[connection].take() else { return 0 };
+        self.busy.remove(connection);
         let mut lost = 0;
         for flight in carrier.flights.iter().filter(|f| !f.damaged) {
             let Some(held) = self.get_mut(flight.sequence) else { continue };
@@ -317,6 +336,7 @@ impl Sender {
         carrier.bytes_in_flight += held.len;
         let (need, patience) = carrier.pace.expect(carrier.bytes_in_flight);
         held.patience = patience;
+        self.busy.insert(connection);
         carrier.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
         if held.copies > 0 {
             self.stats.legs_again += 1;
@@ -346,22 +366,24 @@ impl Sender {
         if taken == 0 {
             return acked;
         }
-        let flights: Vec<Flight> = carrier.flights.drain(..taken).collect();
-        let bytes: u64 = flights.iter().map(|f| f.len).sum();
-        carrier.counted = count;
-        carrier.bytes_in_flight -= bytes;
-        carrier.suspect = false;
-        carrier.answered = flights.last().map(|flight| flight.sent);
-        carrier.pace.confirmed(now, flights[0].sent, bytes, flights[flights.len() - 1].need);
+        carrier.note_counted(now, taken);
         acked.moved = true;
-        for flight in flights.iter().filter(|f| !f.damaged) {
+        for _ in 0..taken {
+            let carrier = self.connections[connection].as_mut();
+            let Some(flight) = carrier.and_then(|carrier| carrier.flights.pop_front()) else { break };
+            if flight.damaged {
+                continue;
+            }
             if let Some(held) = self.get_mut(flight.sequence) {
                 held.carriers.remove(connection);
             }
-            self.beaten(now, flight);
+            self.beaten(now, &flight);
             if let Some(len) = self.receive(flight.sequence, Some(flight.sent)) {
                 acked.bytes += len;
             }
+        }
+        if self.connections[connection].as_ref().is_some_and(|carrier| carrier.flights.is_empty()) {
+            self.busy.remove(connection);
         }
         self.drop_received();
         acked

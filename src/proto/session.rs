@@ -29,6 +29,7 @@ use dialler::Dialler;
 use host::Host;
 use ownership::Ownership;
 use pulse::{Pulse, REST};
+use pulses::Pulses;
 use stall::Stalls;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ use unsaid::Unsaid;
 use view::View;
 
 mod assign;
+mod carriers;
 mod carrying;
 mod circulation;
 mod course;
@@ -51,6 +53,7 @@ mod outbound;
 mod ownership;
 mod progress;
 mod pulse;
+mod pulses;
 mod sizes;
 mod sole;
 mod stall;
@@ -86,7 +89,7 @@ pub struct Session {
     /// [`Action::Over`] is among the actions, or was: nothing may follow it.
     told_over: bool,
     /// Of connections that are up, where a stream goes out.
-    pulses: [Option<Pulse>; CONNECTIONS_MAX],
+    pulses: Pulses,
     pings: u64,
     /// By link.
     answers: [Answers; LINKS_MAX],
@@ -167,7 +170,7 @@ impl Session {
             posted: ConnectionSet::EMPTY,
             actions: VecDeque::new(),
             told_over: false,
-            pulses: [None; CONNECTIONS_MAX],
+            pulses: Pulses::default(),
             pings: 0,
             answers: Default::default(),
             came: None,
@@ -212,7 +215,7 @@ impl Session {
         if let Some(receiving) = &mut self.receiving {
             receiving.decodes(connection, false);
         }
-        let said_bye = self.pulses[connection].as_ref().is_some_and(Pulse::has_said_bye);
+        let said_bye = self.pulses.get(connection).is_some_and(Pulse::has_said_bye);
         // a peer that has heard the bye closes in order
         if said_bye && *why == LossReason::Closed {
             self.heard_bye();
@@ -229,7 +232,7 @@ impl Session {
 
     /// Takes the connection from the outgoing stream. Gives how many legs are to be sent again.
     fn detach(&mut self, now: Instant, connection: usize, why: &LossReason) -> usize {
-        self.pulses[connection] = None;
+        self.pulses.gone(connection);
         let Some(sending) = &mut self.sending else { return 0 };
         let silent = (*why == LossReason::Silent).then_some(now);
         match sending.link_of(connection) {
@@ -287,8 +290,7 @@ impl Session {
         let acks = self.acknowledging.deadline().filter(|_| !self.is_done(Way::In));
         let watch = self.watch_deadline();
         let others = self.ownership.deadlines(now, self.view());
-        let open =
-            !self.acknowledging.open_connections().is_empty() || self.pulses.iter().any(Option::is_some);
+        let open = !self.acknowledging.open_connections().is_empty() || !self.pulses.is_empty();
         let latest = open.then(|| self.stepped + REST);
         let times = [legs, word, watch, latest, self.unsaid_until()]
             .into_iter()

@@ -1,6 +1,7 @@
 //! How far the sender is, and what each connection carries. Nothing changes here.
 
 use super::super::sched::Pace;
+use super::super::set::ConnectionSet;
 use super::{Backlog, Progress, Sender, SenderStats};
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ impl Sender {
 
     /// Whether nothing that was given to this connection is still on the way.
     pub fn is_idle(&self, connection: usize) -> bool {
-        self.connections[connection].as_ref().is_none_or(|carrier| carrier.flights.is_empty())
+        !self.busy.contains(connection)
     }
 
     /// When the oldest leg was given to this connection of those that it has not brought yet.
@@ -41,8 +42,8 @@ impl Sender {
     }
 
     /// Connections that have something on the way.
-    pub fn busy(&self) -> usize {
-        self.connections.iter().flatten().filter(|carrier| !carrier.flights.is_empty()).count()
+    pub fn busy(&self) -> ConnectionSet {
+        self.busy
     }
 
     /// Whether nothing that was sent is still to be received.

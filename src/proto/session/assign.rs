@@ -4,7 +4,7 @@
 //! here, in the order of their links, until none can take anything more, or until the receiver's output or the
 //! connections that carry something have enough.
 
-use super::super::leg::{CONNECTIONS_MAX, Leg};
+use super::super::leg::Leg;
 use super::super::sched::NEAR;
 use super::super::sender::{Backlog, Progress};
 use super::super::set::ConnectionSet;
@@ -42,10 +42,10 @@ enum Restraint {
 }
 
 impl Outbound {
-    /// Legs for the connections that are ready, until either runs out. `asking`: connections that brought small legs whose
+    /// Gives legs to the connections that are ready, until either runs out. `asking`: connections that brought small legs whose
     /// acknowledgement waits for a leg that goes the other way.
-    pub fn assign(&mut self, now: Instant, asking: ConnectionSet) -> Vec<(usize, Leg)> {
-        let (mut legs, mut passed) = (Vec::new(), ConnectionSet::EMPTY);
+    pub fn assign(&mut self, now: Instant, asking: ConnectionSet, mut give: impl FnMut(usize, Leg)) {
+        let mut passed = ConnectionSet::EMPTY;
         self.sender.cut_to(self.leg_size());
         let bounded = self.is_near_and_taken(now);
         let round = self.circulation.round(self.sender.is_overtaken());
@@ -57,7 +57,7 @@ impl Outbound {
             && let Some(connection) = self.choose(passed, asking)
         {
             passed.insert(connection);
-            let mates = self.mates(connection);
+            let mates = self.carriers.mates(connection);
             let leg = match restraint {
                 Restraint::None => self.sender.take(now, connection, mates),
                 Restraint::Output | Restraint::Carriers(_) => self.sender.take_again(now, connection, mates),
@@ -67,22 +67,21 @@ impl Outbound {
             let Given { bytes, legs: before, .. } = self.given[connection];
             self.given[connection] =
                 Given { bytes: bytes + leg.len(), legs: before + 1, leg: Some(leg.sequence), at: Some(now) };
-            self.unready(connection);
-            legs.push((connection, leg));
+            self.carriers.unready(connection);
+            give(connection, leg);
             self.sender.cut_to(self.leg_size());
             restraint = self.restraint(now);
         }
-        let waits = !self.ready.is_empty() && !self.sender.is_drained();
+        let waits = !self.carriers.drained().is_empty() && !self.sender.is_drained();
         self.held_back = waits && restraint == Restraint::Output;
         self.waits_until = match restraint {
             Restraint::Carriers(until) if waits => Some(until),
             _ => None,
         };
-        if bounded && !self.ready.is_empty() && self.sender.is_shut() {
+        if bounded && !self.carriers.drained().is_empty() && self.sender.is_shut() {
             self.circulation.note_held();
         }
         self.circulation.note_stock(now, self.waiting(), self.is_hungry(), bounded);
-        legs
     }
 
     /// Whether one connection carries all that is new, as far as is known.
@@ -114,12 +113,12 @@ impl Outbound {
     /// Without this, every leg that is cut while others are just at work would wake the thread of an idle connection,
     /// here and at the far end: with legs of 128 KiB, ten threads a megabyte.
     fn carriers(&self, now: Instant) -> Option<Instant> {
-        let at_work = |connection: &usize| {
-            self.carriers[*connection].filter(|carrier| !carrier.recalled)?;
-            let until = self.given[*connection].at? + SWIFT;
-            (until > now && !self.is_ready(*connection)).then_some(until)
-        };
-        let times = (0..CONNECTIONS_MAX).filter(|_| self.near).filter_map(|connection| at_work(&connection));
+        if !self.near {
+            return None;
+        }
+        let stay = self.carriers.up() - self.carriers.recalled() - self.carriers.drained();
+        let until = |connection: usize| self.given[connection].at.map(|at| at + SWIFT);
+        let times = stay.iter().filter_map(until).filter(|until| *until > now);
         let (count, until) =
             times.fold((0, None), |(n, first), at| (n + 1, Some(first.map_or(at, |f: Instant| f.min(at)))));
         // one at work takes a whole leg when it is done, whatever its share of the stock
@@ -146,7 +145,7 @@ impl Outbound {
         for size in [&mut self.piece_size, &mut self.leg_size] {
             size.set_near(self.near);
         }
-        let on_one_link = attached.iter().all(|connection| self.mates(connection) == attached);
+        let on_one_link = attached.iter().all(|connection| self.carriers.mates(connection) == attached);
         let is_shortest = |connection| self.shortest(connection) <= NEXT_TO_NOTHING;
         self.sole.allow(self.near && on_one_link && attached.iter().all(is_shortest));
     }
@@ -163,9 +162,9 @@ impl Outbound {
         let attached = self.attached();
         let part = rate / attached.len().max(1) as f64;
         let (mut carriers, mut answer) = (0, Duration::ZERO);
-        for connection in attached.iter().filter(|connection| !self.is_ready(*connection)) {
-            let stays = self.carriers[connection].is_some_and(|carrier| !carrier.recalled);
-            let pace = self.sender.steady_pace(now, connection).filter(|_| stays);
+        let stay = attached - self.carriers.recalled() - self.carriers.drained();
+        for connection in stay.iter() {
+            let pace = self.sender.steady_pace(now, connection);
             // half of it: those that carry hold each other up, and are measured so
             if pace.and_then(|pace| pace.rate()).is_some_and(|rate| rate >= part / 2.0) {
                 (carriers, answer) = (carriers + 1, answer.max(self.shortest(connection)));
@@ -177,14 +176,9 @@ impl Outbound {
     /// The shortest round trip of any connection on the link of this one: what one connection has measured itself may
     /// be no more than how late its thread was.
     fn shortest(&self, connection: usize) -> Duration {
-        let measured = self.mates(connection).iter().filter_map(|mate| self.sender.pace(mate)?.rtt_min());
+        let measured =
+            self.carriers.mates(connection).iter().filter_map(|mate| self.sender.pace(mate)?.rtt_min());
         measured.min().unwrap_or(Duration::MAX)
-    }
-
-    /// The connections on the link of this one, itself included.
-    fn mates(&self, connection: usize) -> ConnectionSet {
-        let link = self.link_of(connection);
-        (0..CONNECTIONS_MAX).filter(|mate| self.link_of(*mate) == link).collect()
     }
 
     /// The ready connection that takes the next leg: one on the first link, and of those on a link one that is `asking`,
@@ -192,16 +186,15 @@ impl Outbound {
     /// first. A lifeline only if nobody else is there.
     fn choose(&self, passed: ConnectionSet, asking: ConnectionSet) -> Option<usize> {
         let avoided = self.sender.avoid();
-        let is_avoided = |link| avoided.iter().any(|connection| self.link_of(connection) == Some(link));
-        let candidates = self.ready.iter().rev().copied().filter(|connection| !passed.contains(*connection));
-        let placed = candidates.filter_map(|connection| {
-            let carrier = self.carriers[connection].filter(|carrier| !carrier.recalled)?;
-            // what others cannot bring goes that way all the same
-            let is_spared = avoided.is_empty() && self.is_spared(carrier.link);
-            (!is_spared).then_some((connection, carrier.link))
-        });
-        let best =
-            placed.min_by_key(|(connection, link)| (is_avoided(*link), *link, !asking.contains(*connection)));
-        best.map(|(connection, _)| connection)
+        let mut able = self.carriers.drained() - self.carriers.recalled() - passed;
+        if avoided.is_empty() {
+            able = able - self.carriers.spared();
+        } else {
+            // what others cannot bring takes a lifeline all the same
+            let elsewhere = avoided.iter().fold(able, |rest, one| rest - self.carriers.mates(one));
+            able = if elsewhere.is_empty() { able } else { elsewhere };
+        }
+        let first = self.carriers.on_first_link(able);
+        self.carriers.drained_last(first & asking).or_else(|| self.carriers.drained_last(first))
     }
 }

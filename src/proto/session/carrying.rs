@@ -229,7 +229,7 @@ impl Session {
         let (Ownership::Dialler(dialler), Some(sending)) = (&mut self.ownership, &mut self.sending) else {
             return;
         };
-        self.actions.extend(sending.take_idle().into_iter().map(Action::Leave));
+        self.actions.extend(sending.take_idle().iter().map(Action::Leave));
         let head = sending.sender().head();
         for mut dial in dialler.dial(now, sending.instance(), begun) {
             if let Action::Dial { connection, link, hello, .. } = &mut dial {
@@ -251,13 +251,13 @@ impl Session {
         if let Some((sequence, connection)) = sending.rescue(now) {
             self.actions.push_back(Action::Tell(Event::Rescued { sequence, connection }));
         }
-        for (connection, leg) in sending.assign(now, self.acknowledging.riding()) {
+        sending.assign(now, self.acknowledging.riding(), |connection, leg| {
             if leg.len() <= LEG_FIRST as u64 {
                 self.acknowledging.ride(connection);
             }
             self.mailboxes[connection].leg(leg);
             self.posted.insert(connection);
-        }
+        });
         if let Some((fin, connections)) = sending.take_fin() {
             connections.iter().for_each(|connection| self.post(now, connection, Frame::Fin(fin)));
         }

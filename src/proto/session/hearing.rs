@@ -37,8 +37,8 @@ impl Session {
             alone =
                 small && answers && receiving.receiver().is_some_and(|receiver| receiver.ahead().legs == 0);
             match heard {
-                Ok(legs) => {
-                    self.actions.extend(legs.into_iter().map(Action::Deliver));
+                Ok(()) => {
+                    self.actions.extend(std::iter::from_fn(|| receiving.next_ready()).map(Action::Deliver));
                     self.acknowledging.news(now);
                     self.works(connection);
                 }
@@ -73,9 +73,9 @@ impl Session {
         let mut through = false;
         if let Some(receiving) = self.receiving.as_mut().filter(|_| !is_done) {
             match receiving.head_through(connection, header) {
-                Ok(legs) => {
-                    through = legs.is_some();
-                    self.actions.extend(legs.into_iter().flatten().map(Action::Deliver));
+                Ok(first) => {
+                    through = first;
+                    self.actions.extend(std::iter::from_fn(|| receiving.next_ready()).map(Action::Deliver));
                     self.acknowledging.news(now);
                     self.works(connection);
                 }
@@ -195,8 +195,7 @@ impl Session {
     }
 
     fn hear_pong(&mut self, now: Instant, connection: usize, token: u64) {
-        let pulse = self.pulses[connection].as_mut();
-        let Some(answer) = pulse.and_then(|pulse| pulse.answered(now, token)) else { return };
+        let Some(answer) = self.pulses.answered(now, connection, token) else { return };
         if let Some(sending) = &mut self.sending {
             sending.round_trip(connection, answer.rtt);
         }

@@ -172,18 +172,20 @@ impl Inbound {
         self.decoding
     }
 
-    /// A leg has come whole. The legs that can be given to the output now, in order.
+    /// A leg has come whole. Others may be given to the output now: see [`Inbound::next_ready`].
     ///
     /// # Errors
     /// It was not to be sent.
-    pub fn leg(&mut self, connection: usize, leg: Leg) -> Result<Vec<Leg>, Breach> {
-        let Some(receiver) = &mut self.receiver else { return Ok(Vec::new()) };
+    pub fn leg(&mut self, connection: usize, leg: Leg) -> Result<(), Breach> {
+        let Some(receiver) = &mut self.receiver else { return Ok(()) };
         let brought = &mut self.brought[connection];
         *brought = Brought { legs: brought.legs + 1, bytes: brought.bytes + leg.len() };
-        match receiver.leg(leg)? {
-            Arrival::InOrder => Ok(std::iter::from_fn(|| receiver.next_ready()).collect()),
-            Arrival::Ahead | Arrival::Duplicate => Ok(Vec::new()),
-        }
+        receiver.leg(leg).map(drop)
+    }
+
+    /// The next leg for the output, in order.
+    pub fn next_ready(&mut self) -> Option<Leg> {
+        self.receiver.as_mut()?.next_ready()
     }
 
     /// Whether the output may take the bytes of a leg as they arrive. From then on it counts as having begun with it.
@@ -199,24 +201,17 @@ impl Inbound {
         self.receiver.iter_mut().for_each(|receiver| receiver.leave_head(header.sequence));
     }
 
-    /// A leg has come whole, and the output has taken all of it meanwhile. The legs that can be given to the output now, in
-    /// order; None if it was here already.
+    /// A leg has come whole, and the output has taken all of it meanwhile; false if it was here already. Others may be given
+    /// to the output now: see [`Inbound::next_ready`].
     ///
     /// # Errors
     /// It was not to be sent.
-    pub fn head_through(
-        &mut self,
-        connection: usize,
-        header: &LegHeader,
-    ) -> Result<Option<Vec<Leg>>, Breach> {
-        let Some(receiver) = &mut self.receiver else { return Ok(None) };
+    pub fn head_through(&mut self, connection: usize, header: &LegHeader) -> Result<bool, Breach> {
+        let Some(receiver) = &mut self.receiver else { return Ok(false) };
         let LegHeader { sequence, offset, raw, .. } = *header;
         let brought = &mut self.brought[connection];
         *brought = Brought { legs: brought.legs + 1, bytes: brought.bytes + u64::from(raw) };
-        match receiver.head_through(sequence, offset, raw.into())? {
-            Arrival::InOrder => Ok(Some(std::iter::from_fn(|| receiver.next_ready()).collect())),
-            Arrival::Ahead | Arrival::Duplicate => Ok(None),
-        }
+        Ok(receiver.head_through(sequence, offset, raw.into())? == Arrival::InOrder)
     }
 
     /// The stream's end was announced.

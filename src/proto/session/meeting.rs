@@ -8,7 +8,6 @@ use super::super::way::Way;
 use super::super::wire::Frame;
 use super::host::Door;
 use super::ownership::Ownership;
-use super::pulse::Pulse;
 use super::terms::Action;
 use super::{Session, Unusable};
 use std::time::{Duration, Instant};
@@ -118,7 +117,7 @@ impl Session {
                 sending.learnt(now, received);
                 sending.round_trip(connection, rtt);
                 self.leniency.up(now, connection, link, rtt);
-                self.pulses[connection] = Some(Pulse::new(now));
+                self.pulses.up(now, connection);
                 self.note_answer(now, connection, now.checked_sub(rtt).unwrap_or(now), true);
                 self.dialled(now, connection, link, welcome, rtt);
                 let far = FarEnd { features: welcome.features, buffer: welcome.buffer };

@@ -11,20 +11,10 @@ use super::super::sched::{LegSize, Meter, SMALL};
 use super::super::sender::Sender;
 use super::super::set::ConnectionSet;
 use super::super::wire::{Ack, Fin};
+use super::carriers::Carriers;
 use super::circulation::Circulation;
 use super::sole::Sole;
 use std::time::{Duration, Instant};
-
-/// One connection that is up, beyond its legs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Carrier {
-    /// The link it is on.
-    pub link: usize,
-    /// The connection is called back: it gets no new legs, and is closed when it has nothing on the way.
-    pub recalled: bool,
-    /// The stream's end was told on it.
-    fin_told: bool,
-}
 
 /// What one connection was given since it came up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,10 +43,8 @@ pub enum Unusable {
 /// The stream that goes out.
 pub struct Outbound {
     pub(super) sender: Sender,
-    pub(super) carriers: [Option<Carrier>; CONNECTIONS_MAX],
+    pub(super) carriers: Carriers,
     pub(super) given: [Given; CONNECTIONS_MAX],
-    /// Connections whose path drains, the one that drained last at the end. All are up.
-    pub(super) ready: Vec<usize>,
     /// The receiving process, once it is known.
     instance: Option<Id>,
     /// The key of the first receiver that welcomed a connection, if connections are encrypted. It is never another one,
@@ -95,8 +83,6 @@ pub struct Outbound {
     pub(super) to_command: bool,
     /// The far end's output took no more, and that has ended the stream.
     ceased: bool,
-    /// The link that carries legs only while no other is up, if there is one.
-    lifeline: Option<usize>,
     /// For how long the receiver's output had been blocked when the receiver said so last.
     blocked_at_peer: Duration,
     /// Bytes acknowledged so far, in whatever order.
@@ -113,9 +99,8 @@ impl Outbound {
         leg_size.agree(if through { through_max(encoded_max) } else { leg_max(buffer, u64::MAX) });
         Outbound {
             sender: Sender::new(CONNECTIONS_MAX, buffer),
-            carriers: [None; CONNECTIONS_MAX],
+            carriers: Carriers::new(),
             given: [Given::default(); CONNECTIONS_MAX],
-            ready: Vec::new(),
             instance: None,
             key: None,
             piece_size: leg_size.clone(),
@@ -135,7 +120,6 @@ impl Outbound {
             short: false,
             to_command: false,
             ceased: false,
-            lifeline: None,
             blocked_at_peer: Duration::ZERO,
             received: 0,
         }
@@ -143,13 +127,7 @@ impl Outbound {
 
     /// This link carries legs only while no other is up.
     pub(super) fn set_lifeline(&mut self, link: usize) {
-        self.lifeline = Some(link);
-    }
-
-    /// Whether a connection on this link is spared, because others are up.
-    pub(super) fn is_spared(&self, link: usize) -> bool {
-        let carries = |carrier: &Carrier| carrier.link != link && !carrier.recalled;
-        self.lifeline == Some(link) && self.carriers.iter().flatten().any(carries)
+        self.carriers.set_lifeline(link);
     }
 
     /// See [`Session::keep_legs_short`](super::Session::keep_legs_short).
@@ -213,7 +191,7 @@ impl Outbound {
         let (ours, theirs, most) = (self.buffer, welcome.buffer, welcome.leg_max as usize);
         self.encoded_max = self.encoded_max.min(encoded_max(ours, theirs)).min(most);
         self.agree(leg_max(ours, theirs).min(most));
-        self.carriers[connection] = Some(Carrier { link, recalled: false, fin_told: false });
+        self.carriers.attach(connection, link);
         self.given[connection] = Given::default();
         self.measure_paths();
         Ok(received)
@@ -234,7 +212,7 @@ impl Outbound {
         if bytes > 0 {
             self.meter.add(now, bytes);
             if let Some(rate) = self.meter.rate(now) {
-                self.piece_size.follow(now, rate, self.sender.busy());
+                self.piece_size.follow(now, rate, self.sender.busy().len());
             }
         }
     }
@@ -246,8 +224,7 @@ impl Outbound {
 
     /// A connection is gone. How many legs it takes with it, to be sent again.
     pub fn detach(&mut self, connection: usize) -> usize {
-        self.carriers[connection] = None;
-        self.unready(connection);
+        self.carriers.detach(connection);
         let again = self.sender.detach(connection);
         self.measure_paths();
         again
@@ -255,31 +232,24 @@ impl Outbound {
 
     /// A connection is called back: it gets nothing new.
     pub fn recall(&mut self, connection: usize) {
-        if let Some(carrier) = &mut self.carriers[connection] {
-            carrier.recalled = true;
-        }
+        self.carriers.recall(connection);
     }
 
     /// Connections that were called back and have nothing on the way any more.
-    pub fn take_idle(&mut self) -> Vec<usize> {
-        let recalled =
-            |connection: &usize| self.carriers[*connection].is_some_and(|carrier| carrier.recalled);
-        let idle = |connection: &usize| self.is_ready(*connection) && self.sender.is_idle(*connection);
-        let idle: Vec<usize> = (0..CONNECTIONS_MAX).filter(recalled).filter(idle).collect();
-        idle.iter().for_each(|connection| self.unready(*connection));
+    pub fn take_idle(&mut self) -> ConnectionSet {
+        let idle = (self.carriers.recalled() & self.carriers.drained()) - self.sender.busy();
+        idle.iter().for_each(|connection| self.carriers.unready(connection));
         idle
     }
 
     /// The path of a connection drains: it can take a leg.
     pub fn ready(&mut self, connection: usize) {
-        if self.link_of(connection).is_some() && !self.is_ready(connection) {
-            self.ready.push(connection);
-        }
+        self.carriers.ready(connection);
     }
 
     /// [`Outbound::ready`] for a connection that is not called back, if no leg waits for one; whether it was noted.
     pub(super) fn stays_ready(&mut self, now: Instant, connection: usize) -> bool {
-        let stays = self.carriers[connection].is_some_and(|carrier| !carrier.recalled)
+        let stays = (self.carriers.up() - self.carriers.recalled()).contains(connection)
             && self.sender.is_drained()
             && !self.sender.has_something(now);
         if stays {
@@ -288,22 +258,14 @@ impl Outbound {
         stays
     }
 
-    pub(super) fn is_ready(&self, connection: usize) -> bool {
-        self.ready.contains(&connection)
-    }
-
-    pub(super) fn unready(&mut self, connection: usize) {
-        self.ready.retain(|other| *other != connection);
-    }
-
     /// The link of a connection that is up.
     pub fn link_of(&self, connection: usize) -> Option<usize> {
-        self.carriers[connection].map(|carrier| carrier.link)
+        self.carriers.link_of(connection)
     }
 
     /// Connections that are up.
     pub fn attached(&self) -> ConnectionSet {
-        (0..CONNECTIONS_MAX).filter(|connection| self.carriers[*connection].is_some()).collect()
+        self.carriers.up()
     }
 
     // ---- the input ------------------------------------------------------------------------------------
@@ -357,10 +319,7 @@ impl Outbound {
     /// The stream's end, once it is known, and the connections on which it is to be told now.
     pub fn take_fin(&mut self) -> Option<(Fin, ConnectionSet)> {
         let fin = self.fin()?;
-        let untold = |carrier: &Option<Carrier>| carrier.is_some_and(|carrier| !carrier.fin_told);
-        let to = (0..CONNECTIONS_MAX).filter(|connection| untold(&self.carriers[*connection])).collect();
-        self.carriers.iter_mut().flatten().for_each(|carrier| carrier.fin_told = true);
-        Some((fin, to))
+        Some((fin, self.carriers.take_untold()))
     }
 
     pub(super) fn fin(&self) -> Option<Fin> {
@@ -393,8 +352,8 @@ impl Outbound {
     /// The rate of a connection while it carries something, in bytes per second: of those that do, and of this one, the
     /// mean. A time in which none did, because they had to be found dead, says nothing about what they will carry.
     fn rate_carrying(&self, connection: usize) -> Option<f64> {
-        let carries = |other: &usize| *other == connection || !self.sender.is_idle(*other);
-        let rates = self.attached().iter().filter(carries).filter_map(|one| self.sender.pace(one)?.rate());
+        let carry = self.attached() & (self.sender.busy() | ConnectionSet::of(connection));
+        let rates = carry.iter().filter_map(|one| self.sender.pace(one)?.rate());
         let (sum, count) = rates.fold((0.0, 0), |(sum, count), rate| (sum + rate, count + 1));
         (count > 0).then(|| sum / f64::from(count))
     }
@@ -452,7 +411,7 @@ impl Outbound {
 
     /// The time in which a link should bring what its connections were given; None while nothing is known of their pace.
     pub fn drain_time(&self, link: usize) -> Option<Duration> {
-        let mates = || self.attached().iter().filter(|mate| self.link_of(*mate) == Some(link));
+        let mates = || self.carriers.on(link).iter();
         let bytes: u64 = mates().map(|mate| self.sender.bytes_in_flight(mate)).sum();
         if bytes <= SMALL {
             return Some(Duration::ZERO);
@@ -478,8 +437,7 @@ impl Outbound {
 
     /// Whether a connection waits for input that is not there.
     pub fn is_hungry(&self) -> bool {
-        let spared = |connection| self.link_of(connection).is_some_and(|link| self.is_spared(link));
-        self.sender.is_drained() && self.ready.iter().any(|connection| !spared(*connection))
+        self.sender.is_drained() && !(self.carriers.drained() - self.carriers.spared()).is_empty()
     }
 
     /// Whether all has been received, so that only the verdict is missing.

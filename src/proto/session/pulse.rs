@@ -59,6 +59,11 @@ impl Pulse {
         self.up
     }
 
+    /// When the latest ping was due.
+    pub fn last(&self) -> Instant {
+        self.last
+    }
+
     /// When a ping is due, if the session has been `busy` since then or else rests; None: not before it is busy.
     pub fn due(&self, busy: Option<Instant>, dials: bool) -> Option<Instant> {
         let pause = if self.last == self.up { FIRST } else { REST };

@@ -134,9 +134,8 @@ impl Session {
     fn say_bye(&mut self, now: Instant, connection: usize) {
         self.post(now, connection, Frame::Bye);
         let must_hear = matches!(self.ownership, Ownership::Dialler(_));
-        if let Some(pulse) = self.pulses[connection].as_mut().filter(|_| must_hear) {
+        if must_hear && self.pulses.say_bye(now, connection, self.pings + 1) {
             self.pings += 1;
-            pulse.say_bye(now, self.pings);
             self.post(now, connection, Frame::Ping { token: self.pings });
         }
     }
@@ -162,6 +161,9 @@ impl Session {
 
     /// Streams that were judged and whose last words are done with are over.
     pub(super) fn finish_streams(&mut self, now: Instant) {
+        if !self.courses.iter().flatten().any(|course| matches!(course, Course::Judged(_))) {
+            return;
+        }
         let out_goes = self.is_going(Way::Out);
         if let Some(receiving) = &self.receiving {
             // while the other stream goes on, a new connection may bring a peer that has not heard the last word

@@ -12,7 +12,6 @@ use super::super::links::LossReason;
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::ownership::{Ownership, Whereabouts};
-use super::pulse::PING;
 use super::{Action, Outbound, Session};
 use std::time::{Duration, Instant};
 
@@ -51,7 +50,8 @@ impl Session {
     fn examine(&mut self, now: Instant, connection: usize, silence: Silence) -> Finding {
         let owed_since = self.owed_since(connection).filter(|_| !self.is_done(Way::Out));
         let link = self.sending.as_ref().and_then(|sending| sending.link_of(connection));
-        let (Some(owed_since), Some(link), Some(pulse)) = (owed_since, link, self.pulses[connection]) else {
+        let pulse = self.pulses.get(connection).copied();
+        let (Some(owed_since), Some(link), Some(pulse)) = (owed_since, link, pulse) else {
             return Finding::Lives;
         };
         // whoever carries it knows better, and there is no other in its place
@@ -69,9 +69,7 @@ impl Session {
         let soon = self.sending.as_ref().and_then(|sending| sending.drain_time(link));
         let least = if self.is_decoded(connection, silence) { UNASKED * 3 } else { Duration::ZERO };
         let soon = soon.map(|drain| limit_beside_others(rtt, drain).max(least));
-        if let Some(pulse) = &mut self.pulses[connection] {
-            pulse.looked(now, lasts, soon.unwrap_or_default());
-        }
+        self.pulses.looked(now, connection, lasts, soon.unwrap_or_default());
         let since = now.checked_sub(lasts).unwrap_or(now);
         match soon.filter(|soon| lasts >= *soon) {
             Some(_) if self.answers[link].prove_dead(now, since, rtt) => Finding::GivenUp,
@@ -117,7 +115,7 @@ impl Session {
         let mates = || (0..self.connections()).filter(|mate| self.link_of(*mate) == Some(link));
         let dialled = |other| matches!(self.whereabouts(other), Whereabouts::Down | Whereabouts::Dialling(_));
         let silent = |mate: usize| {
-            let seen = self.pulses[mate].is_some_and(|pulse| pulse.is_silent(now, limit));
+            let seen = self.pulses.get(mate).is_some_and(|pulse| pulse.is_silent(now, limit));
             mate == connection || !self.owes(mate) || seen
         };
         mates().count() > 1 && !(0..self.connections()).any(dialled) && mates().all(silent)
@@ -130,7 +128,7 @@ impl Session {
 
     /// Since when a connection has owed an answer to what was sent on it; None if it owes none.
     fn owed_since(&self, connection: usize) -> Option<Instant> {
-        let asked = self.pulses[connection].as_ref()?.asked();
+        let asked = self.pulses.get(connection)?.asked();
         let leg = self.sending.as_ref().and_then(|sending| sending.sender().oldest_sent(connection));
         asked.into_iter().chain(leg).min()
     }
@@ -156,14 +154,11 @@ impl Session {
         let resting = self.sending.as_ref().is_none_or(rests);
         self.busy = if resting { None } else { self.busy.or(Some(now)) };
         let (busy, dials) = (self.busy, matches!(self.ownership, Ownership::Dialler(_)));
-        let some_due = busy.map_or(dials, |since| since + PING <= now);
-        if !some_due || self.is_done(Way::Out) {
+        if self.is_done(Way::Out) {
             return;
         }
-        for connection in 0..self.pulses.len() {
-            let due = |pulse: &&mut _| super::Pulse::due(pulse, busy, dials).is_some_and(|at| at <= now);
-            let Some(pulse) = self.pulses[connection].as_mut().filter(due) else { continue };
-            if pulse.ask(now, self.pings + 1) {
+        for connection in self.pulses.due_now(now, busy, dials).iter() {
+            if self.pulses.ask(now, connection, self.pings + 1) {
                 self.pings += 1;
                 self.post(now, connection, Frame::Ping { token: self.pings });
             }
@@ -173,18 +168,14 @@ impl Session {
     /// Asks the owner to look at the connections where that is due.
     pub(super) fn look(&mut self, now: Instant) {
         let wanted = !self.is_done(Way::Out);
-        for connection in 0..self.pulses.len() {
-            let owes = wanted && self.owes(connection);
-            if self.pulses[connection].as_mut().is_some_and(|pulse| pulse.is_looked_at(now, owes)) {
-                self.actions.push_back(Action::Look(connection));
-            }
-        }
+        let given = self.sending.as_ref().map(|sending| sending.sender().busy()).unwrap_or_default();
+        self.actions.extend(self.pulses.look(now, given, wanted).iter().map(Action::Look));
     }
 
     /// When a ping or a look is due.
     pub(super) fn watch_deadline(&self) -> Option<Instant> {
         let dials = matches!(self.ownership, Ownership::Dialler(_));
-        let pulses = self.pulses.iter().flatten().filter(|_| !self.is_done(Way::Out));
-        pulses.flat_map(|pulse| [pulse.due(self.busy, dials), pulse.look_at()]).flatten().min()
+        let times = [self.pulses.due(self.busy, dials), self.pulses.look_at()];
+        times.into_iter().flatten().min().filter(|_| !self.is_done(Way::Out))
     }
 }

@@ -1,0 +1,186 @@
+//! The pulses of all connections that are up, and which of them there is anything to do for.
+//!
+//! Every event asks whether somebody is to be asked or looked at. So what all pulses together say is kept here, and only
+//! those are gone through of which an answer is missing.
+
+use super::super::leg::CONNECTIONS_MAX;
+use super::super::set::ConnectionSet;
+use super::pulse::{Answer, PING, Pulse};
+use std::time::{Duration, Instant};
+
+/// When pings are due first.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    /// Of all pings that were due last, the earliest.
+    last: Instant,
+    /// When one is due that the end that dials sends while the streams rest.
+    resting: Instant,
+}
+
+/// The pulses of a session.
+#[derive(Debug, Default)]
+pub struct Pulses {
+    each: [Option<Pulse>; CONNECTIONS_MAX],
+    /// Those that there are.
+    up: ConnectionSet,
+    /// Those that were asked and have not answered.
+    asked: ConnectionSet,
+    /// Those that are to be looked at, now or later; all that were looked at and still owe something are among them.
+    watched: ConnectionSet,
+    /// None while nobody is up.
+    first: Option<First>,
+}
+
+impl Pulses {
+    /// A connection is up.
+    pub fn up(&mut self, now: Instant, connection: usize) {
+        self.gone(connection);
+        self.each[connection] = Some(Pulse::new(now));
+        self.up.insert(connection);
+        self.find_first();
+    }
+
+    /// A connection is gone.
+    pub fn gone(&mut self, connection: usize) {
+        self.each[connection] = None;
+        for set in [&mut self.up, &mut self.asked, &mut self.watched] {
+            set.remove(connection);
+        }
+        self.find_first();
+    }
+
+    /// The pulse of a connection that is up.
+    pub fn get(&self, connection: usize) -> Option<&Pulse> {
+        self.each[connection].as_ref()
+    }
+
+    /// Whether nobody is up.
+    pub fn is_empty(&self) -> bool {
+        self.up.is_empty()
+    }
+
+    // ---- pings ----------------------------------------------------------------------------------------
+
+    /// When the first ping is due; see [`Pulse::due`].
+    pub fn due(&self, busy: Option<Instant>, dials: bool) -> Option<Instant> {
+        let First { last, resting } = self.first?;
+        busy.map(|since| last.max(since) + PING).or(dials.then_some(resting))
+    }
+
+    /// Where one is due now.
+    pub fn due_now(&self, now: Instant, busy: Option<Instant>, dials: bool) -> ConnectionSet {
+        if self.due(busy, dials).is_none_or(|at| at > now) {
+            return ConnectionSet::EMPTY;
+        }
+        let due = |pulse: &Pulse| pulse.due(busy, dials).is_some_and(|at| at <= now);
+        self.up.iter().filter(|connection| self.get(*connection).is_some_and(due)).collect()
+    }
+
+    /// See [`Pulse::ask`].
+    pub fn ask(&mut self, now: Instant, connection: usize, token: u64) -> bool {
+        let asks = self.each[connection].as_mut().is_some_and(|pulse| pulse.ask(now, token));
+        self.asked = self.asked | (ConnectionSet::of(connection) & self.up);
+        self.find_first();
+        asks
+    }
+
+    /// See [`Pulse::say_bye`]. Whether the connection is up.
+    pub fn say_bye(&mut self, now: Instant, connection: usize, token: u64) -> bool {
+        let Some(pulse) = &mut self.each[connection] else { return false };
+        pulse.say_bye(now, token);
+        self.asked.insert(connection);
+        self.find_first();
+        true
+    }
+
+    /// See [`Pulse::answered`].
+    pub fn answered(&mut self, now: Instant, connection: usize, token: u64) -> Option<Answer> {
+        let answer = self.each[connection].as_mut()?.answered(now, token)?;
+        self.asked.remove(connection);
+        Some(answer)
+    }
+
+    fn find_first(&mut self) {
+        let pulses = || self.each.iter().flatten();
+        let resting = pulses().filter_map(|pulse| pulse.due(None, true)).min();
+        let last = pulses().map(Pulse::last).min();
+        self.first = last.zip(resting).map(|(last, resting)| First { last, resting });
+    }
+
+    // ---- looking for life -----------------------------------------------------------------------------
+
+    /// Those whose owners are to look now. An answer is owed by those that were asked, if pings are `wanted`, and by those
+    /// that were given legs.
+    pub fn look(&mut self, now: Instant, given: ConnectionSet, wanted: bool) -> ConnectionSet {
+        let owe = if wanted { (self.asked | given) & self.up } else { ConnectionSet::EMPTY };
+        let mut look = ConnectionSet::EMPTY;
+        for connection in (self.watched | owe).iter() {
+            let owes = owe.contains(connection);
+            let pulse = self.each[connection].as_mut();
+            if pulse.is_some_and(|pulse| pulse.is_looked_at(now, owes)) {
+                look.insert(connection);
+            }
+        }
+        self.watched = owe;
+        look
+    }
+
+    /// See [`Pulse::looked`].
+    pub fn looked(&mut self, now: Instant, connection: usize, silent: Duration, limit: Duration) {
+        if let Some(pulse) = &mut self.each[connection] {
+            pulse.looked(now, silent, limit);
+            self.watched.insert(connection);
+        }
+    }
+
+    /// When an owner is to look next.
+    pub fn look_at(&self) -> Option<Instant> {
+        self.watched.iter().filter_map(|connection| self.get(connection)?.look_at()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pulse::{FIRST, LOOK, REST};
+    use super::*;
+
+    fn set(connections: &[usize]) -> ConnectionSet {
+        connections.iter().copied().collect()
+    }
+
+    #[test]
+    fn what_is_due_first_is_what_the_pulses_say() {
+        let (mut pulses, start) = (Pulses::default(), Instant::now());
+        assert_eq!((pulses.due(Some(start), true), pulses.is_empty()), (None, true));
+        pulses.up(start, 3);
+        pulses.up(start + FIRST / 2, 1);
+        assert_eq!((pulses.due(None, true), pulses.due(None, false)), (Some(start + FIRST), None));
+        assert_eq!(pulses.due_now(start + FIRST, None, true), set(&[3]));
+        assert!(pulses.ask(start + FIRST, 3, 1));
+        assert_eq!(pulses.due(None, true), Some(start + FIRST / 2 + FIRST));
+        pulses.gone(1);
+        assert_eq!(pulses.due(None, true), Some(start + FIRST + REST));
+        let busy = Some(start + REST / 2);
+        assert_eq!(pulses.due(busy, false), Some(start + REST / 2 + PING));
+        assert_eq!(pulses.due_now(start + REST / 2 + PING, busy, false), set(&[3]));
+        assert!(pulses.due_now(start + REST / 2, busy, false).is_empty());
+    }
+
+    #[test]
+    fn those_are_looked_at_that_owe_something() {
+        let (mut pulses, start) = (Pulses::default(), Instant::now());
+        for connection in [0, 5, 9] {
+            pulses.up(start, connection);
+        }
+        pulses.ask(start, 5, 1);
+        pulses.ask(start, 2, 1);
+        assert!(pulses.look(start, set(&[9]), true).is_empty());
+        assert_eq!(pulses.look_at(), Some(start + LOOK));
+        assert_eq!(pulses.look(start + LOOK, set(&[9, 11]), true), set(&[5, 9]), "the others are not up");
+        pulses.answered(start + LOOK, 5, 1);
+        assert_eq!(pulses.look(start + LOOK * 2, set(&[9]), true), set(&[9]));
+        assert!(pulses.look(start + LOOK * 2, set(&[9]), false).is_empty());
+        assert_eq!(pulses.look_at(), None, "nobody owes anything");
+        assert!(pulses.look(start + LOOK * 2, set(&[9]), true).is_empty(), "the time begins anew");
+    }
+}
