@@ -401,7 +401,7 @@ impl<C: Core, L> State<C, L> {
             self.post(action, &mut wake, &mut todo);
         }
         let mail = self.core.take_posted();
-        for place in (0..CONNECTIONS_MAX).filter(|place| wake.contains(*place) || mail.contains(*place)) {
+        for place in (wake | mail).iter() {
             // the thread that owns it may be about to sleep, and is to look at how it stands
             let wakes = wake.contains(place);
             let line = self.slots[place].line.clone().filter(|_| wakes || Some(place) != own);

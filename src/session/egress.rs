@@ -333,7 +333,8 @@ impl Writing {
     /// These legs are the next ones, up to the first that does not belong where it is.
     fn begin(&mut self, legs: Vec<Leg>) {
         let into = legs.first().map_or(0, |first| self.front.resume(first.sequence));
-        (self.batch, self.into) = (Vec::with_capacity(legs.len()), into);
+        self.into = into;
+        self.batch.clear();
         for leg in legs {
             if let Err(error) = self.parts.sink.verify(&leg) {
                 self.misplaced = Some(error);
@@ -347,13 +348,15 @@ impl Writing {
     /// Writes as much as the sink takes at once; whether it took any.
     fn write(&mut self, waits: bool) -> Result<bool, SinkError> {
         let Egress { sink, blocked, .. } = &mut self.parts;
-        blocked.begin();
-        let wrote = match waits {
-            true => sink.write_legs(&self.batch, self.into).map(Some),
-            false => sink.write_legs_now(&self.batch, self.into),
+        let wrote = if waits {
+            blocked.begin();
+            let wrote = sink.write_legs(&self.batch, self.into);
+            blocked.end();
+            wrote?
+        } else {
+            let Some(wrote) = sink.write_legs_now(&self.batch, self.into)? else { return Ok(false) };
+            wrote
         };
-        blocked.end();
-        let Some(wrote) = wrote? else { return Ok(false) };
         self.into += wrote;
         Ok(true)
     }

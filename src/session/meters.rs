@@ -85,7 +85,16 @@ impl Meters {
 
     /// The stream waits for this from now on.
     pub fn wait_for(&mut self, now: Instant, cause: Cause) {
-        let (before, since) = std::mem::replace(&mut self.cause, (cause, now));
+        if cause != self.cause.0 {
+            self.account(now);
+            self.cause.0 = cause;
+        }
+    }
+
+    /// Adds the time since this was done last to what the stream waits for.
+    fn account(&mut self, now: Instant) {
+        let (before, since) = self.cause;
+        self.cause.1 = now;
         let spent = now.saturating_duration_since(since);
         match before {
             Cause::Nobody => {}
@@ -98,7 +107,7 @@ impl Meters {
 
     /// Where the time went, as of now.
     pub fn waited(&mut self, now: Instant) -> Waited {
-        self.wait_for(now, self.cause.0);
+        self.account(now);
         self.waited
     }
 

@@ -103,24 +103,24 @@ impl Pool {
 
     /// The same; room for it is waited for, so long at most.
     pub fn take_within(&self, size: usize, time: Duration) -> Option<Buffer> {
-        self.obtain(size, self.shared.rounding, Some(Instant::now() + time))
+        self.obtain(size, self.shared.rounding, Some(time))
     }
 
-    /// A buffer of `size` bytes, which may use `rounding` bytes more than the capacity. Waits until then, or for ever.
-    fn obtain(&self, size: usize, rounding: u64, until: Option<Instant>) -> Option<Buffer> {
+    /// A buffer of `size` bytes, which may use `rounding` bytes more than the capacity. Waits so long at most, or for ever.
+    fn obtain(&self, size: usize, rounding: u64, time: Option<Duration>) -> Option<Buffer> {
         let class = self.class(size);
         let memory =
-            self.once_there_is_room(until, |state| state.obtain(size, class, self.capacity(), rounding));
+            self.once_there_is_room(time, |state| state.obtain(size, class, self.capacity(), rounding));
         Some(self.buffer(memory?, size))
     }
 
-    /// Waits until there is something to obtain, until then or for ever. None once the pool is closed.
+    /// Waits until there is something to obtain, so long at most or for ever. None once the pool is closed.
     fn once_there_is_room<R>(
         &self,
-        until: Option<Instant>,
+        time: Option<Duration>,
         mut obtain: impl FnMut(&mut State) -> Option<R>,
     ) -> Option<R> {
-        let mut state = self.shared.lock();
+        let (mut state, mut until) = (self.shared.lock(), None);
         while !state.closed {
             if let Some(obtained) = obtain(&mut state) {
                 return Some(obtained);
@@ -129,7 +129,15 @@ impl Pool {
                 self.shared.returned.notify_all();
                 return None;
             }
-            let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+            // mostly there is room, and nobody need know the time
+            let left = time.map(|time| match until {
+                None if time.is_zero() => time,
+                None => {
+                    until = Some(Instant::now() + time);
+                    time
+                }
+                Some(at) => at.saturating_duration_since(Instant::now()),
+            });
             if left == Some(Duration::ZERO) {
                 return None;
             }
@@ -165,17 +173,17 @@ impl Pool {
 
     /// Counts memory that is used elsewhere as in use here, if there is room for it now.
     pub fn hold(&self, size: usize) -> Option<Hold> {
-        self.hold_until(size, Some(Instant::now()))
+        self.hold_within(size, Some(Duration::ZERO))
     }
 
     /// The same; room for it is waited for. None once the pool is closed.
     pub fn hold_when_there_is_room(&self, size: usize) -> Option<Hold> {
-        self.hold_until(size, None)
+        self.hold_within(size, None)
     }
 
-    fn hold_until(&self, size: usize, until: Option<Instant>) -> Option<Hold> {
+    fn hold_within(&self, size: usize, time: Option<Duration>) -> Option<Hold> {
         let size = size as u64;
-        self.once_there_is_room(until, |state| {
+        self.once_there_is_room(time, |state| {
             let left = self.capacity().checked_sub(state.in_use + size)?;
             state.make_room(left);
             state.in_use += size;

@@ -15,7 +15,7 @@ use crate::sys::pipe::unread;
 use crate::sys::socket::reset_on_close;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token, Waker};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,16 +71,15 @@ pub struct Local {
     own: usize,
     /// Connections at a time: both ends have room for them.
     connections: usize,
-    sockets: HashMap<u32, Socket>,
+    sockets: BTreeMap<u32, Socket>,
     /// A name is being resolved, for all that wait for it.
     asked: bool,
     /// When attempts are given up.
     attempts: BTreeSet<(Instant, u32)>,
     /// Why connections could not be opened, for the user.
     refusals: Vec<String>,
-    /// Connections that may have data to send, in turn.
-    turn: BTreeMap<u64, u32>,
-    next_turn: u64,
+    /// Connections that may have data to send, in turn; exactly those that are `queued`.
+    turn: VecDeque<u32>,
     /// More may wait to be accepted.
     accepting: bool,
     /// No descriptors were left: accept again then.
@@ -117,12 +116,11 @@ impl Local {
             role,
             own: connections,
             connections,
-            sockets: HashMap::new(),
+            sockets: BTreeMap::new(),
             asked: false,
             attempts: BTreeSet::new(),
             refusals: Vec::new(),
-            turn: BTreeMap::new(),
-            next_turn: 0,
+            turn: VecDeque::new(),
             accepting,
             paused: None,
             oneshot,
@@ -206,16 +204,16 @@ impl Local {
         if self.mux.has_records() {
             return true;
         }
-        while let Some((_, id)) = self.turn.first_key_value() {
+        while let Some(id) = self.turn.front() {
             if let Some(Socket::Open(open)) = self.sockets.get_mut(id) {
                 let has_input = || open.ended || open.fresh || unread(&open.stream).is_ok_and(|n| n > 0);
                 if self.mux.may_send(*id) && has_input() {
                     return true;
                 }
                 open.readable &= !self.mux.may_send(*id);
-                open.queued = None;
+                open.queued = false;
             }
-            self.turn.pop_first();
+            self.turn.pop_front();
         }
         false
     }
@@ -232,9 +230,9 @@ impl Local {
             if records > 0 {
                 return records;
             }
-            let Some((_, id)) = self.turn.pop_first() else { return 0 };
+            let Some(id) = self.turn.pop_front() else { return 0 };
             let Some(Socket::Open(open)) = self.sockets.get_mut(&id) else { continue };
-            (open.queued, open.fresh) = (None, false);
+            (open.queued, open.fresh) = (false, false);
             let mut short = false;
             let sent = self.mux.send(id, space, |room| {
                 let n = retry(|| open.stream.read(room))?;
@@ -457,12 +455,11 @@ impl Local {
     fn queue(&mut self, id: u32) {
         if let Some(Socket::Open(open)) = self.sockets.get_mut(&id)
             && open.readable
-            && open.queued.is_none()
+            && !open.queued
             && self.mux.may_send(id)
         {
-            open.queued = Some(self.next_turn);
-            self.turn.insert(self.next_turn, id);
-            self.next_turn += 1;
+            open.queued = true;
+            self.turn.push_back(id);
         }
     }
 
@@ -486,7 +483,8 @@ impl Local {
         let socket = self.sockets.remove(&id)?;
         match &socket {
             Socket::Connecting(attempt) => drop(self.attempts.remove(&(attempt.until, id))),
-            Socket::Open(open) => drop(open.queued.and_then(|place| self.turn.remove(&place))),
+            Socket::Open(open) if open.queued => self.turn.retain(|queued| *queued != id),
+            Socket::Open(_) => {}
             Socket::Resolving => {}
         }
         Some(socket)

@@ -18,8 +18,8 @@ pub struct Open {
     pub ended: bool,
     /// It may take something.
     pub writable: bool,
-    /// Its place in the turn, if it has one.
-    pub queued: Option<u64>,
+    /// It has a place in the turn.
+    pub queued: bool,
 }
 
 impl Open {
@@ -30,7 +30,7 @@ impl Open {
         let _ = stream.set_nodelay(true);
         // if it fails the peer sees an end in place of a break
         let _ = reset_on_close(&stream);
-        Open { stream, readable: true, fresh: false, ended, writable: true, queued: None }
+        Open { stream, readable: true, fresh: false, ended, writable: true, queued: false }
     }
 
     /// All that the far end had for it has been written.

@@ -191,7 +191,7 @@ impl<'a> Serving<'a> {
                 Ok(Heard::Nothing) if until <= now => return Err(Ended::Lost(LossReason::Silent)),
                 Ok(Heard::Nothing) => {
                     self.more = self.unwritten;
-                    self.wait(events, Some(until))?;
+                    self.wait(now, events, Some(until))?;
                 }
                 Err(e) => return Err(Ended::Lost(failure(&e))),
             }
@@ -207,24 +207,24 @@ impl<'a> Serving<'a> {
     ) -> Result<std::convert::Infallible, Ended> {
         loop {
             let now = self.stand()?;
-            let written = self.flush();
             let end = self.read(now, &mut inlet, origin)?;
+            if end == ReadEnd::Blocked {
+                self.look_for_life(now)?;
+            }
+            // with what follows from what was read
+            let written = self.flush();
             if let Err(Ended::Lost(why)) = written {
                 // the reason may be there to be read
                 while self.read(now, &mut inlet, origin)? == ReadEnd::More {}
                 return Err(Ended::Lost(why));
             }
             written?;
-            if end == ReadEnd::Blocked {
-                self.look_for_life(now)?;
-            }
-            self.flush()?;
             self.work_on_stages(origin)?;
             self.finish(now, end)?;
             self.more = self.unwritten || self.goes_on(end);
             let times = [self.finishing, self.wakes_at(), self.stages.look(), self.holding.until()];
             let until = times.into_iter().flatten().min();
-            self.wait(events, until)?;
+            self.wait(now, events, until)?;
         }
     }
 
@@ -402,12 +402,13 @@ impl<'a> Serving<'a> {
         if self.channel.is_borrowed() { REAP_BORROWED } else { REAP }
     }
 
-    fn wait(&mut self, events: &mut Events, until: Option<Instant>) -> Result<(), Ended> {
+    /// Waits for news; until then at most, as of the beginning of this turn, `now`.
+    fn wait(&mut self, now: Instant, events: &mut Events, until: Option<Instant>) -> Result<(), Ended> {
         if self.more && !self.shared.sends {
             // between two reads only acknowledgements wait, so the kernel is not asked whether the path drains
             return Ok(());
         }
-        let left = until.map(|at| at.saturating_duration_since(self.shared.desk.now()));
+        let left = until.map(|at| at.saturating_duration_since(now));
         match self.poll.poll(events, if self.more { Some(Duration::ZERO) } else { left }) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Ended::Lost(failure(&e))),
             _ => {}

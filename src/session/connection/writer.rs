@@ -72,6 +72,8 @@ pub struct Writer {
     ticket: Ticket,
     channel: Arc<Channel>,
     outlet: Outlet,
+    /// Only to be used again: empty but while something is taken from the mailbox.
+    items: Vec<Item>,
     /// The socket takes more, unless it has said otherwise.
     writable: bool,
     /// A leg has left, or the connection is new: the core is to be told when the path drains.
@@ -115,6 +117,7 @@ impl Writer {
             ticket,
             channel,
             outlet: Outlet::new(),
+            items: Vec::new(),
             writable: true,
             awaits_drain: true,
             drained_at: None,
@@ -276,6 +279,7 @@ impl Writer {
             return Collected::Nothing;
         }
         let stays_ready = self.stays_ready();
+        let mut items = std::mem::take(&mut self.items);
         let taken = desk.note_as(self.ticket, |core| {
             let bytes = core.session.mailbox(place).leg_bytes();
             if bytes > most {
@@ -284,21 +288,23 @@ impl Writer {
             if bytes > 0 {
                 core.sent(place, bytes);
             }
-            let items: Vec<_> = std::iter::from_fn(|| core.session.take(place)).take(count).collect();
+            items.extend(std::iter::from_fn(|| core.session.take(place)).take(count));
             let ready =
                 (1..=SMALL).contains(&bytes) && stays_ready && core.session.stays_ready(core.now(), place);
-            Some((items, ready, core.session.mailbox(place).is_empty()))
+            Some((ready, core.session.mailbox(place).is_empty()))
         });
-        match taken {
+        let collected = match taken {
             Some(None) => Collected::TooLarge,
-            Some(Some((items, ready, emptied))) if !items.is_empty() => {
-                items.into_iter().for_each(|item| self.put(desk, item));
+            Some(Some((ready, emptied))) if !items.is_empty() => {
+                items.drain(..).for_each(|item| self.put(desk, item));
                 self.awaits_drain &= !ready;
                 Collected::Something(!emptied || self.awaits_drain)
             }
             // the connection may be over
             Some(Some(_)) | None => Collected::Nothing,
-        }
+        };
+        self.items = items;
+        collected
     }
 
     /// Whether the connection can take the next leg as soon as a small one is written.

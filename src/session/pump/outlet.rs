@@ -7,7 +7,7 @@
 use crate::channel::Channel;
 use crate::endpoint::Part;
 use crate::proto::leg::Leg;
-use crate::proto::wire::{FRAME_MAX, Frame, LegHeader};
+use crate::proto::wire::{Frame, LegHeader};
 use crate::session::moving::pipe_of;
 use crate::session::part::{in_memory, part_of};
 use crate::sys::kept::{KeptPipe, SIZE};
@@ -89,6 +89,8 @@ pub struct Outlet {
     frames: Vec<u8>,
     sent: usize,
     leg: Option<Outgoing>,
+    /// The header of that leg.
+    header: Vec<u8>,
     /// What there is still to send of a leg that is in a pipe. Made for the first of them.
     work: Option<KeptPipe>,
     bytes: u64,
@@ -105,7 +107,6 @@ enum BytesIn {
 }
 
 struct Outgoing {
-    header: Vec<u8>,
     leg: Leg,
     bytes: BytesIn,
     /// Bytes of header and payload that have left.
@@ -148,14 +149,14 @@ impl Outlet {
     /// Its bytes cannot be had; why, for the user.
     pub fn leg(&mut self, header: LegHeader, leg: Leg) -> Result<(), String> {
         debug_assert!(self.leg.is_none(), "one leg at a time");
-        let mut encoded = Vec::with_capacity(FRAME_MAX);
-        Frame::Leg(header).encode(&mut encoded);
         let (leg, bytes) = match part_of(&leg) {
             Some(part) => (leg, BytesIn::File(part)),
             None if self.is_given(&leg) => (leg, BytesIn::Work),
             None => (in_memory(leg)?, BytesIn::Memory),
         };
-        self.leg = Some(Outgoing { header: encoded, leg, bytes, sent: 0 });
+        self.header.clear();
+        Frame::Leg(header).encode(&mut self.header);
+        self.leg = Some(Outgoing { leg, bytes, sent: 0 });
         Ok(())
     }
 
@@ -177,7 +178,7 @@ impl Outlet {
         match self.leg.take() {
             Some(leg) if leg.sent > 0 => self.frames.clear(),
             Some(leg) => {
-                self.frames.extend_from_slice(&leg.header);
+                self.frames.extend_from_slice(&self.header);
                 self.frames.extend_from_slice(&leg.leg.bytes()[..leg.leg.bytes().len() / 2]);
             }
             None => drop(self.frames.pop()),
@@ -215,20 +216,20 @@ impl Outlet {
     fn write_once(&mut self, stream: &mut impl Outward) -> Result<usize, WriteError> {
         let frames = &self.frames[self.sent..];
         let Some(leg) = &self.leg else { return Ok(stream.write(frames)?) };
-        let header = &leg.header[leg.sent.min(leg.header.len())..];
+        let header = &self.header[leg.sent.min(self.header.len())..];
         match &leg.bytes {
             BytesIn::Memory => {}
             BytesIn::File(_) | BytesIn::Work if !header.is_empty() => {
                 let frames = if leg.sent > 0 { &[] } else { frames };
                 return Ok(stream.write_with_more(&[IoSlice::new(frames), IoSlice::new(header)])?);
             }
-            BytesIn::File(part) => return send_part(stream, &part.behind(leg.sent - leg.header.len())),
+            BytesIn::File(part) => return send_part(stream, &part.behind(leg.sent - self.header.len())),
             BytesIn::Work => {
                 let work = self.work.as_mut().ok_or(ErrorKind::NotFound).map_err(io::Error::from)?;
                 return Ok(stream.send_kept(work)?);
             }
         }
-        let payload = &leg.leg.bytes()[leg.sent.saturating_sub(leg.header.len())..];
+        let payload = &leg.leg.bytes()[leg.sent.saturating_sub(self.header.len())..];
         if leg.sent > 0 {
             Ok(stream.write_vectored(&[IoSlice::new(header), IoSlice::new(payload), IoSlice::new(frames)])?)
         } else {
@@ -245,7 +246,7 @@ impl Outlet {
             n -= self.advance_frames(n);
         }
         if let Some(leg) = &mut self.leg {
-            let whole = leg.header.len() + leg.leg.len() as usize;
+            let whole = self.header.len() + leg.leg.len() as usize;
             let taken = n.min(whole - leg.sent);
             leg.sent += taken;
             n -= taken;
