@@ -1,7 +1,7 @@
 //! The connections of a session: a [`Seat`] for each, which everybody knows, and the thread that owns it.
 //!
 //! ```text
-//!  wait ─▶ how do I stand? ─▶ write what waits ─▶ read a turn ─▶ signs of life ─▶ write ─▶ wait
+//!  wait ─▶ how do I stand? ─▶ read a turn ─▶ signs of life ─▶ write what waits ─▶ wait
 //! ```
 //!
 //! The owner reads, and decides nothing. It tells the desk what comes, and takes what is to be written from there. It
@@ -10,6 +10,7 @@
 //! socket says otherwise.
 
 mod dialling;
+mod drain;
 mod ended;
 mod holding;
 mod intake;

@@ -5,7 +5,7 @@ use super::ended::Ended;
 use super::holding::Holding;
 use super::intake::{Inbox, Wait};
 use super::progress::Progress;
-use super::seat::Seat;
+use super::seat::{Seat, WAKER};
 use super::shared::{self, Shared};
 use super::stages::{Hearer, Stages};
 use super::writer::{Greeting, Writer};
@@ -13,7 +13,7 @@ use crate::channel::hear::{self, Heard};
 use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::Harm;
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
-use crate::proto::life::{REAP, REAP_BORROWED, Silence};
+use crate::proto::life::{REAP, REAP_BORROWED};
 use crate::proto::links::LossReason;
 use crate::session::limits::FAREWELL;
 use crate::session::orders::{Standing, Ticket};
@@ -88,6 +88,8 @@ pub(super) struct Serving<'a> {
     more: bool,
     /// There may be more to write, and the socket was not full.
     unwritten: bool,
+    /// The writer waits for this thread, or somebody has woken it.
+    called: bool,
     /// Whether the leg that comes waits for the sink.
     holding: Holding,
     /// Legs on their way through the user's programs.
@@ -123,6 +125,7 @@ impl<'a> Serving<'a> {
             finished: false,
             more: true,
             unwritten: false,
+            called: true,
             stages: Stages::new(shared.through.clone()),
         }
     }
@@ -144,7 +147,7 @@ impl<'a> Serving<'a> {
             greeting,
             checked,
             hazard.clone(),
-            self.seat.busy(),
+            (self.seat.busy(), self.seat.drain().clone()),
         );
         let compressing = self.shared.compressing.clone().map(|all| (all, self.seat.waker().clone()));
         let through = self.shared.through.as_ref().is_some_and(|through| through.encode.is_some());
@@ -211,12 +214,10 @@ impl<'a> Serving<'a> {
             if end == ReadEnd::Blocked {
                 self.look_for_life(now)?;
             }
-            // with what follows from what was read
-            let written = self.flush();
-            if let Err(Ended::Lost(why)) = written {
+            let written = if self.is_to_write() { self.flush() } else { Ok(()) };
+            if let Err(Ended::Lost(_)) = written {
                 // the reason may be there to be read
                 while self.read(now, &mut inlet, origin)? == ReadEnd::More {}
-                return Err(Ended::Lost(why));
             }
             written?;
             self.work_on_stages(origin)?;
@@ -244,6 +245,14 @@ impl<'a> Serving<'a> {
             Standing::Finishing => {}
         }
         Ok(now)
+    }
+
+    /// Whether this thread has anything to write: what others post they mostly write themselves.
+    fn is_to_write(&mut self) -> bool {
+        let place = self.ticket.place;
+        let mail = self.shared.desk.peek_as(self.ticket, |core| !core.session.mailbox(place).is_empty());
+        let is_called = std::mem::take(&mut self.called) || self.unwritten;
+        is_called || self.finishing.is_some() || mail.unwrap_or(true)
     }
 
     /// Writes what waits.
@@ -342,7 +351,7 @@ impl<'a> Serving<'a> {
             return Err(Ended::Lost(LossReason::Silent));
         }
         if std::mem::take(&mut self.examined) {
-            let (silence, taken, stuck) = self.silence(now);
+            let (silence, taken, stuck) = self.progress.silence(now, self.heard, self.channel.info());
             let place = self.ticket.place;
             self.shared.desk.tell_as(self.ticket, |core, now| {
                 let since = now.checked_sub(silence.kernel).unwrap_or(now);
@@ -354,17 +363,6 @@ impl<'a> Serving<'a> {
             });
         }
         Ok(())
-    }
-
-    /// How long there has been no life, as of now; how much the peer's kernel took since the look before; and whether the
-    /// peer is heard all the same while its kernel takes nothing of what is sent to it again and again.
-    fn silence(&mut self, now: Instant) -> (Silence, u64, bool) {
-        let info = self.channel.info();
-        let taken = info.map_or(0, |info| self.progress.look(now, info));
-        let (peer, kernel) = (now.saturating_duration_since(self.heard), self.progress.silent(now));
-        let silence = Silence { peer, kernel, waits: info.is_none_or(|info| info.waits()) };
-        let stuck = info.is_some_and(|info| self.progress.is_swallowed(now, silence.peer, info));
-        (silence, taken, stuck)
     }
 
     /// The peer has ended the connection, or the session is over and everything was written.
@@ -413,11 +411,12 @@ impl<'a> Serving<'a> {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Ended::Lost(failure(&e))),
             _ => {}
         }
+        self.called |= events.iter().any(|event| event.token() == WAKER);
         for event in events.iter().filter(|event| event.token() == SOCKET) {
             self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
             self.ended |= event.is_read_closed() || event.is_error();
             if event.is_writable() || event.is_error() {
-                self.seat.lock().iter_mut().for_each(Writer::drained);
+                self.called |= self.seat.drain().say();
             }
         }
         Ok(())

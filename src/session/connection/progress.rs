@@ -3,6 +3,7 @@
 //!
 //! Pure. What always holds: it is never said to have taken them earlier than it did.
 
+use crate::proto::life::Silence;
 use crate::sys::socket::TcpInfo;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,22 @@ impl Progress {
         }
         self.looked = now;
         taken
+    }
+
+    /// How long there has been no life, as of now, of a peer that was `heard` last then; how much its kernel took since the
+    /// look before; and whether the peer is heard all the same while its kernel takes nothing of what is sent to it again and
+    /// again.
+    pub(super) fn silence(
+        &mut self,
+        now: Instant,
+        heard: Instant,
+        info: Option<TcpInfo>,
+    ) -> (Silence, u64, bool) {
+        let taken = info.map_or(0, |info| self.look(now, info));
+        let (peer, kernel) = (now.saturating_duration_since(heard), self.silent(now));
+        let silence = Silence { peer, kernel, waits: info.is_none_or(|info| info.waits()) };
+        let stuck = info.is_some_and(|info| self.is_swallowed(now, peer, info));
+        (silence, taken, stuck)
     }
 
     /// Whether the kernel takes nothing of what is sent to it again and again, though the peer is heard; `peer`: how long

@@ -1,5 +1,6 @@
 //! A connection's place in its session: how its owner is woken, and where something small is written.
 
+use super::drain::Drain;
 use super::writer::{SMALL, Writer};
 use crate::channel::Channel;
 use crate::report::Kernel;
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The token of a thread's waker; its one connection has another.
-const WAKER: Token = Token(1);
+pub(super) const WAKER: Token = Token(1);
 
 /// The one lock of a session as it really is.
 pub type SessionDesk = Desk<SessionCore, Seat>;
@@ -23,6 +24,8 @@ pub struct Seat {
     writer: Mutex<Option<Writer>>,
     /// Whether the writer is at a large leg, which takes a while.
     busy: Arc<AtomicBool>,
+    /// What the poll says of the connection's socket.
+    drain: Arc<Drain>,
 }
 
 impl Seat {
@@ -33,7 +36,10 @@ impl Seat {
     pub fn new() -> io::Result<(Arc<Self>, Poll)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        Ok((Arc::new(Seat { waker, writer: Mutex::new(None), busy: Arc::default() }), poll))
+        Ok((
+            Arc::new(Seat { waker, writer: Mutex::new(None), busy: Arc::default(), drain: Arc::default() }),
+            poll,
+        ))
     }
 
     /// What the kernel knows about the connection, for a report; None where there is none.
@@ -45,6 +51,11 @@ impl Seat {
     /// Shows the others that the writer is at a large leg.
     pub fn busy(&self) -> Arc<AtomicBool> {
         self.busy.clone()
+    }
+
+    /// What the poll says of the connection's socket.
+    pub(super) fn drain(&self) -> &Arc<Drain> {
+        &self.drain
     }
 
     /// Wakes the thread that owns it.

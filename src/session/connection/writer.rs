@@ -5,6 +5,7 @@
 //! taken earlier would be out of date when it is written. Never blocks, and never closes the connection: the owner
 //! finds the trouble.
 
+use super::drain::Drain;
 use super::unsent::Unsent;
 use crate::channel::{Channel, UNSENT_LEAST, failure};
 use crate::chaos::{Harm, Hazard};
@@ -99,6 +100,8 @@ pub struct Writer {
     unsent: Unsent,
     /// Shows the others that a large leg is being written.
     busy: Arc<AtomicBool>,
+    /// What the poll says of the socket.
+    drain: Arc<Drain>,
 }
 
 impl Writer {
@@ -110,9 +113,11 @@ impl Writer {
         greeting: Greeting,
         checked: bool,
         hazard: Hazard,
-        busy: Arc<AtomicBool>,
+        (busy, drain): (Arc<AtomicBool>, Arc<Drain>),
     ) -> Self {
         busy.store(false, Ordering::Relaxed);
+        // it is new: the core is to be told when the path drains
+        drain.wait(true);
         Writer {
             ticket,
             channel,
@@ -132,6 +137,7 @@ impl Writer {
             mute: false,
             unsent: Unsent::new(now),
             busy,
+            drain,
         }
     }
 
@@ -145,11 +151,6 @@ impl Writer {
     pub fn compressing(mut self, compressing: Option<(Arc<Compressing>, Arc<Waker>)>) -> Self {
         self.compressing = compressing;
         self
-    }
-
-    /// The poll says that the socket takes more.
-    pub fn drained(&mut self) {
-        self.writable = true;
     }
 
     /// The far end's welcome has come: frames may be written.
@@ -221,6 +222,18 @@ impl Writer {
     pub fn flush<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         // a leg that a program is to be given is the owner's
         let most = if self.through && most < u64::MAX { 0 } else { most };
+        self.writable |= self.drain.hear();
+        loop {
+            let done = self.write_on(desk, most);
+            // the poll may have spoken meanwhile
+            if !self.drain.wait(!self.writable || self.awaits_drain) {
+                return done;
+            }
+            self.writable = true;
+        }
+    }
+
+    fn write_on<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         let (mut more_waits, until) = (true, self.outlet.bytes() + TURN);
         while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
             if self.outlet.is_empty() && !more_waits {
