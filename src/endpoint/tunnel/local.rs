@@ -6,6 +6,7 @@
 //! straight into a socket while that takes it.
 
 use super::dial::{Attempt, Resolver};
+use super::handover::Seen;
 use super::mux::{Event, Mux, WINDOW_FIRST};
 use super::open::{Open, retry};
 use super::place::Place;
@@ -152,25 +153,25 @@ impl Local {
     // ---- the poll ---------------------------------------------------------------------------------------
 
     /// What the poll says.
-    pub fn event(&mut self, now: Instant, event: &mio::event::Event) {
-        match event.token() {
+    pub fn event(&mut self, now: Instant, seen: Seen) {
+        match seen.token {
             WAKER => {}
             LISTENER => self.accepting = true,
             Token(token) => {
                 let id = (token - FIRST) as u32;
                 match self.sockets.get_mut(&id) {
                     Some(Socket::Open(open)) => {
-                        open.ended |= event.is_read_closed();
-                        open.readable |= event.is_readable() || open.ended;
-                        open.fresh |= event.is_readable();
-                        open.writable |= event.is_writable();
-                        if event.is_error() && matches!(open.stream.take_error(), Ok(Some(_)) | Err(_)) {
+                        open.ended |= seen.ended;
+                        open.readable |= seen.readable || open.ended;
+                        open.fresh |= seen.readable;
+                        open.writable |= seen.writable;
+                        if seen.error && matches!(open.stream.take_error(), Ok(Some(_)) | Err(_)) {
                             return self.break_off(id);
                         }
                         self.queue(id);
                         self.flush(id);
                     }
-                    Some(Socket::Connecting(_)) => self.look_at_attempt(now, id, event.is_read_closed()),
+                    Some(Socket::Connecting(_)) => self.look_at_attempt(now, id, seen.ended),
                     Some(Socket::Resolving) | None => {}
                 }
             }
@@ -378,7 +379,8 @@ impl Local {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// Wakes the poll.
+    pub fn wake(&self) {
         // fails only where the poll is gone, and then the process ends
         let _ = self.waker.wake();
     }

@@ -10,6 +10,7 @@
 //! may be a stranger: until something was read or written others may decide anew.
 
 pub mod dial;
+pub mod handover;
 pub mod local;
 pub mod mux;
 pub mod open;

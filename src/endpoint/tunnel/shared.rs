@@ -8,6 +8,7 @@
 //! the stream waits for far ends that suit.
 
 use super::dial::Resolver;
+use super::handover::{Handover, Seen};
 use super::local::{self, Local, Role};
 use super::place::Place;
 use super::raw::{self, Raw};
@@ -50,6 +51,7 @@ pub struct Tunnel {
     pub(super) to_source: Bell,
     /// Rung when the sink has more to look at than its commands.
     pub(super) to_sink: Bell,
+    handover: Handover,
     source_news: OnceLock<OnNews>,
     sink_news: OnceLock<OnNews>,
     directions: [bool; 2],
@@ -133,6 +135,7 @@ impl Tunnel {
             state: Mutex::new(state),
             to_source: Bell::new()?,
             to_sink: Bell::new()?,
+            handover: Handover::default(),
             source_news: OnceLock::new(),
             sink_news: OnceLock::new(),
             directions: config.directions,
@@ -388,14 +391,35 @@ impl Tunnel {
             let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
             // an interruption is a wake-up like any other
             let _ = poll.poll(&mut events, timeout);
-            let now = Instant::now();
-            let deadline = self.with(|local| {
-                events.iter().for_each(|event| local.event(now, event));
-                local.tick(now);
-                local.deadline()
-            });
-            until = deadline.flatten();
+            let left = !events.is_empty() && self.handover.leave(events.iter().map(Seen::from));
+            if !left {
+                until = self.attend(events.iter().map(Seen::from));
+            }
         }
+    }
+
+    /// What the poll says of the local sockets. When it is to be attended to, if nothing happens before.
+    fn attend(&self, seen: impl Iterator<Item = Seen>) -> Option<Instant> {
+        let now = Instant::now();
+        let deadline = self.with(|local| {
+            seen.for_each(|seen| local.event(now, seen));
+            local.tick(now);
+            local.deadline()
+        });
+        deadline.flatten()
+    }
+
+    /// [`Tunnel::with`] for the stream's sink, which writes to the local sockets: what the poll says of them meanwhile is
+    /// attended to by this thread afterwards.
+    pub(super) fn write_with<R>(&self, write: impl FnOnce(&mut Local) -> R) -> Option<R> {
+        self.handover.begin();
+        let wrote = self.with(write);
+        let left = self.handover.end();
+        if !left.is_empty() && self.attend(left.into_iter()).is_some() {
+            // the poll does not know of this time
+            self.with(|local| local.wake());
+        }
+        wrote
     }
 
     /// Does something with the local side, and tells the stream's ends what has come of it.

@@ -220,7 +220,7 @@ impl TunnelSink {
 impl TunnelSink {
     /// Gives all of it to the local side, which never waits.
     fn push(&self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        let pushed = self.tunnel.with(|local| slices.iter().try_for_each(|slice| local.push(slice)));
+        let pushed = self.tunnel.write_with(|local| slices.iter().try_for_each(|slice| local.push(slice)));
         match pushed {
             Some(Ok(())) => Ok(slices.iter().map(|slice| slice.len()).sum()),
             Some(Err(breach)) => Err(SinkError::output(breach.to_string())),
