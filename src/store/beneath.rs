@@ -4,12 +4,12 @@
 //! where that is not to be had (an old kernel, a sandbox), part by part with `O_NOFOLLOW`, which does the same. Which one
 //! is found out once. A path is never opened plainly.
 
+use super::below::{FOLDER, at_once, by_parts};
 use super::disk::{Contents, Disk, Found, Standing};
 use crate::sys::writeback::Writeback;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat, flock, fstat,
-    fstatvfs, fsync, ftruncate, linkat, mkdirat, openat, openat2, renameat, renameat_with, stat, statat,
-    unlinkat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fstatvfs,
+    fsync, ftruncate, linkat, mkdirat, openat, renameat, renameat_with, stat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::borrow::Cow;
@@ -22,8 +22,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Kernels take no path of 4096 bytes in one call.
 const AT_ONCE: usize = 4000;
-/// openat2 says EAGAIN when something on the way was renamed at that moment.
-const TRIES: usize = 16;
 
 /// A folder.
 pub struct Beneath {
@@ -86,11 +84,7 @@ impl Beneath {
             let path = if path.is_empty() { "." } else { path };
             return at_once(self.root.as_fd(), path, FOLDER);
         }
-        let mut at = openat(&self.root, ".", FOLDER, Mode::empty())?;
-        for part in path.split('/').filter(|part| !part.is_empty()) {
-            at = openat(&at, part, FOLDER, Mode::empty()).map_err(|e| link_on_the_way(&at, part, e))?;
-        }
-        Ok(at)
+        by_parts(openat(&self.root, ".", FOLDER, Mode::empty())?, path, FOLDER)
     }
 
     /// A link and then one name less, where the kernel can't rename without replacing. A crash between the two leaves
@@ -113,30 +107,6 @@ impl AsFd for Handle<'_> {
             Handle::Below(folder) => folder.as_fd(),
         }
     }
-}
-
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-
-fn at_once(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
-    // a link at the end is an error too, and the same one
-    let flags = flags.difference(OFlags::NOFOLLOW);
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let mut tries = 0..TRIES;
-    loop {
-        match openat2(root, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) if tries.next().is_some() => {}
-            opened => return Ok(opened?),
-        }
-    }
-}
-
-/// What openat2 would have said: a link is told from a file.
-fn link_on_the_way(folder: &OwnedFd, part: &str, error: Errno) -> Errno {
-    let is_link = || {
-        let found = statat(folder, part, AtFlags::SYMLINK_NOFOLLOW);
-        found.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
-    };
-    if error == Errno::NOTDIR && is_link() { Errno::LOOP } else { error }
 }
 
 /// Why a link was not made, which was the last way to give a name and replace nothing.

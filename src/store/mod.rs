@@ -4,7 +4,8 @@
 //! - [`shelf`]: how files come in and get their names; [`place`]: where it keeps what; [`sidecar`]: what it knows of a
 //!   finished file; [`sum`]: by what it finds out how much is here already; [`summing`]: how that is made beside the
 //!   rest.
-//! - [`disk`]: all that it does with a file system; [`beneath`]: in a folder of the kernel's.
+//! - [`disk`]: all that it does with a file system; [`beneath`]: in a folder of the kernel's; [`below`]: how folders are
+//!   opened there.
 //! - [`record`]: what sender and receiver say to each other of files.
 //! - [`claims`]: who has which name; [`queue`]: whose turn it is.
 //! - [`ripe`]: which files of a watched folder are complete.
@@ -12,6 +13,7 @@
 //! Nothing here knows of connections or sessions, and only `claims` and `summing` of threads. `name`, `meta`, `record`,
 //! `queue` and `ripe` are pure.
 
+pub mod below;
 pub mod beneath;
 pub mod claims;
 pub mod disk;

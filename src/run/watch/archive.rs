@@ -1,13 +1,14 @@
 //! Where files go that are stored: moved in one step, if they are still what was sent, and never over another one.
 
-use super::tree::{identity_of, look_at};
+use super::tree::{identity_of, look_in};
 use crate::error::{Failure, reason};
+use crate::store::below::folder_below;
 use crate::store::ripe::Seen;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// The archive of a folder.
@@ -57,13 +58,19 @@ impl Archive {
 
     /// Moves a file there that stood so when it was sent.
     pub(super) fn take(&mut self, path: &str, seen: &Seen) -> Moved {
-        let (from, to) = (self.folder.join(path), self.to.join(path));
+        let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
+        let Ok(here) = folder_below(&self.folder, folder) else { return Moved::Changed };
         // whoever has it open for writing closes it, and then it is sent again
-        if look_at(&from).is_none_or(|(now, writing)| now != *seen || writing == Some(true)) {
+        if look_in(here.as_fd(), last).is_none_or(|(now, writing)| now != *seen || writing == Some(true)) {
             return Moved::Changed;
         }
-        let made = to.parent().map_or(Ok(()), fs::create_dir_all);
-        if let Err(error) = made.and_then(|()| self.rename(&from, &to)) {
+        let made = fs::create_dir_all(self.to.join(folder)).and_then(|()| folder_below(&self.to, folder));
+        let there = match made {
+            Ok(there) => there,
+            Err(error) => return Moved::Not(reason(&error)),
+        };
+        let (from, to) = ((here.as_fd(), last), (there.as_fd(), last));
+        if let Err(error) = self.rename(from, to) {
             return match error.kind() {
                 io::ErrorKind::AlreadyExists => Moved::Not("a file of that name is there".into()),
                 io::ErrorKind::NotFound => Moved::Changed,
@@ -72,9 +79,9 @@ impl Archive {
         }
         // moving it changes one time of it; the others tell whether it changed between looking and moving
         let same = |now: &Seen| Seen { changed: seen.changed, ..*now } == *seen;
-        match look_at(&to) {
+        match look_in(to.0, to.1) {
             Some((now, writing)) if same(&now) && writing != Some(true) => Moved::Away,
-            _ => match self.rename(&to, &from) {
+            _ => match self.rename(to, from) {
                 Ok(()) => Moved::Changed,
                 Err(error) => {
                     Moved::Not(format!("it changed on the way, and is there now: {}", reason(&error)))
@@ -83,42 +90,50 @@ impl Archive {
         }
     }
 
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+    fn rename(&mut self, from: Spot<'_>, to: Spot<'_>) -> io::Result<()> {
         if self.exclusive {
-            match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            match renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE) {
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.exclusive = false,
                 // a sandbox's way of saying that it does not allow the call, or the file system's of its own no
                 Err(Errno::PERM) => {}
                 renamed => return Ok(renamed?),
             }
         }
-        fs::hard_link(from, to)?;
-        self.take_name(from, to)
+        linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
+        take_name(from, to)
     }
+}
 
-    /// Takes the name `from` away from the file that has the name `to` as well. It may be another file's by now, which is
-    /// to keep it: only a name that nobody else knows is surely that of the file that it was looked at as.
-    ///
-    /// # Errors
-    /// `NotFound`: it is another file's, and still is. Else the kernel's.
-    fn take_name(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let aside = self.to.join(format!(".millipede-{:032x}", rand::random::<u128>()));
-        fs::rename(from, &aside)?;
-        let identity = |path: &Path| path.symlink_metadata().map(|found| (found.dev(), found.ino()));
-        if identity(&aside)? == identity(to)? {
-            return fs::remove_file(&aside);
-        }
-        match fs::hard_link(&aside, from) {
-            // a third one has the name, and would have taken it from this one
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => fs::remove_file(&aside)?,
-        }
-        Err(io::ErrorKind::NotFound.into())
+/// A name in a folder.
+type Spot<'a> = (BorrowedFd<'a>, &'a str);
+
+/// Takes the name `from` away from the file that has the name `to` as well. It may be another file's by now, which is to
+/// keep it: only a name that nobody else knows is surely that of the file that it was looked at as.
+///
+/// # Errors
+/// `NotFound`: it is another file's, and still is. Else the kernel's.
+fn take_name(from: Spot<'_>, to: Spot<'_>) -> io::Result<()> {
+    let aside = format!(".millipede-{:032x}", rand::random::<u128>());
+    let aside = (to.0, aside.as_str());
+    renameat(from.0, from.1, aside.0, aside.1)?;
+    let remove = || unlinkat(aside.0, aside.1, AtFlags::empty());
+    let identity = |spot: Spot<'_>| {
+        statat(spot.0, spot.1, AtFlags::SYMLINK_NOFOLLOW).map(|found| (found.st_dev, found.st_ino))
+    };
+    if identity(aside)? == identity(to)? {
+        return Ok(remove()?);
     }
+    match linkat(aside.0, aside.1, from.0, from.1, AtFlags::empty()) {
+        // a third one has the name, and would have taken it from this one
+        Ok(()) | Err(Errno::EXIST) => remove()?,
+        Err(error) => return Err(error.into()),
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree::look_at;
     use super::*;
 
     #[test]
@@ -131,7 +146,7 @@ mod tests {
             let mut archive = Archive { exclusive, ..Archive::open(&from, &to).unwrap() };
             let write = |name: &str, text: &str| {
                 fs::write(from.join(name), text).unwrap();
-                look_at(&from.join(name)).unwrap().0
+                look_at(&from, name).unwrap().0
             };
             let seen = write("sub/a", "1");
             assert_eq!(archive.take("sub/a", &seen), Moved::Away);
@@ -158,20 +173,35 @@ mod tests {
         let (from, to) = (dir.path().join("from"), dir.path().join("to"));
         fs::create_dir(&from).unwrap();
         fs::create_dir(&to).unwrap();
-        let archive = Archive { exclusive: false, ..Archive::open(&from, &to).unwrap() };
+        let (here, there) = (folder_below(&from, "").unwrap(), folder_below(&to, "").unwrap());
+        let take_name = || take_name((here.as_fd(), "a"), (there.as_fd(), "a"));
         fs::write(from.join("a"), "sent").unwrap();
         fs::hard_link(from.join("a"), to.join("a")).unwrap();
         fs::write(from.join("new"), "not sent").unwrap();
         fs::rename(from.join("new"), from.join("a")).unwrap();
-        let taken = archive.take_name(&from.join("a"), &to.join("a"));
-        assert_eq!(taken.map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
+        assert_eq!(take_name().map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
         assert_eq!(fs::read(from.join("a")).unwrap(), b"not sent");
         assert_eq!(fs::read(to.join("a")).unwrap(), b"sent");
         assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
         fs::remove_file(to.join("a")).unwrap();
         fs::hard_link(from.join("a"), to.join("a")).unwrap();
-        archive.take_name(&from.join("a"), &to.join("a")).unwrap();
+        take_name().unwrap();
         assert!(!from.join("a").exists());
         assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_moved_that_a_link_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to, other] = ["from", "to", "other"].map(|name| dir.path().join(name));
+        for folder in [&from, &to, &other] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(other.join("a"), "another's").unwrap();
+        let seen = look_at(&other, "a").unwrap().0;
+        let mut archive = Archive::open(&from, &to).unwrap();
+        std::os::unix::fs::symlink("../other", from.join("sub")).unwrap();
+        assert_eq!(archive.take("sub/a", &seen), Moved::Changed);
+        assert!(other.join("a").exists());
     }
 }

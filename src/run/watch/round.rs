@@ -117,7 +117,8 @@ impl Rounds {
         loop {
             let (path, seen) = self.work.take(round)?;
             let file = self.folder.join(&path);
-            let is_same = look_at(&file).is_some_and(|(now, writing)| now == seen && writing != Some(true));
+            let is_same = look_at(&self.folder, &path)
+                .is_some_and(|(now, writing)| now == seen && writing != Some(true));
             match Name::stored(path.clone()) {
                 Ok(name) if is_same => {
                     let (meta, matter) = (self.meta.clone(), Matter::File(file, Some(seen)));

@@ -6,15 +6,17 @@
 
 use crate::error::{Failure, reason};
 use crate::message;
+use crate::store::below::folder_below;
 use crate::store::ripe::{Event, Seen, paths_below};
 use crate::sys::mounts::Mounts;
 use crate::sys::notify::{Folder, Happened, Notify, is_written};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -113,7 +115,7 @@ impl Tree {
 
     /// How a file stands.
     pub(super) fn look(&self, path: String) -> Event {
-        match look_at(&self.root.join(&path)) {
+        match look_at(&self.root, &path) {
             Some((seen, writing)) => Event::Found { path, seen, writing },
             None => Event::Gone(path),
         }
@@ -121,7 +123,7 @@ impl Tree {
 
     /// Whether a file does not stand so any more, or is gone.
     pub(super) fn has_changed(&self, path: &str, seen: Option<Seen>) -> bool {
-        look_at(&self.root.join(path)).map(|(now, _)| now) != seen
+        look_at(&self.root, path).map(|(now, _)| now) != seen
     }
 
     /// Watches a folder, then finds all that is in it.
@@ -314,17 +316,26 @@ impl Tree {
     }
 }
 
-/// How a file stands, and whether somebody writes to it; none if there is none, or something else.
-pub(super) fn look_at(path: &Path) -> Option<(Seen, Option<bool>)> {
-    let metadata = path.symlink_metadata().ok().filter(Metadata::is_file)?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(file) = open(path, flags, Mode::empty()).map(File::from) else {
-        return Some((Seen::of(&metadata), None));
+/// How a file at a path below a folder stands, and whether somebody writes to it; none if there is none, or something else,
+/// or a symbolic link on the way.
+pub(super) fn look_at(root: &Path, path: &str) -> Option<(Seen, Option<bool>)> {
+    let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
+    look_in(folder_below(root, folder).ok()?.as_fd(), last)
+}
+
+/// The same of a file in this folder.
+pub(super) fn look_in(folder: BorrowedFd<'_>, name: &str) -> Option<(Seen, Option<bool>)> {
+    let open = |access| {
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        openat(folder, name, flags, Mode::empty()).map(File::from).ok()
     };
+    let of = |file: &File| file.metadata().ok().filter(Metadata::is_file).map(|found| Seen::of(&found));
+    // first without opening it in earnest: it may be a pipe or a device
+    let seen = of(&open(OFlags::PATH)?)?;
+    let Some(file) = open(OFlags::RDONLY) else { return Some((seen, None)) };
     // whether it is written to first: who ends writing after that is seen by the times
     let writing = is_written(&file);
-    let metadata = file.metadata().ok().filter(Metadata::is_file)?;
-    Some((Seen::of(&metadata), writing))
+    Some((of(&file)?, writing))
 }
 
 /// Disk and number of a folder.
@@ -399,5 +410,22 @@ mod tests {
             fs::create_dir_all(&archive).unwrap();
             fs::remove_dir_all(&away).unwrap();
         }
+    }
+
+    #[test]
+    fn no_link_leads_out_of_it_wherever_on_the_way_it_stands() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(dir.path().join("else/sub")).unwrap();
+        fs::create_dir_all(root.join("sub")).unwrap();
+        for path in ["else/key", "else/sub/key", "root/key", "root/sub/key"] {
+            fs::write(dir.path().join(path), path).unwrap();
+        }
+        let tree = Tree::open(&root, None).unwrap();
+        let is_found = |path: &str| matches!(tree.look(path.into()), Event::Found { .. });
+        assert!(is_found("key") && is_found("sub/key"));
+        std::os::unix::fs::symlink("../else", root.join("link")).unwrap();
+        std::os::unix::fs::symlink("../else/key", root.join("file")).unwrap();
+        assert!(!is_found("link/key") && !is_found("link/sub/key") && !is_found("file"));
     }
 }
