@@ -2,16 +2,19 @@
 
 use super::accept::Guest;
 use super::connection::{Accepted, Seat, Shared};
+use super::core::SessionCore;
 use super::orders::Ticket;
 use crate::channel::{Channel, peer_key};
 use crate::error::reason;
 use crate::message;
 use crate::proto::hello::{Features, Hello, Id, Refusal, RefusalCode};
+use crate::proto::leg::LINKS_MAX;
 use crate::proto::links::LossReason;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
 use mio::Poll;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -45,8 +48,7 @@ impl Host {
         let (seat, poll) = match Seat::new() {
             Ok(seat) => seat,
             Err(error) => {
-                let line = || format!("{}: cannot let it in: {}", Origin(address), reason(&error));
-                message::peer(2, "connections without a descriptor left", line);
+                self.tell_lack(Origin(address), &error);
                 return Ok(false);
             }
         };
@@ -90,6 +92,7 @@ impl Host {
             let why = LossReason::Failed(reason(&error));
             desk.lose(ticket, |core, now| core.lost(now, place, &why));
             desk.closed(place, &seat, false);
+            self.tell_lack(address, &error);
             return false;
         }
         match hello.begun {
@@ -98,6 +101,16 @@ impl Host {
             false => message::peer(2, "connections that come before a stream has begun", || up),
         }
         true
+    }
+
+    /// This process has no means for a connection. Where there are others that is no trouble.
+    fn tell_lack(&self, address: Origin, error: &io::Error) {
+        let alone =
+            |core: &mut SessionCore| (0..LINKS_MAX).all(|link| core.session.connections_on(link) == 0);
+        let level = if self.shared.desk.peek(alone) { 0 } else { 2 };
+        message::peer(level, "connections that this process has no means for", || {
+            format!("{address}: cannot let it in: {}", reason(error))
+        });
     }
 
     fn tell_refused(&mut self, hello: &Hello, address: Origin, refusal: &Refusal) {

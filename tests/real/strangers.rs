@@ -2,7 +2,9 @@
 
 use super::MIB;
 use crate::util::stranger::{hello, say};
-use crate::util::{MILLIPEDE, Process, Rx, assert_complete, carry, connect, feed, pattern, tx};
+use crate::util::{
+    DEADLINE, MILLIPEDE, Process, Rx, assert_complete, carry, connect, eventually, feed, pattern, tx,
+};
 use millipede::proto::hello::{HELLO_MAX, Refusal, RefusalCode, Reply, VERSION};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -210,6 +212,25 @@ fn few_descriptors_are_enough() {
     feed(&mut input, MIB, 20 * MIB).unwrap();
     drop(input);
     assert_complete(&rx, &tx, output, 21 * MIB);
+}
+
+/// With so few that it can listen and let nobody in, it says why: its sender cannot know.
+#[test]
+fn a_receiver_without_means_for_any_connection_says_so() {
+    let told = (8..20).any(|descriptors| {
+        let limited = format!(r#"ulimit -n {descriptors}; exec "$@""#);
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, "sh"]).arg(MILLIPEDE).args(["rx", "0"]);
+        let rx = Process::spawn(command.stdin(Stdio::null()).stdout(Stdio::null()));
+        let listens = "millipede: listening on port ";
+        let starts = eventually(DEADLINE, || rx.said().contains(listens) || rx.has_ended());
+        assert!(starts, "{rx}");
+        if rx.has_ended() || tx(rx.port(listens), &["patience", "1"]).end().0 == Some(0) {
+            return false;
+        }
+        rx.said().contains("cannot let it in: too many open files")
+    });
+    assert!(told);
 }
 
 #[cfg(target_os = "linux")]
