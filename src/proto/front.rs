@@ -48,6 +48,11 @@ impl<T: Copy + PartialEq> Front<T> {
         self.0.iter_mut().for_each(|begun| begun.taken += bytes);
     }
 
+    /// How much the sink has of it.
+    pub fn taken(&self) -> usize {
+        self.0.as_ref().map_or(0, |begun| begun.taken)
+    }
+
     /// The leg counts as delivered.
     pub fn through(&mut self) {
         self.0 = None;
@@ -69,7 +74,7 @@ mod tests {
         assert!(!front.may_move('a', 7, 3), "it has not begun");
         assert!(front.may_move('a', 7, 0) && front.may_move('a', 7, 0));
         front.moved(3);
-        assert!(front.may_move('a', 7, 3));
+        assert!(front.may_move('a', 7, 3) && front.taken() == 3);
         assert!(!front.may_move('a', 7, 2) && !front.may_move('a', 7, 4));
         assert!(!front.may_move('b', 7, 3) && !front.may_move('b', 7, 0), "another has begun with it");
         front.moved(2);

@@ -41,6 +41,8 @@ pub struct SessionCore {
     /// When the first connection was up.
     pub(super) met: Option<Instant>,
     pub(super) last_loss: Option<String>,
+    /// Bytes of the leg behind those that the output has taken, if it failed in the middle of it.
+    pub(super) beyond: u64,
     /// Links as the user typed them; empty at the end that listens.
     pub(super) names: Vec<String>,
     /// As of the latest event.
@@ -70,6 +72,7 @@ impl SessionCore {
             brought: [None; CONNECTIONS_MAX],
             met: None,
             last_loss: None,
+            beyond: 0,
             names,
             now,
         }
@@ -157,7 +160,10 @@ impl SessionCore {
     /// Bytes of a stream that the output has taken, as far as is known here.
     pub(super) fn delivered(&self, way: Way) -> u64 {
         match way {
-            Way::In => self.session.receiving().map_or(0, |receiving| receiving.position().delivered),
+            Way::In => {
+                let whole = self.session.receiving().map_or(0, |receiving| receiving.position().delivered);
+                whole + self.beyond
+            }
             Way::Out => self.session.sending().map_or(0, |sending| {
                 let Progress { pushed, delivered, .. } = sending.sender().progress();
                 // the verdict may overtake the last acknowledgement

@@ -126,7 +126,9 @@ impl Output {
     /// The thread's work: writes until the stream is delivered, the sink fails or the session is over.
     pub fn run(&self) {
         let delivered = self.deliver();
-        let Writing { parts, crc, .. } = &mut *self.lock();
+        let writing = &mut *self.lock();
+        let beyond = writing.beyond();
+        let Writing { parts, crc, .. } = writing;
         let closed = delivered.and_then(|turn| match turn {
             Turn::Close => {
                 parts.blocked.begin();
@@ -149,7 +151,10 @@ impl Output {
             // its reader was ended by the same signal, by which this process ends
             (Err(error), None) if error.is_unwanted && is_ending(parts.is_asked_to_end) => {}
             (Err(error), None) => {
-                parts.desk.tell(|core, now| core.session.output_failed(now, error.code, &error.sentence));
+                parts.desk.tell(|core, now| {
+                    core.beyond = beyond;
+                    core.session.output_failed(now, error.code, &error.sentence);
+                });
             }
         }
     }
@@ -343,6 +348,11 @@ impl Writing {
             self.crc.append(&leg);
             self.batch.push(leg);
         }
+    }
+
+    /// Bytes that the sink has of the leg behind those that it has taken whole.
+    fn beyond(&self) -> u64 {
+        (if self.batch.is_empty() { self.front.taken() } else { self.into }) as u64
     }
 
     /// Writes as much as the sink takes at once; whether it took any.
