@@ -223,7 +223,7 @@ impl<'a> Serving<'a> {
             self.work_on_stages(origin)?;
             self.finish(now, end)?;
             self.more = self.unwritten || self.goes_on(end);
-            let times = [self.finishing, self.wakes_at(), self.stages.look(), self.holding.until()];
+            let times = [self.finishing, self.wakes_at(), self.stages_look(), self.holding.until()];
             let until = times.into_iter().flatten().min();
             self.wait(now, events, until)?;
         }
@@ -293,6 +293,11 @@ impl<'a> Serving<'a> {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// When to look at the programs again, in the session's time: theirs has the gaps in which this process was stopped.
+    fn stages_look(&self) -> Option<Instant> {
+        self.stages.look().map(|at| self.shared.desk.now() + at.saturating_duration_since(Instant::now()))
     }
 
     /// Reads what there is, for one turn.
