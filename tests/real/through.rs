@@ -133,6 +133,19 @@ fn nor_is_one_that_decodes() {
     assert!(!sent.stderr.contains("lost (silent)"), "{}", sent.stderr);
 }
 
+/// The gap in which the receiver did not run is no reason to look at programs later from then on.
+#[test]
+fn nor_is_one_that_decodes_where_the_receiver_was_stopped() {
+    let rx = Rx::keeping(&["through", "sleep 1000"]);
+    let tx = tx(rx.port, &["through", "cat", "sleep 1000", "threads", "2"]);
+    tx.feed(3_000_000);
+    rx.await_command("sleep");
+    rx.signal(Signal::STOP);
+    std::thread::sleep(Duration::from_secs(8));
+    rx.signal(Signal::CONT);
+    both(&rx.finish(), &tx.finish(), 5, "did nothing for 30 s");
+}
+
 /// The sender's last word is behind legs that wait for a program.
 #[test]
 fn others_that_sleep_do_not_keep_a_stream_that_has_failed() {
