@@ -1,7 +1,7 @@
 //! What the input and the output tell, and what follows from every event.
 
 use super::super::event::Event;
-use super::super::hello::HelloOption;
+use super::super::hello::{Hello, HelloOption};
 use super::super::leg::{LEG_FIRST, Payload};
 use super::super::links::LossReason;
 use super::super::outcome::{CommandEnd, Outcome, Status};
@@ -241,6 +241,16 @@ impl Session {
                 }
             }
             self.actions.push_back(dial);
+        }
+    }
+
+    /// A hello that was given with an order to dial, as it would be given now: whoever got the order may have waited.
+    pub fn renewed(&self, hello: Hello) -> Hello {
+        match (&self.ownership, &self.sending) {
+            (Ownership::Dialler(dialler), Some(sending)) => {
+                dialler.renewed(hello, sending.instance(), self.view().begun)
+            }
+            _ => hello,
         }
     }
 

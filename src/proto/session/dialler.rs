@@ -95,18 +95,22 @@ impl Dialler {
             let Some((link, timeout)) = self.links.place(now, connection, begun) else { continue };
             self.attempts[connection] += 1;
             let hello = Hello {
-                instance: instance.filter(|_| begun || self.links.up_count() > 0),
-                begun,
                 link: link as u8,
                 connection: connection as u8,
                 attempt: self.attempts[connection],
                 ..self.hello.clone()
             };
+            let hello = self.renewed(hello, instance, begun);
             let segment = self.segments[link].next(now);
             self.dialled_with[connection] = segment;
             dials.push(Action::Dial { connection, link, hello: Box::new(hello), timeout, segment });
         }
         dials
+    }
+
+    /// This hello, with what it says of the session as that stands now.
+    pub fn renewed(&self, hello: Hello, instance: Option<Id>, begun: bool) -> Hello {
+        Hello { instance: instance.filter(|_| begun || self.links.up_count() > 0), begun, ..hello }
     }
 
     // ---- attempts -------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ impl Dialling {
         loop {
             match self.shared.desk.take_order(self.place) {
                 Some(Order::Dial { ticket, link, hello, timeout, segment }) => {
+                    let hello = self.shared.desk.peek(|core| core.session.renewed(*hello));
                     let dialled = self.targets[link].dial(self.place, &hello, timeout, segment);
                     self.answered(ticket, link, dialled, &mut events);
                 }

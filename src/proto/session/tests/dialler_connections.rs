@@ -35,6 +35,17 @@ fn attempts_count_up_and_the_receiver_is_named_once_it_is_known() {
 }
 
 #[test]
+fn a_hello_that_had_to_wait_says_how_the_session_stands() {
+    let renewed = |rig: &Rig| {
+        let hello = rig.session.renewed(hello(1, 3));
+        (hello.begun, hello.instance, hello.connection, hello.attempt)
+    };
+    assert_eq!(renewed(&Rig::dialling(1, 2, None, false)), (false, None, 1, 3));
+    assert_eq!(renewed(&up(1, 2)), (false, Some(id(7)), 1, 3));
+    assert_eq!(renewed(&begun(1, 2)), (true, Some(id(7)), 1, 3));
+}
+
+#[test]
 fn until_something_is_received_any_receiver_will_do() {
     let mut rig = up(1, 1);
     rig.input(1);
