@@ -67,18 +67,18 @@ impl Outbound {
             let Given { bytes, legs: before, .. } = self.given[connection];
             self.given[connection] =
                 Given { bytes: bytes + leg.len(), legs: before + 1, leg: Some(leg.sequence), at: Some(now) };
-            self.carriers.unready(connection);
+            self.carriers.note_unready(connection);
             give(connection, leg);
             self.sender.cut_to(self.leg_size());
             restraint = self.restraint(now);
         }
-        let waits = !self.carriers.drained().is_empty() && !self.sender.is_drained();
+        let waits = !self.carriers.ready().is_empty() && !self.sender.is_drained();
         self.held_back = waits && restraint == Restraint::Output;
         self.waits_until = match restraint {
             Restraint::Carriers(until) if waits => Some(until),
             _ => None,
         };
-        if bounded && !self.carriers.drained().is_empty() && self.sender.is_shut() {
+        if bounded && !self.carriers.ready().is_empty() && self.sender.is_shut() {
             self.circulation.note_held();
         }
         self.circulation.note_stock(now, self.waiting(), self.is_hungry(), bounded);
@@ -116,7 +116,7 @@ impl Outbound {
         if !self.near {
             return None;
         }
-        let stay = self.carriers.up() - self.carriers.recalled() - self.carriers.drained();
+        let stay = self.carriers.up() - self.carriers.recalled() - self.carriers.ready();
         let until = |connection: usize| self.given[connection].at.map(|at| at + SWIFT);
         let times = stay.iter().filter_map(until).filter(|until| *until > now);
         let (count, until) =
@@ -162,7 +162,7 @@ impl Outbound {
         let attached = self.attached();
         let part = rate / attached.len().max(1) as f64;
         let (mut carriers, mut answer) = (0, Duration::ZERO);
-        let stay = attached - self.carriers.recalled() - self.carriers.drained();
+        let stay = attached - self.carriers.recalled() - self.carriers.ready();
         for connection in stay.iter() {
             let pace = self.sender.steady_pace(now, connection);
             // half of it: those that carry hold each other up, and are measured so
@@ -186,7 +186,7 @@ impl Outbound {
     /// first. A lifeline only if nobody else is there.
     fn choose(&self, passed: ConnectionSet, asking: ConnectionSet) -> Option<usize> {
         let avoided = self.sender.avoid();
-        let mut able = self.carriers.drained() - self.carriers.recalled() - passed;
+        let mut able = self.carriers.ready() - self.carriers.recalled() - passed;
         if avoided.is_empty() {
             able = able - self.carriers.spared();
         } else {
@@ -195,6 +195,6 @@ impl Outbound {
             able = if elsewhere.is_empty() { able } else { elsewhere };
         }
         let first = self.carriers.on_first_link(able);
-        self.carriers.drained_last(first & asking).or_else(|| self.carriers.drained_last(first))
+        self.carriers.latest_ready(first & asking).or_else(|| self.carriers.latest_ready(first))
     }
 }

@@ -18,10 +18,10 @@ pub(super) struct Carriers {
     recalled: ConnectionSet,
     /// Those on which the stream's end was told. All are up.
     fin_told: ConnectionSet,
-    /// Those whose path drains, the one that drained last at the end; the same as `ready`.
-    drained: Vec<usize>,
-    /// The same as a set. All are up.
+    /// Those whose path drains. All are up.
     ready: ConnectionSet,
+    /// The same, the one that became so last at the end.
+    ready_in_turn: Vec<usize>,
     /// The link that carries legs only while no other is up, if there is one.
     lifeline: Option<usize>,
 }
@@ -35,8 +35,8 @@ impl Carriers {
             links: [0; CONNECTIONS_MAX],
             recalled: ConnectionSet::EMPTY,
             fin_told: ConnectionSet::EMPTY,
-            drained: Vec::with_capacity(CONNECTIONS_MAX),
             ready: ConnectionSet::EMPTY,
+            ready_in_turn: Vec::with_capacity(CONNECTIONS_MAX),
             lifeline: None,
         }
     }
@@ -60,7 +60,7 @@ impl Carriers {
         for set in [&mut self.up, &mut self.recalled, &mut self.fin_told] {
             set.remove(connection);
         }
-        self.unready(connection);
+        self.note_unready(connection);
     }
 
     /// A connection is called back.
@@ -71,18 +71,18 @@ impl Carriers {
     }
 
     /// The path of a connection drains.
-    pub(super) fn ready(&mut self, connection: usize) {
+    pub(super) fn note_ready(&mut self, connection: usize) {
         if self.up.contains(connection) && !self.ready.contains(connection) {
             self.ready.insert(connection);
-            self.drained.push(connection);
+            self.ready_in_turn.push(connection);
         }
     }
 
     /// A connection has something to carry, or is gone.
-    pub(super) fn unready(&mut self, connection: usize) {
+    pub(super) fn note_unready(&mut self, connection: usize) {
         if self.ready.contains(connection) {
             self.ready.remove(connection);
-            self.drained.retain(|other| *other != connection);
+            self.ready_in_turn.retain(|other| *other != connection);
         }
     }
 
@@ -125,13 +125,13 @@ impl Carriers {
     }
 
     /// Those whose path drains.
-    pub(super) fn drained(&self) -> ConnectionSet {
+    pub(super) fn ready(&self) -> ConnectionSet {
         self.ready
     }
 
-    /// Of these, the one whose path drained last, if any drains.
-    pub(super) fn drained_last(&self, of: ConnectionSet) -> Option<usize> {
-        self.drained.iter().rev().copied().find(|connection| of.contains(*connection))
+    /// Of these, the one that became ready last, if any is.
+    pub(super) fn latest_ready(&self, of: ConnectionSet) -> Option<usize> {
+        self.ready_in_turn.iter().rev().copied().find(|connection| of.contains(*connection))
     }
 
     /// The lifeline's connections, while others are up and not called back: these are spared.
@@ -155,34 +155,34 @@ mod tests {
         let mut carriers = Carriers::new();
         for (connection, link) in [(0, 0), (1, 0), (2, 3)] {
             carriers.attach(connection, link);
-            carriers.ready(connection);
+            carriers.note_ready(connection);
             carriers.recall(connection);
         }
         assert_eq!((carriers.mates(0), carriers.link_of(2)), (set(&[0, 1]), Some(3)));
         assert_eq!((carriers.take_untold(), carriers.take_untold()), (set(&[0, 1, 2]), set(&[])));
         carriers.detach(0);
-        let sets = [carriers.up(), carriers.recalled(), carriers.drained()];
+        let sets = [carriers.up(), carriers.recalled(), carriers.ready()];
         assert_eq!((sets, carriers.mates(1)), ([set(&[1, 2]); 3], set(&[1])));
         assert_eq!((carriers.link_of(0), carriers.mates(0)), (None, set(&[])));
-        carriers.ready(0);
+        carriers.note_ready(0);
         carriers.recall(0);
-        assert_eq!([carriers.recalled(), carriers.drained()], [set(&[1, 2]); 2], "it is not up");
+        assert_eq!([carriers.recalled(), carriers.ready()], [set(&[1, 2]); 2], "it is not up");
         carriers.attach(0, 3);
         assert_eq!((carriers.take_untold(), carriers.mates(2)), (set(&[0]), set(&[0, 2])));
     }
 
     #[test]
-    fn the_one_that_drained_last_comes_first() {
+    fn the_one_that_latest_ready_comes_first() {
         let mut carriers = Carriers::new();
         for connection in [4, 2, 7] {
             carriers.attach(connection, 1);
-            carriers.ready(connection);
+            carriers.note_ready(connection);
         }
-        carriers.ready(4);
-        assert_eq!(carriers.drained_last(set(&[2, 4, 7])), Some(7), "twice is once");
-        carriers.unready(4);
-        carriers.ready(4);
-        assert_eq!((carriers.drained_last(set(&[2, 4])), carriers.drained_last(set(&[3]))), (Some(4), None));
+        carriers.note_ready(4);
+        assert_eq!(carriers.latest_ready(set(&[2, 4, 7])), Some(7), "twice is once");
+        carriers.note_unready(4);
+        carriers.note_ready(4);
+        assert_eq!((carriers.latest_ready(set(&[2, 4])), carriers.latest_ready(set(&[3]))), (Some(4), None));
     }
 
     #[test]

@@ -237,14 +237,14 @@ impl Outbound {
 
     /// Connections that were called back and have nothing on the way any more.
     pub fn take_idle(&mut self) -> ConnectionSet {
-        let idle = (self.carriers.recalled() & self.carriers.drained()) - self.sender.busy();
-        idle.iter().for_each(|connection| self.carriers.unready(connection));
+        let idle = (self.carriers.recalled() & self.carriers.ready()) - self.sender.busy();
+        idle.iter().for_each(|connection| self.carriers.note_unready(connection));
         idle
     }
 
     /// The path of a connection drains: it can take a leg.
     pub fn ready(&mut self, connection: usize) {
-        self.carriers.ready(connection);
+        self.carriers.note_ready(connection);
     }
 
     /// [`Outbound::ready`] for a connection that is not called back, if no leg waits for one; whether it was noted.
@@ -437,7 +437,7 @@ impl Outbound {
 
     /// Whether a connection waits for input that is not there.
     pub fn is_hungry(&self) -> bool {
-        self.sender.is_drained() && !(self.carriers.drained() - self.carriers.spared()).is_empty()
+        self.sender.is_drained() && !(self.carriers.ready() - self.carriers.spared()).is_empty()
     }
 
     /// Whether all has been received, so that only the verdict is missing.

@@ -233,6 +233,7 @@ impl Writer {
         }
     }
 
+    /// The same, as long as the socket takes more without a word of the poll.
     fn write_on<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         let (mut more_waits, until) = (true, self.outlet.bytes() + TURN);
         while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
