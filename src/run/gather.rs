@@ -5,14 +5,13 @@
 //! unless their ends need both.
 
 use super::ends::Ends;
-use super::sessions::{News, Sessions, no_thread};
+use super::sessions::{News, Sessions};
 use crate::error::Failure;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::way::Way;
 use crate::session::Handle;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use std::io;
 use std::time::Duration;
 
 /// Streams that end for the same reason end within this time of each other.
@@ -35,7 +34,7 @@ pub fn gather(news: &Receiver<News>, sessions: &Sessions, ends: &Ends, shared: b
     while gathered.running > 0 {
         match news.recv_timeout(if gathered.untold { TOGETHER } else { Duration::MAX }) {
             Ok(News::Settled(way, ending)) => gathered.settled(way, ending),
-            Ok(News::Ended(session, ended)) => gathered.ended(session, ended),
+            Ok(News::Ended(session)) => gathered.ended(session),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => gathered.tell(),
         }
@@ -68,15 +67,11 @@ impl Gathered<'_> {
         }
     }
 
-    fn ended(&mut self, session: usize, ended: io::Result<()>) {
+    fn ended(&mut self, session: usize) {
         self.running -= 1;
         // the thread that was to tell of it may have been slower
         for (way, ending) in self.sessions.all()[session].settled() {
             self.settled(way, ending);
-        }
-        if let Err(failure) = ended.map_err(no_thread) {
-            let why = failure.sentence.clone();
-            self.fail(failure, why);
         }
     }
 

@@ -68,7 +68,11 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     }
     for (index, start) in starts.into_iter().enumerate() {
         let sender = sender.clone();
-        spawn("session", move || drop(sender.send(News::Ended(index, start.run())))).map_err(no_thread)?;
+        let run = move || {
+            start.run();
+            drop(sender.send(News::Ended(index)));
+        };
+        spawn("session", run).map_err(no_thread)?;
     }
     drop(sender);
     let result = gather::gather(&news, &sessions, &ends, plan.is_duplex());

@@ -146,7 +146,7 @@ fn send(
         let _ = ended.0.send(sending.run(items));
     };
     spawn("files", run).map_err(no_thread)?;
-    session.run().map_err(no_thread)?;
+    session.run();
     let failed = handle.settled().into_iter().map(|(_, outcome)| outcome);
     let failed = failed.map(|outcome| Failure::unless_complete(outcome, "the receiver"));
     let result = failed.fold(Ok(()), Result::and);

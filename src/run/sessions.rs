@@ -168,7 +168,7 @@ pub enum News {
     /// One of its streams was judged.
     Settled(Way, Outcome),
     /// It has ended; which of [`Sessions::all`].
-    Ended(usize, io::Result<()>),
+    Ended(usize),
 }
 
 /// A session's thread could not be started.

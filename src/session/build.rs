@@ -20,11 +20,12 @@ use super::setup::{Approach, Hear, Incoming, Outgoing, Setup};
 use super::snapshot;
 use super::taking::Taking;
 use super::through::Through;
+use crate::error::reason;
 use crate::message;
 use crate::plan::LinkPlan;
 use crate::proto::check::Expectations;
 use crate::proto::leg::WINDOW_LEGS;
-use crate::proto::outcome::Outcome;
+use crate::proto::outcome::{Outcome, Status};
 use crate::proto::pacing::Pacing;
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{Farewell, Session};
@@ -269,15 +270,15 @@ impl Start {
         self.host.take()
     }
 
-    /// Starts every thread and works until the session is over.
-    ///
-    /// # Errors
-    /// The kernel has no threads left.
-    pub fn run(self) -> io::Result<()> {
+    /// Starts every thread and works until the session is over. If the kernel has no threads left, the session fails: the
+    /// threads that run may have met the peer meanwhile, which is told why.
+    pub fn run(self) {
         let desk = &self.handle.desk;
         desk.begin();
-        for (name, body) in self.threads {
-            spawn(&name, body)?;
+        let started = self.threads.into_iter().try_for_each(|(name, body)| spawn(&name, body));
+        if let Err(error) = started {
+            let why = format!("cannot start a thread: {}", reason(&error));
+            desk.tell(|core, now| core.session.fail(now, &Outcome::here(Status::Incomplete, why)));
         }
         desk.keep_time();
         self.handle.pools[Way::Out as usize].iter().for_each(Pool::close);
@@ -287,7 +288,6 @@ impl Start {
             Farewell::First => open == 0 || heard,
             Farewell::All => open == 0,
         });
-        Ok(())
     }
 }
 

@@ -125,9 +125,7 @@ impl Lobby {
         }
         let (all, handle) = (self.known.clone(), start.handle());
         let run = move || {
-            if let Err(error) = start.run() {
-                message::say(format_args!("cannot start a session: {}", reason(&error)));
-            }
+            start.run();
             over();
             let host = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party, why(&handle));
             // outside of the lock

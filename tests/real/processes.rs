@@ -3,11 +3,13 @@
 use super::{MIB, both};
 use crate::util::relay::{Relay, There};
 use crate::util::{
-    Keys, Process, Rx, Signal, assert_complete, carry, check, feed, free_port, server, shell, side_by_side,
-    skip, tx, tx_over, until_still,
+    Keys, MILLIPEDE, Process, Rx, Signal, assert_complete, carry, check, feed, free_port, has, server, shell,
+    side_by_side, skip, tx, tx_over, until_still,
 };
 use millipede::sys::signal::ignored_at_start;
+use std::fs::Permissions;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -291,4 +293,26 @@ fn memory_refused_to_the_sender_ends_both_in_words() {
     let tx = Process::spawn(shell(&line).stdin(Stdio::null()));
     tx.expect(REFUSED_MEMORY);
     both(&rx.finish(), &tx.finish(), 1, REFUSED_MEMORY);
+}
+
+/// The threads that run may have met the peer before others cannot be started.
+#[test]
+fn an_end_that_may_have_too_few_threads_tells_the_other_one() {
+    if !rustix::process::geteuid().is_root() || !has("setpriv") || !has("prlimit") {
+        return skip("needs root, setpriv and prlimit");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("millipede");
+    std::fs::copy(MILLIPEDE, &program).unwrap();
+    // one that has no other process
+    let user = (1_000_000 + std::process::id()).to_string();
+    let rx = Rx::keeping(&[]);
+    let mut limited = Command::new("setpriv");
+    limited.args(["--reuid", &user, "--regid", &user, "--clear-groups"]);
+    limited.args(["prlimit", "--nproc=10"]).arg(program);
+    limited.args(["tx", "127.0.0.1", &rx.port.to_string()]);
+    let tx = Process::spawn(limited.stdin(Stdio::piped()).stdout(Stdio::null()));
+    tx.feed(30 * MIB);
+    both(&rx.finish(), &tx.finish(), 1, "cannot start a thread");
 }

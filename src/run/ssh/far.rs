@@ -111,7 +111,11 @@ fn serve(
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
     let monitor = Monitor::start(subjects.collect(), Wanted::nothing()).map_err(no_thread)?;
     signals.watch(Sessions::new(vec![handle.clone()]), monitor).map_err(no_thread)?;
-    spawn("session", move || drop(sender.send(Told::Ended(start.run())))).map_err(no_thread)?;
+    let run = move || {
+        start.run();
+        drop(sender.send(Told::Ended));
+    };
+    spawn("session", run).map_err(no_thread)?;
     let outcomes = gather(&news, &handle, &remote)?;
     match outcomes[Way::In as usize].as_ref().and_then(|input| input.command) {
         Some(_) => remote.await_stderr(),
@@ -129,7 +133,7 @@ fn shell() -> OsString {
 /// What the main thread hears.
 enum Told {
     Settled(Way, crate::proto::outcome::Outcome),
-    Ended(io::Result<()>),
+    Ended,
 }
 
 fn setup(
@@ -232,8 +236,7 @@ fn gather(news: &Receiver<Told>, session: &Handle, remote: &Remote) -> Result<Ou
                 }
                 outcomes[Way::In as usize] = Some(outcome);
             }
-            Ok(Told::Ended(ended)) => {
-                ended.map_err(no_thread)?;
+            Ok(Told::Ended) => {
                 // the thread that was to tell of it may have been slower
                 session
                     .settled()

@@ -191,7 +191,7 @@ enum Told {
     Direct,
     /// A direct link is dead, and why.
     Dead(usize, String),
-    Ended(io::Result<()>),
+    Ended,
 }
 
 /// Carries the streams.
@@ -211,7 +211,11 @@ fn session(
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
     let monitor = Monitor::start_unless(subjects.collect(), Wanted::nothing(), is_left).map_err(no_thread)?;
     signals.watch(Sessions::new(vec![handle.clone()]), monitor.clone()).map_err(no_thread)?;
-    spawn("session", move || drop(sender.send(Told::Ended(start.run())))).map_err(no_thread)?;
+    let run = move || {
+        start.run();
+        drop(sender.send(Told::Ended));
+    };
+    spawn("session", run).map_err(no_thread)?;
     let gathered = Gathering::new(&handle, names).gather(&news)?;
     if plan.verbose > 0 {
         monitor.end();
@@ -335,8 +339,7 @@ impl<'a> Gathering<'a> {
                 Ok(Told::Up) => self.met = true,
                 Ok(Told::Direct) => (self.met, self.untold) = (true, false),
                 Ok(Told::Dead(link, why)) => self.dead = Some((link, why)),
-                Ok(Told::Ended(ended)) => {
-                    ended.map_err(no_thread)?;
+                Ok(Told::Ended) => {
                     // the thread that was to tell of it may have been slower
                     let settled = self.session.settled();
                     settled

@@ -77,13 +77,10 @@ impl Rounds {
         let handle = session.handle();
         let number = self.sessions.add(handle.clone());
         self.show(vec![Subject { session: handle.clone(), way: Way::Out, expected: None }]);
-        let ran = self.send(round, handle.clone(), out, inbox).and_then(|ended| {
-            session.run()?;
-            Ok(ended)
-        });
+        let sends = self.send(round, handle.clone(), out, inbox).inspect(|_| session.run());
         self.show(vec![]);
         self.sessions.remove(number);
-        let ended = ran.map_err(no_thread)?;
+        let ended = sends.map_err(no_thread)?;
         let mut outcomes = handle.settled().into_iter().map(|(_, outcome)| outcome);
         outcomes.try_for_each(|outcome| Failure::unless_complete(outcome, "the receiver"))?;
         // the streams are over, and so is whoever waits for them
