@@ -19,6 +19,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 mod parcel;
+mod silence;
 
 /// The ends: the one that dials and the one that listens. An end also names the direction of what it writes.
 pub const DIALS: usize = 0;
@@ -116,6 +117,8 @@ pub struct Conn {
     pub link: usize,
     ends: [End; 2],
     tcp_window: usize,
+    /// Bytes that the end that dials has written.
+    written: usize,
 }
 
 pub struct Net {
@@ -125,6 +128,8 @@ pub struct Net {
     pub conns: Vec<Conn>,
     /// Segments that left, empty ones aside.
     pub segments: u64,
+    /// A connection is cut when the end that dials has written so many bytes on it.
+    pub lifetime: usize,
     /// Whether anybody listens.
     pub listening: bool,
     /// How much may be unsent when a connection is called drained.
@@ -165,7 +170,17 @@ impl Net {
             .map(|spec| Link { ways: [way(spec), way(spec)], door: Door::Open, carried: 0 })
             .collect();
         let socket = low_water + room;
-        Net { clock, rng, links, conns: Vec::new(), segments: 0, listening: true, low_water, socket }
+        Net {
+            clock,
+            rng,
+            links,
+            conns: Vec::new(),
+            segments: 0,
+            lifetime: usize::MAX,
+            listening: true,
+            low_water,
+            socket,
+        }
     }
 
     pub fn round_trip(&self, link: usize) -> Duration {
@@ -195,7 +210,7 @@ impl Net {
         let in_flight = self.links[link].ways[DIALS].rate * self.round_trip(link).as_secs_f64() * 1.5;
         let tcp_window = (in_flight as usize).clamp(32 << 10, 8 << 20);
         let ends = [end(), end()];
-        self.conns.push(Conn { link, ends, tcp_window });
+        self.conns.push(Conn { link, ends, tcp_window, written: 0 });
         let conn = self.conns.len() - 1;
         self.clock.at(now, Event::Net(Happening::Syn { conn, tries: 0 }));
         conn
@@ -210,6 +225,12 @@ impl Net {
         let len = bytes.len().min(self.socket.saturating_sub(from.backlog.len()));
         from.backlog.extend(&bytes[..len]);
         self.enqueue(conn, end);
+        if end == DIALS {
+            self.conns[conn].written += len;
+            if self.conns[conn].written >= self.lifetime {
+                self.cut(conn, [true; 2]);
+            }
+        }
         len
     }
 
@@ -278,25 +299,6 @@ impl Net {
         if let Some(Parcel::Bytes(bytes)) = flying.iter_mut().find(|parcel| parcel.len() > 0) {
             let at = pick % bytes.len();
             bytes[at] ^= 1 << (pick % 8);
-        }
-    }
-
-    pub fn silence(&mut self, link: usize, end: usize) {
-        self.links[link].ways[end].silent.get_or_insert(self.clock.now);
-        for conn in self.conns.iter_mut().filter(|conn| conn.link == link) {
-            conn.ends[end].silent = true;
-        }
-    }
-
-    /// New connections work again; old ones when TCP sends again, up to as long after as it lasted.
-    pub fn unsilence(&mut self, link: usize, end: usize) {
-        let Some(since) = self.links[link].ways[end].silent.take() else { return };
-        let lasted = (self.clock.now - since).min(Duration::from_secs(60));
-        for conn in 0..self.conns.len() {
-            if self.conns[conn].link == link && self.conns[conn].ends[end].silent {
-                let wait = lasted.mul_f64(self.rng.random());
-                self.clock.after(wait, Event::Net(Happening::Resume { conn, end }));
-            }
         }
     }
 

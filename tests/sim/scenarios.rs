@@ -366,6 +366,18 @@ fn legs_are_as_large_after_a_bad_moment_as_before() {
     completes(&mut world, 30.0);
 }
 
+/// A proxy that gives each connection so many bytes and no more.
+#[test]
+fn a_stream_gets_through_where_no_connection_carries_the_largest_leg() {
+    let mut config = Config::plain(1);
+    config.links = vec![(30e6, s(0.005))];
+    config.buffers = [64 << 20; 2];
+    config.flows[DIALS].as_mut().unwrap().total = 24 << 20;
+    let mut world = World::new(config);
+    world.net.lifetime = 500_000;
+    completes(&mut world, 60.0);
+}
+
 /// A connection whose way there is dead takes no legs again and again, each of which waits until it is late.
 #[test]
 fn a_connection_that_lets_nothing_through_is_not_fed() {

@@ -54,6 +54,9 @@ pub struct Outbound {
     pub(super) piece_size: LegSize,
     /// What legs are cut to: it follows the rate of the connections while they carry something.
     pub(super) leg_size: LegSize,
+    /// The most bytes that one connection has brought since it came up: of those that are up, and of the one that broke
+    /// last with legs on the way.
+    pub(super) carried_most: u64,
     /// What the receiver has received.
     meter: Meter,
     /// What its output has taken.
@@ -105,6 +108,7 @@ impl Outbound {
             key: None,
             piece_size: leg_size.clone(),
             leg_size,
+            carried_most: 0,
             meter: Meter::default(),
             taken: Meter::default(),
             held_back: false,
@@ -225,6 +229,7 @@ impl Outbound {
     /// A connection is gone. How many legs it takes with it, to be sent again.
     pub fn detach(&mut self, connection: usize) -> usize {
         self.carriers.detach(connection);
+        self.note_gone(connection);
         let again = self.sender.detach(connection);
         self.measure_paths();
         again
@@ -340,6 +345,7 @@ impl Outbound {
             self.taken.add(now, after - before);
             self.taken_at = Some(now);
         }
+        self.note_carried(connection);
         self.circulation.note_backlog(now, self.sender.backlog().bytes);
         self.blocked_at_peer = Duration::from_millis(ack.blocked_ms.into());
         self.count_received(now, acked.bytes);

@@ -1,6 +1,10 @@
 //! How large the pieces are that the input reads, and the legs that are cut from them.
+//!
+//! A leg that is longer than what any connection brings before it breaks would be sent again for ever, and what was cut
+//! cannot be cut anew. So no leg is longer than what one connection is known to have brought.
 
-use super::super::leg::{LEG_MAX, LEG_NEAR};
+use super::super::leg::{LEG_FIRST, LEG_MAX, LEG_NEAR};
+use super::super::set::ConnectionSet;
 use super::outbound::Outbound;
 use super::terms::Appetite;
 
@@ -31,6 +35,28 @@ impl Outbound {
 
     /// What no leg is longer than now, besides what was agreed.
     fn longest(&self) -> usize {
-        if self.near { LEG_NEAR } else { LEG_MAX }
+        let longest = if self.near { LEG_NEAR } else { LEG_MAX };
+        // a power of two, as the sizes are that follow the rate
+        let brought = self.carried_most.clamp(LEG_FIRST as u64, LEG_MAX as u64).ilog2();
+        longest.min(1 << brought)
+    }
+
+    /// A connection may have brought more than any other.
+    pub(super) fn note_carried(&mut self, connection: usize) {
+        self.carried_most = self.carried_most.max(self.carried(connection));
+    }
+
+    /// A connection is gone. If it broke with legs on the way, what those that are there have not brought yet is not
+    /// believed of any.
+    pub(super) fn note_gone(&mut self, connection: usize) {
+        if !self.sender.is_idle(connection) {
+            let those = self.attached() | ConnectionSet::of(connection);
+            self.carried_most = those.iter().map(|one| self.carried(one)).max().unwrap_or_default();
+        }
+    }
+
+    /// Bytes that a connection has brought since it came up.
+    fn carried(&self, connection: usize) -> u64 {
+        self.given[connection].bytes.saturating_sub(self.sender.bytes_in_flight(connection))
     }
 }
