@@ -131,6 +131,19 @@ pub fn through_max(leg_max: usize) -> usize {
     (leg_max / 8).max(LEG_FIRST)
 }
 
+/// So many legs that wait for a program are taken from one connection, however short they are. Of the largest ones a
+/// hundred megabytes a second get through so where a round trip takes 0.1 s; and while programs are slow, a stream is not
+/// cut into many short legs before it is known that longer ones suit them.
+const TO_DECODE: usize = 4;
+
+/// Whether a receiver takes no further leg from a connection that has brought so many, `encoded` to so many bytes in all,
+/// which its programs have still to decode. `most`: the most bytes that one leg is encoded to. There is memory for twice as
+/// many; two legs are always taken, one to be decoded and one to wait for that. A sender that keeps to this never has a word
+/// of its own behind a leg that is not read.
+pub fn is_enough_to_decode(legs: usize, encoded: u64, most: usize) -> bool {
+    legs >= TO_DECODE || (legs >= 2 && encoded >= most as u64)
+}
+
 /// How far beyond what is delivered a receiver with this buffer lets its sender go, in bytes: the buffer
 /// less what [`CONNECTIONS_MAX`] connections hold in mid-leg, and less an eighth for rounding sizes up.
 pub fn window(buffer: u64, leg_max: usize) -> u64 {
@@ -148,6 +161,15 @@ mod tests {
         assert_eq!(leg_max(128 << 20, 32 << 20), 1 << 20);
         assert_eq!(leg_max(4 << 20, 1 << 40), 128 << 10);
         assert_eq!((encoded_max(128 << 20, 32 << 20), encoded_max(1 << 40, 1 << 40)), (512 << 10, LEG_MAX));
+    }
+
+    #[test]
+    fn what_waits_for_programs_is_bounded_in_legs_and_in_bytes_but_for_two() {
+        for (legs, encoded, enough) in
+            [(1, 9000, false), (2, 999, false), (2, 1000, true), (3, 999, false), (4, 0, true)]
+        {
+            assert_eq!(is_enough_to_decode(legs, encoded, 1000), enough, "{legs}, {encoded}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@
 //! ```
 
 use super::breach::Breach;
-use super::leg::{LEG_MAX, Leg, Payload};
+use super::leg::{LEG_MAX, Leg, Payload, is_enough_to_decode};
 use super::sched::{LATE_UNMEASURED, Pace};
 use super::set::ConnectionSet;
 use super::wire::{Ack, Edge, Fin};
@@ -52,6 +52,13 @@ struct Connection {
 }
 
 impl Connection {
+    /// Whether the receiver would not read another leg before it has decoded some: nor what this end says behind it. `most`:
+    /// see [`Sender::through`].
+    fn is_full(&self, most: Option<usize>) -> bool {
+        let encoded = || self.flights.iter().map(|flight| flight.encoded).sum();
+        most.is_some_and(|most| is_enough_to_decode(self.flights.len(), encoded(), most))
+    }
+
     /// The receiver has counted so many more legs, of those that are still in `flights`; at least one.
     fn note_counted(&mut self, now: Instant, legs: usize) {
         let counted = || self.flights.iter().take(legs);
@@ -74,6 +81,8 @@ pub struct Sender {
     uncut: Uncut,
     /// Bytes that a leg is cut to, at most.
     leg_size: usize,
+    /// Where legs go through the user's programs: the most bytes that one is encoded to.
+    through: Option<usize>,
     /// Bytes that may be sent and not taken by the receiver's output, besides what the window admits.
     within: u64,
     /// Legs from `first` on, all given to a connection at least once; the front one is never received.
@@ -111,6 +120,7 @@ impl Sender {
             memory,
             uncut: Uncut::default(),
             leg_size: LEG_MAX,
+            through: None,
             within: u64::MAX,
             held: VecDeque::new(),
             first: 0,
@@ -153,6 +163,19 @@ impl Sender {
     /// output.
     pub fn keep_within(&mut self, bytes: u64) {
         self.within = bytes;
+    }
+
+    /// Legs go through the user's programs, and are encoded to at most so many bytes.
+    pub fn through(&mut self, most: usize) {
+        self.through = Some(most);
+    }
+
+    /// A program has made so many bytes of the leg that this connection was given last.
+    pub fn encoded(&mut self, connection: usize, bytes: u64) {
+        let carrier = self.connections[connection].as_mut();
+        if let Some(last) = carrier.and_then(|carrier| carrier.flights.back_mut()) {
+            last.encoded = bytes;
+        }
     }
 
     /// The stream ends with what was pushed.
@@ -325,7 +348,8 @@ impl Sender {
 
     /// Whether the connection is up and may be given legs.
     fn is_willing(&self, connection: usize) -> bool {
-        self.connections[connection].as_ref().is_some_and(|carrier| !carrier.suspect)
+        let carrier = self.connections[connection].as_ref();
+        carrier.is_some_and(|carrier| !carrier.suspect && !carrier.is_full(self.through))
     }
 
     fn send(&mut self, now: Instant, connection: usize, sequence: u64) -> Leg {
@@ -337,7 +361,14 @@ impl Sender {
         let (need, patience) = carrier.pace.expect(carrier.bytes_in_flight);
         held.patience = patience;
         self.busy.insert(connection);
-        carrier.flights.push_back(Flight { sequence, len: held.len, sent: now, need, damaged: false });
+        carrier.flights.push_back(Flight {
+            sequence,
+            len: held.len,
+            sent: now,
+            need,
+            encoded: 0,
+            damaged: false,
+        });
         if held.copies > 0 {
             self.stats.legs_again += 1;
             self.stats.bytes_again += held.len;

@@ -124,13 +124,29 @@ fn one_that_sleeps_for_ever_is_not_waited_for() {
     both(&got, &sent, 4, "did nothing for 30 s");
 }
 
-/// While it sleeps, nothing is read behind the legs that wait for it: no question is answered.
+/// While it sleeps, legs wait for it. Questions are answered all the same, so that no connection seems to be dead.
 #[test]
 fn nor_is_one_that_decodes() {
-    let input = pattern(0, 3_000_000);
+    let input = pattern(0, 20_000_000);
     let (got, sent) = carried(&["threads", "2", "verbose", "2"], ["cat", "sleep 1000"], &input);
     both(&got, &sent, 5, "did nothing for 30 s");
     assert!(!sent.stderr.contains("lost (silent)"), "{}", sent.stderr);
+}
+
+/// Nor is the sender's last word behind legs that wait for a program.
+#[test]
+fn a_sender_that_gives_up_is_heard_while_legs_wait_for_a_program() {
+    let rx = Rx::keeping(&["through", "sleep 1000"]);
+    let relay = Relay::to(rx.port);
+    let sender = tx(relay.port, &["through", "cat", "sleep 1000", "threads", "1"]);
+    sender.feed(20_000_000);
+    rx.await_command("sleep");
+    // as many legs as the receiver reads before any is decoded: four, which are short at first
+    assert!(eventually(DEADLINE, || relay.passed(There) > 4 * (16 << 10)), "{}", relay.passed(There));
+    sender.signal(Signal::TERM);
+    assert_eq!(sender.finish().signal(), Some(15));
+    let got = rx.finish();
+    assert!(got.code() == 1 && got.stderr.contains("the sender: ended by SIGTERM"), "{}", got.stderr);
 }
 
 /// The gap in which the receiver did not run is no reason to look at programs later from then on.

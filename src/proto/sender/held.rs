@@ -56,6 +56,8 @@ pub struct Flight {
     pub sent: Instant,
     /// How long the connection should have needed, as known when it was sent.
     pub need: Option<Duration>,
+    /// The bytes that a program made of it; 0 if it goes through none, or is still there.
+    pub encoded: u64,
     /// The receiver found it damaged: counting it does not make it received.
     pub damaged: bool,
 }

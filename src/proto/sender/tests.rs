@@ -80,6 +80,42 @@ fn overtaken() -> (Sender, Instant) {
     (s, now)
 }
 
+// ---- programs -----------------------------------------------------------------------------------------
+
+/// Behind a leg that waits to be read, no question is heard, and nothing else that this end says.
+#[test]
+fn a_connection_is_given_no_leg_that_is_not_read_before_others_are_decoded() {
+    let (mut s, now) = sender(2, 20);
+    s.through(1000);
+    let give = |s: &mut Sender, bytes| {
+        let given = take(s, now, 0);
+        if given.is_some() {
+            s.encoded(0, bytes);
+        }
+        given
+    };
+    assert_eq!(
+        (give(&mut s, 1000), give(&mut s, 1000)),
+        (Some(0), Some(1)),
+        "one waits beside the one that is decoded"
+    );
+    assert_eq!(give(&mut s, 1000), None);
+    assert_eq!(take(&mut s, now, 1), Some(2), "another connection takes it");
+    s.ack(now, 0, &ack(1, 1)).unwrap();
+    assert_eq!((give(&mut s, 999), give(&mut s, 1)), (Some(3), None));
+    s.ack(now, 0, &ack(2, 2)).unwrap();
+    let short = std::iter::from_fn(|| give(&mut s, 1)).count();
+    assert_eq!(short, 1, "999 and 1 are as much as one leg may be");
+    s.ack(now, 0, &ack(2, 4)).unwrap();
+    assert_eq!(std::iter::from_fn(|| give(&mut s, 30)).count(), 4, "there may be more that are short");
+}
+
+#[test]
+fn where_there_are_no_programs_a_connection_takes_as_many_legs_as_its_path_does() {
+    let (mut s, now) = sender(1, 20);
+    assert_eq!(take_all(&mut s, now, 0).len(), 20);
+}
+
 // ---- the window ---------------------------------------------------------------------------------------
 
 #[test]

@@ -92,6 +92,14 @@ impl Session {
         }
     }
 
+    /// A program has made so many bytes of the leg that this connection was given last. Nothing follows from that before
+    /// the connection is ready for another one.
+    pub fn encoded(&mut self, connection: usize, bytes: u64) {
+        if let Some(sending) = &mut self.sending {
+            sending.encoded(connection, bytes);
+        }
+    }
+
     /// Legs that have come on this connection are being decoded, or none are any more.
     pub fn decodes(&mut self, now: Instant, connection: usize, decodes: bool) {
         if let Some(receiving) = &mut self.receiving {

@@ -195,6 +195,9 @@ impl Outbound {
         let (ours, theirs, most) = (self.buffer, welcome.buffer, welcome.leg_max as usize);
         self.encoded_max = self.encoded_max.min(encoded_max(ours, theirs)).min(most);
         self.agree(leg_max(ours, theirs).min(most));
+        if self.through {
+            self.sender.through(self.encoded_max);
+        }
         self.carriers.attach(connection, link);
         self.given[connection] = Given::default();
         self.measure_paths();
@@ -319,6 +322,11 @@ impl Outbound {
     /// The CRC-32 of a leg, before its first byte leaves.
     pub fn note_crc(&mut self, sequence: u64, crc: u32) {
         self.sender.note_crc(sequence, crc);
+    }
+
+    /// A program has made so many bytes of the leg that a connection was given last.
+    pub fn encoded(&mut self, connection: usize, bytes: u64) {
+        self.sender.encoded(connection, bytes);
     }
 
     /// The stream's end, once it is known, and the connections on which it is to be told now.

@@ -6,12 +6,12 @@
 //! dialled anew, as its welcome would show that the others are dead. Only a death that was judged by the longer limit
 //! can have been a false one.
 
-use super::super::acknowledging::UNASKED;
 use super::super::life::{PEER_SILENCE, Silence, limit_beside_others};
 use super::super::links::LossReason;
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::ownership::{Ownership, Whereabouts};
+use super::pulse::PING;
 use super::{Action, Outbound, Session};
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,9 @@ impl Session {
         let lasts = silence.lasts(asked_for);
         let rtt = self.rtt_for_limits(now, connection, pulse.up(), silence.kernel);
         let soon = self.sending.as_ref().and_then(|sending| sending.drain_time(link));
-        let least = if self.is_decoded(connection, silence) { UNASKED * 3 } else { Duration::ZERO };
+        // legs that are with the peer's programs are acknowledged late: what comes meanwhile are its answers, one a second
+        let through = self.sending.as_ref().is_some_and(|sending| sending.through);
+        let least = if through { PING * 3 } else { Duration::ZERO };
         let soon = soon.map(|drain| limit_beside_others(rtt, drain).max(least));
         self.pulses.looked(now, connection, lasts, soon.unwrap_or_default());
         let since = now.checked_sub(lasts).unwrap_or(now);
@@ -92,20 +94,13 @@ impl Session {
         if untried { rtt.min(Duration::from_secs(1)) } else { rtt }
     }
 
-    /// Whether the answer to what was `asked` then may just be behind legs, those that the peer had to send first or those
-    /// that it decodes: in that case whatever comes from it is life. Its kernel has taken all that was sent to it; should
-    /// that have come no further, then a peer that sends legs notices by itself that it hears nothing.
+    /// Whether the answer to what was `asked` then may just be behind legs that the peer had to send first: in that case
+    /// whatever comes from it is life. Its kernel has taken all that was sent to it; should that have come no further, then
+    /// a peer that sends legs notices by itself that it hears nothing.
     fn is_answer_behind(&self, now: Instant, connection: usize, asked: Instant, silence: Silence) -> bool {
         let since = self.acknowledging.brought(connection).map_or(asked, |brought| brought.max(asked));
         let sends = self.is_going(Way::In) && now < since + PEER_SILENCE;
-        self.is_decoded(connection, silence) || (!silence.waits && sends)
-    }
-
-    /// Whether the peer may be decoding legs that it got on this connection: it reads no others meanwhile, which may take
-    /// minutes, and says every [`UNASKED`] where it stands. A program that gets no further it does not wait for.
-    fn is_decoded(&self, connection: usize, silence: Silence) -> bool {
-        let decodes = |sending: &Outbound| sending.through && !sending.sender().is_idle(connection);
-        !silence.waits && self.sending.as_ref().is_some_and(decodes)
+        !silence.waits && sends
     }
 
     /// Whether a silent connection is given up and dialled anew because every other on its link that owes anything is

@@ -7,12 +7,12 @@
 //!
 //! The owner of the connection polls the pipes of the programs beside its socket, so nothing here waits. What always
 //! holds: the core is told of what came in the order in which it came, because acknowledgements count legs in that
-//! order. While two legs wait here, or their bytes are many, no further leg is read from the socket; everything that is
-//! no leg is.
+//! order. Where as many legs wait here as there is memory for, no further leg is read from the socket. A sender knows that,
+//! and sends none before: so whatever else it says is read at once, however slow the programs are.
 
 use super::seat::SessionDesk;
 use crate::message;
-use crate::proto::leg::{Leg, Payload};
+use crate::proto::leg::{Leg, Payload, is_enough_to_decode};
 use crate::proto::outcome::Status;
 use crate::proto::session::Place;
 use crate::proto::way::Way;
@@ -37,9 +37,6 @@ const DECODER: [Token; 3] = [Token(5), Token(6), Token(7)];
 
 /// Memory that is not there is asked for again after this, and so is a program that cannot be started now.
 const AGAIN: Duration = Duration::from_millis(5);
-
-/// Legs that may wait for a program, the one it works on included.
-const QUEUE: usize = 2;
 
 /// Where it is told what has come.
 #[derive(Clone, Copy)]
@@ -99,6 +96,14 @@ impl Came {
     fn bytes(&self) -> usize {
         if let Came::Encoded(.., len) = self { *len } else { 0 }
     }
+}
+
+/// A leg that went through the program.
+struct Encoded {
+    /// The bytes that the program has made of it.
+    made: usize,
+    /// It, as it is to be sent.
+    sealed: (LegHeader, Leg),
 }
 
 /// The legs of one connection that are with programs.
@@ -162,13 +167,20 @@ impl Stages {
         // the receiver takes no longer ones, and the CRC-32 of the stream's bytes may follow what the program makes
         let sending = |core: &mut SessionCore| core.session.sending().map(|sending| sending.encoded_max());
         let most = desk.peek_as(ticket, sending).ok_or(Stop::Over)?.unwrap_or_default();
-        self.encode(most.saturating_sub(stage::TRAILER), registry, compressing).or_else(|why| {
-            let told = desk.tell_as(ticket, |core, now| core.session.leg_failed(now, None, &why));
-            told.map(|()| None).ok_or(Stop::Over)
-        })
+        match self.encode(most.saturating_sub(stage::TRAILER), registry, compressing) {
+            Ok(None) => Ok(None),
+            Ok(Some(Encoded { made, sealed })) => {
+                let noted = desk.note_as(ticket, |core| core.session.encoded(place, made as u64));
+                noted.map(|()| Some(sealed)).ok_or(Stop::Over)
+            }
+            Err(why) => {
+                let told = desk.tell_as(ticket, |core, now| core.session.leg_failed(now, None, &why));
+                told.map(|()| None).ok_or(Stop::Over)
+            }
+        }
     }
 
-    /// As far as encoding goes: the leg as it is to be sent, once it is encoded; the program may make `most` bytes of it.
+    /// As far as encoding goes: the leg, once it is encoded; the program may make `most` bytes of it.
     ///
     /// # Errors
     /// The program has failed; why, for the user.
@@ -177,7 +189,7 @@ impl Stages {
         most: usize,
         registry: &Registry,
         compressing: Option<&Compressing>,
-    ) -> Result<Option<(LegHeader, Leg)>, String> {
+    ) -> Result<Option<Encoded>, String> {
         let (Some(through), Some((leg, crc))) = (&self.through, &self.to_encode) else { return Ok(None) };
         let Some(command) = &through.encode else { return Ok(None) };
         if self.encoder.is_none() {
@@ -199,9 +211,9 @@ impl Stages {
                 Ok(None)
             }
             Step::Done(made) => {
-                let sealed = seal(leg, *crc, made, compressing);
+                let encoded = Encoded { made: made.len(), sealed: seal(leg, *crc, made, compressing) };
                 (self.encoder, self.to_encode) = (None, None);
-                Ok(Some(sealed))
+                Ok(Some(encoded))
             }
             Step::Failed(why) => {
                 (self.encoder, self.to_encode) = (None, None);
@@ -219,8 +231,10 @@ impl Stages {
 
     /// Whether no further leg may come.
     pub(super) fn is_full(&self) -> bool {
-        let most = self.through.as_ref().map_or(usize::MAX, |through| through.most());
-        self.queue.len() >= QUEUE || self.queue.iter().map(Came::bytes).sum::<usize>() >= most
+        let encoded = || self.queue.iter().map(|came| came.bytes() as u64).sum();
+        self.through
+            .as_ref()
+            .is_some_and(|through| is_enough_to_decode(self.queue.len(), encoded(), through.most()))
     }
 
     /// What has come, behind everything that waits.
