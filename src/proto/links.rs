@@ -9,6 +9,8 @@
 //! Where one connection suffices for a while, one is kept, on whichever link it comes up: links are tried in their order,
 //! each a little later than the one before, until one is up. What comes up besides leaves again.
 //!
+//! A session begins with its first connection, which has a start of the others: see `headstart`.
+//!
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
@@ -17,9 +19,13 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
 
+mod headstart;
+mod queries;
 mod reason;
 mod state;
 
+pub use headstart::HEADSTART;
+use headstart::Headstart;
 pub use reason::{DialError, LossReason};
 use state::Move;
 pub use state::State;
@@ -61,6 +67,8 @@ struct Link {
     keeper: Option<usize>,
     up: usize,
     dialling: usize,
+    /// It has been dialled.
+    tried: bool,
     /// Attempts that failed in a row, one counted per pause; 0 while usable.
     failures: u32,
     timeouts: u32,
@@ -81,6 +89,11 @@ impl Link {
     fn usable(&self) -> bool {
         self.bad.is_none() && (self.up > 0 || self.failures == 0)
     }
+
+    /// Its keeper has still to dial it for the first time.
+    fn is_to_be_tried(&self) -> bool {
+        self.bad.is_none() && !self.tried && self.keeper.is_some()
+    }
 }
 
 /// All links and connections of one end that dials.
@@ -91,6 +104,9 @@ pub struct Links {
     resting: ConnectionSet,
     /// One connection suffices.
     one: bool,
+    headstart: Headstart,
+    /// One connection carries all that is new.
+    one_carries: bool,
     rng: SmallRng,
 }
 
@@ -103,6 +119,7 @@ impl Links {
             keeper: homes.iter().position(|home| *home == index),
             up: 0,
             dialling: 0,
+            tried: false,
             failures: 0,
             timeouts: 0,
             probe_at: None,
@@ -121,6 +138,8 @@ impl Links {
                 .collect(),
             resting: (0..homes.len()).collect(),
             one: false,
+            headstart: Headstart::ToCome,
+            one_carries: false,
             rng: SmallRng::seed_from_u64(seed),
         }
     }
@@ -158,21 +177,37 @@ impl Links {
         self.one
     }
 
+    /// The first connection has no start of the others.
+    #[cfg(test)]
+    pub(super) fn forgo_headstart(&mut self) {
+        self.headstart = Headstart::Over;
+    }
+
+    /// One connection carries all that is new, or does not.
+    pub fn note_whether_one_carries(&mut self, one_carries: bool) {
+        self.one_carries = one_carries;
+    }
+
     /// Whether a connection has rested long enough.
     pub fn any_rested(&self, now: Instant) -> bool {
-        self.resting.iter().any(|one| matches!(self.state(one), State::Resting(at) if at <= now))
+        let kept_back = self.others_from().filter(|at| *at > now);
+        let mut resting = self.resting.iter().take_while(|one| *one == 0 || kept_back.is_none());
+        resting.any(|one| matches!(self.state(one), State::Resting(at) if at <= now))
     }
 
     /// Where this resting connection should dial now, and how long it may take. Counts as dialling from then.
     pub fn place(&mut self, now: Instant, connection: usize, begun: bool) -> Option<(usize, Duration)> {
         let State::Resting(at) = self.state(connection) else { return None };
-        if at > now || (self.one && !self.may_be_the_one(now, connection)) {
+        let kept_back = connection > 0 && self.others_from().is_some_and(|at| at > now);
+        if at > now || kept_back || (self.one && !self.may_be_the_one(now, connection)) {
             return None;
         }
         let link = self.choose(now, connection)?;
         self.advance(connection, Move::Dial(link));
+        self.headstart.note_dial(now, connection);
         self.connections[connection].dialled = Some(now);
         self.links[link].dialling += 1;
+        self.links[link].tried = true;
         let max = if begun { DIAL_MAX_BEGUN } else { DIAL_MAX };
         Some((link, (DIAL_FIRST * (1 << self.links[link].timeouts.min(4))).min(max)))
     }
@@ -185,7 +220,7 @@ impl Links {
         });
         let probes = self.links.iter().filter(|l| l.bad.is_none()).filter_map(|l| l.probe_at);
         let next = self.attempts().map(|dialled| dialled + NEXT).max().filter(|_| self.one);
-        resting.chain(probes).chain(next).filter(|at| *at > now).min()
+        resting.chain(probes).chain(next).chain(self.others_from()).filter(|at| *at > now).min()
     }
 
     /// The attempt succeeded. Returns the connections that shall leave where they are and come home.
@@ -285,89 +320,13 @@ impl Links {
         died
     }
 
-    /// How many connections there may be.
-    pub fn len(&self) -> usize {
-        self.connections.len()
-    }
-
-    /// Whether there may be no connection.
-    pub fn is_empty(&self) -> bool {
-        self.connections.is_empty()
-    }
-
-    /// Where a connection is.
-    pub fn state(&self, connection: usize) -> State {
-        self.connections[connection].state
-    }
-
-    /// The link of a connection that is up.
-    pub fn link_of(&self, connection: usize) -> Option<usize> {
-        self.state(connection).up_on()
-    }
-
-    /// When a connection was dialled last.
-    pub fn dialled_at(&self, connection: usize) -> Option<Instant> {
-        self.connections[connection].dialled
-    }
-
-    /// How many connections are up.
-    pub fn up_count(&self) -> usize {
-        self.links.iter().map(|link| link.up).sum()
-    }
-
-    /// Attempts under way on links that have never failed, or to come: something may still come of them.
-    pub fn hopeful(&self) -> bool {
-        let tried = |link: &Link| link.dialling > 0 || self.one;
-        self.links.iter().any(|link| link.bad.is_none() && link.failures == 0 && tried(link))
-    }
-
-    /// Since when every link that is not bad has been refused, if all are and nothing is up.
-    pub fn refused_since(&self) -> Option<Instant> {
-        let mut good = self.links.iter().filter(|link| link.bad.is_none()).peekable();
-        good.peek()?;
-        good.map(|link| link.refused.filter(|_| link.up == 0))
-            .try_fold(None, |latest: Option<Instant>, at| {
-                at.map(|at| Some(latest.map_or(at, |latest| latest.max(at))))
-            })?
-    }
-
-    /// Whether no link's name has an address.
-    pub fn all_unresolved(&self) -> bool {
-        self.links.iter().all(|link| link.unresolved)
-    }
-
-    /// Whether whoever answers on a link has not proved its key.
-    pub fn any_unproven(&self) -> bool {
-        self.links.iter().any(|link| link.unproven)
-    }
-
-    /// The first refusal, if every link was refused for good.
-    pub fn all_bad(&self) -> Option<(usize, &str)> {
-        let all = self.links.iter().all(|link| link.bad.is_some());
-        all.then(|| self.first_bad()).flatten()
-    }
-
-    /// Whether a link was refused for good.
-    pub fn is_bad(&self, link: usize) -> bool {
-        self.links[link].bad.is_some()
-    }
-
-    /// The first link that was refused for good, with what was said there.
-    pub fn first_bad(&self) -> Option<(usize, &str)> {
-        self.links.iter().enumerate().find_map(|(link, at)| Some((link, at.bad.as_deref()?)))
-    }
-
-    /// Whether a link is a lifeline.
-    pub fn is_lifeline(&self, link: usize) -> bool {
-        self.links[link].lifeline
-    }
-
-    /// The last thing that went wrong on a link; empty if nothing has.
-    pub fn trouble(&self, link: usize) -> &str {
-        self.links[link].bad.as_ref().unwrap_or(&self.links[link].last)
-    }
-
     // ---- choosing -------------------------------------------------------------------------------------
+
+    /// From when connections behind the first may be dialled, if they are kept back for it.
+    fn others_from(&self) -> Option<Instant> {
+        let first = self.connections.first()?;
+        self.headstart.ends(first.state, self.one_carries)
+    }
 
     /// Where one connection suffices: whether this one should be tried, as the first of its link, because none is up and
     /// none has been tried just now.

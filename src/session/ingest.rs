@@ -10,7 +10,6 @@
 //! ingest thread.
 
 use super::connection::SessionDesk;
-use super::limits::HEADSTART;
 use super::meters::{InputWait, InputWaits};
 use super::moving::{Mover, Moving};
 use super::orders::{Core, Hunger};
@@ -18,6 +17,7 @@ use super::part::PartContent;
 use super::pool::{Buffer, Pool};
 use crate::endpoint::{Nothing, Source, Waited};
 use crate::proto::leg::Payload;
+use crate::proto::links::HEADSTART;
 use crate::proto::pacing::{Pacing, Step};
 use crate::proto::session::Outbound;
 use crate::sys::event::Bell;
@@ -163,8 +163,9 @@ impl Input {
         }
     }
 
-    /// Waits until a receiver was met, at most for [`HEADSTART`]. What is read later on a path that is near need be neither
-    /// copied nor given fresh memory, whose large pages alone may take the kernel 5 ms.
+    /// Waits until a receiver was met, at most for [`HEADSTART`]: the threads that dial need the processors, and the
+    /// process's memory map. What is read later on a path that is near need be neither copied nor given fresh memory, whose
+    /// large pages alone may take the kernel 5 ms.
     fn let_the_first_connection_begin(&self) -> Result<(), End> {
         let (desk, until) = (self.lock().parts.desk.clone(), Instant::now() + HEADSTART);
         loop {

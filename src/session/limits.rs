@@ -9,11 +9,6 @@ pub const FAREWELL: Duration = Duration::from_secs(2);
 /// closed long before.
 pub const HASTE: Duration = Duration::from_millis(400);
 
-/// A session begins with its first connection alone: for so long, or until it is up, no other is dialled and the input is
-/// not read. All threads of a process that start at once wait for each other, for processors and for the process's memory
-/// map above all. A receiver that is near is met in half of this; where it is not, this is too short to be missed.
-pub const HEADSTART: Duration = Duration::from_millis(2);
-
 /// The verbosity at which each leg is told.
 pub const LEGS: u8 = 4;
 

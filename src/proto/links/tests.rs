@@ -1,9 +1,17 @@
+use super::headstart::ALONE;
 use super::*;
 
 const REFUSED: DialError = DialError::Refused;
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
+}
+
+/// Links of a session that has dialled already: nothing is kept back.
+fn links_of(now: Instant, links: usize, connections: usize) -> Links {
+    let mut links = Links::new(now, links, connections, 1);
+    links.forgo_headstart();
+    links
 }
 
 /// Places every connection that can be placed; the links they went to.
@@ -23,7 +31,7 @@ fn each_link_keeps_two_and_the_rest_start_on_the_first() {
 #[test]
 fn the_dead_link_is_passed_over_and_probed_by_its_keeper() {
     let start = Instant::now();
-    let mut links = Links::new(start, 2, 6, 1);
+    let mut links = links_of(start, 2, 6);
     assert_eq!(place_all(&mut links, start).len(), 6);
     for connection in [1, 3] {
         links.up(connection);
@@ -46,7 +54,7 @@ fn the_dead_link_is_passed_over_and_probed_by_its_keeper() {
 #[test]
 fn one_connection_finds_the_link_that_works() {
     let start = Instant::now();
-    let mut links = Links::new(start, 3, 1, 1);
+    let mut links = links_of(start, 3, 1);
     let mut now = start;
     for expected in [0, 1, 2] {
         assert_eq!(place_all(&mut links, now), [(0, expected)]);
@@ -61,7 +69,7 @@ fn one_connection_finds_the_link_that_works() {
 #[test]
 fn links_that_time_out_do_not_starve_the_others() {
     let mut now = Instant::now();
-    let mut links = Links::new(now, 3, 1, 1);
+    let mut links = links_of(now, 3, 1);
     let mut tried = Vec::new();
     while tried.len() < 12 {
         if let Some((link, timeout)) = links.place(now, 0, true) {
@@ -81,7 +89,7 @@ fn links_that_time_out_do_not_starve_the_others() {
 #[test]
 fn killed_connections_are_dialled_again_at_once_and_idle_ones_with_pauses() {
     let start = Instant::now();
-    let mut links = Links::new(start, 1, 1, 1);
+    let mut links = links_of(start, 1, 1);
     let reset = LossReason::Failed("reset".into());
     let mut now = start;
     for _ in 0..5 {
@@ -101,7 +109,7 @@ fn killed_connections_are_dialled_again_at_once_and_idle_ones_with_pauses() {
 #[test]
 fn a_connection_that_is_welcomed_and_closed_is_dialled_at_most_20_times_a_second() {
     let start = Instant::now();
-    let (mut links, mut now, mut dials) = (Links::new(start, 1, 1, 1), start, 0);
+    let (mut links, mut now, mut dials) = (links_of(start, 1, 1), start, 0);
     while now < start + ms(1000) {
         dials += place_all(&mut links, now).len();
         links.up(0);
@@ -114,7 +122,7 @@ fn a_connection_that_is_welcomed_and_closed_is_dialled_at_most_20_times_a_second
 #[test]
 fn the_receiver_is_gone_when_every_link_is_refused() {
     let start = Instant::now();
-    let mut links = Links::new(start, 2, 2, 1);
+    let mut links = links_of(start, 2, 2);
     place_all(&mut links, start);
     links.failed(start, 0, &REFUSED);
     assert_eq!(links.refused_since(), None);
@@ -146,7 +154,7 @@ fn every_pair_of_state_and_move_is_legal_or_not() {
 #[test]
 fn a_lifeline_has_one_connection_once_and_the_others_are_dialled_later() {
     let start = Instant::now();
-    let mut links = Links::new(start, 3, 6, 1).with_lifeline(start);
+    let mut links = links_of(start, 3, 6).with_lifeline(start);
     assert_eq!(place_all(&mut links, start), [(0, 0), (1, 1), (2, 2)], "the last keeps the lifeline");
     assert_eq!(place_all(&mut links, start + LATER), [(3, 0), (4, 1), (5, 0)]);
     for connection in [0, 1, 3, 4, 5] {
@@ -165,7 +173,7 @@ fn a_lifeline_has_one_connection_once_and_the_others_are_dialled_later() {
 #[test]
 fn a_lifeline_alone_is_all_there_is() {
     let start = Instant::now();
-    let mut links = Links::new(start, 1, 1, 1).with_lifeline(start);
+    let mut links = links_of(start, 1, 1).with_lifeline(start);
     assert_eq!(place_all(&mut links, start), [(0, 0)]);
     links.failed(start, 0, &DialError::Closed);
     assert_eq!(place_all(&mut links, start + PAUSE_MAX * 9), []);
@@ -175,7 +183,7 @@ fn a_lifeline_alone_is_all_there_is() {
 #[test]
 fn where_one_suffices_links_are_tried_one_after_the_other_until_one_is_up() {
     let start = Instant::now();
-    let mut links = Links::new(start, 3, 8, 1);
+    let mut links = links_of(start, 3, 8);
     links.suffice_with_one(true);
     assert_eq!(place_all(&mut links, start), [(0, 0)]);
     assert_eq!(links.deadline(start), Some(start + NEXT));
@@ -198,10 +206,98 @@ fn where_one_suffices_links_are_tried_one_after_the_other_until_one_is_up() {
 #[test]
 fn who_is_put_off_comes_again_and_its_link_is_as_good_as_before() {
     let start = Instant::now();
-    let mut links = Links::new(start, 1, 2, 1);
+    let mut links = links_of(start, 1, 2);
     place_all(&mut links, start);
     links.put_off(start, 0);
     assert_eq!(place_all(&mut links, start), []);
     assert_eq!((links.trouble(0), links.is_bad(0)), ("", false));
     assert_eq!(place_all(&mut links, start + DIALS_APART), [(0, 0)]);
+}
+
+/// A session that has begun to dial at `start`: its first connection only.
+fn begun(start: Instant, links: usize, connections: usize) -> Links {
+    let mut links = Links::new(start, links, connections, 1);
+    assert_eq!(place_all(&mut links, start), [(0, 0)], "the first one at once");
+    links
+}
+
+#[test]
+fn the_further_connections_are_dialled_after_the_headstart_of_the_first() {
+    let start = Instant::now();
+    let mut links = begun(start, 2, 4);
+    assert!(links.hopeful() && links.is_dialling());
+    assert_eq!((place_all(&mut links, start + ms(1)), links.any_rested(start + ms(1))), (vec![], false));
+    assert_eq!(links.deadline(start), Some(start + HEADSTART), "nothing else wakes anybody");
+    assert!(links.any_rested(start + HEADSTART));
+    assert_eq!(place_all(&mut links, start + HEADSTART), [(1, 1), (2, 0), (3, 1)], "the first is on its way");
+    let mut links = begun(start, 1, 2);
+    links.up(0);
+    assert_eq!(links.deadline(start), Some(start + HEADSTART), "nor if it is up");
+    assert_eq!(place_all(&mut links, start + HEADSTART), [(1, 0)]);
+}
+
+#[test]
+fn where_one_connection_carries_the_further_ones_are_dialled_later_or_when_it_does_not() {
+    let start = Instant::now();
+    let mut links = begun(start, 1, 3);
+    links.up(0);
+    links.note_whether_one_carries(true);
+    assert_eq!(
+        (place_all(&mut links, start + HEADSTART), links.any_rested(start + HEADSTART)),
+        (vec![], false)
+    );
+    assert_eq!(links.deadline(start + HEADSTART), Some(start + ALONE));
+    assert_eq!(place_all(&mut links, start + ALONE - ms(1)), []);
+    let mut other = begun(start, 1, 3);
+    assert_eq!(place_all(&mut links, start + ALONE), [(1, 0), (2, 0)]);
+    other.up(0);
+    other.note_whether_one_carries(true);
+    assert_eq!(place_all(&mut other, start + ms(20)), []);
+    other.note_whether_one_carries(false);
+    assert_eq!(place_all(&mut other, start + ms(20)), [(1, 0), (2, 0)], "at once");
+}
+
+#[test]
+fn when_the_first_connection_fails_nothing_keeps_the_others_back() {
+    let start = Instant::now();
+    type Failing = fn(&mut Links, Instant);
+    let ways: [Failing; 4] = [
+        |links, now| _ = links.failed(now, 0, &REFUSED),
+        |links, now| links.condemn(now, 0, "not here"),
+        |links, now| links.put_off(now, 0),
+        |links, now| {
+            links.up(0);
+            links.note_whether_one_carries(true);
+            links.lost(now, 0, &LossReason::Closed, true);
+        },
+    ];
+    for (way, fails) in ways.iter().enumerate() {
+        let mut links = begun(start, 2, 2);
+        fails(&mut links, start);
+        assert!(links.hopeful() && links.is_dialling(), "{way}: the second link was not tried");
+        assert!(place_all(&mut links, start).contains(&(1, 1)), "{way}");
+    }
+}
+
+#[test]
+fn the_first_connection_has_one_headstart() {
+    let start = Instant::now();
+    let mut links = begun(start, 1, 2);
+    place_all(&mut links, start + HEADSTART);
+    (0..2).for_each(|connection| _ = links.up(connection));
+    links.note_whether_one_carries(true);
+    let soon = start + HEADSTART * 2;
+    links.lost(soon, 1, &LossReason::Closed, true);
+    assert_eq!(place_all(&mut links, start + ALONE + HEADSTART), [(1, 0)], "for its dials are apart");
+    let mut links = begun(start, 1, 2);
+    links.put_off(start, 0);
+    assert_eq!(place_all(&mut links, start), [(1, 0)]);
+    assert_eq!(place_all(&mut links, start + DIALS_APART), [(0, 0)]);
+    links.up(1);
+    links.lost(start + DIALS_APART, 1, &LossReason::Closed, true);
+    assert_eq!(
+        place_all(&mut links, start + DIALS_APART),
+        [(1, 0)],
+        "the first one's second attempt keeps nobody"
+    );
 }

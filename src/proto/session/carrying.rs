@@ -239,6 +239,7 @@ impl Session {
         };
         self.actions.extend(sending.take_idle().iter().map(Action::Leave));
         let head = sending.sender().head();
+        dialler.note_whether_one_carries(sending.one_carries());
         for mut dial in dialler.dial(now, sending.instance(), begun) {
             if let Action::Dial { connection, link, hello, .. } = &mut dial {
                 self.known[*connection] = head;

@@ -85,6 +85,17 @@ impl Dialler {
         self.links.suffice_with_one(false);
     }
 
+    /// The first connection has no start of the others.
+    #[cfg(test)]
+    pub(super) fn forgo_headstart(&mut self) {
+        self.links.forgo_headstart();
+    }
+
+    /// One connection carries all that is new, or does not.
+    pub fn note_whether_one_carries(&mut self, one_carries: bool) {
+        self.links.note_whether_one_carries(one_carries);
+    }
+
     /// Attempts for all connections that may be dialled now. `instance` names the receiver, once it is known.
     pub fn dial(&mut self, now: Instant, instance: Option<Id>, begun: bool) -> Vec<Action> {
         let mut dials = Vec::new();
@@ -284,9 +295,9 @@ impl Dialler {
         self.links.len()
     }
 
-    /// Whether an attempt is under way.
+    /// Whether an attempt is under way, or one on another link is about to be.
     pub fn is_dialling(&self) -> bool {
-        (0..self.links.len()).any(|connection| matches!(self.links.state(connection), State::Dialling(_)))
+        self.links.is_dialling()
     }
 
     /// How long to wait with no working connection, if the user says so.

@@ -6,18 +6,11 @@ use super::shared::{self, Shared};
 use super::writer::Greeting;
 use crate::channel::connect::Dialled;
 use crate::channel::peer_key;
-use crate::proto::session::Outbound;
 use crate::session::dial::Destination;
-use crate::session::limits::HEADSTART;
 use crate::session::orders::{Order, Ticket};
 use crate::session::pump::Inlet;
 use mio::{Events, Poll};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// Where one connection carries what is new, the others are dialled when the stream has lasted so long. To start and to
-/// end fifteen connections costs both ends together 8 ms of processor time, a fifth of what 100 MB cost.
-const ALONE: Duration = Duration::from_millis(50);
 
 /// A thread that dials.
 pub struct Dialling {
@@ -37,9 +30,6 @@ impl Dialling {
     /// Works until the session is over.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(8);
-        if self.place > 0 {
-            self.leave_it_to_the_first(&mut events);
-        }
         loop {
             match self.shared.desk.take_order(self.place) {
                 Some(Order::Dial { ticket, link, hello, timeout, segment }) => {
@@ -53,18 +43,6 @@ impl Dialling {
                     let _ = self.poll.poll(&mut events, None);
                 }
             }
-        }
-    }
-
-    /// Waits while the first connection is dialled, and while it is enough; not longer than the session.
-    fn leave_it_to_the_first(&mut self, events: &mut Events) {
-        let start = Instant::now();
-        while !self.shared.desk.is_over() {
-            let alone =
-                self.shared.desk.peek(|core| core.session.sending().is_some_and(Outbound::one_carries));
-            let Some(left) = left_alone(alone, start.elapsed()) else { return };
-            // an interruption is a wake-up like any other
-            let _ = self.poll.poll(events, Some(left));
         }
     }
 
@@ -94,24 +72,5 @@ impl Dialling {
                 serving.run(Greeting::Done, checked, Inlet::with(&welcomed.early), &origin, events);
             }
         }
-    }
-}
-
-/// For how long the first connection is still left alone, after so long; `alone`: it is up, and it is enough.
-fn left_alone(alone: bool, passed: Duration) -> Option<Duration> {
-    let left = if alone { ALONE } else { HEADSTART }.saturating_sub(passed);
-    (!left.is_zero()).then_some(left)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn further_connections_are_dialled_at_once_unless_the_first_is_up_and_enough() {
-        let ms = Duration::from_millis;
-        assert_eq!(left_alone(false, ms(0)), Some(HEADSTART));
-        assert_eq!(left_alone(false, ms(2)), None);
-        assert_eq!((left_alone(true, ms(2)), left_alone(true, ms(50))), (Some(ms(48)), None));
     }
 }

@@ -1,12 +1,12 @@
 //! The end that dials, on paths so short that few connections and little memory are enough.
 
 use super::super::super::hello::Welcome;
-use super::super::super::links::LossReason;
+use super::super::super::links::{HEADSTART, LossReason};
 use super::super::super::wire::{Ack, Frame};
-use super::super::Outbound;
+use super::super::{DiallerConfig, Outbound, Session};
 use super::rig::*;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn while_the_output_is_slow_two_connections_carry_what_is_new() {
@@ -181,5 +181,26 @@ fn bring(rig: &mut Rig, legs: u64) {
         rig.later(ms(2));
         let brought = Ack { next: count, delivered: 0, edge: edge(1 << 30), count, blocked_ms: 0 };
         rig.frame(0, Frame::Ack(brought));
+    }
+}
+
+#[test]
+fn the_other_connections_are_dialled_once_the_first_had_its_start_and_later_if_it_is_enough() {
+    for (trip, alone) in [(ms(1), ms(50)), (ms(2), HEADSTART)] {
+        let now = Instant::now();
+        let dials = DiallerConfig::new(hello(0, 0), vec!["host".into()], 4, 1);
+        let mut rig = Rig::from_the_start(now, Session::dialling(now, dials, None, false));
+        let first = std::mem::take(&mut rig.dials);
+        assert_eq!(first.iter().map(|dial| dial.connection).collect::<Vec<_>>(), [0], "{trip:?}");
+        rig.does(|s, now| s.welcomed(now, 0, &welcome(7, 0), None, trip));
+        let due = rig.session.deadline(rig.now).map(|at| at - now);
+        assert!(
+            due.is_some_and(|due| due <= alone),
+            "{trip:?}: nobody would wake at {alone:?}, but at {due:?}"
+        );
+        rig.later(alone - ms(1));
+        assert!(rig.dials.is_empty(), "{trip:?}");
+        rig.later(ms(1));
+        assert_eq!(rig.dials.len(), 3, "{trip:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::super::hello::{Direction, Features, Hello, Welcome};
 use super::super::super::life::Silence;
-use super::super::super::links::{DialError, LossReason};
+use super::super::super::links::{DialError, HEADSTART, LossReason};
 use super::super::super::mailbox::Item;
 use super::super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::super::waiting::Patience;
@@ -86,7 +86,8 @@ fn what_direct_links_do_not_bring_goes_over_the_lifeline() {
 fn who_dials_welcomes_the_far_end_of_a_lifeline_in_its_hello_and_nobody_else() {
     let now = Instant::now();
     let mut session = dialling(now, 1);
-    session.tick(now);
+    let later = now + HEADSTART;
+    [now, later].into_iter().for_each(|now| session.tick(now));
     let mut said = [None; 2];
     while let Some(action) = session.poll() {
         if let Action::Dial { link, hello, .. } = action {
@@ -95,7 +96,7 @@ fn who_dials_welcomes_the_far_end_of_a_lifeline_in_its_hello_and_nobody_else() {
     }
     // both ends of a lifeline have the same memory for legs
     let welcome = Welcome { buffer: hello(0, 0).buffer, ..welcome(HOST, 0) };
-    session.welcomed(now, 1, &welcome, None, RTT);
+    session.welcomed(later, 1, &welcome, None, RTT);
     assert!(matches!(session.take(1), Some(Item::Welcome(welcome)) if said == [None, Some(welcome)]));
 }
 

@@ -9,6 +9,7 @@ use super::super::super::outcome::{Outcome, Status};
 use super::super::super::waiting::Patience;
 use super::super::super::way::Way;
 use super::super::super::wire::{Abort, Ack, Edge, Fin, Frame, Verdict};
+use super::super::ownership::Ownership;
 use super::super::{Action, DiallerConfig, InboundConfig, OutboundConfig, Session};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,7 +130,15 @@ pub struct Rig {
 }
 
 impl Rig {
-    pub fn of(now: Instant, session: Session) -> Self {
+    /// An end that dials does so with all its connections at once, as if the first one had had its start of the others.
+    pub fn of(now: Instant, mut session: Session) -> Self {
+        if let Ownership::Dialler(dialler) = &mut session.ownership {
+            dialler.forgo_headstart();
+        }
+        Self::from_the_start(now, session)
+    }
+
+    pub fn from_the_start(now: Instant, session: Session) -> Self {
         let mut rig = Rig {
             session,
             now,
