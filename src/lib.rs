@@ -98,6 +98,8 @@
 //! - [`error`] names failures by who is at fault, which decides the exit status. [`message`] has every line that a user
 //!   reads and how it gets to stderr, [`wording`] the words for what a session tells, [`report`] what is told
 //!   while it runs.
+//! - `sync` has the locks and flags of what is tried in every order of its threads (`tests/desk.rs`,
+//!   `tests/readiness.rs`).
 //! - [`chaos`] is the fault plan, [`prbs`] the data that knows its own position; tests and the real thing share
 //!   both.
 //!
@@ -118,6 +120,7 @@ pub mod session;
 pub mod ssh;
 pub mod stage;
 pub mod store;
+mod sync;
 pub mod sys;
 pub mod trust;
 pub mod wording;

@@ -1,7 +1,7 @@
 //! The desk under every order of its threads that a scheduler can think of: two connections, an input and an output
 //! around a core that only counts. What is posted is never left, and never out of order.
 //!
-//! The desk's own source is compiled here with other locks in place of the standard ones; see `session/sync.rs`.
+//! The desk's own source is compiled here with other locks in place of the standard ones; see `src/sync.rs`.
 //! A failing schedule is printed, and replays with `shuttle::replay`.
 
 // of the desk's parts this uses some
@@ -16,10 +16,11 @@ mod proto {
 mod session {
     pub mod desk;
     pub mod orders;
-    pub mod sync {
-        pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
-        pub use std::sync::PoisonError;
-    }
+}
+
+mod sync {
+    pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+    pub use std::sync::PoisonError;
 }
 
 use proto::hello::{Features, Hello, Id};
@@ -28,9 +29,9 @@ use proto::session::Action;
 use proto::set::ConnectionSet;
 use session::desk::{Desk, Line};
 use session::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
-use session::sync::{Arc, Condvar, Mutex};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
+use sync::{Arc, Condvar, Mutex};
 
 /// Legs that go through.
 const LEGS: u64 = 3;

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 const SEES: &[(&str, &[&str])] = &[
     ("proto", &[]),
     ("sys", &[]),
+    ("sync", &[]),
     ("chaos", &[]),
     ("prbs", &[]),
     ("error", &["proto::outcome"]),
@@ -41,6 +42,7 @@ const SEES: &[(&str, &[&str])] = &[
         &[
             "store",
             "sys",
+            "sync",
             "prbs",
             "error",
             "message",
@@ -54,6 +56,7 @@ const SEES: &[(&str, &[&str])] = &[
         "session",
         &[
             "sys",
+            "sync",
             "chaos",
             "error",
             "message",

@@ -19,13 +19,13 @@
 //! large leg, or if the thread holds another connection's writer.
 
 use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Output, Standing, Ticket};
-use super::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::proto::leg::{CONNECTIONS_MAX, Payload};
 use crate::proto::life::Steady;
 use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
+use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 mod clock;

@@ -43,7 +43,6 @@ pub mod pump;
 pub mod resolve;
 pub mod setup;
 pub mod snapshot;
-mod sync;
 pub mod taking;
 pub mod through;
 

@@ -1,14 +1,20 @@
 //! What the poll says of local sockets while another thread writes to them.
 //!
-//! Whoever gets bytes from the tunnel often answers before the call that wrote them has come back. The thread that polls
-//! would then wait for the lock of the local side, and cost the answer the time of its waking. Instead it leaves what it
-//! has seen to the thread that has the lock, which is about to give it back.
+//! The program that gets bytes from the tunnel often answers before the call that wrote them has come back. The thread that
+//! polls would then wait for the lock of the local side, and the answer would wait until that thread is awake again.
+//! Instead the thread that polls leaves what the poll has said to the thread that writes, which is about to give back the
+//! lock.
 //!
-//! What always holds: what was left is taken by the writing thread after it has given back the lock. It does that once for
-//! each time it has the lock, so that it does not become the thread that polls.
+//! What always holds: the thread that writes takes what was left after it has given back the lock. It does so once for each
+//! time it has the lock, so that it does not become the thread that polls. No more than [`LEFT_MAX`] is left.
+//! `tests/readiness.rs` tries this in every order of the threads.
 
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 use mio::Token;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// So much may be left to a thread that writes: as much as one look of the poll brings. A thread that writes for longer
+/// makes the poll's thread wait, and so the rest stays in the kernel.
+pub const LEFT_MAX: usize = 256;
 
 /// What the poll has said of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +51,7 @@ pub struct Handover(Mutex<State>);
 struct State {
     /// A thread writes, and will take what is left.
     writes: bool,
+    /// At most [`LEFT_MAX`].
     left: Vec<Seen>,
 }
 
@@ -61,38 +68,24 @@ impl Handover {
         std::mem::take(&mut state.left)
     }
 
-    /// Leaves to the thread that writes what the poll has said. False, and nothing was left, if there is none.
+    /// Leaves to the thread that writes what the poll has said. False, and nothing was left, if there is none, or if it
+    /// has been left too much already.
     pub fn leave(&self, seen: impl Iterator<Item = Seen>) -> bool {
         let mut state = self.lock();
-        if state.writes {
-            state.left.extend(seen);
+        if !state.writes {
+            return false;
         }
-        state.writes
+        let before = state.left.len();
+        state.left.extend(seen.take(LEFT_MAX + 1 - before));
+        let fits = state.left.len() <= LEFT_MAX;
+        if !fits {
+            state.left.truncate(before);
+        }
+        fits
     }
 
     /// Held for a moment only.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seen(token: usize) -> Seen {
-        Seen { token: Token(token), readable: true, writable: false, ended: false, error: false }
-    }
-
-    #[test]
-    fn what_is_left_while_somebody_writes_is_taken_once() {
-        let handover = Handover::default();
-        assert!(!handover.leave([seen(1)].into_iter()), "nobody would take it");
-        handover.begin();
-        assert!(handover.leave([seen(2)].into_iter()) && handover.leave([seen(3)].into_iter()));
-        assert_eq!(handover.end(), [seen(2), seen(3)]);
-        assert!(!handover.leave([seen(4)].into_iter()));
-        handover.begin();
-        assert_eq!(handover.end(), []);
     }
 }

@@ -8,7 +8,7 @@
 //! the stream waits for far ends that suit.
 
 use super::dial::Resolver;
-use super::handover::{Handover, Seen};
+use super::handover::{Handover, LEFT_MAX, Seen};
 use super::local::{self, Local, Role};
 use super::place::Place;
 use super::raw::{self, Raw};
@@ -385,7 +385,7 @@ impl Tunnel {
 
     /// The thread of the local sockets.
     fn serve(&self, mut poll: Poll) {
-        let mut events = Events::with_capacity(256);
+        let mut events = Events::with_capacity(LEFT_MAX);
         let mut until: Option<Instant> = None;
         loop {
             let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));

@@ -1,8 +1,8 @@
 //! The thread that keeps a session's time, and the wait for last words.
 
 use super::super::orders::Core;
-use super::super::sync::PoisonError;
 use super::{Desk, GRAIN, Line};
+use crate::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// How long the clock waits where nothing is due. It stands for "for ever", and no sum with it overflows.

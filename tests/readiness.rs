@@ -1,0 +1,314 @@
+//! What polls say of sockets, on its way from thread to thread, under every order of the threads that a scheduler can think
+//! of: none of it is lost, so that nobody waits for ever, and what may be left to a thread is bounded.
+//!
+//! The sources of `Drain` and `Handover` are compiled here with other locks and flags in place of the standard ones; see
+//! `src/sync.rs`. A failing schedule is printed, and replays with `shuttle::replay`.
+
+#![allow(unreachable_pub)]
+
+mod sync {
+    pub use shuttle::sync::atomic::{AtomicBool, Ordering};
+    pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
+    pub use std::sync::PoisonError;
+}
+
+#[path = "../src/session/connection"]
+mod connection {
+    pub mod drain;
+}
+
+#[path = "../src/endpoint/tunnel"]
+mod tunnel {
+    pub mod handover;
+}
+
+use connection::drain::Drain;
+use mio::Token;
+use std::collections::VecDeque;
+use sync::{Arc, Condvar, Mutex};
+use tunnel::handover::{Handover, LEFT_MAX, Seen};
+
+const SCHEDULES: usize = 5000;
+
+/// What wakes a thread, with what it has to look at.
+struct Bell<T> {
+    rung: Mutex<VecDeque<T>>,
+    heard: Condvar,
+}
+
+impl<T> Default for Bell<T> {
+    fn default() -> Self {
+        Bell { rung: Mutex::new(VecDeque::new()), heard: Condvar::new() }
+    }
+}
+
+impl<T> Bell<T> {
+    fn ring(&self, what: T) {
+        self.rung.lock().unwrap().push_back(what);
+        self.heard.notify_all();
+    }
+
+    fn wait(&self) -> VecDeque<T> {
+        let mut rung = self.rung.lock().unwrap();
+        while rung.is_empty() {
+            rung = self.heard.wait(rung).unwrap();
+        }
+        std::mem::take(&mut *rung)
+    }
+}
+
+// ---- a connection's socket, its owner, and whoever writes ---------------------------------------------------
+
+/// Pieces that are written in all, by as many threads as there are posts.
+const POSTS: [usize; 2] = [2, 1];
+
+/// What wakes the owner of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Called {
+    /// The poll says that the socket takes more.
+    Drains,
+    /// All was taken.
+    Done,
+}
+
+/// Takes one piece at a time, and speaks when it takes more after it has refused one, as an edge-triggered poll does.
+#[derive(Default)]
+struct Socket {
+    full: bool,
+    refused: bool,
+    taken: usize,
+}
+
+/// The writing half of a connection.
+#[derive(Default)]
+struct Writer {
+    writable: bool,
+}
+
+#[derive(Default)]
+struct Connection {
+    drain: Drain,
+    socket: Mutex<Socket>,
+    filled: Condvar,
+    mailbox: Mutex<usize>,
+    writer: Mutex<Writer>,
+    owner: Bell<Called>,
+}
+
+impl Connection {
+    /// Whether the socket takes a piece.
+    fn write(&self) -> bool {
+        let mut socket = self.socket.lock().unwrap();
+        socket.refused |= socket.full;
+        let takes = !std::mem::replace(&mut socket.full, true);
+        self.filled.notify_all();
+        takes
+    }
+
+    /// As the real writer does: until nothing waits, or the socket is full and the poll has not spoken meanwhile.
+    fn flush(&self) {
+        let mut writer = self.writer.lock().unwrap();
+        writer.writable |= self.drain.hear();
+        loop {
+            self.write_on(&mut writer);
+            if !self.drain.wait(!writer.writable) {
+                return;
+            }
+            writer.writable = true;
+        }
+    }
+
+    fn write_on(&self, writer: &mut Writer) {
+        while writer.writable && *self.mailbox.lock().unwrap() > 0 {
+            if self.write() {
+                *self.mailbox.lock().unwrap() -= 1;
+            } else {
+                writer.writable = false;
+            }
+        }
+    }
+
+    /// The far end takes what the socket holds.
+    fn empty(&self) {
+        let all = POSTS.iter().sum();
+        let mut socket = self.socket.lock().unwrap();
+        while socket.taken < all {
+            while !socket.full {
+                socket = self.filled.wait(socket).unwrap();
+            }
+            (socket.full, socket.taken) = (false, socket.taken + 1);
+            if std::mem::take(&mut socket.refused) {
+                self.owner.ring(Called::Drains);
+            }
+        }
+        self.owner.ring(Called::Done);
+    }
+
+    /// The owner of the connection: it waits for nothing but the poll.
+    fn own(&self) {
+        loop {
+            let called = self.owner.wait();
+            if called.contains(&Called::Done) {
+                return;
+            }
+            if self.drain.say() {
+                self.flush();
+            }
+        }
+    }
+}
+
+fn write() {
+    let connection = Arc::new(Connection::default());
+    connection.writer.lock().unwrap().writable = true;
+    let run = |act: fn(&Connection)| {
+        let connection = connection.clone();
+        shuttle::thread::spawn(move || act(&connection))
+    };
+    let mut threads = vec![run(Connection::own), run(Connection::empty)];
+    for pieces in POSTS {
+        let connection = connection.clone();
+        threads.push(shuttle::thread::spawn(move || {
+            for _ in 0..pieces {
+                *connection.mailbox.lock().unwrap() += 1;
+                connection.flush();
+            }
+        }));
+    }
+    // who waits for a word that was lost waits for ever, which the scheduler notices
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(*connection.mailbox.lock().unwrap(), 0, "left for the owner, who was not told");
+}
+
+#[test]
+fn no_word_of_the_poll_is_lost_on_its_way_to_the_writer() {
+    shuttle::check_random(write, SCHEDULES);
+    shuttle::check_pct(write, SCHEDULES, 3);
+}
+
+#[test]
+fn of_two_at_once_one_knows_of_the_other() {
+    let play = || {
+        let drain = Arc::new(Drain::default());
+        let its = drain.clone();
+        let owner = shuttle::thread::spawn(move || its.say());
+        let writer = drain.wait(true);
+        assert!(owner.join().unwrap() || writer);
+    };
+    shuttle::check_dfs(play, None);
+}
+
+#[test]
+fn whoever_comes_second_knows_of_the_first() {
+    let play = || {
+        let drain = Drain::default();
+        assert!(!drain.wait(true) && drain.say() && drain.hear(), "the writer waited before");
+        assert!(!drain.wait(false) && !drain.say(), "nobody waits");
+        assert!(drain.wait(true) && !drain.wait(true), "the poll had spoken before, once");
+    };
+    shuttle::check_dfs(play, None);
+}
+
+// ---- local sockets, the thread that polls, and one that writes ------------------------------------------------
+
+/// Events of local sockets.
+const EVENTS: usize = 3;
+
+fn seen(token: usize) -> Seen {
+    Seen { token: Token(token), readable: true, writable: false, ended: false, error: false }
+}
+
+fn tokens(left: &[Seen]) -> Vec<usize> {
+    left.iter().map(|seen| seen.token.0).collect()
+}
+
+#[derive(Default)]
+struct Local {
+    handover: Handover,
+    /// The lock of the local side: what was attended to.
+    attended: Mutex<Vec<usize>>,
+    poll: Bell<Seen>,
+}
+
+impl Local {
+    fn attend(&self, seen: &[Seen]) {
+        self.attended.lock().unwrap().extend(tokens(seen));
+    }
+
+    /// The thread that polls.
+    fn serve(&self) {
+        let mut polled = 0;
+        while polled < EVENTS {
+            let events: Vec<Seen> = self.poll.wait().into();
+            polled += events.len();
+            if !self.handover.leave(events.iter().copied()) {
+                self.attend(&events);
+            }
+        }
+    }
+
+    /// The stream's sink.
+    fn write(&self) {
+        for _ in 0..2 {
+            self.handover.begin();
+            drop(self.attended.lock().unwrap());
+            let left = self.handover.end();
+            if !left.is_empty() {
+                self.attend(&left);
+            }
+        }
+    }
+}
+
+fn hand_over() {
+    let local = Arc::new(Local::default());
+    let run = |act: fn(&Local)| {
+        let local = local.clone();
+        shuttle::thread::spawn(move || act(&local))
+    };
+    let threads = [
+        run(Local::serve),
+        run(Local::write),
+        run(|local| (0..EVENTS).for_each(|token| local.poll.ring(seen(token)))),
+    ];
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let mut attended = local.attended.lock().unwrap().clone();
+    attended.sort_unstable();
+    assert_eq!(attended, (0..EVENTS).collect::<Vec<_>>(), "each exactly once");
+    assert_eq!(local.handover.end(), [], "left to nobody");
+}
+
+#[test]
+fn what_the_poll_says_is_attended_to_once_by_whoever_it_may_be() {
+    shuttle::check_random(hand_over, SCHEDULES);
+    shuttle::check_pct(hand_over, SCHEDULES, 3);
+}
+
+#[test]
+fn what_is_left_while_somebody_writes_is_taken_once() {
+    let play = || {
+        let handover = Handover::default();
+        assert!(!handover.leave([seen(1)].into_iter()), "nobody would take it");
+        handover.begin();
+        assert!(handover.leave([seen(2)].into_iter()) && handover.leave([seen(3)].into_iter()));
+        assert_eq!(tokens(&handover.end()), [2, 3]);
+        assert!(!handover.leave([seen(4)].into_iter()));
+        handover.begin();
+        assert_eq!(handover.end(), []);
+    };
+    shuttle::check_dfs(play, None);
+}
+
+#[test]
+fn no_more_is_left_than_one_look_of_the_poll_brings() {
+    let play = || {
+        let handover = Handover::default();
+        handover.begin();
+        assert!(handover.leave((1..LEFT_MAX).map(seen)));
+        assert!(!handover.leave([seen(0), seen(1)].into_iter()), "there is room for one");
+        assert!(handover.leave([seen(0)].into_iter()), "nothing of the two was left");
+        assert!(!handover.leave([seen(0)].into_iter()));
+        assert_eq!(handover.end().len(), LEFT_MAX);
+    };
+    shuttle::check_dfs(play, None);
+}
