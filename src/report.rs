@@ -10,7 +10,7 @@ mod live;
 mod snapshot;
 mod summary;
 
-pub use board::{Board, FileUnderWay, Sent, Served, Session as ServedSession};
+pub use board::{Board, FileUnderWay, Sent, Served, ServedSession};
 pub use figures::{COLUMNS, size, time};
 pub use live::{live, plain};
 pub use snapshot::{

@@ -9,7 +9,7 @@ use millipede::proto::life::{REAP, Silence};
 use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::mailbox::Item;
 use millipede::proto::outcome::{Outcome, Status};
-use millipede::proto::session::{Action, Place, Session};
+use millipede::proto::session::{Action, Landing, Session};
 use millipede::proto::way::Way;
 use millipede::proto::wire::{Edge, Fin, Frame, LegFlags, LegHeader};
 use std::collections::VecDeque;
@@ -323,11 +323,11 @@ impl Owner {
         {
             match line.next() {
                 Ok(None | Some(Read::Piece(..))) => return,
-                Ok(Some(Read::Header(header))) => match self.session.place(connection, &header) {
-                    Ok(place) => line.coming = Some((header, place)),
+                Ok(Some(Read::Header(header))) => match self.session.landing(connection, &header) {
+                    Ok(landing) => line.coming = Some((header, landing)),
                     Err(why) => self.lose(connection, &why),
                 },
-                Ok(Some(Read::Leg(header, place, bytes))) => self.leg(connection, &header, place, bytes),
+                Ok(Some(Read::Leg(header, landing, bytes))) => self.leg(connection, &header, landing, bytes),
                 Ok(Some(Read::Frame(frame))) => {
                     line.books.read_frame(&frame);
                     if let Frame::Ack(ack) = &frame {
@@ -341,18 +341,18 @@ impl Owner {
         }
     }
 
-    fn leg(&mut self, connection: usize, header: &LegHeader, place: Place, bytes: Vec<u8>) {
+    fn leg(&mut self, connection: usize, header: &LegHeader, landing: Landing, bytes: Vec<u8>) {
         let checked = header.flags & LegFlags::CHECKED != 0;
-        let damaged = place == Place::Keep && checked && crc32fast::hash(&bytes) != header.crc;
+        let damaged = landing == Landing::Keep && checked && crc32fast::hash(&bytes) != header.crc;
         if let Some(Line { books, .. }) = &mut self.lines[connection] {
             Books::read_leg(books, header.sequence, damaged);
         }
         let crc = checked.then_some(header.crc);
         let leg = Leg { crc, ..Leg::new(header.sequence, header.offset, Arc::new(bytes)) };
-        self.does(|session, now| match (damaged, place) {
+        self.does(|session, now| match (damaged, landing) {
             (true, _) => session.leg_damaged(now, connection, header.sequence),
-            (_, Place::Scratch) => session.leg_again(now, connection),
-            (_, Place::Keep) => session.leg(now, connection, leg),
+            (_, Landing::Scratch) => session.leg_again(now, connection),
+            (_, Landing::Keep) => session.leg(now, connection, leg),
         });
     }
 

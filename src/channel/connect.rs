@@ -3,7 +3,7 @@
 //! Blocks the thread that calls, for no longer than it is told, and never tries again: when and where to do that is
 //! for [`crate::proto::links`] to say.
 
-use super::hear::{self, Heard};
+use super::hear::{self, Arrived};
 use super::{Channel, Shaking, TlsError, Transport, prepare, tls_error};
 use crate::error::{reason, told};
 use crate::proto::handshake::Hearing;
@@ -164,9 +164,9 @@ pub fn greet(
             Err(error) => return turned_away(&channel, &error, options),
         };
         match heard {
-            Heard::Bytes => {}
-            Heard::Nothing => await_answer(&channel, hearing.until())?,
-            Heard::End => return Err(DialError::Closed),
+            Arrived::Bytes => {}
+            Arrived::Nothing => await_answer(&channel, hearing.until())?,
+            Arrived::End => return Err(DialError::Closed),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 
 /// What one reading has brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Arrived {
     /// Bytes: ask the [`Hearing`], then read on.
     Bytes,
     /// The peer has said nothing more yet.
@@ -18,16 +18,16 @@ pub enum Heard {
 ///
 /// # Errors
 /// The kernel's.
-pub fn read(stream: &mut impl Read, hearing: &mut Hearing) -> io::Result<Heard> {
+pub fn read(stream: &mut impl Read, hearing: &mut Hearing) -> io::Result<Arrived> {
     let mut chunk = [0; CHUNK];
     loop {
         match stream.read(&mut chunk) {
-            Ok(0) => return Ok(Heard::End),
+            Ok(0) => return Ok(Arrived::End),
             Ok(n) => {
                 hearing.push(&chunk[..n]);
-                return Ok(Heard::Bytes);
+                return Ok(Arrived::Bytes);
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Heard::Nothing),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Arrived::Nothing),
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }

@@ -68,7 +68,7 @@ pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
 pub use ownership::Whereabouts;
 pub use terms::{
-    Action, Appetite, DiallerConfig, Farewell, InboundConfig, Losses, OutboundConfig, Place, Tied,
+    Action, Appetite, DiallerConfig, Farewell, InboundConfig, Landing, Losses, OutboundConfig, Tied,
 };
 
 /// One session, or the wait for one.

@@ -45,12 +45,12 @@ pub struct Served {
     /// Places, and how many are taken.
     pub places: (usize, usize),
     /// In the order in which they came.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<ServedSession>,
 }
 
 /// One of its sessions.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Session {
+pub struct ServedSession {
     /// Who sends.
     pub peer: String,
     /// So many go first, if it has no place.
@@ -195,7 +195,7 @@ impl Served {
             return Vec::new();
         }
         let mut rows = vec![self.headline()];
-        let line = |session: &Session| format!("  {}", session.line(columns.saturating_sub(2)));
+        let line = |session: &ServedSession| format!("  {}", session.line(columns.saturating_sub(2)));
         rows.extend(self.sessions.iter().take(ROWS).map(line));
         let more = self.sessions.len().saturating_sub(ROWS);
         rows.extend((more > 0).then(|| format!("  and {more} more")));
@@ -203,7 +203,7 @@ impl Served {
     }
 }
 
-impl Session {
+impl ServedSession {
     fn line(&self, columns: usize) -> String {
         if let Some(ahead) = self.ahead {
             return format!("{}: waits, {}", self.peer, first(ahead));
@@ -305,7 +305,7 @@ mod tests {
     }
 
     fn served() -> Served {
-        let session = |peer: &str, ahead, files, stored| Session {
+        let session = |peer: &str, ahead, files, stored| ServedSession {
             peer: peer.into(),
             ahead,
             rate: 10.0 * MIB as f64,
@@ -316,7 +316,7 @@ mod tests {
         let sessions = vec![
             session("lab-a", None, two, 3),
             session("lab-b", None, vec![], 2),
-            Session { rate: 0.0, ..session("lab-c", Some(0), vec![], 0) },
+            ServedSession { rate: 0.0, ..session("lab-c", Some(0), vec![], 0) },
         ];
         Served { places: (4, 2), sessions }
     }
@@ -345,8 +345,11 @@ mod tests {
         let long = "x".repeat(300) + "/the end";
         let large = file(&long, u64::MAX / 3, Some(u64::MAX));
         let sent = Sent { file: Some(large.clone()), judged: [u64::MAX / 4; 3], total: u64::MAX, ..sent() };
-        let sessions =
-            vec![Session { peer: "p".repeat(200), files: vec![large; 3], ..served().sessions[0].clone() }];
+        let sessions = vec![ServedSession {
+            peer: "p".repeat(200),
+            files: vec![large; 3],
+            ..served().sessions[0].clone()
+        }];
         for board in [Board::Sent(sent), Board::Served(Served { sessions, ..served() })] {
             assert!(board.report().iter().all(|line| line.chars().count() <= 80), "{:?}", board.report());
             for columns in 1..200 {
@@ -355,7 +358,7 @@ mod tests {
         }
         let one = Sent { file: Some(file(&long, 1, Some(2))), ..self::sent() };
         // what is behind a name is seen on a terminal of any width
-        let session = Session { files: vec![file(&long, 1, Some(2))], ..served().sessions[0].clone() };
+        let session = ServedSession { files: vec![file(&long, 1, Some(2))], ..served().sessions[0].clone() };
         let narrow = Board::Served(Served { sessions: vec![session], ..served() }).rows(60).remove(1);
         assert!(narrow.ends_with("/the end: 1 B of 2 B, 50 %; 3 before"), "{narrow}");
         assert!(Board::Sent(one.clone()).rows(80)[0].contains("/the end   50 % of 2 B"), "{one:?}");

@@ -6,7 +6,7 @@
 use crate::endpoint::exec::{CommandSink, CommandSource, Exec};
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::endpoint::prbs::{PrbsSink, PrbsSource, generate};
-use crate::endpoint::tunnel::{Config, Place, Target, Tunnel, TunnelSink, TunnelSource};
+use crate::endpoint::tunnel::{Config, Origin, Target, Tunnel, TunnelSink, TunnelSource};
 use crate::endpoint::{Discard, Sink, Source};
 use crate::error::{Failure, reason};
 use crate::plan::{EdgePlan, Host, Plan};
@@ -44,11 +44,11 @@ impl Ends {
             EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),
             EdgePlan::Terminate(on) => {
                 let listener = listen::announced(on, plan.common.patience, "tunnel on port")?;
-                Edge::Tunnel(tunnel(plan, Place::Terminate(listener))?)
+                Edge::Tunnel(tunnel(plan, Origin::Terminate(listener))?)
             }
             EdgePlan::Initiate { host, port } => {
                 let target = target(host, *port, plan.common.patience);
-                Edge::Tunnel(tunnel(plan, Place::Initiate(target))?)
+                Edge::Tunnel(tunnel(plan, Origin::Initiate(target))?)
             }
         };
         let interactive = plan.common.charmode || plan.is_duplex();
@@ -127,10 +127,10 @@ impl Ends {
     }
 }
 
-fn tunnel(plan: &Plan, place: Place) -> Result<Arc<Tunnel>, Failure> {
+fn tunnel(plan: &Plan, origin: Origin) -> Result<Arc<Tunnel>, Failure> {
     let directions = [plan.receives(), plan.transmits()];
     let config = Config {
-        place,
+        origin,
         directions,
         // whoever is dialled is no stranger, nor is who has shown a key
         meets_strangers: plan.transmit.is_none() && plan.common.trust.is_none(),

@@ -5,7 +5,7 @@
 //! unless their ends need both.
 
 use super::ends::Ends;
-use super::sessions::{News, Sessions};
+use super::sessions::{Conclusion, Sessions};
 use crate::error::Failure;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
@@ -21,7 +21,12 @@ const TOGETHER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// That failure.
-pub fn gather(news: &Receiver<News>, sessions: &Sessions, ends: &Ends, shared: bool) -> Result<(), Failure> {
+pub fn gather(
+    news: &Receiver<Conclusion>,
+    sessions: &Sessions,
+    ends: &Ends,
+    shared: bool,
+) -> Result<(), Failure> {
     let mut gathered = Gathered {
         sessions,
         ends,
@@ -33,8 +38,8 @@ pub fn gather(news: &Receiver<News>, sessions: &Sessions, ends: &Ends, shared: b
     };
     while gathered.running > 0 {
         match news.recv_timeout(if gathered.untold { TOGETHER } else { Duration::MAX }) {
-            Ok(News::Settled(way, ending)) => gathered.settled(way, ending),
-            Ok(News::Ended(session)) => gathered.ended(session),
+            Ok(Conclusion::Settled(way, ending)) => gathered.settled(way, ending),
+            Ok(Conclusion::Ended(session)) => gathered.ended(session),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => gathered.tell(),
         }

@@ -24,7 +24,7 @@ use crate::session::Start;
 use crate::sys::thread::spawn;
 use ends::{Ends, write_prbs};
 use monitor::{Monitor, Subject, Wanted};
-use sessions::{News, Sessions, no_signals, no_thread};
+use sessions::{Conclusion, Sessions, no_signals, no_thread};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         let sender = sender.clone();
         let run = move || {
             start.run();
-            drop(sender.send(News::Ended(index)));
+            drop(sender.send(Conclusion::Ended(index)));
         };
         spawn("session", run).map_err(no_thread)?;
     }

@@ -163,8 +163,8 @@ impl Sessions {
     }
 }
 
-/// News of a session.
-pub enum News {
+/// What has come of a session, or of one of its streams.
+pub enum Conclusion {
     /// One of its streams was judged.
     Settled(Way, Outcome),
     /// It has ended; which of [`Sessions::all`].

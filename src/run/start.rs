@@ -2,7 +2,7 @@
 
 use super::ends::Ends;
 use super::listen;
-use super::sessions::{News, cannot_start};
+use super::sessions::{Conclusion, cannot_start};
 use super::signals;
 use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;
@@ -16,7 +16,7 @@ use crate::proto::leg::LEG_MAX;
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
-use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
+use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::sys::interface;
 use crate::sys::limits::descriptors;
 use crate::trust::{PublicKey, Trust};
@@ -40,7 +40,7 @@ pub(crate) struct Parts<'a> {
     /// The keys, if connections are encrypted.
     pub trust: Option<Arc<Trust>>,
     /// The channel for the news of how streams end.
-    pub news: Sender<News>,
+    pub news: Sender<Conclusion>,
     /// The size of the stream that goes out, where its source knows that.
     pub source_size: Cell<Option<u64>>,
 }
@@ -118,8 +118,8 @@ impl Parts<'_> {
         let (ends, news) = (self.ends.clone(), self.news.clone());
         let names = Names { links: names, trust: self.trust.clone() };
         Box::new(move |event| match event {
-            orders::News::Met(way, far) => ends.meet(way, far),
-            orders::News::Tell(event) => {
+            News::Met(way, far) => ends.meet(way, far),
+            News::Tell(event) => {
                 if matches!(event, Event::SessionForgotten) {
                     ways.into_iter().flatten().for_each(|way| ends.forget(way));
                 }
@@ -129,7 +129,7 @@ impl Parts<'_> {
                 }
             }
             // nobody gathers any more: it came too late
-            orders::News::Settled(way, ending) => drop(news.send(News::Settled(way, ending))),
+            News::Settled(way, ending) => drop(news.send(Conclusion::Settled(way, ending))),
         })
     }
 

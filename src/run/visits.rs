@@ -15,7 +15,7 @@ use crate::proto::hello::{Features, Id, Refusal, RefusalCode};
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{InboundConfig, OutboundConfig};
 use crate::session::lobby::Made;
-use crate::session::{Approach, Hear, Incoming, Outgoing, Setup, Start, orders};
+use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::store::beneath::Beneath;
 use crate::store::name::Name;
 use crate::store::shelf::{Finished, Peer, Shelf};
@@ -248,7 +248,7 @@ fn one_at_a_time(then: Then, set_busy: SetBusy) -> After {
 /// the session has it, and would never be given back.
 fn hear(places: Arc<Places>, number: u64) -> Hear {
     Box::new(move |news| match news {
-        orders::News::Tell(event) => {
+        News::Tell(event) => {
             if matches!(event, Event::SessionForgotten) {
                 let places = places.clone();
                 // not from within: this is called by who tells the session something
@@ -258,11 +258,11 @@ fn hear(places: Arc<Places>, number: u64) -> Hear {
                 word(&event, &|_: usize| String::new(), &|_| String::new())
             });
         }
-        orders::News::Settled(_, ending) => {
+        News::Settled(_, ending) => {
             if !ending.sentence.is_empty() {
                 message::note(1, || ending.sentence.clone());
             }
         }
-        orders::News::Met(..) => {}
+        News::Met(..) => {}
     })
 }

@@ -9,7 +9,7 @@ use super::allowance::Allowance;
 use super::first::{First, LOOK, first};
 use super::limits::FAREWELL;
 use super::pending::Pending;
-use crate::channel::hear::{self, Heard as Bytes};
+use crate::channel::hear::{self, Arrived};
 use crate::channel::{Channel, Transport, prepare, tls_error};
 use crate::message;
 use crate::proto::check::Expectations;
@@ -329,8 +329,8 @@ impl Door {
         let mut spoke = false;
         loop {
             match hear::read(&mut &stranger.channel, &mut stranger.hearing) {
-                Ok(Bytes::Bytes) => {}
-                Ok(Bytes::Nothing) => {
+                Ok(Arrived::Bytes) => {}
+                Ok(Arrived::Nothing) => {
                     // a handshake was answered
                     if spoke || stranger.channel.is_encrypted() {
                         self.pending.spoke(token);
@@ -339,7 +339,7 @@ impl Door {
                     return;
                 }
                 // an end before the hello
-                Ok(Bytes::End) => return self.pending.leave(token),
+                Ok(Arrived::End) => return self.pending.leave(token),
                 Err(error) => {
                     self.pending.leave(token);
                     return self.turn_away(now, stranger, &error);

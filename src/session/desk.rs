@@ -18,7 +18,7 @@
 //! something small writes it itself. It wakes the owner of the connection instead if the connection is busy with a
 //! large leg, or if the thread holds another connection's writer.
 
-use super::orders::{Audience, Core, Delivery, Hunger, News, Order, Output, Standing, Ticket};
+use super::orders::{Audience, Core, Delivery, Hunger, News, Order, OutputQueue, Standing, Ticket};
 use crate::proto::leg::{CONNECTIONS_MAX, Payload};
 use crate::proto::life::Steady;
 use crate::proto::outcome::Outcome;
@@ -58,7 +58,7 @@ struct Slot<L> {
 struct State<C, L> {
     core: C,
     slots: [Slot<L>; CONNECTIONS_MAX],
-    output: Output,
+    output: OutputQueue,
     /// The input waits until a leg is wanted more than this, or until a far end was met.
     input_awaits: Option<Hunger>,
     /// A far end has been met.
@@ -105,7 +105,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         let state = State {
             core,
             slots: std::array::from_fn(|_| slot()),
-            output: Output::default(),
+            output: OutputQueue::default(),
             input_awaits: None,
             met: false,
             ceased: false,

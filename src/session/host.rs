@@ -42,13 +42,13 @@ impl Host {
         let key = peer_key(&channel);
         let desk = &self.shared.desk;
         if let Err(refusal) = desk.peek(|core| core.session.screen(&hello, key)) {
-            self.tell_refused(&hello, Origin(address), &refusal);
+            self.tell_refused(&hello, Caller(address), &refusal);
             return Err((channel, refusal));
         }
         let (seat, poll) = match Seat::new() {
             Ok(seat) => seat,
             Err(error) => {
-                self.tell_lack(Origin(address), &error);
+                self.tell_lack(Caller(address), &error);
                 return Ok(false);
             }
         };
@@ -66,11 +66,11 @@ impl Host {
         let ticket = match admitted {
             Ok(ticket) => ticket,
             Err(refusal) => {
-                self.tell_refused(&hello, Origin(address), &refusal);
+                self.tell_refused(&hello, Caller(address), &refusal);
                 return Err((channel, refusal));
             }
         };
-        let arrival = Arrival { ticket, seat, poll, channel, address: Origin(address) };
+        let arrival = Arrival { ticket, seat, poll, channel, address: Caller(address) };
         Ok(self.start(arrival, ahead.is_some(), &hello))
     }
 
@@ -104,7 +104,7 @@ impl Host {
     }
 
     /// This process has no means for a connection. Where there are others that is no trouble.
-    fn tell_lack(&self, address: Origin, error: &io::Error) {
+    fn tell_lack(&self, address: Caller, error: &io::Error) {
         let alone =
             |core: &mut SessionCore| (0..LINKS_MAX).all(|link| core.session.connections_on(link) == 0);
         let level = if self.shared.desk.peek(alone) { 0 } else { 2 };
@@ -113,7 +113,7 @@ impl Host {
         });
     }
 
-    fn tell_refused(&mut self, hello: &Hello, address: Origin, refusal: &Refusal) {
+    fn tell_refused(&mut self, hello: &Hello, address: Caller, refusal: &Refusal) {
         // one sender asks for the rest of its stream again and again
         let stranded = refusal.code == RefusalCode::NotThatReceiver
             && self.stranded.replace(hello.session) != Some(hello.session);
@@ -133,14 +133,14 @@ struct Arrival {
     seat: Arc<Seat>,
     poll: Poll,
     channel: Channel,
-    address: Origin,
+    address: Caller,
 }
 
 /// Where a guest comes from, as messages name it.
 #[derive(Clone, Copy)]
-struct Origin(Option<SocketAddr>);
+struct Caller(Option<SocketAddr>);
 
-impl fmt::Display for Origin {
+impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(address) => address.fmt(f),

@@ -7,7 +7,7 @@ use super::accept::Guest;
 use super::connection::SessionDesk;
 use super::host::Host;
 use crate::channel::Channel;
-use crate::channel::hear::{self, Heard as Bytes};
+use crate::channel::hear::{self, Arrived};
 use crate::proto::check::Expectations;
 use crate::proto::handshake::{Heard, Hearing};
 use crate::proto::hello::{Refusal, Reply};
@@ -53,12 +53,12 @@ impl Lifeline {
             }
             let left = hearing.until().saturating_duration_since(Instant::now());
             match hear::read(&mut &channel, &mut hearing) {
-                Ok(Bytes::Bytes) => {}
-                Ok(Bytes::Nothing) if !left.is_zero() => {
+                Ok(Arrived::Bytes) => {}
+                Ok(Arrived::Nothing) if !left.is_zero() => {
                     // if waiting fails, so does the next reading
                     let _ = wait(&[Interest::read(&channel.readable())], Some(left));
                 }
-                Ok(Bytes::Nothing | Bytes::End) | Err(_) => return end(desk),
+                Ok(Arrived::Nothing | Arrived::End) | Err(_) => return end(desk),
             }
         }
     }

@@ -108,7 +108,7 @@ pub enum Standing {
 
 /// What waits for the output.
 #[derive(Default)]
-pub struct Output {
+pub struct OutputQueue {
     /// In the order of the stream.
     pub legs: VecDeque<Leg>,
     /// It is to be closed behind the last of them.
@@ -117,11 +117,11 @@ pub struct Output {
     pub asleep: bool,
 }
 
-impl Output {
+impl OutputQueue {
     /// What it shall do: write legs until it has so many `bytes`, at most `max` legs, if there are any. `over`: the
     /// session is.
     pub fn take(&mut self, max: usize, bytes: u64, over: bool) -> Delivery {
-        let Output { legs, close, asleep } = self;
+        let OutputQueue { legs, close, asleep } = self;
         let before = legs.iter().scan(0, |sum, leg| Some(std::mem::replace(sum, *sum + leg.len())));
         let count = before.take(max).take_while(|before| *before < bytes).count();
         let legs: Vec<Leg> = legs.drain(..count).collect();

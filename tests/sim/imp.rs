@@ -9,7 +9,7 @@ use millipede::proto::handshake::{CHUNK, HELLO_TIME, Hearing};
 use millipede::proto::hello::{Direction, Features, Hello, Id, Refusal, RefusalCode, Reply, Welcome};
 use millipede::proto::leg::LEG_MAX;
 use millipede::proto::outcome::{CommandEnd, Status};
-use millipede::proto::session::Place;
+use millipede::proto::session::Landing;
 use millipede::proto::wire::{Abort, Ack, Edge, Fin, Frame, LegFlags, LegHeader, Verdict};
 use rand::RngExt;
 use rand::rngs::SmallRng;
@@ -239,7 +239,7 @@ impl Imp {
         loop {
             let Foe { line, legs } = &mut self.foes[foe];
             match line.next() {
-                Ok(Some(Read::Header(header))) => line.coming = Some((header, Place::Scratch)),
+                Ok(Some(Read::Header(header))) => line.coming = Some((header, Landing::Scratch)),
                 Ok(Some(Read::Leg(header, ..))) => {
                     *legs += 1;
                     let end = header.offset + u64::from(header.raw);

@@ -4,7 +4,7 @@
 use millipede::proto::handshake::Hearing;
 use millipede::proto::links::LossReason;
 use millipede::proto::mailbox::Item;
-use millipede::proto::session::Place;
+use millipede::proto::session::Landing;
 use millipede::proto::wire::{self, Frame, LegHeader};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -22,9 +22,9 @@ pub enum Stage {
 
 /// What was read.
 pub enum Read {
-    /// A leg is coming: it is to be placed.
+    /// A leg is coming: where it lands is to be asked.
     Header(LegHeader),
-    Leg(LegHeader, Place, Vec<u8>),
+    Leg(LegHeader, Landing, Vec<u8>),
     /// What has come of a leg that is moved, behind so many bytes of it.
     Piece(LegHeader, usize, Vec<u8>),
     Frame(Frame),
@@ -35,7 +35,7 @@ pub struct Line {
     pub stage: Stage,
     pub inbox: Vec<u8>,
     /// The leg that is coming, and where it goes.
-    pub coming: Option<(LegHeader, Place)>,
+    pub coming: Option<(LegHeader, Landing)>,
     /// Its bytes are moved to the output as they come, so many by now.
     pub moved: Option<usize>,
     /// The item that is being written, and how much of it has left.
@@ -90,7 +90,8 @@ impl Line {
 
     /// Bytes of memory for the leg that is coming.
     pub fn in_flight(&self) -> u64 {
-        self.coming.map_or(0, |(header, place)| if place == Place::Keep { header.raw.into() } else { 0 })
+        self.coming
+            .map_or(0, |(header, landing)| if landing == Landing::Keep { header.raw.into() } else { 0 })
     }
 
     /// The next thing in what was read.
@@ -100,7 +101,7 @@ impl Line {
             let piece = self.inbox.drain(..len).collect();
             return Ok((len > 0).then_some(Read::Piece(header, moved, piece)));
         }
-        if let Some((header, place)) = self.coming {
+        if let Some((header, landing)) = self.coming {
             let len = header.encoded as usize;
             if self.inbox.len() < len {
                 return Ok(None);
@@ -108,7 +109,7 @@ impl Line {
             self.coming = None;
             let bytes = self.inbox[..len].to_vec();
             self.inbox.drain(..len);
-            return Ok(Some(Read::Leg(header, place, bytes)));
+            return Ok(Some(Read::Leg(header, landing, bytes)));
         }
         let decoded = wire::decode(&self.inbox).map_err(|e| LossReason::Breach(e.into()))?;
         let Some((frame, len)) = decoded else { return Ok(None) };

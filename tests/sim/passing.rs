@@ -4,7 +4,7 @@ use super::end::End;
 use super::net::Net;
 use super::world::Mutation;
 use millipede::proto::front::Front;
-use millipede::proto::session::Place;
+use millipede::proto::session::Landing;
 use millipede::proto::wire::LegHeader;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -33,9 +33,9 @@ impl Passing {
 
 impl End {
     /// Whether the bytes of a leg that comes may be tried to be moved. A command's are not.
-    pub fn passes(&self) -> impl Fn(&LegHeader, Place) -> bool + use<> {
+    pub fn passes(&self) -> impl Fn(&LegHeader, Landing) -> bool + use<> {
         let passes = self.passing.refuses > 0 && self.command.is_none();
-        move |header, place| passes && place == Place::Keep && !header.has_crc()
+        move |header, landing| passes && landing == Landing::Keep && !header.has_crc()
     }
 
     /// Some bytes of a leg have come, behind those that were moved.
@@ -72,12 +72,12 @@ impl End {
 
     /// The leg goes on into memory, where the bytes that were moved are not.
     fn keep(&mut self, net: &mut Net, connection: usize, header: &LegHeader, at: usize, bytes: Vec<u8>) {
-        let place = self.session.place(connection, header);
+        let landing = self.session.landing(connection, header);
         let Some(line) = &mut self.lines[connection] else { return };
         line.inbox.splice(0..0, vec![0xee; at].into_iter().chain(bytes));
         line.moved = None;
-        match place {
-            Ok(place) => line.coming = Some((*header, place)),
+        match landing {
+            Ok(landing) => line.coming = Some((*header, landing)),
             Err(why) => self.lose(net, connection, &why),
         }
     }

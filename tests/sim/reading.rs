@@ -10,7 +10,7 @@ use millipede::proto::handshake::{CHUNK, Heard, Hearing, WELCOME_TIME};
 use millipede::proto::hello::{Features, Hello, HelloError, Refusal, Reply, Welcome};
 use millipede::proto::leg::Leg;
 use millipede::proto::links::{DialError, LossReason};
-use millipede::proto::session::Place;
+use millipede::proto::session::Landing;
 use millipede::proto::wire::{Edge, Frame, LegFlags, LegHeader};
 use rand::RngExt;
 use std::sync::Arc;
@@ -198,14 +198,16 @@ impl End {
         {
             match line.next() {
                 Ok(None) => return,
-                Ok(Some(Read::Header(header))) => match self.session.place(connection, &header) {
-                    Ok(place) => {
+                Ok(Some(Read::Header(header))) => match self.session.landing(connection, &header) {
+                    Ok(landing) => {
                         (line.coming, line.moved) =
-                            (Some((header, place)), passes(&header, place).then_some(0));
+                            (Some((header, landing)), passes(&header, landing).then_some(0));
                     }
                     Err(why) => self.lose(net, connection, &why),
                 },
-                Ok(Some(Read::Leg(header, place, bytes))) => self.leg(net, connection, &header, place, bytes),
+                Ok(Some(Read::Leg(header, landing, bytes))) => {
+                    self.leg(net, connection, &header, landing, bytes)
+                }
                 Ok(Some(Read::Piece(header, moved, bytes))) => {
                     self.piece(net, connection, &header, moved, bytes);
                 }
@@ -220,17 +222,24 @@ impl End {
         }
     }
 
-    fn leg(&mut self, net: &mut Net, connection: usize, header: &LegHeader, place: Place, bytes: Vec<u8>) {
+    fn leg(
+        &mut self,
+        net: &mut Net,
+        connection: usize,
+        header: &LegHeader,
+        landing: Landing,
+        bytes: Vec<u8>,
+    ) {
         let now = net.clock.now;
         let checked = header.flags & LegFlags::CHECKED != 0;
-        let damaged = place == Place::Keep && checked && crc32fast::hash(&bytes) != header.crc;
+        let damaged = landing == Landing::Keep && checked && crc32fast::hash(&bytes) != header.crc;
         if let Some(line) = &mut self.lines[connection] {
             line.books.read_leg(header.sequence, damaged);
         }
         let dropped = self.mutation == Mutation::DropAfterAck && net.rng.random_ratio(1, 50);
         if damaged {
             self.session.leg_damaged(now, connection, header.sequence);
-        } else if place == Place::Scratch || dropped {
+        } else if landing == Landing::Scratch || dropped {
             self.session.leg_again(now, connection);
         } else {
             let crc = checked.then_some(header.crc);

@@ -3,7 +3,7 @@
 //! All connections of a tunnel go to the same name, so one thread that resolves is enough: when it has to wait,
 //! they all have to, and one answer is for all that wait.
 
-use super::place::{Place, Target};
+use super::origin::{Origin, Target};
 use crate::sys::thread::spawn;
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
@@ -44,8 +44,8 @@ impl Resolver {
     }
 
     /// What it resolves, to be begun anew.
-    pub fn into_place(self) -> Place {
-        Place::Initiate(self.target)
+    pub fn into_origin(self) -> Origin {
+        Origin::Initiate(self.target)
     }
 }
 

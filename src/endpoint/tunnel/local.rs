@@ -9,7 +9,7 @@ use super::dial::{Attempt, Resolver};
 use super::handover::Seen;
 use super::mux::{Event, Mux, WINDOW_FIRST};
 use super::open::{Open, retry};
-use super::place::Place;
+use super::origin::Origin;
 use super::record::Breach;
 use crate::error::reason;
 use crate::sys::pipe::unread;
@@ -138,15 +138,15 @@ impl Local {
     }
 
     /// Gives up all that was begun: where connections come from.
-    pub fn into_place(mut self) -> Place {
+    pub fn into_origin(mut self) -> Origin {
         self.sockets.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.discard(id));
         match self.role {
             Role::Terminate(mut listener) => {
                 // fails only where it is not registered
                 let _ = self.registry.deregister(&mut listener);
-                Place::Terminate(listener.into())
+                Origin::Terminate(listener.into())
             }
-            Role::Initiate(resolver) => resolver.into_place(),
+            Role::Initiate(resolver) => resolver.into_origin(),
         }
     }
 

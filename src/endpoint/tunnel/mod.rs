@@ -14,12 +14,12 @@ pub mod handover;
 pub mod local;
 pub mod mux;
 pub mod open;
-pub mod place;
+pub mod origin;
 pub mod raw;
 pub mod record;
 pub mod shared;
 pub mod streams;
 
-pub use place::{Place, Target};
+pub use origin::{Origin, Target};
 pub use shared::{Config, Tunnel};
 pub use streams::{TunnelSink, TunnelSource};

@@ -2,7 +2,7 @@
 
 use super::dial::TIME;
 use super::local::EXHAUSTED;
-use super::place::Target;
+use super::origin::Target;
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::error::reason;
 use crate::message;

@@ -10,7 +10,7 @@
 use super::dial::Resolver;
 use super::handover::{Handover, LEFT_MAX, Seen};
 use super::local::{self, Local, Role};
-use super::place::Place;
+use super::origin::Origin;
 use super::raw::{self, Raw};
 use crate::endpoint::OnNews;
 use crate::error::reason;
@@ -33,7 +33,7 @@ const CHANGED: &str = "the far end does not tunnel as the one did with which thi
 /// What a tunnel is made from.
 pub struct Config {
     /// Where the local connections come from.
-    pub place: Place,
+    pub origin: Origin,
     /// Whether this process receives, and whether it transmits.
     pub directions: [bool; 2],
     /// Whether it only listens, and to anybody, so that whoever says hello decides what it is.
@@ -73,7 +73,7 @@ pub(super) struct State {
     /// How the far ends that were met last do not suit, and from which verbosity on that is said.
     misfit: Option<(u8, &'static str)>,
     /// Where the local connections come from, unless the phase has it.
-    place: Option<Place>,
+    origin: Option<Origin>,
     /// A connection to the target is being opened for [`Phase::Raw`].
     connecting: bool,
     /// Of the poll of the local sockets, once there is one.
@@ -114,18 +114,18 @@ impl Tunnel {
     /// # Errors
     /// There are no descriptors left.
     pub fn new(config: Config) -> io::Result<Arc<Self>> {
-        let initiates = matches!(config.place, Place::Initiate(..));
-        if let Place::Terminate(listener) = &config.place {
+        let initiates = matches!(config.origin, Origin::Initiate(..));
+        if let Origin::Terminate(listener) = &config.origin {
             listener.set_nonblocking(true)?;
         }
-        let target = config.place.target();
+        let target = config.origin.target();
         let state = State {
             phase: Phase::Unmet,
             far: [None, None],
             begun: false,
             generation: 0,
             misfit: None,
-            place: Some(config.place),
+            origin: Some(config.origin),
             connecting: false,
             poll: None,
             oneshot: config.oneshot,
@@ -244,7 +244,7 @@ impl Tunnel {
     fn undo(&self, state: &mut State) {
         state.generation += 1;
         match std::mem::replace(&mut state.phase, Phase::Unmet) {
-            Phase::Records(local) => state.place = Some(local.into_place()),
+            Phase::Records(local) => state.origin = Some(local.into_origin()),
             Phase::Raw(raw) => raw.give_up(),
             Phase::Unmet | Phase::Failed(_) => {}
         }
@@ -257,8 +257,8 @@ impl Tunnel {
         }
         allow_descriptors((2 * local::CONNECTIONS_MAX) as u64);
         let (registry, waker) = self.poll(state).map_err(cannot)?;
-        let place = state.place.take().ok_or("the tunnel has begun before")?;
-        let role = self.role(place).map_err(cannot)?;
+        let origin = state.origin.take().ok_or("the tunnel has begun before")?;
+        let role = self.role(origin).map_err(cannot)?;
         let local = Local::new(registry, waker, role, state.oneshot, state.budget).map_err(cannot)?;
         Ok(Phase::Records(Box::new(local)))
     }
@@ -279,10 +279,10 @@ impl Tunnel {
         Ok((registry.try_clone()?, waker.clone()))
     }
 
-    fn role(self: &Arc<Self>, place: Place) -> io::Result<Role> {
-        match place {
-            Place::Terminate(listener) => Ok(Role::Terminate(mio::net::TcpListener::from_std(listener))),
-            Place::Initiate(target) => {
+    fn role(self: &Arc<Self>, origin: Origin) -> io::Result<Role> {
+        match origin {
+            Origin::Terminate(listener) => Ok(Role::Terminate(mio::net::TcpListener::from_std(listener))),
+            Origin::Initiate(target) => {
                 let tunnel = self.clone();
                 let answer = move |addresses| {
                     tunnel.with(|local| local.resolved(Instant::now(), &addresses));
@@ -296,8 +296,8 @@ impl Tunnel {
 
     fn begin_raw(self: &Arc<Self>, state: &mut State) -> io::Result<Raw> {
         let raw = Raw::new()?;
-        match &state.place {
-            Some(Place::Terminate(listener)) => {
+        match &state.origin {
+            Some(Origin::Terminate(listener)) => {
                 let (tunnel, generation) = (self.clone(), state.generation);
                 let accepted = move |result| tunnel.raw_accepted(generation, result);
                 // one that carries no records anyway has no other far end to wait for
@@ -305,7 +305,7 @@ impl Tunnel {
                 let caution = if cautious { raw::CAUTION } else { Duration::ZERO };
                 raw::accept(listener.try_clone()?, &raw, caution, accepted)?;
             }
-            Some(Place::Initiate(..)) => self.connect(state)?,
+            Some(Origin::Initiate(..)) => self.connect(state)?,
             None => {}
         }
         Ok(raw)
@@ -313,7 +313,7 @@ impl Tunnel {
 
     /// Opens the one connection, unless that is under way: strangers that come and go cost one thread.
     fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if let (false, Some(Place::Initiate(target))) = (state.connecting, &state.place) {
+        if let (false, Some(Origin::Initiate(target))) = (state.connecting, &state.origin) {
             let tunnel = self.clone();
             raw::connect(target.clone(), move |result| tunnel.raw_connected(result))?;
             state.connecting = true;

@@ -8,7 +8,7 @@ use super::super::sched::SMALL;
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, LegHeader};
 use super::ownership::Ownership;
-use super::{Action, Place, Session};
+use super::{Action, Landing, Session};
 use std::time::Instant;
 
 impl Session {
@@ -16,14 +16,14 @@ impl Session {
     ///
     /// # Errors
     /// The peer may not send it; the connection is to be closed.
-    pub fn place(&self, connection: usize, header: &LegHeader) -> Result<Place, LossReason> {
-        let placed = match &self.receiving {
+    pub fn landing(&self, connection: usize, header: &LegHeader) -> Result<Landing, LossReason> {
+        let landing = match &self.receiving {
             None => Err(Breach::ToTheSender),
             Some(_) if !self.acknowledging.is_open(connection) => Err(Breach::NotWelcome),
-            Some(_) if self.is_done(Way::In) => Ok(Place::Scratch),
-            Some(receiving) => receiving.place(header),
+            Some(_) if self.is_done(Way::In) => Ok(Landing::Scratch),
+            Some(receiving) => receiving.landing(header),
         };
-        placed.map_err(LossReason::Breach)
+        landing.map_err(LossReason::Breach)
     }
 
     /// A leg has come whole. If legs are checked, its CRC-32 was right.

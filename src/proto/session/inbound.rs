@@ -12,7 +12,7 @@ use super::super::set::ConnectionSet;
 use super::super::waiting::linger;
 use super::super::wire::{Edge, Fin, LegFlags, LegHeader, Verdict};
 use super::last_word::{LastWord, Move};
-use super::terms::{InboundConfig, Place};
+use super::terms::{InboundConfig, Landing};
 use std::time::Instant;
 
 /// What is known of the output.
@@ -115,11 +115,11 @@ impl Inbound {
     ///
     /// # Errors
     /// It may not be sent.
-    pub fn place(&self, header: &LegHeader) -> Result<Place, Breach> {
+    pub fn landing(&self, header: &LegHeader) -> Result<Landing, Breach> {
         let Position { edge, .. } = self.position();
         // those of a stream that was judged are kept too: what is counted here is gone at the sender
         if self.receiver.as_ref().is_some_and(|receiver| receiver.has(header.sequence)) {
-            return Ok(Place::Scratch);
+            return Ok(Landing::Scratch);
         }
         if header.sequence >= edge.legs || header.offset + u64::from(header.raw) > edge.bytes {
             return Err(Breach::BeyondWindow(header.sequence));
@@ -131,7 +131,7 @@ impl Inbound {
         if !self.is_agreed(header) {
             return Err(Breach::Encoding);
         }
-        Ok(Place::Keep)
+        Ok(Landing::Keep)
     }
 
     /// Whether the leg is encoded in a way that was agreed, and has a length that it then can have.
@@ -190,7 +190,7 @@ impl Inbound {
 
     /// Whether the output may take the bytes of a leg as they arrive. From then on it counts as having begun with it.
     pub fn begin_head(&mut self, header: &LegHeader) -> bool {
-        let wanted = self.place(header) == Ok(Place::Keep) && !header.has_crc();
+        let wanted = self.landing(header) == Ok(Landing::Keep) && !header.has_crc();
         let LegHeader { sequence, offset, raw, .. } = *header;
         let receiver = self.receiver.as_mut().filter(|_| wanted);
         receiver.is_some_and(|receiver| receiver.begin_head(sequence, offset, raw.into()))

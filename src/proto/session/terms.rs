@@ -158,7 +158,7 @@ pub struct Losses {
 
 /// Where the bytes of a leg go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Landing {
     /// Into memory: it is wanted.
     Keep,
     /// To nowhere: it is here already, or nobody wants it any more.

@@ -18,7 +18,7 @@ mod waiting;
 use super::super::outcome::Status;
 use super::super::way::Way;
 use super::super::wire::Frame;
-use super::{Farewell, InboundConfig, Place, Session};
+use super::{Farewell, InboundConfig, Landing, Session};
 use rig::*;
 
 #[test]
@@ -73,20 +73,20 @@ fn a_leg_has_a_place_inside_the_window_and_goes_nowhere_when_it_is_here() {
     let mut rig = host_begun(None);
     rig.leg(0, 2);
     let header = |sequence, offset, raw| LegHeader { sequence, offset, raw, encoded: raw, flags: 0, crc: 0 };
-    let place = |connection, header| rig.session.place(connection, &header);
-    assert_eq!(place(0, header(1, LEN, 1000)), Ok(Place::Keep));
-    assert_eq!(place(0, header(0, 0, 1000)), Ok(Place::Scratch));
-    assert_eq!(place(1, header(2, 2 * LEN, 1000)), Ok(Place::Scratch), "it is here, and waits for leg 1");
+    let landing = |connection, header| rig.session.landing(connection, &header);
+    assert_eq!(landing(0, header(1, LEN, 1000)), Ok(Landing::Keep));
+    assert_eq!(landing(0, header(0, 0, 1000)), Ok(Landing::Scratch));
+    assert_eq!(landing(1, header(2, 2 * LEN, 1000)), Ok(Landing::Scratch), "it is here, and waits for leg 1");
     for (connection, header, breach) in [
         (2, header(1, LEN, 1000), Breach::NotWelcome),
         (0, header(1, 1 << 40, 1000), Breach::BeyondWindow(1)),
         (0, header(1, LEN, (1 << 20) + 1), Breach::TooLong((1 << 20) + 1)),
         (0, LegHeader { encoded: 999, ..header(1, LEN, 1000) }, Breach::Encoding),
     ] {
-        assert_eq!(place(connection, header), Err(LossReason::Breach(breach)));
+        assert_eq!(landing(connection, header), Err(LossReason::Breach(breach)));
     }
     let sender = up(1, 1);
-    let told = sender.session.place(0, &header(0, 0, 1));
+    let told = sender.session.landing(0, &header(0, 0, 1));
     assert_eq!(told, Err(LossReason::Breach(Breach::ToTheSender)));
 }
 
@@ -101,16 +101,16 @@ fn a_compressed_leg_has_a_place_only_if_that_was_agreed_and_it_did_shrink() {
     for (features, agreed) in [(Features::NONE, false), (Features::COMPRESS, true)] {
         let mut rig = Rig::listening(None, false);
         rig.hello(&Hello { features, ..hello(0, 1) }).unwrap();
-        let place = |header| rig.session.place(0, &header);
-        let kept = if agreed { Ok(Place::Keep) } else { refused.clone() };
+        let landing = |header| rig.session.landing(0, &header);
+        let kept = if agreed { Ok(Landing::Keep) } else { refused.clone() };
         for flags in [LegFlags::COMPRESSED, LegFlags::COMPRESSED | LegFlags::CHECKED] {
-            assert_eq!(place(leg(flags, 10)), kept);
-            assert_eq!(place(leg(flags, 1000)), kept);
-            assert_eq!(place(leg(flags, 1001)), refused);
+            assert_eq!(landing(leg(flags, 10)), kept);
+            assert_eq!(landing(leg(flags, 1000)), kept);
+            assert_eq!(landing(leg(flags, 1001)), refused);
         }
-        assert_eq!(place(leg(0, 1000)), Ok(Place::Keep));
-        assert_eq!(place(leg(0, 10)), refused);
-        assert_eq!(place(leg(LegFlags::THROUGH, 1000)), refused);
+        assert_eq!(landing(leg(0, 1000)), Ok(Landing::Keep));
+        assert_eq!(landing(leg(0, 10)), refused);
+        assert_eq!(landing(leg(LegFlags::THROUGH, 1000)), refused);
     }
 }
 
@@ -128,17 +128,17 @@ fn a_leg_from_a_program_has_a_place_only_where_all_are_such() {
         let now = std::time::Instant::now();
         let mut rig = Rig::of(now, Session::listening(now, config, None, false));
         rig.hello(&Hello { features, buffer: 128 << 20, ..hello(0, 1) }).unwrap();
-        let place = |header| rig.session.place(0, &header);
+        let landing = |header| rig.session.landing(0, &header);
         for encoded in [1, 1000, 2 << 20] {
-            assert_eq!(place(leg(LegFlags::THROUGH, 1000, encoded)), Ok(Place::Keep));
+            assert_eq!(landing(leg(LegFlags::THROUGH, 1000, encoded)), Ok(Landing::Keep));
         }
-        assert_eq!(place(leg(LegFlags::THROUGH, 1000, (2 << 20) + 1)), refused);
-        assert_eq!(place(leg(LegFlags::THROUGH, 256 << 10, 1000)), Ok(Place::Keep));
-        assert_eq!(place(leg(LegFlags::THROUGH, (256 << 10) + 1, 1000)), refused);
-        assert_eq!(place(leg(0, 1000, 1000)), refused);
-        assert_eq!(place(leg(LegFlags::COMPRESSED, 1000, 10)), refused);
-        let kept = if compresses { Ok(Place::Keep) } else { refused.clone() };
-        assert_eq!(place(leg(LegFlags::ENCODED, 1000, 2000)), kept);
+        assert_eq!(landing(leg(LegFlags::THROUGH, 1000, (2 << 20) + 1)), refused);
+        assert_eq!(landing(leg(LegFlags::THROUGH, 256 << 10, 1000)), Ok(Landing::Keep));
+        assert_eq!(landing(leg(LegFlags::THROUGH, (256 << 10) + 1, 1000)), refused);
+        assert_eq!(landing(leg(0, 1000, 1000)), refused);
+        assert_eq!(landing(leg(LegFlags::COMPRESSED, 1000, 10)), refused);
+        let kept = if compresses { Ok(Landing::Keep) } else { refused.clone() };
+        assert_eq!(landing(leg(LegFlags::ENCODED, 1000, 2000)), kept);
     }
 }
 

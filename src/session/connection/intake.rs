@@ -10,7 +10,7 @@ use crate::message;
 use crate::proto::breach::Breach;
 use crate::proto::leg::{LEG_FIRST, encoded_max};
 use crate::proto::links::LossReason;
-use crate::proto::session::Place;
+use crate::proto::session::Landing;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::limits::FRAMES;
 use crate::session::orders::Ticket;
@@ -118,10 +118,10 @@ impl Inbox<'_> {
     /// Where the bytes of a leg go that are read here.
     fn keep(&self, header: &LegHeader) -> Result<Room, Stop> {
         let place = self.ticket.place;
-        let placed = self.shared.desk.peek_as(self.ticket, |core| core.session.place(place, header));
-        let room = match placed.ok_or(Stop::Over)?? {
-            Place::Scratch => None,
-            Place::Keep => self.room(header, header.encoded as usize)?,
+        let landing = self.shared.desk.peek_as(self.ticket, |core| core.session.landing(place, header));
+        let room = match landing.ok_or(Stop::Over)?? {
+            Landing::Scratch => None,
+            Landing::Keep => self.room(header, header.encoded as usize)?,
         };
         Ok(room.map_or(Room::Nowhere, Room::Memory))
     }
@@ -136,8 +136,8 @@ impl Inbox<'_> {
                 return Ok(Some(room));
             }
             let place = self.ticket.place;
-            let placed = self.shared.desk.peek_as(self.ticket, |core| core.session.place(place, header));
-            if refusal::is_known() || placed.ok_or(Stop::Over)?? == Place::Scratch {
+            let landing = self.shared.desk.peek_as(self.ticket, |core| core.session.landing(place, header));
+            if refusal::is_known() || landing.ok_or(Stop::Over)?? == Landing::Scratch {
                 return Ok(None);
             }
             if begun.elapsed() > ROOM_TIME {

@@ -9,7 +9,7 @@ use super::seat::{Seat, WAKER};
 use super::shared::{self, Shared};
 use super::stages::{Hearer, Stages};
 use super::writer::{Greeting, Writer};
-use crate::channel::hear::{self, Heard};
+use crate::channel::hear::{self, Arrived};
 use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::Harm;
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
@@ -189,10 +189,10 @@ impl<'a> Serving<'a> {
                 return Ok(Inlet::with(&hearing.rest()));
             }
             match hear::read(&mut &*self.channel, &mut hearing) {
-                Ok(Heard::Bytes) => {}
-                Ok(Heard::End) => return Err(Ended::Lost(LossReason::Closed)),
-                Ok(Heard::Nothing) if until <= now => return Err(Ended::Lost(LossReason::Silent)),
-                Ok(Heard::Nothing) => {
+                Ok(Arrived::Bytes) => {}
+                Ok(Arrived::End) => return Err(Ended::Lost(LossReason::Closed)),
+                Ok(Arrived::Nothing) if until <= now => return Err(Ended::Lost(LossReason::Silent)),
+                Ok(Arrived::Nothing) => {
                     self.more = self.unwritten;
                     self.wait(now, events, Some(until))?;
                 }

@@ -14,7 +14,7 @@ use super::seat::SessionDesk;
 use crate::message;
 use crate::proto::leg::{Leg, Payload, is_enough_to_decode};
 use crate::proto::outcome::Status;
-use crate::proto::session::Place;
+use crate::proto::session::Landing;
 use crate::proto::way::Way;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::Compressing;
@@ -299,12 +299,12 @@ impl Stages {
         registry: &Registry,
     ) -> Result<bool, Stop> {
         let Hearer { desk, ticket, .. } = hearer;
-        let placed = desk.peek_as(ticket, |core| core.session.place(ticket.place, header));
-        let placed = placed.ok_or(Stop::Over)??;
+        let landing = desk.peek_as(ticket, |core| core.session.landing(ticket.place, header));
+        let landing = landing.ok_or(Stop::Over)??;
         let room = pool.try_take(header.raw as usize);
         let through = self.through.clone();
         let programs = through.as_ref().and_then(|through| through.decode.as_ref().zip(Some(through)));
-        let (Place::Keep, Some((command, through))) = (placed, programs) else {
+        let (Landing::Keep, Some((command, through))) = (landing, programs) else {
             self.done(Came::Again, hearer)?;
             return Ok(true);
         };

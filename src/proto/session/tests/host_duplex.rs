@@ -8,7 +8,7 @@ use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
 use super::super::super::wire::{Frame, LegHeader};
-use super::super::{Farewell, InboundConfig, OutboundConfig, Place, Session};
+use super::super::{Farewell, InboundConfig, Landing, OutboundConfig, Session};
 use super::rig::*;
 
 fn both() -> Rig {
@@ -183,7 +183,7 @@ fn legs_of_a_stream_that_was_judged_keep_their_place() {
     rig.lent(0, 1, 0, 0);
     rig.output_failed(Status::Output, "the disk is full");
     let header = LegHeader { sequence: 0, offset: 0, raw: 1000, encoded: 1000, flags: 0, crc: 0 };
-    assert_eq!(rig.session.place(0, &header), Ok(Place::Keep));
+    assert_eq!(rig.session.landing(0, &header), Ok(Landing::Keep));
     rig.leg(0, 0);
     assert_eq!(rig.hello(&begun_hello(1, 1)).map(|welcome| welcome.next), Ok(1), "what is counted is here");
 }

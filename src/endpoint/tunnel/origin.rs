@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 /// Where the local connections come from.
-pub enum Place {
+pub enum Origin {
     /// They are accepted here.
     Terminate(TcpListener),
     /// They are opened there.
@@ -22,13 +22,13 @@ pub struct Target {
     pub ask: Arc<dyn Fn() -> Result<Vec<SocketAddr>, String> + Send + Sync>,
 }
 
-impl Place {
+impl Origin {
     /// The host and its port that connections are opened to, for the user; empty if none are.
     pub(super) fn target(&self) -> String {
         match self {
-            Place::Terminate(_) => String::new(),
-            Place::Initiate(Target { host, port, .. }) if host.contains(':') => format!("[{host}]:{port}"),
-            Place::Initiate(Target { host, port, .. }) => format!("{host}:{port}"),
+            Origin::Terminate(_) => String::new(),
+            Origin::Initiate(Target { host, port, .. }) if host.contains(':') => format!("[{host}]:{port}"),
+            Origin::Initiate(Target { host, port, .. }) => format!("{host}:{port}"),
         }
     }
 }
