@@ -1,5 +1,6 @@
-//! Whether the bytes of a stream are moved through this process or copied: moving is tried where it was chosen, and given
-//! up for good where it is of no use. The user is told of that once.
+//! Whether the bytes of a stream are moved through this process or copied.
+//!
+//! Moving is tried where it was chosen. Where it is of no use, it is given up for good, and the user is told so once.
 
 use crate::message;
 use crate::report::Passage;

@@ -1,6 +1,7 @@
-//! Opening folders below another one, and nothing outside of it: no symbolic link is followed on the way.
+//! Opens folders below another one, and nothing outside of it: no symbolic link is followed on the way.
 //!
-//! By openat2; where that is not to be had (an old kernel, a sandbox), part by part with `O_NOFOLLOW`, which does the same.
+//! The kernel's openat2 does this in one call. Where there is no openat2 (an old kernel, a sandbox), each part of the path
+//! is opened with `O_NOFOLLOW`, which does the same.
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2, statat};
 use rustix::io::Errno;

@@ -1,8 +1,7 @@
 //! A folder of the kernel's, and nothing outside of it.
 //!
-//! Every path is opened from the folder's descriptor, by openat2, which stays beneath it and follows no symbolic link;
-//! where that is not to be had (an old kernel, a sandbox), part by part with `O_NOFOLLOW`, which does the same. Which one
-//! is found out once. A path is never opened plainly.
+//! Every path is opened from the folder's descriptor, as `below` does it, and never plainly. Whether there is an openat2 is
+//! found out once.
 
 use super::below::{FOLDER, at_once, by_parts};
 use super::disk::{Contents, Disk, Found, Standing};

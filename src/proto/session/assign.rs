@@ -42,8 +42,8 @@ enum Restraint {
 }
 
 impl Outbound {
-    /// Gives legs to the connections that are ready, until either runs out. `asking`: connections that brought small legs whose
-    /// acknowledgement waits for a leg that goes the other way.
+    /// Gives legs to the connections that are ready, until there are no more legs or no more such connections. `asking`:
+    /// connections that brought small legs whose acknowledgement waits for a leg that goes the other way.
     pub fn assign(&mut self, now: Instant, asking: ConnectionSet, mut give: impl FnMut(usize, Leg)) {
         let mut passed = ConnectionSet::EMPTY;
         self.sender.cut_to(self.leg_size());
@@ -108,10 +108,11 @@ impl Outbound {
         self.carriers(now).map_or(Restraint::None, Restraint::Carriers)
     }
 
-    /// Until when the connections that carry something can be expected to take what waits; None if they are too few. One
-    /// is enough where that suffices.
-    /// Without this, every leg that is cut while others are just at work would wake the thread of an idle connection,
-    /// here and at the far end: with legs of 128 KiB, ten threads a megabyte.
+    /// Until when the connections that carry something can be expected to take what waits; None if they are too few. Where
+    /// [one connection carries](Self::one_carries), one is enough.
+    ///
+    /// Without this, every leg that is cut while others are at work would wake the thread of an idle connection, here and
+    /// at the far end: with legs of 128 KiB, ten threads a megabyte.
     fn carriers(&self, now: Instant) -> Option<Instant> {
         if !self.near {
             return None;
@@ -150,9 +151,9 @@ impl Outbound {
         self.sole.allow(self.near && on_one_link && attached.iter().all(is_shortest));
     }
 
-    /// Whether the receiver's output is what the stream waits for, and will be for as long as it takes to hear that it
-    /// is not and to bring more: then the connections that carry something are enough. Of those only the ones count
-    /// that do their part.
+    /// Whether the stream waits for the receiver's output, and the output has enough to last until this end would hear that
+    /// it ran short and could bring more. Then the connections that carry something are enough, if [`ENOUGH`] of them do
+    /// their part.
     fn has_enough(&mut self, now: Instant) -> bool {
         let Backlog { bytes: backlog, most } = self.sender.backlog();
         if backlog <= most / 8 {
@@ -165,7 +166,7 @@ impl Outbound {
         let stay = attached - self.carriers.recalled() - self.carriers.ready();
         for connection in stay.iter() {
             let pace = self.sender.steady_pace(now, connection);
-            // half of it: those that carry hold each other up, and are measured so
+            // half of it: connections that carry at the same time slow each other down, and the rates show that
             if pace.and_then(|pace| pace.rate()).is_some_and(|rate| rate >= part / 2.0) {
                 (carriers, answer) = (carriers + 1, answer.max(self.shortest(connection)));
             }
@@ -173,17 +174,17 @@ impl Outbound {
         carriers >= ENOUGH && answer <= NEAR && backlog as f64 > rate * (answer * ANSWERS).as_secs_f64()
     }
 
-    /// The shortest round trip of any connection on the link of this one: what one connection has measured itself may
-    /// be no more than how late its thread was.
+    /// The shortest round trip of any connection on the link of this one. A connection's own measurement may show how late
+    /// its thread was rather than the path.
     fn shortest(&self, connection: usize) -> Duration {
         let measured =
             self.carriers.mates(connection).iter().filter_map(|mate| self.sender.pace(mate)?.rtt_min());
         measured.min().unwrap_or(Duration::MAX)
     }
 
-    /// The ready connection that takes the next leg: one on the first link, and of those on a link one that is `asking`,
-    /// else the one that drained last, whose path and caches are warm. For a leg sent again, another link than before
-    /// first. A lifeline only if nobody else is there.
+    /// The ready connection that takes the next leg. It is on the first link that has any. On that link a connection that is
+    /// `asking` comes first, then the one that drained last, whose path and caches are warm. A leg that is sent again goes
+    /// to another link than before if it can. A lifeline is chosen only if there is no other connection.
     fn choose(&self, passed: ConnectionSet, asking: ConnectionSet) -> Option<usize> {
         let avoided = self.sender.avoid();
         let mut able = self.carriers.ready() - self.carriers.recalled() - passed;

@@ -1,7 +1,7 @@
-//! The pulses of all connections that are up, and which of them there is anything to do for.
+//! The pulses of all connections that are up, and which connections need attention.
 //!
-//! Every event asks whether somebody is to be asked or looked at. So what all pulses together say is kept here, and only
-//! those are gone through of which an answer is missing.
+//! After every event the session asks whether a connection is to be pinged or examined. So that this costs little, what all
+//! pulses say together is kept here, and only the connections that owe an answer are gone through.
 
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::set::ConnectionSet;

@@ -1,10 +1,10 @@
-//! Whether connections live: what they are asked, when they are looked at, and which of them are dead.
+//! Whether connections live: when they are pinged, when they are examined, and which of them are dead.
 //!
-//! Only who owes an answer can be silent: to a ping, or to a leg. The silence of one connection is judged by what the
-//! others on its link do meanwhile. If they answer what was sent after it began, the link works, and the connection is
-//! dead soon. If none does, the link may only be slow, and the limit is longer; but one of them is given up early and
-//! dialled anew, as its welcome would show that the others are dead. Only a death that was judged by the longer limit
-//! can have been a false one.
+//! A connection is silent only while it owes an answer, to a ping or to a leg. Its silence is judged by what the other
+//! connections on its link do meanwhile. If they answer what was sent after the silence began, the link works, and the
+//! silent connection is soon taken for dead. If no connection answers, the link may only be slow, and the limit is longer.
+//! Then one connection is given up early and dialled anew, since its welcome would show that the others are dead. Only a
+//! death that was judged by the longer limit can have been a false one.
 
 use super::super::life::{PEER_SILENCE, Silence, limit_beside_others};
 use super::super::links::LossReason;

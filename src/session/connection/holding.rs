@@ -1,5 +1,6 @@
-//! A leg that is moved to the sink, and a sink that takes nothing now, or that others write to: the owner of the
-//! connection waits for it in its poll, beside everything else, and not for long.
+//! A leg that is to be moved to the sink, and has to wait: the sink takes nothing now, or others write to it.
+//!
+//! The owner of the connection waits for the sink in its poll, beside everything else, and not for long.
 
 use super::shared::Shared;
 use crate::channel::Channel;
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 /// The token of the sink's pipe.
 const SINK: Token = Token(8);
 
-/// How long the sink is waited for. Then the rest of the leg is read into memory: a socket that is not read looks like a
-/// peer that is dead. Most readers take less time to come back.
+/// How long a leg waits for the sink. Then the rest of the leg is read into memory, since to the peer a socket that is not
+/// read looks dead. Most readers of a pipe come back sooner.
 const HOLD: Duration = Duration::from_millis(20);
 
 /// What a leg that comes waits for.
@@ -23,16 +24,16 @@ const HOLD: Duration = Duration::from_millis(20);
 pub(super) enum For {
     /// The sink takes nothing.
     Sink,
-    /// The sink is given what comes before. Whoever does that wakes this thread afterwards.
+    /// Another thread gives the sink what comes before the leg, and wakes this one afterwards.
     Turn,
 }
 
 /// Whether a leg waits for the sink, or for its turn with it, and until when.
 pub(super) struct Holding {
-    /// The path is near: only there are bytes moved. On longer ones a connection that waits for the sink is read late, which
-    /// tells its sender late; and no copy is too slow for what such paths carry.
+    /// The path is near. Bytes are moved on such paths only. On a longer path, a connection that waits for the sink would be
+    /// read late, so that its sender hears late; and a copy is fast enough for what a longer path carries.
     near: bool,
-    /// Until when a leg waits; with the sink's pipe if it waits for that, and not for its turn.
+    /// Until when a leg waits, if one does. With the sink's pipe if the leg waits for [`For::Sink`].
     waits: Option<(Option<Held>, Instant)>,
 }
 

@@ -1,39 +1,43 @@
-//! When the peer's kernel took bytes last: its count is looked at from time to time only, and a death is to be seen as
-//! soon as if it were watched. And whether what is sent is swallowed while the peer is heard.
+//! When the peer's kernel last took bytes, and whether the path swallows what is sent while the peer is heard.
 //!
-//! Pure. What always holds: it is never said to have taken them earlier than it did.
+//! The count of bytes that the peer's kernel has acknowledged is looked at from time to time only. This kernel also knows
+//! when the last acknowledgement came, so that a dead connection is found as soon as if the count were watched.
+//!
+//! Pure. What always holds: bytes are never said to have been taken earlier than they were.
 
 use crate::proto::life::Silence;
 use crate::sys::socket::TcpInfo;
 use std::time::{Duration, Instant};
 
-/// A segment that the kernel has sent so often again is swallowed.
+/// A segment that this kernel has sent again so many times is swallowed.
 const BACKOFF: u8 = 3;
 
-/// So long without an acknowledgement, what is sent again and again is believed to be swallowed.
+/// What is sent again and again counts as swallowed after so long without an acknowledgement.
 const STUCK: Duration = Duration::from_millis(500);
 
 /// What was seen of the peer's kernel.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    /// Bytes that it has taken.
+    /// Bytes that the kernel has taken.
     acked: u64,
-    /// When it took bytes last, at the latest.
+    /// When the kernel last took bytes, or a little later.
     moved: Instant,
-    /// When it was looked at last.
+    /// When the count was looked at last.
     looked: Instant,
-    /// How often something had been sent again when the peer was first heard although its kernel took nothing.
+    /// How many times a segment had been sent again when the peer was first heard while its kernel took nothing. None
+    /// before that.
     heard: Option<u8>,
 }
 
 impl Progress {
-    /// It has taken so many bytes by now.
+    /// The peer's kernel has taken so many bytes by now.
     pub(super) fn new(now: Instant, acked: u64) -> Self {
         Progress { acked, moved: now, looked: now, heard: None }
     }
 
-    /// A look at it. What it took since the look before, it took at its last acknowledgement or earlier; but time as
-    /// deadlines see it may have stood still meanwhile. How much that was.
+    /// Looks at the count. Gives how many bytes the peer's kernel has taken since the look before. It took them when the
+    /// last acknowledgement came, or earlier. That time is no earlier than the look before, since the time of deadlines may
+    /// have stood still in between.
     pub(super) fn look(&mut self, now: Instant, info: TcpInfo) -> u64 {
         let taken = info.bytes_acked.saturating_sub(self.acked);
         if taken > 0 {
@@ -44,9 +48,9 @@ impl Progress {
         taken
     }
 
-    /// How long there has been no life, as of now, of a peer that was `heard` last then; how much its kernel took since the
-    /// look before; and whether the peer is heard all the same while its kernel takes nothing of what is sent to it again and
-    /// again.
+    /// Three things about a peer that was last heard at `heard`. How long there has been no sign of life; how many bytes its
+    /// kernel has taken since the look before; and whether the path swallows what is sent, see
+    /// [`Progress::is_swallowed`].
     pub(super) fn silence(
         &mut self,
         now: Instant,
@@ -60,9 +64,9 @@ impl Progress {
         (silence, taken, stuck)
     }
 
-    /// Whether the kernel takes nothing of what is sent to it again and again, though the peer is heard; `peer`: how long
-    /// ago it was heard last. Where the whole path was away, the peer may be heard first when it is back. So something must
-    /// have been sent again after that.
+    /// Whether the peer's kernel takes nothing of what is sent again and again, though the peer is heard. `peer`: how long
+    /// ago the peer was heard last. A whole path may have been away: when it is back, the peer may be heard before its
+    /// kernel has taken anything. So a segment must have been sent again since the peer was heard.
     pub(super) fn is_swallowed(&mut self, now: Instant, peer: Duration, info: TcpInfo) -> bool {
         let kernel = self.silent(now);
         if info.unacked == 0 || info.probes > 0 || kernel < STUCK {
@@ -74,7 +78,7 @@ impl Progress {
         info.backoff >= BACKOFF && self.heard.is_some_and(|before| info.backoff > before)
     }
 
-    /// For how long it has taken nothing.
+    /// For how long the peer's kernel has taken nothing.
     pub(super) fn silent(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.moved)
     }

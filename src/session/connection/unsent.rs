@@ -1,35 +1,38 @@
-//! How much the kernel may hold of what was written to a connection and has not been sent. Little, and a connection that
-//! cannot carry more is seen early, while the next leg can still go elsewhere; much, and the thread that writes is woken
-//! rarely. So it is a time, at the rate at which the connection was written lately.
+//! How many bytes the kernel may hold that were written to a connection and have not been sent.
 //!
-//! Pure. What always holds: on a path that is slow it is the least.
+//! If they are few, a connection that cannot carry more is noticed early, while the next leg can still go elsewhere. If
+//! they are many, the thread that writes is woken rarely. So the bound is a time, at the rate at which the connection was
+//! written lately.
+//!
+//! Pure. What always holds: on a slow path the bound is [`UNSENT_LEAST`].
 
 use crate::channel::UNSENT_LEAST;
 use std::time::{Duration, Instant};
 
-/// What the connection carries in this time: long enough to bring the next leg.
+/// The bound is what the connection carries in this time, which is long enough to bring the next leg,
 const TIME: Duration = Duration::from_millis(20);
 
-/// But no more than this, in bytes.
+/// but no more than so many bytes.
 const MOST: f64 = (256 << 10) as f64;
 
-/// Where that is less than what the connection carries in this time, it is that: 256 KiB are gone in 80 us at 3 GB/s, and
-/// whoever writes would be woken for each. As a time it is too short for a leg, a ping or a change of links to miss.
+/// A fast connection may have more than that: what it carries in this time. At 3 GB/s, 256 KiB are gone in 80 us, and the
+/// thread that writes would be woken for each. A leg, a ping or a change of links is not late by so short a time.
 const TIME_FAST: Duration = Duration::from_millis(1);
 
-/// And no more than this, in bytes: about half of what the kernel lets a socket hold (net.ipv4.tcp_wmem).
+/// The most bytes of a fast connection: about half of what the kernel lets a socket hold (net.ipv4.tcp_wmem).
 const MOST_FAST: f64 = (2 << 20) as f64;
 
-/// A rate is measured over no less than this,
+/// A rate is measured over so long at least, or over [`RATE_BYTES`].
 const RATE_TIME: Duration = Duration::from_millis(100);
 
-/// or over so many bytes, twice what a socket holds: most of them have left. A stream that lasts 30 ms is to know its rate.
+/// Twice the bytes that a socket holds: when so many were written, most of them have left. Without this, a stream that lasts
+/// 30 ms would never know its rate.
 const RATE_BYTES: u64 = 8 << 20;
 
 /// What the kernel may hold unsent.
 #[derive(Debug)]
 pub(super) struct Unsent {
-    /// Since when, and from how many bytes written on, the rate is measured.
+    /// When the measuring of the rate began, and how many bytes had been written then.
     from: (Instant, u64),
     /// What the kernel was told last.
     told: u32,
@@ -41,7 +44,7 @@ impl Unsent {
         Unsent { from: (now, 0), told: UNSENT_LEAST }
     }
 
-    /// So many bytes were written by now. Gives what the kernel is to be told, where that has changed much.
+    /// So many bytes were written by now. Gives the new bound in bytes, if it has changed by more than a quarter.
     pub(super) fn written(&mut self, now: Instant, bytes: u64) -> Option<u32> {
         let (since, from) = self.from;
         let (time, count) = (now.saturating_duration_since(since), bytes - from);

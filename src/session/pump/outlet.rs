@@ -1,8 +1,8 @@
 //! The writing half of a connection: frames and legs into a socket.
 //!
-//! The bytes of a leg that is a part of a file go from there to the socket without being read here, where the kernel does
-//! that; otherwise they are read into a small space and written. Those of a leg that is in a pipe are given to a pipe of
-//! the connection's own, and move from there to the socket.
+//! If a leg is a part of a file, the kernel sends its bytes from the file to the socket. Where the kernel cannot do that,
+//! they are read into a small space and written. If a leg is in a pipe, its bytes are given to a pipe of the connection's
+//! own, and move from there to the socket.
 
 use crate::channel::Channel;
 use crate::endpoint::Part;
