@@ -161,9 +161,10 @@ impl<D: Disk> Arrival<D> {
             return Err(No::Breach("sends more than it said"));
         }
         if end > self.reserved {
-            let more = end.next_multiple_of(stride);
-            self.shelf.reserve(now, &self.hold, &self.peer.key, offset, more)?;
-            self.reserved = more;
+            let reserve =
+                |bytes| self.shelf.reserve(now, &self.hold, &self.peer.key, offset, bytes).map(|()| bytes);
+            // where there is little room left, no more than these need: they may be the last
+            self.reserved = reserve(end.next_multiple_of(stride)).or_else(|_| reserve(end))?;
         }
         self.file.write_at(bytes, offset).map_err(disk_failed)
     }

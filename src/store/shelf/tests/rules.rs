@@ -1,7 +1,7 @@
 //! Names, keys, quotas and what else holds for whoever sends, in a folder of the kernel's.
 
 use super::super::{Answer, No, Rules, Shelf};
-use super::client::{CHUNK, Put, bytes, now, peer, rules};
+use super::client::{CHUNK, Put, STRIDE, bytes, now, peer, rules};
 use super::frail::Frail;
 use crate::store::beneath::Beneath;
 use crate::store::claims::Held;
@@ -240,6 +240,19 @@ fn a_quota_holds_for_all_that_a_key_has_here() {
     fs::remove_file(room.path("x")).unwrap();
     let later = now() + Duration::from_secs(61);
     assert!(room.shelf.open(later, &peer("a"), Put::new("a", "u", &sent).wanted()).is_ok());
+}
+
+#[test]
+fn of_an_unknown_size_it_may_have_all_the_room_that_there_is() {
+    // less than is asked for at once while there is enough
+    let room = Room::new(Rules { quota: Some(STRIDE + 30), ..rules() });
+    let sent = bytes(1, STRIDE as usize + 31);
+    let unsized_ = |name, size: u64| Put { sized: false, ..Put::new("a", name, &sent[..size as usize]) };
+    assert!(matches!(unsized_("x", STRIDE + 31).run(&room.shelf), Err(No::Refused(_))));
+    fs::remove_file(room.path(&place::partial("a", &Name::stored("x").unwrap()))).unwrap();
+    unsized_("x", 29).run(&room.shelf).unwrap();
+    unsized_("y", STRIDE + 1).run(&room.shelf).unwrap();
+    refused(room.put("a", "z", b"z"), "quota");
 }
 
 #[test]
