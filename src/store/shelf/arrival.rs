@@ -17,7 +17,7 @@ use std::time::SystemTime;
 const EARLY: u64 = 8 << 20;
 
 /// A file that comes in. Call order: `marks`, `begin` once, `write` as it comes, `finish`; or `whole` alone. If it is
-/// dropped before, what has come is kept for another time.
+/// dropped before, what has come is kept for another time, unless its size is unknown.
 pub struct Arrival<D: Disk> {
     pub(super) shelf: Arc<Shelf<D>>,
     /// Before `hold`: whoever has the name next makes another one.
@@ -136,7 +136,7 @@ impl<D: Disk> Arrival<D> {
     /// These bytes come next.
     ///
     /// # Errors
-    /// There is no room for them, or the disk fails; what came before is kept.
+    /// There is no room for them, or the disk fails; what came before is kept if its size was said.
     pub fn write(&mut self, now: SystemTime, bytes: &[u8]) -> Result<(), No> {
         self.put(now, bytes)?;
         self.summing.add(bytes);
@@ -172,7 +172,8 @@ impl<D: Disk> Arrival<D> {
     /// It is longer now: makes it durable where it has passed a mark.
     fn advance(&mut self, now: SystemTime) -> Result<(), No> {
         let (end, stride) = (self.length(), self.shelf.rules.stride);
-        self.partial.stays = end > 0;
+        // of an unknown size: who sends it again begins anew
+        self.partial.stays = end > 0 && self.wanted.size.is_some();
         if end - self.early >= EARLY {
             if self.writeback.is_none() {
                 self.writeback = self.file.writeback();

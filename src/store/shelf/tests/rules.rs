@@ -248,11 +248,26 @@ fn of_an_unknown_size_it_may_have_all_the_room_that_there_is() {
     let room = Room::new(Rules { quota: Some(STRIDE + 30), ..rules() });
     let sent = bytes(1, STRIDE as usize + 31);
     let unsized_ = |name, size: u64| Put { sized: false, ..Put::new("a", name, &sent[..size as usize]) };
+    let partials = || files_below(&room.path(".millipede/partial"));
     assert!(matches!(unsized_("x", STRIDE + 31).run(&room.shelf), Err(No::Refused(_))));
-    fs::remove_file(room.path(&place::partial("a", &Name::stored("x").unwrap()))).unwrap();
+    assert_eq!(partials(), 0);
     unsized_("x", 29).run(&room.shelf).unwrap();
     unsized_("y", STRIDE + 1).run(&room.shelf).unwrap();
     refused(room.put("a", "z", b"z"), "quota");
+}
+
+#[test]
+fn nothing_is_kept_of_an_unknown_size_that_has_not_come_whole() {
+    let room = Room::new(rules());
+    let sent = bytes(1, 300);
+    let partials = || files_below(&room.path(".millipede/partial"));
+    let stops = Put { stops: Some(100), ..Put::new("a", "x", &sent) };
+    Put { sized: false, ..stops.clone() }.run(&room.shelf).unwrap();
+    assert_eq!(partials(), 0);
+    stops.run(&room.shelf).unwrap();
+    assert_eq!(partials(), 1);
+    Put { sized: false, ..stops }.run(&room.shelf).unwrap();
+    assert_eq!(partials(), 0);
 }
 
 #[test]
