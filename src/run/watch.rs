@@ -113,6 +113,7 @@ impl Watch {
                 return Ok(outcome);
             }
             self.work.told().into_iter().for_each(|told| self.hear(told));
+            self.work.note_unstored(self.ripe.unstored());
             let events = self.tree.events();
             let now = Instant::now();
             events.into_iter().for_each(|event| self.ripe.hear(now, event));

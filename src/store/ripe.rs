@@ -133,6 +133,8 @@ pub struct Ripe {
     ready: VecDeque<String>,
     orders: VecDeque<Order>,
     unnameable: BTreeSet<String>,
+    /// Files that were refused or failed when they were last sent.
+    unstored: BTreeSet<String>,
     /// Time alone brings about nothing before this; it may be earlier than what it does bring about.
     due: Option<Instant>,
     /// While all is scanned after an overflow: what was found.
@@ -149,6 +151,7 @@ impl Ripe {
             ready: VecDeque::new(),
             orders: VecDeque::from([Order::Scan(String::new())]),
             unnameable: BTreeSet::new(),
+            unstored: BTreeSet::new(),
             due: None,
             rescan: None,
         }
@@ -200,6 +203,11 @@ impl Ripe {
         let Some(state) = self.files.get_mut(path) else { return false };
         let State::Sending { seen, failures, again } = *state else { return false };
         match outcome {
+            Sent::Stored => drop(self.unstored.remove(path)),
+            Sent::Refused | Sent::Failed => drop(self.unstored.insert(path.to_owned())),
+            Sent::Changed | Sent::Unknown => {}
+        }
+        match outcome {
             Sent::Stored => {
                 *state = State::Done { seen };
                 if self.archives && !again {
@@ -224,6 +232,12 @@ impl Ripe {
             self.look(path.to_owned(), again);
         }
         outcome == Sent::Refused || (outcome == Sent::Failed && failures == 0)
+    }
+
+    /// Files here that are not at the receiver, because they were refused or have failed: however often that was, each
+    /// once.
+    pub fn unstored(&self) -> usize {
+        self.unstored.len()
     }
 
     /// When there may be something to do, if nothing happens before.
@@ -335,6 +349,7 @@ impl Ripe {
             Some(State::Sending { again, .. }) => *again = true,
             _ => drop(self.files.remove(&path)),
         }
+        self.unstored.remove(&path);
     }
 
     fn scanned(&mut self, path: &str) {
@@ -347,6 +362,7 @@ impl Ripe {
             self.files.retain(|known, state| {
                 known.contains('/') || found.contains(known) || matches!(state, State::Sending { .. })
             });
+            self.unstored.retain(|known| self.files.contains_key(known));
         }
     }
 

@@ -191,6 +191,11 @@ fn stored_files_are_archived_and_others_passed_over_or_refused() {
     assert_eq!(watch.said().matches("a: refused").count(), 1);
     room.write("a", b"a third");
     until("told again", || (watch.said().matches("a: refused").count() == 2).then_some(()));
+    // refused twice, it is one file
+    until("a report", || {
+        watch.signal(Signal::USR1);
+        watch.said().contains(" stored, 1 not stored").then_some(())
+    });
     assert_eq!(fs::read(room.path("from/a")).unwrap(), b"a third");
     assert_eq!(fs::read(sent.join("a")).unwrap(), b"a");
     // one of a name that is in the archive stays where it is

@@ -2,7 +2,7 @@
 
 use super::tree::look_at;
 use super::work::Work;
-use crate::endpoint::files::{Ending, Inbox, Item, Ledger, Matter, Outbox, Sending};
+use crate::endpoint::files::{Ending, Files, Inbox, Item, Ledger, Matter, Outbox, Sending};
 use crate::error::Failure;
 use crate::plan::PutPlan;
 use crate::proto::way::Way;
@@ -130,7 +130,8 @@ impl Rounds {
         let (work, ledger) = (self.work.clone(), self.ledger.clone());
         let folder = self.folder.display().to_string();
         self.monitor.show(subjects, move || {
-            let files = ledger.files();
+            // the ledger counts each time that a file was not stored, and this one may be tried for ever
+            let files = Files { failed: work.unstored(), ..ledger.files() };
             let total = files.judged() + work.left();
             boards::sent(files, total, Some(folder.clone()))
         });

@@ -33,6 +33,8 @@ struct State {
     /// Of the files that were judged and not heard of yet: how they were taken.
     judged: BTreeMap<String, Seen>,
     told: Vec<Told>,
+    /// Files that are not at the receiver, as far as the watch has heard.
+    unstored: u64,
     /// Which session it is; what another one does is of no interest any more.
     round: u64,
 }
@@ -61,6 +63,16 @@ impl Work {
     /// How a file stood that was judged; once.
     pub(super) fn taken_as(&self, path: &str) -> Option<Seen> {
         self.lock().judged.remove(path)
+    }
+
+    /// So many files were refused or have failed, and are here yet.
+    pub(super) fn note_unstored(&self, files: usize) {
+        self.lock().unstored = files as u64;
+    }
+
+    /// What was noted last.
+    pub(super) fn unstored(&self) -> u64 {
+        self.lock().unstored
     }
 
     /// Files that are under way or wait.

@@ -38,6 +38,33 @@ fn what_was_closed_is_sent_once_and_again_when_it_has_changed() {
 }
 
 #[test]
+fn a_file_counts_as_not_stored_once_and_until_it_is_stored_or_gone() {
+    let (mut ripe, mut now) = started();
+    let paths = ["failed", "refused", "changed"];
+    paths.iter().for_each(|path| complete(&mut ripe, now, path, 1));
+    let again = |ripe: &mut Ripe, now: &mut Instant| {
+        *now += AGAIN.1;
+        assert_eq!(ripe.poll(*now), None);
+        std::iter::from_fn(|| ripe.send()).count()
+    };
+    assert_eq!(again(&mut ripe, &mut now), 3);
+    for _ in 0..3 {
+        ripe.sent(now, "failed", Sent::Failed);
+        ripe.sent(now, "refused", Sent::Refused);
+        assert_eq!(ripe.unstored(), 2);
+        assert_eq!(again(&mut ripe, &mut now), 1);
+    }
+    ripe.sent(now, "changed", Sent::Changed);
+    ripe.sent(now, "failed", Sent::Unknown);
+    assert_eq!(ripe.unstored(), 2);
+    assert_eq!(ripe.send().map(|(path, _)| path).as_deref(), Some("failed"));
+    ripe.sent(now, "failed", Sent::Stored);
+    assert_eq!(ripe.unstored(), 1);
+    ripe.hear(now, Event::Gone("refused".into()));
+    assert_eq!(ripe.unstored(), 0);
+}
+
+#[test]
 fn hidden_and_unfinished_names_are_passed_over_and_those_that_the_user_says() {
     let ignored = ["*.log", "old/*"].map(|glob| glob::Pattern::new(glob).unwrap());
     let ripe = Ripe::new(ignored.into(), false);
