@@ -41,7 +41,7 @@ pub(super) const SERVE: Word = Word {
            with the metadata) are in the command's environment, and its exit status is the result. Names are made of \
            letters, digits and `._@+=,:/-` then.\n\n\
            A file comes into DIR/.millipede/partial and gets its name once it is whole and on the disk, with its \
-           sum and metadata in DIR/.millipede/meta/NAME.json. A sender that is interrupted goes on where it was. \
+           sum and metadata in DIR/.millipede/meta/NAME.json. A file whose sender is interrupted goes on where it was. \
            A finished file is its key's: another key learns that the name is taken, and nothing else.",
     ..WORD
 };
