@@ -5,8 +5,8 @@
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use crate::proto::sched::Meter;
 use crate::report::Waited;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A rate that is shown is measured over so long: long enough not to jump when the output takes bytes in bursts.
@@ -136,46 +136,66 @@ impl Meters {
 }
 
 /// For how long the output has been blocked. Shared with the threads that tell the sender.
-#[derive(Debug)]
-pub struct Blocked {
-    origin: Instant,
-    /// Nanoseconds after `origin` at which the current write began; 0: none is under way.
-    since: AtomicU64,
-    /// Nanoseconds of all writes that have ended.
-    total: AtomicU64,
+#[derive(Debug, Default)]
+pub struct Blocked(Mutex<Waits>);
+
+/// Waits for the output. There may be several at once: the egress thread writes, and a connection still waits to move a
+/// leg.
+#[derive(Debug, Default)]
+struct Waits {
+    under_way: usize,
+    /// Since when those under way wait: the latest of them began then, or one ended.
+    since: Option<Instant>,
+    /// The time in which there was one, up to `since`.
+    total: Duration,
 }
 
-impl Default for Blocked {
-    fn default() -> Self {
-        Blocked { origin: Instant::now(), since: AtomicU64::new(0), total: AtomicU64::new(0) }
+impl Waits {
+    fn begin(&mut self, now: Instant) {
+        self.count(now);
+        self.under_way += 1;
+        self.since = Some(now);
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.count(now);
+        self.under_way = self.under_way.saturating_sub(1);
+        self.since = (self.under_way > 0).then_some(now);
+    }
+
+    fn for_how_long(&self, now: Instant) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    fn count(&mut self, now: Instant) {
+        self.total += self.for_how_long(now);
     }
 }
 
 impl Blocked {
-    /// How long the current write has waited; zero if none is under way.
+    /// How long the output has been waited for; zero if nobody waits.
     pub fn for_how_long(&self) -> Duration {
-        match self.since.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => self.origin.elapsed().saturating_sub(Duration::from_nanos(since)),
-        }
+        self.waits().for_how_long(Instant::now())
     }
 
-    /// Time spent in writes, in all.
+    /// Time in which somebody waited, in all.
     pub fn total(&self) -> Duration {
-        Duration::from_nanos(self.total.load(Ordering::Relaxed)) + self.for_how_long()
+        let waits = self.waits();
+        waits.total + waits.for_how_long(Instant::now())
     }
 
-    /// A write begins.
+    /// Somebody waits from now on, until [`Blocked::end`].
     pub fn begin(&self) {
-        let since = self.origin.elapsed().as_nanos() as u64;
-        self.since.store(since.max(1), Ordering::Relaxed);
+        self.waits().begin(Instant::now());
     }
 
-    /// The write has ended.
+    /// One of those who wait does not any more.
     pub fn end(&self) {
-        let since = self.since.swap(0, Ordering::Relaxed);
-        let spent = (self.origin.elapsed().as_nanos() as u64).saturating_sub(since);
-        self.total.fetch_add(spent, Ordering::Relaxed);
+        self.waits().end(Instant::now());
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -239,6 +259,24 @@ mod tests {
         meters.meet(at(10));
         meters.meet(at(11));
         assert_eq!(meters.elapsed(at(12)), Duration::from_secs(2));
+    }
+
+    /// A connection that was to move a leg gives up while the egress thread writes.
+    #[test]
+    fn the_output_is_blocked_until_nobody_waits_for_it() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let at = |n| start + ms(n);
+        let mut waits = Waits::default();
+        waits.begin(at(0));
+        waits.begin(at(10));
+        waits.end(at(15));
+        assert_eq!(
+            (waits.for_how_long(at(1000)), waits.total),
+            (ms(985), ms(15)),
+            "the other one still waits"
+        );
+        waits.end(at(1015));
+        assert_eq!((waits.for_how_long(at(2000)), waits.total), (ms(0), ms(1015)));
     }
 
     #[test]
