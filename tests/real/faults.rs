@@ -303,6 +303,7 @@ fn the_verdict_never_comes() {
     drop(input);
     // the pipe has everything, and nobody has read it: the sender is told so much, and there is no verdict yet
     tx.expect("delivered: 1000");
+    tx.expect("Fin(");
     relay.refuse(true);
     relay.kill_all();
     let (code, said) = tx.end();
