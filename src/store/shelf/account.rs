@@ -32,21 +32,36 @@ impl<D: Disk> Shelf<D> {
         if self.disk.free().map_err(disk_failed)? < needed {
             return Err(No::Disk("no space left on the disk for this file".into()));
         }
-        let before = hold.reserve(bytes);
-        let Some(quota) = self.rules.quota else { return Ok(()) };
-        // those that come at once are all counted in here, so that no two get the same room
+        let Some(quota) = self.rules.quota else {
+            hold.reserve(bytes);
+            return Ok(());
+        };
+        // those that come at once are all counted in here, so that no two get the same room; what one asks for in vain
+        // takes none from another
         let mut accounts = self.lock_accounts();
+        let before = hold.reserve(bytes);
+        let fits = self.is_within(&mut accounts, now, key, quota);
+        if !matches!(fits, Ok(true)) {
+            hold.reserve(before);
+        }
+        match fits? {
+            true => Ok(()),
+            false => Err(No::Refused(format!("your quota of {quota} bytes has no room for this file"))),
+        }
+    }
+
+    /// Whether all that a key has here, and may come, is within its quota.
+    fn is_within(&self, accounts: &mut Accounts, now: SystemTime, key: &str, quota: u64) -> Result<bool, No> {
         for again in [false, true] {
-            self.count(&mut accounts, now, again)?;
+            self.count(accounts, now, again)?;
             let finished = accounts.finished.get(key).copied().unwrap_or(0);
             let all =
                 [self.left(key)?, self.holds.reserved(key)].into_iter().fold(finished, u64::saturating_add);
             if all <= quota {
-                return Ok(());
+                return Ok(true);
             }
         }
-        hold.reserve(before);
-        Err(No::Refused(format!("your quota of {quota} bytes has no room for this file")))
+        Ok(false)
     }
 
     /// A file is finished, in place of one with so many bytes.

@@ -13,6 +13,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// Where a whole step of room is not to be had, this part of one is asked for. Each question costs a look at all that its
+/// key has here.
+const SMALLER: u64 = 64;
+
 /// So much of a file goes to the disk at once, before it is synced: enough to be one long write.
 const EARLY: u64 = 8 << 20;
 
@@ -163,8 +167,11 @@ impl<D: Disk> Arrival<D> {
         if end > self.reserved {
             let reserve =
                 |bytes| self.shelf.reserve(now, &self.hold, &self.peer.key, offset, bytes).map(|()| bytes);
-            // where there is little room left, no more than these need: they may be the last
-            self.reserved = reserve(end.next_multiple_of(stride)).or_else(|_| reserve(end))?;
+            // where there is little room left, smaller steps, and at last no more than these need
+            let small = (stride / SMALLER).max(1);
+            self.reserved = reserve(end.next_multiple_of(stride))
+                .or_else(|_| reserve(end.next_multiple_of(small)))
+                .or_else(|_| reserve(end))?;
         }
         self.file.write_at(bytes, offset).map_err(disk_failed)
     }
