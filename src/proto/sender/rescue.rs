@@ -141,7 +141,7 @@ impl Sender {
     fn next_late(&self, now: Instant, connection: usize, mates: ConnectionSet) -> Option<u64> {
         let late = self.lates.iter().take_while(|(at, _)| *at <= now).map(|(_, sequence)| *sequence);
         let wanted = |held: &Held| {
-            let here = held.carriers & mates & self.willing();
+            let here = held.carriers & mates & self.unsuspected();
             let late =
                 (held.carriers & mates).is_empty() || held.late_among(here).is_some_and(|at| at <= now);
             !held.carriers.is_empty() && late && self.suits(now, connection, mates, held)
@@ -181,7 +181,7 @@ impl Sender {
         let sounder = held.damaged_on.contains(connection) && sound.iter().any(is_better);
         let shared = !(held.carriers & mates).is_empty();
         let elsewhere = shared && !(willing - mates - held.carriers).is_empty();
-        let here = held.carriers & mates & willing;
+        let here = held.carriers & mates & self.unsuspected();
         let waited = held.late_among(here).is_none_or(|at| at + OTHER_LINK_FIRST <= now);
         let barred = if held.failures > 1 { held.damaged_on } else { ConnectionSet::EMPTY };
         let others = willing - held.carriers - barred;
@@ -211,6 +211,13 @@ impl Sender {
         let quick = || self.steady_pace(now, other).and_then(|pace| need(other, pace));
         own.filter(|own| *own > LATE_UNMEASURED)
             .is_some_and(|own| quick().is_some_and(|quick| own > quick * 2))
+    }
+
+    /// The connections that are up and not suspect. One that is to get no further leg, as its receiver has enough to
+    /// decode, may carry a leg as well as any.
+    fn unsuspected(&self) -> ConnectionSet {
+        let is_sound = |one: &usize| self.connections[*one].as_ref().is_some_and(|carrier| !carrier.suspect);
+        (0..self.connections.len()).filter(is_sound).collect()
     }
 
     /// Connections that may be given legs.

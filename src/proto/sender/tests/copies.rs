@@ -118,6 +118,26 @@ fn idle_connections_take_what_one_holds_too_long() {
     assert_eq!(take(&mut s, now + ms(60_000), 2), Some(0), "but not for ever");
 }
 
+/// A connection that is to get no further leg, as its receiver has enough to decode, may bring what it has.
+#[test]
+fn a_copy_that_waits_for_a_program_has_its_time_too() {
+    let (mut s, now) = sender(3, 3);
+    s.through(1000);
+    let mates: ConnectionSet = (0..3).collect();
+    let take = |s: &mut Sender, at, connection| {
+        let leg = s.take(at, connection, mates).map(|leg| leg.sequence);
+        leg.into_iter().for_each(|_| s.encoded(connection, 1000));
+        leg
+    };
+    assert_eq!([0, 0, 0].map(|connection| take(&mut s, now, connection)), [Some(0), Some(1), None]);
+    assert_eq!(take(&mut s, now, 1), Some(2));
+    s.end();
+    s.ack(now + ms(1), 1, &ack(0, 1)).unwrap();
+    assert_eq!([2, 2].map(|connection| take(&mut s, now + ms(1000), connection)), [Some(0), Some(1)]);
+    assert_eq!(take(&mut s, now + ms(1201), 1), None, "the copies have their time");
+    assert_eq!(take(&mut s, now + ms(60_000), 1), Some(0), "but not for ever");
+}
+
 #[test]
 fn a_link_that_brings_nothing_to_anybody_is_not_filled_with_copies() {
     let (mut s, now) = sender(3, 2);
