@@ -396,8 +396,7 @@ impl<'a> Serving<'a> {
     }
 
     fn wakes_at(&self) -> Option<Instant> {
-        // where nothing may be read because legs wait here, nothing is heard
-        (self.shared.receives && !self.stages.is_full()).then(|| self.heard + self.reap())
+        self.shared.receives.then(|| self.heard + self.reap())
     }
 
     /// After so long without a byte it is cleared away.

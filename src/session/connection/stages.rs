@@ -250,7 +250,7 @@ impl Stages {
         let judged = |core: &mut SessionCore| core.session.outcome(Way::In).is_some();
         let Hearer { desk, ticket, .. } = hearer;
         if !self.queue.is_empty() && desk.peek_as(ticket, judged).ok_or(Stop::Over)? {
-            // nobody wants them; and the sender may have to say something behind them
+            // nobody wants them
             (self.decoder, self.queue) = (None, VecDeque::new());
         }
         loop {
