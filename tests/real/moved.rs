@@ -16,18 +16,24 @@ use std::thread;
 
 const MOVED: &str = "the stream is moved to its output without a copy";
 
-/// A machine that is busy enough answers so late that the sender is not near: then it is tried again.
+/// A stream is carried, and its receiver says that it was moved. A machine that is busy enough answers so late that the
+/// sender is not near: then it is carried again.
+#[track_caller]
+fn is_moved(carried: impl Fn() -> Rx) {
+    let told = || carried().said().matches(MOVED).count();
+    assert_eq!((0..20).map(|_| told()).find(|told| *told > 0), Some(1));
+}
+
 #[test]
 fn a_pipe_is_given_the_bytes_as_they_come() {
-    let told = || {
+    is_moved(|| {
         let rx = Rx::start(&["verbose", "2"]);
         let tx = tx(rx.port, &["threads", "2"]);
         let output = rx.collect();
         tx.feed(100 * MIB);
         assert_complete(&rx, &tx, output, 100 * MIB);
-        rx.said().matches(MOVED).count()
-    };
-    assert_eq!((0..20).map(|_| told()).find(|told| *told > 0), Some(1));
+        rx
+    });
 }
 
 #[test]
@@ -107,27 +113,31 @@ fn a_reader_stalls_within_a_leg() {
 
 #[test]
 fn connections_are_cut_within_legs() {
-    let rx = Rx::start(&["verbose", "2"]);
-    let relay = Relay::to(rx.port);
-    let tx = tx_over(&[relay.port], &["threads", "2", "rate", "200M"]);
-    let (output, bytes, mut random) = (rx.collect(), 400 * MIB, SmallRng::seed_from_u64(7));
-    tx.feed(bytes);
-    while output.bytes() < bytes - 10 * MIB {
-        let before = relay.accepted();
-        relay.cut_after(There, random.random_range(1..4 * MIB));
-        until("a cut", || (relay.accepted() > before || output.bytes() == bytes).then_some(()));
-    }
-    assert_complete(&rx, &tx, output, bytes);
-    assert!(relay.accepted() > 10, "{}", relay.accepted());
-    assert!(rx.said().contains(MOVED), "{rx}");
+    is_moved(|| {
+        let rx = Rx::start(&["verbose", "2"]);
+        let relay = Relay::to(rx.port);
+        let tx = tx_over(&[relay.port], &["threads", "2", "rate", "200M"]);
+        let (output, bytes, mut random) = (rx.collect(), 400 * MIB, SmallRng::seed_from_u64(7));
+        tx.feed(bytes);
+        while output.bytes() < bytes - 10 * MIB {
+            let before = relay.accepted();
+            relay.cut_after(There, random.random_range(1..4 * MIB));
+            until("a cut", || (relay.accepted() > before || output.bytes() == bytes).then_some(()));
+        }
+        assert_complete(&rx, &tx, output, bytes);
+        assert!(relay.accepted() > 10, "{}", relay.accepted());
+        rx
+    });
 }
 
 #[test]
 fn both_ends_break_connections_at_every_few_legs() {
-    let rx = Rx::start(&["chaos", "17", "verbose", "2"]);
-    let tx = tx(rx.port, &["chaos", "23", "threads", "4"]);
-    let output = rx.collect();
-    tx.feed(200 * MIB);
-    assert_complete(&rx, &tx, output, 200 * MIB);
-    assert!(rx.said().contains(MOVED), "{rx}");
+    is_moved(|| {
+        let rx = Rx::start(&["chaos", "17", "verbose", "2"]);
+        let tx = tx(rx.port, &["chaos", "23", "threads", "4"]);
+        let output = rx.collect();
+        tx.feed(200 * MIB);
+        assert_complete(&rx, &tx, output, 200 * MIB);
+        rx
+    });
 }
