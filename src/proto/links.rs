@@ -9,7 +9,7 @@
 //! Where one connection suffices for a while, one is kept, on whichever link it comes up: links are tried in their order,
 //! each a little later than the one before, until one is up. What comes up besides leaves again.
 //!
-//! A session begins with its first connection, which has a start of the others: see `headstart`.
+//! A session begins with its first connection, which is dialled a little before the others: see `headstart`.
 //!
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.

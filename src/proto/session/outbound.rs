@@ -208,7 +208,7 @@ impl Outbound {
     pub(super) fn learnt(&mut self, now: Instant, received: u64) {
         self.count_received(now, received);
         if let Some(rate) = self.meter.rate(now).filter(|_| received > 0) {
-            // connections that die before they bring an acknowledgement have no pace; legs would stay small for ever
+            // connections that die before they bring an acknowledgement have no pace
             self.leg_size.follow(now, rate, self.attached().len());
         }
     }

@@ -2,6 +2,10 @@
 //!
 //! A leg that is longer than what any connection brings before it breaks would be sent again for ever, and what was cut
 //! cannot be cut anew. So no leg is longer than what one connection is known to have brought.
+//!
+//! This is counted in bytes of the stream, and over all links: legs that a better link made long do not get through a
+//! worse one after that has died, nor those that shrink less than the ones before them. Where every connection breaks before
+//! an acknowledgement has come on it, legs stay small.
 
 use super::super::leg::{LEG_FIRST, LEG_MAX, LEG_NEAR};
 use super::super::set::ConnectionSet;
