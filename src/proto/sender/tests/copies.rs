@@ -134,7 +134,7 @@ fn a_copy_that_waits_for_a_program_has_its_time_too() {
     s.end();
     s.ack(now + ms(1), 1, &ack(0, 1)).unwrap();
     assert_eq!([2, 2].map(|connection| take(&mut s, now + ms(1000), connection)), [Some(0), Some(1)]);
-    assert_eq!(take(&mut s, now + ms(1201), 1), None, "the copies have their time");
+    assert_eq!(take(&mut s, now + ms(2300), 1), None, "two copies have twice the time of one");
     assert_eq!(take(&mut s, now + ms(60_000), 1), Some(0), "but not for ever");
 }
 
