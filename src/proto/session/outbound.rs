@@ -57,6 +57,8 @@ pub struct Outbound {
     /// The most bytes that one connection has brought since it came up: of those that are up, and of the one that broke
     /// last with legs on the way.
     pub(super) carried_most: u64,
+    /// Connections that broke with legs on the way since a welcome last showed what had come of such.
+    pub(super) broken: u64,
     /// What the receiver has received.
     meter: Meter,
     /// What its output has taken.
@@ -109,6 +111,7 @@ impl Outbound {
             piece_size: leg_size.clone(),
             leg_size,
             carried_most: 0,
+            broken: 0,
             meter: Meter::default(),
             taken: Meter::default(),
             held_back: false,
@@ -207,8 +210,9 @@ impl Outbound {
     /// A welcome has shown that so many bytes more are received.
     pub(super) fn learnt(&mut self, now: Instant, received: u64) {
         self.count_received(now, received);
+        self.note_learnt(received);
         if let Some(rate) = self.meter.rate(now).filter(|_| received > 0) {
-            // connections that die before they bring an acknowledgement have no pace
+            // connections that die before they bring an acknowledgement have no pace; legs would stay small for ever
             self.leg_size.follow(now, rate, self.attached().len());
         }
     }

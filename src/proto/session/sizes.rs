@@ -3,9 +3,8 @@
 //! A leg that is longer than what any connection brings before it breaks would be sent again for ever, and what was cut
 //! cannot be cut anew. So no leg is longer than what one connection is known to have brought.
 //!
-//! This is counted in bytes of the stream, and over all links: legs that a better link made long do not get through a
-//! worse one after that has died, nor those that shrink less than the ones before them. Where every connection breaks before
-//! an acknowledgement has come on it, legs stay small.
+//! This is counted in bytes of the stream, and over all links. So legs that are long because a better link brought such may
+//! not get through a worse one when the better one has died; nor may legs that compress less than those before them.
 
 use super::super::leg::{LEG_FIRST, LEG_MAX, LEG_NEAR};
 use super::super::set::ConnectionSet;
@@ -54,13 +53,72 @@ impl Outbound {
     /// believed of any.
     pub(super) fn note_gone(&mut self, connection: usize) {
         if !self.sender.is_idle(connection) {
+            self.broken += 1;
             let those = self.attached() | ConnectionSet::of(connection);
             self.carried_most = those.iter().map(|one| self.carried(one)).max().unwrap_or_default();
+        }
+    }
+
+    /// A welcome has shown that so many bytes came, besides those that were acknowledged. Connections that broke have
+    /// brought them, or ones that are up: one of all these has brought its share at least.
+    pub(super) fn note_learnt(&mut self, bytes: u64) {
+        if bytes > 0 {
+            let shares = std::mem::take(&mut self.broken) + self.attached().len() as u64;
+            self.carried_most = self.carried_most.max(bytes / shares.max(1));
         }
     }
 
     /// Bytes that a connection has brought since it came up.
     fn carried(&self, connection: usize) -> u64 {
         self.given[connection].bytes.saturating_sub(self.sender.bytes_in_flight(connection))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::hello::{Features, Id, Welcome};
+    use crate::proto::wire::Edge;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    const FIRST: u64 = LEG_FIRST as u64;
+
+    /// A connection comes up: the receiver has so many of the legs.
+    fn attach(outbound: &mut Outbound, connection: usize, next: u64) {
+        let edge = Edge { bytes: 1 << 40, legs: 1 << 20 };
+        let (instance, features) = (Id::new([7; 16]), Features::NONE);
+        let welcome = Welcome { instance, next, edge, leg_max: LEG_MAX as u32, features, buffer: 1 << 30 };
+        let received = outbound.attach(connection, 0, 0, &welcome, None, true).unwrap();
+        outbound.learnt(Instant::now(), received);
+    }
+
+    /// A connection is given so many legs.
+    fn give(outbound: &mut Outbound, connection: usize, legs: usize) {
+        for _ in 0..legs {
+            outbound.ready(connection);
+            let mut given = Vec::new();
+            outbound.assign(Instant::now(), ConnectionSet::EMPTY, |to, leg| given.push((to, leg.len())));
+            assert_eq!(given, [(connection, FIRST)]);
+        }
+    }
+
+    #[test]
+    fn what_came_on_connections_that_broke_lets_legs_grow_by_the_share_of_each() {
+        let mut outbound = Outbound::new(1 << 30, false, false);
+        outbound.sender.push(Arc::new(vec![0u8; 64 << 20]));
+        attach(&mut outbound, 0, 0);
+        attach(&mut outbound, 1, 0);
+        assert_eq!(outbound.longest(), LEG_FIRST);
+        give(&mut outbound, 0, 17);
+        give(&mut outbound, 1, 7);
+        outbound.detach(0);
+        outbound.detach(1);
+        assert_eq!(outbound.longest(), LEG_FIRST, "no acknowledgement has come");
+        // two broke and one is there: one of them has brought 8
+        attach(&mut outbound, 2, 24);
+        assert_eq!(outbound.longest(), 8 * LEG_FIRST);
+        attach(&mut outbound, 3, 24);
+        assert_eq!(outbound.longest(), 8 * LEG_FIRST, "nothing is new");
     }
 }
