@@ -177,7 +177,7 @@ impl Links {
         self.one
     }
 
-    /// The first connection has no start of the others.
+    /// No connection waits for the first one.
     #[cfg(test)]
     pub(super) fn forgo_headstart(&mut self) {
         self.headstart = Headstart::Over;

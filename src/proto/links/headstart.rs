@@ -1,4 +1,4 @@
-//! When the further connections of a session are dialled: the first one has a start of them.
+//! When the further connections of a session are dialled: a little after the first one.
 //!
 //! All threads of a process that start at once wait for each other, for processors and for the process's memory map above
 //! all. So a session begins with one attempt, of the connection that is numbered first. The others are not dialled while

@@ -85,7 +85,7 @@ impl Dialler {
         self.links.suffice_with_one(false);
     }
 
-    /// The first connection has no start of the others.
+    /// No connection waits for the first one.
     #[cfg(test)]
     pub(super) fn forgo_headstart(&mut self) {
         self.links.forgo_headstart();
