@@ -16,52 +16,44 @@ use std::time::{Duration, SystemTime};
 const COUNT_AGAIN: Duration = Duration::from_secs(60);
 
 impl<D: Disk> Shelf<D> {
-    /// Lets a file grow to so many bytes, `here` of which are on the disk.
+    /// Lets a file, of which `here` bytes are on the disk, grow to `most` bytes. Where there is less room, but enough for
+    /// `least`, it gets that and half of the rest, so that others find room too. To how many bytes it may grow.
     ///
     /// # Errors
-    /// The quota or the disk has no room for it; then nothing has changed.
+    /// The quota or the disk has no room for `least`; then nothing has changed.
     pub(super) fn reserve(
         &self,
         now: SystemTime,
         hold: &Hold,
         key: &str,
         here: u64,
-        bytes: u64,
-    ) -> Result<(), No> {
-        let needed = self.rules.keepfree.saturating_add(bytes.saturating_sub(here));
-        if self.disk.free().map_err(disk_failed)? < needed {
+        [least, most]: [u64; 2],
+    ) -> Result<u64, No> {
+        let free = self.disk.free().map_err(disk_failed)?.saturating_sub(self.rules.keepfree);
+        let on_disk = here.saturating_add(free);
+        if on_disk < least {
             return Err(No::Disk("no space left on the disk for this file".into()));
         }
+        let granted = |room: u64| if room < most { least + (room - least) / 2 } else { most };
         let Some(quota) = self.rules.quota else {
-            hold.reserve(bytes);
-            return Ok(());
+            let granted = granted(on_disk);
+            hold.reserve(granted);
+            return Ok(granted);
         };
-        // those that come at once are all counted in here, so that no two get the same room; what one asks for in vain
-        // takes none from another
+        // those that come at once are all counted in here, so that no two get the same room
         let mut accounts = self.lock_accounts();
-        let before = hold.reserve(bytes);
-        let fits = self.is_within(&mut accounts, now, key, quota);
-        if !matches!(fits, Ok(true)) {
-            hold.reserve(before);
-        }
-        match fits? {
-            true => Ok(()),
-            false => Err(No::Refused(format!("your quota of {quota} bytes has no room for this file"))),
-        }
-    }
-
-    /// Whether all that a key has here, and may come, is within its quota.
-    fn is_within(&self, accounts: &mut Accounts, now: SystemTime, key: &str, quota: u64) -> Result<bool, No> {
         for again in [false, true] {
-            self.count(accounts, now, again)?;
+            self.count(&mut accounts, now, again)?;
             let finished = accounts.finished.get(key).copied().unwrap_or(0);
-            let all =
-                [self.left(key)?, self.holds.reserved(key)].into_iter().fold(finished, u64::saturating_add);
-            if all <= quota {
-                return Ok(true);
+            let others = self.holds.reserved(key) - hold.reserved();
+            let taken = [self.left(key)?, others].into_iter().fold(finished, u64::saturating_add);
+            if let Some(room) = quota.checked_sub(taken).filter(|room| *room >= least) {
+                let granted = granted(room.min(on_disk));
+                hold.reserve(granted);
+                return Ok(granted);
             }
         }
-        Ok(false)
+        Err(No::Refused(format!("your quota of {quota} bytes has no room for this file")))
     }
 
     /// A file is finished, in place of one with so many bytes.

@@ -13,10 +13,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Where a whole step of room is not to be had, this part of one is asked for. Each question costs a look at all that its
-/// key has here.
-const SMALLER: u64 = 64;
-
 /// So much of a file goes to the disk at once, before it is synced: enough to be one long write.
 const EARLY: u64 = 8 << 20;
 
@@ -81,7 +77,7 @@ impl<D: Disk> Shelf<D> {
             _ => 0,
         };
         let reserved = wanted.size.unwrap_or(left);
-        self.reserve(now, &hold, &peer.key, left, reserved)?;
+        self.reserve(now, &hold, &peer.key, left, [reserved; 2])?;
         let (file, running) = if left > 0 {
             let file = self.disk.open(&path, true).map_err(disk_failed)?;
             let running = Running::of(&file, self.rules.stride).map_err(disk_failed)?;
@@ -165,13 +161,8 @@ impl<D: Disk> Arrival<D> {
             return Err(No::Breach("sends more than it said"));
         }
         if end > self.reserved {
-            let reserve =
-                |bytes| self.shelf.reserve(now, &self.hold, &self.peer.key, offset, bytes).map(|()| bytes);
-            // where there is little room left, smaller steps, and at last no more than these need
-            let small = (stride / SMALLER).max(1);
-            self.reserved = reserve(end.next_multiple_of(stride))
-                .or_else(|_| reserve(end.next_multiple_of(small)))
-                .or_else(|_| reserve(end))?;
+            let wanted = [end, end.next_multiple_of(stride)];
+            self.reserved = self.shelf.reserve(now, &self.hold, &self.peer.key, offset, wanted)?;
         }
         self.file.write_at(bytes, offset).map_err(disk_failed)
     }
@@ -190,7 +181,7 @@ impl<D: Disk> Arrival<D> {
         }
         if end / stride > self.synced / stride {
             // others may have used the room that was there
-            self.shelf.reserve(now, &self.hold, &self.peer.key, end, self.reserved.max(end))?;
+            self.shelf.reserve(now, &self.hold, &self.peer.key, end, [self.reserved.max(end); 2])?;
             let first = self.synced == 0;
             self.sync()?;
             if first {

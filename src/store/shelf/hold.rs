@@ -44,8 +44,13 @@ impl Holds {
 }
 
 impl Hold {
-    /// The file may grow to so many bytes; to how many before.
-    pub(super) fn reserve(&self, bytes: u64) -> u64 {
-        self.0.with(|growing| std::mem::replace(&mut growing.reserved, bytes)).unwrap_or(0)
+    /// The file may grow to so many bytes.
+    pub(super) fn reserve(&self, bytes: u64) {
+        self.0.with(|growing| growing.reserved = bytes);
+    }
+
+    /// What the file may grow to, in bytes.
+    pub(super) fn reserved(&self) -> u64 {
+        self.0.with(|growing| growing.reserved).unwrap_or(0)
     }
 }

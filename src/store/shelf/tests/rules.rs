@@ -257,6 +257,26 @@ fn of_an_unknown_size_it_may_have_all_the_room_that_there_is() {
 }
 
 #[test]
+fn streams_of_unknown_size_share_what_little_room_there_is() {
+    let room = Room::new(Rules { quota: Some(STRIDE - 1), ..rules() });
+    let mut arrivals = ["x", "y"].map(|name| {
+        let wanted = Put { sized: false, ..Put::new("a", name, b"") }.wanted();
+        let Ok(Answer::Go(mut arrival)) = room.shelf.open(now(), &peer("a"), wanted) else {
+            panic!("{name}")
+        };
+        arrival.begin(0).unwrap();
+        arrival
+    });
+    // in turns, up to the last byte
+    for at in 0..STRIDE - 1 {
+        assert!(arrivals[(at % 2) as usize].write(now(), b"z").is_ok(), "{at} of {STRIDE}");
+    }
+    for arrival in &mut arrivals {
+        assert!(matches!(arrival.write(now(), b"z"), Err(No::Refused(_))));
+    }
+}
+
+#[test]
 fn nothing_is_kept_of_an_unknown_size_that_has_not_come_whole() {
     let room = Room::new(rules());
     let sent = bytes(1, 300);
