@@ -7,6 +7,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -239,10 +240,25 @@ fn who_reads_the_output_later_holds_nobody_up() {
 #[test]
 fn what_the_command_says_on_stderr_is_there_when_it_ends() {
     let Some(server) = Server::start() else { return };
-    // more than pipes hold, and no more than comes in the 2 s for which ssh is waited for, however busy the machine is
-    let found = output(server.millipede(&[]).arg("head -c 400000 /dev/zero | tr '\\0' x >&2; exit 2"), b"");
-    assert_eq!((found.status.code(), found.stderr.len()), (Some(2), 400_000));
+    let found = output(server.millipede(&[]).arg("head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 2"), b"");
+    assert_eq!((found.status.code(), found.stderr.len()), (Some(2), 3_000_000));
     assert!(found.stderr.iter().all(|byte| *byte == b'x'));
+}
+
+/// As over a slow line: for longer than it may be silent at the end.
+#[test]
+fn a_stderr_that_takes_its_time_comes_whole() {
+    let Some(server) = Server::start() else { return };
+    let mut near = server.millipede(&[]);
+    near.arg("head -c 3000000 /dev/zero >&2").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut near = near.stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stderr, mut came) = (near.stderr.take().unwrap(), 0);
+    let mut some = vec![0; 60_000];
+    while let n @ 1.. = stderr.read(&mut some).unwrap() {
+        came += n;
+        thread::sleep(Duration::from_millis(60));
+    }
+    assert_eq!((came, near.wait().unwrap().code()), (3_000_000, Some(0)));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::error::reason;
 use crate::plan::Ports;
 use crate::ssh::{Line, Resolved};
 use crate::sys::child::{
-    Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children, spare_the_keyboard,
+    Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children, spare_the_keyboard, written,
 };
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, grow, wait};
@@ -151,9 +151,11 @@ impl Carrier {
         self.exit.get().copied()
     }
 
-    /// Lets it end by itself for so long, and then ends it; what it ended as, if by itself.
-    pub fn end(mut self, time: Duration) -> Option<Exit> {
-        let exit = self.await_exit(time);
+    /// Lets it end by itself until it has written nothing for so long, or `is_hurried`, and then ends it; what it ended as,
+    /// if by itself.
+    pub fn end(mut self, pause: Duration, is_hurried: impl Fn() -> bool) -> Option<Exit> {
+        let pid = self.child.id();
+        let exit = while_it_goes_on(|| self.await_exit(pause), || written(pid).filter(|_| !is_hurried()));
         if exit.is_none() {
             // not reaped, so the number is still its own
             let _ = kill(self.child.id(), SIGTERM);
@@ -169,9 +171,41 @@ impl Carrier {
     }
 }
 
+/// Waits again and again, as long as the count has changed meanwhile, for what is waited for.
+fn while_it_goes_on<T>(
+    mut wait: impl FnMut() -> Option<T>,
+    mut count: impl FnMut() -> Option<u64>,
+) -> Option<T> {
+    let mut before = count();
+    loop {
+        if let Some(found) = wait() {
+            return Some(found);
+        }
+        let now = count();
+        if now.is_none() || now == before {
+            return None;
+        }
+        before = now;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_goes_on_writing_is_waited_for_and_who_stops_is_not() {
+        let counts = |counts: &[Option<u64>]| counts.to_vec().into_iter();
+        let waits = |turns: usize| (0..turns).map(|_| None).chain([Some('x')]);
+        let found = |turns, counted: &[Option<u64>]| {
+            let (mut waits, mut counted) = (waits(turns), counts(counted));
+            while_it_goes_on(|| waits.next().unwrap(), || counted.next().unwrap())
+        };
+        assert_eq!(found(0, &[None]), Some('x'), "it has ended");
+        assert_eq!(found(3, &[Some(1), Some(2), Some(3), Some(7)]), Some('x'));
+        assert_eq!(found(3, &[Some(1), Some(2), Some(2)]), None, "it has stopped");
+        assert_eq!(found(3, &[Some(1), None]), None, "nobody knows");
+    }
 
     #[test]
     fn no_configuration_takes_the_stdin_of_ssh_or_makes_it_a_master_and_no_command_of_the_users_is_replaced()

@@ -35,7 +35,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long ssh may take to end, and to bring the last of the command's stderr, once the session has ended.
+/// For how long ssh may write nothing, once the session has ended, before it has: it may have much of the command's stderr
+/// to bring over a slow line.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The same after a signal to this process: whoever sent it waits.
@@ -103,7 +104,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
         Ok(greeting) => greeting,
         Err(why) => {
             drop(channel);
-            carrier.end(LAST_WORDS);
+            carrier.end(LAST_WORDS, signals::is_asked_to_end);
             return match why {
                 NoGreeting::Ssh => Ok(FAILED),
                 NoGreeting::Other(line) => Err(Failure::network(line)),
@@ -120,7 +121,8 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let trust = Trust::new(&key, Roll::only(far)).map_err(Failure::network)?;
     let output = Output::default();
     let gathered = session(plan, links, channel.vouched(far), trust, (&input, &output))?;
-    let exit = carrier.end(if signals::is_asked_to_end() { HASTE } else { LAST_WORDS });
+    let pause = if signals::is_asked_to_end() { HASTE } else { LAST_WORDS };
+    let exit = carrier.end(pause, signals::is_asked_to_end);
     let Gathered { outcomes, met } = gathered;
     let ended = Ended { outcomes, unwanted: output.is_unwanted(), unmet: exit.filter(|_| !met) };
     let (status, told) = result(&ended, &host);
