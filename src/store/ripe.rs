@@ -133,7 +133,7 @@ pub struct Ripe {
     ready: VecDeque<String>,
     orders: VecDeque<Order>,
     unnameable: BTreeSet<String>,
-    /// Files that were refused or failed when they were last sent.
+    /// Files that were refused or failed when they were last sent, and are not under way.
     unstored: BTreeSet<String>,
     /// Time alone brings about nothing before this; it may be earlier than what it does bring about.
     due: Option<Instant>,
@@ -192,6 +192,7 @@ impl Ripe {
                 && let State::Ready { seen, failures } = *state
             {
                 *state = State::Sending { seen, failures, again: false };
+                self.unstored.remove(&path);
                 return Some((path, seen));
             }
         }
@@ -202,10 +203,8 @@ impl Ripe {
     pub fn sent(&mut self, now: Instant, path: &str, outcome: Sent) -> bool {
         let Some(state) = self.files.get_mut(path) else { return false };
         let State::Sending { seen, failures, again } = *state else { return false };
-        match outcome {
-            Sent::Stored => drop(self.unstored.remove(path)),
-            Sent::Refused | Sent::Failed => drop(self.unstored.insert(path.to_owned())),
-            Sent::Changed | Sent::Unknown => {}
+        if matches!(outcome, Sent::Refused | Sent::Failed) {
+            self.unstored.insert(path.to_owned());
         }
         match outcome {
             Sent::Stored => {
@@ -234,8 +233,8 @@ impl Ripe {
         outcome == Sent::Refused || (outcome == Sent::Failed && failures == 0)
     }
 
-    /// Files here that are not at the receiver, because they were refused or have failed: however often that was, each
-    /// once.
+    /// Files here that were refused or have failed when they were last sent, and are not under way: however often that was,
+    /// each once.
     pub fn unstored(&self) -> usize {
         self.unstored.len()
     }
