@@ -4,6 +4,7 @@
 //! The sources of `Drain` and `Handover` are compiled here with other locks and flags in place of the standard ones; see
 //! `src/sync.rs`. A failing schedule is printed, and replays with `shuttle::replay`.
 
+// what is pub for the library is reached from here alone
 #![allow(unreachable_pub)]
 
 mod sync {
