@@ -195,11 +195,10 @@ mod tests {
 
     #[test]
     fn who_goes_on_writing_is_waited_for_and_who_stops_is_not() {
-        let counts = |counts: &[Option<u64>]| counts.to_vec().into_iter();
-        let waits = |turns: usize| (0..turns).map(|_| None).chain([Some('x')]);
-        let found = |turns, counted: &[Option<u64>]| {
-            let (mut waits, mut counted) = (waits(turns), counts(counted));
-            while_it_goes_on(|| waits.next().unwrap(), || counted.next().unwrap())
+        let found = |turns: usize, counts: &[Option<u64>]| {
+            let mut waits = (0..turns).map(|_| None).chain([Some('x')]);
+            let mut counts = counts.iter().copied();
+            while_it_goes_on(|| waits.next().unwrap(), || counts.next().unwrap())
         };
         assert_eq!(found(0, &[None]), Some('x'), "it has ended");
         assert_eq!(found(3, &[Some(1), Some(2), Some(3), Some(7)]), Some('x'));
