@@ -6,7 +6,7 @@
 //! Connections are known by their number. Events of a connection that was replaced or given up are not to be told.
 //!
 //! ```text
-//!            ┌── ownership: dialler or host    whose the connections are, when the peer is given up
+//!            ┌── ownership: dialler or listener  whose the connections are, when the peer is given up
 //!  Session ──┼── outbound, assign              the stream that goes out
 //!            └── inbound                       the stream that comes in
 //! ```
@@ -26,7 +26,7 @@ use super::set::ConnectionSet;
 use super::way::Way;
 use course::Course;
 use dialler::Dialler;
-use host::Host;
+use listener::Listener;
 use ownership::Ownership;
 use pulse::{Pulse, REST};
 use pulses::Pulses;
@@ -44,10 +44,10 @@ mod course;
 mod dialler;
 mod failing;
 mod hearing;
-mod host;
 mod inbound;
 mod judging;
 mod last_word;
+mod listener;
 mod meeting;
 mod outbound;
 mod ownership;
@@ -145,7 +145,7 @@ impl Session {
         sends: Option<OutboundConfig>,
         inseparable: bool,
     ) -> Self {
-        let ownership = Ownership::Host(Box::new(Host::new(now, &receives)));
+        let ownership = Ownership::Listener(Box::new(Listener::new(now, &receives)));
         let through = receives.features.contains(Features::THROUGH);
         let sending = sends.map(|config| Outbound::new(config.buffer, false, through));
         Self::new(now, ownership, sending, Some(Inbound::new(receives)), inseparable)
@@ -334,7 +334,7 @@ impl Session {
     pub fn connections(&self) -> usize {
         match &self.ownership {
             Ownership::Dialler(dialler) => dialler.connections(),
-            Ownership::Host(_) => CONNECTIONS_MAX,
+            Ownership::Listener(_) => CONNECTIONS_MAX,
         }
     }
 
@@ -342,7 +342,7 @@ impl Session {
     pub fn trouble(&self, link: usize) -> &str {
         match &self.ownership {
             Ownership::Dialler(dialler) => dialler.trouble(link),
-            Ownership::Host(_) => "",
+            Ownership::Listener(_) => "",
         }
     }
 
@@ -350,7 +350,7 @@ impl Session {
     pub fn alone_since(&self) -> Option<Instant> {
         match &self.ownership {
             Ownership::Dialler(_) => None,
-            Ownership::Host(host) => host.alone_since(),
+            Ownership::Listener(listener) => listener.alone_since(),
         }
     }
 
@@ -386,7 +386,7 @@ impl Session {
         let came = match self.ownership {
             // the end alone would be announced again to an end that listens, and has no place at another sender
             Ownership::Dialler(_) => receiving.is_some_and(Inbound::is_bound),
-            Ownership::Host(_) => receiving.is_some_and(Inbound::has_begun),
+            Ownership::Listener(_) => receiving.is_some_and(Inbound::has_begun),
         };
         let went = sending.is_some_and(|sending| sending.sender().has_received());
         let going = Way::BOTH.map(|way| self.is_going(way));

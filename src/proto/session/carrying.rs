@@ -219,8 +219,8 @@ impl Session {
     /// Gives the peer up, or at least its session, if that is due.
     fn give_up_peer(&mut self, now: Instant) {
         let view = self.view();
-        if let Ownership::Host(host) = &mut self.ownership
-            && host.forgets(now, view)
+        if let Ownership::Listener(listener) = &mut self.ownership
+            && listener.forgets(now, view)
         {
             self.undo(now);
         }

@@ -24,7 +24,7 @@ impl Session {
     pub fn peer_key(&self) -> Option<PeerKey> {
         match &self.ownership {
             Ownership::Dialler(_) => self.sending.as_ref().and_then(Outbound::key),
-            Ownership::Host(host) => host.key(),
+            Ownership::Listener(listener) => listener.key(),
         }
     }
 
@@ -69,7 +69,7 @@ impl Session {
         match &self.ownership {
             Ownership::Dialler(dialler) => way.is_some() || dialler.is_dialling(),
             // whoever has begun a stream dials again
-            Ownership::Host(_) => way.is_some() && self.view().begun,
+            Ownership::Listener(_) => way.is_some() && self.view().begun,
         }
     }
 

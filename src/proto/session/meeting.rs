@@ -6,7 +6,7 @@ use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::way::Way;
 use super::super::wire::Frame;
-use super::host::Door;
+use super::listener::Door;
 use super::ownership::Ownership;
 use super::terms::Action;
 use super::{Session, Unusable};
@@ -19,7 +19,7 @@ impl Session {
     /// The refusal to answer with.
     pub fn screen(&self, hello: &Hello, key: Option<PeerKey>) -> Result<(), Refusal> {
         match &self.ownership {
-            Ownership::Host(host) => host.screen(hello, key, self.door()),
+            Ownership::Listener(listener) => listener.screen(hello, key, self.door()),
             Ownership::Dialler(_) => Ok(()),
         }
     }
@@ -38,10 +38,11 @@ impl Session {
         self.screen(hello, key)?;
         self.give_way(now, hello, key);
         let (door, connection) = (self.door(), usize::from(hello.connection));
-        let (Ownership::Host(host), Some(receiving)) = (&mut self.ownership, &mut self.receiving) else {
+        let (Ownership::Listener(listener), Some(receiving)) = (&mut self.ownership, &mut self.receiving)
+        else {
             unreachable!("an end that dials listens to nobody")
         };
-        if host.admit(now, hello, key, door)? {
+        if listener.admit(now, hello, key, door)? {
             receiving.begin(hello.buffer);
             self.acknowledging.forget_told();
             if let Some(sending) = &mut self.sending {

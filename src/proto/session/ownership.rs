@@ -8,7 +8,7 @@ use super::super::links::{LossReason, State};
 use super::super::outcome::Outcome;
 use super::super::waiting::Patience;
 use super::dialler::Dialler;
-use super::host::Host;
+use super::listener::Listener;
 use super::view::View;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ pub enum Ownership {
     /// It dials.
     Dialler(Box<Dialler>),
     /// It listens.
-    Host(Box<Host>),
+    Listener(Box<Listener>),
 }
 
 /// Where a connection is.
@@ -43,7 +43,9 @@ impl Ownership {
                 Some(State::Leaving(link)) => Whereabouts::Leaving(link),
                 Some(State::Resting(_)) | None => Whereabouts::Down,
             },
-            Ownership::Host(host) => host.link_of(connection).map_or(Whereabouts::Down, Whereabouts::Up),
+            Ownership::Listener(listener) => {
+                listener.link_of(connection).map_or(Whereabouts::Down, Whereabouts::Up)
+            }
         }
     }
 
@@ -59,7 +61,7 @@ impl Ownership {
     pub fn awaits_welcome(&self, connection: usize) -> Option<usize> {
         match (self, self.whereabouts(connection)) {
             (Ownership::Dialler(_), Whereabouts::Dialling(link)) => Some(link),
-            (Ownership::Host(_), Whereabouts::Up(link)) => Some(link),
+            (Ownership::Listener(_), Whereabouts::Up(link)) => Some(link),
             _ => None,
         }
     }
@@ -68,7 +70,7 @@ impl Ownership {
     pub fn use_all(&mut self) {
         match self {
             Ownership::Dialler(dialler) => dialler.use_all(),
-            Ownership::Host(host) => host.use_all(),
+            Ownership::Listener(listener) => listener.use_all(),
         }
     }
 
@@ -83,7 +85,7 @@ impl Ownership {
     ) -> bool {
         match self {
             Ownership::Dialler(dialler) => dialler.lost(now, connection, why, again),
-            Ownership::Host(host) => host.lost(now, connection, why, view),
+            Ownership::Listener(listener) => listener.lost(now, connection, why, view),
         }
     }
 
@@ -91,19 +93,19 @@ impl Ownership {
     pub fn patience(&self) -> Option<Patience> {
         match self {
             Ownership::Dialler(dialler) => dialler.patience(),
-            Ownership::Host(host) => host.patience(),
+            Ownership::Listener(listener) => listener.patience(),
         }
     }
 
     /// Whether this end is there for the session that it serves, and for no other.
     pub fn is_bound(&self) -> bool {
-        matches!(self, Ownership::Host(host) if host.is_bound())
+        matches!(self, Ownership::Listener(listener) if listener.is_bound())
     }
 
     /// A message has come on a connection.
     pub fn spoke(&mut self, now: Instant, connection: usize) {
-        if let Ownership::Host(host) = self {
-            host.spoke(now, connection);
+        if let Ownership::Listener(listener) = self {
+            listener.spoke(now, connection);
         }
     }
 
@@ -111,7 +113,7 @@ impl Ownership {
     pub fn works(&mut self, connection: usize, begun: bool) {
         match self {
             Ownership::Dialler(dialler) => dialler.works(connection, begun),
-            Ownership::Host(host) => host.works(begun),
+            Ownership::Listener(listener) => listener.works(begun),
         }
     }
 
@@ -119,7 +121,7 @@ impl Ownership {
     pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
         match self {
             Ownership::Dialler(dialler) => dialler.given_up(now, view),
-            Ownership::Host(host) => host.given_up(now, view),
+            Ownership::Listener(listener) => listener.given_up(now, view),
         }
     }
 
@@ -127,7 +129,7 @@ impl Ownership {
     pub fn remind(&mut self, now: Instant, view: View) {
         match self {
             Ownership::Dialler(dialler) => dialler.remind(now, view),
-            Ownership::Host(host) => host.remind(now, view),
+            Ownership::Listener(listener) => listener.remind(now, view),
         }
     }
 
@@ -135,7 +137,7 @@ impl Ownership {
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(match self {
             Ownership::Dialler(dialler) => &mut dialler.events,
-            Ownership::Host(host) => &mut host.events,
+            Ownership::Listener(listener) => &mut listener.events,
         })
     }
 
@@ -143,7 +145,7 @@ impl Ownership {
     pub fn deadlines(&self, now: Instant, view: View) -> impl Iterator<Item = Instant> {
         let times = match self {
             Ownership::Dialler(dialler) => dialler.deadlines(now, view),
-            Ownership::Host(host) => host.deadlines(view),
+            Ownership::Listener(listener) => listener.deadlines(view),
         };
         times.into_iter().flatten()
     }

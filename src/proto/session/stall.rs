@@ -2,7 +2,7 @@
 //!
 //! Connections come up, questions are answered, and still no leg of a stream arrives, or no verdict: what does not
 //! progress does not work. Only time in which the peer showed life is counted, since silence is for [`super::dialler`]
-//! and [`super::host`] to judge. An output that says it is blocked, and an input that has nothing, are no lack of
+//! and [`super::listener`] to judge. An output that says it is blocked, and an input that has nothing, are no lack of
 //! progress.
 
 use super::super::way::Way;

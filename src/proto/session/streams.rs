@@ -180,7 +180,7 @@ impl Session {
                 }
                 in_done && dialler.has_parted(now)
             }
-            Ownership::Host(_) => true,
+            Ownership::Listener(_) => true,
         };
         if parted {
             self.advance(Way::Out, Move::Finish);

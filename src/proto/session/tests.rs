@@ -7,11 +7,11 @@ mod dialler_life;
 mod dialler_near;
 mod enough;
 mod failing;
-mod host_connections;
-mod host_duplex;
-mod host_verdict;
 mod keys;
 mod lifeline;
+mod listener_connections;
+mod listener_duplex;
+mod listener_verdict;
 mod rig;
 mod waiting;
 

@@ -12,8 +12,8 @@ use std::time::Instant;
 impl Session {
     /// The session that is served is forgotten, if this hello, which was screened, begins another one.
     pub(super) fn give_way(&mut self, now: Instant, hello: &Hello, key: Option<PeerKey>) {
-        let Ownership::Host(host) = &self.ownership else { return };
-        if !host.yields(hello, key) {
+        let Ownership::Listener(listener) = &self.ownership else { return };
+        if !listener.yields(hello, key) {
             return;
         }
         for connection in 0..CONNECTIONS_MAX {
@@ -26,8 +26,8 @@ impl Session {
                 self.actions.push_back(Action::Drop(connection, LossReason::Left));
             }
         }
-        if let Ownership::Host(host) = &mut self.ownership {
-            host.forget();
+        if let Ownership::Listener(listener) = &mut self.ownership {
+            listener.forget();
         }
         self.undo(now);
     }

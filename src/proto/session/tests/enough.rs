@@ -21,7 +21,7 @@ fn is_enough(frame: &Frame) -> bool {
 
 /// Connections 0 and 1 are up, and one leg has come.
 fn met(hello: impl Fn(u8, u32) -> Hello) -> Rig {
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     rig.hello(&hello(1, 1)).unwrap();
     rig.leg(0, 0);

@@ -44,7 +44,7 @@ fn answers(rig: &mut Rig, key: Option<PeerKey>, instance: u8) {
 
 /// Connections 0 and 1 of whoever has that key are up, and nothing has come.
 fn met() -> Rig {
-    let mut rig = host();
+    let mut rig = listener();
     says(&mut rig, THEIRS, &hello(0, 1)).unwrap();
     says(&mut rig, THEIRS, &hello(1, 1)).unwrap();
     rig.forget();
@@ -110,7 +110,7 @@ fn a_session_that_has_not_begun_gives_way_to_another_key_that_names_it() {
 
 #[test]
 fn who_says_no_more_than_hello_keeps_nobody_out_for_long() {
-    let mut rig = host();
+    let mut rig = listener();
     says(&mut rig, THEIRS, &hello(0, 1)).unwrap();
     rig.pass(ms(900));
     assert_eq!(says(&mut rig, ANOTHERS, &hello(0, 1)).err(), Some(RefusalCode::Busy));
@@ -120,7 +120,7 @@ fn who_says_no_more_than_hello_keeps_nobody_out_for_long() {
 
 #[test]
 fn who_was_there_first_keeps_its_place_while_it_shows_life() {
-    let mut rig = host();
+    let mut rig = listener();
     says(&mut rig, THEIRS, &hello(0, 1)).unwrap();
     let anothers = |rig: &mut Rig| says(rig, ANOTHERS, &hello(0, 1)).err();
     for token in 0..4 {

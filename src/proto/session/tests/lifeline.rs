@@ -30,7 +30,7 @@ fn dialling(now: Instant, direct: usize) -> Session {
 }
 
 /// An end that is there for one sender alone, which has its lifeline on link 1.
-fn host(patience: Option<Patience>) -> Rig {
+fn listener(patience: Option<Patience>) -> Rig {
     let now = Instant::now();
     let tied = Some(Tied { unmet: UNMET, gone: GONE });
     let receives = InboundConfig { tied, ..inbound(HOST, patience) };
@@ -102,7 +102,7 @@ fn who_dials_welcomes_the_far_end_of_a_lifeline_in_its_hello_and_nobody_else() {
 
 #[test]
 fn legs_follow_a_welcome_that_was_said_ahead_and_the_same_again_shows_the_distance() {
-    let mut rig = host(None);
+    let mut rig = listener(None);
     rig.hello(&asks(1, 1)).unwrap();
     rig.does(|s, now| s.welcomed_ahead(now, 1, &welcome(DIALLER, 0), None, ms(300)));
     rig.ready(1);
@@ -120,7 +120,7 @@ fn legs_follow_a_welcome_that_was_said_ahead_and_the_same_again_shows_the_distan
 
 #[test]
 fn a_welcome_said_ahead_may_know_less_than_a_quicker_link_has_brought_since() {
-    let mut rig = host(None);
+    let mut rig = listener(None);
     rig.hello(&asks(0, 1)).unwrap();
     rig.welcomed(0, DIALLER, 0);
     rig.ready(0);
@@ -196,7 +196,7 @@ fn the_end_of_the_command_ends_the_input_whatever_was_taken() {
 
 #[test]
 fn a_command_ends_with_its_status_at_the_other_end_too() {
-    let mut rig = host(None);
+    let mut rig = listener(None);
     rig.hello(&asks(1, 1)).unwrap();
     rig.leg(1, 0);
     rig.does(|s, now| s.command_ended(now, None, CommandEnd::Signal(15), "late"));
@@ -209,9 +209,9 @@ fn a_command_ends_with_its_status_at_the_other_end_too() {
 
 #[test]
 fn who_never_comes_or_never_says_anything_is_not_waited_for() {
-    assert_eq!(host(None).endures(Way::In, &DialError::Refused).0, UNMET.as_secs());
-    assert_eq!(host(patience(0)).endures(Way::In, &DialError::Refused).0, UNMET.as_secs());
-    let mut silent = host(None);
+    assert_eq!(listener(None).endures(Way::In, &DialError::Refused).0, UNMET.as_secs());
+    assert_eq!(listener(patience(0)).endures(Way::In, &DialError::Refused).0, UNMET.as_secs());
+    let mut silent = listener(None);
     silent.hello(&asks(1, 1)).unwrap();
     silent.lost(1, LossReason::Closed);
     assert_eq!(silent.endures(Way::In, &DialError::Refused).0, 5);
@@ -220,7 +220,7 @@ fn who_never_comes_or_never_says_anything_is_not_waited_for() {
 #[test]
 fn a_sender_whose_connections_have_all_closed_is_gone_soon_even_if_nothing_was_sent() {
     for patience in [None, patience(0), patience(1000)] {
-        let mut rig = host(patience);
+        let mut rig = listener(patience);
         rig.hello(&asks(1, 1)).unwrap();
         rig.frame(1, Frame::Ping { token: 1 });
         rig.hello(&asks(0, 1)).unwrap();
@@ -234,7 +234,7 @@ fn a_sender_whose_connections_have_all_closed_is_gone_soon_even_if_nothing_was_s
 
 #[test]
 fn a_silent_sender_may_come_back() {
-    let mut rig = host(None);
+    let mut rig = listener(None);
     rig.hello(&asks(0, 1)).unwrap();
     rig.frame(0, Frame::Ping { token: 1 });
     rig.lost(0, LossReason::Silent);
@@ -245,7 +245,7 @@ fn a_silent_sender_may_come_back() {
 
 #[test]
 fn once_met_it_serves_nobody_else() {
-    let mut rig = host(None);
+    let mut rig = listener(None);
     rig.hello(&asks(1, 1)).unwrap();
     rig.frame(1, Frame::Ping { token: 1 });
     rig.later(secs(1));

@@ -441,7 +441,7 @@ pub fn dialler_with(links: usize, connections: usize, patience: Option<Patience>
     Rig::dialling(links, connections, patience, false)
 }
 
-/// All connections welcomed by the host, and ready.
+/// All connections welcomed by the listener, and ready.
 pub fn up(links: usize, connections: usize) -> Rig {
     up_with(links, connections, None)
 }
@@ -468,7 +468,7 @@ pub fn begun_with(links: usize, connections: usize, patience: Option<Patience>) 
 }
 
 /// One stream, and nobody has come.
-pub fn host() -> Rig {
+pub fn listener() -> Rig {
     host_with(None)
 }
 

@@ -13,7 +13,7 @@ fn dialler(links: usize) -> Rig {
     Rig::of(now, Session::dialling(now, dials, Some(inbound(DIALLER, None)), true))
 }
 
-fn host() -> Rig {
+fn listener() -> Rig {
     let now = Instant::now();
     let receives = InboundConfig { waits: true, ..inbound(HOST, None) };
     let sends = Some(OutboundConfig { buffer: 128 << 20 });
@@ -76,7 +76,7 @@ fn whoever_is_told_that_there_are_enough_has_a_link_that_works() {
 
 #[test]
 fn a_sender_that_waits_has_one_connection_and_one_that_takes_its_place() {
-    let mut rig = host();
+    let mut rig = listener();
     assert!(rig.hello(&asks(0, 1)).is_ok());
     assert!(rig.hello(&asks(0, 2)).is_ok(), "it is dialled anew");
     assert!(rig.hello(&asks(1, 1)).is_ok());

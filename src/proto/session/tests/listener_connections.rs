@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 #[test]
 fn the_first_hello_makes_the_session_and_both_buffers_its_sizes() {
-    let mut rig = host();
+    let mut rig = listener();
     let welcome = rig.hello(&hello(3, 1)).unwrap();
     assert_eq!((welcome.instance, welcome.next, welcome.buffer), (id(7), 0, 128 << 20));
     assert_eq!(welcome.leg_max, 1 << 20, "a 32nd of the sender's buffer");
@@ -51,7 +51,7 @@ fn a_higher_attempt_replaces_and_others_are_stale() {
 
 #[test]
 fn sixteen_connections_are_counted_each_for_itself() {
-    let mut rig = host();
+    let mut rig = listener();
     for connection in 0..16 {
         assert!(rig.hello(&hello(connection, 1)).is_ok());
     }
@@ -75,7 +75,7 @@ fn another_session_is_told_busy_and_changes_nothing() {
 
 #[test]
 fn a_session_that_began_with_another_receiver_is_not_taken() {
-    let mut rig = host();
+    let mut rig = listener();
     let code = Some(RefusalCode::NotThatReceiver);
     assert_eq!(rig.hello(&Hello { instance: Some(id(8)), ..begun_hello(0, 5) }).err(), code);
     assert_eq!(rig.hello(&Hello { instance: None, ..begun_hello(0, 5) }).err(), code);
@@ -85,7 +85,7 @@ fn a_session_that_began_with_another_receiver_is_not_taken() {
 
 #[test]
 fn a_refused_first_hello_leaves_nothing_behind() {
-    let mut rig = host();
+    let mut rig = listener();
     assert_eq!(rig.hello(&hello(0, 0)).err(), Some(RefusalCode::Stale));
     rig.pass(secs(60));
     assert!(rig.hello(&other_session()).is_ok());
@@ -93,7 +93,7 @@ fn a_refused_first_hello_leaves_nothing_behind() {
 
 #[test]
 fn a_session_that_never_began_is_forgotten_after_5_s() {
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     rig.lost(0, LossReason::Closed);
     rig.pass(ms(5000));
@@ -104,7 +104,7 @@ fn a_session_that_never_began_is_forgotten_after_5_s() {
 /// What its sender says behind such legs is not read, not even that it gives up.
 #[test]
 fn a_session_whose_first_legs_were_decoded_when_its_connections_were_lost_has_begun() {
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     rig.does(|session, now| session.decodes(now, 0, true));
     rig.lost(0, LossReason::Closed);
@@ -115,7 +115,7 @@ fn a_session_whose_first_legs_were_decoded_when_its_connections_were_lost_has_be
 
 #[test]
 fn a_session_that_has_not_begun_gives_way_to_another_one() {
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     rig.hello(&hello(1, 1)).unwrap();
     rig.frame(0, Frame::Ping { token: 1 });
@@ -138,7 +138,7 @@ fn a_session_that_has_not_begun_gives_way_to_another_one() {
 
 #[test]
 fn what_a_stranger_goes_on_saying_keeps_nobody_out() {
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     for token in 0..4 {
         rig.pass(ms(62));
@@ -235,7 +235,7 @@ fn a_leg_against_the_rules_is_an_error_of_its_connection_alone() {
 
 #[test]
 fn a_window_that_opens_is_told_at_once() {
-    let mut rig = host();
+    let mut rig = listener();
     let edge = rig.hello(&hello(0, 1)).unwrap().edge.bytes;
     let half = |sequence| Leg::new(sequence, sequence * (edge / 2), Arc::new(vec![0u8; edge as usize / 2]));
     rig.does(|s, now| s.leg(now, 0, half(0)));
@@ -326,7 +326,7 @@ fn a_connection_that_comes_back_stops_the_clock() {
 
 #[test]
 fn a_connection_is_lost_once() {
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     rig.leg(0, 0);
     rig.lost(0, LossReason::Closed);

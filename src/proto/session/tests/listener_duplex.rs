@@ -317,7 +317,7 @@ fn a_peer_that_speaks_before_it_is_welcome_or_out_of_its_part_loses_the_connecti
     rig.lent(0, 1, 0, 0);
     rig.frame(3, fin(0));
     assert_eq!(rig.drops, [(3, LossReason::Breach(Breach::NotWelcome))]);
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     rig.frame(0, ack(0, 0));
     assert_eq!(rig.drops, [(0, LossReason::Breach(Breach::ToTheReceiver))]);

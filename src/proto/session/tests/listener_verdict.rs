@@ -65,7 +65,7 @@ fn a_session_that_is_stopped_after_its_output_has_failed_says_that_it_failed() {
 
 #[test]
 fn an_empty_stream_is_judged_too() {
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     rig.frame(0, fin(0));
     assert_eq!(rig.closes, 1);
@@ -75,7 +75,7 @@ fn an_empty_stream_is_judged_too() {
 
 #[test]
 fn an_empty_stream_whose_sender_is_cut_off_is_not_forgotten() {
-    let mut rig = host();
+    let mut rig = listener();
     rig.hello(&hello(0, 1)).unwrap();
     rig.frame(0, fin(0));
     rig.lost(0, LossReason::Closed);
@@ -160,7 +160,7 @@ fn an_output_that_fails_after_the_end_was_announced_is_not_complete() {
 
 #[test]
 fn an_output_that_fails_before_any_session_ends_it_at_once() {
-    let mut rig = host();
+    let mut rig = listener();
     rig.output_failed(Status::Output, "stdout is closed");
     assert_eq!(rig.ended(Way::In), (Status::Output, "stdout is closed", false));
 }

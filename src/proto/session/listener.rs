@@ -63,7 +63,7 @@ struct Guest {
 }
 
 /// The end that listens.
-pub struct Host {
+pub struct Listener {
     /// The name of this process.
     instance: Id,
     patience: Option<Patience>,
@@ -91,10 +91,10 @@ pub struct Host {
     pub events: Vec<Event>,
 }
 
-impl Host {
+impl Listener {
     /// Waits for a session.
     pub fn new(now: Instant, config: &InboundConfig) -> Self {
-        Host {
+        Listener {
             instance: config.instance,
             patience: config.patience,
             tied: config.tied,
