@@ -1,6 +1,7 @@
 //! Builds a session from its parts, and starts its threads. Everything is built before any thread starts.
 
 use super::accept::Door;
+use super::admission::Admission;
 use super::choice::Choice;
 use super::compressing::Compressing;
 use super::connection::{Dialling, Seat, SessionDesk, Shared};
@@ -8,7 +9,6 @@ use super::core::{BEFORE_MEETING, SessionCore};
 use super::decoding::Decoding;
 use super::dial::{Destination, Target};
 use super::egress::{Egress, Output};
-use super::host::Host;
 use super::ingest::{Ingest, Input};
 use super::lifeline::Lifeline;
 use super::limits::{FAREWELL, HASTE};
@@ -128,7 +128,7 @@ impl Handle {
 pub struct Start {
     handle: Handle,
     /// Lets connections in, if others accept them.
-    host: Option<Host>,
+    admission: Option<Admission>,
     threads: Vec<Thread>,
 }
 
@@ -243,7 +243,7 @@ impl Start {
             output: output.as_ref().map(Arc::downgrade).unwrap_or_default(),
             trust: trust.clone(),
         };
-        let (connections, host) = connections(approach, shared, lifeline, congestion, trust)?;
+        let (connections, admission) = connections(approach, shared, lifeline, congestion, trust)?;
         let mut threads: Vec<Thread> = Vec::new();
         if let Some(output) = output {
             crew.output.get_or_init(|| Arc::downgrade(&output));
@@ -257,7 +257,7 @@ impl Start {
         }
         // reading begins while connections are dialled
         threads.extend(connections);
-        Ok(Start { handle, host, threads })
+        Ok(Start { handle, admission, threads })
     }
 
     /// Where its orders and questions go.
@@ -266,8 +266,8 @@ impl Start {
     }
 
     /// Who lets connections in, if others accept them; once.
-    pub fn take_host(&mut self) -> Option<Host> {
-        self.host.take()
+    pub fn take_admission(&mut self) -> Option<Admission> {
+        self.admission.take()
     }
 
     /// Starts every thread and works until the session is over. If the kernel has no threads left, the session fails: the
@@ -389,7 +389,7 @@ fn connections(
     lifeline: Option<Lifeline>,
     congestion: Option<String>,
     trust: Option<Arc<Trust>>,
-) -> io::Result<(Vec<Thread>, Option<Host>)> {
+) -> io::Result<(Vec<Thread>, Option<Admission>)> {
     let threads = match approach {
         Approach::Dial(links, config) => {
             dialling(&shared, &links, lifeline, config.connections, congestion, trust)?
@@ -398,7 +398,7 @@ fn connections(
             listening(shared, listener, lifeline, expectations, congestion, trust)?
         }
         Approach::Visit => {
-            return Ok((Vec::new(), Some(Host { shared, congestion, trust, stranded: None })));
+            return Ok((Vec::new(), Some(Admission { shared, congestion, trust, stranded: None })));
         }
     };
     Ok((threads, None))
@@ -437,16 +437,18 @@ fn listening(
     trust: Option<Arc<Trust>>,
 ) -> io::Result<Vec<Thread>> {
     let desk = shared.desk.clone();
-    let host = Arc::new(Mutex::new(Host { shared, congestion, trust: trust.clone(), stranded: None }));
+    let admission =
+        Arc::new(Mutex::new(Admission { shared, congestion, trust: trust.clone(), stranded: None }));
     let mut threads: Vec<Thread> = Vec::new();
     if let Some(listener) = listener {
-        let host = host.clone();
-        let admit = Box::new(move |guest| host.lock().unwrap_or_else(PoisonError::into_inner).admit(guest));
+        let admission = admission.clone();
+        let admit =
+            Box::new(move |guest| admission.lock().unwrap_or_else(PoisonError::into_inner).admit(guest));
         let door = Door::new(listener, expectations, trust, admit)?;
         threads.push(("door".into(), Box::new(move || door.run())));
     }
     if let Some(lifeline) = lifeline {
-        threads.push(("lifeline".into(), Box::new(move || lifeline.meet(&desk, &host, &expectations))));
+        threads.push(("lifeline".into(), Box::new(move || lifeline.meet(&desk, &admission, &expectations))));
     }
     Ok(threads)
 }

@@ -4,8 +4,8 @@
 //! has the other end of the pipes started this process, and is no stranger.
 
 use super::accept::Guest;
+use super::admission::Admission;
 use super::connection::SessionDesk;
-use super::host::Host;
 use crate::channel::Channel;
 use crate::channel::hear::{self, Arrived};
 use crate::proto::check::Expectations;
@@ -32,7 +32,7 @@ pub struct Lifeline {
 
 impl Lifeline {
     /// Hears the hello on it, and has the session let it in. If it ends before anything has begun, so does the session.
-    pub fn meet(self, desk: &SessionDesk, host: &Mutex<Host>, expectations: &Expectations) {
+    pub fn meet(self, desk: &SessionDesk, admission: &Mutex<Admission>, expectations: &Expectations) {
         let Lifeline { channel, early, round_trip } = self;
         let mut hearing = Hearing::new(Instant::now(), HELLO);
         hearing.push(&early);
@@ -41,7 +41,7 @@ impl Lifeline {
                 Heard::More => {}
                 Heard::Hello(hello) => {
                     let guest = Guest { channel, hello: *hello, address: None, round_trip };
-                    let admitted = host.lock().unwrap_or_else(PoisonError::into_inner).admit(guest);
+                    let admitted = admission.lock().unwrap_or_else(PoisonError::into_inner).admit(guest);
                     return match admitted {
                         Ok(true) => {}
                         Ok(false) => end(desk),

@@ -1,13 +1,13 @@
 //! The lobby: behind one door, many sessions.
 //!
 //! A session is its name together with the key of whoever began it: another key that says the same name begins another
-//! one. A hello of a session that is here goes to its host; one that is new has a session made for it, if there is room.
-//! Whoever makes sessions decides what they are for, and may refuse. What was here is remembered for a while, so that a
-//! late connection of a session that is over begins no other one.
+//! one. A hello of a session that is here goes to that session's [`Admission`]. For a new one a session is made, if there
+//! is room. Whoever makes sessions decides what they are for, and may refuse. What was here is remembered for a while, so
+//! that a late connection of a session that is over begins no other one.
 
 use super::accept::Guest;
+use super::admission::Admission;
 use super::build::{Handle, Start};
-use super::host::Host;
 use crate::channel::{Channel, peer_key};
 use crate::error::reason;
 use crate::message;
@@ -45,14 +45,14 @@ pub struct Lobby {
 /// and not when somebody comes.
 #[derive(Default)]
 struct Known {
-    here: Vec<(Party, Host)>,
+    here: Vec<(Party, Admission)>,
     /// With why they ended, where something went wrong. The oldest first, at most [`OVER_MAX`].
     over: VecDeque<(Party, String)>,
 }
 
 impl Known {
     /// One is over, for this reason if something went wrong.
-    fn leave(&mut self, party: Party, why: String) -> Option<Host> {
+    fn leave(&mut self, party: Party, why: String) -> Option<Admission> {
         self.over.push_back((party, why));
         if self.over.len() > OVER_MAX {
             self.over.pop_front();
@@ -82,8 +82,8 @@ impl Lobby {
         let known = self.known.clone();
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let party = (guest.hello.session, peer_key(&guest.channel));
-        if let Some((_, host)) = known.here.iter_mut().find(|(here, _)| *here == party) {
-            return host.admit(guest);
+        if let Some((_, admission)) = known.here.iter_mut().find(|(here, _)| *here == party) {
+            return admission.admit(guest);
         }
         let refuse = |code, sentence: &str| Refusal { code, sentence: sentence.into() };
         if let Some((_, why)) = known.over.iter().find(|(over, _)| *over == party) {
@@ -109,16 +109,16 @@ impl Lobby {
         guest: Guest,
     ) -> Result<bool, (Channel, Refusal)> {
         let Made { mut start, over } = made;
-        let Some(mut host) = start.take_host() else {
+        let Some(mut admission) = start.take_admission() else {
             drop(start);
             over();
             return Ok(false);
         };
-        match host.admit(guest) {
+        match admission.admit(guest) {
             Ok(true) => {}
             other => {
                 // what it holds is waited for
-                drop((start, host));
+                drop((start, admission));
                 over();
                 return other;
             }
@@ -127,13 +127,13 @@ impl Lobby {
         let run = move || {
             start.run();
             over();
-            let host = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party, why(&handle));
+            let admission = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party, why(&handle));
             // outside of the lock
-            drop(host);
+            drop(admission);
         };
         match spawn("session", run) {
             Ok(()) => {
-                known.here.push((party, host));
+                known.here.push((party, admission));
                 Ok(true)
             }
             Err(error) => {

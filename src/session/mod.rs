@@ -13,6 +13,7 @@
 //! Everything is built before any thread starts. The thread that runs a session is its clock.
 
 pub mod accept;
+pub mod admission;
 mod allowance;
 pub mod build;
 pub mod choice;
@@ -26,7 +27,6 @@ pub mod egress;
 pub mod encoders;
 pub mod filter;
 mod first;
-pub mod host;
 pub mod ingest;
 pub mod lifeline;
 pub mod limits;

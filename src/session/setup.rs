@@ -44,7 +44,7 @@ pub enum Approach {
     Dial(Vec<LinkPlan>, Box<DiallerConfig>),
     /// This end accepts them, if it listens anywhere. It always receives a stream.
     Listen(Option<TcpListener>, Expectations),
-    /// Others accept them, and give them to its [`Host`]. It always receives a stream.
+    /// Others accept them, and give them to its [`Admission`]. It always receives a stream.
     Visit,
 }
 

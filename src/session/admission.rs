@@ -18,8 +18,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Lets peers into a session.
-pub struct Host {
+/// Lets peers into one session.
+pub struct Admission {
     /// The session.
     pub shared: Shared,
     /// The kernel's congestion control for what goes out, where the user chose one.
@@ -30,8 +30,8 @@ pub struct Host {
     pub stranded: Option<Id>,
 }
 
-impl Host {
-    /// Lets it in. False if this process has no means for it; then it is closed without a word.
+impl Admission {
+    /// Lets a peer in. False if this process has no means for a connection; then that is closed without a word.
     ///
     /// # Errors
     /// The refusal to answer with.
