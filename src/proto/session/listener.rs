@@ -40,9 +40,9 @@ const SPOKEN: Duration = Duration::from_secs(2);
 /// is dead.
 const OF_WAITING: usize = 2;
 
-/// What a hello is held against, besides the session that is served.
+/// How far the session is that is served, as far as that decides whether a hello is let in.
 #[derive(Clone, Copy, Debug)]
-pub struct Door {
+pub struct Occupancy {
     /// The session is over.
     pub is_shut: bool,
     /// The stream that comes in was judged.
@@ -116,16 +116,16 @@ impl Listener {
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn screen(&self, hello: &Hello, key: Option<PeerKey>, door: Door) -> Result<(), Refusal> {
-        if door.is_shut {
+    pub fn screen(&self, hello: &Hello, key: Option<PeerKey>, occupancy: Occupancy) -> Result<(), Refusal> {
+        if occupancy.is_shut {
             return refuse(RefusalCode::Finished, "this receiver has finished");
         }
         match self.session {
             Some(session) if session == (hello.session, key) => {}
-            Some(_) if door.is_judged => {
+            Some(_) if occupancy.is_judged => {
                 return refuse(RefusalCode::Finished, "this receiver has just finished another session");
             }
-            Some(_) if self.gives_way(door) => {}
+            Some(_) if self.gives_way(occupancy) => {}
             Some(_) => return refuse(RefusalCode::Busy, "busy with another session"),
             None => {}
         }
@@ -158,8 +158,8 @@ impl Listener {
         self.waits = false;
     }
 
-    fn gives_way(&self, door: Door) -> bool {
-        !door.has_begun && !door.is_judged && self.protected.is_none()
+    fn gives_way(&self, occupancy: Occupancy) -> bool {
+        !occupancy.has_begun && !occupancy.is_judged && self.protected.is_none()
     }
 
     /// Whether the session that is served is to be forgotten for the sake of this hello, which was screened.
@@ -183,9 +183,9 @@ impl Listener {
         now: Instant,
         hello: &Hello,
         key: Option<PeerKey>,
-        door: Door,
+        occupancy: Occupancy,
     ) -> Result<bool, Refusal> {
-        self.screen(hello, key, door)?;
+        self.screen(hello, key, occupancy)?;
         self.guests[usize::from(hello.connection)] =
             Guest { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
         self.count_speakers(now);

@@ -6,7 +6,7 @@ use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::way::Way;
 use super::super::wire::Frame;
-use super::listener::Door;
+use super::listener::Occupancy;
 use super::ownership::Ownership;
 use super::terms::Action;
 use super::{Session, Unusable};
@@ -19,14 +19,14 @@ impl Session {
     /// The refusal to answer with.
     pub fn screen(&self, hello: &Hello, key: Option<PeerKey>) -> Result<(), Refusal> {
         match &self.ownership {
-            Ownership::Listener(listener) => listener.screen(hello, key, self.door()),
+            Ownership::Listener(listener) => listener.screen(hello, key, self.occupancy()),
             Ownership::Dialler(_) => Ok(()),
         }
     }
 
-    fn door(&self) -> Door {
+    fn occupancy(&self) -> Occupancy {
         let (is_judged, has_begun) = (!self.is_going(Way::In), self.view().begun);
-        Door { is_shut: self.is_over(), is_judged, has_begun }
+        Occupancy { is_shut: self.is_over(), is_judged, has_begun }
     }
 
     /// A peer with this key has said hello, and what it says was checked by [`super::check::check`]. Gives the number of its
@@ -37,12 +37,12 @@ impl Session {
     pub fn hello(&mut self, now: Instant, hello: &Hello, key: Option<PeerKey>) -> Result<usize, Refusal> {
         self.screen(hello, key)?;
         self.give_way(now, hello, key);
-        let (door, connection) = (self.door(), usize::from(hello.connection));
+        let (occupancy, connection) = (self.occupancy(), usize::from(hello.connection));
         let (Ownership::Listener(listener), Some(receiving)) = (&mut self.ownership, &mut self.receiving)
         else {
             unreachable!("an end that dials listens to nobody")
         };
-        if listener.admit(now, hello, key, door)? {
+        if listener.admit(now, hello, key, occupancy)? {
             receiving.begin(hello.buffer);
             self.acknowledging.forget_told();
             if let Some(sending) = &mut self.sending {
