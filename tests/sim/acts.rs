@@ -4,7 +4,7 @@
 use super::clock::Event;
 use super::end::COMMAND_END;
 use super::faults::Fault;
-use super::net::{DIALS, Door, LISTENS};
+use super::net::{DIALS, LISTENS, Port};
 use super::source::Flow;
 use super::world::{Config, Mutation, World};
 use millipede::proto::leg::{leg_max, window};
@@ -139,7 +139,7 @@ fn harm(rng: &mut SmallRng, world: &mut World, lasts: Duration) {
     for link in 0..links {
         match rng.random_range(0..12) {
             0 => Fault::Silence { link, ends: [true; 2] }.strike(world),
-            1 => Fault::Door { link, door: Door::Refuses }.strike(world),
+            1 => Fault::Port { link, port: Port::Refuses }.strike(world),
             _ => {}
         }
     }
@@ -161,7 +161,7 @@ fn fault(rng: &mut SmallRng, link: usize, end: usize) -> (Fault, Fault) {
     const SOME: [[bool; 2]; 3] = [[true, true], [true, false], [false, true]];
     let pick = rng.random_range(0..usize::MAX);
     let some = SOME[rng.random_range(0..3)];
-    let open = Fault::Door { link, door: Door::Open };
+    let open = Fault::Port { link, port: Port::Open };
     let cut = Fault::Cut { pick, informed: [true; 2] };
     match rng.random_range(0..14) {
         0..3 => (Fault::Cut { pick, informed: [true; 2] }, cut),
@@ -169,8 +169,8 @@ fn fault(rng: &mut SmallRng, link: usize, end: usize) -> (Fault, Fault) {
         4..6 => (Fault::Forget { pick, ends: some }, cut),
         6 => (Fault::Flip { pick }, Fault::Flip { pick: pick / 2 }),
         7..9 => (Fault::Silence { link, ends: some }, Fault::Speak { link }),
-        9 if rng.random() => (Fault::Door { link, door: Door::Forwards }, open),
-        9 => (Fault::Door { link, door: Door::Refuses }, open),
+        9 if rng.random() => (Fault::Port { link, port: Port::Forwards }, open),
+        9 => (Fault::Port { link, port: Port::Refuses }, open),
         10 => (Fault::Kill { link }, Fault::Kill { link }),
         11 => {
             let rate = spread(rng, 1e3, 2e7);
@@ -190,7 +190,7 @@ fn heal(rng: &mut SmallRng, world: &mut World) -> Duration {
     let (rate, delay, sink) = (spread(rng, 5e4, 2e7), millis(rng, 0.05, 40.0), spread(rng, 1e5, 1e8));
     for fault in [
         Fault::Speak { link },
-        Fault::Door { link, door: Door::Open },
+        Fault::Port { link, port: Port::Open },
         Fault::Rate { link, rate },
         Fault::Delay { link, delay },
         Fault::Sink { end: DIALS, rate: sink },

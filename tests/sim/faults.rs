@@ -1,6 +1,6 @@
 //! Harm, one kind a line, and how it is done to the world.
 
-use super::net::{DIALS, Door, LISTENS};
+use super::net::{DIALS, LISTENS, Port};
 use super::world::World;
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ pub enum Fault {
         link: usize,
     },
     /// New connections are turned away, or no longer.
-    Door {
+    Port {
         link: usize,
-        door: Door,
+        port: Port,
     },
     /// Every connection of a link is reset.
     Kill {
@@ -80,7 +80,7 @@ impl Fault {
                 (0..2).filter(|end| ends[*end]).for_each(|end| net.silence(link, end));
             }
             Fault::Speak { link } => [DIALS, LISTENS].into_iter().for_each(|end| net.unsilence(link, end)),
-            Fault::Door { link, door } => net.links[link].door = door,
+            Fault::Port { link, port } => net.links[link].port = port,
             Fault::Kill { link } => {
                 net.open_on(link).into_iter().for_each(|conn| net.cut(conn, [true; 2]));
             }

@@ -57,9 +57,9 @@ pub enum News {
     Drained,
 }
 
-/// How a link turns connections away.
+/// The port at the far end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Port {
     Open,
     /// With a reset.
     Refuses,
@@ -82,7 +82,7 @@ pub struct Way {
 
 pub struct Link {
     pub ways: [Way; 2],
-    pub door: Door,
+    pub port: Port,
     /// Stream bytes sent over it, copies included.
     pub carried: u64,
 }
@@ -167,7 +167,7 @@ impl Net {
         };
         let links = links
             .iter()
-            .map(|spec| Link { ways: [way(spec), way(spec)], door: Door::Open, carried: 0 })
+            .map(|spec| Link { ways: [way(spec), way(spec)], port: Port::Open, carried: 0 })
             .collect();
         let socket = low_water + room;
         Net {
@@ -340,14 +340,14 @@ impl Net {
             let wait = Duration::from_secs(1 << tries.min(5));
             return self.clock.after(wait, Event::Net(Happening::Syn { conn, tries: tries + 1 }));
         }
-        let (there, door) = (link.ways[DIALS].delay, link.door);
+        let (there, port) = (link.ways[DIALS].delay, link.port);
         let both = self.round_trip(self.conns[conn].link);
-        if door == Door::Refuses || !self.listening {
+        if port == Port::Refuses || !self.listening {
             self.conns[conn].ends[LISTENS].closed = true;
             return self.tell(both, DIALS, conn, News::Refused);
         }
         self.tell(both, DIALS, conn, News::Connected);
-        if door == Door::Forwards {
+        if port == Port::Forwards {
             self.close(conn, LISTENS);
         } else {
             self.tell(there, LISTENS, conn, News::Connected);

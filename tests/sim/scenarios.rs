@@ -3,7 +3,7 @@
 use super::clock::Event;
 use super::end::COMMAND_END;
 use super::faults::Fault;
-use super::net::{DIALS, Door, LISTENS};
+use super::net::{DIALS, LISTENS, Port};
 use super::sink::Sink;
 use super::source::Flow;
 use super::world::{Config, World, end};
@@ -137,7 +137,7 @@ fn without_a_verdict_tx_says_that_it_does_not_know() {
     let mut world = world(&[(1e6, 0.01)], 2, 1 << 20);
     world.ends[LISTENS].mute_verdict = true;
     run(&mut world, 10.0, |world| world.is_whole(0));
-    after(&mut world, 1.0, Fault::Door { link: 0, door: Door::Refuses });
+    after(&mut world, 1.0, Fault::Port { link: 0, port: Port::Refuses });
     after(&mut world, 1.0, Fault::Kill { link: 0 });
     run(&mut world, 100.0, World::both_over);
     assert_eq!(world.codes(0), [Some(Status::Incomplete), Some(Status::Complete)]);
@@ -162,7 +162,7 @@ fn refused_everywhere_for_15_s_the_receiver_is_gone() {
     let mut world = world(&[(1e6, 0.01); 2], 4, 64 << 20);
     run(&mut world, 2.0, |_| false);
     for link in [0, 1] {
-        Fault::Door { link, door: [Door::Refuses, Door::Forwards][link] }.strike(&mut world);
+        Fault::Port { link, port: [Port::Refuses, Port::Forwards][link] }.strike(&mut world);
         Fault::Kill { link }.strike(&mut world);
     }
     run(&mut world, 14.0, |_| false);
@@ -227,19 +227,19 @@ fn one_of_two_links_goes_silent() {
 
 #[test]
 fn all_links_dead_for_15_s() {
-    for fault in [Door::Open, Door::Refuses] {
+    for fault in [Port::Open, Port::Refuses] {
         let mut config = Config::plain(1);
         config.flows[DIALS].as_mut().unwrap().total = 16 << 20;
         config.patience[DIALS] = Some(s(60.0));
         let mut world = World::new(config);
         for link in [0, 1] {
-            if fault == Door::Open {
+            if fault == Port::Open {
                 after(&mut world, 2.0, Fault::Silence { link, ends: [true; 2] });
                 after(&mut world, 17.0, Fault::Speak { link });
             } else {
-                after(&mut world, 2.0, Fault::Door { link, door: fault });
+                after(&mut world, 2.0, Fault::Port { link, port: fault });
                 after(&mut world, 2.0, Fault::Kill { link });
-                after(&mut world, 17.0, Fault::Door { link, door: Door::Open });
+                after(&mut world, 17.0, Fault::Port { link, port: Port::Open });
             }
         }
         completes(&mut world, 40.0);
@@ -251,8 +251,8 @@ fn all_links_dead_for_15_s() {
 fn the_first_link_dead_from_the_start_is_passed_over() {
     for fault in [
         Fault::Silence { link: 0, ends: [true; 2] },
-        Fault::Door { link: 0, door: Door::Refuses },
-        Fault::Door { link: 0, door: Door::Forwards },
+        Fault::Port { link: 0, port: Port::Refuses },
+        Fault::Port { link: 0, port: Port::Forwards },
     ] {
         let mut world = world(&[(2e6, 0.01); 2], 4, 4 << 20);
         fault.strike(&mut world);
