@@ -51,9 +51,9 @@ pub struct Occupancy {
     pub has_begun: bool,
 }
 
-/// One connection.
+/// What is known of a connection that was let in.
 #[derive(Clone, Copy, Debug, Default)]
-struct Guest {
+struct Admitted {
     /// The link that the sender has it on, while it is up.
     link: Option<usize>,
     /// The highest attempt that was let in.
@@ -75,7 +75,7 @@ pub struct Listener {
     session: Option<Party>,
     /// When the session gives way to another one, if nothing has come by then; None once it does.
     protected: Option<Instant>,
-    guests: [Guest; CONNECTIONS_MAX],
+    admitted: [Admitted; CONNECTIONS_MAX],
     /// The sender waits for its turn.
     waits: bool,
     /// Since when no connection works, before a session has begun. A hello alone does not show that one does.
@@ -101,7 +101,7 @@ impl Listener {
             met: false,
             session: None,
             protected: None,
-            guests: Default::default(),
+            admitted: Default::default(),
             waits: config.waits,
             unmet: Some(now),
             visited: None,
@@ -133,7 +133,7 @@ impl Listener {
         // end has forgotten it: else the session would have been kept.
         let ours = hello.instance.map(|instance| instance == self.instance);
         let is_new = self.session != Some((hello.session, key));
-        let known = if is_new { 0 } else { self.guests[usize::from(hello.connection)].attempt };
+        let known = if is_new { 0 } else { self.admitted[usize::from(hello.connection)].attempt };
         if hello.attempt <= known {
             return refuse(RefusalCode::Stale, "a newer attempt of this connection is known");
         }
@@ -149,8 +149,8 @@ impl Listener {
 
     /// How many connections are up besides this one.
     fn others(&self, connection: usize) -> usize {
-        let guests = self.guests.iter().enumerate();
-        guests.filter(|(other, guest)| *other != connection && guest.link.is_some()).count()
+        let admitted = self.admitted.iter().enumerate();
+        admitted.filter(|(other, admitted)| *other != connection && admitted.link.is_some()).count()
     }
 
     /// The sender waits no longer: all its connections are let in.
@@ -169,7 +169,7 @@ impl Listener {
 
     /// Forgets the session, of which nothing has come. No connection is up any more.
     pub fn forget(&mut self) {
-        (self.session, self.alone, self.protected, self.guests) = (None, None, None, Default::default());
+        (self.session, self.alone, self.protected, self.admitted) = (None, None, None, Default::default());
         self.reminder.stop();
         self.events.push(Event::SessionForgotten);
     }
@@ -186,8 +186,8 @@ impl Listener {
         occupancy: Occupancy,
     ) -> Result<bool, Refusal> {
         self.screen(hello, key, occupancy)?;
-        self.guests[usize::from(hello.connection)] =
-            Guest { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
+        self.admitted[usize::from(hello.connection)] =
+            Admitted { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
         self.count_speakers(now);
         self.visited.get_or_insert(now);
         self.alone = None;
@@ -216,7 +216,7 @@ impl Listener {
 
     /// The link of a connection that is up.
     pub fn link_of(&self, connection: usize) -> Option<usize> {
-        self.guests[connection].link
+        self.admitted[connection].link
     }
 
     /// How long to wait with no working connection, if the user says so.
@@ -226,8 +226,8 @@ impl Listener {
 
     /// A message has come on a connection.
     pub fn spoke(&mut self, now: Instant, connection: usize) {
-        if self.guests[connection].link.is_some() {
-            self.guests[connection].spoke = true;
+        if self.admitted[connection].link.is_some() {
+            self.admitted[connection].spoke = true;
             (self.unmet, self.visited, self.met) = (None, None, true);
             if self.key().is_some() {
                 self.protected = Some(now + LIVES);
@@ -241,20 +241,20 @@ impl Listener {
     }
 
     fn count_speakers(&mut self, now: Instant) {
-        if !self.guests.iter().any(|guest| guest.spoke && guest.link.is_some()) {
+        if !self.admitted.iter().any(|admitted| admitted.spoke && admitted.link.is_some()) {
             self.unmet.get_or_insert(now);
         }
     }
 
     /// A connection is gone. Whether it was up.
     pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, view: View) -> bool {
-        let was_up = self.guests[connection].link.take().is_some();
+        let was_up = self.admitted[connection].link.take().is_some();
         self.count_speakers(now);
         if !was_up || !view.wanted {
             return false;
         }
         self.silent = *reason == LossReason::Silent;
-        if self.guests.iter().all(|guest| guest.link.is_none()) {
+        if self.admitted.iter().all(|admitted| admitted.link.is_none()) {
             self.alone = Some(now);
             // it may be back at once
             let again = now + self.time_to_begin();
