@@ -70,14 +70,14 @@ impl Admission {
                 return Err((channel, refusal));
             }
         };
-        let arrival = Arrival { ticket, seat, poll, channel, address: Caller(address) };
-        Ok(self.start(arrival, ahead.is_some(), &hello))
+        let seated = Seated { ticket, seat, poll, channel, address: Caller(address) };
+        Ok(self.start(seated, ahead.is_some(), &hello))
     }
 
     /// Starts the thread of a connection that is let in. `ahead`: its peer has welcomed it in the hello. False if this
     /// process has no means for it.
-    fn start(&self, arrival: Arrival, ahead: bool, hello: &Hello) -> bool {
-        let Arrival { ticket, seat, poll, channel, address } = arrival;
+    fn start(&self, seated: Seated, ahead: bool, hello: &Hello) -> bool {
+        let Seated { ticket, seat, poll, channel, address } = seated;
         let (place, desk) = (ticket.place, &self.shared.desk);
         let origin = format!("connection {place} from {address}");
         let proved = channel.key().zip(self.trust.as_ref());
@@ -127,8 +127,8 @@ impl Admission {
     }
 }
 
-/// A connection that the session has let in.
-struct Arrival {
+/// A connection that the session has let in, with its seat.
+struct Seated {
     ticket: Ticket,
     seat: Arc<Seat>,
     poll: Poll,
