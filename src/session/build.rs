@@ -7,7 +7,7 @@ use super::compressing::Compressing;
 use super::connection::{Dialling, Seat, SessionDesk, Shared};
 use super::core::{BEFORE_MEETING, SessionCore};
 use super::decoding::Decoding;
-use super::dial::{Destination, Target};
+use super::dial::{Addresses, Destination};
 use super::egress::{Egress, Output};
 use super::ingest::{Ingest, Input};
 use super::lifeline::Lifeline;
@@ -412,17 +412,18 @@ fn dialling(
     congestion: Option<String>,
     trust: Option<Arc<Trust>>,
 ) -> io::Result<Vec<Thread>> {
-    let target = |link: &LinkPlan| {
-        Destination::Target(Arc::new(Target::new(link.clone(), congestion.clone(), trust.clone())))
+    let addresses = |link: &LinkPlan| {
+        Destination::Addresses(Arc::new(Addresses::new(link.clone(), congestion.clone(), trust.clone())))
     };
     let lifeline =
         lifeline.map(|lifeline| Destination::Lifeline(Arc::new(Mutex::new(Some(lifeline.channel)))));
-    let targets: Vec<_> = links.iter().map(target).chain(lifeline).collect();
+    let destinations: Vec<_> = links.iter().map(addresses).chain(lifeline).collect();
     let mut threads: Vec<Thread> = Vec::new();
     for place in 0..connections {
         let (seat, poll) = Seat::new()?;
         shared.desk.seat(place, seat.clone());
-        let owner = Dialling { place, seat, poll, targets: targets.clone(), shared: shared.clone() };
+        let owner =
+            Dialling { place, seat, poll, destinations: destinations.clone(), shared: shared.clone() };
         threads.push((format!("connection {place}"), Box::new(move || owner.run())));
     }
     Ok(threads)

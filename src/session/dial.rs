@@ -22,17 +22,17 @@ const LIFELINE: Duration = Duration::from_secs(60);
 /// Where a link leads.
 #[derive(Clone)]
 pub enum Destination {
-    /// To addresses, which can be dialled again and again.
-    Target(Arc<Target>),
+    /// To these, which can be dialled again and again.
+    Addresses(Arc<Addresses>),
     /// To a connection that is there already, until it is taken.
     Lifeline(Arc<Mutex<Option<Channel>>>),
 }
 
 impl Destination {
-    /// One attempt, see [`Target::dial`].
+    /// One attempt, see [`Addresses::dial`].
     pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration, segment: Option<u16>) -> Dialled {
         let lifeline = match self {
-            Destination::Target(target) => return target.dial(connection, hello, timeout, segment),
+            Destination::Addresses(addresses) => return addresses.dial(connection, hello, timeout, segment),
             Destination::Lifeline(lifeline) => lifeline,
         };
         let channel = lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -44,8 +44,8 @@ impl Destination {
     }
 }
 
-/// One link's far end, shared by the threads that dial it.
-pub struct Target {
+/// The addresses of one link, shared by the threads that dial them.
+pub struct Addresses {
     plan: LinkPlan,
     options: Options,
     /// Of a link that has a name.
@@ -54,21 +54,21 @@ pub struct Target {
     good: Mutex<Option<SocketAddr>>,
 }
 
-impl Target {
+impl Addresses {
     /// Nothing is resolved yet.
     pub fn new(plan: LinkPlan, congestion: Option<String>, trust: Option<Arc<Trust>>) -> Self {
         let (host, port) = (plan.host.clone(), plan.port);
         let named = matches!(host, Host::Name { .. });
         let lookup = named.then(|| Lookup::new(move || resolve(&host, port)));
         let options = Options { via: plan.via.clone(), congestion, segment: None, trust };
-        Target { plan, options, lookup, good: Mutex::default() }
+        Addresses { plan, options, lookup, good: Mutex::default() }
     }
 
     /// One attempt: each address of the name in turn, each for `timeout` at most. Connections begin with different
     /// addresses until one is known to answer. The resolver has `timeout` where no address is known yet.
     pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration, segment: Option<u16>) -> Dialled {
         let options = Options { segment, ..self.options.clone() };
-        let addresses = match self.addresses(connection, timeout) {
+        let addresses = match self.in_order(connection, timeout) {
             Ok(addresses) => addresses,
             Err(error) => return Dialled::Failed(error),
         };
@@ -88,7 +88,7 @@ impl Target {
     }
 
     /// The addresses to try, in order.
-    fn addresses(&self, connection: usize, timeout: Duration) -> Result<Vec<SocketAddr>, DialError> {
+    fn in_order(&self, connection: usize, timeout: Duration) -> Result<Vec<SocketAddr>, DialError> {
         let mut addresses = self.resolved(timeout).map_err(|error| {
             let why = format!("cannot resolve the name: {error}");
             match error {
@@ -120,10 +120,10 @@ mod tests {
     /// Far beyond what a loaded machine needs.
     const LONG: Duration = Duration::from_secs(60);
 
-    fn target(lookup: Lookup) -> Target {
+    fn addresses(lookup: Lookup) -> Addresses {
         let host = Host::Name { name: "backup.example".into(), family: Family::Any };
         let plan = LinkPlan { host, port: 8834, via: None };
-        Target { lookup: Some(lookup), ..Target::new(plan, None, None) }
+        Addresses { lookup: Some(lookup), ..Addresses::new(plan, None, None) }
     }
 
     fn at(ports: &[u16]) -> Vec<SocketAddr> {
@@ -133,35 +133,35 @@ mod tests {
     #[test]
     fn an_unknown_name_and_a_silent_resolver_are_two_failures() {
         let (resolver, lookup) = told();
-        let target = target(lookup);
+        let addresses = addresses(lookup);
         resolver.send(Err(NotResolved::Unknown("name not known".into()))).unwrap();
         let unknown = DialError::Unresolved("cannot resolve the name: name not known".into());
-        assert_eq!(target.addresses(0, LONG), Err(unknown));
+        assert_eq!(addresses.in_order(0, LONG), Err(unknown));
         resolver.send(Err(NotResolved::Unanswered("temporary failure".into()))).unwrap();
         let silent = DialError::Unanswered("cannot resolve the name: temporary failure".into());
-        assert_eq!(target.addresses(0, LONG), Err(silent));
+        assert_eq!(addresses.in_order(0, LONG), Err(silent));
     }
 
     #[test]
     fn connections_begin_with_different_addresses() {
         let (resolver, lookup) = told();
-        let target = target(lookup);
+        let addresses = addresses(lookup);
         resolver.send(Ok(at(&[1, 2, 3]))).unwrap();
         for (connection, order) in [(0, [1, 2, 3]), (1, [2, 3, 1]), (5, [3, 1, 2])] {
-            assert_eq!(target.addresses(connection, LONG), Ok(at(&order)));
+            assert_eq!(addresses.in_order(connection, LONG), Ok(at(&order)));
         }
     }
 
     #[test]
     fn a_redial_begins_with_the_address_that_answered_while_the_resolver_is_silent() {
         let (resolver, lookup) = told();
-        let target = target(lookup);
+        let addresses = addresses(lookup);
         resolver.send(Ok(at(&[1, 2]))).unwrap();
-        target.addresses(0, LONG).unwrap();
-        *target.good.lock().unwrap() = at(&[2]).pop();
+        addresses.in_order(0, LONG).unwrap();
+        *addresses.good.lock().unwrap() = at(&[2]).pop();
         // nobody tells the resolver anything any more
         for connection in 0..3 {
-            assert_eq!(target.addresses(connection, LONG), Ok(at(&[2, 1])));
+            assert_eq!(addresses.in_order(connection, LONG), Ok(at(&[2, 1])));
         }
     }
 }

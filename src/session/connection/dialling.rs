@@ -21,7 +21,7 @@ pub struct Dialling {
     /// Where it waits.
     pub poll: Poll,
     /// Where links lead.
-    pub targets: Vec<Destination>,
+    pub destinations: Vec<Destination>,
     /// The session.
     pub shared: Shared,
 }
@@ -34,7 +34,7 @@ impl Dialling {
             match self.shared.desk.take_order(self.place) {
                 Some(Order::Dial { ticket, link, hello, timeout, segment }) => {
                     let hello = self.shared.desk.peek(|core| core.session.renewed(*hello));
-                    let dialled = self.targets[link].dial(self.place, &hello, timeout, segment);
+                    let dialled = self.destinations[link].dial(self.place, &hello, timeout, segment);
                     self.answered(ticket, link, dialled, &mut events);
                 }
                 Some(Order::Finish) => return,
