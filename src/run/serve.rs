@@ -3,7 +3,7 @@
 use super::monitor::{Monitor, Wanted};
 use super::places::Places;
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
-use super::visits::{FEATURES, Maker, Target};
+use super::visits::{FEATURES, Handler, Maker};
 use super::{listen, peers, signals};
 use crate::endpoint::exec::Exec;
 use crate::endpoint::files::{MetaFile, Names, Workers, environment};
@@ -56,7 +56,7 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
 pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
-    let (target, _claim) = target(plan)?;
+    let (handler, _claim) = handler(plan)?;
     let sessions = Sessions::default();
     let monitor =
         Monitor::start(Vec::new(), Wanted::of_files(plan.common.progress, false)).map_err(no_thread)?;
@@ -78,7 +78,7 @@ pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
         plan: plan.clone(),
         instance: Id::new(rand::random()),
         trust: trust.clone(),
-        target,
+        handler,
         workers: Workers::new(WORKERS).map_err(no_thread)?,
         places,
         sessions: sessions.clone(),
@@ -122,14 +122,14 @@ fn listener(plan: &ServePlan) -> Result<TcpListener, Failure> {
 }
 
 /// Where what comes goes; a folder is no other process's for as long as the second one lives.
-fn target(plan: &ServePlan) -> Result<(Target, Option<File>), Failure> {
+fn handler(plan: &ServePlan) -> Result<(Handler, Option<File>), Failure> {
     match &plan.goal {
-        Goal::Exec(command) => Ok((Target::Commands(command.clone(), Names::default()), None)),
+        Goal::Exec(command) => Ok((Handler::Commands(command.clone(), Names::default()), None)),
         Goal::Into(into) => {
             let (shelf, claim) = shelf(plan, into)?;
             sweep(shelf.clone()).map_err(no_thread)?;
             let then = plan.then.clone().map(|command| then(command, into)).transpose()?;
-            Ok((Target::Folder(shelf, then), Some(claim)))
+            Ok((Handler::Folder(shelf, then), Some(claim)))
         }
     }
 }

@@ -42,8 +42,8 @@ pub(super) type Then = Arc<dyn Fn(&Finished<Beneath>) -> (bool, String) + Send +
 /// The same for the session of one sender; none where it is stopped.
 type After = Box<dyn Fn(&Finished<Beneath>) -> Option<(bool, String)> + Send + Sync>;
 
-/// Where what comes goes.
-pub(super) enum Target {
+/// What is done with what comes.
+pub(super) enum Handler {
     /// Files into a folder, with what runs after each.
     Folder(Arc<Shelf<Beneath>>, Option<Then>),
     /// Streams to this command, each with a name.
@@ -55,7 +55,7 @@ pub(super) struct Maker {
     pub(super) plan: ServePlan,
     pub(super) instance: Id,
     pub(super) trust: Option<Arc<Trust>>,
-    pub(super) target: Target,
+    pub(super) handler: Handler,
     pub(super) workers: Workers,
     pub(super) places: Arc<Places>,
     pub(super) sessions: Sessions,
@@ -112,9 +112,9 @@ impl Maker {
 
     /// Where the stream of a session goes.
     fn sink(&self, peer: Peer, visitor: &Visitor, place: Place) -> (Box<dyn Sink>, Afterwards) {
-        match &self.target {
-            Target::Folder(shelf, then) => self.to_folder(shelf.clone(), then.clone(), peer, visitor, place),
-            Target::Commands(command, names) => {
+        match &self.handler {
+            Handler::Folder(shelf, then) => self.to_folder(shelf.clone(), then.clone(), peer, visitor, place),
+            Handler::Commands(command, names) => {
                 self.to_commands(command.clone(), names.clone(), peer, visitor, place)
             }
         }
