@@ -3,7 +3,7 @@
 //! What is written to a pipe or a socket counts when it has been read or acknowledged, what is written to a
 //! file when it is on the disk.
 
-use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, Waited, wait_for};
+use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::kept::KeptPipe;
@@ -306,7 +306,7 @@ impl Source for FileSource {
         }
     }
 
-    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
+    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<WokenBy, String> {
         wait_for(&self.source.file, bell, timeout).map_err(|e| self.failed(&e))
     }
 

@@ -301,7 +301,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// The kernel's, for the user.
-    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String>;
+    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<WokenBy, String>;
 
     /// The end was read. Checks that the stream was complete.
     ///
@@ -328,8 +328,8 @@ impl Source for Nothing {
         Ok(0)
     }
 
-    fn wait(&self, _bell: Option<&Bell>, _timeout: Option<Duration>) -> Result<Waited, String> {
-        Ok(Waited::Input)
+    fn wait(&self, _bell: Option<&Bell>, _timeout: Option<Duration>) -> Result<WokenBy, String> {
+        Ok(WokenBy::Input)
     }
 
     fn finish(&mut self) -> Result<(), String> {
@@ -339,27 +339,27 @@ impl Source for Nothing {
 
 /// What ended a wait for input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
+pub enum WokenBy {
     /// There is input, or its end.
     Input,
     /// The bell rang.
-    Rung,
+    Bell,
     /// The time is up.
-    Nothing,
+    Timeout,
 }
 
 /// Waits until `input` has something to read, the bell (if any) rings or the time is up.
-fn wait_for(input: &impl AsFd, bell: Option<&Bell>, timeout: Option<Duration>) -> io::Result<Waited> {
+fn wait_for(input: &impl AsFd, bell: Option<&Bell>, timeout: Option<Duration>) -> io::Result<WokenBy> {
     let input = Interest::read(input);
     let [input, rung] = match bell {
         Some(bell) => wait(&[input, Interest::read(bell)], timeout)?,
         None => wait(&[input], timeout).map(|[input]| [input, Default::default()])?,
     };
     Ok(if input.any() {
-        Waited::Input
+        WokenBy::Input
     } else if rung.any() {
-        Waited::Rung
+        WokenBy::Bell
     } else {
-        Waited::Nothing
+        WokenBy::Timeout
     })
 }

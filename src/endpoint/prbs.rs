@@ -1,6 +1,6 @@
 //! Pseudorandom data as ends of the stream: made in place of an input, verified before an output.
 
-use super::{Sink, SinkError, Source, Waited};
+use super::{Sink, SinkError, Source, WokenBy};
 use crate::prbs::Prbs;
 use crate::proto::leg::Leg;
 use crate::proto::outcome::Status;
@@ -31,8 +31,8 @@ impl Source for PrbsSource {
         Ok(space.len())
     }
 
-    fn wait(&self, _: Option<&Bell>, _: Option<Duration>) -> Result<Waited, String> {
-        Ok(Waited::Input)
+    fn wait(&self, _: Option<&Bell>, _: Option<Duration>) -> Result<WokenBy, String> {
+        Ok(WokenBy::Input)
     }
 
     fn finish(&mut self) -> Result<(), String> {

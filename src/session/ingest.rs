@@ -15,7 +15,7 @@ use super::moving::{Mover, Moving};
 use super::orders::{Core, Hunger};
 use super::part::PartContent;
 use super::pool::{Buffer, Pool};
-use crate::endpoint::{Nothing, Source, Waited};
+use crate::endpoint::{Nothing, Source, WokenBy};
 use crate::proto::leg::Payload;
 use crate::proto::links::HEADSTART;
 use crate::proto::pacing::{Pacing, Step};
@@ -436,7 +436,7 @@ impl Ingest {
     fn has_no_place(&mut self, moving: &Moving) -> Result<bool, End> {
         let holds = moving.pipe.len();
         let time = (holds > 0).then_some(Duration::ZERO);
-        let waits_here = self.source.wait(None, time)? == Waited::Input && holds > 0;
+        let waits_here = self.source.wait(None, time)? == WokenBy::Input && holds > 0;
         if let Some(mover) = self.mover.as_mut().filter(|_| waits_here) {
             mover.note_full(&moving.pipe);
         }
@@ -449,7 +449,7 @@ impl Ingest {
             if self.desk.peek(|core| core.piece_size()) <= filled {
                 return Ok(Some(false));
             }
-            return Ok(Some(self.source.wait(None, Some(PAUSE))? == Waited::Input));
+            return Ok(Some(self.source.wait(None, Some(PAUSE))? == WokenBy::Input));
         }
         loop {
             if waits {
@@ -466,7 +466,7 @@ impl Ingest {
             if !waits {
                 return Ok(None);
             }
-            if self.source.wait(Some(&self.bell), until)? == Waited::Input {
+            if self.source.wait(Some(&self.bell), until)? == WokenBy::Input {
                 return Ok(Some(true));
             }
         }

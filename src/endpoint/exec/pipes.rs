@@ -3,7 +3,7 @@
 //! Either starts the command when it first needs it, and ends it when it is dropped before its time.
 
 use super::command::{Exec, Running, locked};
-use crate::endpoint::{DRAIN_PAUSES, END_GRACE, Sink, SinkError, Source, Waited, wait_for};
+use crate::endpoint::{DRAIN_PAUSES, END_GRACE, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
 use crate::sys::child::Exit;
 use crate::sys::event::Bell;
@@ -202,8 +202,8 @@ impl Source for CommandSource {
         }
     }
 
-    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
-        let Some((running, stdout)) = &self.running else { return Ok(Waited::Input) };
+    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<WokenBy, String> {
+        let Some((running, stdout)) = &self.running else { return Ok(WokenBy::Input) };
         wait_for(stdout, bell, timeout).map_err(|e| unreadable(running, &e))
     }
 

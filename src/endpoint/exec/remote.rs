@@ -8,7 +8,7 @@
 
 use super::command::{Exec, Running, locked};
 use super::stderr::Passing;
-use crate::endpoint::{Sink, SinkError, Source, Waited};
+use crate::endpoint::{Sink, SinkError, Source, WokenBy};
 use crate::error::reason;
 use crate::proto::outcome::CommandEnd;
 use crate::sys::child::Exit;
@@ -244,18 +244,18 @@ impl Source for RemoteSource {
         }
     }
 
-    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
-        let Some(stdout) = self.stdout()? else { return Ok(Waited::Input) };
+    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<WokenBy, String> {
+        let Some(stdout) = self.stdout()? else { return Ok(WokenBy::Input) };
         let unwanted = Interest::read(&self.remote.unwanted);
         let rings = Interest::read(bell.unwrap_or(&self.remote.unwanted));
         let [input, unwanted, rung] =
             wait(&[Interest::read(&*stdout), unwanted, rings], timeout).map_err(|e| unreadable(&e))?;
         Ok(if input.any() || unwanted.any() {
-            Waited::Input
+            WokenBy::Input
         } else if rung.any() {
-            Waited::Rung
+            WokenBy::Bell
         } else {
-            Waited::Nothing
+            WokenBy::Timeout
         })
     }
 

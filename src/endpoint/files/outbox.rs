@@ -1,6 +1,6 @@
 //! The outbox: records that wait for the stream to take them.
 
-use crate::endpoint::{OnNews, Part, Source, Waited};
+use crate::endpoint::{OnNews, Part, Source, WokenBy};
 use crate::store::summing::WAITING_MAX;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -307,12 +307,12 @@ impl Source for OutboxSource {
         let _ = self.outbox.news.set(call);
     }
 
-    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
+    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<WokenBy, String> {
         let deadline = timeout.map(|time| Instant::now() + time);
         loop {
             self.outbox.bell.clear();
             if self.outbox.has_news() {
-                return Ok(Waited::Input);
+                return Ok(WokenBy::Input);
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             let news = Interest::read(&self.outbox.bell);
@@ -322,10 +322,10 @@ impl Source for OutboxSource {
             };
             let [news, rung] = ready.map_err(|e| format!("cannot wait: {e}"))?;
             if rung.any() {
-                return Ok(Waited::Rung);
+                return Ok(WokenBy::Bell);
             }
             if !news.any() && left.is_some_and(|left| left.is_zero()) {
-                return Ok(Waited::Nothing);
+                return Ok(WokenBy::Timeout);
             }
         }
     }

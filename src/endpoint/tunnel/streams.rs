@@ -3,7 +3,7 @@
 use super::raw::RawSink;
 use super::shared::{Commit, Phase, Tunnel};
 use crate::endpoint::file::FileSource;
-use crate::endpoint::{OnNews, Sink, SinkError, Source, Waited, wait_for};
+use crate::endpoint::{OnNews, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -121,7 +121,7 @@ impl Source for TunnelSource {
         self.tunnel.on_source_news(call);
     }
 
-    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<Waited, String> {
+    fn wait(&self, bell: Option<&Bell>, timeout: Option<Duration>) -> Result<WokenBy, String> {
         if let Some((raw, _)) = &self.raw {
             return raw.wait(bell, timeout);
         }
@@ -129,13 +129,13 @@ impl Source for TunnelSource {
         loop {
             self.tunnel.to_source.clear();
             if self.has_input() {
-                return Ok(Waited::Input);
+                return Ok(WokenBy::Input);
             }
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
             match wait_for(&self.tunnel.to_source, bell, left).map_err(|e| failed(&e))? {
-                Waited::Rung => return Ok(Waited::Rung),
-                Waited::Nothing if left.is_some_and(|left| left.is_zero()) => return Ok(Waited::Nothing),
-                Waited::Input | Waited::Nothing => {}
+                WokenBy::Bell => return Ok(WokenBy::Bell),
+                WokenBy::Timeout if left.is_some_and(|left| left.is_zero()) => return Ok(WokenBy::Timeout),
+                WokenBy::Input | WokenBy::Timeout => {}
             }
         }
     }
