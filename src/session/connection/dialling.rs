@@ -3,7 +3,7 @@
 use super::owner::Serving;
 use super::seat::Seat;
 use super::shared::{self, Shared};
-use super::writer::Greeting;
+use super::writer::Welcoming;
 use crate::channel::connect::Dialled;
 use crate::channel::peer_key;
 use crate::session::dial::Destination;
@@ -69,7 +69,7 @@ impl Dialling {
                 let channel = Arc::new(welcomed.channel);
                 let serving = Serving::new(&self.shared, &self.seat, &mut self.poll, ticket, channel.clone());
                 let origin = format!("connection {place} to {origin}");
-                serving.run(Greeting::Done, checked, Inlet::with(&welcomed.early), &origin, events);
+                serving.run(Welcoming::Done, checked, Inlet::with(&welcomed.early), &origin, events);
             }
         }
     }

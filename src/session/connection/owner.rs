@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::seat::{Seat, WAKER};
 use super::shared::{self, Shared};
 use super::stages::{Hearer, Stages};
-use super::writer::{Greeting, Writer};
+use super::writer::{Welcoming, Writer};
 use crate::channel::hear::{self, Arrived};
 use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::Harm;
@@ -48,14 +48,14 @@ impl Accepted {
     /// Works until the connection has ended.
     pub fn run(self) {
         let Accepted { ticket, seat, mut poll, channel, origin, ahead, shared } = self;
-        let greeting = match (shared.sends, ahead) {
-            (true, Some(_)) => Greeting::Ahead,
-            (true, None) => Greeting::First,
-            (false, _) => Greeting::Done,
+        let welcoming = match (shared.sends, ahead) {
+            (true, Some(_)) => Welcoming::Ahead,
+            (true, None) => Welcoming::First,
+            (false, _) => Welcoming::Done,
         };
         let mut events = Events::with_capacity(8);
         let serving = Serving::new(&shared, &seat, &mut poll, ticket, Arc::new(channel));
-        serving.run(greeting, ahead.unwrap_or(false), Inlet::new(), &origin, &mut events);
+        serving.run(welcoming, ahead.unwrap_or(false), Inlet::new(), &origin, &mut events);
     }
 }
 
@@ -133,7 +133,7 @@ impl<'a> Serving<'a> {
     /// Works until the connection has ended, and closes it.
     pub(super) fn run(
         mut self,
-        greeting: Greeting,
+        welcoming: Welcoming,
         checked: bool,
         inlet: Inlet,
         origin: &str,
@@ -144,7 +144,7 @@ impl<'a> Serving<'a> {
             self.heard,
             self.ticket,
             self.channel.clone(),
-            greeting,
+            welcoming,
             checked,
             hazard.clone(),
             (self.seat.busy(), self.seat.drain().clone()),
@@ -154,23 +154,23 @@ impl<'a> Serving<'a> {
         *self.seat.lock() = Some(writer.compressing(compressing).through(through));
         let registered = self.channel.register(self.poll.registry(), SOCKET);
         let ended = match registered.map_err(|e| failure(&e)) {
-            Ok(()) => self.work(greeting, inlet, origin, events),
+            Ok(()) => self.work(welcoming, inlet, origin, events),
             Err(why) => Ended::Lost(why),
         };
         self.channel.deregister(self.poll.registry());
         self.close(ended);
     }
 
-    fn work(&mut self, greeting: Greeting, inlet: Inlet, origin: &str, events: &mut Events) -> Ended {
-        let greeted = match greeting {
-            Greeting::Done => Ok(inlet),
-            Greeting::First | Greeting::Awaited | Greeting::Ahead => self.greet(events),
+    fn work(&mut self, welcoming: Welcoming, inlet: Inlet, origin: &str, events: &mut Events) -> Ended {
+        let welcomed = match welcoming {
+            Welcoming::Done => Ok(inlet),
+            Welcoming::First | Welcoming::Awaited | Welcoming::Ahead => self.await_welcome(events),
         };
-        greeted.and_then(|inlet| self.serve(inlet, &origin.into(), events)).err().unwrap_or(Ended::Over)
+        welcomed.and_then(|inlet| self.serve(inlet, &origin.into(), events)).err().unwrap_or(Ended::Over)
     }
 
     /// Waits for the far end's welcome, and tells of it.
-    fn greet(&mut self, events: &mut Events) -> Result<Inlet, Ended> {
+    fn await_welcome(&mut self, events: &mut Events) -> Result<Inlet, Ended> {
         let mut hearing = Hearing::new(self.heard, WELCOME_TIME);
         let place = self.ticket.place;
         loop {
@@ -185,7 +185,7 @@ impl<'a> Serving<'a> {
                     shared::is_checked(&core.session)
                 });
                 let checked = told.ok_or(Ended::Over)?;
-                self.seat.lock().iter_mut().for_each(|writer| writer.greeted(checked));
+                self.seat.lock().iter_mut().for_each(|writer| writer.welcomed(checked));
                 return Ok(Inlet::with(&hearing.rest()));
             }
             match hear::read(&mut &*self.channel, &mut hearing) {

@@ -40,9 +40,9 @@ const TURN: u64 = 256 << 10;
 /// part of what the kernel may hold unsent. Otherwise every keystroke would cost a question.
 const UNASKED: u64 = UNSENT_LEAST as u64 / 4;
 
-/// How far the handshake is that is written here.
+/// How far the exchange of welcomes is on a connection, as its writer has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Greeting {
+pub enum Welcoming {
     /// This end's welcome goes out, and then nothing until the far end's has come.
     First,
     /// This end's welcome has gone out.
@@ -53,9 +53,9 @@ pub enum Greeting {
     Done,
 }
 
-impl Greeting {
+impl Welcoming {
     fn lets_frames_out(self) -> bool {
-        matches!(self, Greeting::Ahead | Greeting::Done)
+        matches!(self, Welcoming::Ahead | Welcoming::Done)
     }
 }
 
@@ -81,7 +81,7 @@ pub struct Writer {
     awaits_drain: bool,
     /// How many bytes had been written when the kernel last said that the path drains.
     drained_at: Option<u64>,
-    greeting: Greeting,
+    welcoming: Welcoming,
     /// Legs go out with their CRC-32.
     checked: bool,
     /// Legs go out compressed. With what wakes the connection's owner when it may ask for the next one.
@@ -105,12 +105,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// For a new connection; with `greeting` other than done, frames wait for the far end's welcome.
+    /// For a new connection; with `welcoming` other than done, frames wait for the far end's welcome.
     pub fn new(
         now: Instant,
         ticket: Ticket,
         channel: Arc<Channel>,
-        greeting: Greeting,
+        welcoming: Welcoming,
         checked: bool,
         hazard: Hazard,
         (busy, drain): (Arc<AtomicBool>, Arc<Drain>),
@@ -126,7 +126,7 @@ impl Writer {
             writable: true,
             awaits_drain: true,
             drained_at: None,
-            greeting,
+            welcoming,
             checked,
             compressing: None,
             through: false,
@@ -154,8 +154,8 @@ impl Writer {
     }
 
     /// The far end's welcome has come: frames may be written.
-    pub fn greeted(&mut self, checked: bool) {
-        (self.greeting, self.checked) = (Greeting::Done, checked);
+    pub fn welcomed(&mut self, checked: bool) {
+        (self.welcoming, self.checked) = (Welcoming::Done, checked);
     }
 
     /// The session is over: what is written now is harmed no more.
@@ -276,7 +276,7 @@ impl Writer {
     /// Tells the core that the path drains, if the core waits for that and it does. If not, the poll will say when.
     fn tell_if_drained<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
         let place = self.ticket.place;
-        if !(self.awaits_drain && self.greeting.lets_frames_out() && self.path_drains()) {
+        if !(self.awaits_drain && self.welcoming.lets_frames_out() && self.path_drains()) {
             return;
         }
         if self.compressing.as_ref().is_none_or(|(all, waker)| all.admit(place, waker)) {
@@ -288,8 +288,8 @@ impl Writer {
     /// Takes what waits, unless it is a larger leg.
     fn collect<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> Collected {
         let (place, count) =
-            (self.ticket.place, if self.greeting.lets_frames_out() { usize::MAX } else { 1 });
-        if self.greeting == Greeting::Awaited {
+            (self.ticket.place, if self.welcoming.lets_frames_out() { usize::MAX } else { 1 });
+        if self.welcoming == Welcoming::Awaited {
             return Collected::Nothing;
         }
         let stays_ready = self.stays_ready();
@@ -326,7 +326,7 @@ impl Writer {
         // what the core is told while a leg is made ready may lead to frames for this connection
         let made = self.checked || self.through || self.compressing.is_some();
         let written = self.outlet.bytes();
-        self.greeting.lets_frames_out() && !made && self.drained_at.is_some_and(|at| written <= at + UNASKED)
+        self.welcoming.lets_frames_out() && !made && self.drained_at.is_some_and(|at| written <= at + UNASKED)
     }
 
     fn put<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, item: Item) {
@@ -334,8 +334,8 @@ impl Writer {
         match item {
             Item::Welcome(welcome) => {
                 self.outlet.raw(&Reply::Welcome(welcome).encode());
-                if self.greeting == Greeting::First {
-                    self.greeting = Greeting::Awaited;
+                if self.welcoming == Welcoming::First {
+                    self.welcoming = Welcoming::Awaited;
                 }
             }
             Item::Frame(frame) => {

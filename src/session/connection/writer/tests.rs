@@ -51,7 +51,7 @@ fn whoever_writes_small_legs_to_a_path_that_takes_them_all_does_something_else_i
     rustix::pipe::fcntl_setpipe_size(&to.1, 1 << 20).unwrap();
     let channel = Arc::new(Channel::plain(Transport::pipes(from.0.into(), to.1.into()).unwrap()));
     let (now, hazard) = (Instant::now(), Hazard::new(None));
-    let mut writer = Writer::new(now, ticket, channel, Greeting::Done, false, hazard, Default::default());
+    let mut writer = Writer::new(now, ticket, channel, Welcoming::Done, false, hazard, Default::default());
     let mut turns = 1;
     while !writer.flush(&desk, u64::MAX) {
         assert_eq!(writer.outlet.bytes().div_ceil(TURN + (20 << 10)), turns, "after each turn");
