@@ -6,7 +6,7 @@
 use crate::message;
 use crate::plan::Host;
 use crate::proto::waiting::{PATIENCE_BEFORE, Patience, Reminder};
-use crate::session::lookup::{Answer, Lookup};
+use crate::session::lookup::{Lookup, Resolution};
 use crate::session::resolve::{NotResolved, resolve};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Why there are none.
-pub fn look_up(host: &Host, port: u16, patience: Option<Patience>) -> Answer {
+pub fn look_up(host: &Host, port: u16, patience: Option<Patience>) -> Resolution {
     if !matches!(host, Host::Name { .. }) {
         return resolve(host, port);
     }
@@ -54,9 +54,9 @@ impl Times {
     /// most; `tell` hears why there is none, and for how long it is still waited for.
     fn insist(
         &mut self,
-        ask: impl Fn(Duration) -> Answer,
+        ask: impl Fn(Duration) -> Resolution,
         mut tell: impl FnMut(&str, Option<Duration>),
-    ) -> Answer {
+    ) -> Resolution {
         let ends = self.patience.ends(Instant::now());
         let left = |time: Duration| {
             let left = ends.map(|at| at.saturating_duration_since(Instant::now()));
@@ -84,16 +84,16 @@ mod tests {
     use std::cell::Cell;
     use std::net::SocketAddr;
 
-    fn not_yet() -> Answer {
+    fn not_yet() -> Resolution {
         Err(NotResolved::Unanswered("temporary failure".into()))
     }
 
-    fn here() -> Answer {
+    fn here() -> Resolution {
         Ok(vec![SocketAddr::from(([127, 0, 0, 1], 7))])
     }
 
     /// Asks with this patience; the answer, how often it asked, and what the user heard.
-    fn insists(patience: Patience, answer: impl Fn(u32) -> Answer) -> (Answer, u32, Vec<String>) {
+    fn insists(patience: Patience, answer: impl Fn(u32) -> Resolution) -> (Resolution, u32, Vec<String>) {
         let (asked, mut heard) = (Cell::new(0), Vec::new());
         let (turn, pause) = (Duration::from_secs(60), Duration::ZERO);
         // told from the start on

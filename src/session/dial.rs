@@ -3,7 +3,7 @@
 //! Blocks the thread of the connection, for no longer than it is told; nothing else depends on that thread while it
 //! has no connection. Never tries again: when and where to do that is for [`crate::proto::links`] to say.
 
-use super::lookup::{Answer, Lookup};
+use super::lookup::{Lookup, Resolution};
 use super::resolve::{NotResolved, resolve};
 use crate::channel::Channel;
 use crate::channel::connect::{self, Dialled, Options};
@@ -103,7 +103,7 @@ impl Addresses {
         Ok(addresses)
     }
 
-    fn resolved(&self, timeout: Duration) -> Answer {
+    fn resolved(&self, timeout: Duration) -> Resolution {
         match &self.lookup {
             Some(lookup) => lookup.addresses(timeout),
             None => resolve(&self.plan.host, self.plan.port),

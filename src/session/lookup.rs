@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What the resolver says about the name.
-pub type Answer = Result<Vec<SocketAddr>, NotResolved>;
+pub type Resolution = Result<Vec<SocketAddr>, NotResolved>;
 
 /// One name's addresses, for all threads that dial it.
 pub struct Lookup {
@@ -20,7 +20,7 @@ pub struct Lookup {
 }
 
 struct Shared {
-    ask: Box<dyn Fn() -> Answer + Send + Sync>,
+    ask: Box<dyn Fn() -> Resolution + Send + Sync>,
     known: Mutex<Known>,
     answered: Condvar,
 }
@@ -39,7 +39,7 @@ struct Known {
 
 impl Lookup {
     /// Nothing is asked yet. `ask` may take as long as it likes.
-    pub fn new(ask: impl Fn() -> Answer + Send + Sync + 'static) -> Self {
+    pub fn new(ask: impl Fn() -> Resolution + Send + Sync + 'static) -> Self {
         let shared = Shared { ask: Box::new(ask), known: Mutex::default(), answered: Condvar::new() };
         Lookup { shared: Arc::new(shared) }
     }
@@ -49,7 +49,7 @@ impl Lookup {
     ///
     /// # Errors
     /// Nothing is known, and the resolver said so, or has not answered yet.
-    pub fn addresses(&self, patience: Duration) -> Answer {
+    pub fn addresses(&self, patience: Duration) -> Resolution {
         let shared = &self.shared;
         let mut known = shared.lock();
         let before = known.answers;
@@ -89,7 +89,7 @@ impl Shared {
 }
 
 impl Known {
-    fn take(&mut self, answer: Answer) {
+    fn take(&mut self, answer: Resolution) {
         match answer {
             Ok(addresses) => self.addresses = addresses,
             Err(failure) => self.failure = Some(failure),
@@ -108,7 +108,7 @@ pub(super) mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     /// A resolver that answers each question when the test says what; those beyond the last never.
-    pub(in crate::session) fn told() -> (Sender<Answer>, Lookup) {
+    pub(in crate::session) fn told() -> (Sender<Resolution>, Lookup) {
         let (sender, answers) = channel();
         let answers = Mutex::new(answers);
         let ask = move || {

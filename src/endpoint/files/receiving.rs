@@ -15,7 +15,7 @@ use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
 use crate::store::record::{Down, Open, STORED_BUT, Up, Verdict, encode};
-use crate::store::shelf::{Answer, Arrival, Finished, No, Peer, Shelf, There, Wanted};
+use crate::store::shelf::{Arrival, Finished, No, OpenAnswer, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
 use crate::store::summing::Shared;
 use crate::sys::thread::spawn;
@@ -316,7 +316,7 @@ where
     fn ask(
         self: &Arc<Self>,
         wanted: Wanted,
-        then: impl FnOnce(&Self, Result<Answer<D>, No>) + Send + 'static,
+        then: impl FnOnce(&Self, Result<OpenAnswer<D>, No>) + Send + 'static,
     ) {
         match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
             Err(No::Held(held)) if held.by != self.peer.visit => {
@@ -327,7 +327,7 @@ where
     }
 
     /// Asks until the name is free, or whoever has it is there. Of several that do so one has it then, and is there.
-    fn insist(&self, wanted: &Wanted) -> Result<Answer<D>, No> {
+    fn insist(&self, wanted: &Wanted) -> Result<OpenAnswer<D>, No> {
         loop {
             match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
                 Err(No::Held(held))
@@ -338,13 +338,13 @@ where
         }
     }
 
-    fn answered(&self, file: u32, answer: Result<Answer<D>, No>) {
+    fn answered(&self, file: u32, answer: Result<OpenAnswer<D>, No>) {
         let (phase, down) = match answer {
-            Ok(Answer::Go(mut arrival)) => {
+            Ok(OpenAnswer::Go(mut arrival)) => {
                 let marks = arrival.marks();
                 (Phase::Offered(Box::new(arrival)), Down::Go(marks))
             }
-            Ok(Answer::There(there)) => {
+            Ok(OpenAnswer::There(there)) => {
                 let mark = there.mark();
                 (Phase::There(Box::new(there)), Down::There(mark))
             }
@@ -369,12 +369,12 @@ where
     }
 
     /// Stores these bytes, if they are not there already.
-    fn store(&self, answer: Answer<D>, sum: Sum, bytes: &[u8]) -> Result<Verdict, No> {
+    fn store(&self, answer: OpenAnswer<D>, sum: Sum, bytes: &[u8]) -> Result<Verdict, No> {
         let now = SystemTime::now();
         let arrival = match answer {
-            Answer::There(there) if there.mark().sum == sum => return self.after(there.same()?),
-            Answer::There(there) => there.differs(now)?,
-            Answer::Go(arrival) => arrival,
+            OpenAnswer::There(there) if there.mark().sum == sum => return self.after(there.same()?),
+            OpenAnswer::There(there) => there.differs(now)?,
+            OpenAnswer::Go(arrival) => arrival,
         };
         self.after(arrival.whole(now, bytes, sum)?)
     }

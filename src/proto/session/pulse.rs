@@ -39,7 +39,7 @@ pub struct Pulse {
 
 /// What an answer to a ping shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Answered {
     /// When it was asked.
     pub asked: Instant,
     /// How long it took.
@@ -85,10 +85,10 @@ impl Pulse {
     }
 
     /// The peer has answered a ping. None if it is not the one that was asked.
-    pub fn answered(&mut self, now: Instant, token: u64) -> Option<Answer> {
+    pub fn answered(&mut self, now: Instant, token: u64) -> Option<Answered> {
         let (_, asked) = self.asked.take_if(|(expected, _)| *expected == token)?;
         let heard_bye = self.bye.is_some_and(|first| token >= first);
-        Some(Answer { asked, rtt: now.saturating_duration_since(asked), heard_bye })
+        Some(Answered { asked, rtt: now.saturating_duration_since(asked), heard_bye })
     }
 
     /// Since when an answer has been missing.
@@ -145,7 +145,7 @@ mod tests {
         assert!(pulse.ask(start, 1) && !pulse.ask(start + PING, 2));
         assert_eq!((pulse.due(Some(start), true), pulse.asked()), (Some(start + PING * 2), Some(start)));
         assert_eq!(pulse.answered(start + PING, 2), None);
-        let answer = Answer { asked: start, rtt: PING, heard_bye: false };
+        let answer = Answered { asked: start, rtt: PING, heard_bye: false };
         assert_eq!(pulse.answered(start + PING, 1), Some(answer));
         assert_eq!(pulse.asked(), None);
     }

@@ -5,7 +5,7 @@
 
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::set::ConnectionSet;
-use super::pulse::{Answer, PING, Pulse};
+use super::pulse::{Answered, PING, Pulse};
 use std::time::{Duration, Instant};
 
 /// When pings are due first.
@@ -94,7 +94,7 @@ impl Pulses {
     }
 
     /// See [`Pulse::answered`].
-    pub fn answered(&mut self, now: Instant, connection: usize, token: u64) -> Option<Answer> {
+    pub fn answered(&mut self, now: Instant, connection: usize, token: u64) -> Option<Answered> {
         let answer = self.each[connection].as_mut()?.answered(now, token)?;
         self.asked.remove(connection);
         Some(answer)

@@ -31,5 +31,5 @@ pub use arrival::Arrival;
 pub use base::Shelf;
 pub use finish::{Finished, There};
 pub use no::No;
-pub use open::Answer;
+pub use open::OpenAnswer;
 pub use rules::{Peer, Rules, Wanted};

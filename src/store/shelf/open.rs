@@ -10,8 +10,8 @@ use super::rules::{Peer, Wanted};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The answer to who wants to store a file.
-pub enum Answer<D: Disk> {
+/// The answer to who wants to store a file, see [`Shelf::open`].
+pub enum OpenAnswer<D: Disk> {
     /// It may.
     Go(Arrival<D>),
     /// A file of the same key, name and size is finished.
@@ -23,20 +23,22 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     /// Why it may not.
-    pub fn open(self: &Arc<Self>, now: SystemTime, peer: &Peer, wanted: Wanted) -> Result<Answer<D>, No> {
+    pub fn open(self: &Arc<Self>, now: SystemTime, peer: &Peer, wanted: Wanted) -> Result<OpenAnswer<D>, No> {
         self.check_folder()?;
         let hold = self.holds.take(peer, &wanted.name)?;
         self.check_sum_place(&wanted.name)?;
         let Some(kept) = self.kept(&peer.key, &wanted.name)? else {
-            return self.arrival(now, hold, peer.clone(), wanted).map(Answer::Go);
+            return self.arrival(now, hold, peer.clone(), wanted).map(OpenAnswer::Go);
         };
         match wanted.size {
             Some(size) if size == kept.size => {
-                Ok(Answer::There(There::new(self.clone(), hold, peer.clone(), wanted, kept)))
+                Ok(OpenAnswer::There(There::new(self.clone(), hold, peer.clone(), wanted, kept)))
             }
             // of an unknown size: only its end tells whether it is the same
-            None => self.arrival(now, hold, peer.clone(), wanted).map(Answer::Go),
-            Some(_) if self.rules.replace => self.arrival(now, hold, peer.clone(), wanted).map(Answer::Go),
+            None => self.arrival(now, hold, peer.clone(), wanted).map(OpenAnswer::Go),
+            Some(_) if self.rules.replace => {
+                self.arrival(now, hold, peer.clone(), wanted).map(OpenAnswer::Go)
+            }
             Some(_) => Err(No::Refused(another(&wanted.name))),
         }
     }

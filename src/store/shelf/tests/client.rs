@@ -1,6 +1,6 @@
 //! Somebody who sends a file, as the real one does.
 
-use super::super::{Answer, Finished, No, Peer, Rules, Shelf, Wanted};
+use super::super::{Finished, No, OpenAnswer, Peer, Rules, Shelf, Wanted};
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::Name;
@@ -60,11 +60,11 @@ impl<'a> Put<'a> {
     /// How many bytes were sent, and what came of it; none if it stopped.
     pub(super) fn run<D: Disk>(&self, shelf: &Arc<Shelf<D>>) -> Result<(usize, Option<Finished<D>>), No> {
         let mut arrival = match shelf.open(now(), &peer(self.key), self.wanted())? {
-            Answer::Go(arrival) => arrival,
-            Answer::There(there) if there.mark().sum == Sum::of(self.bytes) => {
+            OpenAnswer::Go(arrival) => arrival,
+            OpenAnswer::There(there) if there.mark().sum == Sum::of(self.bytes) => {
                 return there.same().map(|done| (0, Some(done)));
             }
-            Answer::There(there) => there.differs(now())?,
+            OpenAnswer::There(there) => there.differs(now())?,
         };
         let is_ours = |length: u64| self.bytes.get(..length as usize);
         let mut marks = arrival.marks().into_iter().rev();

@@ -1,6 +1,6 @@
 //! Names, keys, quotas and what else holds for whoever sends, in a folder of the kernel's.
 
-use super::super::{Answer, No, Rules, Shelf};
+use super::super::{No, OpenAnswer, Rules, Shelf};
 use super::client::{CHUNK, Put, STRIDE, bytes, now, peer, rules};
 use super::frail::Frail;
 use crate::store::beneath::Beneath;
@@ -35,7 +35,7 @@ impl Room {
         Put::new(key, name, bytes).run(&self.shelf).map(|(sent, _)| sent)
     }
 
-    fn open(&self, put: &Put<'_>) -> Result<Answer<Beneath>, No> {
+    fn open(&self, put: &Put<'_>) -> Result<OpenAnswer<Beneath>, No> {
         self.shelf.open(now(), &peer(put.key), put.wanted())
     }
 }
@@ -78,8 +78,8 @@ fn what_nobody_can_go_on_with_is_not_left_behind_by_a_full_disk() {
     let partials = || disk.files().keys().filter(|path| path.starts_with(place::PARTIAL)).count();
     let (sent, whole) = (bytes(1, 40), |name: &str| {
         match shelf.open(now(), &peer("a"), Put::new("a", name, &bytes(1, 40)).wanted())? {
-            Answer::Go(arrival) => arrival.whole(now(), &bytes(1, 40), Sum::of(&bytes(1, 40))).map(drop),
-            Answer::There(_) => panic!("{name} is there"),
+            OpenAnswer::Go(arrival) => arrival.whole(now(), &bytes(1, 40), Sum::of(&bytes(1, 40))).map(drop),
+            OpenAnswer::There(_) => panic!("{name} is there"),
         }
     });
     // the first write is the file's, the second one that of what is known of it
@@ -134,7 +134,7 @@ fn partials_are_each_keys_own_and_do_not_keep_others_from_the_name() {
     let stops = |key| Put { stops: Some(200), ..Put::new(key, "x", &sent) };
     assert_eq!(stops("a").run(&room.shelf).unwrap().0, 200);
     // it neither learns of the other's, nor goes on with it
-    let Ok(Answer::Go(mut arrival)) = room.open(&Put::new("b", "x", &sent)) else { panic!() };
+    let Ok(OpenAnswer::Go(mut arrival)) = room.open(&Put::new("b", "x", &sent)) else { panic!() };
     assert_eq!(arrival.marks(), []);
     drop(arrival);
     assert_eq!(room.put("b", "x", &sent), Ok(300));
@@ -145,7 +145,7 @@ fn partials_are_each_keys_own_and_do_not_keep_others_from_the_name() {
 fn of_two_at_once_one_wins_and_the_other_is_told() {
     let room = Room::new(rules());
     let sent = bytes(1, 300);
-    let Ok(Answer::Go(first)) = room.open(&Put::new("a", "x", &sent)) else { panic!() };
+    let Ok(OpenAnswer::Go(first)) = room.open(&Put::new("a", "x", &sent)) else { panic!() };
     let held = |own| No::Held(Held { by: 0, own });
     assert_eq!(room.put("a", "x", &sent), Err(held(true)));
     assert_eq!(room.put("b", "x", &sent), Err(held(false)));
@@ -189,7 +189,7 @@ fn what_stands_in_the_way_is_told_and_not_followed() {
     assert_eq!(room.put("a", "folder", b"x"), Err(No::Taken));
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     // one that is planted while the file comes in
-    let Ok(Answer::Go(mut arrival)) = room.open(&Put::new("a", "sub/x", b"x")) else { panic!() };
+    let Ok(OpenAnswer::Go(mut arrival)) = room.open(&Put::new("a", "sub/x", b"x")) else { panic!() };
     arrival.begin(0).unwrap();
     arrival.write(now(), b"x").unwrap();
     symlink(outside.path(), room.path("sub")).unwrap();
@@ -261,7 +261,7 @@ fn streams_of_unknown_size_share_what_little_room_there_is() {
     let room = Room::new(Rules { quota: Some(STRIDE - 1), ..rules() });
     let mut arrivals = ["x", "y"].map(|name| {
         let wanted = Put { sized: false, ..Put::new("a", name, b"") }.wanted();
-        let Ok(Answer::Go(mut arrival)) = room.shelf.open(now(), &peer("a"), wanted) else {
+        let Ok(OpenAnswer::Go(mut arrival)) = room.shelf.open(now(), &peer("a"), wanted) else {
             panic!("{name}")
         };
         arrival.begin(0).unwrap();
@@ -310,7 +310,7 @@ fn partials_are_bounded_and_not_kept_for_ever() {
     }
     refused(room.put("a", "z", &sent), "unfinished");
     assert_eq!(room.put("b", "z", &sent), Ok(300));
-    let Ok(Answer::Go(held)) = room.open(&Put::new("a", "x", &sent)) else { panic!() };
+    let Ok(OpenAnswer::Go(held)) = room.open(&Put::new("a", "x", &sent)) else { panic!() };
     let week = std::time::SystemTime::now() + Duration::from_secs(7 * 24 * 3600 + 60);
     room.shelf.sweep(std::time::SystemTime::now()).unwrap();
     assert_eq!(files_below(&room.path(".millipede/partial")), 2);
@@ -331,7 +331,7 @@ fn whoever_lies_is_told_so_and_leaves_nothing_behind_that_others_see() {
     let room = Room::new(rules());
     let sent = bytes(1, 300);
     let open = || match room.open(&Put::new("a", "x", &sent)) {
-        Ok(Answer::Go(arrival)) => arrival,
+        Ok(OpenAnswer::Go(arrival)) => arrival,
         _ => panic!(),
     };
     let mut more = open();
@@ -404,7 +404,9 @@ fn what_cannot_be_read_at_this_moment_makes_no_name_taken() {
         disk.bar(None);
     }
     // all of one has come, and is kept
-    let Ok(Answer::There(there)) = shelf.open(now(), &peer("a"), new.wanted()) else { panic!("not there") };
+    let Ok(OpenAnswer::There(there)) = shelf.open(now(), &peer("a"), new.wanted()) else {
+        panic!("not there")
+    };
     let mut arrival = there.differs(now()).unwrap();
     arrival.begin(0).unwrap();
     arrival.write(now(), new.bytes).unwrap();
