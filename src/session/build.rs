@@ -9,6 +9,7 @@ use super::core::{BEFORE_MEETING, SessionCore};
 use super::decoding::Decoding;
 use super::dial::{Addresses, Destination};
 use super::egress::{Egress, Output};
+use super::filters::Filters;
 use super::ingest::{Ingest, Input};
 use super::lifeline::Lifeline;
 use super::limits::{FAREWELL, HASTE};
@@ -19,7 +20,6 @@ use super::pool::Pool;
 use super::setup::{Approach, Hear, Incoming, Outgoing, Setup};
 use super::snapshot;
 use super::taking::Taking;
-use super::through::Through;
 use crate::error::reason;
 use crate::message;
 use crate::plan::LinkPlan;
@@ -53,7 +53,7 @@ pub struct Handle {
     pools: [Option<Pool>; 2],
     decoding: Decoding,
     compressing: Option<Arc<Compressing>>,
-    through: Option<Arc<Through>>,
+    filters: Option<Arc<Filters>>,
     /// How what goes out gets through this process.
     passing: Choice,
     /// Where the stream goes that comes in, while that is open.
@@ -114,7 +114,7 @@ impl Handle {
             snapshot.passage = self.output.upgrade().map_or(Passage::Copied, |output| output.passage());
         } else {
             snapshot.passage = self.passing.latest();
-            snapshot.held += self.through.as_ref().map_or(0, |through| through.pool.in_use());
+            snapshot.held += self.filters.as_ref().map_or(0, |filters| filters.pool.in_use());
         }
         if in_depth {
             snapshot::ask_kernels(&self.desk, &mut snapshot);
@@ -170,7 +170,7 @@ impl Audience for Arc<Crew> {
 /// What legs go through at this end, and the memory for them.
 struct Means {
     compressing: Option<Arc<Compressing>>,
-    through: Option<Arc<Through>>,
+    filters: Option<Arc<Filters>>,
     /// How what goes out gets through this process.
     passing: Choice,
     /// In bytes: for the stream that goes out, and how much of that is for what its legs go through.
@@ -188,11 +188,11 @@ impl Means {
         let buffer = setup.sends.as_ref().map_or(0, |sends| sends.config.buffer);
         let incoming_buffer = setup.receives.as_ref().map_or(0, |receives| receives.config.buffer);
         let reserved = compressing.as_ref().map_or(0, |_| Compressing::reserve(buffer))
-            + setup.through.as_ref().map_or(0, |_| Through::reserve(buffer));
+            + setup.through.as_ref().map_or(0, |_| Filters::reserve(buffer));
         let through = setup.through.as_ref();
         Ok(Means {
             compressing,
-            through: through.map(|programs| Through::new(programs, buffer.max(incoming_buffer))),
+            filters: through.map(|programs| Filters::new(programs, buffer.max(incoming_buffer))),
             passing: Choice::new(passage),
             memory: (buffer, reserved),
             outgoing: setup.sends.is_some().then(|| Pool::new((buffer - reserved).min(BEFORE_MEETING))),
@@ -216,7 +216,7 @@ impl Start {
         let streams = (sends.as_ref(), receives.as_ref());
         let core = core(&approach, streams, inseparable, &means, waits.clone(), blocked.clone());
         let desk = Arc::new(SessionDesk::new(core, Box::new(crew.clone())));
-        let Means { compressing, through, passing, incoming, outgoing, .. } = means;
+        let Means { compressing, filters, passing, incoming, outgoing, .. } = means;
         let pool = incoming.clone().unwrap_or_else(|| Pool::new(0));
         let (decoding, congestion) = (Decoding::new(pool.clone()), congestion(sends.as_ref()));
         let output = receives.zip(output).map(|(Incoming { sink, is_asked_to_end, .. }, bell)| {
@@ -228,7 +228,7 @@ impl Start {
             pool,
             decoding: decoding.clone(),
             compressing: compressing.clone(),
-            through: through.clone(),
+            filters: filters.clone(),
             hazard,
             sends: sends.is_some(),
             receives: incoming.is_some(),
@@ -238,7 +238,7 @@ impl Start {
             pools: [incoming, outgoing.clone()],
             decoding,
             compressing,
-            through,
+            filters,
             passing: passing.clone(),
             output: output.as_ref().map(Arc::downgrade).unwrap_or_default(),
             trust: trust.clone(),

@@ -26,6 +26,7 @@ pub mod dial;
 pub mod egress;
 pub mod encoders;
 pub mod filter;
+pub mod filters;
 mod first;
 pub mod ingest;
 pub mod lifeline;
@@ -44,7 +45,6 @@ pub mod resolve;
 pub mod setup;
 pub mod snapshot;
 pub mod taking;
-pub mod through;
 
 pub use build::{Handle, Start};
 pub use lifeline::Lifeline;

@@ -126,7 +126,7 @@ impl<'a> Serving<'a> {
             more: true,
             unwritten: false,
             called: true,
-            stages: Stages::new(shared.through.clone()),
+            stages: Stages::new(shared.filters.clone()),
         }
     }
 
@@ -150,7 +150,7 @@ impl<'a> Serving<'a> {
             (self.seat.busy(), self.seat.drain().clone()),
         );
         let compressing = self.shared.compressing.clone().map(|all| (all, self.seat.waker().clone()));
-        let through = self.shared.through.as_ref().is_some_and(|through| through.encode.is_some());
+        let through = self.shared.filters.as_ref().is_some_and(|filters| filters.encode.is_some());
         *self.seat.lock() = Some(writer.compressing(compressing).through(through));
         let registered = self.channel.register(self.poll.registry(), SOCKET);
         let ended = match registered.map_err(|e| failure(&e)) {

@@ -5,9 +5,9 @@ use crate::chaos::Hazard;
 use crate::proto::session::Session;
 use crate::session::compressing::Compressing;
 use crate::session::decoding::Decoding;
+use crate::session::filters::Filters;
 use crate::session::pool::Pool;
 use crate::session::taking::Taking;
-use crate::session::through::Through;
 use std::sync::{Arc, Weak};
 
 /// What the connections of a session share.
@@ -24,7 +24,7 @@ pub struct Shared {
     /// What compresses those that go out, if that is wanted.
     pub compressing: Option<Arc<Compressing>>,
     /// The programs of the user's that legs go through, if they do.
-    pub through: Option<Arc<Through>>,
+    pub filters: Option<Arc<Filters>>,
     /// What is done to connections on purpose.
     pub hazard: Hazard,
     /// Legs go out on them.

@@ -20,11 +20,11 @@ use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::Compressing;
 use crate::session::core::SessionCore;
 use crate::session::filter::{ROOM, Step, Wanted};
+use crate::session::filters::{Counted, Filters};
 use crate::session::limits::LEGS;
 use crate::session::orders::Ticket;
 use crate::session::pool::{Buffer, Pool};
 use crate::session::pump::Stop;
-use crate::session::through::{Counted, Through};
 use crate::stage;
 use mio::{Registry, Token};
 use std::collections::VecDeque;
@@ -109,7 +109,7 @@ struct Encoded {
 /// The legs of one connection that are with programs.
 #[derive(Default)]
 pub(super) struct Stages {
-    through: Option<Arc<Through>>,
+    filters: Option<Arc<Filters>>,
     to_encode: Option<(Leg, Option<u32>)>,
     encoder: Option<Counted>,
     queue: VecDeque<Came>,
@@ -121,13 +121,13 @@ pub(super) struct Stages {
 }
 
 impl Stages {
-    pub(super) fn new(through: Option<Arc<Through>>) -> Self {
-        Stages { through, ..Stages::default() }
+    pub(super) fn new(filters: Option<Arc<Filters>>) -> Self {
+        Stages { filters, ..Stages::default() }
     }
 
     /// Ends the programs: what they would have made is not wanted any more.
     pub(super) fn clear(&mut self) {
-        *self = Stages::new(self.through.take());
+        *self = Stages::new(self.filters.take());
     }
 
     /// When to look again, if no pipe has news before.
@@ -154,7 +154,7 @@ impl Stages {
         compressing: Option<&Compressing>,
         registry: &Registry,
     ) -> Result<Option<(LegHeader, Leg)>, Stop> {
-        if self.through.is_none() {
+        if self.filters.is_none() {
             return Ok(None);
         }
         self.look = None;
@@ -190,22 +190,22 @@ impl Stages {
         registry: &Registry,
         compressing: Option<&Compressing>,
     ) -> Result<Option<Encoded>, String> {
-        let (Some(through), Some((leg, crc))) = (&self.through, &self.to_encode) else { return Ok(None) };
-        let Some(command) = &through.encode else { return Ok(None) };
+        let (Some(filters), Some((leg, crc))) = (&self.filters, &self.to_encode) else { return Ok(None) };
+        let Some(command) = &filters.encode else { return Ok(None) };
         if self.encoder.is_none() {
-            let Some(output) = through.pool.try_take(ROOM.min(most) + stage::TRAILER) else {
+            let Some(output) = filters.pool.try_take(ROOM.min(most) + stage::TRAILER) else {
                 self.look = Some(Instant::now() + AGAIN);
                 return Ok(None);
             };
             let (input, output) = ((leg.payload.clone(), leg.bytes().len()), (output, stage::TRAILER));
             self.encoder =
-                through.begin(command, input, Wanted::AtMost(most), output, (registry, ENCODER))?;
+                filters.begin(command, input, Wanted::AtMost(most), output, (registry, ENCODER))?;
         }
         let Some(Counted { run, .. }) = &mut self.encoder else {
             self.look = Some(Instant::now() + AGAIN);
             return Ok(None);
         };
-        match run.advance(&through.pool) {
+        match run.advance(&filters.pool) {
             Step::Working(until) => {
                 self.look = self.look.into_iter().chain([until]).min();
                 Ok(None)
@@ -232,9 +232,9 @@ impl Stages {
     /// Whether no further leg may come.
     pub(super) fn is_full(&self) -> bool {
         let encoded = || self.queue.iter().map(|came| came.bytes() as u64).sum();
-        self.through
+        self.filters
             .as_ref()
-            .is_some_and(|through| is_enough_to_decode(self.queue.len(), encoded(), through.most()))
+            .is_some_and(|filters| is_enough_to_decode(self.queue.len(), encoded(), filters.most()))
     }
 
     /// What has come, behind everything that waits.
@@ -302,9 +302,9 @@ impl Stages {
         let landing = desk.peek_as(ticket, |core| core.session.landing(ticket.place, header));
         let landing = landing.ok_or(Stop::Over)??;
         let room = pool.try_take(header.raw as usize);
-        let through = self.through.clone();
-        let programs = through.as_ref().and_then(|through| through.decode.as_ref().zip(Some(through)));
-        let (Landing::Keep, Some((command, through))) = (landing, programs) else {
+        let filters = self.filters.clone();
+        let programs = filters.as_ref().and_then(|filters| filters.decode.as_ref().zip(Some(filters)));
+        let (Landing::Keep, Some((command, filters))) = (landing, programs) else {
             self.done(Came::Again, hearer)?;
             return Ok(true);
         };
@@ -313,7 +313,7 @@ impl Stages {
             return Ok(false);
         };
         let wanted = Wanted::Exactly(header.raw as usize);
-        match through.begin(command, input, wanted, (output, 0), (registry, DECODER)) {
+        match filters.begin(command, input, wanted, (output, 0), (registry, DECODER)) {
             Ok(Some(counted)) => self.decoder = Some(counted),
             Ok(None) => {
                 self.look = Some(Instant::now() + AGAIN);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 const SHARE: u64 = 4;
 
 /// The programs of one end.
-pub struct Through {
+pub struct Filters {
     /// What legs that go out are given to.
     pub encode: Option<String>,
     /// What legs that come in are given to.
@@ -29,12 +29,12 @@ pub struct Counted {
     _at_work: Arc<()>,
 }
 
-impl Through {
+impl Filters {
     /// At an end with this much memory for each stream.
     pub fn new(programs: &plan::Through, buffer: u64) -> Arc<Self> {
         let plan::Through { encode, decode } = programs.clone();
         let pool = Pool::new(Self::reserve(buffer));
-        Arc::new(Through { encode, decode, pool, at_work: Arc::default() })
+        Arc::new(Filters { encode, decode, pool, at_work: Arc::default() })
     }
 
     /// [`Run::begin`]. None if there is no descriptor, process or memory for it while others are at work: it is to be tried
