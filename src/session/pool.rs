@@ -54,7 +54,7 @@ struct State {
     /// Bytes on the shelves.
     kept: u64,
     /// What came back, by size.
-    shelves: BTreeMap<usize, Shelf>,
+    shelves: BTreeMap<usize, FreeList>,
     /// Counts requests: the clock of the shelves.
     requests: u64,
     closed: bool,
@@ -64,7 +64,7 @@ struct State {
 
 /// Kept buffers of one size.
 #[derive(Default)]
-struct Shelf {
+struct FreeList {
     /// The last is the warmest.
     buffers: Vec<Memory>,
     /// The latest request for this size, by the pool's count.
@@ -313,7 +313,7 @@ impl State {
     fn forget_old_sizes(&mut self) {
         let since = self.requests - MEMORY;
         self.shelves.retain(|_, shelf| shelf.asked >= since);
-        let kept = |(class, shelf): (&usize, &Shelf)| (class * shelf.buffers.len()) as u64;
+        let kept = |(class, shelf): (&usize, &FreeList)| (class * shelf.buffers.len()) as u64;
         self.kept = self.shelves.iter().map(kept).sum();
     }
 
