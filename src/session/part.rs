@@ -4,7 +4,7 @@
 //! and there is room to read it where its bytes must be seen after all (the far end may want legs checked).
 
 use super::moving::pipe_of;
-use super::pool::Hold;
+use super::pool::Charge;
 use crate::endpoint::Part;
 use crate::error::reason;
 use crate::proto::leg::{Content, Leg};
@@ -15,12 +15,12 @@ use std::sync::Arc;
 /// The bytes of a part of a file, in the place of legs.
 pub struct PartContent {
     part: Part,
-    _counted: Hold,
+    _counted: Charge,
 }
 
 impl PartContent {
     /// The bytes of this part, counted in a pool.
-    pub fn new(part: Part, counted: Hold) -> Self {
+    pub fn new(part: Part, counted: Charge) -> Self {
         PartContent { part, _counted: counted }
     }
 }

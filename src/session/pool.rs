@@ -172,22 +172,22 @@ impl Pool {
     }
 
     /// Counts memory that is used elsewhere as in use here, if there is room for it now.
-    pub fn hold(&self, size: usize) -> Option<Hold> {
+    pub fn hold(&self, size: usize) -> Option<Charge> {
         self.hold_within(size, Some(Duration::ZERO))
     }
 
     /// The same; room for it is waited for. None once the pool is closed.
-    pub fn hold_when_there_is_room(&self, size: usize) -> Option<Hold> {
+    pub fn hold_when_there_is_room(&self, size: usize) -> Option<Charge> {
         self.hold_within(size, None)
     }
 
-    fn hold_within(&self, size: usize, time: Option<Duration>) -> Option<Hold> {
+    fn hold_within(&self, size: usize, time: Option<Duration>) -> Option<Charge> {
         let size = size as u64;
         self.once_there_is_room(time, |state| {
             let left = self.capacity().checked_sub(state.in_use + size)?;
             state.make_room(left);
             state.in_use += size;
-            Some(Hold { size, home: Arc::clone(&self.shared) })
+            Some(Charge { size, home: Arc::clone(&self.shared) })
         })
     }
 
@@ -406,12 +406,12 @@ impl Drop for Buffer {
 }
 
 /// Memory used elsewhere that counts as in use in a pool, until it is dropped.
-pub struct Hold {
+pub struct Charge {
     size: u64,
     home: Arc<Shared>,
 }
 
-impl Drop for Hold {
+impl Drop for Charge {
     fn drop(&mut self) {
         let mut state = self.home.lock();
         state.in_use -= self.size;
