@@ -3,7 +3,7 @@
 //! What always holds: the memory of decoders is counted in the pool of the legs that come in. One decoder there is
 //! always, so that no leg waits for memory that only legs before it could free.
 
-use super::pool::{Charge, Pool};
+use super::pool::{Pool, Reservation};
 use crate::proto::leg::CONNECTIONS_MAX;
 use crate::stage::compress::{Decoder, Misfit};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Bench {
-    idle: Vec<(Decoder, Option<Charge>)>,
+    idle: Vec<(Decoder, Option<Reservation>)>,
     made: usize,
 }
 
@@ -65,7 +65,7 @@ impl Decoding {
     }
 
     /// A decoder, as soon as one is free; None if the kernel has no memory for the first one.
-    fn take(&self) -> Option<(Decoder, Option<Charge>)> {
+    fn take(&self) -> Option<(Decoder, Option<Reservation>)> {
         let mut bench = self.bench();
         loop {
             if let Some(idle) = bench.idle.pop() {
@@ -83,7 +83,7 @@ impl Decoding {
     }
 
     /// One more than `made`, if there is memory for it; the first one whether or not the pool has any.
-    fn make(&self, made: usize) -> Option<(Decoder, Option<Charge>)> {
+    fn make(&self, made: usize) -> Option<(Decoder, Option<Reservation>)> {
         let share = self.0.pool.capacity() as usize / SHARE;
         let decoder = Decoder::new()?;
         let size = decoder.footprint();

@@ -5,7 +5,7 @@
 //! a leg while the queue is long: it is *parked*, and woken when it is its turn. What always holds: while connections
 //! are parked an encoder is in use, so that somebody wakes them.
 
-use super::pool::{Charge, Pool};
+use super::pool::{Pool, Reservation};
 use crate::proto::leg::CONNECTIONS_MAX;
 use crate::stage::compress::{Encoder, TABLES, TABLES_MIN};
 use crate::sys::cpu::cores;
@@ -32,7 +32,7 @@ pub struct Encoders {
 
 #[derive(Default)]
 struct Bench {
-    idle: Vec<(Encoder, Charge)>,
+    idle: Vec<(Encoder, Reservation)>,
     /// Encoders there are, and how many of them are at work; `used` ≤ `made` ≤ `most`.
     made: usize,
     used: usize,
@@ -90,7 +90,7 @@ impl Encoders {
         self.wake(bench);
     }
 
-    fn take(&self) -> Option<(Encoder, Charge)> {
+    fn take(&self) -> Option<(Encoder, Reservation)> {
         let mut bench = self.lock();
         let number = bench.arrivals;
         bench.arrivals += 1;

@@ -7,7 +7,7 @@
 
 use super::choice::{Choice, Fill, Why};
 use super::compressing::Compressing;
-use super::pool::{Charge, Pool};
+use super::pool::{Pool, Reservation};
 use crate::error::reason;
 use crate::proto::leg::{Content, Leg, Payload};
 use crate::sys::kept::{KeptPipe, SIZE, works};
@@ -86,7 +86,7 @@ impl Mover {
 pub struct Moving {
     /// What is there of it.
     pub pipe: KeptPipe,
-    counted: Charge,
+    counted: Reservation,
     in_use: Arc<()>,
 }
 
@@ -113,7 +113,7 @@ pub struct PipeContent {
     len: usize,
     pipe: Mutex<Option<(KeptPipe, Arc<()>)>>,
     memory: OnceLock<Vec<u8>>,
-    _counted: Charge,
+    _counted: Reservation,
 }
 
 impl PipeContent {

@@ -4,7 +4,7 @@
 //! and there is room to read it where its bytes must be seen after all (the far end may want legs checked).
 
 use super::moving::pipe_of;
-use super::pool::Charge;
+use super::pool::Reservation;
 use crate::endpoint::Part;
 use crate::error::reason;
 use crate::proto::leg::{Content, Leg};
@@ -15,12 +15,12 @@ use std::sync::Arc;
 /// The bytes of a part of a file, in the place of legs.
 pub struct PartContent {
     part: Part,
-    _counted: Charge,
+    _counted: Reservation,
 }
 
 impl PartContent {
     /// The bytes of this part, counted in a pool.
-    pub fn new(part: Part, counted: Charge) -> Self {
+    pub fn new(part: Part, counted: Reservation) -> Self {
         PartContent { part, _counted: counted }
     }
 }

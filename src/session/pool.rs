@@ -51,11 +51,11 @@ struct State {
     in_use: u64,
     /// Bytes that the buffers which are out were asked for; ≤ capacity.
     asked: u64,
-    /// Bytes on the shelves.
+    /// Bytes on the lists.
     kept: u64,
     /// What came back, by size.
-    shelves: BTreeMap<usize, FreeList>,
-    /// Counts requests: the clock of the shelves.
+    lists: BTreeMap<usize, FreeList>,
+    /// Counts requests: the clock of the lists.
     requests: u64,
     closed: bool,
     /// Threads that wait for memory. Without any, a returned buffer saves the call that would wake them.
@@ -172,22 +172,22 @@ impl Pool {
     }
 
     /// Counts memory that is used elsewhere as in use here, if there is room for it now.
-    pub fn hold(&self, size: usize) -> Option<Charge> {
+    pub fn hold(&self, size: usize) -> Option<Reservation> {
         self.hold_within(size, Some(Duration::ZERO))
     }
 
     /// The same; room for it is waited for. None once the pool is closed.
-    pub fn hold_when_there_is_room(&self, size: usize) -> Option<Charge> {
+    pub fn hold_when_there_is_room(&self, size: usize) -> Option<Reservation> {
         self.hold_within(size, None)
     }
 
-    fn hold_within(&self, size: usize, time: Option<Duration>) -> Option<Charge> {
+    fn hold_within(&self, size: usize, time: Option<Duration>) -> Option<Reservation> {
         let size = size as u64;
         self.once_there_is_room(time, |state| {
             let left = self.capacity().checked_sub(state.in_use + size)?;
             state.make_room(left);
             state.in_use += size;
-            Some(Charge { size, home: Arc::clone(&self.shared) })
+            Some(Reservation { size, home: Arc::clone(&self.shared) })
         })
     }
 
@@ -253,7 +253,7 @@ impl Shared {
 impl State {
     fn close(&mut self) {
         self.closed = true;
-        self.shelves.clear();
+        self.lists.clear();
         self.kept = 0;
     }
 
@@ -268,10 +268,10 @@ impl State {
         if self.requests.is_multiple_of(MEMORY) {
             self.forget_old_sizes();
         }
-        let shelf = self.shelves.entry(class).or_default();
-        shelf.asked = self.requests;
+        let list = self.lists.entry(class).or_default();
+        list.asked = self.requests;
         let size = class as u64;
-        let memory = match shelf.buffers.pop() {
+        let memory = match list.buffers.pop() {
             Some(kept) => {
                 self.kept -= size;
                 kept
@@ -295,16 +295,16 @@ impl State {
     /// Gives kept buffers back until at most `bytes` are kept, the sizes longest not asked for first.
     fn make_room(&mut self, bytes: u64) {
         while self.kept > bytes {
-            let shelves = self.shelves.iter().filter(|(_, shelf)| !shelf.buffers.is_empty());
-            let Some(class) = shelves.min_by_key(|(_, shelf)| shelf.asked).map(|(&class, _)| class) else {
+            let lists = self.lists.iter().filter(|(_, list)| !list.buffers.is_empty());
+            let Some(class) = lists.min_by_key(|(_, list)| list.asked).map(|(&class, _)| class) else {
                 return;
             };
-            let shelf = self.shelves.get_mut(&class).expect("found just now");
-            while self.kept > bytes && shelf.buffers.pop().is_some() {
+            let list = self.lists.get_mut(&class).expect("found just now");
+            while self.kept > bytes && list.buffers.pop().is_some() {
                 self.kept -= class as u64;
             }
-            if shelf.buffers.is_empty() {
-                self.shelves.remove(&class);
+            if list.buffers.is_empty() {
+                self.lists.remove(&class);
             }
         }
     }
@@ -312,9 +312,9 @@ impl State {
     /// What legs had while they were small, or large, is not kept for ever.
     fn forget_old_sizes(&mut self) {
         let since = self.requests - MEMORY;
-        self.shelves.retain(|_, shelf| shelf.asked >= since);
-        let kept = |(class, shelf): (&usize, &FreeList)| (class * shelf.buffers.len()) as u64;
-        self.kept = self.shelves.iter().map(kept).sum();
+        self.lists.retain(|_, list| list.asked >= since);
+        let kept = |(class, list): (&usize, &FreeList)| (class * list.buffers.len()) as u64;
+        self.kept = self.lists.iter().map(kept).sum();
     }
 
     fn give_back(&mut self, asked: usize, memory: Memory) {
@@ -323,7 +323,7 @@ impl State {
         self.asked -= asked as u64;
         if !self.closed {
             self.kept += class as u64;
-            self.shelves.entry(class).or_default().buffers.push(memory);
+            self.lists.entry(class).or_default().buffers.push(memory);
         }
     }
 }
@@ -406,12 +406,12 @@ impl Drop for Buffer {
 }
 
 /// Memory used elsewhere that counts as in use in a pool, until it is dropped.
-pub struct Charge {
+pub struct Reservation {
     size: u64,
     home: Arc<Shared>,
 }
 
-impl Drop for Charge {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut state = self.home.lock();
         state.in_use -= self.size;
