@@ -16,7 +16,7 @@ use crate::proto::way::Way;
 use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::store::meta::{META_MAX, Meta};
 use crate::store::name::{BadName, Name};
-use crate::store::record::Verdict;
+use crate::store::record::FileVerdict;
 use crate::sys::stdio::stdin_was_closed;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
@@ -179,19 +179,19 @@ fn wait_for(pause: Pause<'_>, level: &mut u8) {
 fn tell(tally: &Mutex<Tally>, name: &Name, fate: Fate) {
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
     let (status, what) = match fate.verdict {
-        Verdict::Stored => {
+        FileVerdict::Stored => {
             tally.stored += 1;
             return message::note(1, || format!("{name}: stored"));
         }
-        Verdict::Already => {
+        FileVerdict::Already => {
             tally.already += 1;
             return message::note(1, || format!("{name}: was there already"));
         }
-        Verdict::Taken | Verdict::Refused => (Status::Refused, "refused"),
-        Verdict::Input => (Status::Input, "not sent"),
-        Verdict::Output => (Status::Output, "not stored"),
-        Verdict::Corrupt => (Status::Corrupt, "not stored"),
-        Verdict::Later => (Status::Incomplete, "not stored"),
+        FileVerdict::Taken | FileVerdict::Refused => (Status::Refused, "refused"),
+        FileVerdict::Input => (Status::Input, "not sent"),
+        FileVerdict::Output => (Status::Output, "not stored"),
+        FileVerdict::Corrupt => (Status::Corrupt, "not stored"),
+        FileVerdict::Later => (Status::Incomplete, "not stored"),
     };
     tally.fail(Failure { status, sentence: format!("{name}: {}", fate.told(what)) });
 }

@@ -24,7 +24,7 @@ use crate::error::{Failure, reason};
 use crate::message;
 use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
-use crate::store::record::Verdict;
+use crate::store::record::FileVerdict;
 use crate::store::ripe::{Event, Order, Ripe, Sent};
 use crate::sys::activation;
 use crate::sys::event::Bell;
@@ -201,12 +201,14 @@ impl Watch {
 
     fn judge(&mut self, now: Instant, path: &str, fate: &Fate) {
         let (sent, what) = match fate.verdict {
-            Verdict::Stored => (Sent::Stored, "stored"),
-            Verdict::Already => (Sent::Stored, "was there already"),
-            Verdict::Taken | Verdict::Refused => (Sent::Refused, "refused"),
-            Verdict::Input if self.tree.has_changed(path, self.work.taken_as(path)) => (Sent::Changed, ""),
-            Verdict::Input => (Sent::Failed, "not sent"),
-            Verdict::Output | Verdict::Corrupt | Verdict::Later => (Sent::Failed, "not stored"),
+            FileVerdict::Stored => (Sent::Stored, "stored"),
+            FileVerdict::Already => (Sent::Stored, "was there already"),
+            FileVerdict::Taken | FileVerdict::Refused => (Sent::Refused, "refused"),
+            FileVerdict::Input if self.tree.has_changed(path, self.work.taken_as(path)) => {
+                (Sent::Changed, "")
+            }
+            FileVerdict::Input => (Sent::Failed, "not sent"),
+            FileVerdict::Output | FileVerdict::Corrupt | FileVerdict::Later => (Sent::Failed, "not stored"),
         };
         let is_news = self.ripe.sent(now, path, sent);
         match sent {

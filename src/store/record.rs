@@ -85,13 +85,13 @@ pub enum Down {
     /// A finished file is here.
     There(Mark),
     /// What became of it, with what there is to say about that.
-    Verdict(Verdict, String),
+    Verdict(FileVerdict, String),
 }
 
 /// What became of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Verdict {
+pub enum FileVerdict {
     /// It is stored.
     Stored = 0,
     /// It was there already.
@@ -367,23 +367,23 @@ impl Record for Down {
             19 => Down::There(body.mark()?),
             20 => {
                 let [code] = body.array()?;
-                Down::Verdict(Verdict::from_code(code).ok_or(SENSELESS)?, body.sentence()?)
+                Down::Verdict(FileVerdict::from_code(code).ok_or(SENSELESS)?, body.sentence()?)
             }
             _ => return Err(SENSELESS),
         })
     }
 }
 
-impl Verdict {
-    const ALL: [Verdict; 8] = [
-        Verdict::Stored,
-        Verdict::Already,
-        Verdict::Taken,
-        Verdict::Refused,
-        Verdict::Input,
-        Verdict::Output,
-        Verdict::Corrupt,
-        Verdict::Later,
+impl FileVerdict {
+    const ALL: [FileVerdict; 8] = [
+        FileVerdict::Stored,
+        FileVerdict::Already,
+        FileVerdict::Taken,
+        FileVerdict::Refused,
+        FileVerdict::Input,
+        FileVerdict::Output,
+        FileVerdict::Corrupt,
+        FileVerdict::Later,
     ];
 
     fn from_code(code: u8) -> Option<Self> {

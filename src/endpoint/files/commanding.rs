@@ -14,7 +14,7 @@ use crate::error::reason;
 use crate::store::claims::{Claim, Claims};
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
-use crate::store::record::{Decoder, Down, Item, Open, Up, Verdict, encode};
+use crate::store::record::{Decoder, Down, FileVerdict, Item, Open, Up, encode};
 use crate::store::shelf::Peer;
 use crate::store::sum::{Mark, Running};
 use crate::sys::event::Bell;
@@ -36,11 +36,11 @@ const STREAMS_MAX: usize = 32;
 pub type Names = Claims<()>;
 
 /// Why a stream is not taken, or not any more.
-struct No(Verdict, String);
+struct No(FileVerdict, String);
 
 impl From<SinkError> for No {
     fn from(error: SinkError) -> Self {
-        No(Verdict::Output, error.sentence)
+        No(FileVerdict::Output, error.sentence)
     }
 }
 
@@ -182,7 +182,7 @@ impl CommandedSink {
                 Ok(None)
             })?,
             Up::End(mark) => self.with(file, |this, stream| this.close(stream, mark).map(Some))?,
-            Up::Stop(why) => self.with(file, |_, _| Err(No(Verdict::Input, why)))?,
+            Up::Stop(why) => self.with(file, |_, _| Err(No(FileVerdict::Input, why)))?,
             Up::From(_) | Up::Same => return Err(senseless()),
             Up::Data(_) => {}
         }
@@ -199,11 +199,11 @@ impl CommandedSink {
     }
 
     fn opened(&self, open: Open) -> Result<Stream, No> {
-        let bad = |e: BadName| No(Verdict::Refused, format!("the name {e}"));
+        let bad = |e: BadName| No(FileVerdict::Refused, format!("the name {e}"));
         let name = String::from_utf8(open.name).map_err(|_| bad(BadName::NotText))?;
         let name = Name::commanded(name).map_err(bad)?;
         let meta = Meta::said(&open.meta, &self.orders.require);
-        let meta = meta.map_err(|e| No(Verdict::Refused, format!("the metadata {e}")))?;
+        let meta = meta.map_err(|e| No(FileVerdict::Refused, format!("the metadata {e}")))?;
         let claim = self.claim(&name)?;
         Ok(Stream { _claim: claim, name, size: open.size, meta, coming: None })
     }
@@ -216,9 +216,12 @@ impl CommandedSink {
                 Ok(claim) => return Ok(claim),
                 Err(held) if held.by != peer.visit && names.await_turn(name, held.by, &place.gives_way) => {}
                 Err(held) if held.own => {
-                    return Err(No(Verdict::Later, "another session sends a stream of this name now".into()));
+                    return Err(No(
+                        FileVerdict::Later,
+                        "another session sends a stream of this name now".into(),
+                    ));
                 }
-                Err(_) => return Err(No(Verdict::Taken, "the name is taken".into())),
+                Err(_) => return Err(No(FileVerdict::Taken, "the name is taken".into())),
             }
         }
     }
@@ -228,9 +231,9 @@ impl CommandedSink {
             return Err(no_sense());
         }
         if !(self.orders.place.set_busy)(true) {
-            return Err(No(Verdict::Later, "the receiver ends".into()));
+            return Err(No(FileVerdict::Later, "the receiver ends".into()));
         }
-        let meta = MetaFile::new(&stream.meta.encode()).map_err(|why| No(Verdict::Output, why))?;
+        let meta = MetaFile::new(&stream.meta.encode()).map_err(|why| No(FileVerdict::Output, why))?;
         let known = environment(&stream.name, &self.orders.peer.name, stream.size, &meta);
         let sink = CommandSink::new(Exec::informed(&self.orders.command, true, known));
         stream.coming = Some(Coming { sink, running: Running::new(u64::MAX), _meta: meta });
@@ -248,24 +251,24 @@ impl CommandedSink {
     }
 
     /// All has come: the command's status is the verdict.
-    fn close(&self, stream: &mut Stream, mark: Mark) -> Result<Verdict, No> {
+    fn close(&self, stream: &mut Stream, mark: Mark) -> Result<FileVerdict, No> {
         let coming = stream.coming.as_mut().ok_or_else(no_sense)?;
         let Mark { length, sum } = mark;
         if coming.running.length() != length || coming.running.sum() != sum {
-            return Err(No(Verdict::Corrupt, "what came has another sum than what was sent".into()));
+            return Err(No(FileVerdict::Corrupt, "what came has another sum than what was sent".into()));
         }
         self.orders.closing.store(true, Ordering::Relaxed);
         let finished = coming.sink.finish();
         self.orders.closing.store(false, Ordering::Relaxed);
         finished?;
-        Ok(Verdict::Stored)
+        Ok(FileVerdict::Stored)
     }
 
     /// Does something with a stream that is not over; it is over with a verdict, or with an error.
     fn with(
         &mut self,
         file: u32,
-        act: impl FnOnce(&Self, &mut Stream) -> Result<Option<Verdict>, No>,
+        act: impl FnOnce(&Self, &mut Stream) -> Result<Option<FileVerdict>, No>,
     ) -> Result<(), SinkError> {
         let Some(mut stream) = self.streams.remove(&file) else {
             // it was refused while this was on its way
@@ -286,12 +289,12 @@ impl CommandedSink {
         Ok(())
     }
 
-    fn judge(&self, file: u32, verdict: Result<Verdict, No>) {
+    fn judge(&self, file: u32, verdict: Result<FileVerdict, No>) {
         let (verdict, sentence) = match verdict {
             Ok(verdict) => (verdict, String::new()),
             Err(No(verdict, sentence)) => (verdict, sentence),
         };
-        self.orders.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != Verdict::Later), None);
+        self.orders.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != FileVerdict::Later), None);
         self.say(file, &Down::Verdict(verdict, sentence));
         (self.orders.place.set_busy)(false);
         (self.orders.place.progress)();
@@ -309,7 +312,7 @@ fn senseless() -> SinkError {
 }
 
 fn no_sense() -> No {
-    No(Verdict::Refused, "the sender says what makes no sense".into())
+    No(FileVerdict::Refused, "the sender says what makes no sense".into())
 }
 
 impl Sink for CommandedSink {
@@ -385,11 +388,11 @@ mod tests {
         let (names, name) = (Names::default(), Name::commanded("run7").unwrap());
         let claim = |key, visit| sink(&names, key, visit, |_| false).claim(&name);
         let first = Arc::new(Mutex::new(claim("a", 1).ok()));
-        assert_eq!(claim("a", 2).err().unwrap().0, Verdict::Later);
-        assert_eq!(claim("b", 3).err().unwrap().0, Verdict::Taken);
+        assert_eq!(claim("a", 2).err().unwrap().0, FileVerdict::Later);
+        assert_eq!(claim("b", 3).err().unwrap().0, FileVerdict::Taken);
         // nobody gives way to oneself
         let oneself = sink(&names, "a", 1, |_| panic!("it was asked")).claim(&name);
-        assert_eq!(oneself.err().unwrap().0, Verdict::Later);
+        assert_eq!(oneself.err().unwrap().0, FileVerdict::Later);
         let gives_way = move |visit| visit == 1 && first.lock().unwrap().take().is_some();
         assert!(sink(&names, "b", 3, gives_way).claim(&name).is_ok());
     }

@@ -1,6 +1,6 @@
 //! The ledger: what has become of a session's files so far, for whoever asks. Both ends have one.
 
-use crate::store::record::Verdict;
+use crate::store::record::FileVerdict;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -91,13 +91,13 @@ impl Ledger {
     }
 
     /// A file is over, and this was said of it; nothing if it comes again. `size` of it was there if it was already.
-    pub(super) fn judge(&self, file: u32, verdict: Option<Verdict>, size: Option<u64>) {
+    pub(super) fn judge(&self, file: u32, verdict: Option<FileVerdict>, size: Option<u64>) {
         let mut state = self.lock();
         state.moving.remove(&file);
         match verdict {
             None => {}
-            Some(Verdict::Stored) => state.files.stored += 1,
-            Some(Verdict::Already) => {
+            Some(FileVerdict::Stored) => state.files.stored += 1,
+            Some(FileVerdict::Already) => {
                 state.files.already += 1;
                 state.files.there += size.unwrap_or(0);
             }
@@ -147,9 +147,9 @@ mod tests {
         let files = ledger.files();
         assert_eq!(files.moving, [moving("a", 50, 100), moving("b", 7, 7)]);
         assert_eq!((files.moved, files.there, files.judged()), (17, 40, 0));
-        ledger.judge(1, Some(Verdict::Stored), Some(100));
-        ledger.judge(2, Some(Verdict::Already), Some(5));
-        ledger.judge(3, Some(Verdict::Taken), None);
+        ledger.judge(1, Some(FileVerdict::Stored), Some(100));
+        ledger.judge(2, Some(FileVerdict::Already), Some(5));
+        ledger.judge(3, Some(FileVerdict::Taken), None);
         ledger.judge(4, None, None);
         let files = ledger.files();
         assert_eq!((files.stored, files.already, files.failed, files.there), (1, 1, 1, 45));

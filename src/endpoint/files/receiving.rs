@@ -14,7 +14,7 @@ use crate::message;
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
-use crate::store::record::{Down, Open, STORED_BUT, Up, Verdict, encode};
+use crate::store::record::{Down, FileVerdict, Open, STORED_BUT, Up, encode};
 use crate::store::shelf::{Arrival, Finished, No, OpenAnswer, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
 use crate::store::summing::Shared;
@@ -147,7 +147,7 @@ where
                 // who gives up has been answered, and has not said that it was all
                 Phase::Opening | Phase::Closing => Err(senseless()),
                 _ => {
-                    this.say(file, &Down::Verdict(Verdict::Input, why));
+                    this.say(file, &Down::Verdict(FileVerdict::Input, why));
                     Ok(None)
                 }
             })?,
@@ -296,7 +296,7 @@ where
     fn close(
         self: &Arc<Self>,
         file: u32,
-        job: impl FnOnce(&Self) -> Result<Verdict, No> + Send + 'static,
+        job: impl FnOnce(&Self) -> Result<FileVerdict, No> + Send + 'static,
     ) -> Option<Phase<D>> {
         self.long_job(move |this| {
             let verdict = job(this);
@@ -369,7 +369,7 @@ where
     }
 
     /// Stores these bytes, if they are not there already.
-    fn store(&self, answer: OpenAnswer<D>, sum: Sum, bytes: &[u8]) -> Result<Verdict, No> {
+    fn store(&self, answer: OpenAnswer<D>, sum: Sum, bytes: &[u8]) -> Result<FileVerdict, No> {
         let now = SystemTime::now();
         let arrival = match answer {
             OpenAnswer::There(there) if there.mark().sum == sum => return self.after(there.same()?),
@@ -379,7 +379,7 @@ where
         self.after(arrival.whole(now, bytes, sum)?)
     }
 
-    fn finish(&self, arrival: Arrival<D>, mark: Mark) -> Result<Verdict, No> {
+    fn finish(&self, arrival: Arrival<D>, mark: Mark) -> Result<FileVerdict, No> {
         if arrival.length() != mark.length {
             return Err(No::Breach("ends elsewhere than it said"));
         }
@@ -387,7 +387,7 @@ where
     }
 
     /// A file is there: what is to be done then.
-    fn after(&self, mut finished: Finished<D>) -> Result<Verdict, No> {
+    fn after(&self, mut finished: Finished<D>) -> Result<FileVerdict, No> {
         if let Some(then) = self.hooks.then.as_ref().filter(|_| finished.then_is_due()) {
             let (succeeded, outcome) = then(&finished).ok_or(No::Ends)?;
             finished.note_then(SystemTime::now(), succeeded, &outcome)?;
@@ -395,7 +395,7 @@ where
                 return Err(No::Disk(format!("{STORED_BUT}'then' failed: {outcome}")));
             }
         }
-        Ok(if finished.already { Verdict::Already } else { Verdict::Stored })
+        Ok(if finished.already { FileVerdict::Already } else { FileVerdict::Stored })
     }
 
     /// What is wanted, checked.
@@ -410,7 +410,7 @@ where
     // ---- answers ----
 
     /// A file is over.
-    fn judge(&self, file: u32, verdict: Result<Verdict, No>) {
+    fn judge(&self, file: u32, verdict: Result<FileVerdict, No>) {
         let (verdict, sentence) = match verdict {
             Ok(verdict) => (verdict, String::new()),
             Err(no) => {
@@ -418,19 +418,19 @@ where
                     message::say(format!("into {}: {MOVED}", folder.display()));
                 }
                 let verdict = match no {
-                    No::Held(held) if held.own => Verdict::Later,
-                    No::Taken | No::Held(_) => Verdict::Taken,
-                    No::Ends => Verdict::Later,
-                    No::Name(_) | No::Refused(_) | No::Breach(_) => Verdict::Refused,
-                    No::Disk(_) | No::Moved(_) => Verdict::Output,
-                    No::Corrupt => Verdict::Corrupt,
+                    No::Held(held) if held.own => FileVerdict::Later,
+                    No::Taken | No::Held(_) => FileVerdict::Taken,
+                    No::Ends => FileVerdict::Later,
+                    No::Name(_) | No::Refused(_) | No::Breach(_) => FileVerdict::Refused,
+                    No::Disk(_) | No::Moved(_) => FileVerdict::Output,
+                    No::Corrupt => FileVerdict::Corrupt,
                 };
                 (verdict, no.to_string())
             }
         };
         self.lock().files.remove(&file);
         self.done.notify_all();
-        self.hooks.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != Verdict::Later), None);
+        self.hooks.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != FileVerdict::Later), None);
         self.say(file, &Down::Verdict(verdict, sentence));
         (self.hooks.place.progress)();
     }

@@ -10,7 +10,7 @@ use super::matter::{Matter, Matters, Opened, open, whole};
 use super::outbox::Outbox;
 use crate::error::reason;
 use crate::store::name::Name;
-use crate::store::record::{Down, Open, STORED_BUT, Up, Verdict, WHOLE_MAX, encode};
+use crate::store::record::{Down, FileVerdict, Open, STORED_BUT, Up, WHOLE_MAX, encode};
 use crate::store::ripe::Seen;
 use crate::store::sum::Sum;
 use std::collections::{BTreeMap, VecDeque};
@@ -52,7 +52,7 @@ pub struct Item {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fate {
     /// In one word.
-    pub verdict: Verdict,
+    pub verdict: FileVerdict,
     /// What there is to say about it; may be empty.
     pub sentence: String,
 }
@@ -361,10 +361,11 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                     return Ok(());
                 };
                 // where the receiver finds other bytes than were summed up, the reason may be here
-                let fault = parted.filter(|_| verdict == Verdict::Corrupt).and_then(|matter| matter.fault());
-                let (verdict, sentence) = fault.map_or((verdict, sentence), |why| (Verdict::Input, why));
+                let fault =
+                    parted.filter(|_| verdict == FileVerdict::Corrupt).and_then(|matter| matter.fault());
+                let (verdict, sentence) = fault.map_or((verdict, sentence), |why| (FileVerdict::Input, why));
                 self.ahead.retain(|asked| asked.file != file);
-                let again = again.filter(|_| verdict == Verdict::Later && self.started.elapsed() < LATER);
+                let again = again.filter(|_| verdict == FileVerdict::Later && self.started.elapsed() < LATER);
                 self.ledger.judge(file, Some(verdict).filter(|_| again.is_none()), size);
                 match again {
                     Some((meta, path, wanted)) => {
@@ -387,7 +388,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     /// It failed here, which ends nothing else.
     fn fail(&mut self, name: &Name, sentence: String) -> Result<(), Ending> {
         self.ledger.fail();
-        (self.tell)(name, Fate { verdict: Verdict::Input, sentence });
+        (self.tell)(name, Fate { verdict: FileVerdict::Input, sentence });
         Ok(())
     }
 

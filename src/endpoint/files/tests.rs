@@ -4,7 +4,7 @@ use super::*;
 use crate::endpoint::{Sink, Source};
 use crate::store::beneath::Beneath;
 use crate::store::name::Name;
-use crate::store::record::{Down, HEADER, Verdict, encode};
+use crate::store::record::{Down, FileVerdict, HEADER, encode};
 use crate::store::shelf::{Peer, Rules, Shelf};
 use std::collections::BTreeMap;
 use std::fs;
@@ -135,13 +135,13 @@ fn small_files_that_may_be_there_are_asked_for_and_not_sent_again() {
     // none is there
     let (fates, ending) = pair.send(items(true), &[], None);
     assert_eq!((fates.len(), ending), (100, Ending::Whole));
-    assert!(fates.values().all(|fate| fate.verdict == Verdict::Stored));
+    assert!(fates.values().all(|fate| fate.verdict == FileVerdict::Stored));
     assert!(names.iter().all(|name| pair.stored(name) == fs::read(pair.from.path().join(name)).ok()));
     // all but one are, and there is no way for more bytes than that one has
     pair.write("f50", &bytes(1000, 50_000));
     let (fates, ending) = pair.send(items(true), &[], Some(100_000));
     assert_eq!((fates.len(), ending), (100, Ending::Whole));
-    let others = fates.iter().filter(|(_, fate)| fate.verdict != Verdict::Already);
+    let others = fates.iter().filter(|(_, fate)| fate.verdict != FileVerdict::Already);
     assert_eq!(others.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["f50"]);
     assert_ne!(pair.send(items(false), &[], Some(100_000)).1, Ending::Whole);
 }
@@ -169,17 +169,17 @@ fn files_of_all_sizes_arrive_whole_each_with_a_verdict_of_its_own() {
             _ => None,
         };
         if let Some(why) = not_sent {
-            assert_eq!((fate.verdict, &*fate.sentence), (Verdict::Input, why));
+            assert_eq!((fate.verdict, &*fate.sentence), (FileVerdict::Input, why));
             continue;
         }
-        assert_eq!(fate.verdict, Verdict::Stored, "{name}: {}", fate.sentence);
+        assert_eq!(fate.verdict, FileVerdict::Stored, "{name}: {}", fate.sentence);
         assert_eq!(pair.stored(&name), fs::read(pair.from.path().join(&name)).ok(), "{name}");
     }
     assert!(pair.partials().is_empty());
     // once more: all is there
     let again = (0..sizes.len()).map(|number| pair.item(&format!("f{number}"))).collect();
     let (fates, _) = pair.send(again, &[], None);
-    assert!(fates.values().all(|fate| fate.verdict == Verdict::Already), "{fates:?}");
+    assert!(fates.values().all(|fate| fate.verdict == FileVerdict::Already), "{fates:?}");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn one_that_was_cut_off_goes_on_where_it_was() {
     assert_eq!((pair.stored("x"), pair.partials().len()), (None, 1));
     // 1.1 MB are left; more would break it off again
     let (fates, ending) = pair.send(vec![pair.item("x")], &[], Some(1_200_000));
-    assert_eq!((fates["x"].verdict, ending), (Verdict::Stored, Ending::Whole));
+    assert_eq!((fates["x"].verdict, ending), (FileVerdict::Stored, Ending::Whole));
     assert_eq!(pair.stored("x"), Some(bytes(1, 5_000_000)));
 }
 
@@ -205,7 +205,7 @@ fn one_that_is_another_by_now_begins_anew_behind_what_is_the_same() {
     pair.write("x", &changed);
     // it goes on at 3 MiB
     let (fates, _) = pair.send(vec![pair.item("x")], &[], Some(2_000_000));
-    assert_eq!(fates["x"].verdict, Verdict::Stored);
+    assert_eq!(fates["x"].verdict, FileVerdict::Stored);
     assert_eq!(pair.stored("x"), Some(changed));
 }
 
@@ -224,12 +224,12 @@ fn what_is_refused_is_told_and_the_others_are_stored() {
     ];
     let (fates, ending) = pair.send(items, &["sample", "operator"], None);
     assert_eq!(ending, Ending::Whole);
-    assert_eq!(fates["a"].verdict, Verdict::Stored);
+    assert_eq!(fates["a"].verdict, FileVerdict::Stored);
     assert_eq!(fates["b"].sentence, "the metadata lacks sample, operator");
     assert_eq!(fates["c"].sentence, "the metadata is not a JSON object");
     assert_eq!(
         (fates["big"].verdict, &*fates["big"].sentence),
-        (Verdict::Refused, "the metadata lacks operator")
+        (FileVerdict::Refused, "the metadata lacks operator")
     );
     assert_eq!((pair.stored("b"), pair.stored("c"), pair.stored("big")), (None, None, None));
 }
@@ -243,7 +243,7 @@ fn one_that_is_other_than_what_is_there_is_refused_or_takes_its_place() {
             pair.send(vec![pair.item("x")], &[], None);
             pair.write("x", &bytes(2, size));
             let (fates, _) = pair.send(vec![pair.item("x")], &[], None);
-            let expected = if replace { Verdict::Stored } else { Verdict::Refused };
+            let expected = if replace { FileVerdict::Stored } else { FileVerdict::Refused };
             assert_eq!(fates["x"].verdict, expected, "{}", fates["x"].sentence);
             assert_eq!(pair.stored("x"), Some(bytes(1 + u32::from(replace), size)));
             fs::remove_file(pair.to.path().join("x")).unwrap();
@@ -258,7 +258,7 @@ fn a_pipe_has_a_name_and_no_size() {
         matter: Matter::Pipe(Box::new(std::io::Cursor::new(bytes(3, 2_500_000)))),
         ..pair.item("p")
     };
-    for verdict in [Verdict::Stored, Verdict::Already] {
+    for verdict in [FileVerdict::Stored, FileVerdict::Already] {
         let (fates, ending) = pair.send(vec![pipe()], &[], None);
         assert_eq!((fates["p"].verdict, ending), (verdict, Ending::Whole));
     }
@@ -291,8 +291,11 @@ fn one_that_shrinks_or_grows_while_it_is_sent_is_told_and_not_stored() {
         Item { matter: Matter::Pipe(Box::new(Changing { path, inner, left: 3 })), ..pair.item("first") };
     let (fates, ending) = pair.send(vec![first, pair.item("x")], &[], None);
     assert_eq!(ending, Ending::Whole);
-    assert_eq!(fates["first"].verdict, Verdict::Stored);
-    assert_eq!((fates["x"].verdict, &*fates["x"].sentence), (Verdict::Input, "it changed while it was sent"));
+    assert_eq!(fates["first"].verdict, FileVerdict::Stored);
+    assert_eq!(
+        (fates["x"].verdict, &*fates["x"].sentence),
+        (FileVerdict::Input, "it changed while it was sent")
+    );
     assert_eq!(pair.stored("x"), None);
 }
 
@@ -323,8 +326,8 @@ fn one_that_changes_after_it_was_summed_up_is_told_and_not_stored() {
         let (fates, ending) = pair.send_watched(vec![pair.item("x"), pair.item("y")], &[], None, look);
         assert_eq!(ending, Ending::Whole);
         let told = (fates["x"].verdict, &*fates["x"].sentence);
-        assert_eq!(told, (Verdict::Input, "it changed while it was sent"));
+        assert_eq!(told, (FileVerdict::Input, "it changed while it was sent"));
         assert_eq!((pair.stored("x"), pair.partials().len()), (None, 0));
-        assert_eq!(fates["y"].verdict, Verdict::Stored);
+        assert_eq!(fates["y"].verdict, FileVerdict::Stored);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::endpoint::files::Fate;
 use crate::error::Failure;
-use crate::store::record::Verdict;
+use crate::store::record::FileVerdict;
 use crate::store::ripe::Seen;
 use crate::sys::event::Bell;
 use std::collections::{BTreeMap, VecDeque};
@@ -111,7 +111,7 @@ impl Work {
         let told = match fate {
             None => Told::Changed(path.to_owned()),
             Some(fate) => {
-                if fate.verdict == Verdict::Input {
+                if fate.verdict == FileVerdict::Input {
                     state.judged.insert(path.to_owned(), seen);
                 }
                 Told::Fate(path.to_owned(), fate)

@@ -58,14 +58,14 @@ fn golden_bytes_of_a_receiver() {
         (Down::Go(vec![]), 18, vec![]),
         (Down::Go(vec![mark(1), mark(2)]), 18, [marked(1), marked(2)].concat()),
         (Down::There(mark(0)), 19, marked(0)),
-        (Down::Verdict(Verdict::Taken, "x".into()), 20, vec![2, b'x']),
+        (Down::Verdict(FileVerdict::Taken, "x".into()), 20, vec![2, b'x']),
     ] {
         let header = [&[kind, 0, 0, 0, 5][..], &(body.len() as u32).to_be_bytes()].concat();
         let bytes = encoded(5, &record);
         assert_eq!(bytes, [header, body].concat(), "{record:?}");
         assert_eq!(decoded(&bytes), Ok(Some((5, record))));
     }
-    for (code, verdict) in Verdict::ALL.into_iter().enumerate() {
+    for (code, verdict) in FileVerdict::ALL.into_iter().enumerate() {
         assert_eq!(verdict as usize, code);
     }
 }

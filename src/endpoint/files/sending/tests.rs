@@ -54,7 +54,7 @@ fn sending(out: Arc<Outbox>, size: u64) -> (Sending<impl FnMut(&Name, Fate)>, Fa
 
 fn unread() -> Vec<Fate> {
     let why = reason(&rustix::io::Errno::BADF.into());
-    vec![Fate { verdict: Verdict::Input, sentence: why }]
+    vec![Fate { verdict: FileVerdict::Input, sentence: why }]
 }
 
 #[test]
@@ -86,6 +86,6 @@ fn that_the_last_part_could_not_be_read_is_told_in_place_of_the_difference() {
     out.end(Ok(()));
     let mut space = vec![1; 3 << 20];
     while let Ok(1..) = source.read(&mut space) {}
-    assert!(sending.hear(1, Down::Verdict(Verdict::Corrupt, "it is not what was sent".into())).is_ok());
+    assert!(sending.hear(1, Down::Verdict(FileVerdict::Corrupt, "it is not what was sent".into())).is_ok());
     assert_eq!(*fates.lock().unwrap(), unread());
 }
