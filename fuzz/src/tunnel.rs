@@ -4,7 +4,7 @@
 //! bounded, and local connections hear of opening, end and closing once and in order.
 
 use super::script::Script;
-use millipede::endpoint::tunnel::mux::{Event, Mux};
+use millipede::endpoint::tunnel::mux::{Mux, SocketAction};
 use millipede::endpoint::tunnel::record::{DATA_MAX, HEADER, Record};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
@@ -148,17 +148,17 @@ impl Tunnel {
     fn hear(&mut self) {
         while let Some(event) = self.mux.poll() {
             match event {
-                Event::Opened(id) => {
+                SocketAction::Opened(id) => {
                     assert!(self.accepts, "opened unasked");
                     assert!(self.locals.insert(id, Local::default()).is_none(), "{id} is opened twice");
                 }
-                Event::Credit(_) => {}
-                Event::Shut(id) => {
+                SocketAction::Credit(_) => {}
+                SocketAction::Shut(id) => {
                     if let Some(local) = self.locals.get_mut(&id) {
                         assert!(!std::mem::replace(&mut local.shut, true), "{id} ends twice");
                     }
                 }
-                Event::Closed(id) | Event::Reset(id) => {
+                SocketAction::Closed(id) | SocketAction::Reset(id) => {
                     self.locals.remove(&id);
                 }
             }

@@ -7,7 +7,7 @@
 
 use super::dial::{Attempt, Resolver};
 use super::handover::Seen;
-use super::mux::{Event, Mux, WINDOW_FIRST};
+use super::mux::{Mux, SocketAction, WINDOW_FIRST};
 use super::open::{Open, retry};
 use super::origin::Origin;
 use super::record::Breach;
@@ -293,17 +293,17 @@ impl Local {
 
     // ---- connections ------------------------------------------------------------------------------------
 
-    fn obey(&mut self, event: Event) {
+    fn obey(&mut self, event: SocketAction) {
         match event {
-            Event::Opened(id) => self.open(id),
-            Event::Credit(id) => self.queue(id),
-            Event::Shut(id) => {
+            SocketAction::Opened(id) => self.open(id),
+            SocketAction::Credit(id) => self.queue(id),
+            SocketAction::Shut(id) => {
                 if let Some(Socket::Open(open)) = self.sockets.get(&id) {
                     open.shut();
                 }
             }
-            Event::Closed(id) => drop(self.remove(id)),
-            Event::Reset(id) => self.discard(id),
+            SocketAction::Closed(id) => drop(self.remove(id)),
+            SocketAction::Reset(id) => self.discard(id),
         }
     }
 

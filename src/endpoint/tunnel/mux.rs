@@ -35,7 +35,7 @@ const SPACE_MIN: usize = HEADER + 1024;
 
 /// What the owner of the local sockets shall do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum SocketAction {
     /// The far end has a new connection: open its half here.
     Opened(u32),
     /// The far end has given credit: more can be sent.
@@ -133,7 +133,7 @@ pub struct Mux {
     /// The record that is being sent; of data only what found no space.
     out: VecDeque<u8>,
     arriving: Arriving,
-    events: VecDeque<Event>,
+    events: VecDeque<SocketAction>,
 }
 
 impl Mux {
@@ -338,7 +338,7 @@ impl Mux {
     // ---- answers ----------------------------------------------------------------------------------------
 
     /// The next thing to do.
-    pub fn poll(&mut self) -> Option<Event> {
+    pub fn poll(&mut self) -> Option<SocketAction> {
         self.events.pop_front()
     }
 
@@ -363,7 +363,7 @@ impl Mux {
         }
         for id in broken {
             self.remove(id);
-            self.events.push_back(Event::Reset(id));
+            self.events.push_back(SocketAction::Reset(id));
         }
     }
 
@@ -384,7 +384,7 @@ impl Mux {
             }
             Record::Open(id) => {
                 self.insert(id);
-                self.events.push_back(Event::Opened(id));
+                self.events.push_back(SocketAction::Opened(id));
             }
             Record::Data(id, length) => {
                 self.arriving = Arriving::Data(id, length as usize);
@@ -398,7 +398,7 @@ impl Mux {
             Record::Credit(id, more) => {
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
                 stream.credit = stream.credit.saturating_add(more.into());
-                self.events.push_back(Event::Credit(id));
+                self.events.push_back(SocketAction::Credit(id));
             }
             Record::Finish(id) => {
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
@@ -411,7 +411,7 @@ impl Mux {
                 // nothing that this end had to say about it is of interest any more
                 self.owed.remove(&id);
                 if self.remove(id) {
-                    self.events.push_back(Event::Reset(id));
+                    self.events.push_back(SocketAction::Reset(id));
                 }
             }
         }
@@ -449,7 +449,7 @@ impl Mux {
 
     fn shut_if_drained(&mut self, id: u32) {
         if self.is_shut(id) {
-            self.events.push_back(Event::Shut(id));
+            self.events.push_back(SocketAction::Shut(id));
             self.close_if_over(id);
         }
     }
@@ -459,7 +459,7 @@ impl Mux {
             |stream: &Stream| stream.finished_here && stream.finished_there && stream.waiting.is_empty();
         if self.streams.get(&id).is_some_and(over) {
             self.remove(id);
-            self.events.push_back(Event::Closed(id));
+            self.events.push_back(SocketAction::Closed(id));
         }
     }
 

@@ -12,7 +12,7 @@ fn records(mux: &mut Mux) -> Vec<u8> {
     out
 }
 
-fn events(mux: &mut Mux) -> Vec<Event> {
+fn events(mux: &mut Mux) -> Vec<SocketAction> {
     std::iter::from_fn(|| mux.poll()).collect()
 }
 
@@ -43,7 +43,7 @@ fn pair() -> (Mux, Mux, u32) {
     let (mut near, mut far) = (Mux::new(false, 1024, BUDGET), Mux::new(true, 1024, BUDGET));
     let id = near.open();
     assert!(give(&mut far, &records(&mut near)).is_empty());
-    assert_eq!(events(&mut far), [Event::Opened(id)]);
+    assert_eq!(events(&mut far), [SocketAction::Opened(id)]);
     (near, far, id)
 }
 
@@ -54,14 +54,14 @@ fn bytes_cross_and_both_ends_close() {
     assert_eq!(give(&mut far, &sent), [(id, b"ping".to_vec())]);
     near.finish(id);
     give(&mut far, &records(&mut near));
-    assert_eq!(events(&mut far), [Event::Shut(id)]);
+    assert_eq!(events(&mut far), [SocketAction::Shut(id)]);
     // the other direction goes on
     let sent = data(&mut far, id, b"pong");
     assert_eq!(give(&mut near, &sent), [(id, b"pong".to_vec())]);
     far.finish(id);
-    assert_eq!(events(&mut far), [Event::Closed(id)]);
+    assert_eq!(events(&mut far), [SocketAction::Closed(id)]);
     give(&mut near, &records(&mut far));
-    assert_eq!(events(&mut near), [Event::Shut(id), Event::Closed(id)]);
+    assert_eq!(events(&mut near), [SocketAction::Shut(id), SocketAction::Closed(id)]);
     assert!(near.is_empty() && far.is_empty());
 }
 
@@ -79,7 +79,7 @@ fn the_end_of_the_data_is_passed_on_and_space_may_be_tiny() {
         stream.extend(&space[..len]);
     }
     assert_eq!(give(&mut far, &stream), [(id, b"abc".to_vec())]);
-    assert_eq!(events(&mut far), [Event::Shut(id)]);
+    assert_eq!(events(&mut far), [SocketAction::Shut(id)]);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_connection_that_takes_nothing_stops_its_sender_alone() {
     let credit = records(&mut far);
     assert_eq!(credit, Record::Credit(id, taken as u32 + WINDOW_FIRST).encode());
     give(&mut near, &credit);
-    assert_eq!(events(&mut near), [Event::Credit(id)]);
+    assert_eq!(events(&mut near), [SocketAction::Credit(id)]);
     assert!(near.may_send(id));
 }
 
@@ -154,7 +154,7 @@ fn ends_while_something_waits(finished: bool) {
     })
     .unwrap();
     assert_eq!(written, b"t words");
-    assert_eq!(events(&mut far), [Event::Shut(id), Event::Closed(id)]);
+    assert_eq!(events(&mut far), [SocketAction::Shut(id), SocketAction::Closed(id)]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_reset_ends_both_directions_and_what_is_on_the_way_is_passed_over() {
     near.finish(id);
     give(&mut far, &records(&mut near));
     give(&mut near, &records(&mut far));
-    assert_eq!(events(&mut near), [Event::Reset(id)]);
+    assert_eq!(events(&mut near), [SocketAction::Reset(id)]);
     near.reset(id);
     assert!(!near.has_records() && events(&mut far).is_empty());
 }
@@ -175,7 +175,7 @@ fn a_reset_ends_both_directions_and_what_is_on_the_way_is_passed_over() {
 fn the_end_of_the_stream_breaks_what_was_not_finished() {
     let (_, mut far, id) = pair();
     far.stream_ended();
-    assert_eq!(events(&mut far), [Event::Reset(id)]);
+    assert_eq!(events(&mut far), [SocketAction::Reset(id)]);
     assert!(far.is_empty());
 }
 
@@ -225,7 +225,7 @@ fn what_was_opened_and_reset_leaves_nothing() {
     for id in 0..1000 {
         give(&mut far, &[Record::Open(id).encode(), Record::Reset(id).encode()].concat());
         far.reset(id);
-        assert_eq!(events(&mut far), [Event::Opened(id), Event::Reset(id)]);
+        assert_eq!(events(&mut far), [SocketAction::Opened(id), SocketAction::Reset(id)]);
     }
     // beyond what it may have, too
     (0..1000).for_each(|id| drop(give(&mut far, &Record::Open(id).encode())));
@@ -284,8 +284,8 @@ fn the_far_end_hears_of_the_end_of_one_before_it_hears_of_the_one_that_takes_its
     near.open();
     events(&mut far);
     give(&mut far, &records(&mut near));
-    let opened = events(&mut far).into_iter().filter(|event| matches!(event, Event::Opened(_)));
-    assert_eq!(opened.collect::<Vec<_>>(), [Event::Opened(3), Event::Opened(4)]);
+    let opened = events(&mut far).into_iter().filter(|event| matches!(event, SocketAction::Opened(_)));
+    assert_eq!(opened.collect::<Vec<_>>(), [SocketAction::Opened(3), SocketAction::Opened(4)]);
     assert!(!far.has_records(), "none was refused");
 }
 
