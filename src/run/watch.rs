@@ -25,7 +25,7 @@ use crate::message;
 use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
 use crate::store::record::FileVerdict;
-use crate::store::ripe::{Event, Order, Ripe, Sent};
+use crate::store::ripe::{Ripe, Sent, Task};
 use crate::sys::activation;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -114,9 +114,9 @@ impl Watch {
             }
             self.work.told().into_iter().for_each(|told| self.hear(told));
             self.work.note_unstored(self.ripe.unstored());
-            let events = self.tree.events();
+            let changes = self.tree.changes();
             let now = Instant::now();
-            events.into_iter().for_each(|event| self.ripe.hear(now, event));
+            changes.into_iter().for_each(|change| self.ripe.hear(now, change));
             self.obey();
             while let Some((path, seen)) = self.ripe.send() {
                 self.work.add(path, seen);
@@ -143,15 +143,15 @@ impl Watch {
 
     /// Does what the core orders.
     fn obey(&mut self) {
-        while let Some(order) = self.ripe.poll(Instant::now()) {
-            let events = match order {
-                Order::Look(path) => vec![self.tree.look(path)],
-                Order::Scan(folder) => self.tree.scan(&folder),
-                Order::Unnameable(path, why) => {
+        while let Some(task) = self.ripe.poll(Instant::now()) {
+            let changes = match task {
+                Task::Look(path) => vec![self.tree.look(path)],
+                Task::Scan(folder) => self.tree.scan(&folder),
+                Task::Unnameable(path, why) => {
                     message::say(format!("{path}: not sent: the name {why}"));
                     vec![]
                 }
-                Order::Archive(path, seen) => match self.archive.as_mut().map(|to| to.take(&path, &seen)) {
+                Task::Archive(path, seen) => match self.archive.as_mut().map(|to| to.take(&path, &seen)) {
                     None | Some(Moved::Away) => vec![],
                     Some(Moved::Changed) => vec![self.tree.look(path)],
                     Some(Moved::Not(why)) => {
@@ -161,7 +161,7 @@ impl Watch {
                 },
             };
             let now = Instant::now();
-            events.into_iter().for_each(|event: Event| self.ripe.hear(now, event));
+            changes.into_iter().for_each(|change| self.ripe.hear(now, change));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which files of a watched folder are complete, and what is still to be sent. Pure: events and time come in, orders
+//! Which files of a watched folder are complete, and what is still to be sent. Pure: changes and time come in, tasks
 //! come out.
 //!
 //! ```text
@@ -58,7 +58,7 @@ impl Seen {
 
 /// What has happened. Paths are relative to the watched folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum Change {
     /// A file was closed after writing, or moved in: it is complete as far as that goes.
     Complete(String),
     /// A file is there. `writing`: somebody has it open for that; none if it cannot be told.
@@ -82,7 +82,7 @@ pub enum Event {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Task {
     /// See how this file stands, and tell: found, or gone.
     Look(String),
     /// Watch this folder, then tell of all that is in it, and that it was scanned.
@@ -131,7 +131,7 @@ pub struct Ripe {
     archives: bool,
     files: BTreeMap<String, State>,
     ready: VecDeque<String>,
-    orders: VecDeque<Order>,
+    tasks: VecDeque<Task>,
     unnameable: BTreeSet<String>,
     /// Files that were refused or failed when they were last sent, and are not under way.
     unstored: BTreeSet<String>,
@@ -149,7 +149,7 @@ impl Ripe {
             archives,
             files: BTreeMap::new(),
             ready: VecDeque::new(),
-            orders: VecDeque::from([Order::Scan(String::new())]),
+            tasks: VecDeque::from([Task::Scan(String::new())]),
             unnameable: BTreeSet::new(),
             unstored: BTreeSet::new(),
             due: None,
@@ -158,31 +158,31 @@ impl Ripe {
     }
 
     /// Something has happened.
-    pub fn hear(&mut self, now: Instant, event: Event) {
-        match event {
-            Event::Complete(path) => self.complete(path),
-            Event::Found { path, seen, writing } => self.found(now, path, seen, writing),
-            Event::Folder(path) => {
+    pub fn hear(&mut self, now: Instant, change: Change) {
+        match change {
+            Change::Complete(path) => self.complete(path),
+            Change::Found { path, seen, writing } => self.found(now, path, seen, writing),
+            Change::Folder(path) => {
                 if !self.is_ignored(&path) {
-                    self.orders.push_back(Order::Scan(path));
+                    self.tasks.push_back(Task::Scan(path));
                 }
             }
-            Event::Gone(path) => self.gone(&path),
-            Event::Scanned(path) => self.scanned(&path),
-            Event::Overflow => {
+            Change::Gone(path) => self.gone(&path),
+            Change::Scanned(path) => self.scanned(&path),
+            Change::Overflow => {
                 if self.rescan.replace(BTreeSet::new()).is_none() {
-                    self.orders.push_back(Order::Scan(String::new()));
+                    self.tasks.push_back(Task::Scan(String::new()));
                 }
             }
         }
     }
 
     /// What is to be done, until nothing is.
-    pub fn poll(&mut self, now: Instant) -> Option<Order> {
-        if self.orders.is_empty() {
+    pub fn poll(&mut self, now: Instant) -> Option<Task> {
+        if self.tasks.is_empty() {
             self.pass(now);
         }
-        self.orders.pop_front()
+        self.tasks.pop_front()
     }
 
     /// The next file that is to be sent, if there is one; [`Ripe::sent`] is to be called once for each.
@@ -210,7 +210,7 @@ impl Ripe {
             Sent::Stored => {
                 *state = State::Done { seen };
                 if self.archives && !again {
-                    self.orders.push_back(Order::Archive(path.to_owned(), seen));
+                    self.tasks.push_back(Task::Archive(path.to_owned(), seen));
                 }
             }
             Sent::Refused => *state = State::Done { seen },
@@ -272,7 +272,7 @@ impl Ripe {
             _ => None,
         };
         self.files.insert(path.clone(), State::Looking { complete, done });
-        self.orders.push_back(Order::Look(path));
+        self.tasks.push_back(Task::Look(path));
     }
 
     fn found(&mut self, now: Instant, path: String, seen: Seen, writing: Option<bool>) {
@@ -281,7 +281,7 @@ impl Ripe {
         }
         if let Err(why) = Name::stored(path.clone()) {
             if self.unnameable.insert(path.clone()) {
-                self.orders.push_back(Order::Unnameable(path, why));
+                self.tasks.push_back(Task::Unnameable(path, why));
             }
             return;
         }
@@ -379,7 +379,7 @@ impl Ripe {
                 Some(State::Quiet { seen, since, .. }) => {
                     let asked = State::Quiet { seen: *seen, since: *since, asked: true };
                     self.files.insert(path.clone(), asked);
-                    self.orders.push_back(Order::Look(path));
+                    self.tasks.push_back(Task::Look(path));
                 }
                 Some(State::Failed { seen, failures, .. }) => {
                     let ready = State::Ready { seen: *seen, failures: *failures };

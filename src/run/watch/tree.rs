@@ -7,7 +7,7 @@
 use crate::error::{Failure, reason};
 use crate::message;
 use crate::store::below::folder_below;
-use crate::store::ripe::{Event, Seen, paths_below};
+use crate::store::ripe::{Change, Seen, paths_below};
 use crate::sys::mounts::Mounts;
 use crate::sys::notify::{Folder, Happened, Notify, is_written};
 use rustix::fs::{Mode, OFlags, openat};
@@ -94,30 +94,30 @@ impl Tree {
     }
 
     /// All that has happened, and what was found where the kernel does not tell.
-    pub(super) fn events(&mut self) -> Vec<Event> {
-        let (mut happened, mut events) = (vec![], vec![]);
+    pub(super) fn changes(&mut self) -> Vec<Change> {
+        let (mut happened, mut changes) = (vec![], vec![]);
         let read = self.notify.read(|event| happened.push(event));
         if let Err(error) = read {
             self.tell_once(OsStr::new("\0inotify"), || format!("inotify: {}", reason(&error)));
-            events.push(Event::Overflow);
+            changes.push(Change::Overflow);
         }
         for event in happened {
-            self.hear(event, &mut events);
+            self.hear(event, &mut changes);
         }
         if !self.polled.is_empty() && self.next <= Instant::now() {
             for folder in self.polled.clone() {
-                events.extend(self.scan(&folder));
+                changes.extend(self.scan(&folder));
             }
             self.next = Instant::now() + POLL;
         }
-        events
+        changes
     }
 
     /// How a file stands.
-    pub(super) fn look(&self, path: String) -> Event {
+    pub(super) fn look(&self, path: String) -> Change {
         match look_at(&self.root, &path) {
-            Some((seen, writing)) => Event::Found { path, seen, writing },
-            None => Event::Gone(path),
+            Some((seen, writing)) => Change::Found { path, seen, writing },
+            None => Change::Gone(path),
         }
     }
 
@@ -127,11 +127,11 @@ impl Tree {
     }
 
     /// Watches a folder, then finds all that is in it.
-    pub(super) fn scan(&mut self, folder: &str) -> Vec<Event> {
+    pub(super) fn scan(&mut self, folder: &str) -> Vec<Change> {
         // joined to nothing, the root would end in a slash
         let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
         if self.is_archive(&path) {
-            return vec![Event::Scanned(folder.to_owned())];
+            return vec![Change::Scanned(folder.to_owned())];
         }
         self.watch(folder, &path);
         let entries = match fs::read_dir(&path) {
@@ -141,18 +141,18 @@ impl Tree {
                 self.tell_once(OsStr::new("\0root"), || {
                     format!("watch {}: {}", path.display(), reason(&error))
                 });
-                return vec![Event::Scanned(String::new())];
+                return vec![Change::Scanned(String::new())];
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 self.leave(folder);
-                return vec![Event::Gone(folder.to_owned()), Event::Scanned(folder.to_owned())];
+                return vec![Change::Gone(folder.to_owned()), Change::Scanned(folder.to_owned())];
             }
             Err(error) => {
                 self.unread(folder, &path, &error);
-                return vec![Event::Scanned(folder.to_owned())];
+                return vec![Change::Scanned(folder.to_owned())];
             }
         };
-        let mut events = vec![];
+        let mut changes = vec![];
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
@@ -163,38 +163,40 @@ impl Tree {
             };
             let Some(path) = self.below(folder, &entry.file_name()) else { continue };
             match entry.file_type() {
-                Ok(kind) if kind.is_file() => events.push(self.look(path)),
+                Ok(kind) if kind.is_file() => changes.push(self.look(path)),
                 // those that are scanned now and then find their own
-                Ok(kind) if kind.is_dir() && !self.polled.contains(&path) => events.push(Event::Folder(path)),
+                Ok(kind) if kind.is_dir() && !self.polled.contains(&path) => {
+                    changes.push(Change::Folder(path))
+                }
                 _ => {}
             }
         }
-        events.push(Event::Scanned(folder.to_owned()));
-        events
+        changes.push(Change::Scanned(folder.to_owned()));
+        changes
     }
 
-    fn hear(&mut self, happened: Happened, events: &mut Vec<Event>) {
+    fn hear(&mut self, happened: Happened, changes: &mut Vec<Change>) {
         match happened {
             Happened::Complete(folder, name) => {
                 let Some(path) = self.path(folder, &name) else { return };
                 if self.file(&path).is_some() {
-                    events.push(Event::Complete(path));
+                    changes.push(Change::Complete(path));
                 }
             }
             // what is written to is heard of when it is closed; another name of a file is not
             Happened::Created(folder, name) => {
                 let Some(path) = self.path(folder, &name) else { return };
                 if self.file(&path).is_some_and(|metadata| metadata.nlink() > 1) {
-                    events.push(self.look(path));
+                    changes.push(self.look(path));
                 }
             }
             Happened::FolderCame(folder, name) => {
-                events.extend(self.path(folder, &name).map(Event::Folder));
+                changes.extend(self.path(folder, &name).map(Change::Folder));
             }
             Happened::Gone(folder, name) => {
                 if let Some(path) = self.path(folder, &name) {
                     self.leave(&path);
-                    events.push(Event::Gone(path));
+                    changes.push(Change::Gone(path));
                 }
             }
             // of any other one than the root, the folder that it stood in tells more
@@ -209,7 +211,7 @@ impl Tree {
                 // it has gone and may come again, or its file system has
                 self.poll(&path);
             }
-            Happened::Overflow => events.push(Event::Overflow),
+            Happened::Overflow => changes.push(Change::Overflow),
         }
     }
 
@@ -359,15 +361,15 @@ mod tests {
         // leads to itself, so that even root cannot read it
         std::os::unix::fs::symlink("b", &folder).unwrap();
         let mut tree = Tree::open(dir.path(), None).unwrap();
-        assert_eq!(tree.scan("b"), [Event::Scanned("b".into())]);
+        assert_eq!(tree.scan("b"), [Change::Scanned("b".into())]);
         assert!(tree.deadline().is_some());
         fs::remove_file(&folder).unwrap();
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("x"), "x").unwrap();
         tree.next = Instant::now();
-        let events = tree.events();
-        let is_found = |event: &Event| matches!(event, Event::Found { path, .. } if path == "b/x");
-        assert!(events.iter().any(is_found), "{events:?}");
+        let changes = tree.changes();
+        let is_found = |event: &Change| matches!(event, Change::Found { path, .. } if path == "b/x");
+        assert!(changes.iter().any(is_found), "{changes:?}");
         assert_eq!(tree.deadline(), None, "the kernel tells of it from now on");
     }
 
@@ -381,19 +383,22 @@ mod tests {
         tree.scan("sub");
         assert_eq!(tree.deadline(), None);
         fs::rename(&root, &away).unwrap();
-        assert_eq!(tree.events(), []);
+        assert_eq!(tree.changes(), []);
         fs::write(away.join("x"), "x").unwrap();
         fs::write(away.join("sub/x"), "x").unwrap();
         fs::create_dir_all(root.join("sub")).unwrap();
         fs::write(root.join("y"), "y").unwrap();
-        assert_eq!(tree.events(), []);
+        assert_eq!(tree.changes(), []);
         assert!(tree.deadline().is_some());
         tree.next = Instant::now();
-        let events = tree.events();
-        let is_found = |event: &Event| matches!(event, Event::Found { path, .. } if path == "y");
-        assert!(events.iter().any(is_found) && events.contains(&Event::Folder("sub".into())), "{events:?}");
+        let changes = tree.changes();
+        let is_found = |event: &Change| matches!(event, Change::Found { path, .. } if path == "y");
+        assert!(
+            changes.iter().any(is_found) && changes.contains(&Change::Folder("sub".into())),
+            "{changes:?}"
+        );
         fs::write(root.join("z"), "z").unwrap();
-        assert_eq!(tree.events(), [Event::Complete("z".into())]);
+        assert_eq!(tree.changes(), [Change::Complete("z".into())]);
     }
 
     #[test]
@@ -405,7 +410,7 @@ mod tests {
         let mut tree = Tree::open(&root, Some(&archive)).unwrap();
         for _ in 0..2 {
             fs::write(archive.join("x"), "x").unwrap();
-            assert_eq!(tree.scan("sent"), [Event::Scanned("sent".into())]);
+            assert_eq!(tree.scan("sent"), [Change::Scanned("sent".into())]);
             fs::rename(&root, &away).unwrap();
             fs::create_dir_all(&archive).unwrap();
             fs::remove_dir_all(&away).unwrap();
@@ -422,7 +427,7 @@ mod tests {
             fs::write(dir.path().join(path), path).unwrap();
         }
         let tree = Tree::open(&root, None).unwrap();
-        let is_found = |path: &str| matches!(tree.look(path.into()), Event::Found { .. });
+        let is_found = |path: &str| matches!(tree.look(path.into()), Change::Found { .. });
         assert!(is_found("key") && is_found("sub/key"));
         std::os::unix::fs::symlink("../else", root.join("link")).unwrap();
         std::os::unix::fs::symlink("../else/key", root.join("file")).unwrap();

@@ -5,19 +5,19 @@ fn seen(version: u64) -> Seen {
     Seen { device: 1, inode: 2, size: version, modified: version as i64, changed: version as i64 }
 }
 
-fn found(path: &str, version: u64, writing: Option<bool>) -> Event {
-    Event::Found { path: path.into(), seen: seen(version), writing }
+fn found(path: &str, version: u64, writing: Option<bool>) -> Change {
+    Change::Found { path: path.into(), seen: seen(version), writing }
 }
 
 fn started() -> (Ripe, Instant) {
     let (mut ripe, now) = (Ripe::new(vec![], false), Instant::now());
-    assert_eq!(ripe.poll(now), Some(Order::Scan("".into())));
+    assert_eq!(ripe.poll(now), Some(Task::Scan("".into())));
     (ripe, now)
 }
 
 fn complete(ripe: &mut Ripe, now: Instant, path: &str, version: u64) {
-    ripe.hear(now, Event::Complete(path.into()));
-    assert_eq!(ripe.poll(now), Some(Order::Look(path.into())));
+    ripe.hear(now, Change::Complete(path.into()));
+    assert_eq!(ripe.poll(now), Some(Task::Look(path.into())));
     ripe.hear(now, found(path, version, None));
 }
 
@@ -61,7 +61,7 @@ fn a_file_counts_as_not_stored_once_and_until_it_is_stored_or_gone() {
     assert_eq!(ripe.send().map(|(path, _)| path).as_deref(), Some("failed"));
     ripe.sent(now, "failed", Sent::Stored);
     assert_eq!(ripe.unstored(), 1);
-    ripe.hear(now, Event::Gone("refused".into()));
+    ripe.hear(now, Change::Gone("refused".into()));
     assert_eq!(ripe.unstored(), 0);
 }
 
@@ -81,7 +81,8 @@ fn hidden_and_unfinished_names_are_passed_over_and_those_that_the_user_says() {
         assert!(!ripe.is_ignored(path), "{path}");
     }
     let (mut ripe, now) = started();
-    for event in [Event::Complete("a.part".into()), found(".a", 1, Some(false)), Event::Folder(".git".into())]
+    for event in
+        [Change::Complete("a.part".into()), found(".a", 1, Some(false)), Change::Folder(".git".into())]
     {
         ripe.hear(now, event);
         assert_eq!((ripe.poll(now), ripe.send()), (None, None));
@@ -98,8 +99,8 @@ fn one_that_was_there_before_is_sent_when_nobody_writes_to_it() {
     assert_eq!(ripe.send(), None);
     assert_eq!(ripe.deadline(), Some(now + QUIET));
     let later = now + QUIET;
-    let orders: Vec<Order> = std::iter::from_fn(|| ripe.poll(later)).collect();
-    assert_eq!(orders, [Order::Look("open".into()), Order::Look("unknown".into())]);
+    let tasks: Vec<Task> = std::iter::from_fn(|| ripe.poll(later)).collect();
+    assert_eq!(tasks, [Task::Look("open".into()), Task::Look("unknown".into())]);
     ripe.hear(later, found("open", 1, Some(true)));
     ripe.hear(later, found("unknown", 1, None));
     assert_eq!(ripe.send(), Some(("unknown".into(), seen(1))));
@@ -118,19 +119,19 @@ fn one_that_changes_while_it_is_sent_is_sent_again_and_not_archived() {
     ripe.poll(now);
     complete(&mut ripe, now, "a", 1);
     ripe.send().unwrap();
-    ripe.hear(now, Event::Complete("a".into()));
+    ripe.hear(now, Change::Complete("a".into()));
     assert_eq!(ripe.poll(now), None);
     ripe.sent(now, "a", Sent::Stored);
-    assert_eq!(ripe.poll(now), Some(Order::Look("a".into())));
+    assert_eq!(ripe.poll(now), Some(Task::Look("a".into())));
     ripe.hear(now, found("a", 2, None));
     assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
     ripe.sent(now, "a", Sent::Changed);
-    assert_eq!(ripe.poll(now), Some(Order::Look("a".into())));
+    assert_eq!(ripe.poll(now), Some(Task::Look("a".into())));
     ripe.hear(now, found("a", 3, Some(false)));
     ripe.send().unwrap();
     ripe.sent(now, "a", Sent::Stored);
-    assert_eq!(ripe.poll(now), Some(Order::Archive("a".into(), seen(3))));
-    ripe.hear(now, Event::Gone("a".into()));
+    assert_eq!(ripe.poll(now), Some(Task::Archive("a".into(), seen(3))));
+    ripe.hear(now, Change::Gone("a".into()));
     assert_eq!(ripe.files.len(), 0);
 }
 
@@ -158,7 +159,7 @@ fn a_name_that_cannot_be_sent_is_told_once() {
     for _ in 0..2 {
         ripe.hear(now, found("a/-b", 1, Some(false)));
     }
-    assert_eq!(ripe.poll(now), Some(Order::Unnameable("a/-b".into(), BadName::Dash)));
+    assert_eq!(ripe.poll(now), Some(Task::Unnameable("a/-b".into(), BadName::Dash)));
     assert_eq!((ripe.poll(now), ripe.send()), (None, None));
 }
 
@@ -170,13 +171,13 @@ fn an_overflow_scans_all_once_and_what_has_gone_is_forgotten() {
         ripe.send();
         ripe.sent(now, path, Sent::Stored);
     }
-    ripe.hear(now, Event::Overflow);
-    ripe.hear(now, Event::Overflow);
-    assert_eq!(ripe.poll(now), Some(Order::Scan("".into())));
+    ripe.hear(now, Change::Overflow);
+    ripe.hear(now, Change::Overflow);
+    assert_eq!(ripe.poll(now), Some(Task::Scan("".into())));
     assert_eq!(ripe.poll(now), None);
     ripe.hear(now, found("a", 1, Some(false)));
     ripe.hear(now, found("c", 1, Some(false)));
-    ripe.hear(now, Event::Scanned("".into()));
+    ripe.hear(now, Change::Scanned("".into()));
     assert_eq!(ripe.send(), Some(("c".into(), seen(1))));
     assert_eq!(ripe.send(), None);
     assert_eq!(ripe.files.keys().collect::<Vec<_>>(), ["a", "c"]);
@@ -204,7 +205,7 @@ struct Folder {
     /// By file: its version, and whether it is open; where it is.
     files: BTreeMap<String, (u64, bool)>,
     versions: u64,
-    events: VecDeque<Event>,
+    events: VecDeque<Change>,
     sending: VecDeque<(String, Seen)>,
     receiver: BTreeMap<String, u64>,
 }
@@ -218,15 +219,15 @@ impl Folder {
             |(path, (version, open)): (&String, &(u64, bool))| found(path, *version, told.then_some(*open));
         while let Some(order) = ripe.poll(now) {
             match order {
-                Order::Look(path) => match self.files.get_key_value(&path) {
+                Task::Look(path) => match self.files.get_key_value(&path) {
                     Some(file) => ripe.hear(now, see(file)),
-                    None => ripe.hear(now, Event::Gone(path)),
+                    None => ripe.hear(now, Change::Gone(path)),
                 },
-                Order::Scan(folder) => {
+                Task::Scan(folder) => {
                     self.files.iter().for_each(|file| ripe.hear(now, see(file)));
-                    ripe.hear(now, Event::Scanned(folder));
+                    ripe.hear(now, Change::Scanned(folder));
                 }
-                Order::Archive(..) | Order::Unnameable(..) => unreachable!(),
+                Task::Archive(..) | Task::Unnameable(..) => unreachable!(),
             }
         }
         while let Some((path, seen)) = ripe.send() {
@@ -279,12 +280,12 @@ proptest! {
                 }
                 Act::Close(file) => if let Some((_, open)) = folder.files.get_mut(names[file]) && *open {
                     *open = false;
-                    folder.events.push_back(Event::Complete(names[file].into()));
+                    folder.events.push_back(Change::Complete(names[file].into()));
                 },
                 Act::Remove(file) => if folder.files.remove(names[file]).is_some() {
-                    folder.events.push_back(Event::Gone(names[file].into()));
+                    folder.events.push_back(Change::Gone(names[file].into()));
                 },
-                Act::Overflow => folder.events = VecDeque::from([Event::Overflow]),
+                Act::Overflow => folder.events = VecDeque::from([Change::Overflow]),
                 Act::Work => folder.work(&mut ripe, now, told),
                 Act::Arrive(works) => folder.arrive(&mut ripe, now, works),
                 Act::Pass(seconds) => now += Duration::from_secs(seconds),
@@ -292,7 +293,7 @@ proptest! {
         }
         for (name, (_, open)) in &mut folder.files {
             if std::mem::take(open) {
-                folder.events.push_back(Event::Complete(name.clone()));
+                folder.events.push_back(Change::Complete(name.clone()));
             }
         }
         for round in 0.. {
@@ -302,7 +303,7 @@ proptest! {
             }
             match ripe.deadline() {
                 Some(at) => now = now.max(at),
-                None if ripe.orders.is_empty() && ripe.ready.is_empty() => break,
+                None if ripe.tasks.is_empty() && ripe.ready.is_empty() => break,
                 None => {}
             }
             prop_assert!(round < 100, "never quiet: {:?}", ripe);
@@ -335,17 +336,17 @@ fn one_that_goes_while_it_is_sent_and_another_in_its_place_are_kept_apart() {
     let (mut ripe, now) = started();
     complete(&mut ripe, now, "a", 1);
     ripe.send().unwrap();
-    ripe.hear(now, Event::Gone("a".into()));
-    ripe.hear(now, Event::Complete("a".into()));
+    ripe.hear(now, Change::Gone("a".into()));
+    ripe.hear(now, Change::Complete("a".into()));
     assert_eq!((ripe.poll(now), ripe.send()), (None, None));
     ripe.sent(now, "a", Sent::Stored);
-    assert_eq!(ripe.poll(now), Some(Order::Look("a".into())));
+    assert_eq!(ripe.poll(now), Some(Task::Look("a".into())));
     ripe.hear(now, found("a", 2, None));
     assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
-    ripe.hear(now, Event::Gone("a".into()));
+    ripe.hear(now, Change::Gone("a".into()));
     ripe.sent(now, "a", Sent::Unknown);
-    assert_eq!(ripe.poll(now), Some(Order::Look("a".into())));
-    ripe.hear(now, Event::Gone("a".into()));
+    assert_eq!(ripe.poll(now), Some(Task::Look("a".into())));
+    ripe.hear(now, Change::Gone("a".into()));
     assert_eq!(ripe.files.len(), 0);
 }
 
@@ -362,10 +363,10 @@ fn what_happens_to_one_file_costs_no_look_at_all_others() {
         assert_eq!((ripe.poll(now), ripe.deadline()), (None, None));
     }
     for n in 0..50_000 {
-        ripe.hear(now, Event::Gone(path(n)));
+        ripe.hear(now, Change::Gone(path(n)));
     }
     assert_eq!(ripe.files.len(), 50_000);
-    ripe.hear(now, Event::Gone("d7".into()));
+    ripe.hear(now, Change::Gone("d7".into()));
     assert_eq!(ripe.files.len(), 49_500);
     assert!(!ripe.files.contains_key("d7/f50007") && ripe.files.contains_key("d70/f50070"));
 }
@@ -376,7 +377,7 @@ fn time_brings_about_what_it_is_due_to_whatever_was_due_before() {
     ripe.hear(now, found("gone", 1, None));
     let later = now + QUIET / 2;
     ripe.hear(later, found("stays", 1, None));
-    ripe.hear(later, Event::Gone("gone".into()));
+    ripe.hear(later, Change::Gone("gone".into()));
     // at the latest then; somebody who looks too early finds nothing to do, and looks again when it is time
     let mut at = ripe.deadline().unwrap();
     assert!(at <= later + QUIET);
