@@ -12,7 +12,7 @@ pub type Outcomes = [Option<Outcome>; 2];
 
 /// What has come of a session, here.
 #[derive(Clone, Debug, Default)]
-pub struct Ended {
+pub struct SessionEnd {
     /// How its streams were judged.
     pub outcomes: Outcomes,
     /// The reader of our stdout went before it had all.
@@ -22,8 +22,8 @@ pub struct Ended {
 }
 
 /// The exit status of the near end, and what the user is to be told. `host`: what messages call the far end.
-pub fn result(ended: &Ended, host: &str) -> (u8, Option<String>) {
-    let Ended { outcomes, unwanted, unmet } = ended;
+pub fn result(ended: &SessionEnd, host: &str) -> (u8, Option<String>) {
+    let SessionEnd { outcomes, unwanted, unmet } = ended;
     let (output, input) = (outcomes[Way::In as usize].as_ref(), outcomes[Way::Out as usize].as_ref());
     let Some((end, sentence)) = input.and_then(|input| Some((input.command?, input.sentence.clone()))) else {
         let why = input.or(output).filter(|outcome| !outcome.is_complete());
@@ -81,7 +81,7 @@ mod tests {
     }
 
     fn result(outcomes: &[Option<Outcome>; 2], unwanted: bool) -> (u8, Option<String>) {
-        super::result(&Ended { outcomes: outcomes.clone(), unwanted, unmet: None }, "backup")
+        super::result(&SessionEnd { outcomes: outcomes.clone(), unwanted, unmet: None }, "backup")
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         let links = Some(Outcome::here(Status::Incomplete, "host:1: connection refused; ssh: closed"));
         let told = |outcome: Option<Outcome>, unmet| {
             let outcomes = [outcome.clone(), outcome];
-            super::result(&Ended { outcomes, unwanted: false, unmet }, "backup")
+            super::result(&SessionEnd { outcomes, unwanted: false, unmet }, "backup")
         };
         for (exit, line) in [
             (Exit::Status(255), "ssh ended with status 255 before the session began"),

@@ -1,7 +1,7 @@
 //! The near end: what `millipede ssh` does here.
 
 use super::carrier::{Carrier, hand_over, resolve};
-use super::end::{Ended, FAILED, Outcomes, result};
+use super::end::{FAILED, Outcomes, SessionEnd, result};
 use super::stdio::{Input, Output, is_abandoned};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
 use crate::channel::connect::check_congestion;
@@ -124,7 +124,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let pause = if signals::is_asked_to_end() { HASTE } else { LAST_WORDS };
     let exit = carrier.end(pause, signals::is_asked_to_end);
     let Gathered { outcomes, met } = gathered;
-    let ended = Ended { outcomes, unwanted: output.is_unwanted(), unmet: exit.filter(|_| !met) };
+    let ended = SessionEnd { outcomes, unwanted: output.is_unwanted(), unmet: exit.filter(|_| !met) };
     let (status, told) = result(&ended, &host);
     // ssh says nothing of a signal either: svn ends its ssh by one each time
     let level = u8::from(signals::is_asked_to_end());
