@@ -53,7 +53,7 @@ const SHOWN: usize = 60;
 
 /// What a run shall come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum OutputSize {
     /// Any number of bytes up to this one, but at least one; and all that it was given is to be taken.
     AtMost(usize),
     /// Exactly so many.
@@ -123,7 +123,7 @@ pub struct Run {
     input: Payload,
     len: usize,
     written: usize,
-    wanted: Wanted,
+    wanted: OutputSize,
     /// What it has made: `filled` bytes. None once it is done.
     output: Option<Buffer>,
     filled: usize,
@@ -145,7 +145,7 @@ impl Run {
     pub fn begin(
         command: &str,
         (input, len): (Payload, usize),
-        wanted: Wanted,
+        wanted: OutputSize,
         (output, spare): (Buffer, usize),
         (registry, tokens): (&Registry, [Token; 3]),
     ) -> Result<Run, Unstarted> {
@@ -276,7 +276,7 @@ impl Run {
 
     fn most(&self) -> usize {
         match self.wanted {
-            Wanted::AtMost(most) | Wanted::Exactly(most) => most,
+            OutputSize::AtMost(most) | OutputSize::Exactly(most) => most,
         }
     }
 
@@ -286,8 +286,8 @@ impl Run {
 
     fn too_much(&self) -> String {
         match self.wanted {
-            Wanted::AtMost(most) => format!("made more than {most} bytes of a leg of {}", self.len),
-            Wanted::Exactly(most) => format!("made more than the {most} bytes that the leg has"),
+            OutputSize::AtMost(most) => format!("made more than {most} bytes of a leg of {}", self.len),
+            OutputSize::Exactly(most) => format!("made more than the {most} bytes that the leg has"),
         }
     }
 
@@ -350,13 +350,13 @@ impl Run {
     /// It has exited, and all that it made is here.
     fn judge(&mut self, exit: Exit) -> Step {
         let why = match (exit, self.wanted) {
-            (Exit::Status(0), Wanted::AtMost(_)) if self.taken() < self.len => {
+            (Exit::Status(0), OutputSize::AtMost(_)) if self.taken() < self.len => {
                 format!("took {} of the {} bytes of a leg", self.taken(), self.len)
             }
-            (Exit::Status(0), Wanted::AtMost(_)) if self.filled == 0 => {
+            (Exit::Status(0), OutputSize::AtMost(_)) if self.filled == 0 => {
                 format!("made nothing of a leg of {} bytes", self.len)
             }
-            (Exit::Status(0), Wanted::Exactly(most)) if self.filled != most => {
+            (Exit::Status(0), OutputSize::Exactly(most)) if self.filled != most => {
                 format!("made {} bytes where the leg has {most}", self.filled)
             }
             (Exit::Status(0), _) => {

@@ -1,6 +1,6 @@
 //! Legs through the user's own programs: which ones, how many at a time, and the memory for what they make.
 
-use super::filter::{Run, Unstarted, Wanted};
+use super::filter::{OutputSize, Run, Unstarted};
 use super::pool::{Buffer, Pool};
 use crate::plan;
 use crate::proto::leg::{Payload, encoded_max};
@@ -46,7 +46,7 @@ impl Filters {
         &self,
         command: &str,
         input: (Payload, usize),
-        wanted: Wanted,
+        wanted: OutputSize,
         output: (Buffer, usize),
         watched: (&Registry, [Token; 3]),
     ) -> Result<Option<Counted>, String> {

@@ -19,7 +19,7 @@ use crate::proto::way::Way;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::Compressing;
 use crate::session::core::SessionCore;
-use crate::session::filter::{ROOM, Step, Wanted};
+use crate::session::filter::{OutputSize, ROOM, Step};
 use crate::session::filters::{Counted, Filters};
 use crate::session::limits::LEGS;
 use crate::session::orders::Ticket;
@@ -199,7 +199,7 @@ impl Stages {
             };
             let (input, output) = ((leg.payload.clone(), leg.bytes().len()), (output, stage::TRAILER));
             self.encoder =
-                filters.begin(command, input, Wanted::AtMost(most), output, (registry, ENCODER))?;
+                filters.begin(command, input, OutputSize::AtMost(most), output, (registry, ENCODER))?;
         }
         let Some(Counted { run, .. }) = &mut self.encoder else {
             self.look = Some(Instant::now() + AGAIN);
@@ -312,7 +312,7 @@ impl Stages {
             self.look = Some(Instant::now() + AGAIN);
             return Ok(false);
         };
-        let wanted = Wanted::Exactly(header.raw as usize);
+        let wanted = OutputSize::Exactly(header.raw as usize);
         match filters.begin(command, input, wanted, (output, 0), (registry, DECODER)) {
             Ok(Some(counted)) => self.decoder = Some(counted),
             Ok(None) => {
