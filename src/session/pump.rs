@@ -151,21 +151,21 @@ pub struct Inlet {
     held: Box<[u8]>,
     start: usize,
     end: usize,
-    leg: Option<Incoming>,
+    leg: Option<IncomingLeg>,
     /// The latest leg was large, so that the next one may be worth moving.
     large: bool,
     /// Bytes read since the start.
     bytes: u64,
 }
 
-struct Incoming {
+struct IncomingLeg {
     header: LegHeader,
     room: Room,
     /// Bytes of the payload that are there; ≤ `header.encoded`.
     filled: usize,
 }
 
-impl Incoming {
+impl IncomingLeg {
     fn missing(&self) -> usize {
         self.header.encoded as usize - self.filled
     }
@@ -240,7 +240,7 @@ impl Inlet {
 
     /// Moves bytes of the leg that is under way, if it is one that is moved.
     fn pass(&mut self, intake: &mut impl Intake) -> Result<Option<Passed>, Stop> {
-        let Some(Incoming { header, room, filled }) = &mut self.leg else { return Ok(None) };
+        let Some(IncomingLeg { header, room, filled }) = &mut self.leg else { return Ok(None) };
         let Room::Past = room else { return Ok(None) };
         let passed = match intake.pass(header, *filled)? {
             Passed::Instead(other) => {
@@ -316,7 +316,7 @@ impl Inlet {
                 Frame::Leg(header) => {
                     self.large = header.encoded >= PASSED_LEAST;
                     let room = intake.place(&header, self.start == self.end)?;
-                    self.leg = Some(Incoming { header, room, filled: 0 });
+                    self.leg = Some(IncomingLeg { header, room, filled: 0 });
                 }
                 frame => intake.frame(frame)?,
             }
