@@ -88,7 +88,7 @@ pub struct Outlet {
     /// Frames that wait, `frames[sent..]`; behind the leg if that has begun, before it otherwise.
     frames: Vec<u8>,
     sent: usize,
-    leg: Option<Outgoing>,
+    leg: Option<OutgoingLeg>,
     /// The header of that leg.
     header: Vec<u8>,
     /// What there is still to send of a leg that is in a pipe. Made for the first of them.
@@ -106,7 +106,7 @@ enum BytesIn {
     Work,
 }
 
-struct Outgoing {
+struct OutgoingLeg {
     leg: Leg,
     bytes: BytesIn,
     /// Bytes of header and payload that have left.
@@ -156,7 +156,7 @@ impl Outlet {
         };
         self.header.clear();
         Frame::Leg(header).encode(&mut self.header);
-        self.leg = Some(Outgoing { leg, bytes, sent: 0 });
+        self.leg = Some(OutgoingLeg { leg, bytes, sent: 0 });
         Ok(())
     }
 
