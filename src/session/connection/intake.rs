@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Takes what comes on one connection.
-pub(crate) struct Inbox<'a> {
+pub(crate) struct ConnectionIntake<'a> {
     pub shared: &'a Shared,
     pub ticket: Ticket,
     /// The connection.
@@ -65,7 +65,7 @@ const ROOM_TIME: Duration = Duration::from_millis(500);
 /// would tell.
 const LOOK: Duration = Duration::from_millis(20);
 
-impl Inbox<'_> {
+impl ConnectionIntake<'_> {
     /// Tells of what came before the leg that comes. To be called when no more is read for now.
     pub(crate) fn tell_before(&mut self) -> Result<(), Stop> {
         self.before.take().map_or(Ok(()), |frame| self.tell(frame))
@@ -147,7 +147,7 @@ impl Inbox<'_> {
     }
 }
 
-impl Intake for Inbox<'_> {
+impl Intake for ConnectionIntake<'_> {
     fn place(&mut self, header: &LegHeader, alone: bool) -> Result<Room, Stop> {
         *self.due = self.frame_counts();
         if let Some(harm) = self.due.take_if(|harm| *harm == Harm::Cut) {
@@ -212,7 +212,7 @@ impl Intake for Inbox<'_> {
             if !matches!(came, Came::Whole(..)) {
                 self.tell_before()?;
             }
-            let Inbox { shared, ticket, origin, .. } = *self;
+            let ConnectionIntake { shared, ticket, origin, .. } = *self;
             came.tell(Hearer { desk: &shared.desk, ticket, origin }, self.before.take())?;
         } else {
             self.tell_before()?;

@@ -3,7 +3,7 @@
 
 use super::ended::Ended;
 use super::holding::Holding;
-use super::intake::{Inbox, Wait};
+use super::intake::{ConnectionIntake, Wait};
 use super::progress::Progress;
 use super::seat::{Seat, WAKER};
 use super::shared::{self, Shared};
@@ -311,7 +311,7 @@ impl<'a> Serving<'a> {
         let is_going = self.finishing.is_none();
         let sink = self.holding.sink(self.shared).filter(|_| is_going);
         let mut awaits = None;
-        let mut inbox = Inbox {
+        let mut intake = ConnectionIntake {
             shared: self.shared,
             ticket: self.ticket,
             channel: &self.channel,
@@ -329,8 +329,8 @@ impl<'a> Serving<'a> {
             before: None,
         };
         let read = inlet.bytes();
-        let end = inlet.read(&mut &*self.channel, &mut inbox);
-        let end = inbox.tell_before().and(end);
+        let end = inlet.read(&mut &*self.channel, &mut intake);
+        let end = intake.tell_before().and(end);
         let heard = inlet.bytes() > read;
         self.heard = if heard { now } else { self.heard };
         match end {
