@@ -2,7 +2,7 @@
 
 use super::monitor::{Monitor, Subject, Wanted};
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
-use super::start::{self, Names};
+use super::start::{self, Labels};
 use super::{boards, peers, signals};
 use crate::chaos::Hazard;
 use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending, check};
@@ -309,7 +309,7 @@ pub(super) fn session(
     let checksum = if transmit.checksum { Features::CHECKSUM } else { Features::NONE };
     let features = checksum | start::compress(&transmit.stream) | Features::DUPLEX | Features::FILES;
     let config = DiallerConfig { waits: true, ..start::dialler(common, transmit, features) };
-    let names = Names { links: config.links.clone(), trust: trust.clone() };
+    let names = Labels { links: config.links.clone(), trust: trust.clone() };
     let approach = Approach::Dial(transmit.links.clone(), Box::new(config));
     let answers = InboundConfig {
         patience: common.patience,
@@ -332,7 +332,7 @@ pub(super) fn session(
 }
 
 /// Tells the user what a session tells, at levels that are higher by `less`.
-fn hear(names: Names, less: Arc<AtomicU8>) -> Hear {
+fn hear(names: Labels, less: Arc<AtomicU8>) -> Hear {
     Box::new(move |news| {
         if let News::Tell(event) = news {
             message::note(event.level() + less.load(Ordering::Relaxed), || names.word(&event));

@@ -116,7 +116,7 @@ impl Parts<'_> {
     /// told to the user by these names. The session has these streams.
     fn hear(&self, names: Vec<String>, ways: [Option<Way>; 2]) -> Hear {
         let (ends, news) = (self.ends.clone(), self.news.clone());
-        let names = Names { links: names, trust: self.trust.clone() };
+        let names = Labels { links: names, trust: self.trust.clone() };
         Box::new(move |event| match event {
             News::Met(way, far) => ends.meet(way, far),
             News::Tell(event) => {
@@ -163,14 +163,14 @@ impl Parts<'_> {
 }
 
 /// What a user calls the links of a session and the keys of its peers.
-pub(super) struct Names {
+pub(super) struct Labels {
     /// As typed, by the number of the link.
     pub(super) links: Vec<String>,
     /// Where keys are known by name.
     pub(super) trust: Option<Arc<Trust>>,
 }
 
-impl Names {
+impl Labels {
     /// The line for an event, with these names.
     pub(super) fn word(&self, event: &Event) -> String {
         let link = |link: usize| self.links.get(link).cloned().unwrap_or_default();
