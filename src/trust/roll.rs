@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 #[derive(Debug)]
 pub struct Roll {
     peers: RwLock<Arc<Peers>>,
-    watch: Option<Watch>,
+    watch: Option<WatchedFile>,
 }
 
 /// What became of the list.
@@ -32,7 +32,7 @@ pub enum Change {
 
 /// A file that is looked at again and again.
 #[derive(Debug)]
-struct Watch {
+struct WatchedFile {
     path: PathBuf,
     looks: Mutex<Looks>,
 }
@@ -63,7 +63,7 @@ impl Roll {
         let peers = Peers::of(&opened).map_err(|wrong| told(path, &wrong))?;
         let read = Look::File(Stamp::of(&opened.meta));
         let looks = Mutex::new(Looks { last: read.clone(), read });
-        let watch = Some(Watch { path: path.to_owned(), looks });
+        let watch = Some(WatchedFile { path: path.to_owned(), looks });
         Ok(Self { peers: RwLock::new(Arc::new(peers)), watch })
     }
 
@@ -104,7 +104,7 @@ impl Roll {
     }
 }
 
-impl Watch {
+impl WatchedFile {
     /// The list, if the file is another one than the one that was read, and is not being changed.
     fn look(&self) -> Option<Result<Peers, String>> {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
