@@ -19,7 +19,7 @@ mod writer;
 
 pub use level::{LEVEL_MAX, Reader, reader};
 pub use limit::Kind;
-pub use screen::Frame;
+pub use screen::LiveLines;
 pub use text::words;
 pub use writer::is_in_foreground;
 
@@ -81,8 +81,8 @@ pub fn say_at_last(line: impl Display) {
 }
 
 /// From now on this stands below the lines, or nothing; stderr is a terminal.
-pub fn show(frame: Option<Frame>) {
-    WRITER.show(frame);
+pub fn show(live: Option<LiveLines>) {
+    WRITER.show(live);
 }
 
 /// Waits until everything said has been written, but not for a stderr that takes nothing.

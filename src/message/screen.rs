@@ -13,7 +13,7 @@ const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 
 /// The live line of each direction, for any width.
-pub struct Frame {
+pub struct LiveLines {
     /// The rows, of at most so many columns.
     pub rows: Box<dyn Fn(usize) -> Vec<String> + Send + Sync>,
     /// Whether the rows are shown even where the terminal is in another process's hands.
@@ -24,17 +24,17 @@ pub struct Frame {
 #[derive(Default)]
 pub(crate) struct Screen {
     /// What is to stand below the lines.
-    frame: Option<Arc<Frame>>,
-    /// Rows of a frame stand there, and the cursor at their start.
+    live: Option<Arc<LiveLines>>,
+    /// Live lines stand there, and the cursor at their start.
     drawn: bool,
-    /// The frame that was drawn may be erased even where the terminal is in another process's hands.
+    /// The live lines that were drawn may be erased even where the terminal is in another process's hands.
     always: bool,
 }
 
 impl Screen {
     /// From now on this stands below the lines, or nothing.
-    pub(crate) fn show(&mut self, frame: Option<Arc<Frame>>) {
-        self.frame = frame;
+    pub(crate) fn show(&mut self, live: Option<Arc<LiveLines>>) {
+        self.live = live;
     }
 
     /// Whether a live line stands there.
@@ -42,7 +42,7 @@ impl Screen {
         self.drawn
     }
 
-    /// What is to be written so that these lines are added and the frame stands below them. `columns` of the terminal
+    /// What is to be written so that these lines are added and the live lines stand below them. `columns` of the terminal
     /// as it is now; `foreground`: whether it is in this process's hands.
     pub(crate) fn compose(&mut self, lines: &str, columns: usize, foreground: bool) -> String {
         let mut out = String::new();
@@ -52,12 +52,12 @@ impl Screen {
         }
         out += lines;
         self.drawn = false;
-        if let Some(frame) = self.frame.as_ref().filter(|frame| frame.always || foreground) {
+        if let Some(live) = self.live.as_ref().filter(|live| live.always || foreground) {
             // the last column is left free: some terminals wrap as soon as it is filled
-            let rows = (frame.rows)(columns.saturating_sub(1));
+            let rows = (live.rows)(columns.saturating_sub(1));
             if !rows.is_empty() {
                 out += &drawn(&rows);
-                (self.drawn, self.always) = (true, frame.always);
+                (self.drawn, self.always) = (true, live.always);
             }
         }
         out
@@ -76,9 +76,9 @@ fn drawn(rows: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn frame(rows: &'static [&'static str], always: bool) -> Option<Arc<Frame>> {
+    fn live(rows: &'static [&'static str], always: bool) -> Option<Arc<LiveLines>> {
         let rows = move |columns: usize| rows.iter().map(|row| format!("{row:.columns$}")).collect();
-        Some(Arc::new(Frame { rows: Box::new(rows), always }))
+        Some(Arc::new(LiveLines { rows: Box::new(rows), always }))
     }
 
     fn shown(terminal: &vt100::Parser) -> Vec<String> {
@@ -99,7 +99,7 @@ mod tests {
     fn lines_stand_above_the_frame_whatever_its_rows() {
         for rows in [&["tx  1 MiB"][..], &["rx  1 MiB", "tx  2 MiB"]] {
             let (mut screen, mut terminal) = (Screen::default(), terminal(4, 20));
-            screen.show(frame(rows, false));
+            screen.show(live(rows, false));
             for line in ["one\r\n", "", "two\r\n", "three\r\n", "four\r\n"] {
                 terminal.process(screen.compose(line, 20, true).as_bytes());
                 assert_eq!(shown(&terminal).iter().filter(|row| row.contains("MiB")).count(), rows.len());
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn rows_fit_and_the_terminal_cuts_what_does_not() {
         let (mut screen, mut terminal) = (Screen::default(), terminal(4, 10));
-        screen.show(frame(&["0123456789abcdef"], false));
+        screen.show(live(&["0123456789abcdef"], false));
         terminal.process(screen.compose("", 10, true).as_bytes());
         assert_eq!(shown(&terminal), ["012345678"]);
         assert!(screen.compose("", 80, true).contains("\x1b[?7l0123456789abcdef\x1b[?7h\r"), "no wrapping");
@@ -126,12 +126,12 @@ mod tests {
     #[test]
     fn a_terminal_in_other_hands_is_left_alone_unless_asked_for() {
         let mut screen = Screen::default();
-        screen.show(frame(&["row"], false));
+        screen.show(live(&["row"], false));
         assert!(screen.compose("", 80, true).contains("row") && screen.is_drawn());
         assert_eq!(screen.compose("line\n", 80, false), "line\n");
         assert!(!screen.is_drawn());
         assert!(!screen.compose("", 80, true).contains(ERASE), "the cursor is somewhere else by now");
-        screen.show(frame(&["row"], true));
+        screen.show(live(&["row"], true));
         screen.compose("", 80, false);
         let again = screen.compose("line\n", 80, false);
         assert!(again.starts_with(ERASE) && again.contains("row"));

@@ -7,7 +7,7 @@
 
 use super::limit::{Kind, Limiter};
 use super::queue::{PIECE_MAX, Queue};
-use super::screen::{ERASE, Frame, Screen};
+use super::screen::{ERASE, LiveLines, Screen};
 use super::text::one_line;
 use super::wording;
 use crate::sys::thread::spawn;
@@ -43,8 +43,8 @@ pub(crate) struct Writer {
 struct State {
     queue: Queue,
     limiter: Limiter,
-    frame: Option<Arc<Frame>>,
-    /// The frame is another than the one drawn last.
+    live: Option<Arc<LiveLines>>,
+    /// The live lines are others than those drawn last.
     redraw: bool,
     /// The thread is writing what it took.
     writing: bool,
@@ -68,7 +68,7 @@ impl Writer {
         let state = State {
             queue: Queue::new(),
             limiter: Limiter::new(),
-            frame: None,
+            live: None,
             redraw: false,
             writing: false,
             progress: None,
@@ -100,11 +100,11 @@ impl Writer {
         may
     }
 
-    /// From now on this stands below the lines, or nothing. Never waits; a frame not drawn in time is never drawn.
-    pub(crate) fn show(&'static self, frame: Option<Frame>) {
+    /// From now on this stands below the lines, or nothing. Never waits; what is not drawn in time is never drawn.
+    pub(crate) fn show(&'static self, live: Option<LiveLines>) {
         let mut state = self.lock();
-        if frame.is_some() || state.frame.is_some() {
-            (state.frame, state.redraw) = (frame.map(Arc::new), true);
+        if live.is_some() || state.live.is_some() {
+            (state.live, state.redraw) = (live.map(Arc::new), true);
             self.wake(state);
         }
     }
@@ -173,7 +173,7 @@ impl Writer {
         }
     }
 
-    /// Waits for something to write, and takes it: lines into the answer, a frame into the screen.
+    /// Waits for something to write, and takes it: lines into the answer, live lines into the screen.
     fn next(&self, screen: &mut Screen) -> String {
         let mut state = self.lock();
         loop {
@@ -185,7 +185,7 @@ impl Writer {
             if lines.is_some() || state.redraw {
                 state.writing = true;
                 if std::mem::take(&mut state.redraw) {
-                    screen.show(state.frame.clone());
+                    screen.show(state.live.clone());
                 }
                 return lines.unwrap_or_default();
             }

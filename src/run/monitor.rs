@@ -3,7 +3,7 @@
 //! A thread of its own looks at the sessions, and hands what is to be shown to [`message`], which never waits. Control
 //! characters go to a terminal only, and only while this process is in its foreground.
 
-use crate::message::{self, Frame};
+use crate::message::{self, LiveLines};
 use crate::plan::{EdgePlan, Plan, Progress};
 use crate::proto::way::Way;
 use crate::report::{self, Board, Phase, Snapshot, Summary};
@@ -315,11 +315,11 @@ impl Live {
     }
 }
 
-fn frame(snapshots: &[&Snapshot], board: Option<Board>, asked: bool) -> Frame {
+fn frame(snapshots: &[&Snapshot], board: Option<Board>, asked: bool) -> LiveLines {
     let snapshots: Vec<Snapshot> = snapshots.iter().copied().cloned().collect();
     let rows = move |columns| {
         let above = board.iter().flat_map(|board| board.rows(columns));
         above.chain(snapshots.iter().map(|snapshot| report::live(snapshot, columns))).collect()
     };
-    Frame { rows: Box::new(rows), always: asked }
+    LiveLines { rows: Box::new(rows), always: asked }
 }
