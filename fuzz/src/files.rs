@@ -3,7 +3,7 @@
 use super::script::Script;
 use millipede::store::meta::Meta;
 use millipede::store::name::{NAME_MAX, Name};
-use millipede::store::record::{Decoder, Down, Item, Record, Up, encode};
+use millipede::store::record::{Down, Item, Record, RecordReader, Up, encode};
 use std::fmt::Debug;
 
 /// Which way the stream goes, how large its pieces are, and the stream.
@@ -44,10 +44,10 @@ fn written<R: Record>(file: u32, record: &R) -> Vec<u8> {
 
 /// The records, how many bytes of files there were, and whether all of it made sense.
 fn decoded<R: Record>(stream: &[u8], piece: usize) -> (Vec<(u32, R)>, usize, bool) {
-    let (mut decoder, mut records, mut bytes) = (Decoder::<R>::default(), Vec::new(), 0);
+    let (mut reader, mut records, mut bytes) = (RecordReader::<R>::default(), Vec::new(), 0);
     for mut piece in stream.chunks(piece) {
         loop {
-            match decoder.next(&mut piece) {
+            match reader.next(&mut piece) {
                 Ok(Some(Item::Record(file, record))) => records.push((file, record)),
                 Ok(Some(Item::Data(_, data))) => bytes += data.len(),
                 Ok(None) => break,

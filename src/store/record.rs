@@ -157,7 +157,7 @@ pub enum Item<'a, R> {
 
 /// Takes a stream apart, however it is cut.
 #[derive(Debug)]
-pub struct Decoder<R> {
+pub struct RecordReader<R> {
     /// Header and body of the record that is coming.
     record: Vec<u8>,
     /// The file whose bytes are coming, and how many.
@@ -165,13 +165,13 @@ pub struct Decoder<R> {
     of: PhantomData<R>,
 }
 
-impl<R> Default for Decoder<R> {
+impl<R> Default for RecordReader<R> {
     fn default() -> Self {
-        Decoder { record: Vec::new(), data: (0, 0), of: PhantomData }
+        RecordReader { record: Vec::new(), data: (0, 0), of: PhantomData }
     }
 }
 
-impl<R: Record> Decoder<R> {
+impl<R: Record> RecordReader<R> {
     /// The next item, taken from the front of these bytes; none if more have to come.
     ///
     /// # Errors

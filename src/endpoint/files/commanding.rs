@@ -14,7 +14,7 @@ use crate::error::reason;
 use crate::store::claims::{Claim, Claims};
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
-use crate::store::record::{Decoder, Down, FileVerdict, Item, Open, Up, encode};
+use crate::store::record::{Down, FileVerdict, Item, Open, RecordReader, Up, encode};
 use crate::store::shelf::Peer;
 use crate::store::sum::{Mark, Running};
 use crate::sys::event::Bell;
@@ -130,7 +130,7 @@ pub struct CommandedSink {
     streams: HashMap<u32, Stream>,
     orders: Orders,
     out: Arc<Outbox>,
-    decoder: Decoder<Up>,
+    reader: RecordReader<Up>,
     /// The number of the stream that was opened last.
     last: u32,
 }
@@ -138,12 +138,12 @@ pub struct CommandedSink {
 impl CommandedSink {
     /// No streams yet. The answers go to this outbox.
     pub fn new(orders: Orders, out: Arc<Outbox>) -> Self {
-        CommandedSink { orders, out, decoder: Decoder::default(), streams: HashMap::new(), last: 0 }
+        CommandedSink { orders, out, reader: RecordReader::default(), streams: HashMap::new(), last: 0 }
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), SinkError> {
         loop {
-            match self.decoder.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
+            match self.reader.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
                 None => return Ok(()),
                 Some(Item::Record(file, up)) => self.hear(file, up)?,
                 Some(Item::Data(file, data)) => {
@@ -343,7 +343,7 @@ impl Sink for CommandedSink {
         self.streams.clear();
         (self.orders.place.set_busy)(false);
         self.out.end(Ok(()));
-        if self.decoder.is_between() {
+        if self.reader.is_between() {
             Ok(())
         } else {
             Err(SinkError::output("the sender stopped in a record"))

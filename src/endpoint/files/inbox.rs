@@ -2,7 +2,7 @@
 
 use super::outbox::Outbox;
 use crate::endpoint::{Sink, SinkError};
-use crate::store::record::{Decoder, Down, Item};
+use crate::store::record::{Down, Item, RecordReader};
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::collections::VecDeque;
@@ -68,7 +68,7 @@ impl Inbox {
 
     /// The one sink of this inbox. When it is dropped, no more come.
     pub fn sink(self: &Arc<Self>) -> InboxSink {
-        InboxSink { inbox: self.clone(), decoder: Decoder::default() }
+        InboxSink { inbox: self.clone(), reader: RecordReader::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -84,13 +84,13 @@ impl Inbox {
 /// The stream goes to an inbox.
 pub struct InboxSink {
     inbox: Arc<Inbox>,
-    decoder: Decoder<Down>,
+    reader: RecordReader<Down>,
 }
 
 impl InboxSink {
     fn hear(&mut self, mut bytes: &[u8]) -> Result<(), SinkError> {
         loop {
-            match self.decoder.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
+            match self.reader.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
                 None => return Ok(()),
                 Some(Item::Data(..)) => {}
                 Some(Item::Record(file, record)) => {
@@ -129,7 +129,7 @@ impl Sink for InboxSink {
 
     fn finish(&mut self) -> Result<(), SinkError> {
         self.inbox.close();
-        if self.decoder.is_between() {
+        if self.reader.is_between() {
             Ok(())
         } else {
             Err(SinkError::output("the far end stopped in a record"))

@@ -4,7 +4,7 @@ use super::receiving::{Receiving, senseless};
 use crate::endpoint::{Sink, SinkError};
 use crate::proto::leg::{Leg, Payload};
 use crate::store::disk::Disk;
-use crate::store::record::{Decoder, Item, Up};
+use crate::store::record::{Item, RecordReader, Up};
 use crate::store::summing::Shared;
 use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -17,14 +17,14 @@ where
 {
     /// The one sink of this sender.
     pub fn sink(self: &Arc<Self>) -> RecordSink<D> {
-        RecordSink { receiving: self.clone(), decoder: Decoder::default() }
+        RecordSink { receiving: self.clone(), reader: RecordReader::default() }
     }
 }
 
 /// The stream goes to a receiver of files.
 pub struct RecordSink<D: Disk> {
     receiving: Arc<Receiving<D>>,
-    decoder: Decoder<Up>,
+    reader: RecordReader<Up>,
 }
 
 impl<D: Disk + 'static> RecordSink<D>
@@ -41,7 +41,7 @@ where
         let all = (**whole).as_ref();
         let mut bytes = &all[from..];
         loop {
-            match self.decoder.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
+            match self.reader.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
                 None => return Ok(()),
                 Some(Item::Record(file, up)) => self.receiving.hear(file, up)?,
                 Some(Item::Data(file, data)) => {
@@ -92,7 +92,7 @@ where
 
     fn finish(&mut self) -> Result<(), SinkError> {
         self.receiving.finish_all();
-        if self.decoder.is_between() {
+        if self.reader.is_between() {
             Ok(())
         } else {
             Err(SinkError::output("the sender stopped in a record"))

@@ -8,8 +8,8 @@ fn encoded<R: Record>(file: u32, record: &R) -> Vec<u8> {
 }
 
 fn decoded<R: Record>(mut bytes: &[u8]) -> Result<Option<(u32, R)>, Breach> {
-    let mut decoder = Decoder::default();
-    match decoder.next(&mut bytes)? {
+    let mut reader = RecordReader::default();
+    match reader.next(&mut bytes)? {
         Some(Item::Record(file, record)) if bytes.is_empty() => Ok(Some((file, record))),
         _ => Ok(None),
     }
@@ -151,11 +151,11 @@ proptest! {
             encode(*file, up, &mut stream);
             stream.extend(data);
         }
-        let (mut decoder, mut came, mut rest) = (Decoder::<Up>::default(), Vec::new(), &stream[..]);
+        let (mut reader, mut came, mut rest) = (RecordReader::<Up>::default(), Vec::new(), &stream[..]);
         for cut in cuts.iter().cycle() {
             let (mut piece, after) = rest.split_at((*cut).min(rest.len()));
             rest = after;
-            while let Some(item) = decoder.next(&mut piece).unwrap() {
+            while let Some(item) = reader.next(&mut piece).unwrap() {
                 match item {
                     Item::Record(file, up) => came.push((file, (up, Vec::new()))),
                     Item::Data(file, data) => came.push((file, (Up::Data(data.len() as u32), data.to_vec()))),
@@ -166,7 +166,7 @@ proptest! {
                 break;
             }
         }
-        prop_assert!(decoder.is_between());
+        prop_assert!(reader.is_between());
         // pieces of data are one again
         came.dedup_by(|next, before| {
             let joins = matches!((&before.1.0, &next.1.0), (Up::Data(_), Up::Data(_))) && before.0 == next.0;
@@ -193,9 +193,9 @@ proptest! {
         bytes in proptest::collection::vec(prop_oneof![0u8..21, any::<u8>()], 0..200)
     ) {
         fn play<R: Record>(mut bytes: &[u8]) {
-            let (mut decoder, length) = (Decoder::<R>::default(), bytes.len());
-            while let Ok(Some(_)) = decoder.next(&mut bytes) {}
-            assert!(decoder.record.capacity() <= 2 * length + 64);
+            let (mut reader, length) = (RecordReader::<R>::default(), bytes.len());
+            while let Ok(Some(_)) = reader.next(&mut bytes) {}
+            assert!(reader.record.capacity() <= 2 * length + 64);
         }
         play::<Up>(&bytes);
         play::<Down>(&bytes);
