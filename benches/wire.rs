@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use millipede::proto::wire::{Ack, Edge, FRAME_MAX, Frame, LegFlags, LegHeader, decode};
+use millipede::proto::wire::{Ack, FRAME_MAX, Frame, LegFlags, LegHeader, WindowEdge, decode};
 
 fn there_and_back(c: &mut Criterion, name: &str, frame: Frame) {
     let mut out = Vec::with_capacity(FRAME_MAX);
@@ -24,7 +24,7 @@ fn frames(c: &mut Criterion) {
     let flags = LegFlags::CHECKED;
     let leg = LegHeader { sequence: 1000, offset: 1000 << 21, raw, encoded: raw, flags, crc: 0xdead_beef };
     there_and_back(c, "leg", Frame::Leg(leg));
-    let edge = Edge { bytes: 1100 << 21, legs: 5000 };
+    let edge = WindowEdge { bytes: 1100 << 21, legs: 5000 };
     let ack = Ack { next: 1000, delivered: 1000 << 21, edge, count: 63, blocked_ms: 0 };
     there_and_back(c, "ack", Frame::Ack(ack));
 }

@@ -181,7 +181,7 @@ fn golden_ack() {
         Frame::Ack(Ack {
             next: 0x11,
             delivered: 0x1e0_0000,
-            edge: Edge { bytes: 0x7e0_0000, legs: 0x100f },
+            edge: WindowEdge { bytes: 0x7e0_0000, legs: 0x100f },
             count: 5,
             blocked_ms: 1500,
         }),
@@ -452,7 +452,7 @@ fn golden_welcome() {
         Reply::Welcome(Welcome {
             instance: Id::new(INSTANCE),
             next: 0x11,
-            edge: Edge { bytes: 0x7e0_0000, legs: 0x100f },
+            edge: WindowEdge { bytes: 0x7e0_0000, legs: 0x100f },
             leg_max: 0x20_0000,
             features: Features::CHECKSUM,
             buffer: 128 << 20,

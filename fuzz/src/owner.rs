@@ -11,7 +11,7 @@ use millipede::proto::mailbox::Item;
 use millipede::proto::outcome::{Outcome, Status};
 use millipede::proto::session::{Action, Landing, Session};
 use millipede::proto::way::Way;
-use millipede::proto::wire::{Edge, Fin, Frame, LegFlags, LegHeader};
+use millipede::proto::wire::{Fin, Frame, LegFlags, LegHeader, WindowEdge};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ pub struct Told {
     /// Legs, by connection.
     pub legs: [u64; CONNECTIONS_MAX],
     /// How far this end lets it go.
-    pub edge: Option<Edge>,
+    pub edge: Option<WindowEdge>,
 }
 
 /// What the output has got and taken.
@@ -78,7 +78,7 @@ pub struct Owner {
     /// When each connection was dialled last, and whether it came up since.
     pub dialled: [Option<(Instant, bool)>; CONNECTIONS_MAX],
     /// The furthest edge that the far end gave.
-    pub edge: Edge,
+    pub edge: WindowEdge,
     pub told: Told,
     pub input: Input,
     pub output: Output,
@@ -104,7 +104,7 @@ impl Owner {
             full: [false; CONNECTIONS_MAX],
             asked: Default::default(),
             dialled: [None; CONNECTIONS_MAX],
-            edge: Edge { bytes: 0, legs: 0 },
+            edge: WindowEdge { bytes: 0, legs: 0 },
             told: Told::default(),
             input: Input::default(),
             output: Output { checked: true, ..Output::default() },
@@ -312,7 +312,7 @@ impl Owner {
         }
     }
 
-    fn note_edge(&mut self, edge: Edge) {
+    fn note_edge(&mut self, edge: WindowEdge) {
         self.edge.bytes = self.edge.bytes.max(edge.bytes);
         self.edge.legs = self.edge.legs.max(edge.legs);
     }

@@ -15,7 +15,7 @@ use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::outcome::Status;
 use millipede::proto::session::{DiallerConfig, InboundConfig, OutboundConfig, Session};
 use millipede::proto::waiting::Patience;
-use millipede::proto::wire::{Abort, Ack, Edge, Fin, Frame, LegFlags, LegHeader, Verdict};
+use millipede::proto::wire::{Abort, Ack, Fin, Frame, LegFlags, LegHeader, Verdict, WindowEdge};
 use std::time::{Duration, Instant};
 
 /// More acts than this make a run slow and find nothing more.
@@ -288,7 +288,7 @@ impl<'a> Peer<'a> {
         let mut number = |truth| if lies { script.number(truth) } else { truth };
         let welcome = Welcome {
             next: number(came),
-            edge: Edge { bytes: number(bytes + (1 << 20)), legs: number(came + 4096) },
+            edge: WindowEdge { bytes: number(bytes + (1 << 20)), legs: number(came + 4096) },
             leg_max: (number(65536) as u32).clamp(1, LEG_MAX as u32),
             buffer: number(4 << 20),
             instance: Id::new([2 + (number(0) % 3) as u8; 16]),
@@ -387,7 +387,7 @@ impl<'a> Peer<'a> {
         Frame::Ack(Ack {
             next: number(came),
             delivered: number(bytes),
-            edge: Edge { bytes: number(bytes + (1 << 20)), legs: number(came + 4096) },
+            edge: WindowEdge { bytes: number(bytes + (1 << 20)), legs: number(came + 4096) },
             count: number(legs),
             blocked_ms: number(0) as u32,
         })

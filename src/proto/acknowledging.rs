@@ -23,7 +23,7 @@
 
 use super::leg::CONNECTIONS_MAX;
 use super::set::ConnectionSet;
-use super::wire::{Ack, Edge};
+use super::wire::{Ack, WindowEdge};
 use std::time::{Duration, Instant};
 
 /// Connections that did not bring the latest leg tell the news of it within this time.
@@ -54,12 +54,12 @@ pub struct Position {
     /// Bytes that the output has taken.
     pub delivered: u64,
     /// How far the sender may go.
-    pub edge: Edge,
+    pub edge: WindowEdge,
 }
 
 impl Position {
     /// Before any session.
-    pub const NOWHERE: Self = Position { next: 0, delivered: 0, edge: Edge { bytes: 0, legs: 0 } };
+    pub const NOWHERE: Self = Position { next: 0, delivered: 0, edge: WindowEdge { bytes: 0, legs: 0 } };
 }
 
 /// One connection's account.
@@ -91,7 +91,7 @@ pub struct Acknowledging {
     /// When all are to tell that the sender may go on, unless a leg comes before.
     retell_at: Option<Instant>,
     /// The furthest edge that any acknowledgement carried.
-    told: Option<Edge>,
+    told: Option<WindowEdge>,
     /// The most bytes that any acknowledgement said the output has taken.
     told_delivered: u64,
     /// The connection that brought the latest leg, if it is there.
@@ -205,7 +205,7 @@ impl Acknowledging {
     }
 
     /// The furthest edge that the sender was told of.
-    pub fn told(&self) -> Option<Edge> {
+    pub fn told(&self) -> Option<WindowEdge> {
         self.told
     }
 
@@ -263,8 +263,8 @@ impl Acknowledging {
         if !acks.is_empty() {
             self.told_delivered = at.delivered;
             let told = self.told.unwrap_or(at.edge);
-            let Edge { bytes, legs } = at.edge;
-            self.told = Some(Edge { bytes: told.bytes.max(bytes), legs: told.legs.max(legs) });
+            let WindowEdge { bytes, legs } = at.edge;
+            self.told = Some(WindowEdge { bytes: told.bytes.max(bytes), legs: told.legs.max(legs) });
         }
         acks
     }
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     fn at(next: u64) -> Position {
-        Position { next, delivered: 10 * next, edge: Edge { bytes: 1000 + 10 * next, legs: 99 } }
+        Position { next, delivered: 10 * next, edge: WindowEdge { bytes: 1000 + 10 * next, legs: 99 } }
     }
 
     fn due(acks: &mut Acknowledging, now: Instant, next: u64) -> Vec<(usize, u64)> {

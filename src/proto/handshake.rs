@@ -122,7 +122,7 @@ impl Hearing {
 #[cfg(test)]
 mod tests {
     use super::super::hello::{Features, Id, sample::hello};
-    use super::super::wire::Edge;
+    use super::super::wire::WindowEdge;
     use super::*;
 
     const OURS: Expectations = Expectations {
@@ -135,7 +135,7 @@ mod tests {
     };
 
     fn welcome() -> Welcome {
-        let edge = Edge { bytes: 5, legs: 6 };
+        let edge = WindowEdge { bytes: 5, legs: 6 };
         let instance = Id::new([1; 16]);
         Welcome { instance, next: 0, edge, leg_max: 65536, features: Features::NONE, buffer: 4 << 20 }
     }

@@ -13,7 +13,7 @@
 
 use super::codec::{self, CRC, Reader, SENTENCE_MAX, Shape, Unsound};
 use super::leg::{CONNECTIONS_MAX, LEG_MAX, LINKS_MAX};
-use super::wire::Edge;
+use super::wire::WindowEdge;
 use std::fmt;
 
 mod ahead;
@@ -147,7 +147,7 @@ pub struct Welcome {
     /// The first leg it has not received; at most `edge.legs`.
     pub next: u64,
     /// How far the sender may go.
-    pub edge: Edge,
+    pub edge: WindowEdge,
     /// The longest leg it takes, 1 to [`LEG_MAX`].
     pub leg_max: u32,
     /// What the receiver makes use of.
@@ -396,7 +396,7 @@ impl Welcome {
         let welcome = Self {
             instance: Id(fields.array().ok_or(SHORT)?),
             next: fields.u64().ok_or(SHORT)?,
-            edge: Edge { bytes: fields.u64().ok_or(SHORT)?, legs: fields.u64().ok_or(SHORT)? },
+            edge: WindowEdge { bytes: fields.u64().ok_or(SHORT)?, legs: fields.u64().ok_or(SHORT)? },
             leg_max: fields.u32().ok_or(SHORT)?,
             features: Features(fields.u64().ok_or(SHORT)?),
             buffer: fields.u64().ok_or(SHORT)?,

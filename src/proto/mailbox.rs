@@ -151,12 +151,12 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use super::super::outcome::Status;
-    use super::super::wire::Edge;
+    use super::super::wire::WindowEdge;
     use super::*;
     use std::sync::Arc;
 
     fn ack(count: u64) -> Frame {
-        let edge = Edge { bytes: 0, legs: 0 };
+        let edge = WindowEdge { bytes: 0, legs: 0 };
         Frame::Ack(Ack { next: 0, delivered: 0, edge, count, blocked_ms: 0 })
     }
 

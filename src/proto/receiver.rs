@@ -10,7 +10,7 @@
 
 use super::breach::Breach;
 use super::leg::{LEG_MAX, Leg, WINDOW_LEGS};
-use super::wire::{Edge, Fin};
+use super::wire::{Fin, WindowEdge};
 use std::collections::{BTreeMap, VecDeque};
 
 /// What became of a leg.
@@ -51,9 +51,9 @@ pub struct Receiver {
     delivered_legs: u64,
     delivered_bytes: u64,
     /// Only ever grows; ≤ delivered + window.
-    edge: Edge,
+    edge: WindowEdge,
     /// The furthest edge that the sender was told of; ≤ `edge`.
-    told: Edge,
+    told: WindowEdge,
     fin: Option<Fin>,
     duplicates: u64,
 }
@@ -71,8 +71,8 @@ impl Receiver {
             ready: VecDeque::new(),
             delivered_legs: 0,
             delivered_bytes: 0,
-            edge: Edge { bytes: window, legs: WINDOW_LEGS },
-            told: Edge { bytes: window, legs: WINDOW_LEGS },
+            edge: WindowEdge { bytes: window, legs: WINDOW_LEGS },
+            told: WindowEdge { bytes: window, legs: WINDOW_LEGS },
             fin: None,
             duplicates: 0,
         }
@@ -177,7 +177,7 @@ impl Receiver {
     }
 
     /// An acknowledgement has told the sender of this edge. No acknowledgement can have told more than the window.
-    pub fn note_told(&mut self, edge: Edge) {
+    pub fn note_told(&mut self, edge: WindowEdge) {
         self.told.bytes = self.told.bytes.max(edge.bytes.min(self.edge.bytes));
         self.told.legs = self.told.legs.max(edge.legs.min(self.edge.legs));
     }
@@ -188,7 +188,7 @@ impl Receiver {
         self.delivered_legs += legs;
         self.delivered_bytes += bytes;
         debug_assert!(self.delivered_bytes <= self.next_offset && self.delivered_legs <= self.next);
-        self.edge = Edge {
+        self.edge = WindowEdge {
             bytes: self.delivered_bytes.saturating_add(self.window),
             legs: self.delivered_legs.saturating_add(WINDOW_LEGS),
         };
@@ -247,7 +247,7 @@ impl Receiver {
     }
 
     /// The end of the window, in bytes of the stream and in legs.
-    pub fn edge(&self) -> Edge {
+    pub fn edge(&self) -> WindowEdge {
         self.edge
     }
 

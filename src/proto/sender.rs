@@ -19,7 +19,7 @@ use super::breach::Breach;
 use super::leg::{LEG_MAX, Leg, Payload, is_enough_to_decode};
 use super::sched::{LATE_UNMEASURED, Pace};
 use super::set::ConnectionSet;
-use super::wire::{Ack, Edge, Fin};
+use super::wire::{Ack, Fin, WindowEdge};
 use held::{Flight, Held};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ pub struct Sender {
     connections: Vec<Option<Connection>>,
     /// Connections that have something on the way.
     busy: ConnectionSet,
-    edge: Edge,
+    edge: WindowEdge,
     /// When the latest-sent of the received legs was sent. Legs sent before that, and not received, are overtaken.
     newest_received: Option<Instant>,
     /// CRC-32 of the stream up to leg `crc_next`, where legs are checked.
@@ -131,7 +131,7 @@ impl Sender {
             lates: BTreeSet::new(),
             connections: (0..connections).map(|_| None).collect(),
             busy: ConnectionSet::EMPTY,
-            edge: Edge { bytes: 0, legs: 0 },
+            edge: WindowEdge { bytes: 0, legs: 0 },
             newest_received: None,
             stream_crc: crc32fast::Hasher::new(),
             crc_next: 0,
@@ -202,7 +202,7 @@ impl Sender {
         connection: usize,
         known: u64,
         next: u64,
-        edge: Edge,
+        edge: WindowEdge,
     ) -> Result<Option<u64>, Breach> {
         if next > self.fresh() {
             return Err(Breach::BeyondSent);
@@ -221,7 +221,7 @@ impl Sender {
     /// own.
     pub fn start_again(&mut self) {
         debug_assert!(!self.has_received() && self.connections.iter().all(Option::is_none));
-        (self.delivered, self.edge) = (0, Edge { bytes: 0, legs: 0 });
+        (self.delivered, self.edge) = (0, WindowEdge { bytes: 0, legs: 0 });
         self.again.clear();
         self.lates.clear();
         (self.stream_crc, self.crc_next) = (crc32fast::Hasher::new(), self.first);
@@ -453,7 +453,7 @@ impl Sender {
     }
 
     /// The window never moves back.
-    fn widen(&mut self, edge: Edge) -> bool {
+    fn widen(&mut self, edge: WindowEdge) -> bool {
         let before = self.edge;
         self.edge.bytes = self.edge.bytes.max(edge.bytes);
         self.edge.legs = self.edge.legs.max(edge.legs);

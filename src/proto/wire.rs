@@ -154,7 +154,7 @@ pub struct Fin {
 
 /// The edge of the window: what the sender may send lies below it in both measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edge {
+pub struct WindowEdge {
     /// No byte at this offset of the stream or beyond.
     pub bytes: u64,
     /// No leg of this number or beyond.
@@ -169,7 +169,7 @@ pub struct Ack {
     /// How many bytes the output has taken; at most `edge.bytes`.
     pub delivered: u64,
     /// How far the sender may go.
-    pub edge: Edge,
+    pub edge: WindowEdge,
     /// How many legs came whole on this connection, rescue copies and bad ones included.
     pub count: u64,
     /// For how long the output has now been taking nothing, in milliseconds; 0 if it is not blocked.
@@ -433,7 +433,7 @@ impl Ack {
         Some(Self {
             next: fields.u64()?,
             delivered: fields.u64()?,
-            edge: Edge { bytes: fields.u64()?, legs: fields.u64()? },
+            edge: WindowEdge { bytes: fields.u64()?, legs: fields.u64()? },
             count: fields.u64()?,
             blocked_ms: fields.u32()?,
         })

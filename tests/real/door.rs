@@ -9,7 +9,7 @@ use crate::util::{
     until_still,
 };
 use millipede::proto::hello::{Direction, Features, Hello, Id, Refusal, RefusalCode, Reply, Welcome};
-use millipede::proto::wire::Edge;
+use millipede::proto::wire::WindowEdge;
 use socket2::{Domain, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -139,7 +139,7 @@ fn met(at: &Rx, features: Features) -> TcpStream {
     let welcome = Welcome {
         instance: Id::new([3; 16]),
         next: 0,
-        edge: Edge { bytes: 1 << 20, legs: 100 },
+        edge: WindowEdge { bytes: 1 << 20, legs: 100 },
         leg_max: 64 << 10,
         features: Features::DUPLEX | features,
         buffer: 8 << 20,

@@ -5,7 +5,7 @@ use crate::util::{
     DEADLINE, Rx, Signal, carry, connect, echo, eventually, feed, free_port, ping, server, there_and_back, tx,
 };
 use millipede::proto::hello::{Direction, Features, Hello, Id, Reply, Welcome};
-use millipede::proto::wire::{Edge, Frame, decode};
+use millipede::proto::wire::{Frame, WindowEdge, decode};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ fn the_side_that_dials_says_welcome_before_anything_else() {
     let welcome = Welcome {
         instance: Id::new([3; 16]),
         next: 0,
-        edge: Edge { bytes: 1 << 20, legs: 100 },
+        edge: WindowEdge { bytes: 1 << 20, legs: 100 },
         leg_max: 64 << 10,
         features: Features::DUPLEX,
         buffer: 4 << 20,

@@ -3,7 +3,7 @@
 use crate::util::{DEADLINE, MILLIPEDE};
 use millipede::proto::hello::{Features, Hello, HelloOption, Id, Reply, Welcome};
 use millipede::proto::rendezvous::{Answer, Greeting};
-use millipede::proto::wire::{self, Edge, Frame};
+use millipede::proto::wire::{self, Frame, WindowEdge};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -48,7 +48,7 @@ fn hello(options: Vec<HelloOption>) -> Hello {
 }
 
 fn welcome() -> Welcome {
-    let edge = Edge { bytes: 16 << 20, legs: 4096 };
+    let edge = WindowEdge { bytes: 16 << 20, legs: 4096 };
     let (leg_max, features, buffer) = (512 << 10, Features::ENOUGH, 32 << 20);
     Welcome { instance: Id::new([2; 16]), next: 0, edge, leg_max, features, buffer }
 }

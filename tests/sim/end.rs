@@ -18,7 +18,7 @@ use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::outcome::{CommandEnd, Outcome, Status};
 use millipede::proto::session::{Action, Farewell, Session, Whereabouts};
 use millipede::proto::way::Way;
-use millipede::proto::wire::Edge;
+use millipede::proto::wire::WindowEdge;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ pub struct End {
     /// Whether anybody wants to know of every leg.
     pub talks: bool,
     /// The furthest edge that was read.
-    pub edge: Edge,
+    pub edge: WindowEdge,
     /// Every leg whose turn it is leaves damaged; 0 is none.
     pub damage_every: u64,
     pub sent: u64,
@@ -100,7 +100,7 @@ impl End {
             failure: None,
             said: Vec::new(),
             talks: std::env::var_os("TRACE").is_some(),
-            edge: Edge { bytes: 0, legs: 0 },
+            edge: WindowEdge { bytes: 0, legs: 0 },
             damage_every: 0,
             sent: 0,
             mute_verdict: false,

@@ -10,7 +10,7 @@ use millipede::proto::hello::{Direction, Features, Hello, Id, Refusal, RefusalCo
 use millipede::proto::leg::LEG_MAX;
 use millipede::proto::outcome::{CommandEnd, Status};
 use millipede::proto::session::Landing;
-use millipede::proto::wire::{Abort, Ack, Edge, Fin, Frame, LegFlags, LegHeader, Verdict};
+use millipede::proto::wire::{Abort, Ack, Fin, Frame, LegFlags, LegHeader, Verdict, WindowEdge};
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::time::Duration;
@@ -183,7 +183,7 @@ impl Imp {
         let welcome = Welcome {
             instance: Id::new([if lies { self.rng.random_range(10..13) } else { 11 }; 16]),
             next: next.min(legs),
-            edge: Edge { bytes, legs },
+            edge: WindowEdge { bytes, legs },
             leg_max,
             features: if self.duplex { Features::DUPLEX } else { Features::NONE },
             buffer: self.number(4 << 20),
@@ -343,7 +343,7 @@ impl Imp {
         Frame::Ack(Ack {
             next: number(came.0),
             delivered: number(came.1),
-            edge: Edge { bytes: number(came.1 + (1 << 20)), legs: number(came.0 + 4096) },
+            edge: WindowEdge { bytes: number(came.1 + (1 << 20)), legs: number(came.0 + 4096) },
             count: number(legs),
             blocked_ms: number(0) as u32,
         })

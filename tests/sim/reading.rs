@@ -11,7 +11,7 @@ use millipede::proto::hello::{Features, Hello, HelloError, Refusal, Reply, Welco
 use millipede::proto::leg::Leg;
 use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::session::Landing;
-use millipede::proto::wire::{Edge, Frame, LegFlags, LegHeader};
+use millipede::proto::wire::{Frame, LegFlags, LegHeader, WindowEdge};
 use rand::RngExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -259,15 +259,15 @@ impl End {
         Frame::Ack(ack)
     }
 
-    fn note_edge(&mut self, edge: Edge) {
+    fn note_edge(&mut self, edge: WindowEdge) {
         self.edge.bytes = self.edge.bytes.max(edge.bytes);
         self.edge.legs = self.edge.legs.max(edge.legs);
     }
 
-    fn stretch(&self, edge: Edge) -> Edge {
+    fn stretch(&self, edge: WindowEdge) -> WindowEdge {
         let piece = self.session.appetite().enough as u64;
         let one = if self.mutation == Mutation::WindowOffByOne { piece } else { 0 };
-        Edge { bytes: edge.bytes + one, legs: edge.legs + one.min(1) }
+        WindowEdge { bytes: edge.bytes + one, legs: edge.legs + one.min(1) }
     }
 }
 

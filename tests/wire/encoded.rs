@@ -89,7 +89,7 @@ fn an_encoded_leg_that_is_checked_has_more_than_its_crc() {
 
 #[test]
 fn a_welcome_that_is_said_ahead_is_option_1_with_the_body_of_the_golden_one() {
-    let edge = Edge { bytes: 0x0102_0304, legs: 0x1000 };
+    let edge = WindowEdge { bytes: 0x0102_0304, legs: 0x1000 };
     let features = Features::CHECKSUM | Features::ENOUGH;
     let (instance, next, leg_max, buffer) = (Id::new([7; 16]), 0, 0x20_0000, 128 << 20);
     let welcome = Welcome { instance, next, edge, leg_max, features, buffer };

@@ -27,7 +27,7 @@ fn leg() -> impl Strategy<Value = Frame> {
 
 fn ack() -> impl Strategy<Value = Frame> {
     (any::<[u64; 5]>(), any::<u32>()).prop_map(|([next, delivered, bytes, legs, count], blocked_ms)| {
-        Frame::Ack(Ack { next, delivered, edge: Edge { bytes, legs }, count, blocked_ms })
+        Frame::Ack(Ack { next, delivered, edge: WindowEdge { bytes, legs }, count, blocked_ms })
     })
 }
 
@@ -110,7 +110,7 @@ fn any_reply() -> impl Strategy<Value = Reply> {
             Reply::Welcome(Welcome {
                 instance: Id::new(instance),
                 next,
-                edge: Edge { bytes, legs },
+                edge: WindowEdge { bytes, legs },
                 leg_max,
                 features: Features(features),
                 buffer,

@@ -85,7 +85,7 @@ fn the_longest_hello_has_the_length_promised() {
 
 #[test]
 fn a_welcome_that_is_said_ahead_is_an_offer_and_is_what_it_would_be() {
-    let edge = Edge { bytes: 1 << 30, legs: 4096 };
+    let edge = WindowEdge { bytes: 1 << 30, legs: 4096 };
     let (next, leg_max, buffer) = (0, 2 << 20, 128 << 20);
     let welcome = Welcome { instance: Id([9; 16]), next, edge, leg_max, features: Features::ENOUGH, buffer };
     let said = HelloOption::welcome(&welcome);

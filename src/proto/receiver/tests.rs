@@ -32,7 +32,7 @@ fn the_window_ends_where_it_was_said_to_end() {
     assert_eq!(r.leg(leg(1, 100, 1)), Err(Breach::BeyondWindow(1)));
     assert_eq!(r.leg(leg(WINDOW_LEGS, 1, 1)), Err(Breach::BeyondWindow(WINDOW_LEGS)));
     assert!(r.delivered(1, 100), "it was shut and is open");
-    assert_eq!(r.edge(), Edge { bytes: 200, legs: WINDOW_LEGS + 1 });
+    assert_eq!(r.edge(), WindowEdge { bytes: 200, legs: WINDOW_LEGS + 1 });
     assert_eq!(r.leg(leg(1, 100, 1)), Ok(Arrival::InOrder));
 }
 
@@ -77,7 +77,7 @@ fn a_sender_that_may_wait_at_the_edge_it_knows_is_told_of_the_next() {
     }
     r.note_told(r.edge());
     assert!(!r.delivered(1, 5), "it knows of enough");
-    r.note_told(Edge { bytes: 10_000, legs: 10_000 });
+    r.note_told(WindowEdge { bytes: 10_000, legs: 10_000 });
     fill(&mut r, 36..39);
     assert!(r.delivered(2, 10), "it cannot have been told of what never was");
 }

@@ -7,14 +7,14 @@ mod copies;
 mod model;
 
 const LEN: u64 = 5000;
-const OPEN: Edge = Edge { bytes: 1 << 40, legs: 1 << 20 };
+const OPEN: WindowEdge = WindowEdge { bytes: 1 << 40, legs: 1 << 20 };
 
 fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-fn edge(bytes: u64) -> Edge {
-    Edge { bytes, legs: 1 << 20 }
+fn edge(bytes: u64) -> WindowEdge {
+    WindowEdge { bytes, legs: 1 << 20 }
 }
 
 /// An ack of `count` legs on its connection, with the head `next`.
@@ -39,7 +39,7 @@ fn progress(pushed: u64, sent: u64, delivered: u64) -> Progress {
     Progress { pushed: pushed * LEN, sent: sent * LEN, delivered: delivered * LEN }
 }
 
-fn attach(sender: &mut Sender, connection: usize, next: u64, edge: Edge) -> Result<bool, Breach> {
+fn attach(sender: &mut Sender, connection: usize, next: u64, edge: WindowEdge) -> Result<bool, Breach> {
     sender.attach(connection, sender.head(), next, edge).map(|received| received.is_some())
 }
 
@@ -135,7 +135,7 @@ fn nothing_is_sent_at_or_beyond_the_edge() {
 fn the_window_counts_legs_too() {
     let (mut s, now) = (new_sender(1), Instant::now());
     push(&mut s, 5);
-    let few = |legs| Edge { bytes: 1 << 40, legs };
+    let few = |legs| WindowEdge { bytes: 1 << 40, legs };
     attach(&mut s, 0, 0, few(2)).unwrap();
     assert_eq!(take_all(&mut s, now, 0), [0, 1]);
     s.ack(now, 0, &Ack { edge: few(4), ..ack(0, 0) }).unwrap();

@@ -10,7 +10,7 @@ use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::receiver::{Arrival, Receiver};
 use super::super::set::ConnectionSet;
 use super::super::waiting::linger;
-use super::super::wire::{Edge, Fin, LegFlags, LegHeader, Verdict};
+use super::super::wire::{Fin, LegFlags, LegHeader, Verdict, WindowEdge};
 use super::last_word::{LastWord, Move};
 use super::terms::{InboundConfig, Landing};
 use std::time::Instant;
@@ -226,7 +226,7 @@ impl Inbound {
 
     /// The output has taken so many more legs and bytes, and acknowledgements have told the sender of this edge.
     /// Whether the sender must hear of it at once.
-    pub fn delivered(&mut self, legs: u64, bytes: u64, told: Option<Edge>) -> bool {
+    pub fn delivered(&mut self, legs: u64, bytes: u64, told: Option<WindowEdge>) -> bool {
         let Some(receiver) = &mut self.receiver else { return false };
         told.into_iter().for_each(|edge| receiver.note_told(edge));
         receiver.delivered(legs, bytes)

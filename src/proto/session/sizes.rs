@@ -78,7 +78,7 @@ impl Outbound {
 mod tests {
     use super::*;
     use crate::proto::hello::{Features, Id, Welcome};
-    use crate::proto::wire::Edge;
+    use crate::proto::wire::WindowEdge;
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -86,7 +86,7 @@ mod tests {
 
     /// A connection comes up: the receiver has so many of the legs.
     fn attach(outbound: &mut Outbound, connection: usize, next: u64) {
-        let edge = Edge { bytes: 1 << 40, legs: 1 << 20 };
+        let edge = WindowEdge { bytes: 1 << 40, legs: 1 << 20 };
         let (instance, features) = (Id::new([7; 16]), Features::NONE);
         let welcome = Welcome { instance, next, edge, leg_max: LEG_MAX as u32, features, buffer: 1 << 30 };
         let received = outbound.attach(connection, 0, 0, &welcome, None, true).unwrap();

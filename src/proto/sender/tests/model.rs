@@ -50,7 +50,7 @@ struct Model {
     /// Acks that this connection has sent.
     acks: [Vec<Ack>; WORKERS],
     /// The furthest edge that any ack or welcome has told.
-    told: Edge,
+    told: WindowEdge,
     pushed: Vec<u8>,
     output: Vec<u8>,
     waiting: VecDeque<u64>,

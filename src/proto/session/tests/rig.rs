@@ -8,7 +8,7 @@ use super::super::super::mailbox::Item;
 use super::super::super::outcome::{Outcome, Status};
 use super::super::super::waiting::Patience;
 use super::super::super::way::Way;
-use super::super::super::wire::{Abort, Ack, Edge, Fin, Frame, Verdict};
+use super::super::super::wire::{Abort, Ack, Fin, Frame, Verdict, WindowEdge};
 use super::super::ownership::Ownership;
 use super::super::{Action, DiallerConfig, InboundConfig, OutboundConfig, Session};
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub fn patience(seconds: u64) -> Option<Patience> {
     Some(if seconds == 0 { Patience::ForEver } else { Patience::For(secs(seconds)) })
 }
 
-pub fn edge(bytes: u64) -> Edge {
-    Edge { bytes, legs: 4096 }
+pub fn edge(bytes: u64) -> WindowEdge {
+    WindowEdge { bytes, legs: 4096 }
 }
 
 pub fn welcome(instance: u8, next: u64) -> Welcome {

@@ -4,7 +4,7 @@ use crate::channel::Transport;
 use crate::proto::hello::{Features, Hello, Id, Welcome};
 use crate::proto::leg::LEG_FIRST;
 use crate::proto::session::{DiallerConfig, Session};
-use crate::proto::wire::Edge;
+use crate::proto::wire::WindowEdge;
 use crate::session::orders::{Audience, News, Order};
 use crate::session::pool::Pool;
 use std::io;
@@ -31,7 +31,7 @@ fn session(legs: usize) -> (SessionDesk, Ticket) {
     desk.seat(0, Seat::new().unwrap().0);
     desk.begin();
     let Some(Order::Dial { ticket, .. }) = desk.take_order(0) else { panic!("nothing to dial") };
-    let edge = Edge { bytes: BUFFER, legs: 4096 };
+    let edge = WindowEdge { bytes: BUFFER, legs: 4096 };
     let (instance, features) = (Id::new([2; 16]), Features::NONE);
     let welcome = Welcome { instance, next: 0, edge, leg_max: 2 << 20, features, buffer: BUFFER };
     desk.connected(ticket, |core, now| {
