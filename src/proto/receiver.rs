@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// What became of a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub enum LegFate {
     /// The leg, and perhaps some after it, can be given to the output.
     InOrder,
     /// The leg is kept until those before it have come.
@@ -87,20 +87,20 @@ impl Receiver {
     ///
     /// # Errors
     /// The leg was not taken.
-    pub fn leg(&mut self, leg: Leg) -> Result<Arrival, Breach> {
+    pub fn leg(&mut self, leg: Leg) -> Result<LegFate, Breach> {
         if self.has(leg.sequence) {
             self.duplicates += 1;
-            return Ok(Arrival::Duplicate);
+            return Ok(LegFate::Duplicate);
         }
         self.admits(leg.sequence, leg.offset, leg.len())?;
         if leg.sequence > self.next {
             self.ahead_bytes += leg.len();
             self.ahead.insert(leg.sequence, leg);
-            return Ok(Arrival::Ahead);
+            return Ok(LegFate::Ahead);
         }
         self.append(leg);
         self.follow();
-        Ok(Arrival::InOrder)
+        Ok(LegFate::InOrder)
     }
 
     /// The output may take the bytes of this leg as they arrive: it is the head, the output has taken everything before it,
@@ -131,10 +131,10 @@ impl Receiver {
     ///
     /// # Errors
     /// The leg was not taken.
-    pub fn head_through(&mut self, sequence: u64, offset: u64, len: u64) -> Result<Arrival, Breach> {
+    pub fn head_through(&mut self, sequence: u64, offset: u64, len: u64) -> Result<LegFate, Breach> {
         if self.has(sequence) {
             self.duplicates += 1;
-            return Ok(Arrival::Duplicate);
+            return Ok(LegFate::Duplicate);
         }
         self.admits(sequence, offset, len)?;
         if sequence != self.next || self.begun != Some(len) {
@@ -142,7 +142,7 @@ impl Receiver {
         }
         self.pass(len);
         self.follow();
-        Ok(Arrival::InOrder)
+        Ok(LegFate::InOrder)
     }
 
     /// Whether a leg with this place in the stream would be taken if it came now.

@@ -15,12 +15,12 @@ fn ready(receiver: &mut Receiver) -> Vec<u64> {
 #[test]
 fn legs_come_out_in_order_and_once() {
     let mut r = Receiver::new(1000);
-    assert_eq!(r.leg(leg(1, 10, 10)), Ok(Arrival::Ahead));
+    assert_eq!(r.leg(leg(1, 10, 10)), Ok(LegFate::Ahead));
     assert_eq!(ready(&mut r), [0; 0]);
-    assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::InOrder));
+    assert_eq!(r.leg(leg(0, 0, 10)), Ok(LegFate::InOrder));
     assert_eq!(ready(&mut r), [0, 1]);
-    assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::Duplicate));
-    assert_eq!(r.leg(leg(1, 10, 10)), Ok(Arrival::Duplicate));
+    assert_eq!(r.leg(leg(0, 0, 10)), Ok(LegFate::Duplicate));
+    assert_eq!(r.leg(leg(1, 10, 10)), Ok(LegFate::Duplicate));
     assert_eq!((r.next(), r.received_bytes(), r.duplicates()), (2, 20, 2));
 }
 
@@ -28,12 +28,12 @@ fn legs_come_out_in_order_and_once() {
 fn the_window_ends_where_it_was_said_to_end() {
     let mut r = Receiver::new(100);
     assert_eq!(r.leg(leg(0, 0, 101)), Err(Breach::BeyondWindow(0)));
-    assert_eq!(r.leg(leg(0, 0, 100)), Ok(Arrival::InOrder));
+    assert_eq!(r.leg(leg(0, 0, 100)), Ok(LegFate::InOrder));
     assert_eq!(r.leg(leg(1, 100, 1)), Err(Breach::BeyondWindow(1)));
     assert_eq!(r.leg(leg(WINDOW_LEGS, 1, 1)), Err(Breach::BeyondWindow(WINDOW_LEGS)));
     assert!(r.delivered(1, 100), "it was shut and is open");
     assert_eq!(r.edge(), WindowEdge { bytes: 200, legs: WINDOW_LEGS + 1 });
-    assert_eq!(r.leg(leg(1, 100, 1)), Ok(Arrival::InOrder));
+    assert_eq!(r.leg(leg(1, 100, 1)), Ok(LegFate::InOrder));
 }
 
 #[test]
@@ -41,8 +41,8 @@ fn a_gap_that_legs_cannot_fill_is_refused() {
     let fin = |legs, bytes| Fin { legs, bytes, crc: None };
     let ahead = || {
         let mut r = Receiver::new(1 << 30);
-        assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::InOrder));
-        assert_eq!(r.leg(leg(2, 20, 10)), Ok(Arrival::Ahead));
+        assert_eq!(r.leg(leg(0, 0, 10)), Ok(LegFate::InOrder));
+        assert_eq!(r.leg(leg(2, 20, 10)), Ok(LegFate::Ahead));
         r
     };
     // the last leg is here, and the end lies elsewhere; or legs are to come, and no bytes; or bytes, and no room
@@ -56,14 +56,14 @@ fn a_gap_that_legs_cannot_fill_is_refused() {
     r.fin(fin(4, 40)).unwrap();
     assert_eq!(r.leg(leg(3, 30, 5)), Err(Breach::PastEnd(3)), "nothing would come behind it");
     assert_eq!(ahead().leg(leg(5, 31, 10)), Err(Breach::Misfit(5)), "two legs have two bytes at least");
-    assert_eq!(ahead().leg(leg(5, 32, 10)), Ok(Arrival::Ahead));
+    assert_eq!(ahead().leg(leg(5, 32, 10)), Ok(LegFate::Ahead));
 }
 
 #[test]
 fn a_sender_that_may_wait_at_the_edge_it_knows_is_told_of_the_next() {
     let mut r = Receiver::new(80);
     let fill = |r: &mut Receiver, legs: std::ops::Range<u64>| {
-        legs.for_each(|n| assert_eq!(r.leg(leg(n, n * 5, 5)), Ok(Arrival::InOrder)));
+        legs.for_each(|n| assert_eq!(r.leg(leg(n, n * 5, 5)), Ok(LegFate::InOrder)));
     };
     fill(&mut r, 0..16);
     assert!(!r.delivered(1, 5), "so little is not worth a message");
@@ -91,8 +91,8 @@ fn legs_that_lie_about_their_place_are_not_taken() {
         let sequence = bad.sequence;
         assert_eq!(r.leg(bad), Err(Breach::Misfit(sequence)));
     }
-    assert_eq!(r.leg(leg(2, 20, 10)), Ok(Arrival::Ahead));
-    assert_eq!(r.leg(leg(1, 10, 10)), Ok(Arrival::InOrder));
+    assert_eq!(r.leg(leg(2, 20, 10)), Ok(LegFate::Ahead));
+    assert_eq!(r.leg(leg(1, 10, 10)), Ok(LegFate::InOrder));
     assert_eq!(ready(&mut r), [0, 1, 2, 3]);
 }
 
@@ -126,16 +126,16 @@ fn the_output_begins_with_the_head_when_it_has_taken_all_before_it() {
     assert!(r.begin_head(1, 10, 10) && r.begin_head(1, 10, 10));
     r.leg(leg(2, 20, 10)).unwrap();
     assert_eq!(ready(&mut r), [0], "nothing of what was begun is given to the output");
-    assert_eq!(r.head_through(1, 10, 10), Ok(Arrival::InOrder));
+    assert_eq!(r.head_through(1, 10, 10), Ok(LegFate::InOrder));
     assert_eq!((ready(&mut r), r.has_begun_head()), (vec![2], false));
-    assert_eq!(r.head_through(1, 10, 10), Ok(Arrival::Duplicate));
+    assert_eq!(r.head_through(1, 10, 10), Ok(LegFate::Duplicate));
     assert_eq!((r.next(), r.received_bytes(), r.duplicates()), (3, 30, 1));
     assert!(!r.delivered(2, 20));
     assert_eq!(r.head_through(3, 30, 10), Err(Breach::Misfit(3)), "nothing was begun");
     assert!(r.begin_head(3, 30, 10));
-    assert_eq!(r.leg(leg(3, 30, 10)), Ok(Arrival::InOrder), "another copy was whole first");
+    assert_eq!(r.leg(leg(3, 30, 10)), Ok(LegFate::InOrder), "another copy was whole first");
     assert_eq!((ready(&mut r), r.has_begun_head()), (vec![3], false));
-    assert_eq!(r.head_through(3, 30, 10), Ok(Arrival::Duplicate));
+    assert_eq!(r.head_through(3, 30, 10), Ok(LegFate::Duplicate));
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn what_the_output_has_begun_with_keeps_its_length() {
     assert_eq!(begun().fin(fin(0, 0)), Err(Breach::PastEnd(1)));
     assert_eq!(begun().fin(fin(1, 9)), Err(Breach::PastEnd(1)));
     assert_eq!((begun().fin(fin(1, 10)), begun().fin(fin(2, 11))), (Ok(()), Ok(())));
-    assert_eq!(r.leg(leg(1, 10, 5)), Ok(Arrival::Ahead));
-    assert_eq!(r.leg(leg(0, 0, 10)), Ok(Arrival::InOrder));
+    assert_eq!(r.leg(leg(1, 10, 5)), Ok(LegFate::Ahead));
+    assert_eq!(r.leg(leg(0, 0, 10)), Ok(LegFate::InOrder));
     assert_eq!(ready(&mut r), [0, 1]);
     // the end was announced, and says how long the last leg is
     let mut r = Receiver::new(1000);
@@ -198,7 +198,7 @@ proptest! {
         for (index, deliver) in order {
             let before = r.next();
             match r.leg(leg(index as u64, starts[index], lens[index])) {
-                Ok(Arrival::Duplicate) => prop_assert!((index as u64) < before || r.ahead.contains_key(&(index as u64))),
+                Ok(LegFate::Duplicate) => prop_assert!((index as u64) < before || r.ahead.contains_key(&(index as u64))),
                 Ok(_) => {}
                 Err(e) => prop_assert_eq!(e, Breach::BeyondWindow(index as u64)),
             }

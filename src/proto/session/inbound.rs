@@ -7,7 +7,7 @@ use super::super::breach::Breach;
 use super::super::hello::{Features, Welcome};
 use super::super::leg::{CONNECTIONS_MAX, Leg, encoded_max, leg_max, through_max, window};
 use super::super::outcome::{CommandEnd, Outcome, Status};
-use super::super::receiver::{Arrival, Receiver};
+use super::super::receiver::{LegFate, Receiver};
 use super::super::set::ConnectionSet;
 use super::super::waiting::linger;
 use super::super::wire::{Fin, LegFlags, LegHeader, Verdict, WindowEdge};
@@ -211,7 +211,7 @@ impl Inbound {
         let LegHeader { sequence, offset, raw, .. } = *header;
         let brought = &mut self.brought[connection];
         *brought = Brought { legs: brought.legs + 1, bytes: brought.bytes + u64::from(raw) };
-        Ok(receiver.head_through(sequence, offset, raw.into())? == Arrival::InOrder)
+        Ok(receiver.head_through(sequence, offset, raw.into())? == LegFate::InOrder)
     }
 
     /// The stream's end was announced.

@@ -1,6 +1,6 @@
 //! The sender against a model of connections and of a receiver, step by step as proptest likes.
 
-use super::super::super::receiver::{Arrival, Receiver};
+use super::super::super::receiver::{LegFate, Receiver};
 use super::*;
 use proptest::prelude::*;
 
@@ -140,7 +140,7 @@ impl Model {
     fn arrive(&mut self, connection: usize) -> Result<(), TestCaseError> {
         let Some(leg) = self.wires[connection].as_mut().and_then(VecDeque::pop_front) else { return Ok(()) };
         self.counts[connection] += 1;
-        if self.receiver.leg(leg).map_err(|e| TestCaseError::fail(e.to_string()))? == Arrival::InOrder {
+        if self.receiver.leg(leg).map_err(|e| TestCaseError::fail(e.to_string()))? == LegFate::InOrder {
             while let Some(leg) = self.receiver.next_ready() {
                 self.waiting.push_back(leg.len());
                 self.output.extend(leg.bytes());
