@@ -27,7 +27,7 @@ use proto::hello::{Features, Hello, Id};
 use proto::leg::{Leg, Payload};
 use proto::session::Action;
 use proto::set::ConnectionSet;
-use session::desk::{Desk, Line};
+use session::desk::{Desk, Reach};
 use session::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -132,7 +132,7 @@ impl Wire {
     }
 }
 
-impl Line<Counting> for Wire {
+impl Reach<Counting> for Wire {
     fn wake(&self) {
         self.bell.ring();
     }

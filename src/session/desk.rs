@@ -34,8 +34,8 @@ mod clock;
 /// wake it: otherwise every keystroke would cost the wake-up of a thread.
 const GRAIN: Duration = Duration::from_millis(20);
 
-/// One connection's place: the thread that owns it, and its socket for whoever has something small to write.
-pub trait Line<C>: Sized {
+/// How one connection is reached: the thread that owns it, and its socket for whoever has something small to write.
+pub trait Reach<C>: Sized {
     /// Wakes the thread that owns it.
     fn wake(&self);
     /// Writes what waits, if that is small; otherwise wakes the owner. The caller has no writer.
@@ -43,7 +43,7 @@ pub trait Line<C>: Sized {
 }
 
 struct Slot<L> {
-    line: Option<Arc<L>>,
+    seat: Option<Arc<L>>,
     /// Counts the connections of this place; a ticket with another number is over.
     epoch: u64,
     order: Option<Order>,
@@ -82,7 +82,7 @@ struct State<C, L> {
 /// What is to be done after the lock.
 struct Todo<L> {
     /// Connections that have something to write. With true their owners are only woken.
-    lines: Vec<(Arc<L>, bool)>,
+    seats: Vec<(Arc<L>, bool)>,
     output: bool,
     input: bool,
     clock: bool,
@@ -98,10 +98,10 @@ pub struct Desk<C, L> {
     audience: Box<dyn Audience>,
 }
 
-impl<C: Core, L: Line<C>> Desk<C, L> {
+impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// A desk at which nothing has happened yet.
     pub fn new(core: C, audience: Box<dyn Audience>) -> Self {
-        let slot = || Slot { line: None, epoch: 0, order: None, leaving: false, look: false, open: false };
+        let slot = || Slot { seat: None, epoch: 0, order: None, leaving: false, look: false, open: false };
         let state = State {
             core,
             slots: std::array::from_fn(|_| slot()),
@@ -143,7 +143,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
             return None;
         }
         let (result, mut todo) = self.decide(state, Some(ticket.place), news);
-        todo.lines.iter_mut().for_each(|(_, wake)| *wake = true);
+        todo.seats.iter_mut().for_each(|(_, wake)| *wake = true);
         self.follow(todo, false);
         Some(result)
     }
@@ -221,8 +221,8 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         if todo.clock {
             self.clock.notify_all();
         }
-        for (line, wake) in todo.lines {
-            if wake { line.wake() } else { line.nudge(self) }
+        for (seat, wake) in todo.seats {
+            if wake { seat.wake() } else { seat.nudge(self) }
         }
         if todo.output {
             self.audience.rouse_output(here);
@@ -235,9 +235,9 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
 
     // ---- connections ----------------------------------------------------------------------------------
 
-    /// From now on the thread of this line dials for this place.
-    pub fn seat(&self, place: usize, line: Arc<L>) {
-        self.lock().slots[place].line = Some(line);
+    /// From now on the thread of this seat dials for this place.
+    pub fn seat(&self, place: usize, seat: Arc<L>) {
+        self.lock().slots[place].seat = Some(seat);
     }
 
     /// Lets a peer in, if the core agrees. Gives the ticket of the new connection, which replaces an older one in its
@@ -247,7 +247,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
     /// The core's refusal.
     pub fn admit<E>(
         &self,
-        line: Arc<L>,
+        seat: Arc<L>,
         news: impl FnOnce(&mut C, Instant) -> Result<usize, E>,
     ) -> Result<Ticket, E> {
         let mut state = self.lock();
@@ -255,7 +255,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         let now = state.enter();
         let place = news(&mut state.core, now)?;
         let slot = &mut state.slots[place];
-        let old = slot.line.replace(line);
+        let old = slot.seat.replace(seat);
         (slot.epoch, slot.leaving, slot.open) = (slot.epoch + 1, false, true);
         let ticket = Ticket { place, epoch: slot.epoch };
         let todo = state.post_all(now, Some(place));
@@ -278,8 +278,8 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
     }
 
     /// The seat of a place, if somebody has it.
-    pub fn line(&self, place: usize) -> Option<Arc<L>> {
-        self.lock().slots[place].line.clone()
+    pub fn seat_at(&self, place: usize) -> Option<Arc<L>> {
+        self.lock().slots[place].seat.clone()
     }
 
     /// How a connection stands, and the time.
@@ -306,7 +306,7 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         }
     }
 
-    /// [`Desk::tell_as`] for the news that the thread of this line has a connection. Whatever the news leads to, the
+    /// [`Desk::tell_as`] for the news that the thread of this seat has a connection. Whatever the news leads to, the
     /// connection is one whose last words are waited for, until it is [closed](Desk::closed).
     pub fn connected<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
         let mut state = self.lock();
@@ -315,12 +315,12 @@ impl<C: Core, L: Line<C>> Desk<C, L> {
         current.then(|| self.carry_out(state, Some(ticket.place), news))
     }
 
-    /// The thread of this line has no connection any more. `heard`: the session was over, and the peer has closed the
+    /// The thread of this seat has no connection any more. `heard`: the session was over, and the peer has closed the
     /// connection in order.
-    pub fn closed(&self, place: usize, line: &Arc<L>, heard: bool) {
+    pub fn closed(&self, place: usize, seat: &Arc<L>, heard: bool) {
         let mut state = self.lock();
         let slot = &mut state.slots[place];
-        if slot.line.as_ref().is_some_and(|current| Arc::ptr_eq(current, line)) {
+        if slot.seat.as_ref().is_some_and(|current| Arc::ptr_eq(current, seat)) {
             slot.open = false;
             state.heard_out |= heard;
             drop(state);
@@ -389,7 +389,7 @@ impl<C: Core, L> State<C, L> {
     /// Everything that the core wants done, for everybody but the thread that owns connection `own`.
     fn post_all(&mut self, now: Instant, own: Option<usize>) -> Todo<L> {
         let mut todo = Todo {
-            lines: Vec::new(),
+            seats: Vec::new(),
             output: false,
             input: false,
             clock: false,
@@ -404,8 +404,8 @@ impl<C: Core, L> State<C, L> {
         for place in (wake | mail).iter() {
             // the thread that owns it may be about to sleep, and is to look at how it stands
             let wakes = wake.contains(place);
-            let line = self.slots[place].line.clone().filter(|_| wakes || Some(place) != own);
-            todo.lines.extend(line.map(|line| (line, wakes)));
+            let seat = self.slots[place].seat.clone().filter(|_| wakes || Some(place) != own);
+            todo.seats.extend(seat.map(|seat| (seat, wakes)));
         }
         let something = self.output.close || !self.output.legs.is_empty() || self.over;
         todo.output = something && std::mem::take(&mut self.output.asleep);

@@ -44,7 +44,7 @@ pub fn add_stages(snapshot: &mut Snapshot, compressing: Option<&Compressing>, de
 /// Adds what the kernels know of its connections.
 pub fn ask_kernels(desk: &SessionDesk, snapshot: &mut Snapshot) {
     for connection in snapshot.connections.iter_mut().filter(|connection| connection.state.is_up()) {
-        let seat: Option<Arc<Seat>> = desk.line(connection.number);
+        let seat: Option<Arc<Seat>> = desk.seat_at(connection.number);
         connection.kernel = seat.and_then(|seat| seat.kernel());
     }
 }

@@ -5,7 +5,7 @@ use super::writer::{SMALL, Writer};
 use crate::channel::Channel;
 use crate::report::Kernel;
 use crate::session::core::SessionCore;
-use crate::session::desk::{Desk, Line};
+use crate::session::desk::{Desk, Reach};
 use mio::{Poll, Token, Waker};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,7 +79,7 @@ fn kernel(channel: &Channel) -> Option<Kernel> {
     })
 }
 
-impl Line<SessionCore> for Seat {
+impl Reach<SessionCore> for Seat {
     fn wake(&self) {
         // fails only when the kernel's counter is full, and then the owner is awake
         let _ = self.waker.wake();

@@ -17,7 +17,7 @@ use crate::proto::mailbox::Item;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::{Compressing, Wish};
 use crate::session::core::SessionCore;
-use crate::session::desk::{Desk, Line};
+use crate::session::desk::{Desk, Reach};
 use crate::session::limits::{FRAMES, LEGS};
 use crate::session::orders::Ticket;
 use crate::session::part::in_memory;
@@ -219,7 +219,7 @@ impl Writer {
 
     /// Writes until nothing waits or the socket is full, or for a [`TURN`]; a leg of more than `most` bytes is left. False
     /// if something is left for the owner to do.
-    pub fn flush<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
+    pub fn flush<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         // a leg that a program is to be given is the owner's
         let most = if self.through && most < u64::MAX { 0 } else { most };
         self.writable |= self.drain.hear();
@@ -234,7 +234,7 @@ impl Writer {
     }
 
     /// The same, as long as the socket takes more without a word of the poll.
-    fn write_on<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
+    fn write_on<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         let (mut more_waits, until) = (true, self.outlet.bytes() + TURN);
         while self.failed.is_none() && self.harm.is_none() && !self.mute && self.writable {
             if self.outlet.is_empty() && !more_waits {
@@ -274,7 +274,7 @@ impl Writer {
     }
 
     /// Tells the core that the path drains, if the core waits for that and it does. If not, the poll will say when.
-    fn tell_if_drained<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
+    fn tell_if_drained<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
         let place = self.ticket.place;
         if !(self.awaits_drain && self.welcoming.lets_frames_out() && self.path_drains()) {
             return;
@@ -286,7 +286,7 @@ impl Writer {
     }
 
     /// Takes what waits, unless it is a larger leg.
-    fn collect<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> Collected {
+    fn collect<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> Collected {
         let (place, count) =
             (self.ticket.place, if self.welcoming.lets_frames_out() { usize::MAX } else { 1 });
         if self.welcoming == Welcoming::Awaited {
@@ -329,7 +329,7 @@ impl Writer {
         self.welcoming.lets_frames_out() && !made && self.drained_at.is_some_and(|at| written <= at + UNASKED)
     }
 
-    fn put<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, item: Item) {
+    fn put<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, item: Item) {
         let place = self.ticket.place;
         match item {
             Item::Welcome(welcome) => {
@@ -359,7 +359,11 @@ impl Writer {
     ///
     /// # Errors
     /// Its bytes cannot be had; why, for the user.
-    fn put_leg<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, leg: Leg) -> Result<(), String> {
+    fn put_leg<L: Reach<SessionCore>>(
+        &mut self,
+        desk: &Desk<SessionCore, L>,
+        leg: Leg,
+    ) -> Result<(), String> {
         // what a program makes is compressed later
         let compressing = self.compressing.as_ref().filter(|_| !self.through);
         let wish = compressing.map(|(compressing, _)| compressing.wish());
@@ -378,19 +382,19 @@ impl Writer {
     }
 
     /// A leg's bytes cannot be had any more, and none of it was written.
-    fn cannot_read<L: Line<SessionCore>>(&self, desk: &Desk<SessionCore, L>, why: &str) {
+    fn cannot_read<L: Reach<SessionCore>>(&self, desk: &Desk<SessionCore, L>, why: &str) {
         desk.tell_writing(self.ticket, |core, now| core.session.leg_failed(now, None, why));
     }
 
     /// The rest of a leg's bytes cannot be had any more. The connection cannot carry anything but them.
-    fn breaks_off<L: Line<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, why: String) {
+    fn breaks_off<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, why: String) {
         let broken = Some(self.ticket.place);
         desk.tell_writing(self.ticket, |core, now| core.session.leg_failed(now, broken, &why));
         self.failed = Some(LossReason::Failed(why));
     }
 
     /// The leg as it is to be sent.
-    fn encode<L: Line<SessionCore>>(
+    fn encode<L: Reach<SessionCore>>(
         &self,
         desk: &Desk<SessionCore, L>,
         wish: Option<Wish>,

@@ -1,14 +1,14 @@
 //! The thread that keeps a session's time, and the wait for last words.
 
 use super::super::orders::Core;
-use super::{Desk, GRAIN, Line};
+use super::{Desk, GRAIN, Reach};
 use crate::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// How long the clock waits where nothing is due. It stands for "for ever", and no sum with it overflows.
 const NEVER: Duration = Duration::from_secs(3600);
 
-impl<C: Core, L: Line<C>> Desk<C, L> {
+impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// Has the core begin: what it wants done first is there before any thread runs that does it.
     pub fn begin(&self) {
         self.tell(|core, now| core.tick(now));
