@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Here are connections that end, and the answers. In files of their own: `meeting`, how a connection comes up;
-//! `hearing`, what comes on it; `watch`, whether it lives; `carrying`, what the input and the output tell and what
+//! `hearing`, what comes on it; `liveness`, whether it lives; `carrying`, what the input and the output tell and what
 //! follows from every event; `streams`, how streams end and what that means to each other; `terms`, what the owner
 //! gives and gets.
 
@@ -48,6 +48,7 @@ mod inbound;
 mod judging;
 mod last_word;
 mod listener;
+mod liveness;
 mod meeting;
 mod outbound;
 mod ownership;
@@ -61,7 +62,6 @@ mod streams;
 mod terms;
 mod unsaid;
 mod view;
-mod watch;
 mod yielding;
 
 pub use inbound::{Brought, Inbound};
