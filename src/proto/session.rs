@@ -13,7 +13,7 @@
 //!
 //! Here are connections that end, and the answers. In files of their own: `meeting`, how a connection comes up;
 //! `hearing`, what comes on it; `liveness`, whether it lives; `carrying`, what the input and the output tell and what
-//! follows from every event; `streams`, how streams end and what that means to each other; `terms`, what the owner
+//! follows from every event; `endings`, how streams end and what that means to each other; `terms`, what the owner
 //! gives and gets.
 
 use super::acknowledging::Acknowledging;
@@ -42,6 +42,7 @@ mod carrying;
 mod circulation;
 mod course;
 mod dialler;
+mod endings;
 mod failing;
 mod hearing;
 mod inbound;
@@ -58,7 +59,6 @@ mod pulses;
 mod sizes;
 mod sole;
 mod stall;
-mod streams;
 mod terms;
 mod unsaid;
 mod view;
