@@ -1,6 +1,7 @@
 //! Carries out a plan: makes its sessions and their endpoints, attends to signals, and shows the user what happens.
 
 mod boards;
+mod direction;
 pub mod ends;
 pub mod gather;
 pub mod listen;
@@ -13,7 +14,6 @@ pub mod serve;
 pub mod sessions;
 pub mod signals;
 pub mod ssh;
-mod start;
 mod visits;
 pub mod watch;
 
@@ -42,7 +42,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     let ends = Arc::new(Ends::new(plan)?);
     let (sender, news) = crossbeam_channel::unbounded();
     let hazard = Hazard::new(plan.common.chaos);
-    let parts = start::Parts {
+    let parts = direction::Parts {
         common: &plan.common,
         ends: &ends,
         hazard,
@@ -81,7 +81,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// The sessions that the plan wants, ready to start.
-fn build(plan: &Plan, parts: &start::Parts<'_>) -> Result<Vec<Start>, Failure> {
+fn build(plan: &Plan, parts: &direction::Parts<'_>) -> Result<Vec<Start>, Failure> {
     let receive = plan.receive.as_ref().map(|plan| parts.receive(plan)).transpose()?;
     let transmit = plan.transmit.as_ref().map(|plan| parts.transmit(plan)).transpose()?;
     Ok(receive.into_iter().chain(transmit).collect())

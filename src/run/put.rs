@@ -1,8 +1,8 @@
 //! Sends files, or a stream with a name, to a standing receiver.
 
+use super::direction::{self, Labels};
 use super::monitor::{Monitor, Subject, Wanted};
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
-use super::start::{self, Labels};
 use super::{boards, peers, signals};
 use crate::chaos::Hazard;
 use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending, check};
@@ -122,7 +122,7 @@ fn send(
 ) -> Result<(Result<(), Failure>, Ending), Failure> {
     let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
-    plan.transmit.links.iter().try_for_each(start::check_via)?;
+    plan.transmit.links.iter().try_for_each(direction::check_via)?;
     let (out, inbox) = (Outbox::new().map_err(cannot_start)?, Inbox::new());
     let session = session(plan, trust.clone(), &out, &inbox, &Arc::default()).map_err(cannot_start)?;
     let handle = session.handle();
@@ -307,13 +307,13 @@ pub(super) fn session(
 ) -> io::Result<Start> {
     let (common, transmit) = (&plan.common, &plan.transmit);
     let checksum = if transmit.checksum { Features::CHECKSUM } else { Features::NONE };
-    let features = checksum | start::compress(&transmit.stream) | Features::DUPLEX | Features::FILES;
-    let config = DiallerConfig { waits: true, ..start::dialler(common, transmit, features) };
+    let features = checksum | direction::compress(&transmit.stream) | Features::DUPLEX | Features::FILES;
+    let config = DiallerConfig { waits: true, ..direction::dialler(common, transmit, features) };
     let names = Labels { links: config.links.clone(), trust: trust.clone() };
     let approach = Approach::Dial(transmit.links.clone(), Box::new(config));
     let answers = InboundConfig {
         patience: common.patience,
-        ..InboundConfig::new(start::random_id(), Features::CHECKSUM | features, ANSWERS)
+        ..InboundConfig::new(direction::random_id(), Features::CHECKSUM | features, ANSWERS)
     };
     let sends = Outgoing {
         config: OutboundConfig { buffer: common.buffer },

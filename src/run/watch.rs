@@ -18,7 +18,7 @@ mod work;
 
 use super::monitor::{Monitor, Wanted};
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
-use super::{peers, put, signals, start};
+use super::{direction, peers, put, signals};
 use crate::endpoint::files::Fate;
 use crate::error::{Failure, reason};
 use crate::message;
@@ -50,7 +50,7 @@ pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
     let meta = put::meta(&plan.put)?;
     let trust = plan.put.common.trust.as_ref().map(peers::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
-    plan.put.transmit.links.iter().try_for_each(start::check_via)?;
+    plan.put.transmit.links.iter().try_for_each(direction::check_via)?;
     let archive = plan.archive.as_ref().map(|to| Archive::open(&plan.folder, to)).transpose()?;
     let tree = Tree::open(&plan.folder, archive.as_ref().map(Archive::path))?;
     let (sessions, bell) = (Sessions::default(), Bell::new().map_err(cannot_start)?);
