@@ -7,7 +7,7 @@ use super::compressing::Compressing;
 use super::connection::{Dialling, Seat, SessionDesk, Shared};
 use super::core::{BEFORE_MEETING, SessionCore};
 use super::decoding::Decoding;
-use super::dial::{Addresses, Destination};
+use super::destination::{Addresses, Destination};
 use super::egress::{Egress, Output};
 use super::filters::Filters;
 use super::ingest::{Ingest, Input};

@@ -22,7 +22,7 @@ pub mod connection;
 pub mod core;
 pub mod decoding;
 pub mod desk;
-pub mod dial;
+pub mod destination;
 pub mod egress;
 pub mod encoders;
 pub mod filter;

@@ -6,7 +6,7 @@ use super::shared::{self, Shared};
 use super::writer::Welcoming;
 use crate::channel::connect::Dialled;
 use crate::channel::peer_key;
-use crate::session::dial::Destination;
+use crate::session::destination::Destination;
 use crate::session::orders::{Order, Ticket};
 use crate::session::pump::Inlet;
 use mio::{Events, Poll};
