@@ -5,7 +5,7 @@
 
 use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::kept::KeptPipe;
 use crate::sys::pipe::{Interest, Kind, Ready, grow, has_datagrams, kind, unread, unsent, wait};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};

@@ -12,7 +12,7 @@ pub mod tunnel;
 use crate::error::reason;
 use crate::proto::leg::Leg;
 use crate::proto::outcome::{CommandEnd, Status};
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::kept::KeptPipe;
 use crate::sys::pipe::{Interest, Ready, wait};
 use std::fs::File;

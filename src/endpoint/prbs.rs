@@ -4,7 +4,7 @@ use super::{Sink, SinkError, Source, WokenBy};
 use crate::prbs::Prbs;
 use crate::proto::leg::Leg;
 use crate::proto::outcome::Status;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use std::io::IoSlice;
 use std::time::Duration;
 

@@ -27,7 +27,7 @@ use crate::proto::outcome::Outcome;
 use crate::store::record::FileVerdict;
 use crate::store::ripe::{Ripe, Sent, Task};
 use crate::sys::activation;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::thread::spawn;
 use archive::{Archive, Moved};

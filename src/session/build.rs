@@ -31,7 +31,7 @@ use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{Farewell, Session};
 use crate::proto::way::Way;
 use crate::report::{Passage, Snapshot};
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use std::io;

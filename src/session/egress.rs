@@ -22,7 +22,7 @@ use crate::proto::leg::{CONNECTIONS_MAX, LEG_FIRST, Leg};
 use crate::proto::wire::LegHeader;
 use crate::report::Passage;
 use crate::stage::StreamCrc;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, Ready, capacity, unread, wait};
 use crate::sys::signal;
 use mio::Waker;

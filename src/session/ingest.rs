@@ -20,7 +20,7 @@ use crate::proto::leg::Payload;
 use crate::proto::links::HEADSTART;
 use crate::proto::pacing::{Pacing, Step};
 use crate::proto::session::Outbound;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;

@@ -6,9 +6,9 @@
 
 pub mod account;
 pub mod activation;
+pub mod bell;
 pub mod child;
 pub mod cpu;
-pub mod event;
 pub mod guard;
 pub mod interface;
 pub mod kept;

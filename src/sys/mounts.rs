@@ -2,7 +2,7 @@
 //!
 //! Elsewhere than on Linux, and where there is no /proc, that is never heard of.
 
-use super::event::Bell;
+use super::bell::Bell;
 use super::pipe::Interest;
 use std::ffi::OsString;
 use std::fs::{self, File};

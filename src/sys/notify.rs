@@ -122,7 +122,7 @@ pub struct Notify {
     #[cfg(target_os = "linux")]
     fd: std::os::fd::OwnedFd,
     #[cfg(not(target_os = "linux"))]
-    bell: super::event::Bell,
+    bell: super::bell::Bell,
 }
 
 #[cfg(target_os = "linux")]
@@ -164,7 +164,7 @@ impl Notify {
     /// # Errors
     /// No descriptor left.
     pub fn new() -> io::Result<Self> {
-        super::event::Bell::new().map(|bell| Notify { bell })
+        super::bell::Bell::new().map(|bell| Notify { bell })
     }
 
     /// Cannot be done here.

@@ -7,7 +7,7 @@
 //! no thread listens to the bell yet, the process says so and ends by itself.
 #![allow(unsafe_code)]
 
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::memory::Region;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;

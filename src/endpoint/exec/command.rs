@@ -13,8 +13,8 @@
 use crate::error::reason;
 use crate::message::text::bounded;
 use crate::sys::activation::OURS;
+use crate::sys::bell::Bell;
 use crate::sys::child::{Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children};
-use crate::sys::event::Bell;
 use crate::sys::guard::Guard;
 use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill_group;

@@ -5,8 +5,8 @@
 use super::command::{Exec, Running, locked};
 use crate::endpoint::{DRAIN_PAUSES, END_GRACE, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
+use crate::sys::bell::Bell;
 use crate::sys::child::Exit;
-use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, unread, wait};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

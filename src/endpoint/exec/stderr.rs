@@ -3,7 +3,7 @@
 //! What always holds: the command is never held up for longer than a bounded time by whoever reads ours. What is not
 //! taken by then is counted and dropped, until something is taken again.
 
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use rustix::io::{Errno, write};
 use std::fs::File;

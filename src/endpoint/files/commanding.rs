@@ -17,7 +17,7 @@ use crate::store::name::{BadName, Name};
 use crate::store::record::{Down, FileVerdict, Item, Open, RecordReader, Up, encode};
 use crate::store::shelf::Peer;
 use crate::store::sum::{Mark, Running};
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crossbeam_channel::Sender;
 use std::collections::HashMap;

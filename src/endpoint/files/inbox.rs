@@ -3,7 +3,7 @@
 use super::outbox::Outbox;
 use crate::endpoint::{Sink, SinkError};
 use crate::store::record::{Down, Item, RecordReader};
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::collections::VecDeque;
 use std::io::IoSlice;

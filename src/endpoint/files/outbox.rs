@@ -2,7 +2,7 @@
 
 use crate::endpoint::{OnNews, Part, Source, WokenBy};
 use crate::store::summing::WAITING_MAX;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::collections::VecDeque;
 use std::io;

@@ -6,7 +6,7 @@ use crate::proto::leg::{Leg, Payload};
 use crate::store::disk::Disk;
 use crate::store::record::{Item, RecordReader, Up};
 use crate::store::summing::Shared;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::io::IoSlice;
 use std::sync::Arc;

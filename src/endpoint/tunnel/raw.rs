@@ -6,7 +6,7 @@ use super::origin::Target;
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::error::reason;
 use crate::message;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::socket::{end_on_close, reset_on_close};
 use crate::sys::thread::spawn;

@@ -17,7 +17,7 @@ use crate::error::reason;
 use crate::message;
 use crate::proto::hello::{FarEnd, Features};
 use crate::proto::way::Way;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::limits::allow_descriptors;
 use crate::sys::thread::spawn;
 use mio::{Events, Poll, Registry, Waker};

@@ -5,7 +5,7 @@ use super::shared::{Commit, Phase, Tunnel};
 use crate::endpoint::file::FileSource;
 use crate::endpoint::{OnNews, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::io::{self, IoSlice};
 use std::sync::Arc;

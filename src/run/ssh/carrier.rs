@@ -3,10 +3,10 @@
 use crate::error::reason;
 use crate::plan::Ports;
 use crate::ssh::{Line, Resolved};
+use crate::sys::bell::Bell;
 use crate::sys::child::{
     Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children, spare_the_keyboard, written,
 };
-use crate::sys::event::Bell;
 use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill;
 use crate::sys::thread::spawn;

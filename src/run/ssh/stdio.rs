@@ -6,7 +6,7 @@
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::endpoint::{Discard, Sink, SinkError};
 use crate::error::{Failure, reason};
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, Ready, wait};
 use crate::sys::stdio::{nothing_to_read, stdin_was_closed, stdout_was_closed};
 use std::fs::File;

@@ -4,7 +4,7 @@ use crate::endpoint::files::Fate;
 use crate::error::Failure;
 use crate::store::record::FileVerdict;
 use crate::store::ripe::Seen;
-use crate::sys::event::Bell;
+use crate::sys::bell::Bell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
