@@ -4,7 +4,7 @@
 use super::ended::Ended;
 use super::holding::Holding;
 use super::intake::{ConnectionIntake, Wait};
-use super::progress::Progress;
+use super::kernel_progress::KernelProgress;
 use super::seat::{Seat, WAKER};
 use super::shared::{self, Shared};
 use super::stages::{Hearer, Stages};
@@ -76,7 +76,7 @@ pub(super) struct Serving<'a> {
     /// When a byte of the peer came last.
     heard: Instant,
     /// What the peer's kernel takes.
-    progress: Progress,
+    progress: KernelProgress,
     /// The core wants to know of its signs of life.
     examined: bool,
     /// The session is over: until then the connection may take to close.
@@ -108,7 +108,7 @@ impl<'a> Serving<'a> {
         let now = shared.desk.now();
         Serving {
             holding: Holding::on(&channel),
-            progress: Progress::new(now, channel.info().map_or(0, |info| info.bytes_acked)),
+            progress: KernelProgress::new(now, channel.info().map_or(0, |info| info.bytes_acked)),
             shared,
             seat,
             poll,

@@ -17,7 +17,7 @@ const STUCK: Duration = Duration::from_millis(500);
 
 /// What was seen of the peer's kernel.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Progress {
+pub(super) struct KernelProgress {
     /// Bytes that the kernel has taken.
     acked: u64,
     /// When the kernel last took bytes, or a little later.
@@ -29,10 +29,10 @@ pub(super) struct Progress {
     heard: Option<u8>,
 }
 
-impl Progress {
+impl KernelProgress {
     /// The peer's kernel has taken so many bytes by now.
     pub(super) fn new(now: Instant, acked: u64) -> Self {
-        Progress { acked, moved: now, looked: now, heard: None }
+        KernelProgress { acked, moved: now, looked: now, heard: None }
     }
 
     /// Looks at the count. Gives how many bytes the peer's kernel has taken since the look before. It took them when the
@@ -50,7 +50,7 @@ impl Progress {
 
     /// Three things about a peer that was last heard at `heard`. How long there has been no sign of life; how many bytes its
     /// kernel has taken since the look before; and whether the path swallows what is sent, see
-    /// [`Progress::is_swallowed`].
+    /// [`KernelProgress::is_swallowed`].
     pub(super) fn silence(
         &mut self,
         now: Instant,
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn bytes_were_taken_at_the_last_acknowledgement_and_not_when_that_was_seen() {
         let start = Instant::now();
-        let mut progress = Progress::new(start, 1);
+        let mut progress = KernelProgress::new(start, 1);
         assert_eq!(progress.look(start + ms(1000), info(500, ms(900))), 499);
         assert_eq!(progress.silent(start + ms(1000)), ms(900));
         assert_eq!(progress.look(start + ms(2000), info(500, ms(10))), 0);
@@ -112,7 +112,7 @@ mod tests {
     fn what_is_sent_again_after_the_peer_was_heard_and_not_taken_is_swallowed() {
         let start = Instant::now();
         let sent = |backoff| TcpInfo { unacked: 3, backoff, ..info(500, ms(0)) };
-        let mut progress = Progress::new(start, 500);
+        let mut progress = KernelProgress::new(start, 500);
         assert!(!progress.is_swallowed(start + ms(400), ms(0), sent(3)), "so soon nothing is");
         // the path is away for 6 s: the last words of both came at about the same time
         assert!(!progress.is_swallowed(start + ms(3000), ms(2900), sent(4)));
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn a_time_in_which_nobody_looked_is_not_held_against_it() {
         let start = Instant::now();
-        let mut progress = Progress::new(start, 1);
+        let mut progress = KernelProgress::new(start, 1);
         progress.look(start + ms(1000), info(500, ms(0)));
         // this process stood still for a minute, which its deadlines do not know
         progress.look(start + ms(2000), info(900, ms(59_000)));
