@@ -6,45 +6,45 @@
 //! cannot move the cursor or hide anything. Nothing here ever writes to stdout, panics or fails.
 //!
 //! ```text
-//! say, note, peer ─▶ level, limit ─▶ text ─▶ queue ─▶ writer ═▶ stderr      live line: show ─▶ screen ─▶ writer
+//! say, note, peer ─▶ level, limit ─▶ text ─▶ queue ─▶ printer ═▶ stderr      live line: show ─▶ screen ─▶ printer
 //! ```
 
 mod level;
 mod limit;
+pub mod notices;
+mod printer;
 mod queue;
 mod screen;
 pub mod text;
-pub mod wording;
-mod writer;
 
 pub use level::{LEVEL_MAX, Reader, reader};
 pub use limit::Kind;
+pub use printer::is_in_foreground;
 pub use screen::LiveLines;
 pub use text::words;
-pub use writer::is_in_foreground;
 
 use std::fmt::Display;
 use text::{LINE_MAX, bounded, cleaned, one_line};
 
 static VERBOSITY: level::Verbosity = level::Verbosity::new();
 
-static WRITER: writer::Writer = writer::Writer::new();
+static PRINTER: printer::Printer = printer::Printer::new();
 
 // ---- saying ---------------------------------------------------------------------------------------------
 
 /// Says one line, whatever the verbosity.
 pub fn say(line: impl Display) {
-    WRITER.say(one_line(&line.to_string()));
+    PRINTER.say(one_line(&line.to_string()));
 }
 
 /// Says several lines, each with the program's name before it, and nothing between them.
 pub fn say_block(lines: &str) {
-    WRITER.say(lines.lines().map(one_line).collect());
+    PRINTER.say(lines.lines().map(one_line).collect());
 }
 
 /// Says a text that has the program's name where it belongs: a report.
 pub fn say_text(text: &str) {
-    WRITER.say(text.lines().map(|line| bounded(&cleaned(line), LINE_MAX) + "\n").collect());
+    PRINTER.say(text.lines().map(|line| bounded(&cleaned(line), LINE_MAX) + "\n").collect());
 }
 
 /// Says a line at this verbosity and above; below, the line is not even made.
@@ -57,7 +57,7 @@ pub fn note(level: u8, line: impl FnOnce() -> String) {
 /// Says a line that a peer or a stranger has caused, at this verbosity and above. Of each kind a few are said; how
 /// many more there were is told later, with the kind's name. One that is not said is not even made.
 pub fn peer(level: u8, kind: Kind, line: impl FnOnce() -> String) {
-    if self::level() >= level && WRITER.may_say(kind) {
+    if self::level() >= level && PRINTER.may_say(kind) {
         say(line());
     }
 }
@@ -77,17 +77,17 @@ pub fn remark(line: impl FnOnce() -> String) {
 
 /// Says one line although nothing else works any more, after what waits: at once or not at all.
 pub fn say_at_last(line: impl Display) {
-    WRITER.say_at_last(&one_line(&line.to_string()));
+    PRINTER.say_at_last(&one_line(&line.to_string()));
 }
 
 /// From now on this stands below the lines, or nothing; stderr is a terminal.
 pub fn show(live: Option<LiveLines>) {
-    WRITER.show(live);
+    PRINTER.show(live);
 }
 
 /// Waits until everything said has been written, but not for a stderr that takes nothing.
 pub fn finish() {
-    WRITER.finish();
+    PRINTER.finish();
 }
 
 // ---- how much is wanted -----------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ pub fn level() -> u8 {
 
 /// One more level of verbosity; after the highest, back to the one given. Says which it is now.
 pub fn raise() {
-    say(wording::level_is(VERBOSITY.raise()));
+    say(notices::level_is(VERBOSITY.raise()));
 }
 
 /// The verbosity from which on a line is said that a person or a service's journal always gets, unless `quiet`, and

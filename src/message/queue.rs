@@ -3,8 +3,8 @@
 //! Pure. Dropped lines are counted, and a line before the next one tells how many they are. The newest line is always
 //! kept: it may say why the process ends.
 
+use super::notices;
 use super::text::one_line;
-use super::wording;
 use std::collections::VecDeque;
 
 /// The most that waits, in bytes: lines of a busy minute at the highest verbosity.
@@ -44,7 +44,7 @@ impl Queue {
     pub(crate) fn take(&mut self) -> Option<String> {
         let mut piece = match std::mem::take(&mut self.dropped) {
             0 => self.pop()?,
-            dropped => one_line(&wording::dropped(dropped)),
+            dropped => one_line(&notices::dropped(dropped)),
         };
         while let Some(next) = self.entries.front()
             && piece.len() + next.len() <= PIECE_MAX

@@ -6,10 +6,10 @@
 //! is never made non-blocking.
 
 use super::limit::{Kind, Limiter};
+use super::notices;
 use super::queue::{PIECE_MAX, Queue};
 use super::screen::{ERASE, LiveLines, Screen};
 use super::text::one_line;
-use super::wording;
 use crate::sys::thread::spawn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr, write};
@@ -30,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const COLUMNS: u16 = 80;
 
 /// The queue, and the thread that empties it.
-pub(crate) struct Writer {
+pub(crate) struct Printer {
     state: Mutex<State>,
     /// There is something to write, or a time to wait for.
     work: Condvar,
@@ -62,7 +62,7 @@ enum Thread {
     Impossible,
 }
 
-impl Writer {
+impl Printer {
     /// Without a thread yet.
     pub(crate) const fn new() -> Self {
         let state = State {
@@ -74,7 +74,7 @@ impl Writer {
             progress: None,
             thread: Thread::NotYet,
         };
-        Writer {
+        Printer {
             state: Mutex::new(state),
             work: Condvar::new(),
             written: Condvar::new(),
@@ -94,7 +94,7 @@ impl Writer {
         let mut state = self.lock();
         let may = state.limiter.may_say(Instant::now(), kind);
         if !may {
-            // the writer's thread computes anew when to tell of unsaid lines
+            // the printer's thread computes anew when to tell of unsaid lines
             self.work.notify_one();
         }
         may
@@ -113,7 +113,7 @@ impl Writer {
     pub(crate) fn finish(&'static self) {
         let mut state = self.lock();
         for (kind, lines) in state.limiter.rest() {
-            state.queue.push(one_line(&wording::more_like_it(kind, lines)));
+            state.queue.push(one_line(&notices::more_like_it(kind, lines)));
         }
         if state.is_idle() {
             return;
@@ -179,7 +179,7 @@ impl Writer {
         loop {
             let now = Instant::now();
             for (kind, lines) in state.limiter.due(now) {
-                state.queue.push(one_line(&wording::more_like_it(kind, lines)));
+                state.queue.push(one_line(&notices::more_like_it(kind, lines)));
             }
             let lines = state.queue.take();
             if lines.is_some() || state.redraw {
@@ -257,22 +257,22 @@ mod tests {
     use std::io::Read;
     use std::os::fd::OwnedFd;
 
-    /// A writer of the test's own, to a pipe.
-    fn writer() -> (&'static Writer, OwnedFd) {
+    /// A printer of the test's own, to a pipe.
+    fn printer() -> (&'static Printer, OwnedFd) {
         let (reader, stderr) = pipe().unwrap();
-        let writer: &'static Writer = Box::leak(Box::new(Writer::new()));
-        writer.lock().thread = Thread::Running;
-        std::thread::spawn(move || writer.serve(stderr));
-        (writer, reader)
+        let printer: &'static Printer = Box::leak(Box::new(Printer::new()));
+        printer.lock().thread = Thread::Running;
+        std::thread::spawn(move || printer.serve(stderr));
+        (printer, reader)
     }
 
     #[test]
     fn what_is_said_is_written_before_the_end() {
-        let (writer, reader) = writer();
+        let (printer, reader) = printer();
         for n in 0..1000 {
-            writer.say(format!("{n}\n"));
+            printer.say(format!("{n}\n"));
         }
-        writer.finish();
+        printer.finish();
         let mut written = vec![0; 10 * 2 + 90 * 3 + 900 * 4];
         File::from(reader).read_exact(&mut written).unwrap();
         let expected: String = (0..1000).map(|n| format!("{n}\n")).collect();
@@ -281,15 +281,15 @@ mod tests {
 
     #[test]
     fn a_pipe_that_nobody_reads_stops_nobody() {
-        let (writer, reader) = writer();
+        let (printer, reader) = printer();
         let line = "x".repeat(99) + "\n";
         let lines = 30_000;
-        (0..lines).for_each(|_| writer.say(line.clone()));
+        (0..lines).for_each(|_| printer.say(line.clone()));
         let start = Instant::now();
-        writer.finish();
+        printer.finish();
         // the test is that it comes to an end; but surely not at once, or it would not wait for anybody
         assert!(start.elapsed() >= STALL);
-        writer.say("the last\n".to_owned());
+        printer.say("the last\n".to_owned());
         let (mut heard, mut reader) = (Vec::new(), File::from(reader));
         while !heard.ends_with(b"the last\n") {
             let mut chunk = [0; 4096];
@@ -305,9 +305,9 @@ mod tests {
 
     #[test]
     fn what_was_not_said_is_told_at_the_end() {
-        let (writer, reader) = writer();
-        let said = (0..100).filter(|_| writer.may_say("knocking")).count();
-        writer.finish();
+        let (printer, reader) = printer();
+        let said = (0..100).filter(|_| printer.may_say("knocking")).count();
+        printer.finish();
         let mut written = [0; 100];
         let read = File::from(reader).read(&mut written).unwrap();
         let expected = format!("millipede: … and {} more like it: knocking\n", 100 - said);
