@@ -15,7 +15,6 @@
 //! nothing else. The shelf never opens a path outside of its folder, and never changes a file that is finished: one that
 //! has another name besides its partial's is never written to.
 
-mod account;
 mod arrival;
 mod base;
 mod finish;
@@ -23,6 +22,7 @@ mod hold;
 mod known;
 mod no;
 mod open;
+mod quota;
 mod rules;
 #[cfg(test)]
 mod tests;
