@@ -4,10 +4,10 @@ mod boards;
 mod direction;
 pub mod ends;
 pub mod gather;
+mod keys;
 pub mod listen;
 pub mod monitor;
 pub mod names;
-mod peers;
 mod places;
 pub mod put;
 pub mod serve;
@@ -37,7 +37,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
         return write_prbs(seed);
     }
     let wanted = Wanted::of(plan);
-    let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
+    let trust = plan.common.trust.as_ref().map(keys::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
     let ends = Arc::new(Ends::new(plan)?);
     let (sender, news) = crossbeam_channel::unbounded();
@@ -64,7 +64,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     drop(parts);
     if let Some(trust) = trust {
-        peers::watch(trust, sessions.clone()).map_err(no_thread)?;
+        keys::watch(trust, sessions.clone()).map_err(no_thread)?;
     }
     for (index, start) in starts.into_iter().enumerate() {
         let sender = sender.clone();

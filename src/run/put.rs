@@ -3,7 +3,7 @@
 use super::direction::{self, Labels};
 use super::monitor::{Monitor, Subject, Wanted};
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
-use super::{boards, peers, signals};
+use super::{boards, keys, signals};
 use crate::chaos::Hazard;
 use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending, check};
 use crate::error::{Failure, Status, reason};
@@ -120,7 +120,7 @@ fn send(
     tally: &Arc<Mutex<Tally>>,
     ledger: &Arc<Ledger>,
 ) -> Result<(Result<(), Failure>, Ending), Failure> {
-    let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
+    let trust = plan.common.trust.as_ref().map(keys::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
     plan.transmit.links.iter().try_for_each(direction::check_via)?;
     let (out, inbox) = (Outbox::new().map_err(cannot_start)?, Inbox::new());
@@ -134,7 +134,7 @@ fn send(
     monitor.show(subjects, move || boards::sent(seen.files(), total, None));
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = trust {
-        peers::watch(trust, sessions).map_err(no_thread)?;
+        keys::watch(trust, sessions).map_err(no_thread)?;
     }
     let (told, ended) = (tally.clone(), crossbeam_channel::bounded(1));
     let sending = Sending::new(out, inbox, move |name: &Name, fate| tell(&told, name, fate));

@@ -4,7 +4,7 @@ use super::monitor::{Monitor, Wanted};
 use super::places::Places;
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use super::visits::{FEATURES, Handler, Maker};
-use super::{listen, peers, signals};
+use super::{keys, listen, signals};
 use crate::endpoint::exec::Exec;
 use crate::endpoint::files::{MetaFile, Names, Workers, environment};
 use crate::error::{Failure, reason};
@@ -54,7 +54,7 @@ pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
 /// # Errors
 /// It cannot begin; or how it was ended.
 pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
-    let trust = plan.common.trust.as_ref().map(peers::load).transpose()?;
+    let trust = plan.common.trust.as_ref().map(keys::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
     let (handler, _claim) = handler(plan)?;
     let sessions = Sessions::default();
@@ -62,7 +62,7 @@ pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
         Monitor::start(Vec::new(), Wanted::of_files(plan.common.progress, false)).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = &trust {
-        peers::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
+        keys::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
     }
     let wanted = DESCRIPTORS * plan.sessions as u64 + OF_WAITING * WAITING.0 as u64;
     let allowed = allow_descriptors(wanted);

@@ -18,7 +18,7 @@ mod work;
 
 use super::monitor::{Monitor, Wanted};
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
-use super::{direction, peers, put, signals};
+use super::{direction, keys, put, signals};
 use crate::endpoint::files::Fate;
 use crate::error::{Failure, reason};
 use crate::message;
@@ -48,7 +48,7 @@ pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
     let ignored: Result<_, _> = plan.ignored.iter().map(|glob| glob::Pattern::new(glob)).collect();
     let ignored = ignored.map_err(|e| Failure::usage(format!("ignore: {e}")))?;
     let meta = put::meta(&plan.put)?;
-    let trust = plan.put.common.trust.as_ref().map(peers::load).transpose()?;
+    let trust = plan.put.common.trust.as_ref().map(keys::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
     plan.put.transmit.links.iter().try_for_each(direction::check_via)?;
     let archive = plan.archive.as_ref().map(|to| Archive::open(&plan.folder, to)).transpose()?;
@@ -58,7 +58,7 @@ pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
         Monitor::start(vec![], Wanted::of_files(plan.put.common.progress, false)).map_err(no_thread)?;
     signals.watch(sessions.clone(), monitor.clone()).map_err(no_thread)?;
     if let Some(trust) = trust.clone() {
-        peers::watch(trust, sessions.clone()).map_err(no_thread)?;
+        keys::watch(trust, sessions.clone()).map_err(no_thread)?;
     }
     let ended = Arc::new(Mutex::new(None));
     let (ending, all, rung) = (ended.clone(), sessions.clone(), bell.clone());
