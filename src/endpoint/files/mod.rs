@@ -20,7 +20,7 @@ mod records;
 mod sending;
 #[cfg(test)]
 mod tests;
-mod work;
+mod workers;
 
 pub use commanding::{CommandedSink, MetaFile, Names, Orders, environment};
 pub use inbox::{Inbox, InboxSink};
@@ -31,4 +31,4 @@ pub use place::{Place, SetBusy};
 pub use receiving::{Hooks, Receiving};
 pub use records::RecordSink;
 pub use sending::{Ending, Fate, Item, Pause, Sending};
-pub use work::Workers;
+pub use workers::Workers;

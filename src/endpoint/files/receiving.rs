@@ -8,7 +8,7 @@
 use super::ledger::Ledger;
 use super::outbox::Outbox;
 use super::place::Place;
-use super::work::Workers;
+use super::workers::Workers;
 use crate::endpoint::SinkError;
 use crate::message;
 use crate::store::disk::Disk;
