@@ -13,7 +13,7 @@ use millipede::error::{Failure, Status};
 use millipede::message;
 use millipede::plan::{Common, Progress, Task};
 use millipede::run::{self, signals, ssh};
-use millipede::sys::refusal::Allocator;
+use millipede::sys::out_of_memory::Allocator;
 use millipede::sys::signal::end_by;
 use millipede::trust::keygen;
 

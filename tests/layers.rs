@@ -86,7 +86,7 @@ const SEES: &[(&str, &[&str])] = &[
             "plan",
             "report",
             "run",
-            "sys::refusal::Allocator",
+            "sys::out_of_memory::Allocator",
             "trust::keygen",
         ],
     ),

@@ -10,8 +10,8 @@ use crate::message;
 use crate::proto::outcome::{Outcome, Status};
 use crate::run::monitor::Monitor;
 use crate::run::sessions::Sessions;
+use crate::sys::out_of_memory;
 use crate::sys::pipe::{Interest, wait};
-use crate::sys::refusal;
 use crate::sys::signal::{ASKING, any_pending, block, blocked_at_start, end_by, ignored_at_start, unblock};
 use crate::sys::thread::spawn;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -129,7 +129,7 @@ impl Heard {
     /// # Errors
     /// The kernel has no threads left, or no memory.
     pub fn watch(self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
-        let (refused, ending) = (refusal::heard()?, sessions.clone());
+        let (refused, ending) = (out_of_memory::heard()?, sessions.clone());
         let mut charge = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Charge::None { asked: true } = *charge {
             monitor.report();

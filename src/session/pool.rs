@@ -6,10 +6,10 @@
 //! first gives kept buffers back to the kernel, beginning with the size that was not asked for the longest. Sizes that
 //! are not asked for any more are given back too. Where sizes that were rounded up may use more than the capacity, what
 //! was asked for still does not exceed it. If the
-//! kernel refuses memory within the capacity, the pool closes: the process is ending then ([`crate::sys::refusal`]).
+//! kernel refuses memory within the capacity, the pool closes: the process is ending then ([`crate::sys::out_of_memory`]).
 
 use crate::sys::memory::{Memory, SMALL_MAX};
-use crate::sys::refusal;
+use crate::sys::out_of_memory;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
@@ -281,7 +281,7 @@ impl State {
                 self.make_room(capacity.saturating_sub(self.in_use + size));
                 let memory = Memory::new(class);
                 if memory.is_none() {
-                    refusal::tell();
+                    out_of_memory::tell();
                     self.close();
                 }
                 memory?

@@ -18,7 +18,7 @@ use crate::session::pool::Buffer;
 use crate::session::pump::{Intake, PASSED_LEAST, Passed, Room, Stop};
 use crate::session::taking::{Pass, Taking};
 use crate::stage;
-use crate::sys::refusal;
+use crate::sys::out_of_memory;
 use mio::Waker;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -137,7 +137,7 @@ impl ConnectionIntake<'_> {
             }
             let place = self.ticket.place;
             let landing = self.shared.desk.peek_as(self.ticket, |core| core.session.landing(place, header));
-            if refusal::is_known() || landing.ok_or(Stop::Over)?? == Landing::Scratch {
+            if out_of_memory::is_known() || landing.ok_or(Stop::Over)?? == Landing::Scratch {
                 return Ok(None);
             }
             if begun.elapsed() > ROOM_TIME {
