@@ -40,15 +40,15 @@ fn whom_to_wait_for_depends_on_who_has_the_last_word() {
     rig.fail(Status::Incomplete, "ended by SIGTERM");
     assert_eq!(rig.session.farewell(), Farewell::All, "the abort must get there");
 
-    let mut rig = host_judged(None);
+    let mut rig = listener_judged(None);
     rig.frame(0, Frame::Bye);
     assert_eq!((rig.ended(Way::In).0, rig.session.farewell()), (Status::Complete, Farewell::Nobody));
 
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.frame(0, abort(Status::Input, "zfs send failed"));
     assert_eq!(rig.session.farewell(), Farewell::Nobody);
 
-    let mut rig = host_judged(None);
+    let mut rig = listener_judged(None);
     rig.pass(secs(61));
     assert_eq!((rig.over, rig.session.farewell()), (true, Farewell::All), "nobody said bye");
 }
@@ -59,7 +59,7 @@ fn a_stream_that_the_session_does_not_have_is_done_with_from_the_start() {
     assert!(rig.session.receiving().is_none() && rig.session.outcome(Way::In).is_none());
     rig.does(|s, _| s.output_failed(now, Status::Output, "there is none"));
     assert!(!rig.over && rig.settled.is_empty());
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.input(1);
     rig.does(|s, _| s.input_failed(now, "there is none"));
     assert!(!rig.over && rig.sends.is_empty());
@@ -70,7 +70,7 @@ fn a_leg_has_a_place_inside_the_window_and_goes_nowhere_when_it_is_here() {
     use super::super::breach::Breach;
     use super::super::links::LossReason;
     use super::super::wire::LegHeader;
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.leg(0, 2);
     let header = |sequence, offset, raw| LegHeader { sequence, offset, raw, encoded: raw, flags: 0, crc: 0 };
     let landing = |connection, header| rig.session.landing(connection, &header);
@@ -124,7 +124,7 @@ fn a_leg_from_a_program_has_a_place_only_where_all_are_such() {
     let refused = Err(LossReason::Breach(Breach::Encoding));
     let both = Features::THROUGH | Features::COMPRESS;
     for (features, compresses) in [(Features::THROUGH, false), (both, true)] {
-        let config = InboundConfig { features: Features::THROUGH, ..inbound(HOST, None) };
+        let config = InboundConfig { features: Features::THROUGH, ..inbound(LISTENER, None) };
         let now = std::time::Instant::now();
         let mut rig = Rig::of(now, Session::listening(now, config, None, false));
         rig.hello(&Hello { features, buffer: 128 << 20, ..hello(0, 1) }).unwrap();
@@ -144,7 +144,7 @@ fn a_leg_from_a_program_has_a_place_only_where_all_are_such() {
 
 #[test]
 fn a_connection_that_brings_damage_and_takes_no_complaints_is_given_up() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     for sequence in 0..17 {
         rig.session.leg_damaged(rig.now, 0, sequence);
     }

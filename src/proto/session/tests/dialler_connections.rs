@@ -154,7 +154,7 @@ fn a_link_whose_connections_come_up_and_fall_silent_is_dialled_with_smaller_segm
         assert_eq!(rig.sent(), [(0, 0)]);
         rig.lost(0, LossReason::Silent);
         rig.later(secs(6));
-        rig.welcomed(0, HOST, 0);
+        rig.welcomed(0, LISTENER, 0);
         assert_eq!(rig.events.contains(&smaller), silent == 2);
         rig.ready(0);
     }
@@ -259,7 +259,7 @@ fn refused_for_good_before_the_start_is_status_3_and_says_who_and_why() {
 #[test]
 fn a_receiver_that_has_finished_is_no_news_while_its_verdict_may_be_on_its_way() {
     let mut rig = dialler(2, 4);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.all_ready();
     rig.input(1);
     rig.frame(0, ack(1, 1));
@@ -278,7 +278,7 @@ fn a_receiver_that_has_finished_is_no_news_while_its_verdict_may_be_on_its_way()
 fn a_welcome_that_asks_for_tiny_legs_is_a_breach() {
     let mut rig = dialler(2, 2);
     let least = LEG_FIRST as u32;
-    let tiny = Welcome { leg_max: least - 1, ..welcome(HOST, 0) };
+    let tiny = Welcome { leg_max: least - 1, ..welcome(LISTENER, 0) };
     rig.does(|s, now| s.welcomed(now, 0, &tiny, None, RTT));
     assert_eq!(rig.drops, [(0, LossReason::Breach(Breach::LegsTooSmall(least - 1)))]);
     assert!(rig.session.trouble(0).contains("asks for legs of"), "{}", rig.session.trouble(0));
@@ -307,7 +307,7 @@ fn a_busy_receiver_is_waited_for_and_that_is_said_once() {
     let mut rig = dialler(1, 1);
     rig.refused(0, RefusalCode::Busy);
     rig.later(secs(5));
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.all_ready();
     rig.input(1);
     rig.frame(0, ack(1, 1));
@@ -455,7 +455,7 @@ fn connections_that_are_stuck_are_dialled_anew_and_that_is_said_once() {
     assert_eq!(rig.drops, [(0, lost.clone()), (1, lost)]);
     assert_eq!(rig.dials.len(), 2, "at once");
     assert_eq!(rig.said(), []);
-    [0, 1].into_iter().for_each(|connection| rig.welcomed(connection, HOST, 0));
+    [0, 1].into_iter().for_each(|connection| rig.welcomed(connection, LISTENER, 0));
     assert_eq!(rig.said(), [Event::SmallerSegments { link: 0, size: 1220 }]);
 }
 
@@ -471,7 +471,7 @@ fn where_nobody_answers_the_dial_that_follows_nothing_is_said_of_segments() {
     rig.failed(0, DialError::TimedOut);
     rig.later(secs(6));
     assert_eq!(rig.dials.pop().and_then(|dial| dial.segment), None);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     assert!(!rig.said().iter().any(|event| matches!(event, Event::SmallerSegments { .. })));
 }
 
@@ -483,7 +483,7 @@ fn two_attempts_that_connect_and_are_not_welcomed_are_the_same_sign() {
     assert!(!rig.events.iter().any(|event| matches!(event, Event::SmallerSegments { .. })));
     rig.failed(0, DialError::Swallowed);
     rig.later(secs(6));
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     assert!(rig.events.contains(&Event::SmallerSegments { link: 0, size: 1220 }));
 }
 

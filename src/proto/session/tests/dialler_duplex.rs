@@ -16,7 +16,7 @@ use std::time::Duration;
 /// All connections are welcomed and ready.
 fn both(connections: usize) -> Rig {
     let mut rig = Rig::dialling(1, connections, None, true);
-    (0..connections).for_each(|connection| rig.welcomed(connection, HOST, 0));
+    (0..connections).for_each(|connection| rig.welcomed(connection, LISTENER, 0));
     rig.all_ready();
     rig.welcomes.clear();
     rig
@@ -105,10 +105,16 @@ fn a_stream_that_is_judged_is_settled_and_its_connections_are_kept() {
     assert_eq!(rig.judged(Way::Out), (Status::Complete, "", true));
     assert_eq!((rig.over, rig.told(is_bye)), (false, vec![0, 1]));
     rig.lost(0, reset());
-    let again =
-        Dialled { connection: 0, link: 0, attempt: 2, begun: true, instance: Some(id(HOST)), segment: None };
+    let again = Dialled {
+        connection: 0,
+        link: 0,
+        attempt: 2,
+        begun: true,
+        instance: Some(id(LISTENER)),
+        segment: None,
+    };
     assert_eq!(rig.dials, [again]);
-    rig.welcomed(0, HOST, 1);
+    rig.welcomed(0, LISTENER, 1);
     rig.frame(0, verdict(Status::Complete, LEN));
     assert_eq!(rig.told(is_bye), [0], "whoever says it again is answered again");
 }
@@ -121,7 +127,7 @@ fn after_a_verdict_nothing_more_of_the_stream_is_sent() {
     assert_eq!(rig.judged(Way::Out), (Status::Output, "so it is", true));
     rig.forget();
     rig.lost(1, LossReason::Closed);
-    rig.welcomed(1, HOST, 0);
+    rig.welcomed(1, LISTENER, 0);
     rig.all_ready();
     rig.input(3);
     rig.end_input();
@@ -137,7 +143,7 @@ fn a_receiver_whose_output_failed_may_want_what_it_has_counted() {
     rig.frame(1, ack(2, 1));
     rig.frame(0, verdict(Status::Output, 0));
     rig.lost(0, reset());
-    rig.welcomed(0, HOST, 1);
+    rig.welcomed(0, LISTENER, 1);
     assert_eq!((rig.up_count(), rig.over), (2, false), "nothing more of that stream is sent");
 }
 
@@ -222,8 +228,8 @@ fn what_was_received_of_the_other_stream_binds_to_its_sender() {
             false => rig.frame(0, fin(1)),
         }
         rig.lost(0, LossReason::Closed);
-        assert_eq!(rig.dials.last().map(|d| (d.begun, d.instance)), Some((true, Some(id(HOST)))));
-        rig.welcomed(0, HOST + 1, 0);
+        assert_eq!(rig.dials.last().map(|d| (d.begun, d.instance)), Some((true, Some(id(LISTENER)))));
+        rig.welcomed(0, LISTENER + 1, 0);
         assert_eq!(rig.drops.len(), 1, "another instance has not the rest of it");
         assert_eq!(rig.ended(Way::Out).0, Status::Incomplete);
     }
@@ -234,13 +240,13 @@ fn what_was_received_of_the_other_stream_binds_to_its_sender() {
 #[test]
 fn every_connection_is_welcomed_back_with_a_window_that_is_there_from_the_start() {
     let mut rig = Rig::dialling(1, 2, None, true);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     let [(0, welcome)] = &rig.welcomes[..] else { panic!("{:?}", rig.welcomes) };
     assert_eq!((welcome.instance, welcome.next), (id(DIALLER), 0));
     assert_eq!(welcome.edge.bytes, window(128 << 20, leg_max(128 << 20, u64::MAX)));
     rig.leg(0, 0);
     rig.lost(0, LossReason::Closed);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     assert_eq!((rig.welcomes[1].1.next, &rig.delivers[..]), (1, &[0][..]));
     assert_eq!(rig.session.losses().count, 1, "once for both streams");
 }
@@ -256,7 +262,7 @@ fn its_verdict_is_told_on_connections_that_come_later_and_bye_ends_it() {
     rig.output_closed();
     assert_eq!(rig.judged(Way::In), (Status::Complete, "", false));
     assert!(rig.verdicts().is_empty());
-    rig.welcomed(1, HOST, 0);
+    rig.welcomed(1, LISTENER, 0);
     assert_eq!(rig.verdicts(), [(1, Status::Complete)]);
     rig.frame(1, Frame::Bye);
     rig.later(secs(1));
@@ -275,7 +281,7 @@ fn without_bye_it_is_kept_while_the_other_stream_goes_on_and_then_lingers() {
     assert_eq!(rig.up_count(), 1, "the other stream goes on, and may bring somebody who wants to know");
     rig.lost(0, reset());
     rig.forget();
-    rig.welcomed(0, HOST, 1);
+    rig.welcomed(0, LISTENER, 1);
     assert_eq!(rig.verdicts(), [(0, Status::Output)]);
     rig.frame(0, verdict(Status::Complete, LEN));
     rig.pong(0);
@@ -291,7 +297,7 @@ fn what_is_received_is_progress_too() {
     rig.pass_with(secs(6), &DialError::TimedOut);
     assert!(matches!(rig.said()[..], [Event::Waiting { .. }]));
     rig.later(secs(5));
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     assert_eq!(rig.said(), []);
     rig.leg(0, 1);
     assert_eq!(rig.said(), [Event::WorksAgain { begun: true }]);

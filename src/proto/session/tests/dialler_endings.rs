@@ -346,7 +346,7 @@ fn an_input_that_fails_before_the_welcome_is_told_with_it() {
     rig.does(|s, now| s.input_failed(now, "cannot read stdin"));
     assert!(!rig.over && rig.settled.is_empty());
     rig.later(secs(1));
-    rig.welcomed(1, HOST, 0);
+    rig.welcomed(1, LISTENER, 0);
     assert_eq!(rig.ended(Way::Out), (Status::Input, "cannot read stdin", false));
     assert_eq!(rig.frames, [(1, abort(Status::Input, "cannot read stdin"))]);
 }
@@ -365,7 +365,7 @@ fn an_input_that_fails_looks_for_its_receiver_for_10_s_and_not_beyond_patience()
     rig.lost(0, LossReason::Closed);
     rig.does(|s, now| s.input_failed(now, "cannot read stdin"));
     let next = rig.session.sending().unwrap().sender().head();
-    rig.welcomed(0, HOST, next);
+    rig.welcomed(0, LISTENER, next);
     assert_eq!(rig.told(is_abort), [0], "in mid-session as well");
 }
 
@@ -391,7 +391,7 @@ fn an_order_to_end_waits_a_moment_for_an_attempt_and_not_at_all_without_one() {
 
     let mut rig = dialler(1, 1);
     rig.fail(Status::Incomplete, "ended by SIGTERM");
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     assert_eq!((rig.over, rig.told(is_abort)), (true, vec![0]));
 }
 
@@ -408,7 +408,7 @@ fn an_order_hurries_an_input_that_has_failed() {
 fn a_receiver_that_has_lost_what_it_confirmed_ends_the_stream_even_if_no_other_connection_is_up() {
     let mut rig = begun(1, 1);
     rig.lost(0, LossReason::Closed);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     let (status, sentence, _) = rig.ended(Way::Out);
     assert_eq!(status, Status::Incomplete);
     assert!(sentence.contains("has lost what it had confirmed"), "{sentence}");
@@ -484,7 +484,7 @@ fn a_receiver_that_welcomes_and_closes_for_ever_is_given_up_after_patience() {
             rig.later(ms(100));
         }
         rig.forget();
-        rig.welcomed(0, HOST, 1);
+        rig.welcomed(0, LISTENER, 1);
         if !rig.over {
             rig.later(secs(1));
             rig.pong(0);

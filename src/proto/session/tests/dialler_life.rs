@@ -58,7 +58,7 @@ fn keeps_who_decodes(answers: bool, waits: bool) -> u64 {
     let now = Instant::now();
     let dials = DiallerConfig::new(hello, vec!["host".into()], 1, 1);
     let mut rig = Rig::of(now, Session::dialling(now, dials, None, false));
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.ready(0);
     rig.input(2);
     for second in 1..=100 {
@@ -119,7 +119,7 @@ fn beside_another_that_answers_silence_ends_a_connection_after_1_s_and_no_lenien
     rig.frame(other, Frame::Pong { token: asked.unwrap() });
     rig.does(|s, now| s.quiet(now, silent, silence(1040)));
     assert_eq!(rig.drops, [(silent, LossReason::Silent)]);
-    rig.welcomed(silent, HOST, 0);
+    rig.welcomed(silent, LISTENER, 0);
     assert_eq!(rig.session.lenience(0), 1);
 }
 
@@ -135,7 +135,7 @@ fn where_all_of_a_link_are_silent_one_is_dialled_anew_and_its_welcome_condemns_t
     look(&mut rig, 1000);
     assert_eq!(rig.drops, [(2, LossReason::Silent)], "the others were looked at before");
     rig.later(ms(200));
-    rig.welcomed(2, HOST, 0);
+    rig.welcomed(2, LISTENER, 0);
     look(&mut rig, 1200);
     assert_eq!(rig.drops.len(), 1);
     rig.later(secs(1) + RTT * 2);

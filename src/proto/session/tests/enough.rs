@@ -102,7 +102,7 @@ fn a_stream_that_is_wanted_whole_does_not_stop() {
     let now = Instant::now();
     let dials = DiallerConfig::new(hello(0, 0), vec!["host".into()], 1, 1);
     let mut rig = Rig::of(now, Session::dialling(now, dials, None, false));
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.frame(0, Frame::Enough);
     assert_eq!((&rig.drops[..], rig.ceases), (&[(0, LossReason::Breach(Breach::Enough))][..], 0));
 }

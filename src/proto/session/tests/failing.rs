@@ -39,7 +39,7 @@ fn where_every_connection_carries_a_leg_it_is_told_on_the_next_one() {
     // another one finds the same
     rig.leg_fails(Some(1));
     let next = rig.session.sending().unwrap().sender().head();
-    rig.welcomed(1, HOST, next);
+    rig.welcomed(1, LISTENER, next);
     assert_eq!(rig.frames, [(1, abort(Status::Input, WHY))]);
     assert_eq!(rig.ended(Way::Out), (Status::Input, WHY, false));
 }

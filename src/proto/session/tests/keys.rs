@@ -62,7 +62,7 @@ fn met_and_begun() -> Rig {
 /// A connection on each of two links, to a receiver of that key.
 fn dialled() -> Rig {
     let mut rig = dialler(2, 2);
-    (0..2).for_each(|connection| welcomes(&mut rig, THEIRS, connection, HOST));
+    (0..2).for_each(|connection| welcomes(&mut rig, THEIRS, connection, LISTENER));
     rig.all_ready();
     rig.forget();
     rig
@@ -152,9 +152,9 @@ fn a_judged_session_tells_no_other_key_how_it_went() {
 #[test]
 fn the_first_receivers_key_is_every_receivers() {
     // of the same instance, as whoever has seen its welcome would say, and of another
-    for instance in [HOST, HOST + 1] {
+    for instance in [LISTENER, LISTENER + 1] {
         let mut rig = dialler(2, 2);
-        welcomes(&mut rig, THEIRS, 0, HOST);
+        welcomes(&mut rig, THEIRS, 0, LISTENER);
         rig.all_ready();
         rig.forget();
         welcomes(&mut rig, ANOTHERS, 1, instance);
@@ -174,7 +174,7 @@ fn the_first_receivers_key_is_every_receivers() {
 fn a_welcome_that_is_a_breach_does_not_make_its_key_the_receivers() {
     let mut rig = dialler(2, 2);
     // a leg that was never sent
-    rig.does(|s, now| s.welcomed(now, 0, &welcome(HOST, 5), ANOTHERS, RTT));
+    rig.does(|s, now| s.welcomed(now, 0, &welcome(LISTENER, 5), ANOTHERS, RTT));
     assert!(matches!(rig.drops[..], [(0, LossReason::Breach(_))]), "{:?}", rig.drops);
     welcomes(&mut rig, THEIRS, 1, 8);
     assert_eq!((rig.up_count(), rig.over), (1, false));
@@ -185,10 +185,10 @@ fn another_key_is_not_believed_when_no_connection_is_left_either() {
     for begun in [false, true] {
         let mut rig = if begun { dialled_and_begun() } else { dialled() };
         (0..2).for_each(|connection| rig.lost(connection, LossReason::Closed));
-        answers(&mut rig, ANOTHERS, HOST);
+        answers(&mut rig, ANOTHERS, LISTENER);
         assert_eq!((rig.up_count(), rig.session.peer_key(), rig.over), (0, THEIRS, false));
         // the same receiver started again is one that has its key
-        answers(&mut rig, THEIRS, if begun { HOST } else { HOST + 1 });
+        answers(&mut rig, THEIRS, if begun { LISTENER } else { LISTENER + 1 });
         assert_eq!((rig.up_count(), rig.session.peer_key()), (1, THEIRS));
     }
 }
@@ -196,7 +196,7 @@ fn another_key_is_not_believed_when_no_connection_is_left_either() {
 #[test]
 fn a_connection_that_comes_up_names_the_key() {
     let mut rig = dialler(1, 1);
-    welcomes(&mut rig, THEIRS, 0, HOST);
+    welcomes(&mut rig, THEIRS, 0, LISTENER);
     let up = |event: &Event| matches!(event, Event::ConnectionUp { key, .. } if *key == THEIRS);
     assert!(rig.events.iter().any(up), "{:?}", rig.events);
 }
@@ -261,7 +261,7 @@ fn who_has_not_proved_a_key_on_one_link_ends_nothing() {
     assert!(!rig.over);
     let second = rig.dials.iter().rev().find(|dial| dial.connection == 1).map(|dial| dial.link);
     assert_eq!(second, Some(1));
-    welcomes(&mut rig, THEIRS, 1, HOST);
+    welcomes(&mut rig, THEIRS, 1, LISTENER);
     rig.input(1);
     rig.ready(1);
     rig.frame(1, ack(1, 1));
@@ -320,6 +320,6 @@ fn a_sender_that_has_met_nobody_trusts_whom_it_will_meet() {
     let mut rig = dialler(1, 1);
     rig.does(distrust(THEIRS));
     assert_eq!((rig.over, rig.session.peer_key()), (false, None));
-    welcomes(&mut rig, ANOTHERS, 0, HOST);
+    welcomes(&mut rig, ANOTHERS, 0, LISTENER);
     assert_eq!(rig.up_count(), 1);
 }

@@ -33,7 +33,7 @@ fn dialling(now: Instant, direct: usize) -> Session {
 fn listener(patience: Option<Patience>) -> Rig {
     let now = Instant::now();
     let tied = Some(Tied { unmet: UNMET, gone: GONE });
-    let receives = InboundConfig { tied, ..inbound(HOST, patience) };
+    let receives = InboundConfig { tied, ..inbound(LISTENER, patience) };
     let sends = Some(OutboundConfig { buffer: 128 << 20 });
     let mut session = Session::listening(now, receives, sends, false);
     session.set_lifeline(1);
@@ -51,12 +51,12 @@ fn asks(connection: u8, attempt: u32) -> Hello {
 #[test]
 fn a_lifeline_carries_only_while_no_other_link_does() {
     let mut rig = dialler(1);
-    rig.welcomed(1, HOST, 0);
+    rig.welcomed(1, LISTENER, 0);
     rig.input(1);
     rig.ready(1);
     assert_eq!(rig.sent(), [(1, 0)], "it is there first");
     rig.ready(1);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.input(3);
     assert!(rig.sent().is_empty(), "the direct one does not drain yet, and is waited for");
     rig.ready(0);
@@ -68,7 +68,7 @@ fn a_lifeline_carries_only_while_no_other_link_does() {
 #[test]
 fn what_direct_links_do_not_bring_goes_over_the_lifeline() {
     let mut rig = dialler(2);
-    (0..3).for_each(|connection| rig.welcomed(connection, HOST, 0));
+    (0..3).for_each(|connection| rig.welcomed(connection, LISTENER, 0));
     rig.all_ready();
     rig.input(1);
     rig.later(ms(1));
@@ -95,7 +95,7 @@ fn who_dials_welcomes_the_far_end_of_a_lifeline_in_its_hello_and_nobody_else() {
         }
     }
     // both ends of a lifeline have the same memory for legs
-    let welcome = Welcome { buffer: hello(0, 0).buffer, ..welcome(HOST, 0) };
+    let welcome = Welcome { buffer: hello(0, 0).buffer, ..welcome(LISTENER, 0) };
     session.welcomed(later, 1, &welcome, None, RTT);
     assert!(matches!(session.take(1), Some(Item::Welcome(welcome)) if said == [None, Some(welcome)]));
 }
@@ -141,8 +141,8 @@ fn a_welcome_said_ahead_may_know_less_than_a_quicker_link_has_brought_since() {
 fn nobody_here_finds_a_lifeline_dead() {
     for (connection, dead) in [(1, false), (0, true)] {
         let mut rig = dialler(1);
-        rig.welcomed(1, HOST, 0);
-        rig.welcomed(0, HOST, 0);
+        rig.welcomed(1, LISTENER, 0);
+        rig.welcomed(0, LISTENER, 0);
         rig.later(secs(2));
         rig.later(secs(120));
         let silence = Silence { peer: secs(120), kernel: secs(120), waits: true };
@@ -154,8 +154,8 @@ fn nobody_here_finds_a_lifeline_dead() {
 #[test]
 fn without_its_lifeline_a_session_goes_on_over_direct_links() {
     let mut rig = dialler(1);
-    rig.welcomed(1, HOST, 0);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(1, LISTENER, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.lost(1, LossReason::Closed);
     rig.later(secs(10));
     assert!(!rig.over);
@@ -166,13 +166,13 @@ fn without_its_lifeline_a_session_goes_on_over_direct_links() {
 fn with_nothing_left_it_ends_at_once_and_says_what_is_wrong_with_each_link() {
     let mut rig = dialler(1);
     rig.failed(0, DialError::Refused);
-    rig.welcomed(1, HOST, 0);
+    rig.welcomed(1, LISTENER, 0);
     rig.lost(1, LossReason::Closed);
     let (status, sentence, _) = rig.ended(Way::Out);
     assert_eq!(status, Status::Incomplete);
     assert!(sentence.contains("host0: connection refused; ssh: ended"), "{sentence}");
     let mut alone = dialler(0);
-    alone.welcomed(0, HOST, 0);
+    alone.welcomed(0, LISTENER, 0);
     alone.input(1);
     alone.all_ready();
     alone.frame(0, ack(1, 1));
@@ -185,7 +185,7 @@ fn with_nothing_left_it_ends_at_once_and_says_what_is_wrong_with_each_link() {
 #[test]
 fn the_end_of_the_command_ends_the_input_whatever_was_taken() {
     let mut rig = dialler(0);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.input(3);
     let command = Some(CommandEnd::Exit(7));
     let verdict = Verdict { bytes: 0, crc: None, status: Status::Complete, command, sentence: "so".into() };

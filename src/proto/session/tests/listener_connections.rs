@@ -26,7 +26,7 @@ fn the_first_hello_makes_the_session_and_both_buffers_its_sizes() {
 
 #[test]
 fn later_welcomes_say_how_far_it_is() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.leg(1, 1);
     rig.delivered(1);
     let before = rig.session.receiving().unwrap().position();
@@ -36,7 +36,7 @@ fn later_welcomes_say_how_far_it_is() {
 
 #[test]
 fn a_higher_attempt_replaces_and_others_are_stale() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     assert_eq!(rig.hello(&begun_hello(0, 1)).err(), Some(RefusalCode::Stale), "the same attempt twice");
     assert!(rig.hello(&begun_hello(0, 3)).is_ok(), "the old one has not been missed yet");
     assert_eq!(rig.hello(&begun_hello(0, 2)).err(), Some(RefusalCode::Stale));
@@ -67,7 +67,7 @@ fn sixteen_connections_are_counted_each_for_itself() {
 
 #[test]
 fn another_session_is_told_busy_and_changes_nothing() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Busy));
     rig.leg(0, 1);
     assert_eq!((&rig.delivers[..], rig.over), (&[1][..], false));
@@ -151,7 +151,7 @@ fn what_a_stranger_goes_on_saying_keeps_nobody_out() {
 
 #[test]
 fn a_begun_session_gives_way_to_nobody() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.pass(secs(10));
     assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Busy));
     assert!(rig.drops.is_empty());
@@ -160,7 +160,7 @@ fn a_begun_session_gives_way_to_nobody() {
 #[test]
 fn a_waiting_receiver_waits_for_ever() {
     for patience in [None, patience(0)] {
-        let mut rig = host_with(patience);
+        let mut rig = listener_with(patience);
         rig.pass(secs(1_000_000));
         assert_eq!((rig.session.deadline(rig.now), rig.said(), rig.over), (None, vec![], false));
     }
@@ -168,11 +168,11 @@ fn a_waiting_receiver_waits_for_ever() {
 
 #[test]
 fn a_receiver_with_patience_does_not_wait_longer_for_a_stream_to_begin() {
-    let (waited, status, why) = host_with(patience(3)).endures(Way::In, &DialError::Refused);
+    let (waited, status, why) = listener_with(patience(3)).endures(Way::In, &DialError::Refused);
     assert_eq!((waited, status, &why[..]), (3, Status::Incomplete, "no sender came for 3 s"));
 
     // senders come, and nothing gets through but hellos
-    let mut rig = host_with(patience(10));
+    let mut rig = listener_with(patience(10));
     for attempt in 1..=4 {
         assert!(rig.hello(&hello(0, attempt)).is_ok(), "attempt {attempt}");
         rig.pass(secs(2));
@@ -186,7 +186,7 @@ fn a_receiver_with_patience_does_not_wait_longer_for_a_stream_to_begin() {
 #[test]
 fn a_sender_with_nothing_to_send_yet_is_waited_for() {
     for seconds in [1, 4] {
-        let mut rig = host_with(patience(seconds));
+        let mut rig = listener_with(patience(seconds));
         rig.hello(&hello(0, 1)).unwrap();
         rig.pass(secs(1));
         rig.frame(0, Frame::Ping { token: 1 });
@@ -204,7 +204,7 @@ fn a_sender_with_nothing_to_send_yet_is_waited_for() {
 
 #[test]
 fn legs_reach_the_output_in_order_and_once() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.leg(1, 2);
     assert!(rig.delivers.is_empty());
     rig.leg(0, 1);
@@ -221,7 +221,7 @@ fn legs_reach_the_output_in_order_and_once() {
 
 #[test]
 fn a_leg_against_the_rules_is_an_error_of_its_connection_alone() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     let beyond = Leg::new(1, 1 << 40, Arc::new([1u8]));
     rig.does(|s, now| s.leg(now, 0, beyond));
     assert_eq!(rig.drops, [(0, LossReason::Breach(Breach::BeyondWindow(1)))]);
@@ -256,7 +256,7 @@ fn a_window_that_opens_is_told_at_once() {
 #[test]
 fn a_sender_that_asks_and_sends_nothing_of_what_is_missing_is_given_up_after_patience() {
     for missing in [false, true] {
-        let mut rig = host_begun(patience(20));
+        let mut rig = listener_begun(patience(20));
         if missing {
             rig.leg(0, 2);
         }
@@ -274,7 +274,7 @@ fn a_sender_that_asks_and_sends_nothing_of_what_is_missing_is_given_up_after_pat
 
 #[test]
 fn a_sender_whose_connections_all_closed_is_gone_after_60_s() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.lost(0, LossReason::Closed);
     rig.pass(secs(100));
     assert!(!rig.over, "connection 1 is there");
@@ -286,7 +286,7 @@ fn a_sender_whose_connections_all_closed_is_gone_after_60_s() {
 
 #[test]
 fn a_silent_sender_may_still_be_trying() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.lost(0, LossReason::Closed);
     rig.lost(1, LossReason::Silent);
     assert_eq!(rig.endures(Way::In, &DialError::Refused).0, 3600);
@@ -296,13 +296,13 @@ fn a_silent_sender_may_still_be_trying() {
 fn patience_given_is_patience_kept() {
     for loss in [LossReason::Closed, LossReason::Silent] {
         for seconds in [4, 200] {
-            let mut rig = host_begun(patience(seconds));
+            let mut rig = listener_begun(patience(seconds));
             rig.lost(0, loss.clone());
             rig.lost(1, loss.clone());
             let (waited, code, _) = rig.endures(Way::In, &DialError::Refused);
             assert_eq!((waited, code), (seconds, Status::Incomplete), "{loss:?}");
         }
-        let mut rig = host_begun(patience(0));
+        let mut rig = listener_begun(patience(0));
         rig.lost(0, loss.clone());
         rig.lost(1, loss);
         rig.pass(secs(100_000));
@@ -312,7 +312,7 @@ fn patience_given_is_patience_kept() {
 
 #[test]
 fn a_connection_that_comes_back_stops_the_clock() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     for attempt in 2..10 {
         rig.lost(0, LossReason::Closed);
         rig.lost(1, LossReason::Closed);
@@ -336,7 +336,7 @@ fn a_connection_is_lost_once() {
 
 #[test]
 fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.lost(0, LossReason::Silent);
     rig.lost(1, LossReason::Silent);
     rig.pass(ms(4999));
@@ -355,7 +355,7 @@ fn waiting_is_told_after_5_s_then_each_minute_and_when_it_ends() {
 
 #[test]
 fn the_end_of_waiting_is_told_also_when_no_leg_is_missing() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.lost(0, LossReason::Silent);
     rig.lost(1, LossReason::Silent);
     rig.pass(secs(10));
@@ -367,7 +367,7 @@ fn the_end_of_waiting_is_told_also_when_no_leg_is_missing() {
 
 #[test]
 fn what_heals_within_5_s_is_not_mentioned() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.lost(0, LossReason::Closed);
     rig.lost(1, LossReason::Closed);
     rig.pass(ms(4900));
@@ -378,7 +378,7 @@ fn what_heals_within_5_s_is_not_mentioned() {
 
 #[test]
 fn an_abort_ends_it_as_the_sender_says() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.frame(0, abort(Status::Input, "zfs send failed"));
     assert_eq!(rig.ended(Way::In), (Status::Input, "zfs send failed", true));
     assert_eq!(

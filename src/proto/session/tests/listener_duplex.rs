@@ -326,7 +326,7 @@ fn a_peer_that_speaks_before_it_is_welcome_or_out_of_its_part_loses_the_connecti
 #[test]
 fn one_stream_that_fails_is_of_no_use_without_the_other_if_they_are_inseparable() {
     let now = std::time::Instant::now();
-    let receives: InboundConfig = inbound(HOST, None);
+    let receives: InboundConfig = inbound(LISTENER, None);
     let sends = Some(OutboundConfig { buffer: 128 << 20 });
     let mut rig = Rig::of(now, Session::listening(now, receives, sends, true));
     rig.lent(0, 1, 0, 0);

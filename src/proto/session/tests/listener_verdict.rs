@@ -11,7 +11,7 @@ use super::rig::*;
 
 #[test]
 fn the_output_is_closed_when_all_is_delivered_and_judged_when_that_went_well() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.frame(0, fin(2));
     rig.leg(0, 1);
     rig.delivered(1);
@@ -29,7 +29,7 @@ fn the_output_is_closed_when_all_is_delivered_and_judged_when_that_went_well() {
 
 #[test]
 fn an_output_that_is_slow_to_close_is_told_of_all_the_while() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.frame(0, fin(2));
     rig.leg(0, 1);
     rig.delivered(2);
@@ -46,7 +46,7 @@ fn an_output_that_is_slow_to_close_is_told_of_all_the_while() {
 
 #[test]
 fn who_decodes_legs_of_a_stream_that_is_judged_is_to_look_up() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.does(|session, now| session.decodes(now, 1, true));
     rig.looks.clear();
     rig.output_failed(Status::Output, "the disk is full");
@@ -55,7 +55,7 @@ fn who_decodes_legs_of_a_stream_that_is_judged_is_to_look_up() {
 
 #[test]
 fn a_session_that_is_stopped_after_its_output_has_failed_says_that_it_failed() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.output_failed(Status::Output, "the disk is full");
     rig.forget();
     rig.fail(Status::Incomplete, "this end stops");
@@ -87,7 +87,7 @@ fn an_empty_stream_whose_sender_is_cut_off_is_not_forgotten() {
 
 #[test]
 fn the_verdict_is_told_after_every_welcome_until_it_is_answered() {
-    let mut rig = host_judged(None);
+    let mut rig = listener_judged(None);
     assert_eq!(rig.verdicts(), [(0, Status::Complete), (1, Status::Complete)]);
     rig.lost(0, LossReason::Closed);
     rig.lost(1, LossReason::Closed);
@@ -101,14 +101,14 @@ fn the_verdict_is_told_after_every_welcome_until_it_is_answered() {
 #[test]
 fn it_lingers_a_minute_or_as_long_as_patience_says() {
     for (patience, lingers) in [(None, 60), (patience(4), 4), (patience(1000), 60), (patience(0), 60)] {
-        let (waited, code, _) = host_judged(patience).endures(Way::In, &DialError::Refused);
+        let (waited, code, _) = listener_judged(patience).endures(Way::In, &DialError::Refused);
         assert_eq!((waited, code), (lingers, Status::Complete), "{patience:?}");
     }
 }
 
 #[test]
 fn while_it_lingers_another_session_is_told_finished() {
-    let mut rig = host_judged(None);
+    let mut rig = listener_judged(None);
     assert_eq!(rig.hello(&other_session()).err(), Some(RefusalCode::Finished));
     assert!(rig.hello(&begun_hello(0, 2)).is_ok());
     rig.frame(0, Frame::Bye);
@@ -117,7 +117,7 @@ fn while_it_lingers_another_session_is_told_finished() {
 
 #[test]
 fn a_bye_before_the_verdict_means_nothing() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.frame(0, Frame::Bye);
     rig.leg(0, 1);
     assert_eq!((&rig.delivers[..], rig.over), (&[1][..], false));
@@ -125,7 +125,7 @@ fn a_bye_before_the_verdict_means_nothing() {
 
 #[test]
 fn an_abort_after_the_verdict_does_not_change_it() {
-    let mut rig = host_judged(None);
+    let mut rig = listener_judged(None);
     rig.frame(0, abort(Status::Incomplete, "interrupted"));
     assert_eq!(
         rig.ended(Way::In).0,
@@ -137,7 +137,7 @@ fn an_abort_after_the_verdict_does_not_change_it() {
 #[test]
 fn a_failed_output_is_the_verdict_at_any_time() {
     for code in [Status::Output, Status::Corrupt] {
-        let mut rig = host_begun(None);
+        let mut rig = listener_begun(None);
         rig.output_failed(code, "the disk is full");
         assert_eq!(rig.verdicts(), [(0, code), (1, code)]);
         rig.output_failed(Status::Output, "again");
@@ -150,7 +150,7 @@ fn a_failed_output_is_the_verdict_at_any_time() {
 
 #[test]
 fn an_output_that_fails_after_the_end_was_announced_is_not_complete() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.frame(0, fin(1));
     rig.delivered(1);
     assert_eq!(rig.closes, 1);
@@ -168,7 +168,7 @@ fn an_output_that_fails_before_any_session_ends_it_at_once() {
 #[test]
 fn the_checksum_of_the_stream_must_be_the_one_announced() {
     for (found, code) in [(0xfeed, Status::Complete), (0xdead, Status::Corrupt)] {
-        let mut rig = host_begun(None);
+        let mut rig = listener_begun(None);
         rig.frame(0, Frame::Fin(Fin { legs: 1, bytes: LEN, crc: Some(0xfeed) }));
         rig.delivered(1);
         rig.does(|s, now| s.output_closed(now, Some(found)));
@@ -178,7 +178,7 @@ fn the_checksum_of_the_stream_must_be_the_one_announced() {
 
 #[test]
 fn a_failure_here_is_told_on_every_connection() {
-    let mut rig = host_begun(None);
+    let mut rig = listener_begun(None);
     rig.fail(Status::Incomplete, "interrupted");
     assert_eq!(rig.told(is_abort), [0, 1]);
     assert_eq!(rig.ended(Way::In), (Status::Incomplete, "interrupted", false));

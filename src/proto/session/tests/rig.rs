@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub const LEN: u64 = 1000;
 pub const RTT: Duration = Duration::from_millis(10);
 /// The instances of the receiving ends: the one that the dialler meets, and the dialler itself.
-pub const HOST: u8 = 7;
+pub const LISTENER: u8 = 7;
 pub const DIALLER: u8 = 9;
 
 pub fn ms(n: u64) -> Duration {
@@ -81,7 +81,7 @@ pub fn other_session() -> Hello {
 }
 
 pub fn begun_hello(connection: u8, attempt: u32) -> Hello {
-    Hello { begun: true, instance: Some(id(HOST)), ..hello(connection, attempt) }
+    Hello { begun: true, instance: Some(id(LISTENER)), ..hello(connection, attempt) }
 }
 
 pub fn is_fin(frame: &Frame) -> bool {
@@ -177,7 +177,7 @@ impl Rig {
     pub fn listening(patience: Option<Patience>, duplex: bool) -> Self {
         let now = Instant::now();
         let sends = duplex.then_some(OutboundConfig { buffer: 128 << 20 });
-        Self::of(now, Session::listening(now, inbound(HOST, patience), sends, false))
+        Self::of(now, Session::listening(now, inbound(LISTENER, patience), sends, false))
     }
 
     /// One event, and its actions.
@@ -448,7 +448,7 @@ pub fn up(links: usize, connections: usize) -> Rig {
 
 pub fn up_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
     let mut rig = dialler_with(links, connections, patience);
-    (0..connections).for_each(|connection| rig.welcomed(connection, HOST, 0));
+    (0..connections).for_each(|connection| rig.welcomed(connection, LISTENER, 0));
     rig.all_ready();
     rig
 }
@@ -469,16 +469,16 @@ pub fn begun_with(links: usize, connections: usize, patience: Option<Patience>) 
 
 /// One stream, and nobody has come.
 pub fn listener() -> Rig {
-    host_with(None)
+    listener_with(None)
 }
 
-pub fn host_with(patience: Option<Patience>) -> Rig {
+pub fn listener_with(patience: Option<Patience>) -> Rig {
     Rig::listening(patience, false)
 }
 
 /// Connections 0 and 1 are up, and one leg has come.
-pub fn host_begun(patience: Option<Patience>) -> Rig {
-    let mut rig = host_with(patience);
+pub fn listener_begun(patience: Option<Patience>) -> Rig {
+    let mut rig = listener_with(patience);
     rig.hello(&hello(0, 1)).unwrap();
     rig.hello(&hello(1, 1)).unwrap();
     rig.leg(0, 0);
@@ -487,8 +487,8 @@ pub fn host_begun(patience: Option<Patience>) -> Rig {
 }
 
 /// A stream of one leg was delivered, and the output closed well.
-pub fn host_judged(patience: Option<Patience>) -> Rig {
-    let mut rig = host_begun(patience);
+pub fn listener_judged(patience: Option<Patience>) -> Rig {
+    let mut rig = listener_begun(patience);
     rig.frame(0, fin(1));
     rig.delivered(1);
     assert_eq!(rig.closes, 1);

@@ -15,7 +15,7 @@ fn dialler(links: usize) -> Rig {
 
 fn listener() -> Rig {
     let now = Instant::now();
-    let receives = InboundConfig { waits: true, ..inbound(HOST, None) };
+    let receives = InboundConfig { waits: true, ..inbound(LISTENER, None) };
     let sends = Some(OutboundConfig { buffer: 128 << 20 });
     Rig::of(now, Session::listening(now, receives, sends, true))
 }
@@ -32,13 +32,13 @@ fn dialled(rig: &mut Rig) -> Vec<usize> {
 fn whoever_waits_dials_one_connection_and_the_others_when_it_waits_no_longer() {
     let mut rig = dialler(1);
     assert_eq!(dialled(&mut rig), [0]);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.later(secs(2));
     assert_eq!(dialled(&mut rig), [0; 0]);
     rig.lost(0, LossReason::Closed);
     rig.later(secs(5));
     assert_eq!(dialled(&mut rig), [0], "again");
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.does(|s, now| s.use_all(now));
     assert_eq!(dialled(&mut rig), [1, 2, 3]);
 }
@@ -48,8 +48,8 @@ fn of_two_that_come_up_while_it_waits_the_later_one_leaves() {
     let mut rig = dialler(2);
     rig.later(ms(250));
     assert_eq!(dialled(&mut rig), [0, 1], "the first link has not answered");
-    rig.welcomed(1, HOST, 0);
-    rig.welcomed(0, HOST, 0);
+    rig.welcomed(1, LISTENER, 0);
+    rig.welcomed(0, LISTENER, 0);
     rig.all_ready();
     assert_eq!(rig.leaves, [0]);
 }
