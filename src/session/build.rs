@@ -147,6 +147,21 @@ impl Crew {
     fn new(outgoing: Option<Pool>, hear: Hear) -> Self {
         Crew { output: OnceLock::new(), input: OnceLock::new(), outgoing, hear }
     }
+
+    /// The threads of the streams' ends, which the desk's news rouses from now on.
+    fn threads(&self, output: Option<Arc<Output>>, ingest: Option<Ingest>) -> Vec<Thread> {
+        let mut threads: Vec<Thread> = Vec::new();
+        if let Some(output) = output {
+            self.output.get_or_init(|| Arc::downgrade(&output));
+            threads.push(("egress".into(), Box::new(move || output.run())));
+        }
+        if let Some(ingest) = ingest {
+            let input = Input::new(ingest);
+            self.input.get_or_init(|| Arc::downgrade(&input));
+            threads.push(("ingest".into(), Box::new(move || input.run())));
+        }
+        threads
+    }
 }
 
 impl Audience for Arc<Crew> {
@@ -244,17 +259,10 @@ impl Start {
             trust: trust.clone(),
         };
         let (connections, admission) = connections(approach, shared, lifeline, congestion, trust)?;
-        let mut threads: Vec<Thread> = Vec::new();
-        if let Some(output) = output {
-            crew.output.get_or_init(|| Arc::downgrade(&output));
-            threads.push(("egress".into(), Box::new(move || output.run())));
-        }
-        if let (Some(sends), Some(bell), Some(pool)) = (sends, input, outgoing) {
-            let input =
-                Input::new(ingest(sends, desk, pool, bell, waits, passing, handle.compressing.clone()));
-            crew.input.get_or_init(|| Arc::downgrade(&input));
-            threads.push(("ingest".into(), Box::new(move || input.run())));
-        }
+        let ingest = sends.zip(input).zip(outgoing).map(|((sends, bell), pool)| {
+            ingest(sends, desk, pool, bell, waits, passing, handle.compressing.clone())
+        });
+        let mut threads = crew.threads(output, ingest);
         // reading begins while connections are dialled
         threads.extend(connections);
         Ok(Start { handle, admission, threads })
