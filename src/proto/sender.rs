@@ -3,9 +3,9 @@
 //! A leg is held from the moment the input gave it until the receiver has it ("received"). What happens to connections
 //! in between only changes which connection carries the leg. An acknowledgement counts the legs that its connection
 //! has brought. The count is mapped to the send order of that connection, never to sequence numbers.
-//! `sender/rescue.rs` says which leg gets a further copy, and on which connection; `sender/figures.rs` says how far the
-//! stream is and what each connection carries. Nothing here knows links,
-//! addresses, time-outs of connections or how the input is read.
+//! `sender/confirming.rs` follows what the receiver says of legs; `sender/rescue.rs` says which leg gets a further copy, and
+//! on which connection; `sender/figures.rs` says how far the stream is and what each connection carries. Nothing here
+//! knows links, addresses, time-outs of connections or how the input is read.
 //!
 //! ```text
 //!   push        take            ack (count, or next wanted)
@@ -19,12 +19,13 @@ use super::breach::Breach;
 use super::leg::{LEG_MAX, Leg, Payload, is_enough_to_decode};
 use super::sched::{LATE_UNMEASURED, Pace};
 use super::set::ConnectionSet;
-use super::wire::{Ack, Fin, WindowEdge};
+use super::wire::{Fin, WindowEdge};
 use held::{Flight, Held};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 use uncut::Uncut;
 
+mod confirming;
 mod figures;
 mod held;
 mod rescue;
@@ -265,49 +266,6 @@ impl Sender {
         Some(self.send(now, connection, sequence))
     }
 
-    /// The receiver's acknowledgement, as it came on this connection.
-    ///
-    /// # Errors
-    /// A breach frees nothing.
-    pub fn ack(&mut self, now: Instant, connection: usize, ack: &Ack) -> Result<Acked, Breach> {
-        let Some(carrier) = self.connections[connection].as_ref() else { return Ok(Acked::default()) };
-        let sent = carrier.counted + carrier.flights.len() as u64;
-        if ack.count > sent {
-            return Err(Breach::CountBeyondSent { counted: ack.count, sent });
-        }
-        if ack.next > self.fresh() || ack.delivered > self.sent_bytes() {
-            return Err(Breach::BeyondSent);
-        }
-        let mut acked = self.count(now, connection, ack.count);
-        acked.bytes += self.receive_below(ack.next);
-        let wider = self.widen(ack.edge);
-        let delivered = ack.delivered > self.delivered;
-        self.delivered = self.delivered.max(ack.delivered);
-        acked.moved |= acked.bytes > 0 || wider || delivered;
-        Ok(acked)
-    }
-
-    /// The receiver found a leg damaged. False if that leg has now failed too often.
-    pub fn nack(&mut self, connection: usize, sequence: u64) -> Result<bool, Breach> {
-        let unknown = Breach::UnknownLeg(sequence);
-        let carrier = self.connections[connection].as_mut().ok_or(unknown.clone())?;
-        let flight =
-            carrier.flights.iter_mut().find(|f| f.sequence == sequence && !f.damaged).ok_or(unknown)?;
-        flight.damaged = true;
-        self.stats.damaged += 1;
-        let Some(held) = self.get_mut(sequence) else { return Ok(true) };
-        held.carriers.remove(connection);
-        // another copy of it has come whole
-        if held.payload.is_none() {
-            return Ok(true);
-        }
-        held.failures += 1;
-        held.damaged_on.insert(connection);
-        let bearable = held.failures < FAILURES_MAX;
-        self.again.insert(sequence);
-        Ok(bearable)
-    }
-
     /// A round trip measured on this connection.
     pub fn round_trip(&mut self, connection: usize, sample: Duration) {
         if let Some(carrier) = self.connections[connection].as_mut() {
@@ -387,77 +345,6 @@ impl Sender {
         self.lates.insert((now + held.patience, sequence));
         let payload = held.payload.clone().unwrap_or_else(|| unreachable!("only unreceived legs are sent"));
         Leg { crc: held.crc, ..Leg::new(sequence, held.offset, payload) }
-    }
-
-    /// The receiver has taken `count` legs from this connection, in its send order.
-    fn count(&mut self, now: Instant, connection: usize, count: u64) -> Acked {
-        let mut acked = Acked::default();
-        let Some(carrier) = self.connections[connection].as_mut() else { return acked };
-        let taken = count.saturating_sub(carrier.counted) as usize;
-        if taken == 0 {
-            return acked;
-        }
-        carrier.note_counted(now, taken);
-        acked.moved = true;
-        for _ in 0..taken {
-            let carrier = self.connections[connection].as_mut();
-            let Some(flight) = carrier.and_then(|carrier| carrier.flights.pop_front()) else { break };
-            if flight.damaged {
-                continue;
-            }
-            if let Some(held) = self.get_mut(flight.sequence) {
-                held.carriers.remove(connection);
-            }
-            self.beaten(now, &flight);
-            if let Some(len) = self.receive(flight.sequence, Some(flight.sent)) {
-                acked.bytes += len;
-            }
-        }
-        if self.connections[connection].as_ref().is_some_and(|carrier| carrier.flights.is_empty()) {
-            self.busy.remove(connection);
-        }
-        self.drop_received();
-        acked
-    }
-
-    /// The receiver has every leg below `next`. Bytes of those that it was not known to have.
-    fn receive_below(&mut self, next: u64) -> u64 {
-        let mut bytes = 0;
-        for sequence in self.first..next.min(self.fresh()) {
-            let sent = self.get(sequence).and_then(|h| h.sent);
-            bytes += self.receive(sequence, sent).unwrap_or(0);
-        }
-        self.drop_received();
-        bytes
-    }
-
-    /// Marks a leg received; its length if it was not before.
-    fn receive(&mut self, sequence: u64, sent: Option<Instant>) -> Option<u64> {
-        self.again.remove(&sequence);
-        let held = self.get_mut(sequence)?;
-        let payload = held.payload.take()?;
-        let (len, late) = (held.len, held.late);
-        self.freed.push(payload);
-        if let Some(late) = late {
-            self.lates.remove(&(late, sequence));
-        }
-        self.newest_received = self.newest_received.max(sent);
-        Some(len)
-    }
-
-    fn drop_received(&mut self) {
-        while self.held.front().is_some_and(|held| held.payload.is_none()) {
-            self.held.pop_front();
-            self.first += 1;
-        }
-    }
-
-    /// The window never moves back.
-    fn widen(&mut self, edge: WindowEdge) -> bool {
-        let before = self.edge;
-        self.edge.bytes = self.edge.bytes.max(edge.bytes);
-        self.edge.legs = self.edge.legs.max(edge.legs);
-        self.edge != before
     }
 
     /// The number that the next leg to be cut will have.

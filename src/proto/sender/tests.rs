@@ -1,5 +1,6 @@
 //! Legs, acknowledgements and connections, one step at a time.
 
+use super::super::wire::Ack;
 use super::*;
 use std::sync::Arc;
 
