@@ -12,6 +12,7 @@ mod lifeline;
 mod listener_connections;
 mod listener_duplex;
 mod listener_verdict;
+mod messages;
 mod rig;
 mod waiting;
 
