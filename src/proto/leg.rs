@@ -118,8 +118,8 @@ pub fn leg_max(ours: u64, theirs: u64) -> usize {
     ((ours.min(theirs) / 32) as usize).clamp(LEG_FIRST, LEG_MAX)
 }
 
-/// The same for legs that are encoded, and the most bytes that they are encoded to: a 64th of the smaller buffer, as there
-/// is memory for each of them twice.
+/// The most bytes of a leg that is encoded, before and after that: a 64th of the smaller buffer, as there is memory for
+/// each such leg twice.
 pub fn encoded_max(ours: u64, theirs: u64) -> usize {
     ((ours.min(theirs) / 64) as usize).clamp(LEG_FIRST, LEG_MAX)
 }
@@ -131,7 +131,7 @@ pub fn through_max(leg_max: usize) -> usize {
     (leg_max / 8).max(LEG_FIRST)
 }
 
-/// So many legs that wait for a program are taken from one connection, however short they are. 16 connections carry a
+/// This many legs that wait for a program are taken from one connection, however short they are. 16 connections carry a
 /// hundred megabytes a second of the largest ones so where a round trip takes 0.1 s; and while programs are slow, a stream
 /// is not cut into many short legs before it is known that longer ones suit them.
 const TO_DECODE: usize = 4;

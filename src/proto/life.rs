@@ -14,11 +14,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 pub const PEER_SILENCE: Duration = Duration::from_secs(30);
 /// The receiving side only clears away what nobody uses any more.
 pub const REAP: Duration = Duration::from_secs(60);
-/// The same for a connection that another program keeps alive: it knows better how long TCP may go on trying, which is
-/// about 15 minutes; afterwards the program itself is stuck.
+/// As [`REAP`], for a connection that another program keeps alive. That program knows better how long TCP may go on
+/// trying, which is about 15 minutes; after 20 minutes the program itself is stuck.
 pub const REAP_BORROWED: Duration = Duration::from_secs(1200);
 
-/// So long after a false death, a link has the ordinary limit of silence again.
+/// This long after a false death, a link has the ordinary limit of silence again.
 const FORGIVEN: Duration = Duration::from_secs(300);
 
 /// For how long one connection has shown no life, in either of the two ways.
@@ -63,16 +63,17 @@ const PAUSE: Duration = Duration::from_millis(1500);
 /// What the answers on one link prove of the connections that are silent there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answers {
-    /// When that was sent which was sent latest of what has been answered.
+    /// When the latest message was sent of those that have been answered.
     latest: Option<Instant>,
     /// When an answer came last.
     heard: Option<Instant>,
-    /// When one came after a time with none: what was silent for as long needs a moment to come back too.
+    /// When an answer came after a time without answers: connections that were silent as long need a moment to answer too.
     back: Option<Instant>,
 }
 
 impl Answers {
-    /// What was sent then has been answered, on a connection with this round trip. With `welcome`, it is new.
+    /// A message that was sent at `sent` has been answered, on a connection with this round trip. With `welcome`, the
+    /// connection is new.
     pub fn heard(&mut self, now: Instant, sent: Instant, rtt: Duration, welcome: bool) {
         let pause = if welcome { AT_LEAST } else { PAUSE }.max(rtt * 4);
         if self.latest.is_some_and(|latest| latest >= sent) {

@@ -63,22 +63,22 @@ struct Connection {
 }
 
 struct Link {
-    /// The connection that stays with it and probes it; none if there are more links than connections.
+    /// The connection that stays with this link and probes it; none if there are more links than connections.
     keeper: Option<usize>,
     up: usize,
     dialling: usize,
-    /// It has been dialled.
+    /// The link has been dialled.
     tried: bool,
     /// Attempts that failed in a row, one counted per pause; 0 while usable.
     failures: u32,
     timeouts: u32,
     probe_at: Option<Instant>,
-    /// Refused since then, with no other answer.
+    /// Since when all attempts were refused, with no other answer.
     refused: Option<Instant>,
     unresolved: bool,
     /// Whoever answered last has not proved its key.
     unproven: bool,
-    /// It is dialled by its keeper alone, and once.
+    /// The link is dialled by its keeper alone, and once.
     lifeline: bool,
     /// Not to be used again, and why.
     bad: Option<String>,
@@ -90,7 +90,7 @@ impl Link {
         self.bad.is_none() && (self.up > 0 || self.failures == 0)
     }
 
-    /// Its keeper has still to dial it for the first time.
+    /// Whether its keeper has still to dial the link for the first time.
     fn is_to_be_tried(&self) -> bool {
         self.bad.is_none() && !self.tried && self.keeper.is_some()
     }
@@ -100,7 +100,7 @@ impl Link {
 pub struct Links {
     links: Vec<Link>,
     connections: Vec<Connection>,
-    /// Those that rest.
+    /// Connections that rest.
     resting: ConnectionSet,
     /// One connection suffices.
     one: bool,

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 /// and that the last legs of a stream end together, long enough that a fast one is not all bookkeeping.
 const LEG_TIME: f64 = 0.1;
 
-/// The same for a leg that goes through the user's programs: to start one for each may take longer than its work.
+/// As [`LEG_TIME`], for a leg that goes through the user's programs: to start a program may take longer than its work.
 const THROUGH_TIME: f64 = 1.0;
 
 /// Leg sizes double no more often than this, so that one lucky acknowledgement does not decide.
 const GROWTH_PAUSE: Duration = Duration::from_millis(2);
 
-/// The same on paths that are near: there, many are acknowledged in that time, and a stream that lasts 50 ms would have
-/// spent a quarter of them on small legs.
+/// As [`GROWTH_PAUSE`], on paths that are near. Many legs are acknowledged there in 2 ms, and a stream that lasts 50 ms
+/// would spend a quarter of its time on small legs.
 const GROWTH_PAUSE_NEAR: Duration = Duration::from_micros(250);
 
 /// Leg sizes halve no more often than this: a pause in the input is not a slow network.
@@ -102,7 +102,7 @@ impl LegSize {
         LegSize { size: LEG_FIRST, max: LEG_MAX, time: LEG_TIME, pause: GROWTH_PAUSE, changed: None }
     }
 
-    /// The same, for legs that go through the user's programs.
+    /// As [`LegSize::new`], for legs that go through the user's programs.
     pub fn through() -> Self {
         LegSize { time: THROUGH_TIME, ..Self::new() }
     }
@@ -229,9 +229,9 @@ impl Pace {
         Some(self.rtt.unwrap_or_default() + Duration::from_secs_f64(carrying.min(3600.0)))
     }
 
-    /// How long it should need for `bytes`, all that it was given included, and the age at which the last of them is late.
-    /// So few that they say nothing about its rate need a round trip, and are late after max(200 ms, 3 RTT): a lone
-    /// keystroke on a connection that died while it rested.
+    /// How long the connection should need for `bytes`, all that it was given included, and the age at which the last of
+    /// them is late. [`SMALL`] bytes or fewer say nothing about its rate: they should need a round trip, and are late
+    /// after max(200 ms, 3 RTT). Such is a lone keystroke on a connection that died while it rested.
     pub fn expect(&self, bytes: u64) -> (Option<Duration>, Duration) {
         match self.rtt.filter(|_| bytes <= SMALL) {
             Some(rtt) => (Some(rtt), LATE_AT_LEAST.max(rtt * 3)),

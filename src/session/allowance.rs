@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-/// So many at once: the connections of four senders.
+/// The most handshakes at once: the connections of four senders.
 const BURST: u32 = 64;
-/// And one more after each of these: a tenth of a processor at most.
+/// One more handshake is allowed after each such time: a tenth of a processor at most.
 const APART: Duration = Duration::from_millis(2);
 
 /// How many may be taken up now; `tokens` ≤ [`BURST`].

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 /// A program that neither reads nor writes for so long is not waited for.
 const STALL: Duration = Duration::from_secs(30);
 
-/// One that works is looked at after this, at the latest.
+/// A program that works is looked at after this, at the latest.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Pauses between two looks for what tells nothing: from the first, doubling to the second.
@@ -45,7 +45,7 @@ pub const ROOM: usize = 64 << 10;
 /// Reads of its stderr in one turn: a program that never stops talking holds up nothing else.
 const READS: usize = 64;
 
-/// Of what a program says on stderr, so much of a line is passed on.
+/// This many bytes of a line that a program says on stderr are passed on.
 const LINE: usize = 200;
 
 /// How much of a long command is shown, in characters.
@@ -62,11 +62,11 @@ pub enum OutputSize {
 
 /// How far a run is.
 pub enum Step {
-    /// It goes on. To be looked at then, if its pipes have no news before.
+    /// The run goes on. It is to be looked at then, if its pipes have no news before.
     Working(Instant),
-    /// It has made this.
+    /// The program has made this.
     Done(Buffer),
-    /// It has failed; why, for the user.
+    /// The run has failed; why, for the user.
     Failed(String),
 }
 

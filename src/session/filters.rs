@@ -18,13 +18,13 @@ pub struct Filters {
     pub decode: Option<String>,
     /// For what `encode` makes.
     pub pool: Pool,
-    /// One handle for each program at work, and this one.
+    /// Has a handle for each program at work, besides this one.
     at_work: Arc<()>,
 }
 
 /// A program at work, counted.
 pub struct Counted {
-    /// It.
+    /// The program.
     pub run: Run,
     _at_work: Arc<()>,
 }
@@ -41,7 +41,7 @@ impl Filters {
     /// again.
     ///
     /// # Errors
-    /// It cannot be started; why, for the user.
+    /// The program cannot be started; why, for the user.
     pub fn begin(
         &self,
         command: &str,

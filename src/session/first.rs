@@ -3,7 +3,7 @@
 //!
 //! Pure: bytes in, a judgement out.
 
-/// So many bytes are looked at: more than a ClientHello has, with a key share of each kind that is known here.
+/// This many bytes are looked at: more than a ClientHello has, with a key share of each kind that is known here.
 pub(super) const LOOK: usize = 4 << 10;
 
 /// The type of a record of a TLS handshake (RFC 8446, section 5.1), and of a ClientHello in it (section 4).

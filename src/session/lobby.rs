@@ -51,7 +51,7 @@ struct Known {
 }
 
 impl Known {
-    /// One is over, for this reason if something went wrong.
+    /// A session is over, for this reason if something went wrong.
     fn leave(&mut self, party: Party, why: String) -> Option<Admission> {
         self.over.push_back((party, why));
         if self.over.len() > OVER_MAX {

@@ -1,4 +1,4 @@
-//! Who of those that have not said hello yet keeps a place at the door, when more come than there are places.
+//! Which strangers keep a place at the door, when more come than there are places. A stranger has not said hello yet.
 //!
 //! ```text
 //!  newcomer ─▶ fresh: the last few, each is looked at ─▶ a seat, lent for a while by lot ─▶ gone when it is needed

@@ -5,16 +5,16 @@
 //! that attempt is under way, or has led to a connection, but for [`HEADSTART`] at most; for [`ALONE`] while the first
 //! connection carries all that is new. If the first one fails, nothing keeps the others back.
 //!
-//! What always holds: from the second attempt of a session on, whichever connection's it is, nothing is delayed here.
+//! What always holds: from the second attempt of a session on, no attempt of any connection is delayed here.
 
 use super::state::State;
 use std::time::{Duration, Instant};
 
-/// For so long no other connection than the first is dialled. A receiver that is near is met in half of this; where it is
-/// not, this is too short to be missed.
+/// For this long no other connection than the first is dialled. A receiver that is near answers in half of this time;
+/// where the receiver is not near, nobody misses so short a time.
 pub const HEADSTART: Duration = Duration::from_millis(2);
 
-/// The same, where the first connection carries all that is new. To start and to end fifteen connections costs both ends
+/// As [`HEADSTART`], where the first connection carries all new legs. To start and to end fifteen connections costs both ends
 /// together 8 ms of processor time, a fifth of what 100 MB cost.
 pub(super) const ALONE: Duration = Duration::from_millis(50);
 

@@ -8,19 +8,20 @@ use super::super::set::ConnectionSet;
 /// The connections that are up.
 #[derive(Debug)]
 pub(super) struct Carriers {
-    /// Of all links together.
+    /// The connections that are up, on whichever link.
     up: ConnectionSet,
-    /// By link: those that are up there. Each connection is in one of them at most.
+    /// By link: the connections that are up there. Each connection is in one of these sets at most.
     on: [ConnectionSet; LINKS_MAX],
     /// By connection: its link, while it is up.
     links: [usize; CONNECTIONS_MAX],
-    /// Those that are called back: they get no new legs, and are closed when they have nothing on the way. All are up.
+    /// Connections that are called back: they get no new legs, and are closed when they have nothing on the way. All are
+    /// up.
     recalled: ConnectionSet,
-    /// Those on which the stream's end was told. All are up.
+    /// Connections on which the stream's end was told. All are up.
     fin_told: ConnectionSet,
-    /// Those whose path drains. All are up.
+    /// Connections whose path drains. All are up.
     ready: ConnectionSet,
-    /// The same, the one that became so last at the end.
+    /// The same connections as in `ready`; the one that became ready last stands at the end.
     ready_in_turn: Vec<usize>,
     /// The link that carries legs only while no other is up, if there is one.
     lifeline: Option<usize>,
@@ -86,14 +87,14 @@ impl Carriers {
         }
     }
 
-    /// Those on which the stream's end was not told; from now on it counts as told there.
+    /// The connections on which the stream's end was not told; from now on it counts as told there.
     pub(super) fn take_untold(&mut self) -> ConnectionSet {
         let untold = self.up - self.fin_told;
         self.fin_told = self.up;
         untold
     }
 
-    /// Those that are up.
+    /// The connections that are up.
     pub(super) fn up(&self) -> ConnectionSet {
         self.up
     }
@@ -103,33 +104,33 @@ impl Carriers {
         self.up.contains(connection).then(|| self.links[connection])
     }
 
-    /// Those on the link of this one, itself included.
+    /// The connections on the link of this one, itself included.
     pub(super) fn mates(&self, connection: usize) -> ConnectionSet {
         self.link_of(connection).map_or(ConnectionSet::EMPTY, |link| self.on[link])
     }
 
-    /// Those that are up on this link.
+    /// The connections that are up on this link.
     pub(super) fn on(&self, link: usize) -> ConnectionSet {
         self.on[link]
     }
 
-    /// Of these, the ones on the first link that has any of them.
+    /// Of the connections `of`, those on the first link that has any of them.
     pub(super) fn on_first_link(&self, of: ConnectionSet) -> ConnectionSet {
         let mut on_links = self.on.iter().map(|on| *on & of);
         on_links.find(|on| !on.is_empty()).unwrap_or_default()
     }
 
-    /// Those that are called back.
+    /// The connections that are called back.
     pub(super) fn recalled(&self) -> ConnectionSet {
         self.recalled
     }
 
-    /// Those whose path drains.
+    /// The connections whose path drains.
     pub(super) fn ready(&self) -> ConnectionSet {
         self.ready
     }
 
-    /// Of these, the one that became ready last, if any is.
+    /// Of the connections `of`, the one that became ready last, if any is ready.
     pub(super) fn latest_ready(&self, of: ConnectionSet) -> Option<usize> {
         self.ready_in_turn.iter().rev().copied().find(|connection| of.contains(*connection))
     }

@@ -2,8 +2,8 @@
 //!
 //! Memory that comes round again soon is still in the processor's caches; memory that lies for long is not, and each of
 //! its pages was once asked for and zeroed. On a loopback of two cores, eight legs of 1 MiB cost a sixth less than 128.
-//! So two amounts are bounded on paths that are near, and each doubles when more of it would have kept somebody busy. On
-//! longer paths, memory and window are the only bounds:
+//! So two amounts are bounded on paths that are near. Each bound doubles when a larger one would have kept a connection or
+//! the output busy. On longer paths, memory and window are the only bounds:
 //!
 //! - The **stock**: what the input has read and no connection has taken. It is for a producer that pauses. It was too
 //!   small if a connection found nothing to carry for [`PAUSE`], after the input had had to stop at the bound.
@@ -25,7 +25,7 @@ const STOCK_PART: u64 = 4;
 /// The round at first.
 const ROUND: u64 = 12 << 20;
 
-/// So many rounds may be under way while the head is missing: 300 ms at a gigabit a second, longer than TCP takes to
+/// This many rounds may be under way while the head is missing: 300 ms at a gigabit a second, longer than TCP takes to
 /// send a lost segment again.
 const SLACK: u64 = 3;
 
@@ -77,8 +77,8 @@ impl Circulation {
         }
     }
 
-    /// So much waits for a connection now, or a connection waits for it: `hungry`. `bounded`: the path is near, and
-    /// the stream does not stand still.
+    /// `waiting` bytes wait for a connection now. `hungry`: a connection waits for the input. `bounded`: the path is near,
+    /// and the stream does not stand still.
     pub fn note_stock(&mut self, now: Instant, waiting: u64, hungry: bool, bounded: bool) {
         self.full = bounded && waiting >= if self.full { self.stock / 2 } else { self.stock };
         self.was_full |= self.full;
@@ -105,18 +105,18 @@ impl Circulation {
         (self.stock / SHARES).max(SHARE)
     }
 
-    /// So many bytes may be sent that the output has not taken. `overtaken`: the head is missing, and later legs are
+    /// How many bytes that the output has not taken may be under way. `overtaken`: the head is missing, and later legs are
     /// there.
     pub fn round(&self, overtaken: bool) -> u64 {
         if overtaken { self.round.saturating_mul(SLACK) } else { self.round }
     }
 
-    /// Fresh legs had to wait because of that.
+    /// Fresh legs had to wait because a whole round is under way.
     pub fn note_held(&mut self) {
         self.was_held = true;
     }
 
-    /// So much waits for the output, the receiver says.
+    /// The receiver says that `backlog` bytes wait for its output.
     pub fn note_backlog(&mut self, now: Instant, backlog: u64) {
         if !self.was_held || backlog > self.round / 8 {
             self.dry = None;

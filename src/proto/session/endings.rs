@@ -197,7 +197,7 @@ impl Session {
         }
     }
 
-    /// The same at once.
+    /// As [`Session::fail_stream`], at once.
     pub(super) fn break_stream(&mut self, now: Instant, way: Way, outcome: Outcome) {
         self.abort(now, &outcome);
         self.advance(way, Move::Fail(outcome.clone()));

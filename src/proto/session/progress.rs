@@ -52,7 +52,8 @@ impl Session {
         (mark, missing || sender.has_ended())
     }
 
-    /// The same of the stream that comes in: its sender owes what is missing before what is here or before its end.
+    /// How far the stream is that comes in, and whether its sender owes legs: those missing before legs that are here, or
+    /// before the stream's end.
     fn mark_in(&self) -> (Mark, bool) {
         let receiver = self.receiving.as_ref().filter(|_| self.is_going(Way::In));
         let Some(receiver) = receiver.and_then(|receiving| receiving.receiver()) else {

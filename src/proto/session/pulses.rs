@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 /// When pings are due first.
 #[derive(Clone, Copy, Debug)]
 struct First {
-    /// Of all pings that were due last, the earliest.
+    /// When the latest ping of each connection was due; of these times the earliest.
     last: Instant,
-    /// When one is due that the end that dials sends while the streams rest.
+    /// When the end that dials next sends a ping while the streams rest.
     resting: Instant,
 }
 
@@ -21,13 +21,14 @@ struct First {
 #[derive(Debug, Default)]
 pub struct Pulses {
     each: [Option<Pulse>; CONNECTIONS_MAX],
-    /// Those that there are.
+    /// The connections that have a pulse.
     up: ConnectionSet,
-    /// Those that were asked and have not answered.
+    /// Connections that were asked and have not answered.
     asked: ConnectionSet,
-    /// Those that are to be looked at, now or later; all that were looked at and still owe something are among them.
+    /// Connections that are to be looked at, now or later. A connection that was looked at and still owes something is
+    /// among them.
     watched: ConnectionSet,
-    /// None while nobody is up.
+    /// None while no connection is up.
     first: Option<First>,
 }
 
@@ -109,8 +110,8 @@ impl Pulses {
 
     // ---- looking for life -----------------------------------------------------------------------------
 
-    /// Those whose owners are to look now. An answer is owed by those that were asked, if pings are `wanted`, and by those
-    /// that were given legs.
+    /// The connections whose owners are to look now. A connection owes an answer if it was asked, where pings are `wanted`,
+    /// or if it was given legs.
     pub fn look(&mut self, now: Instant, given: ConnectionSet, wanted: bool) -> ConnectionSet {
         let owe = if wanted { (self.asked | given) & self.up } else { ConnectionSet::EMPTY };
         let mut look = ConnectionSet::EMPTY;

@@ -3,8 +3,8 @@
 //! A leg that is longer than what any connection brings before it breaks would be sent again for ever, and what was cut
 //! cannot be cut anew. So no leg is longer than what one connection is known to have brought.
 //!
-//! This is counted in bytes of the stream, and over all links. So legs that are long because a better link brought such may
-//! not get through a worse one when the better one has died; nor may legs that compress less than those before them.
+//! What was brought is counted in bytes of the stream, and over all links. So two kinds of long legs may not get through:
+//! on a worse link, when the better link that brought long legs has died; and where legs compress less than those before.
 
 use super::super::leg::{LEG_FIRST, LEG_MAX, LEG_NEAR};
 use super::super::set::ConnectionSet;
@@ -36,7 +36,7 @@ impl Outbound {
         self.leg_size.get().min(self.longest())
     }
 
-    /// What no leg is longer than now, besides what was agreed.
+    /// The bytes of the longest leg now, besides what was agreed.
     fn longest(&self) -> usize {
         let longest = if self.near { LEG_NEAR } else { LEG_MAX };
         // a power of two, as the sizes are that follow the rate

@@ -1,32 +1,32 @@
-//! Whether one connection carries what is new, or all that are there do.
+//! Whether one connection carries the new legs of a stream, or all connections do.
 //!
 //! On a path whose round trip is next to nothing, one connection is mostly as fast as many: the processors are what is
 //! scarce, and further connections cost them the waking of threads, and memory. The legs of one connection also come in
 //! the order in which the output wants them, so that the receiver can move them there as they come. But a path may give
 //! each connection a share only, and a connection may have to carry more than one thread can write.
 //!
-//! So one carries, as long as it suffices. While the input has to wait for it, and the output is not what all wait for,
-//! the other way is tried now and then for a [`WINDOW`], and kept if it is faster. Where it is not, it is tried again
-//! after a pause that doubles. The same holds the other way round, where being as fast is enough.
+//! So one connection carries, as long as it suffices. While the input has to wait for it, and the output is not what holds
+//! the stream back, all connections are tried now and then for a [`WINDOW`], and kept if they are faster. If they are not,
+//! they are tried again after a pause that doubles. While all carry, one is tried likewise, and kept if it is as fast.
 //!
-//! This says nothing of what is sent again, nor of a connection that takes long for a leg: others do that as ever.
+//! Only new legs are meant. Legs are sent again on any connection, and other connections take over from one that is slow.
 
 use std::time::{Duration, Instant};
 
-/// One connection may suffice on paths with round trips up to this, on one link.
+/// One connection may suffice where the paths of one link have round trips up to this.
 pub(super) const NEXT_TO_NOTHING: Duration = Duration::from_millis(1);
 
 /// How long a rate is measured: a hundred and more legs, where this matters, or a hundred changes of thread.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// The input had to wait if it did so for this part of a window at least. It waits by turns, from when much is read until
-/// half of that is gone.
+/// The input counts as waiting if it waited for this part of a window at least. It waits by turns: from when much is read
+/// until half of that is gone.
 const WAITED: u32 = 4;
 
-/// All are faster than one if they carry so many times as much. Less than that is chance as well.
+/// All connections are faster than one if they carry this many times as much. Less may be chance.
 const FASTER: f64 = 1.15;
 
-/// One is as fast as all if it carries this part of what they do.
+/// One connection is as fast as all if it carries this part of what all carry.
 const AS_FAST: f64 = 0.95;
 
 /// The pause before the other way is tried for the first time, and the longest.
@@ -68,11 +68,11 @@ enum Seen {
 /// What was chosen, and what is tried.
 #[derive(Debug)]
 pub(super) struct Sole {
-    /// The path is such that one may suffice.
+    /// The path is such that one connection may suffice.
     allowed: bool,
-    /// All carry what is new; if not, one does.
+    /// All connections carry new legs; otherwise one does.
     all: bool,
-    /// What is done now is tried: it is kept if it reaches this rate, in bytes per second.
+    /// The present way is on trial: it is kept if it reaches this rate, in bytes per second.
     trial: Option<f64>,
     window: Option<Window>,
     /// [`Stand::full`] as it was last.
@@ -83,7 +83,7 @@ pub(super) struct Sole {
 }
 
 impl Sole {
-    /// One, wherever that is allowed.
+    /// One connection carries, wherever the path allows that.
     pub fn new() -> Self {
         Sole {
             allowed: false,

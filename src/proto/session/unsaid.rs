@@ -1,8 +1,8 @@
 //! An end while there is no connection to tell it on.
 //!
-//! The end that dials looks for its receiver a little longer then, so that both end for the same reason: an input that
-//! cannot be read often fails before anybody has answered. The end that listens waits for its sender, once a stream has
-//! begun. Never longer than [`FAILURE`], or [`ORDER`] where the user waits for it.
+//! The end that dials then looks for its receiver a little longer, so that both ends end for the same reason: an input
+//! that cannot be read often fails before anybody has answered. The end that listens waits for its sender, once a stream
+//! has begun. Neither does so longer than [`FAILURE`], or [`ORDER`] where the user waits for the end.
 
 use super::super::outcome::Outcome;
 use super::super::way::Way;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 /// How long a receiver is looked for after a stream has failed: the first attempt and the one that follows it, which
 /// has twice its time. Whoever is not told waits for a stream that never comes.
 pub(super) const FAILURE: Duration = Duration::from_secs(10);
-/// The same after an order to end, and only while an attempt is under way: whoever gave it waits, and an attempt that
-/// succeeds mostly does so within a few round trips.
+/// How long a receiver is looked for after an order to end, and only while an attempt is under way: the user waits for the
+/// end, and an attempt that succeeds mostly does so within a few round trips.
 pub(super) const ORDER: Duration = Duration::from_millis(450);
 
 /// Why the session ends, once somebody was told or was looked for long enough.

@@ -141,13 +141,13 @@ impl Writer {
         }
     }
 
-    /// The same, for legs that are given to a program first.
+    /// The writer, for legs that are given to a program first.
     pub fn through(mut self, through: bool) -> Self {
         self.through = through;
         self
     }
 
-    /// The same, for legs that go out compressed; with what wakes the connection's owner when it may ask for the next.
+    /// The writer, for legs that go out compressed; with what wakes the connection's owner when it may ask for the next.
     pub fn compressing(mut self, compressing: Option<(Arc<Compressing>, Arc<Waker>)>) -> Self {
         self.compressing = compressing;
         self
