@@ -46,7 +46,7 @@ pub struct Guest {
     pub hello: Hello,
     /// Where it comes from; None for a connection that was there already.
     pub address: Option<SocketAddr>,
-    /// Of one that was there already: how long the far end takes to answer there.
+    /// Of a connection that was there already: how long the far end takes to answer on it.
     pub round_trip: Option<Duration>,
 }
 
@@ -77,11 +77,11 @@ impl Peer {
 
 /// What became of a look at a peer's first byte.
 enum Sorted {
-    /// It is to be listened to.
+    /// The peer is to be listened to.
     Ready(Stranger),
-    /// It has said nothing yet, or waits for its turn.
+    /// The peer has said nothing yet, or waits for its turn.
     Waits(Stranger),
-    /// It is of no use.
+    /// The peer is of no use.
     Gone,
 }
 

@@ -103,7 +103,7 @@ impl Admission {
         true
     }
 
-    /// This process has no means for a connection. Where there are others that is no trouble.
+    /// This process has no means for a connection. Where the session has other connections, that is no trouble.
     fn tell_lack(&self, address: Caller, error: &io::Error) {
         let alone =
             |core: &mut SessionCore| (0..LINKS_MAX).all(|link| core.session.connections_on(link) == 0);

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// The verbosity at which it is told.
 pub const TOLD: u8 = 2;
 
-/// So many times a pipe must have had no place for more before it is judged how full it was.
+/// A pipe must have had no place for more this many times before its filling is judged.
 const FULL: u32 = 16;
 
 const NOT_NOW: u8 = 0;
@@ -23,7 +23,7 @@ const COPIES: u8 = 2;
 pub enum Why {
     /// The kernel does not move any.
     Kernel,
-    /// They fill less than half of the pages that hold them, and each takes the place of a whole one in a pipe.
+    /// The bytes fill less than half of the pages that hold them, and each page takes the place of a full one in a pipe.
     Pieces,
     /// What else is in the way, in words.
     Other(String),
@@ -98,8 +98,8 @@ pub struct Fill {
 }
 
 impl Fill {
-    /// It took nothing more with so many bytes in it, of so many that it can hold. Whether it holds so little for good that
-    /// bytes should be copied: less than half, on average.
+    /// A pipe took nothing more when it had `bytes` in it and could hold `of`. Whether pipes hold so little that bytes should
+    /// be copied for good: less than half, on average.
     pub fn is_thin(&mut self, bytes: usize, of: usize) -> bool {
         (self.times, self.bytes, self.of) = (self.times + 1, self.bytes + bytes as u64, self.of + of as u64);
         self.times >= FULL && self.bytes * 2 < self.of

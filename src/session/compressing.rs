@@ -25,10 +25,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Of `buffer`, what compressing takes: half of it for encoders, half for compressed legs.
+/// Compressing takes this part of `buffer`: half of that for encoders, half for compressed legs.
 const SHARE: u64 = 4;
 
-/// Of a leg, what a look compresses.
+/// The bytes of a leg that are compressed to see whether that pays.
 const PIECE: usize = 64 << 10;
 
 /// How often it is asked at most whether an interval is over.

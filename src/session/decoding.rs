@@ -9,7 +9,7 @@ use crate::stage::compress::{Decoder, Misfit};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Of a pool, what decoders may take of it at most.
+/// Decoders may take this part of a pool at most.
 const SHARE: usize = 32;
 
 /// The decompressing of one stream. Clones are the same.
@@ -47,11 +47,11 @@ impl Decoding {
     /// Decompresses a leg into exactly `raw`; waits for other legs to be decompressed, but for nothing else.
     ///
     /// # Errors
-    /// It is no compressed leg of this length.
+    /// What came is no compressed leg of this length.
     pub fn decode(&self, encoded: &[u8], raw: &mut [u8]) -> Result<(), Misfit> {
-        let (mut decoder, hold) = self.take().ok_or(Misfit)?;
+        let (mut decoder, reserved) = self.take().ok_or(Misfit)?;
         let decoded = decoder.decode(encoded, raw);
-        self.bench().idle.push((decoder, hold));
+        self.bench().idle.push((decoder, reserved));
         self.0.returned.notify_one();
         decoded?;
         self.0.raw.fetch_add(raw.len() as u64, Ordering::Relaxed);
@@ -82,14 +82,14 @@ impl Decoding {
         }
     }
 
-    /// One more than `made`, if there is memory for it; the first one whether or not the pool has any.
+    /// One more decoder than `made`, if there is memory for it. The first is made whether or not the pool has any.
     fn make(&self, made: usize) -> Option<(Decoder, Option<Reservation>)> {
         let share = self.0.pool.capacity() as usize / SHARE;
         let decoder = Decoder::new()?;
         let size = decoder.footprint();
         let fits = made < CONNECTIONS_MAX && (made + 1) * size <= share;
-        let hold = if fits { self.0.pool.hold(size) } else { None };
-        (made == 0 || hold.is_some()).then_some((decoder, hold))
+        let reserved = if fits { self.0.pool.reserve(size) } else { None };
+        (made == 0 || reserved.is_some()).then_some((decoder, reserved))
     }
 
     fn bench(&self) -> MutexGuard<'_, Bench> {

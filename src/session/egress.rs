@@ -77,7 +77,7 @@ struct Writing {
     /// Legs that are being written; the sink has taken `into` bytes of the first one.
     batch: Vec<Leg>,
     into: usize,
-    /// It was told that the sink has enough.
+    /// The core was told that the sink has enough.
     told_enough: bool,
     /// Why the leg after these is not to be written.
     misplaced: Option<SinkError>,

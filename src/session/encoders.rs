@@ -36,7 +36,7 @@ struct Bench {
     /// Encoders there are, and how many of them are at work; `used` ≤ `made` ≤ `most`.
     made: usize,
     used: usize,
-    /// Who waits for one, in order.
+    /// Whoever waits for an encoder, in order of arrival.
     queue: VecDeque<u64>,
     arrivals: u64,
     /// Connections that wait for their turn to ask for a leg, by place.
@@ -100,7 +100,7 @@ impl Encoders {
         }
         bench.queue.pop_front();
         let taken = bench.idle.pop().or_else(|| {
-            let made = (Encoder::new(self.tables)?, self.pool.hold(self.footprint)?);
+            let made = (Encoder::new(self.tables)?, self.pool.reserve(self.footprint)?);
             bench.made += 1;
             Some(made)
         });

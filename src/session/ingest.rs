@@ -290,9 +290,9 @@ enum Parted {
 /// How far a leg has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Filled {
-    /// It can go.
+    /// The leg can go.
     Whole,
-    /// It is the last one.
+    /// The leg is the last one.
     Ended,
     /// The source has nothing now, and the leg is empty.
     Nothing,
@@ -332,12 +332,12 @@ impl Ingest {
 
     /// The next part of a file, of at most so many bytes.
     fn part(&mut self, most: usize, waits: bool) -> Result<Parted, End> {
-        let counted = match self.pool.hold(most) {
+        let counted = match self.pool.reserve(most) {
             Some(counted) => counted,
             None if !waits => return Ok(Parted::Waits),
             None => {
                 self.waits.set(InputWait::Memory);
-                self.pool.hold_when_there_is_room(most).ok_or(End::Unwanted)?
+                self.pool.reserve_when_there_is_room(most).ok_or(End::Unwanted)?
             }
         };
         self.waits.set(InputWait::Source);

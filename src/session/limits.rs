@@ -5,8 +5,8 @@ use std::time::Duration;
 /// After the last word: how long to wait for the peer to close its side.
 pub const FAREWELL: Duration = Duration::from_secs(2);
 
-/// The same where a signal has asked this process to end: whoever sent that waits, and a peer that is not slow has
-/// closed long before.
+/// As [`FAREWELL`], where a signal has asked this process to end: the sender of the signal waits, and a peer that is not
+/// slow has closed long before.
 pub const HASTE: Duration = Duration::from_millis(400);
 
 /// The verbosity at which each leg is told.

@@ -124,12 +124,12 @@ impl Meters {
         }
     }
 
-    /// The same over a link.
+    /// Bytes of the stream a second over a link.
     pub fn link_rate(&mut self, now: Instant, link: usize) -> f64 {
         self.links[link].rate(now).unwrap_or_default()
     }
 
-    /// The same over a connection.
+    /// Bytes of the stream a second over a connection.
     pub fn connection_rate(&mut self, now: Instant, connection: usize) -> f64 {
         self.connections[connection].rate(now).unwrap_or_default()
     }
@@ -187,7 +187,7 @@ impl Blocked {
         self.waits().begin(Instant::now());
     }
 
-    /// One of those who wait does not any more.
+    /// One of the waiting threads waits no more.
     pub fn end(&self) {
         self.waits().end(Instant::now());
     }

@@ -29,9 +29,9 @@ const LEAST: usize = 128 << 10;
 /// Gives pipes for pieces of the stream.
 pub struct Mover {
     choice: Choice,
-    /// What may want to see the bytes: then they are read at once.
+    /// The compressing of the stream, if any: where that wants to see the bytes, they are read at once.
     compressing: Option<Arc<Compressing>>,
-    /// One handle for each pipe in use, and this one.
+    /// Has a handle for each pipe in use, besides this one.
     in_use: Arc<()>,
     /// How full pipes were that had no place for more.
     fill: Fill,
@@ -64,7 +64,7 @@ impl Mover {
         }
         // no larger than the piece, since all that it may hold counts
         let size = len.clamp(LEAST, SIZE).next_power_of_two();
-        let counted = pool.hold(size)?;
+        let counted = pool.reserve(size)?;
         match KeptPipe::new(size) {
             Ok(pipe) => Some(Moving { pipe, counted, in_use: self.in_use.clone() }),
             Err(e) => {

@@ -53,13 +53,13 @@ pub enum News {
 /// How much a leg is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hunger {
-    /// None, and as much waits for connections as should.
+    /// No connection waits for a leg, and as many bytes wait for connections as should.
     Sated,
-    /// No connection waits for one.
+    /// No connection waits for a leg.
     None,
-    /// A connection waits, and there is nothing for it.
+    /// A connection waits, and there is no leg for it.
     Free,
-    /// The same, and no leg is on its way anywhere.
+    /// A connection waits, there is no leg for it, and none is on its way anywhere.
     Idle,
 }
 
@@ -94,15 +94,15 @@ pub enum Order {
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It is wanted.
+    /// The connection is wanted.
     Wanted,
-    /// It is wanted, and its signs of life are to be told when there is nothing to read.
+    /// The connection is wanted, and its signs of life are to be told when there is nothing to read.
     Examined,
-    /// It is to be closed in order: it has nothing on the way.
+    /// The connection is to be closed in order: it has nothing on the way.
     Leaving,
     /// The session is over: write what there is, then close in order.
     Finishing,
-    /// It is not known any more: close it at once.
+    /// The connection is not known any more: close it at once.
     Over,
 }
 
@@ -111,7 +111,7 @@ pub enum Standing {
 pub struct OutputQueue {
     /// In the order of the stream.
     pub legs: VecDeque<Leg>,
-    /// It is to be closed behind the last of them.
+    /// The output is to be closed behind the last leg.
     pub close: bool,
     /// Its thread waits, and is to be woken.
     pub asleep: bool,

@@ -49,7 +49,7 @@ pub fn part_of(leg: &Leg) -> Option<Part> {
 /// A leg with its bytes in memory, where they must be seen.
 ///
 /// # Errors
-/// They cannot be read, in words for the user.
+/// The bytes cannot be read; why, for the user.
 pub fn in_memory(leg: Leg) -> Result<Leg, String> {
     if let Some(content) = pipe_of(&leg) {
         content.read().map_err(|e| format!("cannot read a pipe: {}", reason(&e)))?;

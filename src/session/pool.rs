@@ -101,7 +101,7 @@ impl Pool {
         self.take_within(size, Duration::ZERO)
     }
 
-    /// The same; room for it is waited for, so long at most.
+    /// As [`Pool::try_take`], but waits for room, for `time` at most.
     pub fn take_within(&self, size: usize, time: Duration) -> Option<Buffer> {
         self.obtain(size, self.shared.rounding, Some(time))
     }
@@ -172,16 +172,16 @@ impl Pool {
     }
 
     /// Counts memory that is used elsewhere as in use here, if there is room for it now.
-    pub fn hold(&self, size: usize) -> Option<Reservation> {
-        self.hold_within(size, Some(Duration::ZERO))
+    pub fn reserve(&self, size: usize) -> Option<Reservation> {
+        self.reserve_within(size, Some(Duration::ZERO))
     }
 
-    /// The same; room for it is waited for. None once the pool is closed.
-    pub fn hold_when_there_is_room(&self, size: usize) -> Option<Reservation> {
-        self.hold_within(size, None)
+    /// As [`Pool::reserve`], but waits for room. None once the pool is closed.
+    pub fn reserve_when_there_is_room(&self, size: usize) -> Option<Reservation> {
+        self.reserve_within(size, None)
     }
 
-    fn hold_within(&self, size: usize, time: Option<Duration>) -> Option<Reservation> {
+    fn reserve_within(&self, size: usize, time: Option<Duration>) -> Option<Reservation> {
         let size = size as u64;
         self.once_there_is_room(time, |state| {
             let left = self.capacity().checked_sub(state.in_use + size)?;

@@ -71,13 +71,13 @@ pub enum Room {
 /// What became of an attempt to move bytes of a leg.
 #[derive(Debug)]
 pub enum Passed {
-    /// So many were moved.
+    /// This many bytes were moved.
     Moved(usize),
-    /// So many were read, and there was space for more.
+    /// This many bytes were read, and there was space for more.
     Short(usize),
     /// The socket has no more for now.
     Dry,
-    /// They can be moved later, without news of the socket.
+    /// The bytes can be moved later, without news of the socket.
     Held,
     /// The peer has finished sending.
     End,

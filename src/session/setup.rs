@@ -40,11 +40,12 @@ pub struct Incoming {
 
 /// How the connections of a session come about.
 pub enum Approach {
-    /// This end dials them, on these links. It always sends a stream.
+    /// This end dials its connections, on these links. It always sends a stream.
     Dial(Vec<LinkPlan>, Box<DiallerConfig>),
-    /// This end accepts them, if it listens anywhere. It always receives a stream.
+    /// This end accepts its connections, if it listens anywhere. It always receives a stream.
     Listen(Option<TcpListener>, Expectations),
-    /// Others accept them, and give them to its [`Admission`]. It always receives a stream.
+    /// Another accepts connections, and gives them to the session's
+    /// [`Admission`](super::admission::Admission). This end always receives a stream.
     Visit,
 }
 

@@ -33,7 +33,7 @@ pub trait Taking: Send + Sync {
 /// What became of an attempt to move bytes from a connection's socket into the sink.
 #[derive(Debug)]
 pub enum Pass {
-    /// So many were moved. If these were the last of the leg, the core knows that it is delivered.
+    /// This many bytes were moved. If they were the last of the leg, the core knows that the leg is delivered.
     Moved(usize),
     /// Either nothing has come, or the sink takes nothing now.
     Nothing,

@@ -9,7 +9,7 @@
 
 use crate::sync::{AtomicBool, Ordering};
 
-/// One socket's.
+/// What the poll and the writer tell each other of one socket.
 #[derive(Debug, Default)]
 pub struct Drain {
     /// The poll has said that the socket takes more, and the writer has not heard it.

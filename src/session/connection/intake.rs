@@ -50,7 +50,7 @@ pub(crate) struct ConnectionIntake<'a> {
 
 /// A leg may have to wait before it can be moved to the output.
 pub(crate) struct Wait<'a> {
-    /// It may wait, or go on waiting; else the rest of it is read into memory.
+    /// The leg may wait, or go on waiting; otherwise the rest of the leg is read into memory.
     pub patient: bool,
     /// Wakes the thread that reads.
     pub waker: &'a Arc<Waker>,

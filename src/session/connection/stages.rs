@@ -38,7 +38,7 @@ const DECODER: [Token; 3] = [Token(5), Token(6), Token(7)];
 /// Memory that is not there is asked for again after this, and so is a program that cannot be started now.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// Where it is told what has come.
+/// Whom the stages tell what has come.
 #[derive(Clone, Copy)]
 pub(super) struct Hearer<'a> {
     pub desk: &'a SessionDesk,
@@ -102,7 +102,7 @@ impl Came {
 struct Encoded {
     /// The bytes that the program has made of it.
     made: usize,
-    /// It, as it is to be sent.
+    /// The leg as it is to be sent.
     sealed: (LegHeader, Leg),
 }
 

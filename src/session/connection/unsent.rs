@@ -44,7 +44,7 @@ impl Unsent {
         Unsent { from: (now, 0), told: UNSENT_LEAST }
     }
 
-    /// So many bytes were written by now. Gives the new bound in bytes, if it has changed by more than a quarter.
+    /// `bytes` were written by now, in all. Gives the new bound in bytes, if it has changed by more than a quarter.
     pub(super) fn written(&mut self, now: Instant, bytes: u64) -> Option<u32> {
         let (since, from) = self.from;
         let (time, count) = (now.saturating_duration_since(since), bytes - from);

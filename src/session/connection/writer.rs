@@ -28,16 +28,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// A leg of at most so many bytes is written by whoever posted it, without waking the owner of the connection. To copy
-/// more takes longer than a wake-up.
+/// A leg of at most this many bytes is written by the thread that posted it, without waking the owner of the connection.
+/// To copy more takes longer than a wake-up.
 pub(super) const SMALL: u64 = 16 << 10;
 
-/// After so many bytes, whoever writes does something else first: where legs are small and the path takes them as fast as
-/// they are written, nothing would be heard otherwise, no acknowledgement either, without which legs do not grow.
+/// After this many bytes, the thread that writes does something else first. Where legs are small and the path takes them as
+/// fast as they are written, it would otherwise read nothing: no acknowledgement either, without which legs do not grow.
 const TURN: u64 = 256 << 10;
 
-/// The path is not asked again whether it drains while so many bytes at most were written since it last did: a small
-/// part of what the kernel may hold unsent. Otherwise every keystroke would cost a question.
+/// The kernel is not asked again whether the path drains until more than this many bytes were written since it last said
+/// so: a small part of what it may hold unsent. Otherwise every keystroke would cost a question.
 const UNASKED: u64 = UNSENT_LEAST as u64 / 4;
 
 /// How far the exchange of welcomes is on a connection, as its writer has it.

@@ -207,7 +207,7 @@ fn parts(len: usize) -> (Arc<NamedFile>, [(LegHeader, Leg); 2]) {
     let leg = |sequence: u64| {
         let at = 1000 + sequence * half as u64;
         let part = Part { file: file.clone(), at, len: half };
-        let payload = Arc::new(PartContent::new(part, pool.hold(half).unwrap()));
+        let payload = Arc::new(PartContent::new(part, pool.reserve(half).unwrap()));
         let leg = Leg::new(sequence, at, payload);
         (stage::plain(&leg, None), leg)
     };
