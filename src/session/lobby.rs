@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const OVER_MAX: usize = 1024;
 
 /// Makes a session for a hello of none that is here, or says why not. It is one that is visited
-/// ([`Approach::Visit`](super::build::Approach::Visit)).
+/// ([`Approach::Visit`](super::setup::Approach::Visit)).
 pub type Make = Box<dyn FnMut(&Hello, Option<PeerKey>) -> Result<Made, Refusal> + Send>;
 
 /// A session that was made for a guest.

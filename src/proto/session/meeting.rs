@@ -29,7 +29,7 @@ impl Session {
         Occupancy { is_shut: self.is_over(), is_judged, has_begun }
     }
 
-    /// A peer with this key has said hello, and what it says was checked by [`super::check::check`]. Gives the number of its
+    /// A peer with this key has said hello, and what it says was checked by `proto::check`. Gives the number of its
     /// connection, whose welcome is in the mailbox. An older connection of that number is to be given up without a word.
     ///
     /// # Errors
