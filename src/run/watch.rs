@@ -25,7 +25,7 @@ use crate::message;
 use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
 use crate::store::record::FileVerdict;
-use crate::store::ripe::{Ripe, Sent, Task};
+use crate::store::ripe::{FolderTask, Ripe, Sent};
 use crate::sys::activation;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -145,20 +145,22 @@ impl Watch {
     fn obey(&mut self) {
         while let Some(task) = self.ripe.poll(Instant::now()) {
             let changes = match task {
-                Task::Look(path) => vec![self.tree.look(path)],
-                Task::Scan(folder) => self.tree.scan(&folder),
-                Task::Unnameable(path, why) => {
+                FolderTask::Look(path) => vec![self.tree.look(path)],
+                FolderTask::Scan(folder) => self.tree.scan(&folder),
+                FolderTask::Unnameable(path, why) => {
                     message::say(format!("{path}: not sent: the name {why}"));
                     vec![]
                 }
-                Task::Archive(path, seen) => match self.archive.as_mut().map(|to| to.take(&path, &seen)) {
-                    None | Some(Moved::Away) => vec![],
-                    Some(Moved::Changed) => vec![self.tree.look(path)],
-                    Some(Moved::Not(why)) => {
-                        message::say(format!("{path}: stored, but not moved to the archive: {why}"));
-                        vec![]
+                FolderTask::Archive(path, seen) => {
+                    match self.archive.as_mut().map(|to| to.take(&path, &seen)) {
+                        None | Some(Moved::Away) => vec![],
+                        Some(Moved::Changed) => vec![self.tree.look(path)],
+                        Some(Moved::Not(why)) => {
+                            message::say(format!("{path}: stored, but not moved to the archive: {why}"));
+                            vec![]
+                        }
                     }
-                },
+                }
             };
             let now = Instant::now();
             changes.into_iter().for_each(|change| self.ripe.hear(now, change));

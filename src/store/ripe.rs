@@ -58,7 +58,7 @@ impl Seen {
 
 /// What has happened. Paths are relative to the watched folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum FolderChange {
     /// A file was closed after writing, or moved in: it is complete as far as that goes.
     Complete(String),
     /// A file is there. `writing`: somebody has it open for that; none if it cannot be told.
@@ -82,7 +82,7 @@ pub enum Change {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum FolderTask {
     /// See how this file stands, and tell: found, or gone.
     Look(String),
     /// Watch this folder, then tell of all that is in it, and that it was scanned.
@@ -131,7 +131,7 @@ pub struct Ripe {
     archives: bool,
     files: BTreeMap<String, State>,
     ready: VecDeque<String>,
-    tasks: VecDeque<Task>,
+    tasks: VecDeque<FolderTask>,
     unnameable: BTreeSet<String>,
     /// Files that were refused or failed when they were last sent, and are not under way.
     unstored: BTreeSet<String>,
@@ -149,7 +149,7 @@ impl Ripe {
             archives,
             files: BTreeMap::new(),
             ready: VecDeque::new(),
-            tasks: VecDeque::from([Task::Scan(String::new())]),
+            tasks: VecDeque::from([FolderTask::Scan(String::new())]),
             unnameable: BTreeSet::new(),
             unstored: BTreeSet::new(),
             due: None,
@@ -158,27 +158,27 @@ impl Ripe {
     }
 
     /// Something has happened.
-    pub fn hear(&mut self, now: Instant, change: Change) {
+    pub fn hear(&mut self, now: Instant, change: FolderChange) {
         match change {
-            Change::Complete(path) => self.complete(path),
-            Change::Found { path, seen, writing } => self.found(now, path, seen, writing),
-            Change::Folder(path) => {
+            FolderChange::Complete(path) => self.complete(path),
+            FolderChange::Found { path, seen, writing } => self.found(now, path, seen, writing),
+            FolderChange::Folder(path) => {
                 if !self.is_ignored(&path) {
-                    self.tasks.push_back(Task::Scan(path));
+                    self.tasks.push_back(FolderTask::Scan(path));
                 }
             }
-            Change::Gone(path) => self.gone(&path),
-            Change::Scanned(path) => self.scanned(&path),
-            Change::Overflow => {
+            FolderChange::Gone(path) => self.gone(&path),
+            FolderChange::Scanned(path) => self.scanned(&path),
+            FolderChange::Overflow => {
                 if self.rescan.replace(BTreeSet::new()).is_none() {
-                    self.tasks.push_back(Task::Scan(String::new()));
+                    self.tasks.push_back(FolderTask::Scan(String::new()));
                 }
             }
         }
     }
 
     /// What is to be done, until nothing is.
-    pub fn poll(&mut self, now: Instant) -> Option<Task> {
+    pub fn poll(&mut self, now: Instant) -> Option<FolderTask> {
         if self.tasks.is_empty() {
             self.pass(now);
         }
@@ -210,7 +210,7 @@ impl Ripe {
             Sent::Stored => {
                 *state = State::Done { seen };
                 if self.archives && !again {
-                    self.tasks.push_back(Task::Archive(path.to_owned(), seen));
+                    self.tasks.push_back(FolderTask::Archive(path.to_owned(), seen));
                 }
             }
             Sent::Refused => *state = State::Done { seen },
@@ -272,7 +272,7 @@ impl Ripe {
             _ => None,
         };
         self.files.insert(path.clone(), State::Looking { complete, done });
-        self.tasks.push_back(Task::Look(path));
+        self.tasks.push_back(FolderTask::Look(path));
     }
 
     fn found(&mut self, now: Instant, path: String, seen: Seen, writing: Option<bool>) {
@@ -281,7 +281,7 @@ impl Ripe {
         }
         if let Err(why) = Name::stored(path.clone()) {
             if self.unnameable.insert(path.clone()) {
-                self.tasks.push_back(Task::Unnameable(path, why));
+                self.tasks.push_back(FolderTask::Unnameable(path, why));
             }
             return;
         }
@@ -379,7 +379,7 @@ impl Ripe {
                 Some(State::Quiet { seen, since, .. }) => {
                     let asked = State::Quiet { seen: *seen, since: *since, asked: true };
                     self.files.insert(path.clone(), asked);
-                    self.tasks.push_back(Task::Look(path));
+                    self.tasks.push_back(FolderTask::Look(path));
                 }
                 Some(State::Failed { seen, failures, .. }) => {
                     let ready = State::Ready { seen: *seen, failures: *failures };

@@ -7,7 +7,7 @@
 use crate::error::{Failure, reason};
 use crate::message;
 use crate::store::below::folder_below;
-use crate::store::ripe::{Change, Seen, paths_below};
+use crate::store::ripe::{FolderChange, Seen, paths_below};
 use crate::sys::mounts::Mounts;
 use crate::sys::notify::{Folder, Happened, Notify, is_written};
 use rustix::fs::{Mode, OFlags, openat};
@@ -94,12 +94,12 @@ impl Tree {
     }
 
     /// All that has happened, and what was found where the kernel does not tell.
-    pub(super) fn changes(&mut self) -> Vec<Change> {
+    pub(super) fn changes(&mut self) -> Vec<FolderChange> {
         let (mut happened, mut changes) = (vec![], vec![]);
         let read = self.notify.read(|event| happened.push(event));
         if let Err(error) = read {
             self.tell_once(OsStr::new("\0inotify"), || format!("inotify: {}", reason(&error)));
-            changes.push(Change::Overflow);
+            changes.push(FolderChange::Overflow);
         }
         for event in happened {
             self.hear(event, &mut changes);
@@ -114,10 +114,10 @@ impl Tree {
     }
 
     /// How a file stands.
-    pub(super) fn look(&self, path: String) -> Change {
+    pub(super) fn look(&self, path: String) -> FolderChange {
         match look_at(&self.root, &path) {
-            Some((seen, writing)) => Change::Found { path, seen, writing },
-            None => Change::Gone(path),
+            Some((seen, writing)) => FolderChange::Found { path, seen, writing },
+            None => FolderChange::Gone(path),
         }
     }
 
@@ -127,11 +127,11 @@ impl Tree {
     }
 
     /// Watches a folder, then finds all that is in it.
-    pub(super) fn scan(&mut self, folder: &str) -> Vec<Change> {
+    pub(super) fn scan(&mut self, folder: &str) -> Vec<FolderChange> {
         // joined to nothing, the root would end in a slash
         let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
         if self.is_archive(&path) {
-            return vec![Change::Scanned(folder.to_owned())];
+            return vec![FolderChange::Scanned(folder.to_owned())];
         }
         self.watch(folder, &path);
         let entries = match fs::read_dir(&path) {
@@ -141,15 +141,15 @@ impl Tree {
                 self.tell_once(OsStr::new("\0root"), || {
                     format!("watch {}: {}", path.display(), reason(&error))
                 });
-                return vec![Change::Scanned(String::new())];
+                return vec![FolderChange::Scanned(String::new())];
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 self.leave(folder);
-                return vec![Change::Gone(folder.to_owned()), Change::Scanned(folder.to_owned())];
+                return vec![FolderChange::Gone(folder.to_owned()), FolderChange::Scanned(folder.to_owned())];
             }
             Err(error) => {
                 self.unread(folder, &path, &error);
-                return vec![Change::Scanned(folder.to_owned())];
+                return vec![FolderChange::Scanned(folder.to_owned())];
             }
         };
         let mut changes = vec![];
@@ -166,21 +166,21 @@ impl Tree {
                 Ok(kind) if kind.is_file() => changes.push(self.look(path)),
                 // those that are scanned now and then find their own
                 Ok(kind) if kind.is_dir() && !self.polled.contains(&path) => {
-                    changes.push(Change::Folder(path))
+                    changes.push(FolderChange::Folder(path))
                 }
                 _ => {}
             }
         }
-        changes.push(Change::Scanned(folder.to_owned()));
+        changes.push(FolderChange::Scanned(folder.to_owned()));
         changes
     }
 
-    fn hear(&mut self, happened: Happened, changes: &mut Vec<Change>) {
+    fn hear(&mut self, happened: Happened, changes: &mut Vec<FolderChange>) {
         match happened {
             Happened::Complete(folder, name) => {
                 let Some(path) = self.path(folder, &name) else { return };
                 if self.file(&path).is_some() {
-                    changes.push(Change::Complete(path));
+                    changes.push(FolderChange::Complete(path));
                 }
             }
             // what is written to is heard of when it is closed; another name of a file is not
@@ -191,12 +191,12 @@ impl Tree {
                 }
             }
             Happened::FolderCame(folder, name) => {
-                changes.extend(self.path(folder, &name).map(Change::Folder));
+                changes.extend(self.path(folder, &name).map(FolderChange::Folder));
             }
             Happened::Gone(folder, name) => {
                 if let Some(path) = self.path(folder, &name) {
                     self.leave(&path);
-                    changes.push(Change::Gone(path));
+                    changes.push(FolderChange::Gone(path));
                 }
             }
             // of any other one than the root, the folder that it stood in tells more
@@ -211,7 +211,7 @@ impl Tree {
                 // it has gone and may come again, or its file system has
                 self.poll(&path);
             }
-            Happened::Overflow => changes.push(Change::Overflow),
+            Happened::Overflow => changes.push(FolderChange::Overflow),
         }
     }
 
@@ -361,14 +361,15 @@ mod tests {
         // leads to itself, so that even root cannot read it
         std::os::unix::fs::symlink("b", &folder).unwrap();
         let mut tree = Tree::open(dir.path(), None).unwrap();
-        assert_eq!(tree.scan("b"), [Change::Scanned("b".into())]);
+        assert_eq!(tree.scan("b"), [FolderChange::Scanned("b".into())]);
         assert!(tree.deadline().is_some());
         fs::remove_file(&folder).unwrap();
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("x"), "x").unwrap();
         tree.next = Instant::now();
         let changes = tree.changes();
-        let is_found = |event: &Change| matches!(event, Change::Found { path, .. } if path == "b/x");
+        let is_found =
+            |event: &FolderChange| matches!(event, FolderChange::Found { path, .. } if path == "b/x");
         assert!(changes.iter().any(is_found), "{changes:?}");
         assert_eq!(tree.deadline(), None, "the kernel tells of it from now on");
     }
@@ -392,13 +393,14 @@ mod tests {
         assert!(tree.deadline().is_some());
         tree.next = Instant::now();
         let changes = tree.changes();
-        let is_found = |event: &Change| matches!(event, Change::Found { path, .. } if path == "y");
+        let is_found =
+            |event: &FolderChange| matches!(event, FolderChange::Found { path, .. } if path == "y");
         assert!(
-            changes.iter().any(is_found) && changes.contains(&Change::Folder("sub".into())),
+            changes.iter().any(is_found) && changes.contains(&FolderChange::Folder("sub".into())),
             "{changes:?}"
         );
         fs::write(root.join("z"), "z").unwrap();
-        assert_eq!(tree.changes(), [Change::Complete("z".into())]);
+        assert_eq!(tree.changes(), [FolderChange::Complete("z".into())]);
     }
 
     #[test]
@@ -410,7 +412,7 @@ mod tests {
         let mut tree = Tree::open(&root, Some(&archive)).unwrap();
         for _ in 0..2 {
             fs::write(archive.join("x"), "x").unwrap();
-            assert_eq!(tree.scan("sent"), [Change::Scanned("sent".into())]);
+            assert_eq!(tree.scan("sent"), [FolderChange::Scanned("sent".into())]);
             fs::rename(&root, &away).unwrap();
             fs::create_dir_all(&archive).unwrap();
             fs::remove_dir_all(&away).unwrap();
@@ -427,7 +429,7 @@ mod tests {
             fs::write(dir.path().join(path), path).unwrap();
         }
         let tree = Tree::open(&root, None).unwrap();
-        let is_found = |path: &str| matches!(tree.look(path.into()), Change::Found { .. });
+        let is_found = |path: &str| matches!(tree.look(path.into()), FolderChange::Found { .. });
         assert!(is_found("key") && is_found("sub/key"));
         std::os::unix::fs::symlink("../else", root.join("link")).unwrap();
         std::os::unix::fs::symlink("../else/key", root.join("file")).unwrap();

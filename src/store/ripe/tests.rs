@@ -5,19 +5,19 @@ fn seen(version: u64) -> Seen {
     Seen { device: 1, inode: 2, size: version, modified: version as i64, changed: version as i64 }
 }
 
-fn found(path: &str, version: u64, writing: Option<bool>) -> Change {
-    Change::Found { path: path.into(), seen: seen(version), writing }
+fn found(path: &str, version: u64, writing: Option<bool>) -> FolderChange {
+    FolderChange::Found { path: path.into(), seen: seen(version), writing }
 }
 
 fn started() -> (Ripe, Instant) {
     let (mut ripe, now) = (Ripe::new(vec![], false), Instant::now());
-    assert_eq!(ripe.poll(now), Some(Task::Scan("".into())));
+    assert_eq!(ripe.poll(now), Some(FolderTask::Scan("".into())));
     (ripe, now)
 }
 
 fn complete(ripe: &mut Ripe, now: Instant, path: &str, version: u64) {
-    ripe.hear(now, Change::Complete(path.into()));
-    assert_eq!(ripe.poll(now), Some(Task::Look(path.into())));
+    ripe.hear(now, FolderChange::Complete(path.into()));
+    assert_eq!(ripe.poll(now), Some(FolderTask::Look(path.into())));
     ripe.hear(now, found(path, version, None));
 }
 
@@ -61,7 +61,7 @@ fn a_file_counts_as_not_stored_once_and_until_it_is_stored_or_gone() {
     assert_eq!(ripe.send().map(|(path, _)| path).as_deref(), Some("failed"));
     ripe.sent(now, "failed", Sent::Stored);
     assert_eq!(ripe.unstored(), 1);
-    ripe.hear(now, Change::Gone("refused".into()));
+    ripe.hear(now, FolderChange::Gone("refused".into()));
     assert_eq!(ripe.unstored(), 0);
 }
 
@@ -81,9 +81,11 @@ fn hidden_and_unfinished_names_are_passed_over_and_those_that_the_user_says() {
         assert!(!ripe.is_ignored(path), "{path}");
     }
     let (mut ripe, now) = started();
-    for event in
-        [Change::Complete("a.part".into()), found(".a", 1, Some(false)), Change::Folder(".git".into())]
-    {
+    for event in [
+        FolderChange::Complete("a.part".into()),
+        found(".a", 1, Some(false)),
+        FolderChange::Folder(".git".into()),
+    ] {
         ripe.hear(now, event);
         assert_eq!((ripe.poll(now), ripe.send()), (None, None));
     }
@@ -99,8 +101,8 @@ fn one_that_was_there_before_is_sent_when_nobody_writes_to_it() {
     assert_eq!(ripe.send(), None);
     assert_eq!(ripe.deadline(), Some(now + QUIET));
     let later = now + QUIET;
-    let tasks: Vec<Task> = std::iter::from_fn(|| ripe.poll(later)).collect();
-    assert_eq!(tasks, [Task::Look("open".into()), Task::Look("unknown".into())]);
+    let tasks: Vec<FolderTask> = std::iter::from_fn(|| ripe.poll(later)).collect();
+    assert_eq!(tasks, [FolderTask::Look("open".into()), FolderTask::Look("unknown".into())]);
     ripe.hear(later, found("open", 1, Some(true)));
     ripe.hear(later, found("unknown", 1, None));
     assert_eq!(ripe.send(), Some(("unknown".into(), seen(1))));
@@ -119,19 +121,19 @@ fn one_that_changes_while_it_is_sent_is_sent_again_and_not_archived() {
     ripe.poll(now);
     complete(&mut ripe, now, "a", 1);
     ripe.send().unwrap();
-    ripe.hear(now, Change::Complete("a".into()));
+    ripe.hear(now, FolderChange::Complete("a".into()));
     assert_eq!(ripe.poll(now), None);
     ripe.sent(now, "a", Sent::Stored);
-    assert_eq!(ripe.poll(now), Some(Task::Look("a".into())));
+    assert_eq!(ripe.poll(now), Some(FolderTask::Look("a".into())));
     ripe.hear(now, found("a", 2, None));
     assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
     ripe.sent(now, "a", Sent::Changed);
-    assert_eq!(ripe.poll(now), Some(Task::Look("a".into())));
+    assert_eq!(ripe.poll(now), Some(FolderTask::Look("a".into())));
     ripe.hear(now, found("a", 3, Some(false)));
     ripe.send().unwrap();
     ripe.sent(now, "a", Sent::Stored);
-    assert_eq!(ripe.poll(now), Some(Task::Archive("a".into(), seen(3))));
-    ripe.hear(now, Change::Gone("a".into()));
+    assert_eq!(ripe.poll(now), Some(FolderTask::Archive("a".into(), seen(3))));
+    ripe.hear(now, FolderChange::Gone("a".into()));
     assert_eq!(ripe.files.len(), 0);
 }
 
@@ -159,7 +161,7 @@ fn a_name_that_cannot_be_sent_is_told_once() {
     for _ in 0..2 {
         ripe.hear(now, found("a/-b", 1, Some(false)));
     }
-    assert_eq!(ripe.poll(now), Some(Task::Unnameable("a/-b".into(), BadName::Dash)));
+    assert_eq!(ripe.poll(now), Some(FolderTask::Unnameable("a/-b".into(), BadName::Dash)));
     assert_eq!((ripe.poll(now), ripe.send()), (None, None));
 }
 
@@ -171,13 +173,13 @@ fn an_overflow_scans_all_once_and_what_has_gone_is_forgotten() {
         ripe.send();
         ripe.sent(now, path, Sent::Stored);
     }
-    ripe.hear(now, Change::Overflow);
-    ripe.hear(now, Change::Overflow);
-    assert_eq!(ripe.poll(now), Some(Task::Scan("".into())));
+    ripe.hear(now, FolderChange::Overflow);
+    ripe.hear(now, FolderChange::Overflow);
+    assert_eq!(ripe.poll(now), Some(FolderTask::Scan("".into())));
     assert_eq!(ripe.poll(now), None);
     ripe.hear(now, found("a", 1, Some(false)));
     ripe.hear(now, found("c", 1, Some(false)));
-    ripe.hear(now, Change::Scanned("".into()));
+    ripe.hear(now, FolderChange::Scanned("".into()));
     assert_eq!(ripe.send(), Some(("c".into(), seen(1))));
     assert_eq!(ripe.send(), None);
     assert_eq!(ripe.files.keys().collect::<Vec<_>>(), ["a", "c"]);
@@ -205,7 +207,7 @@ struct Folder {
     /// By file: its version, and whether it is open; where it is.
     files: BTreeMap<String, (u64, bool)>,
     versions: u64,
-    events: VecDeque<Change>,
+    events: VecDeque<FolderChange>,
     sending: VecDeque<(String, Seen)>,
     receiver: BTreeMap<String, u64>,
 }
@@ -219,15 +221,15 @@ impl Folder {
             |(path, (version, open)): (&String, &(u64, bool))| found(path, *version, told.then_some(*open));
         while let Some(order) = ripe.poll(now) {
             match order {
-                Task::Look(path) => match self.files.get_key_value(&path) {
+                FolderTask::Look(path) => match self.files.get_key_value(&path) {
                     Some(file) => ripe.hear(now, see(file)),
-                    None => ripe.hear(now, Change::Gone(path)),
+                    None => ripe.hear(now, FolderChange::Gone(path)),
                 },
-                Task::Scan(folder) => {
+                FolderTask::Scan(folder) => {
                     self.files.iter().for_each(|file| ripe.hear(now, see(file)));
-                    ripe.hear(now, Change::Scanned(folder));
+                    ripe.hear(now, FolderChange::Scanned(folder));
                 }
-                Task::Archive(..) | Task::Unnameable(..) => unreachable!(),
+                FolderTask::Archive(..) | FolderTask::Unnameable(..) => unreachable!(),
             }
         }
         while let Some((path, seen)) = ripe.send() {
@@ -280,12 +282,12 @@ proptest! {
                 }
                 Act::Close(file) => if let Some((_, open)) = folder.files.get_mut(names[file]) && *open {
                     *open = false;
-                    folder.events.push_back(Change::Complete(names[file].into()));
+                    folder.events.push_back(FolderChange::Complete(names[file].into()));
                 },
                 Act::Remove(file) => if folder.files.remove(names[file]).is_some() {
-                    folder.events.push_back(Change::Gone(names[file].into()));
+                    folder.events.push_back(FolderChange::Gone(names[file].into()));
                 },
-                Act::Overflow => folder.events = VecDeque::from([Change::Overflow]),
+                Act::Overflow => folder.events = VecDeque::from([FolderChange::Overflow]),
                 Act::Work => folder.work(&mut ripe, now, told),
                 Act::Arrive(works) => folder.arrive(&mut ripe, now, works),
                 Act::Pass(seconds) => now += Duration::from_secs(seconds),
@@ -293,7 +295,7 @@ proptest! {
         }
         for (name, (_, open)) in &mut folder.files {
             if std::mem::take(open) {
-                folder.events.push_back(Change::Complete(name.clone()));
+                folder.events.push_back(FolderChange::Complete(name.clone()));
             }
         }
         for round in 0.. {
@@ -336,17 +338,17 @@ fn one_that_goes_while_it_is_sent_and_another_in_its_place_are_kept_apart() {
     let (mut ripe, now) = started();
     complete(&mut ripe, now, "a", 1);
     ripe.send().unwrap();
-    ripe.hear(now, Change::Gone("a".into()));
-    ripe.hear(now, Change::Complete("a".into()));
+    ripe.hear(now, FolderChange::Gone("a".into()));
+    ripe.hear(now, FolderChange::Complete("a".into()));
     assert_eq!((ripe.poll(now), ripe.send()), (None, None));
     ripe.sent(now, "a", Sent::Stored);
-    assert_eq!(ripe.poll(now), Some(Task::Look("a".into())));
+    assert_eq!(ripe.poll(now), Some(FolderTask::Look("a".into())));
     ripe.hear(now, found("a", 2, None));
     assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
-    ripe.hear(now, Change::Gone("a".into()));
+    ripe.hear(now, FolderChange::Gone("a".into()));
     ripe.sent(now, "a", Sent::Unknown);
-    assert_eq!(ripe.poll(now), Some(Task::Look("a".into())));
-    ripe.hear(now, Change::Gone("a".into()));
+    assert_eq!(ripe.poll(now), Some(FolderTask::Look("a".into())));
+    ripe.hear(now, FolderChange::Gone("a".into()));
     assert_eq!(ripe.files.len(), 0);
 }
 
@@ -363,10 +365,10 @@ fn what_happens_to_one_file_costs_no_look_at_all_others() {
         assert_eq!((ripe.poll(now), ripe.deadline()), (None, None));
     }
     for n in 0..50_000 {
-        ripe.hear(now, Change::Gone(path(n)));
+        ripe.hear(now, FolderChange::Gone(path(n)));
     }
     assert_eq!(ripe.files.len(), 50_000);
-    ripe.hear(now, Change::Gone("d7".into()));
+    ripe.hear(now, FolderChange::Gone("d7".into()));
     assert_eq!(ripe.files.len(), 49_500);
     assert!(!ripe.files.contains_key("d7/f50007") && ripe.files.contains_key("d70/f50070"));
 }
@@ -377,7 +379,7 @@ fn time_brings_about_what_it_is_due_to_whatever_was_due_before() {
     ripe.hear(now, found("gone", 1, None));
     let later = now + QUIET / 2;
     ripe.hear(later, found("stays", 1, None));
-    ripe.hear(later, Change::Gone("gone".into()));
+    ripe.hear(later, FolderChange::Gone("gone".into()));
     // at the latest then; somebody who looks too early finds nothing to do, and looks again when it is time
     let mut at = ripe.deadline().unwrap();
     assert!(at <= later + QUIET);
