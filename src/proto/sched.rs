@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 /// and that the last legs of a stream end together, long enough that a fast one is not all bookkeeping.
 const LEG_TIME: f64 = 0.1;
 
-/// As [`LEG_TIME`], for a leg that goes through the user's programs: to start a program may take longer than its work.
-const THROUGH_TIME: f64 = 1.0;
+/// As [`LEG_TIME`], for a leg that goes through the user's programs: to start one for each may take longer than its work, and many
+/// start at once on a busy machine. If a start took more than half of this, short legs would make the stream slow, and a
+/// slow stream would keep its legs short.
+const THROUGH_TIME: f64 = 16.0;
 
 /// Leg sizes double no more often than this, so that one lucky acknowledgement does not decide.
 const GROWTH_PAUSE: Duration = Duration::from_millis(2);
@@ -305,6 +307,16 @@ mod tests {
         large.follow(start, 1e6, 16);
         legs.follow(start + ms(9000), 1e6, 16);
         assert_eq!((large.get(), legs.get()), (LEG_FIRST * 2, LEG_FIRST), "the start of a program is to pay");
+    }
+
+    #[test]
+    fn programs_that_take_seconds_to_start_get_the_longest_legs() {
+        let (mut legs, start) = (LegSize::through(), Instant::now());
+        legs.agree(256 << 10);
+        for i in 0..10 {
+            legs.follow(start + ms(7000 * i), legs.get() as f64 / 7.0, 1);
+        }
+        assert_eq!(legs.get(), 256 << 10);
     }
 
     #[test]

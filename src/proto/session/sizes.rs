@@ -17,9 +17,10 @@ const WHOLE_LEAST: usize = 256 << 10;
 impl Outbound {
     /// What the input should read into the next piece. On paths that are near, a piece is one leg at most: the first legs of
     /// a stream are small for some milliseconds only, and all of a large piece would be cut into them. On longer paths
-    /// much is read before legs have grown, and what is left of it then shall not be in small pieces.
+    /// much is read before legs have grown, and what is left of it then shall not be in small pieces. The same holds where
+    /// legs go through programs: many seconds may pass before one has shown how long it takes.
     pub fn appetite(&self) -> Appetite {
-        let longest = if self.near { self.leg_size() } else { LEG_MAX };
+        let longest = if self.near && !self.through { self.leg_size() } else { LEG_MAX };
         let most = self.piece_size.most().min(longest);
         Appetite { enough: self.piece_size.get().min(most), most, hungry: self.is_hungry() }
     }
@@ -80,7 +81,7 @@ mod tests {
     use crate::proto::hello::{Features, Id, Welcome};
     use crate::proto::wire::WindowEdge;
     use std::sync::Arc;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     const FIRST: u64 = LEG_FIRST as u64;
 
@@ -100,6 +101,17 @@ mod tests {
             let mut given = Vec::new();
             outbound.assign(Instant::now(), ConnectionSet::EMPTY, |to, leg| given.push((to, leg.len())));
             assert_eq!(given, [(connection, FIRST)]);
+        }
+    }
+
+    #[test]
+    fn what_goes_through_slow_programs_is_not_read_in_small_pieces_before_legs_have_grown() {
+        for (through, most) in [(false, LEG_FIRST), (true, 256 << 10)] {
+            let mut outbound = Outbound::new(1 << 30, false, through);
+            attach(&mut outbound, 0, 0);
+            outbound.round_trip(0, Duration::from_millis(1));
+            assert!(outbound.near);
+            assert_eq!((outbound.leg_size(), outbound.appetite().most), (LEG_FIRST, most));
         }
     }
 
