@@ -91,6 +91,16 @@ enum Phase<D: Disk> {
     Closing,
 }
 
+/// What a sender says of a file that it has opened. [`Receiving::follow`] has what it may say when.
+enum Said<'a> {
+    From(u64),
+    /// This range of these bytes.
+    Data(&'a Shared, Range<usize>),
+    End(Mark),
+    Same,
+    Stop(String),
+}
+
 impl<D: Disk + 'static> Receiving<D>
 where
     D::File: 'static,
@@ -132,53 +142,23 @@ where
                 self.enter(file)?;
                 self.long_job(move |this| this.whole(file, open, sum, bytes));
             }
-            Up::From(offset) => self.with(file, |this, phase| this.begin(file, phase, offset))?,
-            Up::End(mark) => self.with(file, |this, phase| match phase {
-                Phase::Coming(arrival) => Ok(this.close(file, move |this| this.finish(*arrival, mark))),
-                _ => Err(senseless()),
-            })?,
-            Up::Same => self.with(file, |this, phase| match phase {
-                Phase::There(there) => {
-                    Ok(this.close(file, move |this| there.same().and_then(|f| this.after(f))))
-                }
-                _ => Err(senseless()),
-            })?,
-            Up::Stop(why) => self.with(file, |this, phase| match phase {
-                // who gives up has been answered, and has not said that it was all
-                Phase::Opening | Phase::Closing => Err(senseless()),
-                _ => {
-                    this.say(file, &Down::Verdict(FileVerdict::Input, why));
-                    Ok(None)
-                }
-            })?,
+            Up::From(offset) => self.with(file, Said::From(offset))?,
+            Up::End(mark) => self.with(file, Said::End(mark))?,
+            Up::Same => self.with(file, Said::Same)?,
+            Up::Stop(why) => self.with(file, Said::Stop(why))?,
             Up::Data(_) => {}
         }
         Ok(())
     }
 
-    /// Bytes of a file: these of those.
+    /// Bytes of a file: this range of `whole`.
     pub(super) fn data(
         self: &Arc<Self>,
         file: u32,
         whole: &Shared,
         range: Range<usize>,
     ) -> Result<(), SinkError> {
-        self.with(file, |this, phase| match phase {
-            Phase::Coming(mut arrival) => {
-                Ok(match arrival.write_shared(SystemTime::now(), whole, range.clone()) {
-                    Ok(()) => {
-                        this.hooks.ledger.advance(file, range.len() as u64);
-                        Some(Phase::Coming(arrival))
-                    }
-                    Err(no) => {
-                        drop(arrival);
-                        this.judge(file, Err(no));
-                        None
-                    }
-                })
-            }
-            _ => Err(senseless()),
-        })?;
+        self.with(file, Said::Data(whole, range))?;
         (self.hooks.place.progress)();
         Ok(())
     }
@@ -205,25 +185,24 @@ where
         Ok(())
     }
 
-    /// Does something with a file that is not over, outside of the lock; it is in the phase that is given back then, or
-    /// over.
-    fn with(
-        self: &Arc<Self>,
-        file: u32,
-        act: impl FnOnce(&Arc<Self>, Phase<D>) -> Result<Option<Phase<D>>, SinkError>,
-    ) -> Result<(), SinkError> {
+    /// Does what the sender says of a file that is not over, outside of the lock. A file of which the sender may not say
+    /// this now stays in its phase: [`Receiving::abandon`] keeps what has come.
+    fn with(self: &Arc<Self>, file: u32, said: Said<'_>) -> Result<(), SinkError> {
         let mut state = self.lock();
         let Some(place) = state.files.get_mut(&file) else {
             // it was refused while this was on its way
             return if file <= state.last { Ok(()) } else { Err(senseless()) };
         };
         if matches!(place, Phase::Opening | Phase::Closing) {
-            drop(state);
-            return act(self, Phase::Opening).map(drop);
+            // a job has it, and puts it into its next phase
+            return Err(senseless());
         }
         let phase = std::mem::replace(place, Phase::Closing);
         drop(state);
-        let next = act(self, phase)?;
+        let (next, result) = match self.follow(file, phase, said) {
+            Ok(next) => (next, Ok(())),
+            Err(phase) => (Some(phase), Err(senseless())),
+        };
         let mut state = self.lock();
         match next {
             // the job that closes it may be over already
@@ -231,18 +210,45 @@ where
             Some(phase) => drop(state.files.insert(file, phase)),
             None => drop(state.files.remove(&file)),
         }
-        Ok(())
+        drop(state);
+        if result.is_err() {
+            // whoever waits for the end of all work has seen a file that is closing
+            self.done.notify_all();
+        }
+        result
     }
 
-    fn begin(&self, file: u32, phase: Phase<D>, offset: u64) -> Result<Option<Phase<D>>, SinkError> {
-        let now = SystemTime::now();
-        let arrival = match phase {
-            Phase::Offered(arrival) => Ok(arrival),
-            Phase::There(there) => there.differs(now).map(Box::new),
-            _ => return Err(senseless()),
-        };
+    /// Every move that the sender makes. Ok: the phase that the file is in then, none if the file is over. Err: the
+    /// sender may not say this in this phase.
+    fn follow(
+        self: &Arc<Self>,
+        file: u32,
+        phase: Phase<D>,
+        said: Said<'_>,
+    ) -> Result<Option<Phase<D>>, Phase<D>> {
+        Ok(match (phase, said) {
+            (Phase::Offered(arrival), Said::From(offset)) => self.begin(file, Ok(arrival), offset),
+            (Phase::There(there), Said::From(offset)) => {
+                self.begin(file, there.differs(SystemTime::now()).map(Box::new), offset)
+            }
+            (Phase::There(there), Said::Same) => {
+                self.close(file, move |this| there.same().and_then(|f| this.after(f)))
+            }
+            (Phase::Coming(arrival), Said::Data(whole, range)) => self.write(file, arrival, whole, range),
+            (Phase::Coming(arrival), Said::End(mark)) => {
+                self.close(file, move |this| this.finish(*arrival, mark))
+            }
+            (Phase::Offered(_) | Phase::There(_) | Phase::Coming(_), Said::Stop(why)) => {
+                self.say(file, &Down::Verdict(FileVerdict::Input, why));
+                None
+            }
+            (phase, _) => return Err(phase),
+        })
+    }
+
+    fn begin(&self, file: u32, arrival: Result<Box<Arrival<D>>, No>, offset: u64) -> Option<Phase<D>> {
         let begun = arrival.and_then(|mut arrival| arrival.begin(offset).map(|()| arrival));
-        Ok(match begun {
+        match begun {
             Ok(arrival) => {
                 let Wanted { name, size, .. } = arrival.wanted();
                 self.hooks.ledger.begin(file, name.as_str(), *size, offset);
@@ -252,7 +258,28 @@ where
                 self.judge(file, Err(no));
                 None
             }
-        })
+        }
+    }
+
+    fn write(
+        &self,
+        file: u32,
+        mut arrival: Box<Arrival<D>>,
+        whole: &Shared,
+        range: Range<usize>,
+    ) -> Option<Phase<D>> {
+        let length = range.len() as u64;
+        match arrival.write_shared(SystemTime::now(), whole, range) {
+            Ok(()) => {
+                self.hooks.ledger.advance(file, length);
+                Some(Phase::Coming(arrival))
+            }
+            Err(no) => {
+                drop(arrival);
+                self.judge(file, Err(no));
+                None
+            }
+        }
     }
 
     /// Nothing more comes: waits for all verdicts; what is not whole is kept for another time.
@@ -470,3 +497,6 @@ impl<D: Disk> Receiving<D> {
         self.done.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;
