@@ -30,7 +30,7 @@ pub struct FileSink {
     name: String,
     /// Since when the reader is gone, although everything was taken so far.
     orphaned: Option<Instant>,
-    /// What was written counts, whoever has read it: nobody is watched or waited for.
+    /// Written means done: the reader is neither watched nor waited for.
     passing: bool,
 }
 
@@ -186,7 +186,7 @@ impl Sink for FileSink {
             Kind::File => file.sync_all().map_err(|e| self.failed(&e))?,
             Kind::Terminal | Kind::Other => {}
         }
-        // somebody who is still about to put something there finds that it is closed, and closes it
+        // if another thread still holds the file, that thread closes it
         Arc::into_inner(file).map_or(Ok(()), |file| close(file).map_err(|e| self.failed(&e)))
     }
 }

@@ -63,11 +63,11 @@ const PAUSE: Duration = Duration::from_millis(1500);
 /// What the answers on one link prove of the connections that are silent there.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answers {
-    /// When the latest message was sent of those that have been answered.
+    /// The latest send time among all messages that were answered.
     latest: Option<Instant>,
     /// When an answer came last.
     heard: Option<Instant>,
-    /// When an answer came after a time without answers: connections that were silent as long need a moment to answer too.
+    /// When answers resumed after a pause. Connections that were silent for the whole pause get a moment to recover.
     back: Option<Instant>,
 }
 

@@ -7,9 +7,8 @@
 //! Decides about one link, and never lowers the size because of a connection that was dialled with a larger one than is
 //! tried now.
 //!
-//! A path that has died in one direction shows the same signs. It is told by the next dial, which does not connect:
-//! nothing is said of the lower size before a connection with it is welcomed, and one that gets no answer at all takes
-//! it back.
+//! A path that is dead in one direction looks the same, but the next dial does not connect: then the size is raised
+//! again. The user hears of a smaller size only after a connection with it was welcomed.
 
 use std::time::{Duration, Instant};
 

@@ -63,7 +63,7 @@ pub(super) struct Maker {
 
 /// How long something goes on for a session that is over.
 struct Afterwards {
-    /// Waits until what is its own is done, and has its place meanwhile.
+    /// Waits for the session's own work; the place is kept meanwhile.
     finish: Box<dyn FnOnce() + Send>,
     /// Waits until the commands are over that run after its files. These may take as long as they like, and keep nobody
     /// else waiting; but this process does not end before them.

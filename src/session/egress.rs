@@ -81,7 +81,7 @@ struct Writing {
     told_enough: bool,
     /// Why the leg after these is not to be written.
     misplaced: Option<SinkError>,
-    /// Why the sink takes no more, if somebody else than the thread saw that.
+    /// Why the sink takes no more. Set by a connection's thread when the sink fails; the egress thread reports it.
     failed: Option<SinkError>,
 }
 

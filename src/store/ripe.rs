@@ -344,7 +344,7 @@ impl Ripe {
 
     fn forget(&mut self, path: String) {
         match self.files.get_mut(&path) {
-            // its verdict comes yet, and is that of no file that may stand there by then
+            // it is being sent; the verdict still to come is about the old file
             Some(State::Sending { again, .. }) => *again = true,
             _ => drop(self.files.remove(&path)),
         }

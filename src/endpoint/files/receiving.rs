@@ -353,7 +353,7 @@ where
         }
     }
 
-    /// Asks until the name is free, or whoever has it is there. Of several that do so one has it then, and is there.
+    /// Retries until the name is free, or its holder proves to be alive. If several sessions retry, one gets the name.
     fn insist(&self, wanted: &Wanted) -> Result<OpenAnswer<D>, No> {
         loop {
             match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {

@@ -130,7 +130,7 @@ impl Dialler {
     pub fn up(&mut self, connection: usize, link: usize, key: Option<PeerKey>, rtt: Duration) -> Vec<usize> {
         self.progressed.remove(connection);
         self.has_met = true;
-        // with a lifeline somebody who was proved has told the end of its program, or of its host's
+        // with a lifeline, ssh itself reports that the far program or host is gone
         if key.is_some() && !self.has_lifeline() {
             self.refused_max = ANYBODYS_WORD;
         }
@@ -333,10 +333,10 @@ impl Dialler {
         self.bye == LastWord::Heard || self.bye_until().is_some_and(|at| at <= now)
     }
 
-    /// Until when somebody is looked for who has not heard the bye. One refusal may be a connection that broke before
-    /// its welcome; nobody is there when every link refuses and goes on refusing.
+    /// When this end stops waiting for the receiver to confirm the bye. One refused connection proves nothing; if every
+    /// link keeps refusing, the receiver is gone.
     fn bye_until(&self) -> Option<Instant> {
-        // a refusal of before, beside a connection that was up, says nothing
+        // a refusal from before the last connection came up does not count
         let gone = self.links.refused_since().map(|at| self.alone.map_or(at, |alone| at.max(alone)) + GONE);
         self.bye.until().map(|at| gone.map_or(at, |gone| gone.min(at)))
     }

@@ -5,8 +5,8 @@
 //! out, nor do a stranger's messages. Who has proved a key is no stranger: a session of such a peer, which has nothing
 //! to send yet, keeps its place while it shows life.
 //!
-//! What is not proved by a key is anybody's word. So where connections are encrypted, their being closed is believed much
-//! later.
+//! Anybody on the path can close a connection. With keys, therefore, closed connections end a session only after
+//! minutes.
 
 use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal, RefusalCode};
@@ -129,8 +129,7 @@ impl Listener {
             Some(_) => return refuse(RefusalCode::Busy, "busy with another session"),
             None => {}
         }
-        // One that names this process has nothing from here but the first legs of the stream that goes out, if this
-        // end has forgotten it: else the session would have been kept.
+        // A new session may name this process: it got only our first legs, and we have forgotten it since.
         let ours = hello.instance.map(|instance| instance == self.instance);
         let is_new = self.session != Some((hello.session, key));
         let known = if is_new { 0 } else { self.admitted[usize::from(hello.connection)].attempt };

@@ -19,11 +19,11 @@ pub(super) const NEXT_TO_NOTHING: Duration = Duration::from_millis(1);
 /// How long a rate is measured: a hundred and more legs, where this matters, or a hundred changes of thread.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// The input counts as waiting if it waited for this part of a window at least. It waits by turns: from when much is read
-/// until half of that is gone.
+/// The input counts as waiting for the connections if it waited for at least the window divided by this. It waits by
+/// turns: from when much is read until half of that is gone.
 const WAITED: u32 = 4;
 
-/// All connections are faster than one if they carry this many times as much. Less may be chance.
+/// All connections count as faster only from this factor on; smaller differences are noise.
 const FASTER: f64 = 1.15;
 
 /// One connection is as fast as all if it carries this part of what all carry.

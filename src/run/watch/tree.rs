@@ -183,7 +183,7 @@ impl Tree {
                     changes.push(FolderChange::Complete(path));
                 }
             }
-            // what is written to is heard of when it is closed; another name of a file is not
+            // a new file is reported when its writer closes it; a new hard link is never closed, so look at it now
             Happened::Created(folder, name) => {
                 let Some(path) = self.path(folder, &name) else { return };
                 if self.file(&path).is_some_and(|metadata| metadata.nlink() > 1) {

@@ -32,12 +32,12 @@ use std::time::Instant;
 /// To copy more takes longer than a wake-up.
 pub(super) const SMALL: u64 = 16 << 10;
 
-/// After this many bytes, the thread that writes does something else first. Where legs are small and the path takes them as
-/// fast as they are written, it would otherwise read nothing: no acknowledgement either, without which legs do not grow.
+/// After this many bytes the writer lets the thread read. Otherwise a fast path with small legs would never read
+/// acknowledgements, and legs would not grow.
 const TURN: u64 = 256 << 10;
 
-/// The kernel is not asked again whether the path drains until more than this many bytes were written since it last said
-/// so: a small part of what it may hold unsent. Otherwise every keystroke would cost a question.
+/// While at most this many bytes were written since the path last drained, the kernel is not asked again: they are a small
+/// part of what the kernel may hold unsent, and every keystroke would cost a question.
 const UNASKED: u64 = UNSENT_LEAST as u64 / 4;
 
 /// How far the exchange of welcomes is on a connection, as its writer has it.
