@@ -1,5 +1,10 @@
-//! The locks and flags of what has a model test. In a file of its own so that the test can put others in their place,
+//! The locks, flags and clock of what has a model test. In a file of its own so that the test can put others in their place,
 //! which try every order of the threads.
 
 pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The time.
+pub(crate) fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}

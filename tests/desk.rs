@@ -1,7 +1,9 @@
-//! The desk under every order of its threads that a scheduler can think of: two connections, an input and an output
-//! around a core that only counts. What is posted is never left, and never out of order.
+//! The desk under every order of its threads that a scheduler can think of: two connections, an input, an output and the
+//! clock around a core that only counts. What is posted is never left, and never out of order. Nobody who waits is
+//! forgotten. Nothing that takes time is done under the lock, and no thread that holds a writer waits for another one.
 //!
-//! The desk's own source is compiled here with other locks in place of the standard ones; see `src/sync.rs`.
+//! The desk's own source is compiled here with other locks in place of the standard ones, and with the clock of the
+//! model; see `src/sync.rs` and `tests/desk/sync.rs`.
 //! A failing schedule is printed, and replays with `shuttle::replay`.
 
 // of the desk's parts this uses some
@@ -18,63 +20,128 @@ mod session {
     pub mod orders;
 }
 
-mod sync {
-    pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
-    pub use std::sync::PoisonError;
-}
+#[path = "desk/sync.rs"]
+mod sync;
 
-use proto::hello::{Features, Hello, Id};
+use proto::hello::{FarEnd, Features, Hello, Id};
 use proto::leg::{Leg, Payload};
 use proto::session::Action;
 use proto::set::ConnectionSet;
+use proto::way::Way;
 use session::desk::{Desk, Reach};
 use session::orders::{Audience, Core, Delivery, Hunger, News, Order, Standing, Ticket};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-use sync::{Arc, Condvar, Mutex};
+use sync::{Arc, assert_unlocked};
 
 /// Legs that go through.
 const LEGS: u64 = 3;
 const CONNECTIONS: usize = 2;
 const SCHEDULES: usize = 3000;
+/// So late the clock may be: it looks at least this often while there is news.
+const GRAIN: Duration = Duration::from_millis(20);
+/// So long after the last leg was delivered the session is over, by the clock.
+const LINGER: Duration = Duration::from_millis(100);
+/// What is due at first, and never comes.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The bytes of a leg. They may not be given back under the lock.
+struct Bytes([u8; 1]);
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        assert_unlocked("payload is dropped");
+    }
+}
+
+fn payload() -> Payload {
+    std::sync::Arc::new(Bytes([7]))
+}
+
+/// What is written on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Leg(u64),
+    /// A leg has left on the other connection.
+    Word,
+}
 
 /// Gives each piece of the input to a connection in turn, and what comes back to the output.
 #[derive(Default)]
 struct Counting {
+    /// Legs that the input has given; those that a connection has brought; those of which that was noted.
     given: u64,
-    /// Pieces that wait to be written, by connection.
-    mail: [VecDeque<u64>; CONNECTIONS],
+    came: u64,
+    noted: u64,
+    delivered: u64,
+    /// What waits to be written, by connection, each with its number among all that was posted.
+    mail: [VecDeque<(u64, Written)>; CONNECTIONS],
+    mailed: u64,
     posted: ConnectionSet,
     actions: VecDeque<Action>,
+    freed: Vec<Payload>,
     /// What follows from the first tick.
     first: Option<Action>,
-    delivered: u64,
+    met: bool,
+    due: Option<Instant>,
 }
 
 impl Counting {
-    fn input(&mut self) {
-        let connection = (self.given % CONNECTIONS as u64) as usize;
-        self.mail[connection].push_back(self.given);
+    fn meet(&mut self) {
+        if !std::mem::replace(&mut self.met, true) {
+            let far = FarEnd { features: Features::NONE, buffer: 1 << 20 };
+            self.actions.push_back(Action::Met(Way::Out, far));
+        }
+    }
+
+    fn mail(&mut self, connection: usize, what: Written) {
+        self.mail[connection].push_back((self.mailed, what));
+        self.mailed += 1;
         self.posted.insert(connection);
+    }
+
+    fn input(&mut self) {
+        assert!(self.hunger() >= Hunger::Free, "nobody wants a leg");
+        self.mail((self.given % CONNECTIONS as u64) as usize, Written::Leg(self.given));
         self.given += 1;
     }
 
-    fn came(&mut self, sequence: u64) {
-        self.actions.push_back(Action::Deliver(Leg::new(sequence, sequence, std::sync::Arc::new([7u8]))));
+    /// A leg has left: the other connection has a word to say about it.
+    fn sent(&mut self, connection: usize) {
+        self.mail((connection + 1) % CONNECTIONS, Written::Word);
     }
 
-    fn delivered(&mut self, legs: u64) {
+    /// A leg has come, and a copy of it that is of no use.
+    fn came(&mut self, which: u64) {
+        self.freed.push(payload());
+        // numbered in the order in which they are for the output
+        self.actions.push_back(Action::Deliver(Leg::new(self.came, which, payload())));
+        self.came += 1;
+    }
+
+    fn delivered(&mut self, now: Instant, legs: u64) {
         self.delivered += legs;
         if self.delivered == LEGS {
-            self.actions.push_back(Action::Over);
+            self.due = Some(now + LINGER);
         }
     }
 }
 
 impl Core for Counting {
     fn enter(&mut self, _: Instant) {}
-    fn tick(&mut self, _: Instant) {
+    fn tick(&mut self, now: Instant) {
         self.actions.extend(self.first.take());
+        if let Some(due) = self.due.take_if(|due| *due <= now) {
+            assert!(now <= due + GRAIN, "the clock is late by {:?}", now - due);
+            self.actions.push_back(Action::Over);
+        }
     }
     fn poll(&mut self) -> Option<Action> {
         self.actions.pop_front()
@@ -83,25 +150,31 @@ impl Core for Counting {
         std::mem::take(&mut self.posted)
     }
     fn take_freed(&mut self) -> Vec<Payload> {
-        Vec::new()
+        std::mem::take(&mut self.freed)
     }
     fn deadline(&self, _: Instant) -> Option<Instant> {
-        None
+        self.due
     }
     fn hunger(&self) -> Hunger {
-        Hunger::None
+        match (self.given, self.given - self.noted) {
+            (LEGS, _) => Hunger::Sated,
+            (_, 0) => Hunger::Idle,
+            (_, 1) => Hunger::Free,
+            _ => Hunger::None,
+        }
     }
 }
 
 /// A bell that threads wait for.
 #[derive(Default)]
 struct Bell {
-    rung: Mutex<bool>,
-    heard: Condvar,
+    rung: shuttle::sync::Mutex<bool>,
+    heard: shuttle::sync::Condvar,
 }
 
 impl Bell {
     fn ring(&self) {
+        assert_unlocked("a bell");
         *self.rung.lock().unwrap() = true;
         self.heard.notify_all();
     }
@@ -114,21 +187,33 @@ impl Bell {
     }
 }
 
+shuttle::thread_local! {
+    /// Whether this thread holds the writer of a connection.
+    static WRITES: Cell<bool> = Cell::new(false);
+}
+
 /// A connection whose wire is a list.
+#[derive(Default)]
 struct Wire {
     bell: Bell,
-    ticket: Mutex<Option<Ticket>>,
-    written: Mutex<Vec<u64>>,
+    ticket: shuttle::sync::Mutex<Option<Ticket>>,
+    written: shuttle::sync::Mutex<Vec<(u64, Written)>>,
 }
 
 impl Wire {
     /// Takes one thing after another and writes it, as the real writer does: with its lock, without the desk's.
-    fn flush(&self, desk: &Desk<Counting, Wire>) {
+    fn flush(&self, desk: &TestDesk) {
         let Some(ticket) = *self.ticket.lock().unwrap() else { return };
+        assert!(!WRITES.with(Cell::get), "a thread that holds one writer waits for another");
         let mut written = self.written.lock().unwrap();
+        WRITES.with(|writes| writes.set(true));
         while let Some(Some(piece)) = desk.peek_as(ticket, |core| core.mail[ticket.place].pop_front()) {
             written.push(piece);
+            if let (_, Written::Leg(_)) = piece {
+                desk.tell_writing(ticket, |core, _| core.sent(ticket.place));
+            }
         }
+        WRITES.with(|writes| writes.set(false));
     }
 }
 
@@ -137,50 +222,80 @@ impl Reach<Counting> for Wire {
         self.bell.ring();
     }
 
-    fn nudge(&self, desk: &Desk<Counting, Wire>) {
+    fn nudge(&self, desk: &TestDesk) {
+        assert_unlocked("a connection is written");
         self.flush(desk);
         // the far end, which is the owner here, has something to read
         self.bell.ring();
     }
 }
 
-struct Crew(Arc<Bell>);
+/// What wakes the threads of the input and of the output.
+#[derive(Default)]
+struct Bells {
+    input: Bell,
+    output: Bell,
+}
+
+struct Crew(Arc<Bells>);
 
 impl Audience for Crew {
     fn rouse_output(&self, _: bool) {
-        self.0.ring();
+        self.0.output.ring();
     }
-    fn rouse_input(&self) {}
-    fn hear(&self, _: News) {}
+    fn rouse_input(&self) {
+        self.0.input.ring();
+    }
+    fn hear(&self, _: News) {
+        assert_unlocked("a line for the user");
+    }
 }
 
-type TestDesk = Arc<Desk<Counting, Wire>>;
+type TestDesk = Desk<Counting, Wire>;
 
 /// The owner of a connection: writes what waits, and reads at the far end what was written there.
 fn own(desk: &TestDesk, wire: &Arc<Wire>, ticket: Ticket) {
     let mut read = 0;
     loop {
         wire.flush(desk);
-        let news: Vec<u64> = wire.written.lock().unwrap()[read..].to_vec();
+        let news = wire.written.lock().unwrap()[read..].to_vec();
         read += news.len();
-        assert!(news.iter().all(|piece| *piece as usize % CONNECTIONS == ticket.place), "{news:?}");
-        for piece in news {
-            desk.tell_as(ticket, |core, _| core.came(piece));
+        for (_, piece) in news {
+            let Written::Leg(which) = piece else { continue };
+            assert_eq!(which as usize % CONNECTIONS, ticket.place, "on the wrong connection");
+            desk.tell_as(ticket, |core, _| core.came(which));
+            // from which nothing follows but that the input is wanted
+            desk.note_as(ticket, |core| core.noted += 1);
         }
         if desk.standing(ticket).0 == Standing::Finishing {
+            wire.flush(desk);
             return desk.closed(ticket.place, wire, true);
         }
         wire.bell.wait();
     }
 }
 
-fn output(desk: &TestDesk, bell: &Bell) -> Vec<u64> {
+/// Reads whenever a leg is wanted, until none is any more.
+fn input(desk: &TestDesk, bell: &Bell) {
+    while desk.has_met() == Some(false) {
+        bell.wait();
+    }
+    while let Some(hunger) = desk.hunger() {
+        match hunger {
+            Hunger::Idle | Hunger::Free => desk.tell(|core, _| core.input()),
+            Hunger::None | Hunger::Sated => bell.wait(),
+        }
+    }
+}
+
+fn output(desk: &TestDesk, bell: &Bell) -> Vec<Leg> {
     let mut taken = Vec::new();
     loop {
         match desk.take_output(2, u64::MAX) {
             Delivery::Legs(legs) => {
-                taken.extend(legs.iter().map(|leg| leg.sequence));
-                desk.tell(|core, _| core.delivered(legs.len() as u64));
+                let count = legs.len() as u64;
+                taken.extend(legs);
+                desk.tell(|core, now| core.delivered(now, count));
             }
             Delivery::Nothing => bell.wait(),
             Delivery::Close | Delivery::Over => return taken,
@@ -189,48 +304,56 @@ fn output(desk: &TestDesk, bell: &Bell) -> Vec<u64> {
 }
 
 fn play() {
-    let bell = Arc::new(Bell::default());
-    let desk: TestDesk = Arc::new(Desk::new(Counting::default(), Box::new(Crew(bell.clone()))));
-    let wires: Vec<Arc<Wire>> = (0..CONNECTIONS)
-        .map(|_| {
-            Arc::new(Wire { bell: Bell::default(), ticket: Mutex::new(None), written: Mutex::default() })
-        })
-        .collect();
+    sync::restart();
+    let bells = Arc::new(Bells::default());
+    let core = Counting { due: Some(sync::now() + HOUR), ..Counting::default() };
+    let desk = Arc::new(TestDesk::new(core, Box::new(Crew(bells.clone()))));
+    let wires: Vec<Arc<Wire>> = (0..CONNECTIONS).map(|_| Arc::default()).collect();
     let owners: Vec<_> = (0..CONNECTIONS)
         .map(|place| {
             let (desk, wire) = (desk.clone(), wires[place].clone());
             shuttle::thread::spawn(move || {
-                let ticket = desk.admit(wire.clone(), |_, _| Ok::<_, ()>(place)).unwrap();
+                let come = |core: &mut Counting, _| {
+                    core.meet();
+                    Ok::<_, ()>(place)
+                };
+                let ticket = desk.admit(wire.clone(), come).unwrap();
                 *wire.ticket.lock().unwrap() = Some(ticket);
                 own(&desk, &wire, ticket);
             })
         })
         .collect();
     let reader = {
-        let desk = desk.clone();
-        shuttle::thread::spawn(move || (0..LEGS).for_each(|_| desk.tell(|core, _| core.input())))
+        let (desk, bells) = (desk.clone(), bells.clone());
+        shuttle::thread::spawn(move || input(&desk, &bells.input))
     };
     let writer = {
-        let (desk, bell) = (desk.clone(), bell.clone());
-        shuttle::thread::spawn(move || output(&desk, &bell))
+        let (desk, bells) = (desk.clone(), bells.clone());
+        shuttle::thread::spawn(move || output(&desk, &bells.output))
     };
     desk.keep_time();
-    let mut taken = writer.join().unwrap();
+    let taken = writer.join().unwrap();
     reader.join().unwrap();
     owners.into_iter().for_each(|owner| owner.join().unwrap());
+    let mut words = 0;
     for wire in &wires {
         let written = wire.written.lock().unwrap();
-        assert!(written.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {written:?}");
+        assert!(written.windows(2).all(|pair| pair[0].0 < pair[1].0), "out of order: {written:?}");
+        words += written.iter().filter(|(_, what)| *what == Written::Word).count() as u64;
     }
-    taken.sort_unstable();
-    assert_eq!(taken, (0..LEGS).collect::<Vec<_>>(), "each exactly once");
+    assert_eq!(words, LEGS, "each word is written");
+    assert!(taken.iter().map(|leg| leg.sequence).eq(0..LEGS), "each in order: {taken:?}");
+    let mut which: Vec<u64> = taken.iter().map(|leg| leg.offset).collect();
+    which.sort_unstable();
+    assert_eq!(which, (0..LEGS).collect::<Vec<_>>(), "each exactly once");
 }
 
 /// The session is over as soon as its connection is up. Its last word is written by the thread that is still on its way
 /// to the connection.
 fn part() {
-    let desk: TestDesk = Arc::new(Desk::new(Counting::default(), Box::new(Crew(Arc::default()))));
-    let wire = Arc::new(Wire { bell: Bell::default(), ticket: Mutex::new(None), written: Mutex::default() });
+    sync::restart();
+    let desk = Arc::new(TestDesk::new(Counting::default(), Box::new(Crew(Arc::default()))));
+    let wire = Arc::new(Wire::default());
     desk.seat(0, wire.clone());
     let hello = Box::new(Hello::of(Id::new([7; 16]), Features::NONE, 1 << 20));
     let dial = Action::Dial { connection: 0, link: 0, hello, timeout: Duration::ZERO, segment: None };
@@ -250,9 +373,9 @@ fn part() {
         its.closed(0, &line, false);
     });
     desk.keep_time();
-    let hour = Duration::from_secs(3600);
-    desk.see_off(hour, hour, |open, _| open == 0);
-    assert_eq!(*wire.written.lock().unwrap(), [0], "the process would have ended without its last word");
+    desk.see_off(HOUR, HOUR, |open, _| open == 0);
+    let last = [(0, Written::Leg(0))];
+    assert_eq!(*wire.written.lock().unwrap(), last, "the process would have ended without its last word");
     owner.join().unwrap();
 }
 

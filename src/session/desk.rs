@@ -25,7 +25,7 @@ use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
-use crate::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 mod clock;
@@ -379,7 +379,7 @@ impl<C: Core, L> State<C, L> {
     }
 
     fn now(&mut self) -> Instant {
-        self.steady.now(Instant::now(), self.armed)
+        self.steady.now(sync::now(), self.armed)
     }
 
     fn is_current(&self, ticket: Ticket) -> bool {

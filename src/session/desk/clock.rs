@@ -2,7 +2,7 @@
 
 use super::super::orders::Core;
 use super::{Desk, GRAIN, Reach};
-use crate::sync::PoisonError;
+use crate::sync::{self, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the clock waits where nothing is due. It stands for "for ever", and no sum with it overflows.
@@ -39,21 +39,21 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
 
     /// From now on [`Desk::see_off`] waits for the short time only.
     pub fn hurry(&self) {
-        self.lock().hurried.get_or_insert_with(Instant::now);
+        self.lock().hurried.get_or_insert_with(sync::now);
         self.clock.notify_all();
     }
 
     /// Waits until `enough` is true, at most for `time`, or for `short` from when it is to hurry. `enough` is given how
     /// many connections are open, and whether the peer was seen to close one in order.
     pub fn see_off(&self, time: Duration, short: Duration, enough: impl Fn(usize, bool) -> bool) {
-        let start = Instant::now();
+        let start = sync::now();
         let mut state = self.lock();
         loop {
             let open = state.slots.iter().filter(|slot| slot.open).count();
             // the session may have needed a while to end after the signal
             let hurried = state.hurried.map(|at| at.max(start) + short);
             let until = hurried.into_iter().fold(start + time, Instant::min);
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(sync::now());
             if enough(open, state.heard_out) || left.is_zero() {
                 return;
             }
