@@ -61,14 +61,16 @@ impl Mailbox {
         self.leg = Some(leg);
     }
 
-    /// A frame other than a leg's.
+    /// A frame other than a leg's. Gives the leg that waited, if nothing is to follow the frame.
     ///
     /// # Errors
     /// It is a complaint, and too many wait already.
-    pub fn frame(&mut self, frame: Frame) -> Result<(), Overflow> {
+    pub fn frame(&mut self, frame: Frame) -> Result<Option<Leg>, Overflow> {
         match frame {
             Frame::Abort(abort) => {
-                *self = Mailbox { welcome: self.welcome.take(), abort: Some(abort), ..Mailbox::default() };
+                let (welcome, leg) = (self.welcome.take(), self.leg.take());
+                *self = Mailbox { welcome, abort: Some(abort), ..Mailbox::default() };
+                return Ok(leg);
             }
             Frame::Nack { .. } if self.nacks.len() == NACKS_MAX => return Err(Overflow),
             Frame::Nack { sequence } => self.nacks.push(sequence),
@@ -81,7 +83,7 @@ impl Mailbox {
             Frame::Bye => self.bye = true,
             Frame::Leg(_) => debug_assert!(false, "a leg has a way of its own"),
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The next thing to write.
@@ -115,9 +117,10 @@ impl Mailbox {
         self.leg.as_ref().map_or(0, Leg::len)
     }
 
-    /// Forgets everything: the connection is gone.
-    pub fn clear(&mut self) {
-        *self = Mailbox::default();
+    /// Forgets everything: the connection is gone. Gives the leg that waited.
+    #[must_use]
+    pub fn clear(&mut self) -> Option<Leg> {
+        std::mem::take(self).leg
     }
 
     fn before_a_leg(&mut self) -> Option<Frame> {
@@ -217,7 +220,7 @@ mod tests {
         for sequence in 0..NACKS_MAX as u64 {
             mailbox.frame(Frame::Nack { sequence }).unwrap();
         }
-        assert_eq!(mailbox.frame(Frame::Nack { sequence: 99 }), Err(Overflow));
+        assert!(matches!(mailbox.frame(Frame::Nack { sequence: 99 }), Err(Overflow)));
         assert_eq!(names(&mut mailbox)[..2], ["nack 0", "nack 1"]);
     }
 

@@ -9,7 +9,7 @@
 //! leg has the same length, and nothing may be announced that contradicts it: the output cannot give bytes back.
 
 use super::breach::Breach;
-use super::leg::{LEG_MAX, Leg, WINDOW_LEGS};
+use super::leg::{LEG_MAX, Leg, Payload, WINDOW_LEGS};
 use super::wire::{Fin, WindowEdge};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -56,6 +56,8 @@ pub struct Receiver {
     told: WindowEdge,
     fin: Option<Fin>,
     duplicates: u64,
+    /// Legs that were not taken.
+    untaken: Vec<Leg>,
 }
 
 impl Receiver {
@@ -75,6 +77,7 @@ impl Receiver {
             told: WindowEdge { bytes: window, legs: WINDOW_LEGS },
             fin: None,
             duplicates: 0,
+            untaken: Vec::new(),
         }
     }
 
@@ -90,9 +93,13 @@ impl Receiver {
     pub fn leg(&mut self, leg: Leg) -> Result<LegFate, Breach> {
         if self.has(leg.sequence) {
             self.duplicates += 1;
+            self.untaken.push(leg);
             return Ok(LegFate::Duplicate);
         }
-        self.admits(leg.sequence, leg.offset, leg.len())?;
+        if let Err(breach) = self.admits(leg.sequence, leg.offset, leg.len()) {
+            self.untaken.push(leg);
+            return Err(breach);
+        }
         if leg.sequence > self.next {
             self.ahead_bytes += leg.len();
             self.ahead.insert(leg.sequence, leg);
@@ -169,6 +176,17 @@ impl Receiver {
         } else {
             Err(Breach::Misfit(sequence))
         }
+    }
+
+    /// Payload of legs that were not taken since this was asked last: the owner drops it where that delays nobody.
+    pub fn take_freed(&mut self) -> impl Iterator<Item = Payload> {
+        self.untaken.drain(..).map(|leg| leg.payload)
+    }
+
+    /// All payload that is here: nobody wants the stream any more.
+    pub fn into_freed(self) -> impl Iterator<Item = Payload> {
+        let legs = self.ahead.into_values().chain(self.ready).chain(self.untaken);
+        legs.map(|leg| leg.payload)
     }
 
     /// The next leg for the output, in order.

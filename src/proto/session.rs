@@ -85,6 +85,8 @@ pub struct Session {
     acknowledging: Acknowledging,
     mailboxes: [Mailbox; CONNECTIONS_MAX],
     posted: ConnectionSet,
+    /// What came, was read or waited, and is of no use any more.
+    freed: Vec<Payload>,
     actions: VecDeque<Action>,
     /// [`Action::Over`] is among the actions, or was: nothing may follow it.
     told_over: bool,
@@ -168,6 +170,7 @@ impl Session {
             acknowledging: Acknowledging::default(),
             mailboxes: Default::default(),
             posted: ConnectionSet::EMPTY,
+            freed: Vec::new(),
             actions: VecDeque::new(),
             told_over: false,
             pulses: Pulses::default(),
@@ -209,7 +212,7 @@ impl Session {
 
     /// Forgets a connection: nothing comes on it any more, and nothing is written.
     fn forget(&mut self, now: Instant, connection: usize, why: &LossReason) {
-        self.mailboxes[connection].clear();
+        self.clear_mailbox(connection);
         self.posted.remove(connection);
         self.acknowledging.close(connection);
         if let Some(receiving) = &mut self.receiving {
@@ -228,6 +231,11 @@ impl Session {
         if !self.is_over() && self.ownership.lost(now, connection, why, again, view) {
             self.losses = Losses { count: self.losses.count + 1, last: link.map(|link| (link, why.clone())) };
         }
+    }
+
+    /// What waits to be written on a connection is not written any more.
+    fn clear_mailbox(&mut self, connection: usize) {
+        self.freed.extend(self.mailboxes[connection].clear().map(|leg| leg.payload));
     }
 
     /// Takes the connection from the outgoing stream. Gives how many legs are to be sent again.
@@ -272,9 +280,13 @@ impl Session {
         &self.mailboxes[connection]
     }
 
-    /// Payload that was received since this was asked last, to be dropped where that delays nobody.
+    /// Payload that nobody needs any more since this was asked last, to be dropped where that delays nobody. Nothing else
+    /// here drops payload.
     pub fn take_freed(&mut self) -> Vec<Payload> {
-        self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default()
+        let mut freed = self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default();
+        freed.append(&mut self.freed);
+        freed.extend(self.receiving.iter_mut().flat_map(Inbound::take_freed));
+        freed
     }
 
     /// When `tick` is due, if nothing happens before: so soon that the owner notices when its process does not run, long

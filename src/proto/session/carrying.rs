@@ -4,6 +4,7 @@ use super::super::event::Event;
 use super::super::hello::{Hello, HelloOption};
 use super::super::leg::{LEG_FIRST, Payload};
 use super::super::links::LossReason;
+use super::super::mailbox::Overflow;
 use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::receiver::Receiver;
 use super::super::way::Way;
@@ -48,8 +49,9 @@ impl Session {
         let wanted = self.is_going(Way::Out);
         // what was read before the far end's output had enough comes a little later
         let goes_on = |sending: &&mut Outbound| wanted && !sending.sender().has_ended();
-        if let Some(sending) = self.sending.as_mut().filter(goes_on) {
-            sending.push(payload);
+        match self.sending.as_mut().filter(goes_on) {
+            Some(sending) => sending.push(payload),
+            None => self.freed.push(payload),
         }
         self.step(now);
     }
@@ -294,10 +296,15 @@ impl Session {
     }
 
     pub(super) fn post(&mut self, now: Instant, connection: usize, frame: Frame) {
-        if self.mailboxes[connection].frame(frame).is_err() {
-            let why = "brings damaged legs and takes no complaints".into();
-            return self.give_up(now, connection, LossReason::Failed(why));
+        match self.mailboxes[connection].frame(frame) {
+            Ok(unwanted) => {
+                self.freed.extend(unwanted.map(|leg| leg.payload));
+                self.posted.insert(connection);
+            }
+            Err(Overflow) => {
+                let why = "brings damaged legs and takes no complaints".into();
+                self.give_up(now, connection, LossReason::Failed(why));
+            }
         }
-        self.posted.insert(connection);
     }
 }

@@ -44,6 +44,8 @@ impl Session {
                 }
                 Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),
             }
+        } else {
+            self.freed.push(leg.payload);
         }
         match alone {
             true => self.acknowledging.took_alone(now, connection),
@@ -121,6 +123,7 @@ impl Session {
         if self.acknowledging.is_open(connection) {
             self.leg(now, connection, leg);
         } else {
+            self.freed.push(leg.payload);
             self.step(now);
         }
     }

@@ -5,7 +5,7 @@
 use super::super::acknowledging::Position;
 use super::super::breach::Breach;
 use super::super::hello::{Features, Welcome};
-use super::super::leg::{CONNECTIONS_MAX, Leg, encoded_max, leg_max, through_max, window};
+use super::super::leg::{CONNECTIONS_MAX, Leg, Payload, encoded_max, leg_max, through_max, window};
 use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::receiver::{LegFate, Receiver};
 use super::super::set::ConnectionSet;
@@ -54,6 +54,8 @@ pub struct Inbound {
     /// The verdict, as far as the peer is concerned.
     pub(super) last_word: LastWord,
     brought: [Brought; CONNECTIONS_MAX],
+    /// Of a stream that was forgotten.
+    freed: Vec<Payload>,
 }
 
 impl Inbound {
@@ -71,6 +73,7 @@ impl Inbound {
             verdict: None,
             last_word: LastWord::default(),
             brought: Default::default(),
+            freed: Vec::new(),
         }
     }
 
@@ -85,8 +88,15 @@ impl Inbound {
 
     /// The sender went away before anything came. Another may begin.
     pub fn forget(&mut self) {
-        self.receiver = None;
+        self.freed.extend(self.receiver.take().into_iter().flat_map(Receiver::into_freed));
         self.was_decoding = false;
+    }
+
+    /// See [`Session::take_freed`](super::Session::take_freed).
+    pub(super) fn take_freed(&mut self) -> Vec<Payload> {
+        let mut freed = std::mem::take(&mut self.freed);
+        freed.extend(self.receiver.iter_mut().flat_map(Receiver::take_freed));
+        freed
     }
 
     /// A connection brings legs from now on. Its far end makes use of these features.
@@ -177,7 +187,10 @@ impl Inbound {
     /// # Errors
     /// It was not to be sent.
     pub fn leg(&mut self, connection: usize, leg: Leg) -> Result<(), Breach> {
-        let Some(receiver) = &mut self.receiver else { return Ok(()) };
+        let Some(receiver) = &mut self.receiver else {
+            self.freed.push(leg.payload);
+            return Ok(());
+        };
         let brought = &mut self.brought[connection];
         *brought = Brought { legs: brought.legs + 1, bytes: brought.bytes + leg.len() };
         receiver.leg(leg).map(drop)

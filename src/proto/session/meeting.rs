@@ -65,7 +65,7 @@ impl Session {
 
     /// Welcomes the far end of a connection, which has this much memory and makes use of these features.
     fn welcome(&mut self, now: Instant, connection: usize, buffer: u64, features: Features) {
-        self.mailboxes[connection].clear();
+        self.clear_mailbox(connection);
         let Some(receiving) = &mut self.receiving else { return };
         receiving.open(connection, features);
         self.mailboxes[connection].welcome(receiving.welcome(buffer));

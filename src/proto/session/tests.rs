@@ -7,6 +7,7 @@ mod dialler_life;
 mod dialler_near;
 mod enough;
 mod failing;
+mod freed;
 mod keys;
 mod lifeline;
 mod listener_connections;
