@@ -344,26 +344,17 @@ impl Session {
 
     /// How many connections there may be.
     pub fn connections(&self) -> usize {
-        match &self.ownership {
-            Ownership::Dialler(dialler) => dialler.connections(),
-            Ownership::Listener(_) => CONNECTIONS_MAX,
-        }
+        self.ownership.connections()
     }
 
     /// The last thing that went wrong on a link that is dialled from here; empty if nothing has.
     pub fn trouble(&self, link: usize) -> &str {
-        match &self.ownership {
-            Ownership::Dialler(dialler) => dialler.trouble(link),
-            Ownership::Listener(_) => "",
-        }
+        self.ownership.trouble(link)
     }
 
     /// Since when no connection is up, at an end that listens; None before the first one was.
     pub fn alone_since(&self) -> Option<Instant> {
-        match &self.ownership {
-            Ownership::Dialler(_) => None,
-            Ownership::Listener(listener) => listener.alone_since(),
-        }
+        self.ownership.alone_since()
     }
 
     /// Connections that were up and ended before the session did.
@@ -395,11 +386,9 @@ impl Session {
     /// What the streams say about the session.
     fn view(&self) -> View {
         let (sending, receiving) = (self.sending.as_ref(), self.receiving.as_ref());
-        let came = match self.ownership {
-            // the end alone would be announced again to an end that listens, and has no place at another sender
-            Ownership::Dialler(_) => receiving.is_some_and(Inbound::is_bound),
-            Ownership::Listener(_) => receiving.is_some_and(Inbound::has_begun),
-        };
+        // the end alone would be announced again to an end that listens, and has no place at another sender
+        let is_tied = if self.ownership.dials() { Inbound::is_bound } else { Inbound::has_begun };
+        let came = receiving.is_some_and(is_tied);
         let went = sending.is_some_and(|sending| sending.sender().has_received());
         let going = Way::BOTH.map(|way| self.is_going(way));
         View {

@@ -9,7 +9,6 @@ use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::receiver::Receiver;
 use super::super::way::Way;
 use super::super::wire::Frame;
-use super::ownership::Ownership;
 use super::{Action, Inbound, Outbound, Session};
 use std::time::{Duration, Instant};
 
@@ -221,9 +220,7 @@ impl Session {
     /// Gives the peer up, or at least its session, if that is due.
     fn give_up_peer(&mut self, now: Instant) {
         let view = self.view();
-        if let Ownership::Listener(listener) = &mut self.ownership
-            && listener.forgets(now, view)
-        {
+        if self.ownership.forgets(now, view) {
             self.undo(now);
         }
         if let Some(outcome) = self.ownership.given_up(now, view)
@@ -236,13 +233,12 @@ impl Session {
     /// Connections that were called back leave, and others are dialled.
     fn dial(&mut self, now: Instant) {
         let begun = self.view().begun;
-        let (Ownership::Dialler(dialler), Some(sending)) = (&mut self.ownership, &mut self.sending) else {
-            return;
-        };
+        let dials = self.ownership.dials();
+        let Some(sending) = self.sending.as_mut().filter(|_| dials) else { return };
         self.actions.extend(sending.take_idle().iter().map(Action::Leave));
         let head = sending.sender().head();
-        dialler.note_whether_one_carries(sending.one_carries());
-        for mut dial in dialler.dial(now, sending.instance(), begun) {
+        self.ownership.note_whether_one_carries(sending.one_carries());
+        for mut dial in self.ownership.dial(now, sending.instance(), begun) {
             if let Action::Dial { connection, link, hello, .. } = &mut dial {
                 self.known[*connection] = head;
                 // whoever is there was started for this session, and is to lose no time
@@ -257,12 +253,8 @@ impl Session {
 
     /// A hello that was given with an order to dial, as it would be given now: whoever got the order may have waited.
     pub fn renewed(&self, hello: Hello) -> Hello {
-        match (&self.ownership, &self.sending) {
-            (Ownership::Dialler(dialler), Some(sending)) => {
-                dialler.renewed(hello, sending.instance(), self.view().begun)
-            }
-            _ => hello,
-        }
+        let instance = self.sending.as_ref().and_then(Outbound::instance);
+        self.ownership.renewed(hello, instance, self.view().begun)
     }
 
     /// Legs, and the end of the stream, to the connections.

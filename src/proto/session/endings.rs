@@ -15,7 +15,6 @@ use super::super::way::Way;
 use super::super::wire::{Abort, Frame, Verdict};
 use super::course::{Course, Move};
 use super::last_word::LastWord;
-use super::ownership::Ownership;
 use super::{Action, Farewell, Inbound, Outbound, Session};
 use std::time::{Duration, Instant};
 
@@ -107,9 +106,7 @@ impl Session {
         let (outcome, connections) = (sending.judge(verdict), sending.attached());
         connections.iter().for_each(|connection| self.say_bye(now, connection));
         let (last, time) = (self.is_done(Way::In), self.parting_time());
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            dialler.said_bye(now, last.then_some(time));
-        }
+        self.ownership.said_bye(now, last.then_some(time));
         // if the peer has not heard the other stream's verdict, the time for that begins anew
         self.receiving.iter_mut().for_each(|receiving| receiving.keep_word(now));
         self.judge(now, Way::Out, outcome);
@@ -133,8 +130,7 @@ impl Session {
     /// connection that it closes in order.
     fn say_bye(&mut self, now: Instant, connection: usize) {
         self.post(now, connection, Frame::Bye);
-        let must_hear = matches!(self.ownership, Ownership::Dialler(_));
-        if must_hear && self.pulses.say_bye(now, connection, self.pings + 1) {
+        if self.ownership.dials() && self.pulses.say_bye(now, connection, self.pings + 1) {
             self.pings += 1;
             self.post(now, connection, Frame::Ping { token: self.pings });
         }
@@ -149,14 +145,12 @@ impl Session {
 
     /// Whether this end dials, and has told its last word to whoever was there to hear it.
     fn has_parted(&self) -> bool {
-        matches!(&self.ownership, Ownership::Dialler(dialler) if dialler.has_parted(self.stepped))
+        self.ownership.dials() && self.ownership.has_parted(self.stepped)
     }
 
     /// The peer has heard bye.
     pub(super) fn heard_bye(&mut self) {
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            dialler.heard_bye();
-        }
+        self.ownership.heard_bye();
     }
 
     /// Streams that were judged and whose last words are done with are over.
@@ -173,16 +167,10 @@ impl Session {
             }
         }
         let (in_done, time) = (self.is_done(Way::In), self.parting_time());
-        let parted = match &mut self.ownership {
-            Ownership::Dialler(dialler) => {
-                if in_done && dialler.is_parting() {
-                    dialler.said_bye(now, Some(time));
-                }
-                in_done && dialler.has_parted(now)
-            }
-            Ownership::Listener(_) => true,
-        };
-        if parted {
+        if in_done && self.ownership.is_parting() {
+            self.ownership.said_bye(now, Some(time));
+        }
+        if (in_done || !self.ownership.dials()) && self.ownership.has_parted(now) {
             self.advance(Way::Out, Move::Finish);
         }
     }

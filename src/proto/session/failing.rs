@@ -6,7 +6,6 @@ use super::super::outcome::Outcome;
 use super::super::peer_key::PeerKey;
 use super::super::waiting::Patience;
 use super::super::way::Way;
-use super::ownership::Ownership;
 use super::unsaid::{FAILURE, ORDER, Unsaid};
 use super::{Outbound, Session};
 use std::time::Instant;
@@ -22,10 +21,7 @@ impl Session {
 
     /// The key of the peer, once it is known, if connections are encrypted.
     pub fn peer_key(&self) -> Option<PeerKey> {
-        match &self.ownership {
-            Ownership::Dialler(_) => self.sending.as_ref().and_then(Outbound::key),
-            Ownership::Listener(listener) => listener.key(),
-        }
+        self.ownership.key(self.sending.as_ref().and_then(Outbound::key))
     }
 
     /// A key is not trusted any more. If it is the peer's, the session ends so; one of which nothing has come loses its
@@ -34,7 +30,7 @@ impl Session {
         if self.peer_key() != Some(key) || self.is_over() {
             return;
         }
-        if matches!(self.ownership, Ownership::Dialler(_)) || self.view().begun {
+        if self.ownership.dials() || self.view().begun {
             return self.fail(now, outcome);
         }
         for connection in 0..CONNECTIONS_MAX {
@@ -66,11 +62,7 @@ impl Session {
 
     /// Whether it is worth while to wait for a connection, to tell of a stream that failed, or of an order.
     fn hopes(&self, way: Option<Way>) -> bool {
-        match &self.ownership {
-            Ownership::Dialler(dialler) => way.is_some() || dialler.is_dialling(),
-            // whoever has begun a stream dials again
-            Ownership::Listener(_) => way.is_some() && self.view().begun,
-        }
+        self.ownership.hopes(way.is_some(), self.view())
     }
 
     /// Ends what waits to be told, if it was waited for long enough or there is somebody to tell.

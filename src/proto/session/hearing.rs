@@ -7,7 +7,6 @@ use super::super::outcome::{Outcome, Status};
 use super::super::sched::SMALL;
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, LegHeader};
-use super::ownership::Ownership;
 use super::{Action, Landing, Session};
 use std::time::Instant;
 
@@ -168,9 +167,7 @@ impl Session {
             Frame::Ack(ack) if is_up && !is_done => {
                 let before = sending.received();
                 let moved = sending.acked(now, connection, &ack)?;
-                if let Ownership::Dialler(dialler) = &mut self.ownership {
-                    dialler.moved(now, connection, sending.received() - before);
-                }
+                self.ownership.moved(now, connection, sending.received() - before);
                 if ack.blocked_ms > 0 {
                     self.stalls.excuse(now);
                 }
@@ -230,17 +227,13 @@ impl Session {
 
     /// The kernel of the peer took so many bytes on a connection, the last of them at that time.
     pub fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            dialler.taken(connection, at, bytes);
-        }
+        self.ownership.taken(connection, at, bytes);
     }
 
     /// The peer is heard on a connection that is up, and yet its kernel has taken nothing since then of what was sent to it
     /// again and again: on its way there is something that swallows large segments.
     pub fn stuck(&mut self, now: Instant, connection: usize, since: Instant) {
-        if let Ownership::Dialler(dialler) = &mut self.ownership
-            && dialler.stuck(now, connection, since)
-        {
+        if self.ownership.stuck(now, connection, since) {
             let why = "large segments do not get through".into();
             self.give_up(now, connection, LossReason::Failed(why));
         }

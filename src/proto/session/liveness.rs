@@ -10,7 +10,7 @@ use super::super::life::{PEER_SILENCE, Silence, limit_beside_others};
 use super::super::links::LossReason;
 use super::super::way::Way;
 use super::super::wire::Frame;
-use super::ownership::{Ownership, Whereabouts};
+use super::ownership::Whereabouts;
 use super::pulse::PING;
 use super::{Action, Outbound, Session};
 use std::time::{Duration, Instant};
@@ -106,7 +106,9 @@ impl Session {
     /// Whether a silent connection is given up and dialled anew because every other on its link that owes anything is
     /// silent too. One at a time.
     fn is_replaced(&self, now: Instant, connection: usize, link: usize, limit: Duration) -> bool {
-        let Ownership::Dialler(_) = &self.ownership else { return false };
+        if !self.ownership.dials() {
+            return false;
+        }
         let mates = || (0..self.connections()).filter(|mate| self.link_of(*mate) == Some(link));
         let dialled = |other| matches!(self.whereabouts(other), Whereabouts::Down | Whereabouts::Dialling(_));
         let silent = |mate: usize| {
@@ -148,7 +150,7 @@ impl Session {
         let rests = |sending: &Outbound| sending.is_resting() && self.is_going(Way::Out) && !comes;
         let resting = self.sending.as_ref().is_none_or(rests);
         self.busy = if resting { None } else { self.busy.or(Some(now)) };
-        let (busy, dials) = (self.busy, matches!(self.ownership, Ownership::Dialler(_)));
+        let (busy, dials) = (self.busy, self.ownership.dials());
         if self.is_done(Way::Out) {
             return;
         }
@@ -169,8 +171,7 @@ impl Session {
 
     /// When a ping or a look is due.
     pub(super) fn watch_deadline(&self) -> Option<Instant> {
-        let dials = matches!(self.ownership, Ownership::Dialler(_));
-        let times = [self.pulses.due(self.busy, dials), self.pulses.look_at()];
+        let times = [self.pulses.due(self.busy, self.ownership.dials()), self.pulses.look_at()];
         times.into_iter().flatten().min().filter(|_| !self.is_done(Way::Out))
     }
 }

@@ -7,7 +7,6 @@ use super::super::peer_key::PeerKey;
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::listener::Occupancy;
-use super::ownership::Ownership;
 use super::terms::Action;
 use super::{Session, Unusable};
 use std::time::{Duration, Instant};
@@ -18,10 +17,7 @@ impl Session {
     /// # Errors
     /// The refusal to answer with.
     pub fn screen(&self, hello: &Hello, key: Option<PeerKey>) -> Result<(), Refusal> {
-        match &self.ownership {
-            Ownership::Listener(listener) => listener.screen(hello, key, self.occupancy()),
-            Ownership::Dialler(_) => Ok(()),
-        }
+        self.ownership.screen(hello, key, self.occupancy())
     }
 
     fn occupancy(&self) -> Occupancy {
@@ -38,12 +34,8 @@ impl Session {
         self.screen(hello, key)?;
         self.give_way(now, hello, key);
         let (occupancy, connection) = (self.occupancy(), usize::from(hello.connection));
-        let (Ownership::Listener(listener), Some(receiving)) = (&mut self.ownership, &mut self.receiving)
-        else {
-            unreachable!("an end that dials listens to nobody")
-        };
-        if listener.admit(now, hello, key, occupancy)? {
-            receiving.begin(hello.buffer);
+        if self.ownership.admit(now, hello, key, occupancy)? {
+            self.receiving.iter_mut().for_each(|receiving| receiving.begin(hello.buffer));
             self.acknowledging.forget_told();
             if let Some(sending) = &mut self.sending {
                 sending.set_checked(hello.features.contains(Features::CHECKSUM));
@@ -133,8 +125,7 @@ impl Session {
     /// An attempt of this end succeeded. The far end is welcomed in turn if there is a stream to receive.
     fn dialled(&mut self, now: Instant, connection: usize, link: usize, welcome: &Welcome, rtt: Duration) {
         let key = self.peer_key();
-        let Ownership::Dialler(dialler) = &mut self.ownership else { return };
-        let recalled = dialler.up(connection, link, key, rtt);
+        let Some(recalled) = self.ownership.up(connection, link, key, rtt) else { return };
         if let Some(sending) = &mut self.sending {
             recalled.into_iter().for_each(|connection| sending.recall(connection));
         }
@@ -146,12 +137,11 @@ impl Session {
             Unusable::Breach(breach) => LossReason::Breach(breach.clone()),
             Unusable::OtherReceiver | Unusable::LegGone(_) => LossReason::Left,
         };
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            match &why {
-                Unusable::OtherReceiver => dialler.met_another(now, connection),
-                Unusable::Breach(_) | Unusable::LegGone(_) => {
-                    dialler.failed(now, connection, &DialError::Unreachable(reason.to_string()));
-                }
+        match &why {
+            Unusable::OtherReceiver => self.ownership.met_another(now, connection),
+            Unusable::Breach(_) | Unusable::LegGone(_) => {
+                let why = DialError::Unreachable(reason.to_string());
+                self.ownership.failed(now, connection, &why);
             }
         }
         self.give_up(now, connection, reason);
@@ -165,18 +155,14 @@ impl Session {
     /// The receiver, or a stranger, refused a connection in words.
     pub fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal) {
         let begun = self.view().begun;
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            dialler.refused(now, connection, refusal, begun);
-        }
+        self.ownership.refused(now, connection, refusal, begun);
         self.leniency.failed(connection);
         self.step(now);
     }
 
     /// There is no connection.
     pub fn dial_failed(&mut self, now: Instant, connection: usize, why: &DialError) {
-        if let Ownership::Dialler(dialler) = &mut self.ownership {
-            dialler.failed(now, connection, why);
-        }
+        self.ownership.failed(now, connection, why);
         self.leniency.failed(connection);
         self.step(now);
     }

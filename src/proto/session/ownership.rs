@@ -4,13 +4,17 @@
 //! it is up, and told when it is gone.
 
 use super::super::event::Event;
-use super::super::links::{LossReason, State};
+use super::super::hello::{Hello, Id, Refusal};
+use super::super::leg::CONNECTIONS_MAX;
+use super::super::links::{DialError, LossReason, State};
 use super::super::outcome::Outcome;
+use super::super::peer_key::PeerKey;
 use super::super::waiting::Patience;
 use super::dialler::Dialler;
-use super::listener::Listener;
+use super::listener::{Listener, Occupancy};
+use super::terms::Action;
 use super::view::View;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The end's side of the connections.
 pub enum Ownership {
@@ -66,6 +70,197 @@ impl Ownership {
         }
     }
 
+    /// Whether this end dials.
+    pub fn dials(&self) -> bool {
+        self.dialler().is_some()
+    }
+
+    /// How many connections there may be.
+    pub fn connections(&self) -> usize {
+        self.dialler().map_or(CONNECTIONS_MAX, Dialler::connections)
+    }
+
+    /// The last thing that went wrong on a link that is dialled from here; empty if nothing has.
+    pub fn trouble(&self, link: usize) -> &str {
+        self.dialler().map_or("", |dialler| dialler.trouble(link))
+    }
+
+    /// Since when no connection is up, at an end that listens; None before the first one was.
+    pub fn alone_since(&self) -> Option<Instant> {
+        self.listener().and_then(Listener::alone_since)
+    }
+
+    /// The key of the peer, once it is known. `answered`: the key of whoever has answered this end's hellos.
+    pub fn key(&self, answered: Option<PeerKey>) -> Option<PeerKey> {
+        self.listener().map_or(answered, Listener::key)
+    }
+
+    /// Whether it is worth while to wait for a connection, to tell of a stream that failed, or of an order to end.
+    pub fn hopes(&self, failed: bool, view: View) -> bool {
+        match self {
+            Ownership::Dialler(dialler) => failed || dialler.is_dialling(),
+            // whoever has begun a stream dials again
+            Ownership::Listener(_) => failed && view.begun,
+        }
+    }
+
+    // ---- what only an end that dials makes something of -------------------------------------------------
+
+    /// What is to be dialled now.
+    pub fn dial(&mut self, now: Instant, instance: Option<Id>, begun: bool) -> Vec<Action> {
+        self.dialler_mut().map(|dialler| dialler.dial(now, instance, begun)).unwrap_or_default()
+    }
+
+    /// This hello, with what it says of the session as that stands now.
+    pub fn renewed(&self, hello: Hello, instance: Option<Id>, begun: bool) -> Hello {
+        match self {
+            Ownership::Dialler(dialler) => dialler.renewed(hello, instance, begun),
+            Ownership::Listener(_) => hello,
+        }
+    }
+
+    /// One connection carries all that is new, or does not.
+    pub fn note_whether_one_carries(&mut self, one_carries: bool) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.note_whether_one_carries(one_carries);
+        }
+    }
+
+    /// An attempt succeeded: whoever is there has this key. Connections that are called back to their homes; None where
+    /// nothing is dialled.
+    pub fn up(
+        &mut self,
+        connection: usize,
+        link: usize,
+        key: Option<PeerKey>,
+        rtt: Duration,
+    ) -> Option<Vec<usize>> {
+        self.dialler_mut().map(|dialler| dialler.up(connection, link, key, rtt))
+    }
+
+    /// An attempt led to another receiver.
+    pub fn met_another(&mut self, now: Instant, connection: usize) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.met_another(now, connection);
+        }
+    }
+
+    /// An attempt failed.
+    pub fn failed(&mut self, now: Instant, connection: usize, why: &DialError) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.failed(now, connection, why);
+        }
+    }
+
+    /// Whoever answered refused the connection in words.
+    pub fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal, begun: bool) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.refused(now, connection, refusal, begun);
+        }
+    }
+
+    /// So many bytes of a stream have arrived over a connection.
+    pub fn moved(&mut self, now: Instant, connection: usize, bytes: u64) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.moved(now, connection, bytes);
+        }
+    }
+
+    /// The kernel of the peer took so many bytes on a connection, the last of them at that time.
+    pub fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.taken(connection, at, bytes);
+        }
+    }
+
+    /// See [`Dialler::stuck`].
+    pub fn stuck(&mut self, now: Instant, connection: usize, since: Instant) -> bool {
+        self.dialler_mut().is_some_and(|dialler| dialler.stuck(now, connection, since))
+    }
+
+    /// See [`Dialler::said_bye`].
+    pub fn said_bye(&mut self, now: Instant, last: Option<Duration>) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.said_bye(now, last);
+        }
+    }
+
+    /// The peer has heard the bye.
+    pub fn heard_bye(&mut self) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.heard_bye();
+        }
+    }
+
+    /// See [`Dialler::is_parting`].
+    pub fn is_parting(&self) -> bool {
+        self.dialler().is_some_and(Dialler::is_parting)
+    }
+
+    /// Whether nothing is left to do for the peer to hear the bye. An end that listens never has anything to do for that:
+    /// a peer that has not heard it dials.
+    pub fn has_parted(&self, now: Instant) -> bool {
+        self.dialler().is_none_or(|dialler| dialler.has_parted(now))
+    }
+
+    // ---- what only an end that listens makes something of -----------------------------------------------
+
+    /// Whether this hello, of a peer with this key, would be let in.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    pub fn screen(&self, hello: &Hello, key: Option<PeerKey>, occupancy: Occupancy) -> Result<(), Refusal> {
+        self.listener().map_or(Ok(()), |listener| listener.screen(hello, key, occupancy))
+    }
+
+    /// Lets a connection in; only an end that listens is asked. Whether a session begins with it.
+    ///
+    /// # Errors
+    /// The refusal to answer with; nothing has changed.
+    pub fn admit(
+        &mut self,
+        now: Instant,
+        hello: &Hello,
+        key: Option<PeerKey>,
+        occupancy: Occupancy,
+    ) -> Result<bool, Refusal> {
+        match self {
+            Ownership::Listener(listener) => listener.admit(now, hello, key, occupancy),
+            Ownership::Dialler(_) => unreachable!("an end that dials listens to nobody"),
+        }
+    }
+
+    /// See [`Listener::yields`].
+    pub fn yields(&self, hello: &Hello, key: Option<PeerKey>) -> bool {
+        self.listener().is_some_and(|listener| listener.yields(hello, key))
+    }
+
+    /// See [`Listener::forget`].
+    pub fn forget(&mut self) {
+        if let Some(listener) = self.listener_mut() {
+            listener.forget();
+        }
+    }
+
+    /// See [`Listener::forgets`].
+    pub fn forgets(&mut self, now: Instant, view: View) -> bool {
+        self.listener_mut().is_some_and(|listener| listener.forgets(now, view))
+    }
+
+    /// Whether this end is there for the session that it serves, and for no other.
+    pub fn is_bound(&self) -> bool {
+        self.listener().is_some_and(Listener::is_bound)
+    }
+
+    /// A message has come on a connection.
+    pub fn spoke(&mut self, now: Instant, connection: usize) {
+        if let Some(listener) = self.listener_mut() {
+            listener.spoke(now, connection);
+        }
+    }
+
+    // ---- what each makes something of in its own way ----------------------------------------------------
+
     /// The stream waits no longer for its turn.
     pub fn use_all(&mut self) {
         match self {
@@ -94,18 +289,6 @@ impl Ownership {
         match self {
             Ownership::Dialler(dialler) => dialler.patience(),
             Ownership::Listener(listener) => listener.patience(),
-        }
-    }
-
-    /// Whether this end is there for the session that it serves, and for no other.
-    pub fn is_bound(&self) -> bool {
-        matches!(self, Ownership::Listener(listener) if listener.is_bound())
-    }
-
-    /// A message has come on a connection.
-    pub fn spoke(&mut self, now: Instant, connection: usize) {
-        if let Ownership::Listener(listener) = self {
-            listener.spoke(now, connection);
         }
     }
 
@@ -148,5 +331,33 @@ impl Ownership {
             Ownership::Listener(listener) => listener.deadlines(view),
         };
         times.into_iter().flatten()
+    }
+
+    fn dialler(&self) -> Option<&Dialler> {
+        match self {
+            Ownership::Dialler(dialler) => Some(dialler),
+            Ownership::Listener(_) => None,
+        }
+    }
+
+    fn dialler_mut(&mut self) -> Option<&mut Dialler> {
+        match self {
+            Ownership::Dialler(dialler) => Some(dialler),
+            Ownership::Listener(_) => None,
+        }
+    }
+
+    fn listener(&self) -> Option<&Listener> {
+        match self {
+            Ownership::Listener(listener) => Some(listener),
+            Ownership::Dialler(_) => None,
+        }
+    }
+
+    fn listener_mut(&mut self) -> Option<&mut Listener> {
+        match self {
+            Ownership::Listener(listener) => Some(listener),
+            Ownership::Dialler(_) => None,
+        }
     }
 }

@@ -4,7 +4,6 @@ use super::super::hello::Hello;
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::LossReason;
 use super::super::peer_key::PeerKey;
-use super::ownership::Ownership;
 use super::stall::Stalls;
 use super::{Action, Losses, Session};
 use std::time::Instant;
@@ -12,8 +11,7 @@ use std::time::Instant;
 impl Session {
     /// The session that is served is forgotten, if this hello, which was screened, begins another one.
     pub(super) fn give_way(&mut self, now: Instant, hello: &Hello, key: Option<PeerKey>) {
-        let Ownership::Listener(listener) = &self.ownership else { return };
-        if !listener.yields(hello, key) {
+        if !self.ownership.yields(hello, key) {
             return;
         }
         for connection in 0..CONNECTIONS_MAX {
@@ -26,9 +24,7 @@ impl Session {
                 self.actions.push_back(Action::Drop(connection, LossReason::Left));
             }
         }
-        if let Ownership::Listener(listener) = &mut self.ownership {
-            listener.forget();
-        }
+        self.ownership.forget();
         self.undo(now);
     }
 
