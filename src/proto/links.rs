@@ -158,9 +158,9 @@ impl Links {
         for (index, link) in self.links.iter_mut().enumerate() {
             link.keeper = homes.iter().position(|home| *home == index);
         }
-        for (connection, later) in self.connections.iter_mut().enumerate() {
-            if self.links[later.home].keeper != Some(connection) {
-                later.state = State::Resting(now + LATER);
+        for connection in 0..self.connections.len() {
+            if self.links[self.connections[connection].home].keeper != Some(connection) {
+                self.advance(connection, Move::Wait(now + LATER));
             }
         }
         self.links[last].lifeline = true;

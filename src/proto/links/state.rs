@@ -9,6 +9,7 @@ use std::time::Instant;
 ///  Resting ──────▶ Dialling ─────────▶ Up ────────────▶ Leaving
 ///     ▲               │ Rest            │ Rest             │ Rest
 ///     ╰───────────────┴─────────────────┴──────────────────╯
+///  Wait: Resting, for longer
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -33,6 +34,8 @@ pub(super) enum Move {
     Recall,
     /// It is gone, and may be dialled again from then on.
     Rest(Instant),
+    /// There is none yet, and it may be dialled from then on only.
+    Wait(Instant),
 }
 
 impl State {
@@ -40,6 +43,7 @@ impl State {
     pub(super) fn next(self, step: Move) -> Option<State> {
         match (self, step) {
             (State::Resting(_), Move::Dial(link)) => Some(State::Dialling(link)),
+            (State::Resting(_), Move::Wait(at)) => Some(State::Resting(at)),
             (State::Dialling(link), Move::Welcome) => Some(State::Up(link)),
             (State::Up(link), Move::Recall) => Some(State::Leaving(link)),
             (State::Dialling(_) | State::Up(_) | State::Leaving(_), Move::Rest(at)) => {

@@ -137,16 +137,16 @@ fn the_receiver_is_gone_when_every_link_is_refused() {
 fn every_pair_of_state_and_move_is_legal_or_not() {
     let now = Instant::now();
     let states = [State::Resting(now), State::Dialling(1), State::Up(1), State::Leaving(1)];
-    let moves = [Move::Dial(2), Move::Welcome, Move::Recall, Move::Rest(now)];
+    let moves = [Move::Dial(2), Move::Welcome, Move::Recall, Move::Rest(now), Move::Wait(now)];
     let table = states.map(|state| moves.map(|step| state.next(step)));
     let rested = Some(State::Resting(now));
     assert_eq!(
         table,
         [
-            [Some(State::Dialling(2)), None, None, None],
-            [None, Some(State::Up(1)), None, rested],
-            [None, None, Some(State::Leaving(1)), rested],
-            [None, None, None, rested],
+            [Some(State::Dialling(2)), None, None, None, rested],
+            [None, Some(State::Up(1)), None, rested, None],
+            [None, None, Some(State::Leaving(1)), rested, None],
+            [None, None, None, rested, None],
         ]
     );
 }
