@@ -247,8 +247,8 @@ pub const WORDS: &[Word] = &[
         long: "Carries TCP connections that are accepted here in place of stdin and stdout: any number of them where \
                the far side has `initiate`, otherwise one. Listens on 127.0.0.1 unless ADDRESS, an IP address or a \
                name, is given.\n\n\
-               Without `key`, and where the far side has neither word, the one connection waits for up to 6 seconds \
-               for the far side's first byte: a stranger who only says hello is to be no reason to end it.\n\n\
+               If the far side has neither `terminate` nor `initiate` and there is no `key`, the connection is not \
+               read until the far side has sent a byte, for at most 6 s, so that a stranger's hello cannot end it.\n\n\
                Implies `charmode`.",
         ..WORD
     },

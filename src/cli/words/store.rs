@@ -79,7 +79,7 @@ pub(super) const INSECURE: Word = Word {
     excludes: &["key"],
     short: "with serve, let in everybody, without a key",
     long: "Serves without `key`: whoever reaches the port stores files, other users of this host too. All senders \
-           are one and the same then.",
+           count as one.",
     ..WORD
 };
 
