@@ -12,33 +12,19 @@
 mod checked;
 mod entry;
 mod help;
+mod stop;
 mod typed;
 mod value;
 mod words;
 mod wrong;
 
 pub use entry::{Operands, Side, Word};
+pub use stop::Stop;
 pub use words::{WORDS, word};
 
 use std::ffi::OsString;
 
 use crate::plan::Task;
-
-/// Why there is nothing to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// The user asked for this text: print it to stdout and end well.
-    Print(String),
-    /// The command line is wrong: say these lines, which do not have the program's name yet, and exit 2.
-    Usage(String),
-}
-
-/// A bare sentence is a usage error.
-impl From<String> for Stop {
-    fn from(sentence: String) -> Self {
-        Self::Usage(sentence)
-    }
-}
 
 /// What the command line asks for, given without the program's own name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, Stop> {

@@ -14,7 +14,6 @@ use millipede::message;
 use millipede::plan::{Common, Progress, Task};
 use millipede::run::{self, signals, ssh};
 use millipede::sys::out_of_memory::Allocator;
-use millipede::sys::signal::end_by;
 use millipede::trust::keygen;
 
 #[global_allocator]
@@ -43,9 +42,7 @@ fn main() -> ExitCode {
     };
     message::finish();
     // a process that was asked to end by a signal ends by it, so that a shell knows
-    if let Some(signal) = signals::ending() {
-        end_by(signal);
-    }
+    signals::end_as_asked();
     status
 }
 

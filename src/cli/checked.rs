@@ -3,9 +3,10 @@
 //! Every rule between words is here or in the table, where clap holds it; every rule on one operand is in `value`. A
 //! plan that this returns keeps every promise made at the declarations in [`crate::plan`].
 
+use super::entry::Side;
 use super::typed::Typed;
-use super::words::WITH_SSH;
-use super::{Side, WORDS, value, word, wrong};
+use super::words::{WITH_SSH, WORDS, word};
+use super::{value, wrong};
 use crate::plan::{
     BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, FarPlan, Goal, Host, LinkPlan, ListenOn,
     ListenPlan, Plan, Progress, PutPlan, ReceivePlan, ServePlan, SshPlan, StreamPlan, Task, Through,

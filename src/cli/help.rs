@@ -3,8 +3,8 @@
 //! One screen: at most 24 lines of 80 columns, however many words there come to be: those that are not common are
 //! only named, and those that go with `serve`, `put` or `ssh` alone are named where these are explained.
 
-use super::words::WITH_SSH;
-use super::{Side, WORDS, Word};
+use super::entry::{Side, Word};
+use super::words::{WITH_SSH, WORDS};
 
 /// The right margin.
 const COLUMNS: usize = 79;

@@ -11,8 +11,10 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::any::Any;
 
-use super::words::{TIME_MAX, split};
-use super::{Operands, Stop, WORDS, Word, help, value, word, wrong};
+use super::entry::{Operands, Word};
+use super::stop::Stop;
+use super::words::{TIME_MAX, WORDS, split, word};
+use super::{help, value, wrong};
 
 /// The words given; the operands of words that take two are still as typed.
 pub(super) struct Typed(ArgMatches);

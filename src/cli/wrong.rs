@@ -7,8 +7,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::error::Error as _;
 use std::path::Path;
 
-use super::words::split;
-use super::{Operands, Stop, WORDS, Word, word};
+use super::entry::{Operands, Word};
+use super::stop::Stop;
+use super::words::{WORDS, split, word};
 
 /// What clap found, in our words.
 pub(super) fn told_by_clap(error: &clap::Error) -> Stop {

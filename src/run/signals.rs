@@ -52,9 +52,15 @@ struct Hearing {
 /// None before that thread is there, and when it is to end.
 static HEARING: Mutex<Option<Hearing>> = Mutex::new(None);
 
-/// The signal that has asked this process to end, if one has. To be called once, at the end, by a thread that blocks
-/// signals: no signal is acted on any more.
-pub fn ending() -> Option<i32> {
+/// Ends this process by the signal that has asked it to end, if one has. To be called once, at the end, by a thread that
+/// blocks signals: no signal is acted on any more.
+pub fn end_as_asked() {
+    if let Some(signal) = ending() {
+        end_by(signal);
+    }
+}
+
+fn ending() -> Option<i32> {
     let hearing = HEARING.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(Hearing { handle, done }) = hearing {
         // the kernel may have given that thread a signal whose handler has not run yet

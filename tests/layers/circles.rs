@@ -21,15 +21,9 @@ impl<'a> Graph<'a> {
     }
 
     /// Every circle of files, shortest first, as `file:line imports file:line imports file`; of those that share an
-    /// import one is enough. Imports in `allowed`, from a file to a file, do not count.
-    pub fn circles(&self, allowed: &[(&str, &str)]) -> Vec<String> {
+    /// import one is enough.
+    pub fn circles(&self) -> Vec<String> {
         let mut imports = self.imports.clone();
-        let place = |file: &str| self.sources.iter().position(|source| source.path.as_os_str() == file);
-        for (from, to) in allowed {
-            if let (Some(from), Some(to)) = (place(from), place(to)) {
-                imports[from].remove(&to);
-            }
-        }
         let mut found = Vec::new();
         let files = 0..self.sources.len();
         while let Some(circle) =
