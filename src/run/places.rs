@@ -246,16 +246,17 @@ impl State {
                     let out = self.members.get(&number).map(|member| member.visitor.out.clone());
                     turned.going.extend(out.map(|out| (session(number), out)));
                 }
-                Turn::Wait(number, ahead) => self.tell(number, &Down::Wait(ahead as u32)),
+                Turn::Wait(number, ahead) => self.tell_place(number, ahead),
                 Turn::Lost(number, why) => turned.lost.extend(session(number).map(|session| (session, why))),
             }
         }
         turned
     }
 
-    fn tell(&self, number: u64, down: &Down) {
+    /// How many are ahead of one that waits, which may not read what it is told.
+    fn tell_place(&self, number: u64, ahead: usize) {
         if let Some(member) = self.members.get(&number) {
-            say(&member.visitor.out, down);
+            member.visitor.out.put_if_few(record(&Down::Wait(ahead as u32)));
         }
     }
 }
@@ -303,9 +304,13 @@ fn stop(sessions: Vec<Handle>, why: &str) {
     sessions.iter().for_each(|session| session.stop(&ending));
 }
 
-/// Of the whole session, which has the number 0.
 fn say(out: &Outbox, down: &Down) {
+    out.put(record(down));
+}
+
+/// Of the whole session, which has the number 0.
+fn record(down: &Down) -> Vec<u8> {
     let mut record = Vec::new();
     encode(0, down, &mut record);
-    out.put(record);
+    record
 }

@@ -293,6 +293,8 @@ impl Door {
                 // those that had to wait come before others
                 let may_ask = self.postponed.is_empty() || self.turn == Some(token);
                 if said == First::Handshake && !known && !(may_ask && self.allowance.take(now)) {
+                    // those that have left meanwhile wait no more
+                    self.postponed.retain(|waiting| self.peers.contains_key(waiting) || *waiting == token);
                     if !self.postponed.contains(&token) {
                         self.postponed.push_back(token);
                     }

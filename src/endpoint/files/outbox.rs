@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 const FULL: usize = 3 << 20;
 /// So much is worth a leg of its own, where more is certain to come: small legs cost more.
 const WORTHY: usize = 1 << 20;
+
+/// So many bytes wait at most before more is put in that may as well be left out.
+const FEW: usize = 4 << 10;
 /// Pieces that were taken and are kept for others: new memory is dear, for the kernel clears it. So many as may wait here
 /// and to be summed up.
 const SPARE_MAX: usize = FULL / (256 << 10) + WAITING_MAX;
@@ -70,6 +73,13 @@ impl Outbox {
         if !state.closed && state.push(piece.into()) {
             drop(state);
             self.tell();
+        }
+    }
+
+    /// Puts bytes in unless [`FEW`] wait already. For what is soon out of date: a far end that does not read is not told.
+    pub fn put_if_few(&self, piece: impl Into<Arc<Vec<u8>>>) {
+        if self.lock().bytes < FEW {
+            self.put(piece);
         }
     }
 
@@ -351,6 +361,15 @@ mod tests {
 
     fn part(file: &Arc<NamedFile>, at: u64, len: usize) -> Part {
         Part { file: file.clone(), at, len }
+    }
+
+    #[test]
+    fn what_may_be_left_out_does_not_pile_up() {
+        let out = Outbox::new().unwrap();
+        (0..1000).for_each(|_| out.put_if_few([7; 100].to_vec()));
+        assert_eq!(out.lock().bytes, FEW.next_multiple_of(100));
+        out.put([7; 100].to_vec());
+        assert_eq!(out.lock().bytes, FEW.next_multiple_of(100) + 100, "what may not be left out is put in");
     }
 
     proptest! {
