@@ -25,12 +25,12 @@ pub(super) struct Shape {
 
 impl Shape {
     /// A body of just this length.
-    pub const fn exact(fixed: usize) -> Self {
+    pub(super) const fn exact(fixed: usize) -> Self {
         Self { fixed, tail: 0 }
     }
 
     /// A body that ends in up to `tail` more bytes; their number stands in the last two of the fixed ones.
-    pub const fn with_tail(fixed: usize, tail: usize) -> Self {
+    pub(super) const fn with_tail(fixed: usize, tail: usize) -> Self {
         Self { fixed, tail }
     }
 
@@ -102,42 +102,42 @@ pub(super) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     /// The next `N` bytes.
-    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*taken)
     }
 
     /// The next `length` bytes.
-    pub fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub(super) fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(taken)
     }
 
     /// One byte.
-    pub fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.array().map(u8::from_be_bytes)
     }
 
     /// Two bytes.
-    pub fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
     }
 
     /// Four bytes.
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
     /// Eight bytes.
-    pub fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_be_bytes)
     }
 
     /// A sentence with its length before it. It comes from a stranger and goes to a terminal, so control
     /// characters, escape sequences among them, become '?'.
-    pub fn sentence(&mut self) -> Option<String> {
+    pub(super) fn sentence(&mut self) -> Option<String> {
         let length = usize::from(self.u16()?);
         if length > SENTENCE_MAX {
             return None;

@@ -56,17 +56,17 @@ const _: () = {
 
 /// The kinds of envelope.
 mod kind {
-    pub const HELLO: u8 = 1;
-    pub const WELCOME: u8 = 2;
-    pub const REFUSAL: u8 = 3;
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const WELCOME: u8 = 2;
+    pub(super) const REFUSAL: u8 = 3;
 }
 
 /// The bits of a hello's flags.
 mod flag {
-    pub const BEGUN: u8 = 1;
-    pub const INSTANCE: u8 = 2;
-    pub const CHECKPHRASE: u8 = 4;
-    pub const KNOWN: u8 = BEGUN | INSTANCE | CHECKPHRASE;
+    pub(super) const BEGUN: u8 = 1;
+    pub(super) const INSTANCE: u8 = 2;
+    pub(super) const CHECKPHRASE: u8 = 4;
+    pub(super) const KNOWN: u8 = BEGUN | INSTANCE | CHECKPHRASE;
 }
 
 /// What the dialling side says first.

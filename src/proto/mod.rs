@@ -1,5 +1,4 @@
 //! Decides; pure: no clock, socket, thread or file. Time and events come in as arguments.
-#![allow(unreachable_pub)]
 
 pub mod acknowledging;
 pub mod breach;

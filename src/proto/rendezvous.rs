@@ -49,11 +49,11 @@ const _: () = {
 
 /// The bits of an answer's flags.
 mod flag {
-    pub const DIRECT: u8 = 1;
-    pub const PATIENCE: u8 = 2;
-    pub const RATE: u8 = 4;
-    pub const COMPRESS: u8 = 8;
-    pub const KNOWN: u8 = DIRECT | PATIENCE | RATE | COMPRESS;
+    pub(super) const DIRECT: u8 = 1;
+    pub(super) const PATIENCE: u8 = 2;
+    pub(super) const RATE: u8 = 4;
+    pub(super) const COMPRESS: u8 = 8;
+    pub(super) const KNOWN: u8 = DIRECT | PATIENCE | RATE | COMPRESS;
 }
 
 /// What the far end says first.

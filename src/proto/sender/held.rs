@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A leg that is not known to be received.
-pub struct Held {
+pub(super) struct Held {
     /// None once received.
     pub payload: Option<Arc<Slice>>,
     pub offset: u64,
@@ -31,7 +31,7 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn new(offset: u64, payload: Arc<Slice>) -> Self {
+    pub(super) fn new(offset: u64, payload: Arc<Slice>) -> Self {
         Held {
             offset,
             len: payload.len(),
@@ -50,7 +50,7 @@ impl Held {
 }
 
 /// A copy of a leg that was given to a connection and is not acknowledged there.
-pub struct Flight {
+pub(super) struct Flight {
     pub sequence: u64,
     pub len: u64,
     pub sent: Instant,

@@ -25,14 +25,14 @@ impl Drop for Piece {
 
 /// A part of a piece; never empty.
 #[derive(Clone)]
-pub struct Slice {
+pub(super) struct Slice {
     piece: Arc<Piece>,
     range: Range<usize>,
 }
 
 impl Slice {
     /// Its length in bytes.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.range.len() as u64
     }
 }
@@ -58,7 +58,7 @@ impl Content for Slice {
 
 /// The end of the stream, as far as the input gave it and no connection took it.
 #[derive(Default)]
-pub struct Uncut {
+pub(super) struct Uncut {
     slices: VecDeque<Slice>,
     /// Bytes of the slices.
     bytes: u64,
@@ -67,7 +67,7 @@ pub struct Uncut {
 
 impl Uncut {
     /// The next piece of the stream; never empty.
-    pub fn push(&mut self, payload: Payload) {
+    pub(super) fn push(&mut self, payload: Payload) {
         let len = payload.size();
         self.held.fetch_add(len as u64, Ordering::Relaxed);
         self.bytes += len as u64;
@@ -76,34 +76,34 @@ impl Uncut {
     }
 
     /// What was cut off last, and is to be cut anew.
-    pub fn put_back(&mut self, slice: &Slice) {
+    pub(super) fn put_back(&mut self, slice: &Slice) {
         self.bytes += slice.len();
         self.slices.push_front(slice.clone());
     }
 
     /// All that waits: it is not wanted any more.
-    pub fn take_all(&mut self) -> impl Iterator<Item = Payload> + use<> {
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Payload> + use<> {
         self.bytes = 0;
         std::mem::take(&mut self.slices).into_iter().map(|slice| Arc::new(slice) as Payload)
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.slices.is_empty()
     }
 
     /// Bytes that wait.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Memory of all pieces that are not wholly gone, cut or not, in bytes.
-    pub fn memory(&self) -> u64 {
+    pub(super) fn memory(&self) -> u64 {
         self.held.load(Ordering::Relaxed)
     }
 
     /// The length of the next leg, if it may have `most` bytes; never 0.
-    pub fn next_len(&self, most: usize) -> Option<u64> {
+    pub(super) fn next_len(&self, most: usize) -> Option<u64> {
         let len = |first: &Slice| match first.is_indivisible() {
             true => first.len(),
             false => first.len().min(most.max(1) as u64),
@@ -112,7 +112,7 @@ impl Uncut {
     }
 
     /// Cuts a leg of at most `most` bytes.
-    pub fn cut(&mut self, most: usize) -> Option<Arc<Slice>> {
+    pub(super) fn cut(&mut self, most: usize) -> Option<Arc<Slice>> {
         let len = self.next_len(most)? as usize;
         let first = self.slices.front_mut()?;
         let cut = Slice { piece: first.piece.clone(), range: first.range.start..first.range.start + len };

@@ -62,7 +62,7 @@ pub(super) struct Circulation {
 
 impl Circulation {
     /// For a sender with this much memory.
-    pub fn new(memory: u64) -> Self {
+    pub(super) fn new(memory: u64) -> Self {
         let stock = STOCK.min(memory / STOCK_PART);
         let round = ROUND.min(memory);
         Circulation {
@@ -79,7 +79,7 @@ impl Circulation {
 
     /// `waiting` bytes wait for a connection now. `hungry`: a connection waits for the input. `bounded`: the path is near,
     /// and the stream does not stand still.
-    pub fn note_stock(&mut self, now: Instant, waiting: u64, hungry: bool, bounded: bool) {
+    pub(super) fn note_stock(&mut self, now: Instant, waiting: u64, hungry: bool, bounded: bool) {
         self.full = bounded && waiting >= if self.full { self.stock / 2 } else { self.stock };
         self.was_full |= self.full;
         match (hungry, self.hungry) {
@@ -96,28 +96,28 @@ impl Circulation {
     }
 
     /// Whether the input is to wait.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.full
     }
 
     /// Bytes that may wait for each connection that carries something.
-    pub fn share(&self) -> u64 {
+    pub(super) fn share(&self) -> u64 {
         (self.stock / SHARES).max(SHARE)
     }
 
     /// How many bytes that the output has not taken may be under way. `overtaken`: the head is missing, and later legs are
     /// there.
-    pub fn round(&self, overtaken: bool) -> u64 {
+    pub(super) fn round(&self, overtaken: bool) -> u64 {
         if overtaken { self.round.saturating_mul(SLACK) } else { self.round }
     }
 
     /// Fresh legs had to wait because a whole round is under way.
-    pub fn note_held(&mut self) {
+    pub(super) fn note_held(&mut self) {
         self.was_held = true;
     }
 
     /// The receiver says that `backlog` bytes wait for its output.
-    pub fn note_backlog(&mut self, now: Instant, backlog: u64) {
+    pub(super) fn note_backlog(&mut self, now: Instant, backlog: u64) {
         if !self.was_held || backlog > self.round / 8 {
             self.dry = None;
             return;

@@ -14,7 +14,7 @@ use super::super::outcome::Outcome;
 ///
 /// How a stream was judged stays so, whatever happens to the session after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Course {
+pub(super) enum Course {
     /// Its verdict is still to come.
     Going,
     /// Its verdict was spoken. It may still keep its last word for the peer.
@@ -25,7 +25,7 @@ pub enum Course {
 
 /// What happens to a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Move {
+pub(super) enum Move {
     /// The verdict on it.
     Judge(Outcome),
     /// Its last word got there, or nobody wants it.
@@ -36,7 +36,7 @@ pub enum Move {
 
 impl Course {
     /// The course after a move; None if the move is not legal.
-    pub fn next(&self, step: Move) -> Option<Course> {
+    pub(super) fn next(&self, step: Move) -> Option<Course> {
         match (self, step) {
             (Course::Going, Move::Judge(outcome)) => Some(Course::Judged(outcome)),
             (Course::Going, Move::Fail(outcome)) => Some(Course::Over(outcome)),
@@ -46,7 +46,7 @@ impl Course {
     }
 
     /// How the stream ended, once that is decided.
-    pub fn outcome(&self) -> Option<&Outcome> {
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
         match self {
             Course::Going => None,
             Course::Judged(outcome) | Course::Over(outcome) => Some(outcome),

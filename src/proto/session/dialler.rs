@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const GONE: Duration = Duration::from_secs(1);
 
 /// The end that dials.
-pub struct Dialler {
+pub(super) struct Dialler {
     /// What every hello says, but for what is particular to an attempt.
     hello: Hello,
     names: Vec<String>,
@@ -57,7 +57,7 @@ pub struct Dialler {
 
 impl Dialler {
     /// It begins to dial when it is asked first.
-    pub fn new(now: Instant, config: DiallerConfig) -> Self {
+    pub(super) fn new(now: Instant, config: DiallerConfig) -> Self {
         let DiallerConfig { hello, links: names, connections, patience, seed, lifeline, waits, .. } = config;
         let mut links = Links::new(now, names.len(), connections, seed);
         links.suffice_with_one(waits);
@@ -81,7 +81,7 @@ impl Dialler {
     }
 
     /// The session waits no longer: all connections are wanted.
-    pub fn use_all(&mut self) {
+    pub(super) fn use_all(&mut self) {
         self.links.suffice_with_one(false);
     }
 
@@ -92,12 +92,12 @@ impl Dialler {
     }
 
     /// One connection carries all that is new, or does not.
-    pub fn note_whether_one_carries(&mut self, one_carries: bool) {
+    pub(super) fn note_whether_one_carries(&mut self, one_carries: bool) {
         self.links.note_whether_one_carries(one_carries);
     }
 
     /// Attempts for all connections that may be dialled now. `instance` names the receiver, once it is known.
-    pub fn dial(&mut self, now: Instant, instance: Option<Id>, begun: bool) -> Vec<Action> {
+    pub(super) fn dial(&mut self, now: Instant, instance: Option<Id>, begun: bool) -> Vec<Action> {
         let mut dials = Vec::new();
         if !self.links.any_rested(now) {
             return dials;
@@ -120,14 +120,20 @@ impl Dialler {
     }
 
     /// This hello, with what it says of the session as that stands now.
-    pub fn renewed(&self, hello: Hello, instance: Option<Id>, begun: bool) -> Hello {
+    pub(super) fn renewed(&self, hello: Hello, instance: Option<Id>, begun: bool) -> Hello {
         Hello { instance: instance.filter(|_| begun || self.links.up_count() > 0), begun, ..hello }
     }
 
     // ---- attempts -------------------------------------------------------------------------------------
 
     /// An attempt succeeded: whoever is there has this key. Connections that are called back to their homes.
-    pub fn up(&mut self, connection: usize, link: usize, key: Option<PeerKey>, rtt: Duration) -> Vec<usize> {
+    pub(super) fn up(
+        &mut self,
+        connection: usize,
+        link: usize,
+        key: Option<PeerKey>,
+        rtt: Duration,
+    ) -> Vec<usize> {
         self.progressed.remove(connection);
         self.has_met = true;
         // with a lifeline, ssh itself reports that the far program or host is gone
@@ -146,7 +152,7 @@ impl Dialler {
     }
 
     /// An attempt failed.
-    pub fn failed(&mut self, now: Instant, connection: usize, why: &DialError) {
+    pub(super) fn failed(&mut self, now: Instant, connection: usize, why: &DialError) {
         let Some(State::Dialling(link)) = self.state(connection) else { return };
         if self.links.failed(now, connection, why) {
             self.events.push(Event::LinkDied { link, reason: Some(why.clone()) });
@@ -160,7 +166,7 @@ impl Dialler {
     }
 
     /// Whoever answered refused the connection in words.
-    pub fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal, begun: bool) {
+    pub(super) fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal, begun: bool) {
         if matches!(refusal.code, RefusalCode::Finished | RefusalCode::NotThatReceiver)
             && self.bye.until().is_some()
         {
@@ -202,7 +208,7 @@ impl Dialler {
     }
 
     /// Another receiver than the session's answered.
-    pub fn met_another(&mut self, now: Instant, connection: usize) {
+    pub(super) fn met_another(&mut self, now: Instant, connection: usize) {
         let sentence = "another receiver; all links must lead to one".to_owned();
         let event = |link, _| Some(Event::OtherReceiver { link });
         self.condemn(now, connection, sentence, event);
@@ -226,7 +232,13 @@ impl Dialler {
     // ---- connections ----------------------------------------------------------------------------------
 
     /// A connection is gone, and `again` legs with it. Whether it was up and went unasked.
-    pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, again: usize) -> bool {
+    pub(super) fn lost(
+        &mut self,
+        now: Instant,
+        connection: usize,
+        reason: &LossReason,
+        again: usize,
+    ) -> bool {
         let Some(link) = self.links.link_of(connection) else { return false };
         if let (LossReason::Silent, Some(at)) =
             (reason, self.links.dialled_at(connection).filter(|_| again > 0))
@@ -250,7 +262,7 @@ impl Dialler {
     }
 
     /// The connection works: in both directions, up to the receiver's core.
-    pub fn works(&mut self, connection: usize, begun: bool) {
+    pub(super) fn works(&mut self, connection: usize, begun: bool) {
         self.progressed.insert(connection);
         (self.alone, self.busy) = (None, None);
         if self.reminder.over() {
@@ -260,7 +272,7 @@ impl Dialler {
 
     /// The peer is heard on a connection, and its kernel has taken nothing since then of what was sent again and again.
     /// Whether the connection is to be given up for one with smaller segments.
-    pub fn stuck(&mut self, now: Instant, connection: usize, since: Instant) -> bool {
+    pub(super) fn stuck(&mut self, now: Instant, connection: usize, since: Instant) -> bool {
         let Some(link) = self.links.link_of(connection) else { return false };
         let (segments, dialled) = (&mut self.segments[link], self.dialled_with[connection]);
         segments.stuck(now, since, dialled);
@@ -268,21 +280,21 @@ impl Dialler {
     }
 
     /// So many bytes of a stream have arrived over a connection.
-    pub fn moved(&mut self, now: Instant, connection: usize, bytes: u64) {
+    pub(super) fn moved(&mut self, now: Instant, connection: usize, bytes: u64) {
         if let Some(link) = self.links.link_of(connection) {
             self.segments[link].moved(now, self.dialled_with[connection], bytes);
         }
     }
 
     /// The kernel of the peer took so many bytes on a connection, the last of them at that time.
-    pub fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
+    pub(super) fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
         if let Some(link) = self.links.link_of(connection) {
             self.segments[link].taken(at, bytes);
         }
     }
 
     /// Where a connection is; None for one that this session does not have.
-    pub fn state(&self, connection: usize) -> Option<State> {
+    pub(super) fn state(&self, connection: usize) -> Option<State> {
         (connection < self.links.len()).then(|| self.links.state(connection))
     }
 
@@ -291,22 +303,22 @@ impl Dialler {
     }
 
     /// How many connections there may be.
-    pub fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.links.len()
     }
 
     /// Whether an attempt is under way, or one on another link is about to be.
-    pub fn is_dialling(&self) -> bool {
+    pub(super) fn is_dialling(&self) -> bool {
         self.links.is_dialling()
     }
 
     /// How long to wait with no working connection, if the user says so.
-    pub fn patience(&self) -> Option<Patience> {
+    pub(super) fn patience(&self) -> Option<Patience> {
         self.patience
     }
 
     /// What is wrong with a link; empty if nothing is.
-    pub fn trouble(&self, link: usize) -> &str {
+    pub(super) fn trouble(&self, link: usize) -> &str {
         self.links.trouble(link)
     }
 
@@ -314,22 +326,22 @@ impl Dialler {
 
     /// The stream that goes out was judged, and bye was said. With `last`, nothing else keeps the session, and not for
     /// longer than this.
-    pub fn said_bye(&mut self, now: Instant, last: Option<Duration>) {
+    pub(super) fn said_bye(&mut self, now: Instant, last: Option<Duration>) {
         self.bye.advance(Move::Say(last.map(|time| now + time)));
     }
 
     /// The peer has heard the bye.
-    pub fn heard_bye(&mut self) {
+    pub(super) fn heard_bye(&mut self) {
         self.bye.advance(Move::Hear);
     }
 
     /// Whether the bye is on its way, and is all that keeps the session once the other stream is over.
-    pub fn is_parting(&self) -> bool {
+    pub(super) fn is_parting(&self) -> bool {
         matches!(self.bye, LastWord::Said(None))
     }
 
     /// Whether the bye has come to the peer, or nobody is there to hear it.
-    pub fn has_parted(&self, now: Instant) -> bool {
+    pub(super) fn has_parted(&self, now: Instant) -> bool {
         self.bye == LastWord::Heard || self.bye_until().is_some_and(|at| at <= now)
     }
 
@@ -344,7 +356,7 @@ impl Dialler {
     // ---- giving up ------------------------------------------------------------------------------------
 
     /// The reason to end the session now, if there is one.
-    pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
         if self.links.up_count() > 0 {
             return None;
         }
@@ -413,7 +425,7 @@ impl Dialler {
     }
 
     /// Tells the user that nothing works, if that is due.
-    pub fn remind(&mut self, now: Instant, view: View) {
+    pub(super) fn remind(&mut self, now: Instant, view: View) {
         // all is well then, and soon over
         let parts = self.bye.until().is_some();
         if !self.reminder.is_due(now) || self.links.up_count() > 0 || parts {
@@ -426,7 +438,7 @@ impl Dialler {
     }
 
     /// The times at which there may be something to do.
-    pub fn deadlines(&self, now: Instant, view: View) -> [Option<Instant>; 5] {
+    pub(super) fn deadlines(&self, now: Instant, view: View) -> [Option<Instant>; 5] {
         let waiting = [self.reminder.at(), self.refused_until(view), self.patience_ends(view)];
         let [reminder, refused, patience] = waiting;
         [self.links.deadline(now), reminder, refused, patience, self.bye_until()]

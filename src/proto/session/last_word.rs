@@ -15,7 +15,7 @@ use std::time::Instant;
 ///                ╰──╯ Say: kept for longer
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LastWord {
+pub(super) enum LastWord {
     /// Not said yet.
     #[default]
     Unsaid,
@@ -27,7 +27,7 @@ pub enum LastWord {
 
 /// What happens to a last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Move {
+pub(super) enum Move {
     /// It is said, or kept until then.
     Say(Option<Instant>),
     /// The peer shows that it has it.
@@ -36,7 +36,7 @@ pub enum Move {
 
 impl LastWord {
     /// The state after a move; None if the move is not legal.
-    pub fn next(self, step: Move) -> Option<LastWord> {
+    pub(super) fn next(self, step: Move) -> Option<LastWord> {
         match (self, step) {
             (LastWord::Unsaid | LastWord::Said(_), Move::Say(until)) => Some(LastWord::Said(until)),
             (LastWord::Said(_), Move::Hear) => Some(LastWord::Heard),
@@ -45,12 +45,12 @@ impl LastWord {
     }
 
     /// Makes a move, if it is legal. One that is not changes nothing: a peer may say anything at any time.
-    pub fn advance(&mut self, step: Move) {
+    pub(super) fn advance(&mut self, step: Move) {
         *self = self.next(step).unwrap_or(*self);
     }
 
     /// Until when it is kept, if that has an end.
-    pub fn until(self) -> Option<Instant> {
+    pub(super) fn until(self) -> Option<Instant> {
         match self {
             LastWord::Said(until) => until,
             LastWord::Unsaid | LastWord::Heard => None,
@@ -58,7 +58,7 @@ impl LastWord {
     }
 
     /// Whether nobody came for it in time.
-    pub fn has_lapsed(self, now: Instant) -> bool {
+    pub(super) fn has_lapsed(self, now: Instant) -> bool {
         self.until().is_some_and(|until| until <= now)
     }
 }

@@ -42,7 +42,7 @@ const OF_WAITING: usize = 2;
 
 /// How far the session is that is served, as far as that decides whether a hello is let in.
 #[derive(Clone, Copy, Debug)]
-pub struct Occupancy {
+pub(super) struct Occupancy {
     /// The session is over.
     pub is_shut: bool,
     /// The stream that comes in was judged.
@@ -63,7 +63,7 @@ struct Admitted {
 }
 
 /// The end that listens.
-pub struct Listener {
+pub(super) struct Listener {
     /// The name of this process.
     instance: Id,
     patience: Option<Patience>,
@@ -93,7 +93,7 @@ pub struct Listener {
 
 impl Listener {
     /// Waits for a session.
-    pub fn new(now: Instant, config: &InboundConfig) -> Self {
+    pub(super) fn new(now: Instant, config: &InboundConfig) -> Self {
         Listener {
             instance: config.instance,
             patience: config.patience,
@@ -116,7 +116,12 @@ impl Listener {
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn screen(&self, hello: &Hello, key: Option<PeerKey>, occupancy: Occupancy) -> Result<(), Refusal> {
+    pub(super) fn screen(
+        &self,
+        hello: &Hello,
+        key: Option<PeerKey>,
+        occupancy: Occupancy,
+    ) -> Result<(), Refusal> {
         if occupancy.is_shut {
             return refuse(RefusalCode::Finished, "this receiver has finished");
         }
@@ -153,7 +158,7 @@ impl Listener {
     }
 
     /// The sender waits no longer: all its connections are let in.
-    pub fn use_all(&mut self) {
+    pub(super) fn use_all(&mut self) {
         self.waits = false;
     }
 
@@ -162,12 +167,12 @@ impl Listener {
     }
 
     /// Whether the session that is served is to be forgotten for the sake of this hello, which was screened.
-    pub fn yields(&self, hello: &Hello, key: Option<PeerKey>) -> bool {
+    pub(super) fn yields(&self, hello: &Hello, key: Option<PeerKey>) -> bool {
         self.session.is_some_and(|session| session != (hello.session, key))
     }
 
     /// Forgets the session, of which nothing has come. No connection is up any more.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         (self.session, self.alone, self.protected, self.admitted) = (None, None, None, Default::default());
         self.reminder.stop();
         self.events.push(Event::SessionForgotten);
@@ -177,7 +182,7 @@ impl Listener {
     ///
     /// # Errors
     /// The refusal to answer with; nothing has changed.
-    pub fn admit(
+    pub(super) fn admit(
         &mut self,
         now: Instant,
         hello: &Hello,
@@ -199,7 +204,7 @@ impl Listener {
     }
 
     /// The key of whoever began the session that is served.
-    pub fn key(&self) -> Option<PeerKey> {
+    pub(super) fn key(&self) -> Option<PeerKey> {
         self.session.and_then(|(_, key)| key)
     }
 
@@ -209,22 +214,22 @@ impl Listener {
     }
 
     /// Since when the session has no connection.
-    pub fn alone_since(&self) -> Option<Instant> {
+    pub(super) fn alone_since(&self) -> Option<Instant> {
         self.alone
     }
 
     /// The link of a connection that is up.
-    pub fn link_of(&self, connection: usize) -> Option<usize> {
+    pub(super) fn link_of(&self, connection: usize) -> Option<usize> {
         self.admitted[connection].link
     }
 
     /// How long to wait with no working connection, if the user says so.
-    pub fn patience(&self) -> Option<Patience> {
+    pub(super) fn patience(&self) -> Option<Patience> {
         self.patience
     }
 
     /// A message has come on a connection.
-    pub fn spoke(&mut self, now: Instant, connection: usize) {
+    pub(super) fn spoke(&mut self, now: Instant, connection: usize) {
         if self.admitted[connection].link.is_some() {
             self.admitted[connection].spoke = true;
             (self.unmet, self.visited, self.met) = (None, None, true);
@@ -235,7 +240,7 @@ impl Listener {
     }
 
     /// Whether this end is there for the session that it serves, and for no other.
-    pub fn is_bound(&self) -> bool {
+    pub(super) fn is_bound(&self) -> bool {
         self.tied.is_some() && self.met
     }
 
@@ -246,7 +251,7 @@ impl Listener {
     }
 
     /// A connection is gone. Whether it was up.
-    pub fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, view: View) -> bool {
+    pub(super) fn lost(&mut self, now: Instant, connection: usize, reason: &LossReason, view: View) -> bool {
         let was_up = self.admitted[connection].link.take().is_some();
         self.count_speakers(now);
         if !was_up || !view.wanted {
@@ -267,14 +272,14 @@ impl Listener {
     }
 
     /// The sender is there again.
-    pub fn works(&mut self, begun: bool) {
+    pub(super) fn works(&mut self, begun: bool) {
         if self.reminder.over() {
             self.events.push(Event::WorksAgain { begun });
         }
     }
 
     /// Whether it is time to forget the session, of which nothing has come. Then it is forgotten.
-    pub fn forgets(&mut self, now: Instant, view: View) -> bool {
+    pub(super) fn forgets(&mut self, now: Instant, view: View) -> bool {
         self.protected = self.protected.filter(|at| *at > now);
         if view.begun || self.tied.is_some() || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
             return false;
@@ -284,7 +289,7 @@ impl Listener {
     }
 
     /// The reason to end the session now, if there is one.
-    pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
         if !view.begun && self.tied.is_some() && self.alone.is_some_and(|alone| alone + FORGOTTEN <= now) {
             return Some(Outcome::here(Status::Incomplete, "the sender went away before it began"));
         }
@@ -334,7 +339,7 @@ impl Listener {
     }
 
     /// Tells the user that the sender is away, if that is due.
-    pub fn remind(&mut self, now: Instant, view: View) {
+    pub(super) fn remind(&mut self, now: Instant, view: View) {
         if !self.reminder.is_due(now) {
             return;
         }
@@ -346,7 +351,7 @@ impl Listener {
     }
 
     /// The times at which there may be something to do.
-    pub fn deadlines(&self, view: View) -> [Option<Instant>; 5] {
+    pub(super) fn deadlines(&self, view: View) -> [Option<Instant>; 5] {
         [self.alone_ends(view), self.reminder.at(), self.unmet_ends(view), self.protected, None]
     }
 }

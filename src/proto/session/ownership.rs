@@ -17,7 +17,7 @@ use super::view::View;
 use std::time::{Duration, Instant};
 
 /// The end's side of the connections.
-pub enum Ownership {
+pub(super) enum Ownership {
     /// It dials.
     Dialler(Box<Dialler>),
     /// It listens.
@@ -39,7 +39,7 @@ pub enum Whereabouts {
 
 impl Ownership {
     /// Where a connection is.
-    pub fn whereabouts(&self, connection: usize) -> Whereabouts {
+    pub(super) fn whereabouts(&self, connection: usize) -> Whereabouts {
         match self {
             Ownership::Dialler(dialler) => match dialler.state(connection) {
                 Some(State::Dialling(link)) => Whereabouts::Dialling(link),
@@ -54,7 +54,7 @@ impl Ownership {
     }
 
     /// The link of a connection that is up.
-    pub fn link_of(&self, connection: usize) -> Option<usize> {
+    pub(super) fn link_of(&self, connection: usize) -> Option<usize> {
         match self.whereabouts(connection) {
             Whereabouts::Up(link) | Whereabouts::Leaving(link) => Some(link),
             Whereabouts::Down | Whereabouts::Dialling(_) => None,
@@ -62,7 +62,7 @@ impl Ownership {
     }
 
     /// The link of a connection to which a welcome of the far end may come now.
-    pub fn awaits_welcome(&self, connection: usize) -> Option<usize> {
+    pub(super) fn awaits_welcome(&self, connection: usize) -> Option<usize> {
         match (self, self.whereabouts(connection)) {
             (Ownership::Dialler(_), Whereabouts::Dialling(link)) => Some(link),
             (Ownership::Listener(_), Whereabouts::Up(link)) => Some(link),
@@ -71,32 +71,32 @@ impl Ownership {
     }
 
     /// Whether this end dials.
-    pub fn dials(&self) -> bool {
+    pub(super) fn dials(&self) -> bool {
         self.dialler().is_some()
     }
 
     /// How many connections there may be.
-    pub fn connections(&self) -> usize {
+    pub(super) fn connections(&self) -> usize {
         self.dialler().map_or(CONNECTIONS_MAX, Dialler::connections)
     }
 
     /// The last thing that went wrong on a link that is dialled from here; empty if nothing has.
-    pub fn trouble(&self, link: usize) -> &str {
+    pub(super) fn trouble(&self, link: usize) -> &str {
         self.dialler().map_or("", |dialler| dialler.trouble(link))
     }
 
     /// Since when no connection is up, at an end that listens; None before the first one was.
-    pub fn alone_since(&self) -> Option<Instant> {
+    pub(super) fn alone_since(&self) -> Option<Instant> {
         self.listener().and_then(Listener::alone_since)
     }
 
     /// The key of the peer, once it is known. `answered`: the key of whoever has answered this end's hellos.
-    pub fn key(&self, answered: Option<PeerKey>) -> Option<PeerKey> {
+    pub(super) fn key(&self, answered: Option<PeerKey>) -> Option<PeerKey> {
         self.listener().map_or(answered, Listener::key)
     }
 
     /// Whether it is worth while to wait for a connection, to tell of a stream that failed, or of an order to end.
-    pub fn hopes(&self, failed: bool, view: View) -> bool {
+    pub(super) fn hopes(&self, failed: bool, view: View) -> bool {
         match self {
             Ownership::Dialler(dialler) => failed || dialler.is_dialling(),
             // whoever has begun a stream dials again
@@ -107,12 +107,12 @@ impl Ownership {
     // ---- what only an end that dials makes something of -------------------------------------------------
 
     /// What is to be dialled now.
-    pub fn dial(&mut self, now: Instant, instance: Option<Id>, begun: bool) -> Vec<Action> {
+    pub(super) fn dial(&mut self, now: Instant, instance: Option<Id>, begun: bool) -> Vec<Action> {
         self.dialler_mut().map(|dialler| dialler.dial(now, instance, begun)).unwrap_or_default()
     }
 
     /// This hello, with what it says of the session as that stands now.
-    pub fn renewed(&self, hello: Hello, instance: Option<Id>, begun: bool) -> Hello {
+    pub(super) fn renewed(&self, hello: Hello, instance: Option<Id>, begun: bool) -> Hello {
         match self {
             Ownership::Dialler(dialler) => dialler.renewed(hello, instance, begun),
             Ownership::Listener(_) => hello,
@@ -120,7 +120,7 @@ impl Ownership {
     }
 
     /// One connection carries all that is new, or does not.
-    pub fn note_whether_one_carries(&mut self, one_carries: bool) {
+    pub(super) fn note_whether_one_carries(&mut self, one_carries: bool) {
         if let Some(dialler) = self.dialler_mut() {
             dialler.note_whether_one_carries(one_carries);
         }
@@ -128,7 +128,7 @@ impl Ownership {
 
     /// An attempt succeeded: whoever is there has this key. Connections that are called back to their homes; None where
     /// nothing is dialled.
-    pub fn up(
+    pub(super) fn up(
         &mut self,
         connection: usize,
         link: usize,
@@ -139,67 +139,67 @@ impl Ownership {
     }
 
     /// An attempt led to another receiver.
-    pub fn met_another(&mut self, now: Instant, connection: usize) {
+    pub(super) fn met_another(&mut self, now: Instant, connection: usize) {
         if let Some(dialler) = self.dialler_mut() {
             dialler.met_another(now, connection);
         }
     }
 
     /// An attempt failed.
-    pub fn failed(&mut self, now: Instant, connection: usize, why: &DialError) {
+    pub(super) fn failed(&mut self, now: Instant, connection: usize, why: &DialError) {
         if let Some(dialler) = self.dialler_mut() {
             dialler.failed(now, connection, why);
         }
     }
 
     /// Whoever answered refused the connection in words.
-    pub fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal, begun: bool) {
+    pub(super) fn refused(&mut self, now: Instant, connection: usize, refusal: &Refusal, begun: bool) {
         if let Some(dialler) = self.dialler_mut() {
             dialler.refused(now, connection, refusal, begun);
         }
     }
 
     /// So many bytes of a stream have arrived over a connection.
-    pub fn moved(&mut self, now: Instant, connection: usize, bytes: u64) {
+    pub(super) fn moved(&mut self, now: Instant, connection: usize, bytes: u64) {
         if let Some(dialler) = self.dialler_mut() {
             dialler.moved(now, connection, bytes);
         }
     }
 
     /// The kernel of the peer took so many bytes on a connection, the last of them at that time.
-    pub fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
+    pub(super) fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
         if let Some(dialler) = self.dialler_mut() {
             dialler.taken(connection, at, bytes);
         }
     }
 
     /// See [`Dialler::stuck`].
-    pub fn stuck(&mut self, now: Instant, connection: usize, since: Instant) -> bool {
+    pub(super) fn stuck(&mut self, now: Instant, connection: usize, since: Instant) -> bool {
         self.dialler_mut().is_some_and(|dialler| dialler.stuck(now, connection, since))
     }
 
     /// See [`Dialler::said_bye`].
-    pub fn said_bye(&mut self, now: Instant, last: Option<Duration>) {
+    pub(super) fn said_bye(&mut self, now: Instant, last: Option<Duration>) {
         if let Some(dialler) = self.dialler_mut() {
             dialler.said_bye(now, last);
         }
     }
 
     /// The peer has heard the bye.
-    pub fn heard_bye(&mut self) {
+    pub(super) fn heard_bye(&mut self) {
         if let Some(dialler) = self.dialler_mut() {
             dialler.heard_bye();
         }
     }
 
     /// See [`Dialler::is_parting`].
-    pub fn is_parting(&self) -> bool {
+    pub(super) fn is_parting(&self) -> bool {
         self.dialler().is_some_and(Dialler::is_parting)
     }
 
     /// Whether nothing is left to do for the peer to hear the bye. An end that listens never has anything to do for that:
     /// a peer that has not heard it dials.
-    pub fn has_parted(&self, now: Instant) -> bool {
+    pub(super) fn has_parted(&self, now: Instant) -> bool {
         self.dialler().is_none_or(|dialler| dialler.has_parted(now))
     }
 
@@ -209,7 +209,12 @@ impl Ownership {
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn screen(&self, hello: &Hello, key: Option<PeerKey>, occupancy: Occupancy) -> Result<(), Refusal> {
+    pub(super) fn screen(
+        &self,
+        hello: &Hello,
+        key: Option<PeerKey>,
+        occupancy: Occupancy,
+    ) -> Result<(), Refusal> {
         self.listener().map_or(Ok(()), |listener| listener.screen(hello, key, occupancy))
     }
 
@@ -217,7 +222,7 @@ impl Ownership {
     ///
     /// # Errors
     /// The refusal to answer with; nothing has changed.
-    pub fn admit(
+    pub(super) fn admit(
         &mut self,
         now: Instant,
         hello: &Hello,
@@ -231,29 +236,29 @@ impl Ownership {
     }
 
     /// See [`Listener::yields`].
-    pub fn yields(&self, hello: &Hello, key: Option<PeerKey>) -> bool {
+    pub(super) fn yields(&self, hello: &Hello, key: Option<PeerKey>) -> bool {
         self.listener().is_some_and(|listener| listener.yields(hello, key))
     }
 
     /// See [`Listener::forget`].
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         if let Some(listener) = self.listener_mut() {
             listener.forget();
         }
     }
 
     /// See [`Listener::forgets`].
-    pub fn forgets(&mut self, now: Instant, view: View) -> bool {
+    pub(super) fn forgets(&mut self, now: Instant, view: View) -> bool {
         self.listener_mut().is_some_and(|listener| listener.forgets(now, view))
     }
 
     /// Whether this end is there for the session that it serves, and for no other.
-    pub fn is_bound(&self) -> bool {
+    pub(super) fn is_bound(&self) -> bool {
         self.listener().is_some_and(Listener::is_bound)
     }
 
     /// A message has come on a connection.
-    pub fn spoke(&mut self, now: Instant, connection: usize) {
+    pub(super) fn spoke(&mut self, now: Instant, connection: usize) {
         if let Some(listener) = self.listener_mut() {
             listener.spoke(now, connection);
         }
@@ -262,7 +267,7 @@ impl Ownership {
     // ---- what each makes something of in its own way ----------------------------------------------------
 
     /// The stream waits no longer for its turn.
-    pub fn use_all(&mut self) {
+    pub(super) fn use_all(&mut self) {
         match self {
             Ownership::Dialler(dialler) => dialler.use_all(),
             Ownership::Listener(listener) => listener.use_all(),
@@ -270,7 +275,7 @@ impl Ownership {
     }
 
     /// A connection is gone, and `again` legs with it. Whether it was one that was up.
-    pub fn lost(
+    pub(super) fn lost(
         &mut self,
         now: Instant,
         connection: usize,
@@ -285,7 +290,7 @@ impl Ownership {
     }
 
     /// How long to wait with no working connection, if the user says so.
-    pub fn patience(&self) -> Option<Patience> {
+    pub(super) fn patience(&self) -> Option<Patience> {
         match self {
             Ownership::Dialler(dialler) => dialler.patience(),
             Ownership::Listener(listener) => listener.patience(),
@@ -293,7 +298,7 @@ impl Ownership {
     }
 
     /// Something got there and back: waiting is over.
-    pub fn works(&mut self, connection: usize, begun: bool) {
+    pub(super) fn works(&mut self, connection: usize, begun: bool) {
         match self {
             Ownership::Dialler(dialler) => dialler.works(connection, begun),
             Ownership::Listener(listener) => listener.works(begun),
@@ -301,7 +306,7 @@ impl Ownership {
     }
 
     /// The reason to end the session now, if there is one.
-    pub fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
         match self {
             Ownership::Dialler(dialler) => dialler.given_up(now, view),
             Ownership::Listener(listener) => listener.given_up(now, view),
@@ -309,7 +314,7 @@ impl Ownership {
     }
 
     /// Tells the user that nothing works, if that is due.
-    pub fn remind(&mut self, now: Instant, view: View) {
+    pub(super) fn remind(&mut self, now: Instant, view: View) {
         match self {
             Ownership::Dialler(dialler) => dialler.remind(now, view),
             Ownership::Listener(listener) => listener.remind(now, view),
@@ -317,7 +322,7 @@ impl Ownership {
     }
 
     /// What the user is to be told.
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub(super) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(match self {
             Ownership::Dialler(dialler) => &mut dialler.events,
             Ownership::Listener(listener) => &mut listener.events,
@@ -325,7 +330,7 @@ impl Ownership {
     }
 
     /// The times at which there may be something to do, if nothing happens before.
-    pub fn deadlines(&self, now: Instant, view: View) -> impl Iterator<Item = Instant> {
+    pub(super) fn deadlines(&self, now: Instant, view: View) -> impl Iterator<Item = Instant> {
         let times = match self {
             Ownership::Dialler(dialler) => dialler.deadlines(now, view),
             Ownership::Listener(listener) => listener.deadlines(view),

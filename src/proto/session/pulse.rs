@@ -4,26 +4,26 @@
 use std::time::{Duration, Instant};
 
 /// While something is under way a connection is pinged this often, once the ping before was answered.
-pub const PING: Duration = Duration::from_secs(1);
+pub(super) const PING: Duration = Duration::from_secs(1);
 
 /// Where nothing is under way, the end that dials asks this often: often enough for what forgets flows that rest, and
 /// twice in the time after which the far end clears away what nobody uses. Sixteen connections cost 13 MB a day.
-pub const REST: Duration = Duration::from_secs(25);
+pub(super) const REST: Duration = Duration::from_secs(25);
 
 /// The first ping comes so soon: a receiver counts a sender from its first word, gives way to another one before that, and
 /// the user's patience with one that only says hello may be a second. A stream that begins at once needs none.
-pub const FIRST: Duration = Duration::from_millis(100);
+pub(super) const FIRST: Duration = Duration::from_millis(100);
 
 /// How often a connection that owes something is looked at, at least: a process that did not run for longer than this
 /// is noticed before anybody is blamed for it.
-pub const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// How often at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// The pings of one connection that is up, and what was seen of its life.
 #[derive(Clone, Copy, Debug)]
-pub struct Pulse {
+pub(super) struct Pulse {
     up: Instant,
     /// The ping that was not answered yet, and when it went out.
     asked: Option<(u64, Instant)>,
@@ -39,7 +39,7 @@ pub struct Pulse {
 
 /// What an answer to a ping shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub(super) struct Answered {
     /// When it was asked.
     pub asked: Instant,
     /// How long it took.
@@ -50,29 +50,29 @@ pub struct Answered {
 
 impl Pulse {
     /// The connection is up, and its round trip is known.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Pulse { up: now, asked: None, last: now, bye: None, look_at: None, looked: None }
     }
 
     /// When it came up.
-    pub fn up(&self) -> Instant {
+    pub(super) fn up(&self) -> Instant {
         self.up
     }
 
     /// When the latest ping was due.
-    pub fn last(&self) -> Instant {
+    pub(super) fn last(&self) -> Instant {
         self.last
     }
 
     /// When a ping is due, if the session has been `busy` since then or else rests; None: not before it is busy.
-    pub fn due(&self, busy: Option<Instant>, dials: bool) -> Option<Instant> {
+    pub(super) fn due(&self, busy: Option<Instant>, dials: bool) -> Option<Instant> {
         let pause = if self.last == self.up { FIRST } else { REST };
         let resting = dials.then(|| self.last + pause);
         busy.map(|since| self.last.max(since) + PING).or(resting)
     }
 
     /// A ping is due. Whether this one goes out: the one before may not have been answered.
-    pub fn ask(&mut self, now: Instant, token: u64) -> bool {
+    pub(super) fn ask(&mut self, now: Instant, token: u64) -> bool {
         self.last = now;
         let asks = self.asked.is_none();
         self.asked.get_or_insert((token, now));
@@ -80,31 +80,31 @@ impl Pulse {
     }
 
     /// A bye goes out, followed by this ping. Whatever was asked before proves nothing.
-    pub fn say_bye(&mut self, now: Instant, token: u64) {
+    pub(super) fn say_bye(&mut self, now: Instant, token: u64) {
         (self.asked, self.last, self.bye) = (Some((token, now)), now, Some(token));
     }
 
     /// The peer has answered a ping. None if it is not the one that was asked.
-    pub fn answered(&mut self, now: Instant, token: u64) -> Option<Answered> {
+    pub(super) fn answered(&mut self, now: Instant, token: u64) -> Option<Answered> {
         let (_, asked) = self.asked.take_if(|(expected, _)| *expected == token)?;
         let heard_bye = self.bye.is_some_and(|first| token >= first);
         Some(Answered { asked, rtt: now.saturating_duration_since(asked), heard_bye })
     }
 
     /// Since when an answer has been missing.
-    pub fn asked(&self) -> Option<Instant> {
+    pub(super) fn asked(&self) -> Option<Instant> {
         self.asked.map(|(_, asked)| asked)
     }
 
     /// Whether a bye was said on the connection.
-    pub fn has_said_bye(&self) -> bool {
+    pub(super) fn has_said_bye(&self) -> bool {
         self.bye.is_some()
     }
 
     // ---- looking for life -----------------------------------------------------------------------------
 
     /// Whether its owner is to look now. One that owes nothing is not looked at.
-    pub fn is_looked_at(&mut self, now: Instant, owes: bool) -> bool {
+    pub(super) fn is_looked_at(&mut self, now: Instant, owes: bool) -> bool {
         if !owes {
             (self.look_at, self.looked) = (None, None);
             return false;
@@ -117,18 +117,18 @@ impl Pulse {
     }
 
     /// Its owner has looked: it has been silent for so long, and could be dead after `limit`.
-    pub fn looked(&mut self, now: Instant, silent: Duration, limit: Duration) {
+    pub(super) fn looked(&mut self, now: Instant, silent: Duration, limit: Duration) {
         self.looked = Some((now, silent));
         self.look_at = Some(now + limit.saturating_sub(silent).clamp(LOOK_AGAIN, LOOK));
     }
 
     /// When its owner is to look next.
-    pub fn look_at(&self) -> Option<Instant> {
+    pub(super) fn look_at(&self) -> Option<Instant> {
         self.look_at
     }
 
     /// Whether it was seen to be silent for this long just now.
-    pub fn is_silent(&self, now: Instant, limit: Duration) -> bool {
+    pub(super) fn is_silent(&self, now: Instant, limit: Duration) -> bool {
         self.looked.is_some_and(|(at, silent)| at + 2 * LOOK_AGAIN >= now && silent >= limit)
     }
 }

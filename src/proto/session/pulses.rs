@@ -19,7 +19,7 @@ struct First {
 
 /// The pulses of a session.
 #[derive(Debug, Default)]
-pub struct Pulses {
+pub(super) struct Pulses {
     each: [Option<Pulse>; CONNECTIONS_MAX],
     /// The connections that have a pulse.
     up: ConnectionSet,
@@ -34,7 +34,7 @@ pub struct Pulses {
 
 impl Pulses {
     /// A connection is up.
-    pub fn up(&mut self, now: Instant, connection: usize) {
+    pub(super) fn up(&mut self, now: Instant, connection: usize) {
         self.gone(connection);
         self.each[connection] = Some(Pulse::new(now));
         self.up.insert(connection);
@@ -42,7 +42,7 @@ impl Pulses {
     }
 
     /// A connection is gone.
-    pub fn gone(&mut self, connection: usize) {
+    pub(super) fn gone(&mut self, connection: usize) {
         self.each[connection] = None;
         for set in [&mut self.up, &mut self.asked, &mut self.watched] {
             set.remove(connection);
@@ -51,25 +51,25 @@ impl Pulses {
     }
 
     /// The pulse of a connection that is up.
-    pub fn get(&self, connection: usize) -> Option<&Pulse> {
+    pub(super) fn get(&self, connection: usize) -> Option<&Pulse> {
         self.each[connection].as_ref()
     }
 
     /// Whether nobody is up.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.up.is_empty()
     }
 
     // ---- pings ----------------------------------------------------------------------------------------
 
     /// When the first ping is due; see [`Pulse::due`].
-    pub fn due(&self, busy: Option<Instant>, dials: bool) -> Option<Instant> {
+    pub(super) fn due(&self, busy: Option<Instant>, dials: bool) -> Option<Instant> {
         let First { last, resting } = self.first?;
         busy.map(|since| last.max(since) + PING).or(dials.then_some(resting))
     }
 
     /// Where one is due now.
-    pub fn due_now(&self, now: Instant, busy: Option<Instant>, dials: bool) -> ConnectionSet {
+    pub(super) fn due_now(&self, now: Instant, busy: Option<Instant>, dials: bool) -> ConnectionSet {
         if self.due(busy, dials).is_none_or(|at| at > now) {
             return ConnectionSet::EMPTY;
         }
@@ -78,7 +78,7 @@ impl Pulses {
     }
 
     /// See [`Pulse::ask`].
-    pub fn ask(&mut self, now: Instant, connection: usize, token: u64) -> bool {
+    pub(super) fn ask(&mut self, now: Instant, connection: usize, token: u64) -> bool {
         let asks = self.each[connection].as_mut().is_some_and(|pulse| pulse.ask(now, token));
         self.asked = self.asked | (ConnectionSet::of(connection) & self.up);
         self.find_first();
@@ -86,7 +86,7 @@ impl Pulses {
     }
 
     /// See [`Pulse::say_bye`]. Whether the connection is up.
-    pub fn say_bye(&mut self, now: Instant, connection: usize, token: u64) -> bool {
+    pub(super) fn say_bye(&mut self, now: Instant, connection: usize, token: u64) -> bool {
         let Some(pulse) = &mut self.each[connection] else { return false };
         pulse.say_bye(now, token);
         self.asked.insert(connection);
@@ -95,7 +95,7 @@ impl Pulses {
     }
 
     /// See [`Pulse::answered`].
-    pub fn answered(&mut self, now: Instant, connection: usize, token: u64) -> Option<Answered> {
+    pub(super) fn answered(&mut self, now: Instant, connection: usize, token: u64) -> Option<Answered> {
         let answer = self.each[connection].as_mut()?.answered(now, token)?;
         self.asked.remove(connection);
         Some(answer)
@@ -112,7 +112,7 @@ impl Pulses {
 
     /// The connections whose owners are to look now. A connection owes an answer if it was asked, where pings are `wanted`,
     /// or if it was given legs.
-    pub fn look(&mut self, now: Instant, given: ConnectionSet, wanted: bool) -> ConnectionSet {
+    pub(super) fn look(&mut self, now: Instant, given: ConnectionSet, wanted: bool) -> ConnectionSet {
         let owe = if wanted { (self.asked | given) & self.up } else { ConnectionSet::EMPTY };
         let mut look = ConnectionSet::EMPTY;
         for connection in (self.watched | owe).iter() {
@@ -127,7 +127,7 @@ impl Pulses {
     }
 
     /// See [`Pulse::looked`].
-    pub fn looked(&mut self, now: Instant, connection: usize, silent: Duration, limit: Duration) {
+    pub(super) fn looked(&mut self, now: Instant, connection: usize, silent: Duration, limit: Duration) {
         if let Some(pulse) = &mut self.each[connection] {
             pulse.looked(now, silent, limit);
             self.watched.insert(connection);
@@ -135,7 +135,7 @@ impl Pulses {
     }
 
     /// When an owner is to look next.
-    pub fn look_at(&self) -> Option<Instant> {
+    pub(super) fn look_at(&self) -> Option<Instant> {
         self.watched.iter().filter_map(|connection| self.get(connection)?.look_at()).min()
     }
 }

@@ -84,7 +84,7 @@ pub(super) struct Sole {
 
 impl Sole {
     /// One connection carries, wherever the path allows that.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Sole {
             allowed: false,
             all: false,
@@ -97,19 +97,19 @@ impl Sole {
     }
 
     /// Whether the path is such that one may suffice.
-    pub fn allow(&mut self, allowed: bool) {
+    pub(super) fn allow(&mut self, allowed: bool) {
         if self.allowed != allowed {
             *self = Sole { allowed, ..Sole::new() };
         }
     }
 
     /// Whether one connection carries what is new.
-    pub fn suffices(&self) -> bool {
+    pub(super) fn suffices(&self) -> bool {
         self.allowed && !self.all
     }
 
     /// The stream is so far now.
-    pub fn note(&mut self, now: Instant, stand: Stand) {
+    pub(super) fn note(&mut self, now: Instant, stand: Stand) {
         if !self.allowed {
             return;
         }

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 
 /// How far a stream is, in whatever numbers show that; none of them can go on growing without its progress.
-pub type Mark = [u64; 4];
+pub(super) type Mark = [u64; 4];
 
 /// How long one stream has been owed progress.
 #[derive(Clone, Copy, Debug)]
-pub struct Stall {
+pub(super) struct Stall {
     mark: Mark,
     owed: bool,
     since: Instant,
@@ -26,12 +26,12 @@ pub struct Stall {
 
 impl Stall {
     /// Nothing is owed.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Stall { mark: Mark::default(), owed: false, since: now, heard: now }
     }
 
     /// The stream is so far, and whether the peer owes it progress.
-    pub fn note(&mut self, now: Instant, mark: Mark, owed: bool) {
+    pub(super) fn note(&mut self, now: Instant, mark: Mark, owed: bool) {
         if mark != self.mark || !(owed && self.owed) {
             self.since = now;
         }
@@ -39,12 +39,12 @@ impl Stall {
     }
 
     /// The output at the other end says that it is blocked.
-    pub fn excuse(&mut self, now: Instant) {
+    pub(super) fn excuse(&mut self, now: Instant) {
         self.since = now;
     }
 
     /// The peer shows life. For how long it has done so, and owed progress.
-    pub fn lives(&mut self, now: Instant) -> Duration {
+    pub(super) fn lives(&mut self, now: Instant) -> Duration {
         let pause = now.saturating_duration_since(self.heard);
         if pause > SILENCE {
             self.since = (self.since + pause).min(now);
@@ -56,7 +56,7 @@ impl Stall {
 
 /// The streams of a session.
 #[derive(Clone, Copy, Debug)]
-pub struct Stalls {
+pub(super) struct Stalls {
     /// By [`Way`].
     pub(super) ways: [Stall; 2],
     /// The peer has shown life since progress was looked at.
@@ -65,12 +65,12 @@ pub struct Stalls {
 
 impl Stalls {
     /// Nothing is owed.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Stalls { ways: [Stall::new(now); 2], lively: false }
     }
 
     /// The receiver says that its output is blocked.
-    pub fn excuse(&mut self, now: Instant) {
+    pub(super) fn excuse(&mut self, now: Instant) {
         self.ways[Way::Out as usize].excuse(now);
     }
 }

@@ -17,7 +17,7 @@ pub(super) const ORDER: Duration = Duration::from_millis(450);
 
 /// Why the session ends, once somebody was told or was looked for long enough.
 #[derive(Clone, Debug)]
-pub struct Unsaid {
+pub(super) struct Unsaid {
     /// The stream that failed; None for an order.
     pub(super) way: Option<Way>,
     pub(super) outcome: Outcome,

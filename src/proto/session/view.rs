@@ -2,7 +2,7 @@
 
 /// What the streams of a session say about it, as far as its connections are concerned.
 #[derive(Clone, Copy, Debug)]
-pub struct View {
+pub(super) struct View {
     /// Something of a stream was received, so that only this peer can finish the session.
     pub begun: bool,
     /// A stream was not judged yet.

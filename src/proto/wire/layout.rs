@@ -41,23 +41,23 @@ const _: () = {
 
 /// The types on the wire. The high digit is the direction: 1 tx to rx, 2 rx to tx, 3 both.
 mod kind {
-    pub const LEG: u8 = 0x11;
-    pub const FIN: u8 = 0x12;
-    pub const PING: u8 = 0x13;
-    pub const BYE: u8 = 0x14;
-    pub const ACK: u8 = 0x21;
-    pub const NACK: u8 = 0x22;
-    pub const PONG: u8 = 0x23;
-    pub const VERDICT: u8 = 0x24;
-    pub const ENOUGH: u8 = 0x25;
-    pub const ABORT: u8 = 0x31;
+    pub(super) const LEG: u8 = 0x11;
+    pub(super) const FIN: u8 = 0x12;
+    pub(super) const PING: u8 = 0x13;
+    pub(super) const BYE: u8 = 0x14;
+    pub(super) const ACK: u8 = 0x21;
+    pub(super) const NACK: u8 = 0x22;
+    pub(super) const PONG: u8 = 0x23;
+    pub(super) const VERDICT: u8 = 0x24;
+    pub(super) const ENOUGH: u8 = 0x25;
+    pub(super) const ABORT: u8 = 0x31;
 }
 
 /// How a verdict says that the end of a command is the result; none of them: it is not.
 mod command {
-    pub const NONE: u8 = 0;
-    pub const EXIT: u8 = 1;
-    pub const SIGNAL: u8 = 2;
+    pub(super) const NONE: u8 = 0;
+    pub(super) const EXIT: u8 = 1;
+    pub(super) const SIGNAL: u8 = 2;
 }
 
 /// In the flags of a fin or verdict: the crc of the stream is there.

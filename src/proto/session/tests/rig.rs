@@ -13,11 +13,11 @@ use super::super::{Action, DiallerConfig, InboundConfig, OutboundConfig, Session
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use super::messages::*;
+pub(super) use super::messages::*;
 
 /// A dial, as tests look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dialled {
+pub(super) struct Dialled {
     pub connection: usize,
     pub link: usize,
     pub attempt: u32,
@@ -26,7 +26,7 @@ pub struct Dialled {
     pub segment: Option<u16>,
 }
 
-pub struct Rig {
+pub(super) struct Rig {
     pub session: Session,
     pub now: Instant,
     pub start: Instant,
@@ -50,14 +50,14 @@ pub struct Rig {
 
 impl Rig {
     /// An end that dials does so with all its connections at once, as if the first one had had its start of the others.
-    pub fn of(now: Instant, mut session: Session) -> Self {
+    pub(super) fn of(now: Instant, mut session: Session) -> Self {
         if let Ownership::Dialler(dialler) = &mut session.ownership {
             dialler.forgo_headstart();
         }
         Self::from_the_start(now, session)
     }
 
-    pub fn from_the_start(now: Instant, session: Session) -> Self {
+    pub(super) fn from_the_start(now: Instant, session: Session) -> Self {
         let mut rig = Rig {
             session,
             now,
@@ -83,7 +83,12 @@ impl Rig {
     }
 
     /// An end that dials, with or without a stream that comes in.
-    pub fn dialling(links: usize, connections: usize, patience: Option<Patience>, duplex: bool) -> Self {
+    pub(super) fn dialling(
+        links: usize,
+        connections: usize,
+        patience: Option<Patience>,
+        duplex: bool,
+    ) -> Self {
         let now = Instant::now();
         let links = (0..links).map(|link| format!("host{link}")).collect();
         let hello = Hello { buffer: 128 << 20, features: Features::ENOUGH, ..hello(0, 0) };
@@ -93,14 +98,14 @@ impl Rig {
     }
 
     /// An end that listens, with or without a stream that goes out.
-    pub fn listening(patience: Option<Patience>, duplex: bool) -> Self {
+    pub(super) fn listening(patience: Option<Patience>, duplex: bool) -> Self {
         let now = Instant::now();
         let sends = duplex.then_some(OutboundConfig { buffer: 128 << 20 });
         Self::of(now, Session::listening(now, inbound(LISTENER, patience), sends, false))
     }
 
     /// One event, and its actions.
-    pub fn does<T>(&mut self, event: impl FnOnce(&mut Session, Instant) -> T) -> T {
+    pub(super) fn does<T>(&mut self, event: impl FnOnce(&mut Session, Instant) -> T) -> T {
         let result = event(&mut self.session, self.now);
         while let Some(action) = self.session.poll() {
             assert!(!self.over, "nothing follows the end, but {action:?}");
@@ -142,53 +147,53 @@ impl Rig {
     // ---- events ---------------------------------------------------------------------------------------
 
     /// A connection is welcomed, no sooner after its dial than it may be dialled again.
-    pub fn welcomed(&mut self, connection: usize, instance: u8, next: u64) {
+    pub(super) fn welcomed(&mut self, connection: usize, instance: u8, next: u64) {
         let dialled = self.dialled[connection].unwrap_or(self.now);
         self.now = self.now.max(dialled + ms(50));
         self.does(|s, now| s.welcomed(now, connection, &welcome(instance, next), None, RTT));
     }
 
-    pub fn ready(&mut self, connection: usize) {
+    pub(super) fn ready(&mut self, connection: usize) {
         self.does(|s, now| s.ready(now, connection));
     }
 
     /// Every connection drains, the first one first.
-    pub fn all_ready(&mut self) {
+    pub(super) fn all_ready(&mut self) {
         (0..self.session.connections()).for_each(|connection| self.ready(connection));
     }
 
-    pub fn input(&mut self, legs: usize) {
+    pub(super) fn input(&mut self, legs: usize) {
         for _ in 0..legs {
             self.does(|s, now| s.input(now, Arc::new(vec![1u8; LEN as usize])));
         }
     }
 
-    pub fn end_input(&mut self) {
+    pub(super) fn end_input(&mut self) {
         self.does(|s, now| s.input_ended(now));
     }
 
-    pub fn frame(&mut self, connection: usize, frame: Frame) {
+    pub(super) fn frame(&mut self, connection: usize, frame: Frame) {
         self.does(|s, now| s.frame(now, connection, frame));
     }
 
-    pub fn lost(&mut self, connection: usize, why: LossReason) {
+    pub(super) fn lost(&mut self, connection: usize, why: LossReason) {
         self.does(|s, now| s.lost(now, connection, &why));
     }
 
-    pub fn refused(&mut self, connection: usize, code: RefusalCode) {
+    pub(super) fn refused(&mut self, connection: usize, code: RefusalCode) {
         self.does(|s, now| s.refused(now, connection, &refusal(code)));
     }
 
-    pub fn failed(&mut self, connection: usize, why: DialError) {
+    pub(super) fn failed(&mut self, connection: usize, why: DialError) {
         self.does(|s, now| s.dial_failed(now, connection, &why));
     }
 
-    pub fn fail(&mut self, status: Status, sentence: &str) {
+    pub(super) fn fail(&mut self, status: Status, sentence: &str) {
         self.does(|s, now| s.fail(now, &Outcome::here(status, sentence)));
     }
 
     /// A peer says hello; the welcome that it gets.
-    pub fn hello(&mut self, hello: &Hello) -> Result<Welcome, RefusalCode> {
+    pub(super) fn hello(&mut self, hello: &Hello) -> Result<Welcome, RefusalCode> {
         let connection = self.does(|s, now| s.hello(now, hello, None)).map_err(|refusal| refusal.code)?;
         assert_eq!(connection, usize::from(hello.connection));
         match self.welcomes.pop() {
@@ -197,24 +202,24 @@ impl Rig {
         }
     }
 
-    pub fn leg(&mut self, connection: usize, sequence: u64) {
+    pub(super) fn leg(&mut self, connection: usize, sequence: u64) {
         self.does(|s, now| s.leg(now, connection, leg(sequence)));
     }
 
-    pub fn delivered(&mut self, legs: u64) {
+    pub(super) fn delivered(&mut self, legs: u64) {
         self.does(|s, now| s.delivered(now, legs, legs * LEN));
     }
 
-    pub fn output_closed(&mut self) {
+    pub(super) fn output_closed(&mut self) {
         self.does(|s, now| s.output_closed(now, None));
     }
 
-    pub fn output_failed(&mut self, status: Status, sentence: &str) {
+    pub(super) fn output_failed(&mut self, status: Status, sentence: &str) {
         self.does(|s, now| s.output_failed(now, status, sentence));
     }
 
     /// The stream that comes in is empty, and its sender has the verdict: it is over.
-    pub fn empty_stream_comes(&mut self, connection: usize) {
+    pub(super) fn empty_stream_comes(&mut self, connection: usize) {
         self.frame(connection, fin(0));
         self.output_closed();
         self.frame(connection, Frame::Bye);
@@ -224,7 +229,7 @@ impl Rig {
 
     /// Time passes as it does for an owner, who wakes at every deadline; whatever is dialled meanwhile fails like this
     /// at once.
-    pub fn pass_with(&mut self, time: Duration, fate: &DialError) {
+    pub(super) fn pass_with(&mut self, time: Duration, fate: &DialError) {
         let until = self.now + time;
         loop {
             for dial in std::mem::take(&mut self.dials) {
@@ -242,18 +247,18 @@ impl Rig {
         }
     }
 
-    pub fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.pass_with(time, &DialError::Refused);
     }
 
     /// Time passes in one step.
-    pub fn later(&mut self, time: Duration) {
+    pub(super) fn later(&mut self, time: Duration) {
         self.now += time;
         self.does(|s, now| s.tick(now));
     }
 
     /// How many seconds the session goes on whose dials all fail like this, and how the stream ends.
-    pub fn endures(mut self, way: Way, fate: &DialError) -> (u64, Status, String) {
+    pub(super) fn endures(mut self, way: Way, fate: &DialError) -> (u64, Status, String) {
         let from = self.now;
         self.pass_with(secs(10_000), fate);
         assert!(self.over, "it has not ended");
@@ -263,7 +268,7 @@ impl Rig {
 
     // ---- what it said ---------------------------------------------------------------------------------
 
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.dials.clear();
         self.sends.clear();
         self.frames.clear();
@@ -272,17 +277,17 @@ impl Rig {
         self.delivers.clear();
     }
 
-    pub fn sent(&mut self) -> Vec<(usize, u64)> {
+    pub(super) fn sent(&mut self) -> Vec<(usize, u64)> {
         std::mem::take(&mut self.sends)
     }
 
     /// The connections on which such frames were told since this was asked last.
-    pub fn told(&mut self, wanted: impl Fn(&Frame) -> bool) -> Vec<usize> {
+    pub(super) fn told(&mut self, wanted: impl Fn(&Frame) -> bool) -> Vec<usize> {
         let frames = std::mem::take(&mut self.frames);
         frames.into_iter().filter(|(_, frame)| wanted(frame)).map(|(connection, _)| connection).collect()
     }
 
-    pub fn verdicts(&mut self) -> Vec<(usize, Status)> {
+    pub(super) fn verdicts(&mut self) -> Vec<(usize, Status)> {
         let frames = std::mem::take(&mut self.frames);
         let verdict = |(connection, frame)| match frame {
             Frame::Verdict(verdict) => Some((connection, verdict.status)),
@@ -292,7 +297,7 @@ impl Rig {
     }
 
     /// Acknowledgements since this was asked last: the connection, and how many legs it has brought.
-    pub fn acks(&mut self) -> Vec<(usize, u64)> {
+    pub(super) fn acks(&mut self) -> Vec<(usize, u64)> {
         let frames = std::mem::take(&mut self.frames);
         let ack = |(connection, frame)| match frame {
             Frame::Ack(ack) => Some((connection, ack.count)),
@@ -302,7 +307,7 @@ impl Rig {
     }
 
     /// Tokens of the pings on a connection.
-    pub fn pings(&self, connection: usize) -> Vec<u64> {
+    pub(super) fn pings(&self, connection: usize) -> Vec<u64> {
         let token = |(on, frame): &(usize, Frame)| match frame {
             Frame::Ping { token } if *on == connection => Some(*token),
             _ => None,
@@ -311,61 +316,61 @@ impl Rig {
     }
 
     /// The last ping on a connection is answered.
-    pub fn pong(&mut self, connection: usize) {
+    pub(super) fn pong(&mut self, connection: usize) {
         let token = self.pings(connection).pop().expect("it has asked");
         self.frame(connection, Frame::Pong { token });
     }
 
     /// What the user reads without having asked for more.
-    pub fn said(&mut self) -> Vec<Event> {
+    pub(super) fn said(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events).into_iter().filter(|event| event.level() == 0).collect()
     }
 
     /// How many connections are up.
-    pub fn up_count(&self) -> usize {
+    pub(super) fn up_count(&self) -> usize {
         (0..16).filter(|connection| self.session.link_of(*connection).is_some()).count()
     }
 
     /// How the stream ended of a session that is over.
-    pub fn ended(&self, way: Way) -> (Status, &str, bool) {
+    pub(super) fn ended(&self, way: Way) -> (Status, &str, bool) {
         assert!(self.over && self.session.is_over(), "it has not ended");
         self.judged(way)
     }
 
     /// How the stream was judged.
-    pub fn judged(&self, way: Way) -> (Status, &str, bool) {
+    pub(super) fn judged(&self, way: Way) -> (Status, &str, bool) {
         let outcome = self.session.outcome(way).expect("it was not judged");
         let told: Vec<_> = self.settled.iter().filter(|(of, _)| *of == way).map(|(_, told)| told).collect();
         assert_eq!(told, [outcome], "the owner hears of it, once");
         (outcome.status, &outcome.sentence, outcome.by_peer)
     }
 
-    pub fn elapsed(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         self.now - self.start
     }
 }
 
-pub fn inbound(instance: u8, patience: Option<Patience>) -> InboundConfig {
+pub(super) fn inbound(instance: u8, patience: Option<Patience>) -> InboundConfig {
     InboundConfig { patience, ..InboundConfig::new(id(instance), Features::NONE, 128 << 20) }
 }
 
 // ---- ends that have come some way ---------------------------------------------------------------------
 
 /// One stream, before anything was answered.
-pub fn dialler(links: usize, connections: usize) -> Rig {
+pub(super) fn dialler(links: usize, connections: usize) -> Rig {
     dialler_with(links, connections, None)
 }
 
-pub fn dialler_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
+pub(super) fn dialler_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
     Rig::dialling(links, connections, patience, false)
 }
 
 /// All connections welcomed by the listener, and ready.
-pub fn up(links: usize, connections: usize) -> Rig {
+pub(super) fn up(links: usize, connections: usize) -> Rig {
     up_with(links, connections, None)
 }
 
-pub fn up_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
+pub(super) fn up_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
     let mut rig = dialler_with(links, connections, patience);
     (0..connections).for_each(|connection| rig.welcomed(connection, LISTENER, 0));
     rig.all_ready();
@@ -373,11 +378,11 @@ pub fn up_with(links: usize, connections: usize, patience: Option<Patience>) -> 
 }
 
 /// One leg was sent and received by each connection of `up`.
-pub fn begun(links: usize, connections: usize) -> Rig {
+pub(super) fn begun(links: usize, connections: usize) -> Rig {
     begun_with(links, connections, None)
 }
 
-pub fn begun_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
+pub(super) fn begun_with(links: usize, connections: usize, patience: Option<Patience>) -> Rig {
     let mut rig = up_with(links, connections, patience);
     rig.input(connections);
     (0..connections).for_each(|connection| rig.frame(connection, ack(connections as u64, 1)));
@@ -387,16 +392,16 @@ pub fn begun_with(links: usize, connections: usize, patience: Option<Patience>) 
 }
 
 /// One stream, and nobody has come.
-pub fn listener() -> Rig {
+pub(super) fn listener() -> Rig {
     listener_with(None)
 }
 
-pub fn listener_with(patience: Option<Patience>) -> Rig {
+pub(super) fn listener_with(patience: Option<Patience>) -> Rig {
     Rig::listening(patience, false)
 }
 
 /// Connections 0 and 1 are up, and one leg has come.
-pub fn listener_begun(patience: Option<Patience>) -> Rig {
+pub(super) fn listener_begun(patience: Option<Patience>) -> Rig {
     let mut rig = listener_with(patience);
     rig.hello(&hello(0, 1)).unwrap();
     rig.hello(&hello(1, 1)).unwrap();
@@ -406,7 +411,7 @@ pub fn listener_begun(patience: Option<Patience>) -> Rig {
 }
 
 /// A stream of one leg was delivered, and the output closed well.
-pub fn listener_judged(patience: Option<Patience>) -> Rig {
+pub(super) fn listener_judged(patience: Option<Patience>) -> Rig {
     let mut rig = listener_begun(patience);
     rig.frame(0, fin(1));
     rig.delivered(1);
