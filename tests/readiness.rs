@@ -330,6 +330,7 @@ struct Ready {
     events: usize,
     /// By thread; None where it is not registered.
     told: [Option<bool>; OWN + 1],
+    attended: usize,
     /// The own thread was woken.
     called: bool,
     /// No further events come.
@@ -341,7 +342,8 @@ struct Lent {
     loans: Loans,
     ready: Mutex<Ready>,
     news: Condvar,
-    attended: Mutex<usize>,
+    /// Borrowers keep the poll until somebody borrows it from them, or all is attended to.
+    patient: bool,
     over: AtomicBool,
 }
 
@@ -361,7 +363,8 @@ impl Lent {
         loop {
             let told = ready.told[thread].as_mut().is_some_and(std::mem::take) && ready.events > 0;
             let called = thread == OWN && std::mem::take(&mut ready.called);
-            if told || called || (thread != OWN && ready.last) {
+            let enough = if self.patient { ready.attended == EVENTS } else { ready.last };
+            if told || called || (thread != OWN && enough) {
                 return;
             }
             ready = self.news.wait(ready).unwrap();
@@ -369,9 +372,7 @@ impl Lent {
     }
 
     fn look(&self) {
-        let seen = std::mem::take(&mut self.ready.lock().unwrap().events);
-        *self.attended.lock().unwrap() += seen;
-        self.change(|_| {});
+        self.change(|ready| ready.attended += std::mem::take(&mut ready.events));
     }
 
     fn call(&self, is_news: bool) {
@@ -400,9 +401,15 @@ impl Lent {
             self.register(own, true);
             let loan = self.loans.begin();
             self.look();
-            self.wait(own);
-            if self.loans.is_current(loan) {
-                self.look();
+            loop {
+                self.wait(own);
+                let is_current = self.loans.is_current(loan);
+                if is_current {
+                    self.look();
+                }
+                if !is_current || !self.patient || self.ready.lock().unwrap().attended == EVENTS {
+                    break;
+                }
             }
             self.register(own, false);
             self.call(self.loans.end(loan));
@@ -420,8 +427,8 @@ impl Lent {
     }
 }
 
-fn lend() {
-    let lent = Arc::new(Lent::default());
+fn lend(patient: bool) {
+    let lent = Arc::new(Lent { patient, ..Lent::default() });
     let run = |act: fn(&Lent)| {
         let lent = lent.clone();
         shuttle::thread::spawn(move || act(&lent))
@@ -431,7 +438,7 @@ fn lend() {
     others.into_iter().for_each(|thread| thread.join().unwrap());
     // whatever the borrowers have not attended to is the own thread's now
     let mut ready = lent.ready.lock().unwrap();
-    while *lent.attended.lock().unwrap() < EVENTS {
+    while ready.attended < EVENTS {
         ready = lent.news.wait(ready).unwrap();
     }
     drop(ready);
@@ -442,8 +449,10 @@ fn lend() {
 
 #[test]
 fn a_poll_that_is_lent_is_heard_by_whoever_has_it() {
-    shuttle::check_random(lend, SCHEDULES);
-    shuttle::check_pct(lend, SCHEDULES, 3);
+    for patient in [false, true] {
+        shuttle::check_random(move || lend(patient), SCHEDULES);
+        shuttle::check_pct(move || lend(patient), SCHEDULES, 3);
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ const UNHEARD: Duration = Duration::from_millis(50);
 
 /// A poll that may be borrowed from its thread.
 pub struct Poller {
-    /// Held by whoever looks, and never while anybody waits.
+    /// Held by whoever looks and does what the poll says, and never while anybody waits in a poll.
     poll: Mutex<(Poll, Events)>,
     /// The poll's, for the polls in which threads wait for it.
     descriptor: RawFd,
@@ -85,7 +85,7 @@ impl Poller {
         let unheard = (!lent && !own.hears).then_some(UNHEARD);
         // an interruption is a wake-up like any other
         let _ = own.poll.poll(&mut own.events, left.into_iter().chain(unheard).min());
-        while self.look_now(&mut heed) {}
+        while self.look_now(None, &mut heed) == Some(true) {}
     }
 
     /// Borrows it from whoever has it: from now on, this registry's poll tells under this token when to [look](Self::look).
@@ -101,7 +101,7 @@ impl Poller {
     /// For a borrower: has `heed` do what [`Poller::wait`] would, without waiting. Whether there may be more to look at; None
     /// if another thread has borrowed the poll since.
     pub fn look(&self, loan: u64, heed: impl FnMut(&Events, &mut Option<Instant>)) -> Option<bool> {
-        self.loans.is_current(loan).then(|| self.look_now(heed))
+        self.look_now(Some(loan), heed)
     }
 
     /// Ends a loan, if no later one has ended it.
@@ -111,15 +111,24 @@ impl Poller {
         self.call_own(self.loans.end(loan));
     }
 
-    /// Has `heed` do what the poll says. Whether there may be more.
-    fn look_now(&self, mut heed: impl FnMut(&Events, &mut Option<Instant>)) -> bool {
+    /// Has `heed` do what the poll says, for this loan or for the own thread. Whether there may be more; None if the loan is
+    /// over.
+    fn look_now(
+        &self,
+        loan: Option<u64>,
+        mut heed: impl FnMut(&Events, &mut Option<Instant>),
+    ) -> Option<bool> {
         let mut held = self.poll.lock().unwrap_or_else(PoisonError::into_inner);
+        // asked while nobody else looks: if the loan ends only now, the own thread looks afterwards, and sees the new deadline
+        if loan.is_some_and(|loan| !self.loans.is_current(loan)) {
+            return None;
+        }
         let (poll, events) = &mut *held;
         while poll.poll(events, Some(Duration::ZERO)).is_err_and(|e| e.kind() == ErrorKind::Interrupted) {}
         let mut until = self.loans.until();
         heed(events, &mut until);
         self.call_own(self.loans.set_until(until));
-        events.iter().count() >= LEFT_MAX
+        Some(events.iter().count() >= LEFT_MAX)
     }
 
     fn call_own(&self, is_news: bool) {
@@ -177,7 +186,7 @@ mod tests {
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         // the own thread is on its way out of the poll, and may be the one that hears it
         poller.waker().wake().unwrap();
-        poll.poll(&mut events, None).unwrap();
+        poll.poll(&mut events, Some(Duration::from_secs(1))).unwrap();
         assert!(events.iter().all(|event| event.token() == LENT));
         if events_of_a_look(&poller, loan) == Some(0) {
             assert_eq!(told.recv(), Ok(1));

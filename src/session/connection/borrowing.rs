@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// The token of the lookout.
 pub(super) const LOOKOUT: Token = Token(9);
 
-/// So many turns in a row must have brought small legs before the lookout is borrowed: to borrow it costs some calls.
+/// So many turns must have brought small legs, and none much, before the lookout is borrowed: that costs some calls.
 const SMALL_TURNS: u32 = 4;
 
 /// For so long after much was carried the lookout is not borrowed.
@@ -24,7 +24,11 @@ pub(super) struct Borrowing {
     loan: Option<u64>,
     /// The lookout has something to look at.
     news: bool,
-    /// Turns in a row that brought small legs.
+    /// Bytes of legs that this turn has brought.
+    brought: u64,
+    /// How many bytes the connection's writer had written at the end of this turn and of the one before.
+    written: [u64; 2],
+    /// Turns that brought small legs, since much was carried.
     small: u32,
     /// When much was carried last.
     busy: Option<Instant>,
@@ -33,17 +37,30 @@ pub(super) struct Borrowing {
 impl Borrowing {
     /// Nothing is borrowed.
     pub(super) fn new(lookout: Option<Arc<dyn Lookout>>) -> Self {
-        Borrowing { lookout, loan: None, news: false, small: 0, busy: None }
+        Borrowing { lookout, loan: None, news: false, brought: 0, written: [0; 2], small: 0, busy: None }
     }
 
-    /// After a turn that brought so many bytes of `legs`; `more`: there is more to do.
-    pub(super) fn follow(&mut self, registry: &Registry, now: Instant, legs: u64, more: bool) {
+    /// This turn has brought so many bytes of legs.
+    pub(super) fn brought(&mut self, bytes: u64) {
+        self.brought += bytes;
+    }
+
+    /// The connection's writer has written so many bytes in all.
+    pub(super) fn wrote(&mut self, bytes: u64) {
+        self.written[0] = bytes;
+    }
+
+    /// After a turn; `more`: there is more to do.
+    pub(super) fn follow(&mut self, registry: &Registry, now: Instant, more: bool) {
         let Some(lookout) = &self.lookout else { return };
-        if more || legs > SMALL {
+        let [written, before] = self.written;
+        self.written[1] = written;
+        let brought = std::mem::take(&mut self.brought);
+        if more || brought > SMALL || written - before > SMALL {
             (self.small, self.busy) = (0, Some(now));
             return self.end(registry);
         }
-        if legs == 0 || self.loan.is_some() {
+        if brought == 0 || self.loan.is_some() {
             return;
         }
         self.small += 1;

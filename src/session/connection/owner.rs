@@ -95,8 +95,6 @@ pub(super) struct Serving<'a> {
     holding: Holding,
     /// Whether it waits for the sockets behind the output as well.
     borrowing: Borrowing,
-    /// Bytes of legs that this turn brought.
-    legs: u64,
     /// Legs on their way through the user's programs.
     stages: Stages,
 }
@@ -114,7 +112,6 @@ impl<'a> Serving<'a> {
         Serving {
             holding: Holding::on(&channel),
             borrowing: Borrowing::new(shared.lookout.clone()),
-            legs: 0,
             progress: KernelProgress::new(now, channel.info().map_or(0, |info| info.bytes_acked)),
             shared,
             seat,
@@ -230,8 +227,7 @@ impl<'a> Serving<'a> {
             self.work_on_stages(origin)?;
             self.finish(now, end)?;
             self.more = self.unwritten || self.goes_on(end);
-            let legs = std::mem::take(&mut self.legs);
-            self.borrowing.follow(self.poll.registry(), now, legs, self.more);
+            self.borrowing.follow(self.poll.registry(), now, self.more);
             let times = [self.finishing, self.wakes_at(), self.stages_look(), self.holding.until()];
             let until = times.into_iter().flatten().min();
             self.wait(now, events, until)?;
@@ -269,6 +265,7 @@ impl<'a> Serving<'a> {
         let mut writer = self.seat.lock();
         let Some(writer) = &mut *writer else { return Ok(()) };
         self.unwritten = !writer.flush(&self.shared.desk, u64::MAX);
+        self.borrowing.wrote(writer.written());
         match writer.take_harm() {
             Some(Harm::Silence) => {
                 writer.fall_silent();
@@ -341,7 +338,7 @@ impl<'a> Serving<'a> {
         let read = inlet.bytes();
         let end = inlet.read(&mut &*self.channel, &mut intake);
         let end = intake.tell_before().and(end);
-        self.legs += intake.legs;
+        self.borrowing.brought(intake.legs);
         let heard = inlet.bytes() > read;
         self.heard = if heard { now } else { self.heard };
         match end {
