@@ -68,6 +68,11 @@ impl SinkError {
         SinkError { code: Status::Output, sentence: sentence.into(), is_unwanted: false }
     }
 
+    /// What comes is no record that may come there.
+    pub fn senseless() -> Self {
+        Self::output("the sender says what makes no sense")
+    }
+
     /// The reader has gone.
     pub fn unwanted(sentence: impl Into<String>) -> Self {
         SinkError { is_unwanted: true, ..Self::output(sentence) }

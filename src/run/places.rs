@@ -8,13 +8,16 @@ use crate::proto::way::Way;
 use crate::report::{Board, Served, ServedSession};
 use crate::session::Handle;
 use crate::store::queue::{Bounds, Came, Lost, Queue, Turn};
-use crate::store::record::{Down, encode};
+use crate::store::record::Down;
 use crate::sys::thread::spawn;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+/// What is said of the whole session, and of no file, has this number.
+const SESSION: u32 = 0;
 
 /// A session that has had no connection for so long gives way to another one of its key, which is its sender come again,
 /// and to whoever wants a name that it has. Where only the connections broke, they are dialled again within less.
@@ -81,8 +84,8 @@ impl Places {
         let came = state.queue.arrive(Instant::now(), &key.map(|key| key.0), number);
         match came {
             Came::Full => return None,
-            Came::Go => say(&visitor.out, &Down::Go(Vec::new())),
-            Came::Wait(ahead) => say(&visitor.out, &Down::Wait(ahead as u32)),
+            Came::Go => visitor.out.say(SESSION, &Down::Go(Vec::new())),
+            Came::Wait(ahead) => visitor.out.say(SESSION, &Down::Wait(ahead as u32)),
         }
         state.members.insert(number, Member { key, visitor: visitor.clone(), session: None });
         drop(state);
@@ -256,7 +259,7 @@ impl State {
     /// How many are ahead of one that waits, which may not read what it is told.
     fn tell_place(&self, number: u64, ahead: usize) {
         if let Some(member) = self.members.get(&number) {
-            member.visitor.out.put_if_few(record(&Down::Wait(ahead as u32)));
+            member.visitor.out.say_if_few_wait(SESSION, &Down::Wait(ahead as u32));
         }
     }
 }
@@ -281,7 +284,7 @@ impl Turned {
         for (session, out) in self.going {
             // its other connections are let in before it hears that they are
             session.iter().for_each(Handle::use_all);
-            say(&out, &Down::Go(Vec::new()));
+            out.say(SESSION, &Down::Go(Vec::new()));
         }
         for (session, why) in self.lost {
             let why = match why {
@@ -302,15 +305,4 @@ fn is_gone(session: &Handle) -> bool {
 fn stop(sessions: Vec<Handle>, why: &str) {
     let ending = Outcome::here(Status::Incomplete, why);
     sessions.iter().for_each(|session| session.stop(&ending));
-}
-
-fn say(out: &Outbox, down: &Down) {
-    out.put(record(down));
-}
-
-/// Of the whole session, which has the number 0.
-fn record(down: &Down) -> Vec<u8> {
-    let mut record = Vec::new();
-    encode(0, down, &mut record);
-    record
 }

@@ -14,7 +14,7 @@ use crate::error::reason;
 use crate::store::claims::{Claim, Claims};
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
-use crate::store::record::{Down, FileVerdict, Item, Open, RecordReader, Up, encode};
+use crate::store::record::{Down, FileVerdict, Item, Open, RecordReader, Up};
 use crate::store::shelf::Peer;
 use crate::store::sum::{Mark, Running};
 use crate::sys::bell::Bell;
@@ -162,7 +162,7 @@ impl CommandedSink {
                 match self.opened(open) {
                     Ok(stream) => {
                         self.streams.insert(file, stream);
-                        self.say(file, &Down::Go(Vec::new()));
+                        self.out.say(file, &Down::Go(Vec::new()));
                     }
                     Err(no) => self.judge(file, Err(no)),
                 }
@@ -183,7 +183,7 @@ impl CommandedSink {
             })?,
             Up::End(mark) => self.with(file, |this, stream| this.close(stream, mark).map(Some))?,
             Up::Stop(why) => self.with(file, |_, _| Err(No(FileVerdict::Input, why)))?,
-            Up::From(_) | Up::Same => return Err(senseless()),
+            Up::From(_) | Up::Same => return Err(SinkError::senseless()),
             Up::Data(_) => {}
         }
         Ok(())
@@ -192,7 +192,7 @@ impl CommandedSink {
     /// A new stream.
     fn enter(&mut self, file: u32) -> Result<(), SinkError> {
         if file <= self.last || self.streams.len() >= STREAMS_MAX {
-            return Err(senseless());
+            return Err(SinkError::senseless());
         }
         self.last = file;
         Ok(())
@@ -272,7 +272,7 @@ impl CommandedSink {
     ) -> Result<(), SinkError> {
         let Some(mut stream) = self.streams.remove(&file) else {
             // it was refused while this was on its way
-            return if file <= self.last { Ok(()) } else { Err(senseless()) };
+            return if file <= self.last { Ok(()) } else { Err(SinkError::senseless()) };
         };
         match act(self, &mut stream) {
             Ok(None) => drop(self.streams.insert(file, stream)),
@@ -295,20 +295,10 @@ impl CommandedSink {
             Err(No(verdict, sentence)) => (verdict, sentence),
         };
         self.orders.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != FileVerdict::Later), None);
-        self.say(file, &Down::Verdict(verdict, sentence));
+        self.out.say(file, &Down::Verdict(verdict, sentence));
         (self.orders.place.set_busy)(false);
         (self.orders.place.progress)();
     }
-
-    fn say(&self, file: u32, down: &Down) {
-        let mut record = Vec::new();
-        encode(file, down, &mut record);
-        self.out.put(record);
-    }
-}
-
-fn senseless() -> SinkError {
-    SinkError::output("the sender says what makes no sense")
 }
 
 fn no_sense() -> No {
@@ -318,7 +308,7 @@ fn no_sense() -> No {
 impl Sink for CommandedSink {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
         if !(self.orders.place.may_send)() {
-            return Err(senseless());
+            return Err(SinkError::senseless());
         }
         // a sender that takes no answers gets no more of them
         self.out.await_room();

@@ -1,6 +1,7 @@
 //! The outbox: records that wait for the stream to take them.
 
 use crate::endpoint::{OnNews, Part, Source, WokenBy};
+use crate::store::record::{Down, encode};
 use crate::store::summing::WAITING_MAX;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -76,10 +77,17 @@ impl Outbox {
         }
     }
 
-    /// Puts bytes in unless [`FEW`] wait already. For what is soon out of date: a far end that does not read is not told.
-    pub fn put_if_few(&self, piece: impl Into<Arc<Vec<u8>>>) {
+    /// Puts in what a receiver says of a file, or of the whole session, which has the number 0; whether there is room or not.
+    pub fn say(&self, file: u32, down: &Down) {
+        let mut record = Vec::new();
+        encode(file, down, &mut record);
+        self.put(record);
+    }
+
+    /// The same for what is soon out of date: it is left out where [`FEW`] bytes wait already, for a far end that does not read.
+    pub fn say_if_few_wait(&self, file: u32, down: &Down) {
         if self.lock().bytes < FEW {
-            self.put(piece);
+            self.say(file, down);
         }
     }
 
@@ -366,10 +374,12 @@ mod tests {
     #[test]
     fn what_may_be_left_out_does_not_pile_up() {
         let out = Outbox::new().unwrap();
-        (0..1000).for_each(|_| out.put_if_few([7; 100].to_vec()));
-        assert_eq!(out.lock().bytes, FEW.next_multiple_of(100));
-        out.put([7; 100].to_vec());
-        assert_eq!(out.lock().bytes, FEW.next_multiple_of(100) + 100, "what may not be left out is put in");
+        out.say(0, &Down::Wait(1));
+        let record = out.lock().bytes;
+        (0..2 * FEW).for_each(|_| out.say_if_few_wait(0, &Down::Wait(2)));
+        assert_eq!(out.lock().bytes, FEW.next_multiple_of(record));
+        out.say(0, &Down::Wait(3));
+        assert_eq!(out.lock().bytes, FEW.next_multiple_of(record) + record, "this may not be left out");
     }
 
     proptest! {

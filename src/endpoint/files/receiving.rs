@@ -14,7 +14,7 @@ use crate::message;
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
-use crate::store::record::{Down, FileVerdict, Open, STORED_BUT, Up, encode};
+use crate::store::record::{Down, FileVerdict, Open, STORED_BUT, Up};
 use crate::store::shelf::{Arrival, Finished, No, OpenAnswer, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
 use crate::store::summing::Shared;
@@ -167,7 +167,7 @@ where
     fn enter(&self, file: u32) -> Result<(), SinkError> {
         let mut state = self.lock();
         if file <= state.last {
-            return Err(senseless());
+            return Err(SinkError::senseless());
         }
         // those that wait for their sender are not waited for: it has to know how many it may have
         let waits = |state: &State<D>| {
@@ -178,7 +178,7 @@ where
             state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.files.len() >= FILES_MAX {
-            return Err(senseless());
+            return Err(SinkError::senseless());
         }
         state.last = file;
         state.files.insert(file, Phase::Opening);
@@ -191,17 +191,17 @@ where
         let mut state = self.lock();
         let Some(place) = state.files.get_mut(&file) else {
             // it was refused while this was on its way
-            return if file <= state.last { Ok(()) } else { Err(senseless()) };
+            return if file <= state.last { Ok(()) } else { Err(SinkError::senseless()) };
         };
         if matches!(place, Phase::Opening | Phase::Closing) {
             // a job has it, and puts it into its next phase
-            return Err(senseless());
+            return Err(SinkError::senseless());
         }
         let phase = std::mem::replace(place, Phase::Closing);
         drop(state);
         let (next, result) = match self.follow(file, phase, said) {
             Ok(next) => (next, Ok(())),
-            Err(phase) => (Some(phase), Err(senseless())),
+            Err(phase) => (Some(phase), Err(SinkError::senseless())),
         };
         let mut state = self.lock();
         match next {
@@ -239,7 +239,7 @@ where
                 self.close(file, move |this| this.finish(*arrival, mark))
             }
             (Phase::Offered(_) | Phase::There(_) | Phase::Coming(_), Said::Stop(why)) => {
-                self.say(file, &Down::Verdict(FileVerdict::Input, why));
+                self.out.say(file, &Down::Verdict(FileVerdict::Input, why));
                 None
             }
             (phase, _) => return Err(phase),
@@ -379,7 +379,7 @@ where
         };
         self.lock().files.insert(file, phase);
         self.done.notify_all();
-        self.say(file, &down);
+        self.out.say(file, &down);
     }
 
     /// A file that came at once.
@@ -458,23 +458,13 @@ where
         self.lock().files.remove(&file);
         self.done.notify_all();
         self.hooks.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != FileVerdict::Later), None);
-        self.say(file, &Down::Verdict(verdict, sentence));
+        self.out.say(file, &Down::Verdict(verdict, sentence));
         (self.hooks.place.progress)();
-    }
-
-    fn say(&self, file: u32, down: &Down) {
-        let mut record = Vec::new();
-        encode(file, down, &mut record);
-        self.out.put(record);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<D>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-pub(super) fn senseless() -> SinkError {
-    SinkError::output("the sender says what makes no sense")
 }
 
 impl<D: Disk> Receiving<D> {

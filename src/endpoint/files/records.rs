@@ -1,6 +1,6 @@
 //! The stream of a sender of files, taken apart: records to who keeps them, and the bytes of files where they belong.
 
-use super::receiving::{Receiving, senseless};
+use super::receiving::Receiving;
 use crate::endpoint::{Sink, SinkError};
 use crate::proto::leg::{Leg, Payload};
 use crate::store::disk::Disk;
@@ -34,7 +34,7 @@ where
     /// All of these, from there on.
     fn take(&mut self, whole: &Shared, from: usize) -> Result<(), SinkError> {
         if !(self.receiving.hooks.place.may_send)() {
-            return Err(senseless());
+            return Err(SinkError::senseless());
         }
         // a sender that takes no answers gets no more of them
         self.receiving.out.await_room();
