@@ -369,16 +369,14 @@ mod tests {
         let compressing = Compressing::new(Compress::Adaptive, 128 << 20).unwrap();
         let begun = Instant::now();
         let mut legs = 0;
-        while compressing.report().level.is_none() {
+        // the level that a busy machine finds too dear may go down again: one leg is enough
+        while !compressing.encode(compressing.wish(), leg(100_000, 5), None).0.is_encoded() {
             assert!(begun.elapsed() < Duration::from_secs(60), "after {legs} legs");
-            compressing.encode(compressing.wish(), leg(100_000, 5), None);
             legs += 1;
             // a stream that the processor does not hold back
             std::thread::sleep(Duration::from_millis(5));
             compressing.judge(|| Some(Path { network: begun.elapsed(), round_trip: Duration::ZERO }));
         }
         assert!(legs > 32);
-        let (header, _) = compressing.encode(compressing.wish(), leg(100_000, 5), None);
-        assert!(header.is_encoded());
     }
 }
