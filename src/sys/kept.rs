@@ -181,7 +181,11 @@ mod tests {
                     }
                 }
                 let mut space = [0; 65_536];
-                let n = far.read(&mut space).unwrap();
+                // under load the kernel was seen to say so of this socket, though it is one that waits
+                let n = match far.read(&mut space) {
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => continue,
+                    read => read.unwrap(),
+                };
                 came.extend_from_slice(&space[..n]);
             }
             assert!(came == bytes && work.is_empty());
