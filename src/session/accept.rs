@@ -19,7 +19,7 @@ use crate::sys::socket::accept_with_bytes;
 use crate::trust::Trust;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -118,9 +118,7 @@ pub struct Door {
     trust: Option<Arc<Trust>>,
     /// How many strangers' handshakes it takes up.
     allowance: Allowance,
-    /// Strangers whose handshake waits for that, in the order in which they came.
-    postponed: VecDeque<usize>,
-    /// The one of them whose turn it is.
+    /// The stranger whose postponed handshake has its turn.
     turn: Option<usize>,
     /// By token, in the order in which they came.
     peers: BTreeMap<usize, Peer>,
@@ -158,7 +156,6 @@ impl Door {
             expectations,
             trust,
             allowance: Allowance::new(Instant::now()),
-            postponed: VecDeque::new(),
             turn: None,
             peers: BTreeMap::new(),
             pending: Pending::default(),
@@ -175,7 +172,7 @@ impl Door {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(64);
         loop {
-            let allowed = (!self.postponed.is_empty()).then(|| self.allowance.next());
+            let allowed = self.pending.has_postponed().then(|| self.allowance.next());
             let until = self.peers.values().map(Peer::until).chain(self.paused).chain(allowed).min();
             let timeout = match until.map(|at| at.saturating_duration_since(Instant::now())) {
                 _ if self.accepting && self.paused.is_none() => Some(Duration::ZERO),
@@ -291,13 +288,9 @@ impl Door {
             (First::Handshake | First::Broken, Some(trust)) => {
                 let known = self.known.addresses.contains(&address.ip());
                 // those that had to wait come before others
-                let may_ask = self.postponed.is_empty() || self.turn == Some(token);
+                let may_ask = !self.pending.has_postponed() || self.turn == Some(token);
                 if said == First::Handshake && !known && !(may_ask && self.allowance.take(now)) {
-                    // those that have left meanwhile wait no more
-                    self.postponed.retain(|waiting| self.peers.contains_key(waiting) || *waiting == token);
-                    if !self.postponed.contains(&token) {
-                        self.postponed.push_back(token);
-                    }
+                    self.pending.postpone(token);
                     return Sorted::Waits(stranger);
                 }
                 match stranger.channel.accepted(trust) {
@@ -319,7 +312,7 @@ impl Door {
     /// Goes on with handshakes that had to wait.
     fn take_up(&mut self, now: Instant) {
         while self.allowance.next() <= now
-            && let Some(token) = self.postponed.pop_front()
+            && let Some(token) = self.pending.take_postponed()
         {
             self.turn = Some(token);
             self.attend(now, token);

@@ -38,6 +38,8 @@ struct Stranger {
     source: u64,
     known: bool,
     spoke: bool,
+    /// Its handshake waits for its turn.
+    postponed: bool,
     /// It has a seat, lent until then.
     lent: Option<Instant>,
 }
@@ -57,7 +59,9 @@ impl Pending {
         known: bool,
         chance: u64,
     ) -> Option<usize> {
-        self.0.push(Stranger { token, source: source(address), known, spoke: false, lent: None });
+        let stranger =
+            Stranger { token, source: source(address), known, spoke: false, postponed: false, lent: None };
+        self.0.push(stranger);
         let gone = (self.0.len() > PLACES).then(|| self.victim(now, chance)).flatten();
         let gone = gone.map(|index| self.0.remove(index).token);
         self.lend(now, chance);
@@ -69,6 +73,25 @@ impl Pending {
         if let Some(stranger) = self.0.iter_mut().find(|stranger| stranger.token == token) {
             stranger.spoke = true;
         }
+    }
+
+    /// Its handshake waits for its turn.
+    pub(super) fn postpone(&mut self, token: usize) {
+        if let Some(stranger) = self.0.iter_mut().find(|stranger| stranger.token == token) {
+            stranger.postponed = true;
+        }
+    }
+
+    /// Whether a handshake waits for its turn.
+    pub(super) fn has_postponed(&self) -> bool {
+        self.0.iter().any(|stranger| stranger.postponed)
+    }
+
+    /// It is the turn of the handshake of whoever came first.
+    pub(super) fn take_postponed(&mut self) -> Option<usize> {
+        let next = self.0.iter_mut().find(|stranger| stranger.postponed)?;
+        next.postponed = false;
+        Some(next.token)
     }
 
     /// It waits no more.
@@ -214,6 +237,19 @@ mod tests {
         assert!((0..PLACES).all(|token| pending.enter(now, token, FLOOD, false, 7).is_none()));
         (0..PLACES).for_each(|token| pending.leave(token));
         assert!(pending.0.is_empty());
+    }
+
+    #[test]
+    fn handshakes_that_wait_have_their_turn_in_the_order_of_coming_unless_their_peer_has_left() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        assert!((0..4).all(|token| pending.enter(now, token, FLOOD, false, 7).is_none()));
+        [3, 1, 0, 3].into_iter().for_each(|token| pending.postpone(token));
+        pending.leave(1);
+        assert!(pending.has_postponed());
+        let turns: Vec<usize> = std::iter::from_fn(|| pending.take_postponed()).collect();
+        assert_eq!(turns, [0, 3]);
+        pending.postpone(1);
+        assert!(!pending.has_postponed() && pending.0.len() == 3, "one that is not here does not wait");
     }
 
     #[test]
