@@ -98,6 +98,7 @@ impl Condvar {
     }
 
     /// Waits for the bell if the time is long, and otherwise for the end of it.
+    // as the standard one has it
     #[allow(clippy::unnecessary_wraps)]
     pub fn wait_timeout<'a, T>(
         &self,
