@@ -21,7 +21,7 @@ use std::time::Duration;
 const SPARE: usize = 4 << 20;
 
 /// For how long an allocation is tried again, and how often in that time. A session that is ended gives its memory back
-/// in less than this, on a machine that is busy as well: in 5 s it did not always.
+/// in less than this, on a machine that is busy as well.
 const PATIENCE: Duration = Duration::from_secs(20);
 const TRIES: u32 = 2000;
 

@@ -17,6 +17,7 @@ const WORTHY: usize = 1 << 20;
 
 /// So many bytes wait at most before more is put in that may as well be left out.
 const FEW: usize = 4 << 10;
+
 /// Pieces that were taken and are kept for others: new memory is dear, for the kernel clears it. So many as may wait here
 /// and to be summed up.
 const SPARE_MAX: usize = FULL / (256 << 10) + WAITING_MAX;
@@ -84,7 +85,7 @@ impl Outbox {
         self.put(record);
     }
 
-    /// The same for what is soon out of date: it is left out where [`FEW`] bytes wait already, for a far end that does not read.
+    /// As [`Outbox::say`], for what is soon out of date: it is left out while [`FEW`] bytes wait already.
     pub fn say_if_few_wait(&self, file: u32, down: &Down) {
         if self.lock().bytes < FEW {
             self.say(file, down);
