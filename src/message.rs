@@ -87,7 +87,7 @@ pub fn show(live: Option<LiveLines>) {
 
 /// Waits until everything said has been written, but not for a stderr that takes nothing.
 pub fn finish() {
-    PRINTER.finish();
+    PRINTER.finish(std::io::stderr());
 }
 
 // ---- how much is wanted -----------------------------------------------------------------------------------

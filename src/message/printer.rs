@@ -109,8 +109,9 @@ impl Printer {
         }
     }
 
-    /// Waits until all is written, if stderr takes it: [`STALL`] without progress at most, [`FAREWELL`] in all.
-    pub(crate) fn finish(&'static self) {
+    /// Waits until all is written, if `stderr` takes it: [`STALL`] at most while it takes nothing, [`FAREWELL`] in all. What
+    /// the thread has not even begun by then is written here.
+    pub(crate) fn finish(&'static self, stderr: impl AsFd) {
         let mut state = self.lock();
         for (kind, lines) in state.limiter.rest() {
             state.queue.push(one_line(&notices::more_like_it(kind, lines)));
@@ -120,11 +121,17 @@ impl Printer {
         }
         self.wake(state);
         let (mut state, start) = (self.lock(), Instant::now());
+        let end = start + FAREWELL;
         while state.thread == Thread::Running && !state.is_idle() {
+            let now = Instant::now();
             let stalled = state.progress.map_or(start, |progress| progress.max(start)) + STALL;
-            let left = stalled.min(start + FAREWELL).saturating_duration_since(Instant::now());
+            // a stderr with room is not what holds it up: the thread gets no time on a processor
+            let until = if stalled <= now && has_room(&stderr) { end } else { stalled.min(end) };
+            let left = until.saturating_duration_since(now);
             if left.is_zero() {
-                return;
+                let rest = if state.writing { String::new() } else { self.rest(Some(&mut state)) };
+                drop(state);
+                return write_if_ready(stderr, rest.as_bytes());
             }
             state = self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -133,14 +140,18 @@ impl Printer {
     /// Writes what waits and this line, past the thread and whoever holds the lock, as far as stderr takes it at
     /// once.
     pub(crate) fn say_at_last(&self, line: &str) {
+        let rest = self.rest(self.state.try_lock().ok().as_deref_mut());
+        write_if_ready(io::stderr(), (rest + line).as_bytes());
+    }
+
+    /// All that waits, for another thread than the printer's to write.
+    fn rest(&self, state: Option<&mut State>) -> String {
         let mut text = String::new();
         if self.drawn.load(Ordering::Relaxed) {
             text += ERASE;
         }
-        if let Ok(mut state) = self.state.try_lock() {
-            text.extend(std::iter::from_fn(|| state.queue.take()));
-        }
-        write_if_ready(io::stderr(), (text + line).as_bytes());
+        text.extend(state.into_iter().flat_map(|state| std::iter::from_fn(|| state.queue.take())));
+        text
     }
 
     /// Sees to it that what the state now has is written.
@@ -237,11 +248,14 @@ fn write_all(stderr: impl AsFd, mut bytes: &[u8]) {
 fn write_if_ready(stderr: impl AsFd, bytes: &[u8]) {
     // a pipe that is ready takes at least as much as this without waiting
     for piece in bytes.chunks(PIECE_MAX) {
-        let ready = wait_for_room(&stderr, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        if !ready || retry_on_intr(|| write(&stderr, piece)).is_err() {
+        if !has_room(&stderr) || retry_on_intr(|| write(&stderr, piece)).is_err() {
             return;
         }
     }
+}
+
+fn has_room(stderr: impl AsFd) -> bool {
+    wait_for_room(stderr, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
 }
 
 fn wait_for_room(stderr: impl AsFd, timeout: Option<&Timespec>) -> bool {
@@ -257,22 +271,29 @@ mod tests {
     use std::io::Read;
     use std::os::fd::OwnedFd;
 
-    /// A printer of the test's own, to a pipe.
-    fn printer() -> (&'static Printer, OwnedFd) {
+    /// A printer of the test's own, to a pipe. Its thread has not run yet.
+    fn starved() -> (&'static Printer, OwnedFd, OwnedFd) {
         let (reader, stderr) = pipe().unwrap();
         let printer: &'static Printer = Box::leak(Box::new(Printer::new()));
         printer.lock().thread = Thread::Running;
-        std::thread::spawn(move || printer.serve(stderr));
-        (printer, reader)
+        (printer, reader, stderr)
+    }
+
+    /// A printer of the test's own, to a pipe.
+    fn printer() -> (&'static Printer, OwnedFd, OwnedFd) {
+        let (printer, reader, stderr) = starved();
+        let its_own = stderr.try_clone().unwrap();
+        std::thread::spawn(move || printer.serve(its_own));
+        (printer, reader, stderr)
     }
 
     #[test]
     fn what_is_said_is_written_before_the_end() {
-        let (printer, reader) = printer();
+        let (printer, reader, stderr) = printer();
         for n in 0..1000 {
             printer.say(format!("{n}\n"));
         }
-        printer.finish();
+        printer.finish(&stderr);
         let mut written = vec![0; 10 * 2 + 90 * 3 + 900 * 4];
         File::from(reader).read_exact(&mut written).unwrap();
         let expected: String = (0..1000).map(|n| format!("{n}\n")).collect();
@@ -281,12 +302,12 @@ mod tests {
 
     #[test]
     fn a_pipe_that_nobody_reads_stops_nobody() {
-        let (printer, reader) = printer();
+        let (printer, reader, stderr) = printer();
         let line = "x".repeat(99) + "\n";
         let lines = 30_000;
         (0..lines).for_each(|_| printer.say(line.clone()));
         let start = Instant::now();
-        printer.finish();
+        printer.finish(&stderr);
         // the test is that it comes to an end; but surely not at once, or it would not wait for anybody
         assert!(start.elapsed() >= STALL);
         printer.say("the last\n".to_owned());
@@ -304,10 +325,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_thread_has_no_time_for_is_written_all_the_same() {
+        let (printer, reader, stderr) = starved();
+        printer.say("why it ends\n".to_owned());
+        let start = Instant::now();
+        printer.finish(&stderr);
+        assert!(start.elapsed() >= FAREWELL, "the thread is given its time");
+        drop(stderr);
+        let mut written = String::new();
+        File::from(reader).read_to_string(&mut written).unwrap();
+        assert_eq!(written, "why it ends\n");
+    }
+
+    #[test]
     fn what_was_not_said_is_told_at_the_end() {
-        let (printer, reader) = printer();
+        let (printer, reader, stderr) = printer();
         let said = (0..100).filter(|_| printer.may_say("knocking")).count();
-        printer.finish();
+        printer.finish(&stderr);
         let mut written = [0; 100];
         let read = File::from(reader).read(&mut written).unwrap();
         let expected = format!("millipede: … and {} more like it: knocking\n", 100 - said);
@@ -318,7 +352,7 @@ mod tests {
     fn a_full_pipe_is_not_waited_for_at_the_last() {
         let (reader, stderr) = pipe().unwrap();
         write_if_ready(&stderr, &vec![b'x'; 4 << 20]);
-        assert!(!wait_for_room(&stderr, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })));
+        assert!(!has_room(&stderr));
         assert!(rustix::io::ioctl_fionread(&reader).unwrap() >= PIECE_MAX as u64);
     }
 }
