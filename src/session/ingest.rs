@@ -449,6 +449,9 @@ impl Ingest {
             if self.desk.peek(|core| core.piece_size()) <= filled {
                 return Ok(Some(false));
             }
+            if !waits {
+                return Ok(None);
+            }
             return Ok(Some(self.source.wait(None, Some(PAUSE))? == WokenBy::Input));
         }
         loop {
