@@ -1,7 +1,7 @@
 //! What polls say of sockets, on its way from thread to thread, under every order of the threads that a scheduler can think
 //! of: none of it is lost, so that nobody waits for ever, and what may be left to a thread is bounded.
 //!
-//! The sources of `Drain` and `Handover` are compiled here with other locks and flags in place of the standard ones; see
+//! The sources of `Drain`, `Handover` and `Loans` are compiled here with other locks and flags in place of the standard ones; see
 //! `src/sync.rs`. A failing schedule is printed, and replays with `shuttle::replay`.
 
 // what is pub for the library is reached from here alone
@@ -21,13 +21,15 @@ mod connection {
 #[path = "../src/endpoint/tunnel"]
 mod tunnel {
     pub mod handover;
+    pub mod loan;
 }
 
 use connection::drain::Drain;
 use mio::Token;
 use std::collections::VecDeque;
-use sync::{Arc, Condvar, Mutex};
+use sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use tunnel::handover::{Handover, LEFT_MAX, Seen};
+use tunnel::loan::Loans;
 
 const SCHEDULES: usize = 5000;
 
@@ -310,6 +312,163 @@ fn no_more_is_left_than_one_look_of_the_poll_brings() {
         assert!(handover.leave([seen(0)].into_iter()), "nothing of the two was left");
         assert!(!handover.leave([seen(0)].into_iter()));
         assert_eq!(handover.end().len(), LEFT_MAX);
+    };
+    shuttle::check_dfs(play, None);
+}
+
+// ---- the poll of the local sockets, its own thread, and those that borrow it -------------------------------------
+
+/// How often threads borrow the poll.
+const LOANS: [usize; 2] = [2, 1];
+
+/// Whose poll: the own thread's, behind those of the borrowers.
+const OWN: usize = LOANS.len();
+
+/// A poll, and what the polls in which it is registered have to say of it.
+#[derive(Default)]
+struct Ready {
+    events: usize,
+    /// By thread; None where it is not registered.
+    told: [Option<bool>; OWN + 1],
+    attended: usize,
+    /// The own thread was woken.
+    called: bool,
+    /// No further events come.
+    last: bool,
+}
+
+#[derive(Default)]
+struct Lent {
+    loans: Loans,
+    ready: Mutex<Ready>,
+    news: Condvar,
+    /// Borrowers keep the poll until somebody borrows it from them, or all is attended to.
+    patient: bool,
+    over: AtomicBool,
+}
+
+impl Lent {
+    fn change(&self, change: impl FnOnce(&mut Ready)) {
+        change(&mut self.ready.lock().unwrap());
+        self.news.notify_all();
+    }
+
+    fn register(&self, thread: usize, hears: bool) {
+        self.change(|ready| ready.told[thread] = hears.then_some(ready.events > 0));
+    }
+
+    /// Waits in a poll, which says nothing of events that somebody has looked at before.
+    fn wait(&self, thread: usize) {
+        let mut ready = self.ready.lock().unwrap();
+        loop {
+            let told = ready.told[thread].as_mut().is_some_and(std::mem::take) && ready.events > 0;
+            let called = thread == OWN && std::mem::take(&mut ready.called);
+            let enough = if self.patient { ready.attended == EVENTS } else { ready.last };
+            if told || called || (thread != OWN && enough) {
+                return;
+            }
+            ready = self.news.wait(ready).unwrap();
+        }
+    }
+
+    fn look(&self) {
+        self.change(|ready| ready.attended += std::mem::take(&mut ready.events));
+    }
+
+    fn call(&self, is_news: bool) {
+        if is_news {
+            self.change(|ready| ready.called = true);
+        }
+    }
+
+    /// The poll's own thread.
+    fn serve(&self) {
+        let mut hears = false;
+        while !self.over.load(Ordering::SeqCst) {
+            let (lent, _) = self.loans.own_turn();
+            if hears == lent {
+                hears = !lent;
+                self.register(OWN, hears);
+            }
+            self.wait(OWN);
+            self.look();
+        }
+    }
+
+    /// A connection's thread.
+    fn borrow(&self, own: usize) {
+        for _ in 0..LOANS[own] {
+            self.register(own, true);
+            let loan = self.loans.begin();
+            self.look();
+            loop {
+                self.wait(own);
+                let is_current = self.loans.is_current(loan);
+                if is_current {
+                    self.look();
+                }
+                if !is_current || !self.patient || self.ready.lock().unwrap().attended == EVENTS {
+                    break;
+                }
+            }
+            self.register(own, false);
+            self.call(self.loans.end(loan));
+        }
+    }
+
+    fn happen(&self) {
+        for event in 1..=EVENTS {
+            self.change(|ready| {
+                ready.events += 1;
+                ready.last = event == EVENTS;
+                ready.told.iter_mut().flatten().for_each(|told| *told = true);
+            });
+        }
+    }
+}
+
+fn lend(patient: bool) {
+    let lent = Arc::new(Lent { patient, ..Lent::default() });
+    let run = |act: fn(&Lent)| {
+        let lent = lent.clone();
+        shuttle::thread::spawn(move || act(&lent))
+    };
+    let own = run(Lent::serve);
+    let others = [run(|lent| lent.borrow(0)), run(|lent| lent.borrow(1)), run(Lent::happen)];
+    others.into_iter().for_each(|thread| thread.join().unwrap());
+    // whatever the borrowers have not attended to is the own thread's now
+    let mut ready = lent.ready.lock().unwrap();
+    while ready.attended < EVENTS {
+        ready = lent.news.wait(ready).unwrap();
+    }
+    drop(ready);
+    lent.over.store(true, Ordering::SeqCst);
+    lent.call(true);
+    own.join().unwrap();
+}
+
+#[test]
+fn a_poll_that_is_lent_is_heard_by_whoever_has_it() {
+    for patient in [false, true] {
+        shuttle::check_random(move || lend(patient), SCHEDULES);
+        shuttle::check_pct(move || lend(patient), SCHEDULES, 3);
+    }
+}
+
+#[test]
+fn the_last_that_borrows_the_poll_has_it_until_it_gives_it_back() {
+    let play = || {
+        let loans = Loans::default();
+        let until = Some(std::time::Instant::now());
+        assert!(!loans.set_until(until) && loans.until() == until, "the own thread sets it itself");
+        let first = loans.begin();
+        assert!(loans.is_current(first) && loans.own_turn() == (true, until));
+        let second = loans.begin();
+        assert!(loans.is_current(second) && !loans.is_current(first));
+        assert!(!loans.end(first) && loans.is_current(second), "an earlier loan does not end a later one");
+        assert!(!loans.set_until(until) && loans.set_until(None), "only another time is news");
+        assert!(loans.end(second) && loans.own_turn() == (false, None));
+        assert!(!loans.end(second));
     };
     shuttle::check_dfs(play, None);
 }

@@ -15,6 +15,7 @@ use crate::proto::outcome::{CommandEnd, Status};
 use crate::sys::bell::Bell;
 use crate::sys::kept::KeptPipe;
 use crate::sys::pipe::{Interest, Ready, wait};
+use mio::{Registry, Token};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -34,6 +35,21 @@ const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::
 /// Called from any thread when a source or sink has news. The argument: whether the calling thread may read or write at
 /// once.
 pub type OnNews = Box<dyn Fn(bool) + Send + Sync>;
+
+/// The wait for news of the sockets behind a sink. A thread has it, and may lend it to another one that writes to the sink: to
+/// one at a time, the last that borrows it.
+pub trait Lookout: Send + Sync {
+    /// Borrows it: from now on, this registry's poll tells under this token when to [look](Lookout::look). The loan's number;
+    /// None if it is not to be had. The borrower is to look at once.
+    fn borrow(&self, registry: &Registry, token: Token) -> Option<u64>;
+
+    /// Does what the news calls for, without waiting: whether there is more to look at; None if another thread has
+    /// borrowed it since.
+    fn look(&self, loan: u64) -> Option<bool>;
+
+    /// Ends a loan.
+    fn give_back(&self, loan: u64, registry: &Registry);
+}
 
 /// Why a sink takes no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +151,11 @@ pub trait Sink: Send {
 
     /// Has this called when the sink has news while no thread watches it. Only a sink that is prompt has such news.
     fn on_news(&mut self, _call: OnNews) {}
+
+    /// What a thread that writes to the sink may wait for, beside its own work.
+    fn lookout(&self) -> Option<Arc<dyn Lookout>> {
+        None
+    }
 
     /// Waits for the bell, and meanwhile watches whether there still is a reader.
     ///

@@ -234,12 +234,14 @@ impl Start {
         let Means { compressing, filters, passing, incoming, outgoing, .. } = means;
         let pool = incoming.clone().unwrap_or_else(|| Pool::new(0));
         let (decoding, congestion) = (Decoding::new(pool.clone()), congestion(sends.as_ref()));
+        let lookout = receives.as_ref().and_then(|receives| receives.sink.lookout());
         let output = receives.zip(output).map(|(Incoming { sink, is_asked_to_end, .. }, bell)| {
             Output::new(Egress { desk: desk.clone(), sink, bell, blocked, is_asked_to_end })
         });
         let shared = Shared {
             desk: desk.clone(),
             output: output.as_ref().map(|output| Arc::downgrade(output) as Weak<dyn Taking>),
+            lookout,
             pool,
             decoding: decoding.clone(),
             compressing: compressing.clone(),

@@ -9,12 +9,15 @@
 //! when the far ends of all directions have been met ([`Tunnel::meet`]); nothing is accepted or opened before. A far end
 //! may be a stranger: until something was read or written others may decide anew.
 
+pub mod attending;
 pub mod dial;
 pub mod handover;
+pub mod loan;
 pub mod local;
 pub mod mux;
 pub mod open;
 pub mod origin;
+pub mod poller;
 pub mod raw;
 pub mod record;
 pub mod shared;

@@ -1,16 +1,17 @@
 //! What the tunnel's threads share: its phase, and how it is told of the far ends.
 //!
 //! One lock holds the local side; no one who has it waits for anything but the kernel's copy of the bytes, and no line is
-//! written under it. Three threads take it: the poll of the local sockets, the stream's source and its sink.
+//! written under it. It is taken by the stream's source and its sink, and by whoever has the poll of the local sockets.
 //!
 //! Whoever says hello may be a stranger, so what the far ends seem to be decides nothing for good: as long as nothing
 //! was read from a local connection and no leg came, the phase follows the far ends met last. From then on it stays, and
 //! the stream waits for far ends that suit.
 
 use super::dial::Resolver;
-use super::handover::{Handover, LEFT_MAX, Seen};
+use super::handover::Handover;
 use super::local::{self, Local, Role};
 use super::origin::Origin;
+use super::poller::Poller;
 use super::raw::{self, Raw};
 use crate::endpoint::OnNews;
 use crate::error::reason;
@@ -20,7 +21,7 @@ use crate::proto::way::Way;
 use crate::sys::bell::Bell;
 use crate::sys::limits::allow_descriptors;
 use crate::sys::thread::spawn;
-use mio::{Events, Poll, Registry, Waker};
+use mio::{Registry, Waker};
 use std::io;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -51,7 +52,9 @@ pub struct Tunnel {
     pub(super) to_source: Bell,
     /// Rung when the sink has more to look at than its commands.
     pub(super) to_sink: Bell,
-    handover: Handover,
+    pub(super) handover: Handover,
+    /// Of the local sockets, once there is one.
+    pub(super) poller: OnceLock<Arc<Poller>>,
     source_news: OnceLock<OnNews>,
     sink_news: OnceLock<OnNews>,
     directions: [bool; 2],
@@ -76,8 +79,6 @@ pub(super) struct State {
     origin: Option<Origin>,
     /// A connection to the target is being opened for [`Phase::Raw`].
     connecting: bool,
-    /// Of the poll of the local sockets, once there is one.
-    poll: Option<(Registry, Arc<Waker>)>,
     oneshot: bool,
     budget: u64,
 }
@@ -127,7 +128,6 @@ impl Tunnel {
             misfit: None,
             origin: Some(config.origin),
             connecting: false,
-            poll: None,
             oneshot: config.oneshot,
             budget: config.budget,
         };
@@ -136,6 +136,7 @@ impl Tunnel {
             to_source: Bell::new()?,
             to_sink: Bell::new()?,
             handover: Handover::default(),
+            poller: OnceLock::new(),
             source_news: OnceLock::new(),
             sink_news: OnceLock::new(),
             directions: config.directions,
@@ -256,7 +257,7 @@ impl Tunnel {
             return self.begin_raw(state).map(Phase::Raw).map_err(cannot);
         }
         allow_descriptors((2 * local::CONNECTIONS_MAX) as u64);
-        let (registry, waker) = self.poll(state).map_err(cannot)?;
+        let (registry, waker) = self.poll().map_err(cannot)?;
         let origin = state.origin.take().ok_or("the tunnel has begun before")?;
         let role = self.role(origin).map_err(cannot)?;
         let local = Local::new(registry, waker, role, state.oneshot, state.budget).map_err(cannot)?;
@@ -264,19 +265,24 @@ impl Tunnel {
     }
 
     /// The poll of the local sockets, whose thread stays.
-    fn poll(self: &Arc<Self>, state: &mut State) -> io::Result<(Registry, Arc<Waker>)> {
-        if state.poll.is_none() {
-            let poll = Poll::new()?;
-            let registry = poll.registry().try_clone()?;
-            let waker = Arc::new(Waker::new(&registry, local::WAKER)?);
-            let tunnel = self.clone();
-            spawn("tunnel", move || tunnel.serve(poll))?;
-            state.poll = Some((registry, waker));
-        }
-        let (registry, waker) = state.poll.as_ref().ok_or(io::ErrorKind::NotFound)?;
+    fn poll(self: &Arc<Self>) -> io::Result<(Registry, Arc<Waker>)> {
+        let poller = match self.poller.get() {
+            Some(poller) => poller,
+            None => {
+                let (poller, mut own) = Poller::new(local::WAKER)?;
+                let (tunnel, poller) = (self.clone(), Arc::new(poller));
+                let served = poller.clone();
+                spawn("tunnel", move || {
+                    loop {
+                        served.wait(&mut own, |events, until| tunnel.heed(events, until));
+                    }
+                })?;
+                self.poller.get_or_init(|| poller)
+            }
+        };
         // whoever waits there looks for a deadline
-        waker.wake()?;
-        Ok((registry.try_clone()?, waker.clone()))
+        poller.waker().wake()?;
+        Ok((poller.registry().try_clone()?, poller.waker().clone()))
     }
 
     fn role(self: &Arc<Self>, origin: Origin) -> io::Result<Role> {
@@ -381,45 +387,6 @@ impl Tunnel {
             self.to_sink.ring();
         }
         Commit::Stream
-    }
-
-    /// The thread of the local sockets.
-    fn serve(&self, mut poll: Poll) {
-        let mut events = Events::with_capacity(LEFT_MAX);
-        let mut until: Option<Instant> = None;
-        loop {
-            let timeout = until.map(|at| at.saturating_duration_since(Instant::now()));
-            // an interruption is a wake-up like any other
-            let _ = poll.poll(&mut events, timeout);
-            let left = !events.is_empty() && self.handover.leave(events.iter().map(Seen::from));
-            if !left {
-                until = self.attend(events.iter().map(Seen::from));
-            }
-        }
-    }
-
-    /// What the poll says of the local sockets. When it is to be attended to, if nothing happens before.
-    fn attend(&self, seen: impl Iterator<Item = Seen>) -> Option<Instant> {
-        let now = Instant::now();
-        let deadline = self.with(|local| {
-            seen.for_each(|seen| local.event(now, seen));
-            local.tick(now);
-            local.deadline()
-        });
-        deadline.flatten()
-    }
-
-    /// [`Tunnel::with`] for the stream's sink, which writes to the local sockets: what the poll says of them meanwhile is
-    /// attended to by this thread afterwards.
-    pub(super) fn write_with<R>(&self, write: impl FnOnce(&mut Local) -> R) -> Option<R> {
-        self.handover.begin();
-        let wrote = self.with(write);
-        let left = self.handover.end();
-        if !left.is_empty() && self.attend(left.into_iter()).is_some() {
-            // the poll does not know of this time
-            self.with(|local| local.wake());
-        }
-        wrote
     }
 
     /// Does something with the local side, and tells the stream's ends what has come of it.

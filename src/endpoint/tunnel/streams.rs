@@ -3,7 +3,7 @@
 use super::raw::RawSink;
 use super::shared::{Commit, Phase, Tunnel};
 use crate::endpoint::file::FileSource;
-use crate::endpoint::{OnNews, Sink, SinkError, Source, WokenBy, wait_for};
+use crate::endpoint::{Lookout, OnNews, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -252,6 +252,10 @@ impl Sink for TunnelSink {
 
     fn on_news(&mut self, call: OnNews) {
         self.tunnel.on_sink_news(call);
+    }
+
+    fn lookout(&self) -> Option<Arc<dyn Lookout>> {
+        Some(self.tunnel.clone())
     }
 
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {

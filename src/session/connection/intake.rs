@@ -46,6 +46,8 @@ pub(crate) struct ConnectionIntake<'a> {
     pub due: &'a mut Option<Harm>,
     /// The acknowledgement that came last, and may be told together with a small leg behind it.
     pub before: Option<Frame>,
+    /// Bytes of legs that came, as they were sent.
+    pub legs: u64,
 }
 
 /// A leg may have to wait before it can be moved to the output.
@@ -198,6 +200,7 @@ impl Intake for ConnectionIntake<'_> {
     }
 
     fn leg(&mut self, header: LegHeader, room: Room) -> Result<(), Stop> {
+        self.legs += u64::from(header.encoded);
         let came = match room {
             // the core knows
             Room::Past => return self.due.take().map_or(Ok(()), |harm| Err(Stop::Harmed(harm))),

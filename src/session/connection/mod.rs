@@ -9,6 +9,7 @@
 //! that is not wanted any more. The poll is edge-triggered: the owner remembers what is readable or writable until the
 //! socket says otherwise.
 
+mod borrowing;
 mod dialling;
 mod drain;
 mod ended;

@@ -1,6 +1,7 @@
 //! The work on a connection, by the thread that owns it. At the end that listens, such a thread has one connection and
 //! ends with it; for the end that dials see `dialling`.
 
+use super::borrowing::{Borrowing, LOOKOUT};
 use super::ended::Ended;
 use super::holding::Holding;
 use super::intake::{ConnectionIntake, Wait};
@@ -92,6 +93,8 @@ pub(super) struct Serving<'a> {
     called: bool,
     /// Whether the leg that comes waits for the sink.
     holding: Holding,
+    /// Whether it waits for the sockets behind the output as well.
+    borrowing: Borrowing,
     /// Legs on their way through the user's programs.
     stages: Stages,
 }
@@ -108,6 +111,7 @@ impl<'a> Serving<'a> {
         let now = shared.desk.now();
         Serving {
             holding: Holding::on(&channel),
+            borrowing: Borrowing::new(shared.lookout.clone()),
             progress: KernelProgress::new(now, channel.info().map_or(0, |info| info.bytes_acked)),
             shared,
             seat,
@@ -223,6 +227,7 @@ impl<'a> Serving<'a> {
             self.work_on_stages(origin)?;
             self.finish(now, end)?;
             self.more = self.unwritten || self.goes_on(end);
+            self.borrowing.follow(self.poll.registry(), now, self.more);
             let times = [self.finishing, self.wakes_at(), self.stages_look(), self.holding.until()];
             let until = times.into_iter().flatten().min();
             self.wait(now, events, until)?;
@@ -260,6 +265,7 @@ impl<'a> Serving<'a> {
         let mut writer = self.seat.lock();
         let Some(writer) = &mut *writer else { return Ok(()) };
         self.unwritten = !writer.flush(&self.shared.desk, u64::MAX);
+        self.borrowing.wrote(writer.written());
         match writer.take_harm() {
             Some(Harm::Silence) => {
                 writer.fall_silent();
@@ -327,10 +333,12 @@ impl<'a> Serving<'a> {
             hazard: is_going.then_some(&self.shared.hazard),
             due: &mut self.due,
             before: None,
+            legs: 0,
         };
         let read = inlet.bytes();
         let end = inlet.read(&mut &*self.channel, &mut intake);
         let end = intake.tell_before().and(end);
+        self.borrowing.brought(intake.legs);
         let heard = inlet.bytes() > read;
         self.heard = if heard { now } else { self.heard };
         match end {
@@ -412,24 +420,49 @@ impl<'a> Serving<'a> {
             return Ok(());
         }
         let left = until.map(|at| at.saturating_duration_since(now));
-        match self.poll.poll(events, if self.more { Some(Duration::ZERO) } else { left }) {
+        let began = self.borrowing.is_borrowed().then(Instant::now);
+        loop {
+            self.borrowing.look(self.poll.registry());
+            let waited = began.map_or(Duration::ZERO, |at| at.elapsed());
+            let left = left.map(|left| left.saturating_sub(waited));
+            let at_once = self.more || self.borrowing.has_news();
+            // mostly the lookout has all the news that there are, and they need no turn
+            let is_lookout_alone = self.poll(events, if at_once { Some(Duration::ZERO) } else { left })?;
+            if !is_lookout_alone || self.more || left.is_some_and(|left| left.is_zero()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Polls once; whether the lookout has news, and nobody else.
+    fn poll(&mut self, events: &mut Events, left: Option<Duration>) -> Result<bool, Ended> {
+        match self.poll.poll(events, left) {
             Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(Ended::Lost(failure(&e))),
             _ => {}
         }
-        self.called |= events.iter().any(|event| event.token() == WAKER);
-        for event in events.iter().filter(|event| event.token() == SOCKET) {
-            self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-            self.ended |= event.is_read_closed() || event.is_error();
-            if event.is_writable() || event.is_error() {
-                self.called |= self.seat.drain().say();
+        let mut others = events.is_empty();
+        for event in events.iter() {
+            others |= event.token() != LOOKOUT;
+            match event.token() {
+                WAKER => self.called = true,
+                LOOKOUT => self.borrowing.tell(),
+                SOCKET => {
+                    self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                    self.ended |= event.is_read_closed() || event.is_error();
+                    if event.is_writable() || event.is_error() {
+                        self.called |= self.seat.drain().say();
+                    }
+                }
+                _ => {}
             }
         }
-        Ok(())
+        Ok(!others)
     }
 
     /// Closes the connection, and tells the core why if it does not know.
     fn close(mut self, ended: Ended) {
         self.holding.end(self.poll.registry());
+        self.borrowing.end(self.poll.registry());
         let Serving { shared, seat, ticket, channel, finishing, heard_out, stages, .. } = self;
         // programs end before anybody is told that nothing is under way here any more
         drop(stages);

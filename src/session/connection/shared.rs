@@ -2,6 +2,7 @@
 
 use super::seat::SessionDesk;
 use crate::chaos::Hazard;
+use crate::endpoint::Lookout;
 use crate::proto::session::Session;
 use crate::session::compressing::Compressing;
 use crate::session::decoding::Decoding;
@@ -17,6 +18,8 @@ pub struct Shared {
     pub desk: Arc<SessionDesk>,
     /// Where the bytes of the stream that comes in may be moved to, while that is open.
     pub output: Option<Weak<dyn Taking>>,
+    /// What a thread that writes to the output may wait for as well.
+    pub lookout: Option<Arc<dyn Lookout>>,
     /// Where the legs live that come in.
     pub pool: Pool,
     /// What decompresses them.

@@ -195,6 +195,11 @@ impl Writer {
         Ok(())
     }
 
+    /// How many bytes have been written in all.
+    pub fn written(&self) -> u64 {
+        self.outlet.bytes()
+    }
+
     /// Whether everything that was taken has left.
     pub fn is_empty(&self) -> bool {
         self.outlet.is_empty()
