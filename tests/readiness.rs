@@ -330,6 +330,9 @@ struct Ready {
     events: usize,
     /// By thread; None where it is not registered.
     told: [Option<bool>; OWN + 1],
+    /// By thread: its poll is just finding out whether the lent poll has anything. Some kernels tell whoever looks at that
+    /// moment that there is nothing.
+    asks: [bool; OWN + 1],
     attended: usize,
     /// The own thread was woken.
     called: bool,
@@ -365,20 +368,30 @@ impl Lent {
             let called = thread == OWN && std::mem::take(&mut ready.called);
             let enough = if self.patient { ready.attended == EVENTS } else { ready.last };
             if told || called || (thread != OWN && enough) {
-                return;
+                ready.asks[thread] = told;
+                break;
             }
             ready = self.news.wait(ready).unwrap();
         }
+        drop(ready);
+        self.change(|ready| ready.asks[thread] = false);
     }
 
     fn look(&self) {
-        self.change(|ready| ready.attended += std::mem::take(&mut ready.events));
+        self.change(|ready| {
+            if !ready.asks.contains(&true) {
+                ready.attended += std::mem::take(&mut ready.events);
+            }
+        });
     }
 
-    fn call(&self, is_news: bool) {
-        if is_news {
-            self.change(|ready| ready.called = true);
-        }
+    /// Wakes whoever has the poll.
+    fn wake(&self) {
+        self.change(|ready| ready.told.iter_mut().flatten().for_each(|told| *told = true));
+    }
+
+    fn call(&self) {
+        self.change(|ready| ready.called = true);
     }
 
     /// The poll's own thread.
@@ -412,7 +425,10 @@ impl Lent {
                 }
             }
             self.register(own, false);
-            self.call(self.loans.end(loan));
+            match self.loans.end(loan) {
+                true => self.call(),
+                false => self.wake(),
+            }
         }
     }
 
@@ -443,7 +459,7 @@ fn lend(patient: bool) {
     }
     drop(ready);
     lent.over.store(true, Ordering::SeqCst);
-    lent.call(true);
+    lent.call();
     own.join().unwrap();
 }
 

@@ -14,9 +14,9 @@
 //!
 //! What leads to nothing before the next event is only noted: neither post nor follow.
 //!
-//! Lock order: the poll behind a sink that was lent ([`Lookout`](crate::endpoint::Lookout)), the lease of a source or sink, then a connection's writer, then the desk. The thread that posted
-//! something small writes it itself. It wakes the owner of the connection instead if the connection is busy with a
-//! large leg, or if the thread holds another connection's writer.
+//! Lock order: a poll that was lent ([`Lookout`](crate::endpoint::Lookout)), the lease of a source or sink, a
+//! connection's writer, the desk. The thread that posted something small writes it itself. It wakes the owner of the
+//! connection instead if the connection is busy with a large leg, or if the thread holds another connection's writer.
 
 use super::orders::{Audience, Core, Delivery, Hunger, News, Order, OutputQueue, Standing, Ticket};
 use crate::proto::leg::{CONNECTIONS_MAX, Payload};

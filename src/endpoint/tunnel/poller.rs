@@ -15,12 +15,16 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The lent poll and the waker, in the poll in which the own thread waits.
-const LENT: Token = Token(0);
+/// The poll that can be lent and the waker, in the poll in which the own thread waits.
+const POLL: Token = Token(0);
 const CALL: Token = Token(1);
 
 /// The poll could not be registered again: the own thread looks so often.
 const UNHEARD: Duration = Duration::from_millis(50);
+
+/// While the poll is lent, the own thread looks so often all the same: a borrower may be held up, by memory that it waits
+/// for or by a leg that is long to decode.
+const LENT: Duration = Duration::from_millis(250);
 
 /// A poll that may be borrowed from its thread.
 pub struct Poller {
@@ -75,14 +79,14 @@ impl Poller {
         let (lent, until) = self.loans.own_turn();
         if own.hears == lent {
             let (registry, mut poll) = (own.poll.registry(), SourceFd(&self.descriptor));
-            own.hears = !lent && registry.register(&mut poll, LENT, Interest::READABLE).is_ok();
+            own.hears = !lent && registry.register(&mut poll, POLL, Interest::READABLE).is_ok();
             if lent {
                 // fails only where it was not registered
                 let _ = registry.deregister(&mut poll);
             }
         }
         let left = until.map(|at| at.saturating_duration_since(Instant::now()));
-        let unheard = (!lent && !own.hears).then_some(UNHEARD);
+        let unheard = (!own.hears).then_some(if lent { LENT } else { UNHEARD });
         // an interruption is a wake-up like any other
         let _ = own.poll.poll(&mut own.events, left.into_iter().chain(unheard).min());
         while self.look_now(None, &mut heed) == Some(true) {}
@@ -108,7 +112,19 @@ impl Poller {
     pub fn give_back(&self, loan: u64, registry: &Registry) {
         // fails only where it was not registered
         let _ = registry.deregister(&mut SourceFd(&self.descriptor));
-        self.call_own(self.loans.end(loan));
+        if self.loans.end(loan) {
+            self.call_own();
+        } else {
+            // Before Linux 7.1 a look finds nothing, whatever there is, at the moment in which another poll asks the same. Whoever
+            // has the poll may have looked when this borrower's did, and this one does not look any more.
+            self.wake();
+        }
+    }
+
+    /// Wakes whoever has the poll.
+    pub fn wake(&self) {
+        // fails only when the kernel's counter is full, and then it is awake
+        let _ = self.waker.wake();
     }
 
     /// Has `heed` do what the poll says, for this loan or for the own thread. Whether there may be more; None if the loan is
@@ -127,15 +143,15 @@ impl Poller {
         while poll.poll(events, Some(Duration::ZERO)).is_err_and(|e| e.kind() == ErrorKind::Interrupted) {}
         let mut until = self.loans.until();
         heed(events, &mut until);
-        self.call_own(self.loans.set_until(until));
+        if self.loans.set_until(until) {
+            self.call_own();
+        }
         Some(events.iter().count() >= LEFT_MAX)
     }
 
-    fn call_own(&self, is_news: bool) {
-        if is_news {
-            // fails only when the kernel's counter is full, and then it is awake
-            let _ = self.call.wake();
-        }
+    fn call_own(&self) {
+        // as for `wake`
+        let _ = self.call.wake();
     }
 }
 
@@ -181,13 +197,13 @@ mod tests {
         poller.waker().wake().unwrap();
         assert_eq!(told.recv(), Ok(1), "nobody has borrowed it");
         let (mut poll, mut events) = borrower();
-        let loan = poller.borrow(poll.registry(), LENT).unwrap();
+        let loan = poller.borrow(poll.registry(), POLL).unwrap();
         assert_eq!(events_of_a_look(&poller, loan), Some(0));
         poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
         // the own thread is on its way out of the poll, and may be the one that hears it
         poller.waker().wake().unwrap();
         poll.poll(&mut events, Some(Duration::from_secs(1))).unwrap();
-        assert!(events.iter().all(|event| event.token() == LENT));
+        assert!(events.iter().all(|event| event.token() == POLL));
         if events_of_a_look(&poller, loan) == Some(0) {
             assert_eq!(told.recv(), Ok(1));
         }
@@ -204,14 +220,16 @@ mod tests {
         let (poller, mut own) = Poller::new(WAKER).unwrap();
         let (mut poll, mut events) = borrower();
         poller.waker().wake().unwrap();
-        let first = poller.borrow(poll.registry(), LENT).unwrap();
+        let first = poller.borrow(poll.registry(), POLL).unwrap();
         poll.poll(&mut events, None).unwrap();
-        assert!(events.iter().any(|event| event.token() == LENT), "told of what was there before");
+        assert!(events.iter().any(|event| event.token() == POLL), "told of what was there before");
         let (other, _) = borrower();
-        let second = poller.borrow(other.registry(), LENT).unwrap();
+        let second = poller.borrow(other.registry(), POLL).unwrap();
         assert_eq!(events_of_a_look(&poller, first), None, "another has it");
+        assert_eq!(events_of_a_look(&poller, second), Some(1));
         poller.give_back(first, poll.registry());
-        assert_eq!(events_of_a_look(&poller, second), Some(1), "an end of the first ends not the second");
+        let again = "an end of the first ends not the second, which looks again";
+        assert_eq!(events_of_a_look(&poller, second), Some(1), "{again}");
         poller.waker().wake().unwrap();
         poller.give_back(second, other.registry());
         poller.wait(&mut own, |events, _| assert_eq!(events.iter().count(), 1));
@@ -221,7 +239,7 @@ mod tests {
     fn the_own_thread_keeps_deadlines_while_the_poll_is_lent() {
         let (poller, mut own) = Poller::new(WAKER).unwrap();
         let (poll, _) = borrower();
-        let loan = poller.borrow(poll.registry(), LENT).unwrap();
+        let loan = poller.borrow(poll.registry(), POLL).unwrap();
         let soon = Instant::now() + Duration::from_millis(5);
         poller.look(loan, |_, until| *until = Some(soon)).unwrap();
         // it is woken for the loan, and for the time
