@@ -21,6 +21,9 @@ pub enum Breach {
     /// Its welcome was not answered yet, or this end did not welcome it.
     #[error("spoke before it was welcome")]
     NotWelcome,
+    /// It waits for its turn, and sends a leg: whoever keeps to the rules sends nothing before.
+    #[error("sent a leg before its turn")]
+    NotItsTurn,
     /// Only senders say this, and this end receives nothing.
     #[error("sent a sender's message to the sender")]
     ToTheSender,

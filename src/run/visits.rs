@@ -195,7 +195,7 @@ impl Maker {
 
     fn start(&self, number: u64, sink: Box<dyn Sink>, out: &Arc<Outbox>) -> io::Result<Start> {
         let common = &self.plan.common;
-        // all under one buffer; those that wait send nothing
+        // all under one buffer; nothing is taken from those that wait
         let buffer = common.buffer / self.plan.sessions as u64;
         let receives = Incoming {
             sink,

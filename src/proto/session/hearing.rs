@@ -20,6 +20,8 @@ impl Session {
             None => Err(Breach::ToTheSender),
             Some(_) if !self.acknowledging.is_open(connection) => Err(Breach::NotWelcome),
             Some(_) if self.is_done(Way::In) => Ok(Landing::Scratch),
+            // nothing would take it, and many may wait
+            Some(_) if self.ownership.sender_waits() => Err(Breach::NotItsTurn),
             Some(receiving) => receiving.landing(header),
         };
         landing.map_err(LossReason::Breach)

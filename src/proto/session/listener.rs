@@ -157,7 +157,12 @@ impl Listener {
         admitted.filter(|(other, admitted)| *other != connection && admitted.link.is_some()).count()
     }
 
-    /// The sender waits no longer: all its connections are let in.
+    /// Whether the sender waits for its turn.
+    pub(super) fn sender_waits(&self) -> bool {
+        self.waits
+    }
+
+    /// The sender waits no longer: all its connections are let in, and its legs.
     pub(super) fn use_all(&mut self) {
         self.waits = false;
     }

@@ -266,6 +266,14 @@ impl Ownership {
 
     // ---- what each makes something of in its own way ----------------------------------------------------
 
+    /// Whether the sender of the stream that comes waits for its turn, as far as this end decides that.
+    pub(super) fn sender_waits(&self) -> bool {
+        match self {
+            Ownership::Dialler(_) => false,
+            Ownership::Listener(listener) => listener.sender_waits(),
+        }
+    }
+
     /// The stream waits no longer for its turn.
     pub(super) fn use_all(&mut self) {
         match self {

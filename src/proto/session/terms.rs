@@ -62,7 +62,7 @@ pub struct InboundConfig {
     /// Where this end is there for one sender alone.
     pub tied: Option<Tied>,
     /// Whether the sender has to wait for its turn: until [`Session::use_all`](super::Session::use_all) an end that
-    /// listens lets in no more connections than one that is dialled anew.
+    /// listens lets in no more connections than one that is dialled anew, and no leg.
     pub waits: bool,
 }
 

@@ -1,8 +1,10 @@
 //! A stream that has to wait for its turn: one connection suffices at both ends, until all are wanted.
 
+use super::super::super::breach::Breach;
 use super::super::super::hello::{Direction, Hello, RefusalCode};
 use super::super::super::links::LossReason;
-use super::super::{DiallerConfig, InboundConfig, OutboundConfig, Session};
+use super::super::super::wire::LegHeader;
+use super::super::{DiallerConfig, InboundConfig, Landing, OutboundConfig, Session};
 use super::rig::*;
 use std::time::Instant;
 
@@ -88,4 +90,17 @@ fn a_sender_that_waits_has_one_connection_and_one_that_takes_its_place() {
     for connection in 3..16 {
         assert!(rig.hello(&asks(connection, 2)).is_ok(), "{connection}");
     }
+}
+
+#[test]
+fn no_leg_of_a_sender_that_waits_is_taken() {
+    let mut rig = listener();
+    rig.hello(&asks(0, 1)).unwrap();
+    let header = |sequence| LegHeader { sequence, offset: sequence, raw: 1, encoded: 1, flags: 0, crc: 0 };
+    for sequence in [0, 1] {
+        let told = rig.session.landing(0, &header(sequence));
+        assert_eq!(told, Err(LossReason::Breach(Breach::NotItsTurn)), "leg {sequence}");
+    }
+    rig.does(|s, now| s.use_all(now));
+    assert_eq!(rig.session.landing(0, &header(0)), Ok(Landing::Keep));
 }
