@@ -28,7 +28,7 @@ use crate::proto::leg::WINDOW_LEGS;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::pacing::Pacing;
 use crate::proto::peer_key::PeerKey;
-use crate::proto::session::{Farewell, Session};
+use crate::proto::session::Session;
 use crate::proto::way::Way;
 use crate::report::{Passage, Snapshot};
 use crate::sys::bell::Bell;
@@ -293,11 +293,8 @@ impl Start {
         desk.keep_time();
         self.handle.pools[Way::Out as usize].iter().for_each(Pool::close);
         let farewell = desk.peek(|core| core.session.farewell());
-        desk.see_off(FAREWELL + Duration::from_millis(100), HASTE, |open, heard| match farewell {
-            Farewell::Nobody => true,
-            Farewell::First => open == 0 || heard,
-            Farewell::All => open == 0,
-        });
+        let time = FAREWELL + Duration::from_millis(100);
+        desk.see_off(time, HASTE, |open, heard| farewell.is_over(open, heard));
     }
 }
 

@@ -1,9 +1,10 @@
 //! Limits and levels that more than one of a session's threads keeps to.
 
+use crate::proto::session::Farewell;
 use std::time::Duration;
 
 /// After the last word: how long to wait for the peer to close its side.
-pub const FAREWELL: Duration = Duration::from_secs(2);
+pub const FAREWELL: Duration = Farewell::TIME;
 
 /// As [`FAREWELL`], where a signal has asked this process to end: the sender of the signal waits, and a peer that is not
 /// slow has closed long before.

@@ -25,9 +25,6 @@ use std::time::{Duration, Instant};
 /// How often every connection is looked at.
 const PATROL: Duration = Duration::from_millis(500);
 
-/// Whoever closes in order is waited for no longer.
-const FAREWELL: Duration = Duration::from_secs(2);
-
 /// How a command ends here.
 pub const COMMAND_END: CommandEnd = CommandEnd::Exit(7);
 
@@ -337,7 +334,10 @@ impl End {
     /// Everything that follows from an event: actions, what is to be written, more input, the next time to wake.
     pub fn settle(&mut self, net: &mut Net) {
         self.carry_out(net);
+        // whoever dials sends nothing before it hears that it is its turn
+        let holds = self.waits && self.which == DIALS;
         while self.over.is_none()
+            && !holds
             && self.source.as_mut().is_some_and(|source| source.feed(&mut net.clock, &mut self.session))
         {
             self.carry_out(net);
@@ -427,14 +427,14 @@ impl End {
         }
     }
 
-    /// The last words leave; then whoever is owed a farewell is waited for, 2 s at most.
+    /// The last words leave; then whoever is owed a farewell is waited for.
     fn end(&mut self, net: &mut Net) {
         self.over = Some(net.clock.now);
         self.said.push(format!("over; then {:?}", self.session.farewell()));
         if !self.session.is_over() {
             self.fail("is not over, though it says so");
         }
-        net.clock.after(FAREWELL, Event::Exit(self.which));
+        net.clock.after(Farewell::TIME, Event::Exit(self.which));
         for connection in 0..self.lines.len() {
             let begun = self.lines[connection].as_ref().is_some_and(|line| line.is_up());
             if !begun && let Some(line) = self.lines[connection].take() {
@@ -447,13 +447,8 @@ impl End {
 
     /// Whether nobody is waited for any more; `told` if a connection was closed in order.
     pub fn part(&mut self, net: &mut Net, told: bool) {
-        let finished = self.lines.iter().flatten().all(|line| line.finished);
-        let enough = match self.session.farewell() {
-            Farewell::Nobody => finished,
-            Farewell::First => told,
-            Farewell::All => false,
-        };
-        if enough || self.lines.iter().all(Option::is_none) {
+        let open = self.lines.iter().flatten().count();
+        if self.session.farewell().is_over(open, told) {
             net.clock.after(Duration::ZERO, Event::Exit(self.which));
         }
     }

@@ -60,7 +60,8 @@ fn config(rng: &mut SmallRng, seed: u64, duplex: bool) -> Config {
 /// An honest session, and strangers at its door.
 fn beside(rng: &mut SmallRng, world: &mut World, duplex: bool) -> Result<(), String> {
     world.tell("a stranger dials beside an honest session");
-    // the honest one comes first: whoever does has the receiver
+    // the honest one comes first, and has its turn: whoever has brought something has the receiver
+    world.run(HONEST, |world| world.ends.iter().all(|end| !end.waits))?;
     world.run(Duration::from_millis(20), |_| false)?;
     let seed = SmallRng::seed_from_u64(rng.random());
     world.imp = Some(Imp::new(&mut world.net, seed, DIALS, duplex, Id::new([9; 16])));

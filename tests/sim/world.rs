@@ -367,7 +367,9 @@ pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
     end.source = config.flows[which].map(|flow| Source::new(which, flow, config.buffers[which]));
     if let Some(waits) = config.waits {
         end.waits = true;
-        net.clock.after(waits[which], Event::Turn(which));
+        // the end that listens has its turn before the other one hears that it has
+        let turn = if which == DIALS { waits[DIALS].max(waits[LISTENS]) } else { waits[which] };
+        net.clock.after(turn, Event::Turn(which));
     }
     end.sink = receives.then(|| Sink::new(&net.clock, which, config.sink_rates[which]));
     end

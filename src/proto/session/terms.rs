@@ -175,3 +175,18 @@ pub enum Farewell {
     /// Every connection.
     All,
 }
+
+impl Farewell {
+    /// How long the owner waits for them at most.
+    pub const TIME: Duration = Duration::from_secs(2);
+
+    /// Whether nobody is waited for any more, with so many connections `open`; `heard`: the peer has closed one in order
+    /// since the session was over.
+    pub fn is_over(self, open: usize, heard: bool) -> bool {
+        match self {
+            Farewell::Nobody => true,
+            Farewell::First => open == 0 || heard,
+            Farewell::All => open == 0,
+        }
+    }
+}
