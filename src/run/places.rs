@@ -19,9 +19,12 @@ use std::time::{Duration, Instant};
 /// What is said of the whole session, and of no file, has this number.
 const SESSION: u32 = 0;
 
-/// A session that has had no connection for so long gives way to another one of its key, which is its sender come again,
-/// and to whoever wants a name that it has. Where only the connections broke, they are dialled again within less.
+/// A session that has had no connection for so long gives way to whoever wants a name that it has: of its key, that is
+/// its sender come again. One that has the same key and may want something else is no sign of that, since many senders may
+/// share a key; a session gives way to that one after [`Bounds::away`], as to anybody.
 const GONE: Duration = Duration::from_secs(1);
+/// How often those with a place are looked at while others wait.
+const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked meanwhile whether it has come again.
 const LOOK: Duration = Duration::from_millis(50);
 /// What it is told, if it should come back.
@@ -46,6 +49,8 @@ pub(super) struct Places {
     changed: Condvar,
     /// What a session is told that has lost its place: it stalled, or was away.
     lost: [String; 2],
+    /// Without a connection for so long, a session is over when another one of its key waits.
+    away: Duration,
 }
 
 struct State {
@@ -70,7 +75,8 @@ impl Places {
         let lost = [("nothing came", bounds.stall), ("no connection", bounds.away)]
             .map(|(what, time)| format!("{what} for {} s, and others wait", time.as_secs()));
         let state = State { queue: Queue::new(bounds), members: HashMap::new(), last: 0 };
-        let places = Arc::new(Places { state: Mutex::new(state), changed: Condvar::new(), lost });
+        let (state, away) = (Mutex::new(state), bounds.away);
+        let places = Arc::new(Places { state, changed: Condvar::new(), lost, away });
         let clock = places.clone();
         spawn("places", move || clock.keep_time())?;
         Ok(places)
@@ -108,12 +114,14 @@ impl Places {
         }
     }
 
-    /// Ends sessions of this key that have lost their sender, for the sake of that one.
+    /// Ends sessions of this key that have lost their sender, for the sake of that one: also those that wait, which would
+    /// leave none of the key's share of waiting to one that comes again and again.
     fn oust(&self, key: Option<PeerKey>, number: u64) {
         let state = self.lock();
         let others = state.members.iter().filter(|(other, member)| **other != number && member.key == key);
         let sessions: Vec<Handle> = others.filter_map(|(_, member)| member.session.clone()).collect();
         drop(state);
+        let is_gone = |session: &Handle| session.alone_for().is_some_and(|alone| alone >= self.away);
         stop(sessions.into_iter().filter(is_gone).collect(), OUSTED);
     }
 
@@ -204,7 +212,7 @@ impl Places {
             }
             // where nobody waits there is nothing to do, until somebody comes
             let wait = state.queue.deadline().map_or(Duration::from_secs(3600), |at| {
-                at.saturating_duration_since(Instant::now()).min(GONE)
+                at.saturating_duration_since(Instant::now()).min(TICK)
             });
             let waited = self.changed.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -294,11 +302,6 @@ impl Turned {
             stop(vec![session], why);
         }
     }
-}
-
-/// Its sender has closed every connection, and has not come again.
-fn is_gone(session: &Handle) -> bool {
-    session.alone_for().is_some_and(|alone| alone >= GONE)
 }
 
 /// Ends these, outside of the lock: that may call back.

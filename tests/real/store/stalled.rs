@@ -1,16 +1,25 @@
-//! A sender that stands still, and those that wait meanwhile.
+//! A sender that stands still, or seems to, and those that wait meanwhile.
 
 use super::room::{MIB, Room, Serve, bytes};
-use crate::util::{Signal, until};
+use crate::util::relay::Relay;
+use crate::util::{Signal, eventually, until};
 use millipede::plan::Task;
 use std::env;
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-/// In the process that serves here: its words, with a line for each.
+/// In the process that serves here: its words, with a line for each, and after how many seconds a session that stands still
+/// loses its place, and one without a connection.
 const WORDS: &str = "MILLIPEDE_TEST_SERVE";
+const STALL: &str = "MILLIPEDE_TEST_STALL";
+const AWAY: &str = "MILLIPEDE_TEST_AWAY";
 /// It takes no minute until a session has stood still for too long, but as long as a busy machine may have others wait.
-const STALL: Duration = Duration::from_secs(5);
+const SOON: u64 = 5;
+/// No test lasts so long.
+const NEVER: u64 = 3600;
+/// What a sender says that has waited for 5 s.
+const WAITS: &str = "waiting for a place at the receiver: this is the next one";
 
 /// Not a test of its own: what the process does that serves in the place of the program.
 #[test]
@@ -19,20 +28,21 @@ fn serves() {
     let Ok(Task::Serve(plan)) = millipede::cli::parse(words.lines().map(Into::into)) else {
         panic!("{words}")
     };
-    let ended = millipede::run::serve::serve_with(&plan, STALL);
+    let [stall, away] =
+        [STALL, AWAY].map(|name| Duration::from_secs(env::var(name).unwrap().parse().unwrap()));
+    let ended = millipede::run::serve::serve_with(&plan, stall, away);
     millipede::message::finish();
     std::process::exit(ended.map_or_else(|failure| failure.status.code().into(), |()| 0));
 }
 
-/// The program as it is, but for how long a session may stand still.
-fn serve(room: &Room, words: &[&str]) -> Serve {
-    let into = room.path("into");
-    let words = [&["into", into.to_str().unwrap()], words].concat();
+/// The program as it is, but for how long a session may stand still, and be without a connection: so many seconds.
+fn serve(room: &Room, words: &[&str], [stall, away]: [u64; 2]) -> Serve {
     let words: Vec<String> =
-        room.serving(&words).get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
+        room.serving(words).get_args().map(|word| word.to_str().unwrap().to_owned()).collect();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "store::stalled::serves", "--nocapture", "--test-threads=1"]);
-    Serve::spawn(command.env(WORDS, words.join("\n")))
+    command.env(WORDS, words.join("\n")).current_dir(room.dir.path());
+    Serve::spawn(command.env(STALL, stall.to_string()).env(AWAY, away.to_string()))
 }
 
 #[test]
@@ -41,7 +51,8 @@ fn one_that_stands_still_loses_its_place_and_hears_why_and_nobody_else_is_touche
     room.write("big", &bytes(1, 40 * MIB));
     room.write("other", &bytes(2, 40 * MIB));
     room.write("small", b"small");
-    let serve = serve(&room, &["sessions", "2"]);
+    let into = room.path("into");
+    let serve = serve(&room, &["into", into.to_str().unwrap(), "sessions", "2"], [SOON, NEVER]);
     let stalled = room.put(&serve, "a", &["rate", "4M", "put", "big"]);
     room.await_partial(MIB as u64);
     // it says nothing and takes nothing from here on
@@ -66,4 +77,27 @@ fn one_that_stands_still_loses_its_place_and_hears_why_and_nobody_else_is_touche
     assert!(room.stored("other") == Some(bytes(2, 40 * MIB)));
     serve.process.signal(Signal::TERM);
     serve.process.wait();
+}
+
+/// Two senders may share a key: that the second one comes says nothing of the first one.
+#[test]
+fn who_is_away_for_a_while_keeps_its_place_when_another_one_of_its_key_waits() {
+    let room = Room::new();
+    let serve = serve(&room, &["exec", "cat > got-$MILLIPEDE_NAME", "sessions", "1"], [NEVER, NEVER]);
+    room.write("big", &bytes(1, 40 * MIB));
+    room.write("small", b"small");
+    let relay = Relay::to(serve.port);
+    let first = room.put_at(relay.port, "a", &["rate", "8M", "put", "big"]);
+    let came = || fs::metadata(room.path("got-big")).ok();
+    until("some of it", || came().filter(|file| file.len() > MIB as u64));
+    relay.refuse(true);
+    relay.kill_all();
+    let second = room.put(&serve, "a", &["put", "small"]);
+    second.expect(WAITS);
+    relay.refuse(false);
+    let (code, said) = first.end();
+    assert_eq!(code, Some(0), "{said}\n{}", serve.process);
+    let (code, said) = second.end();
+    assert_eq!(code, Some(0), "{said}\n{}", serve.process);
+    assert!(fs::read(room.path("got-big")).unwrap() == bytes(1, 40 * MIB));
 }
