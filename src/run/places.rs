@@ -31,6 +31,11 @@ const LOOK: Duration = Duration::from_millis(50);
 const OUSTED: &str = "no connection, and the same key sends again";
 const GAVE_WAY: &str = "no connection, and another sends that name";
 
+/// Says whether this end holds the sender of a session up: it is at work on what came, or its disk or command takes no
+/// more. A sender that waits for this end has not stalled, however long that takes; and whatever this end is at, the
+/// sender cannot make last by saying nothing.
+pub(super) type HoldsUp = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Whoever comes.
 #[derive(Clone)]
 pub(super) struct Visitor {
@@ -62,8 +67,9 @@ struct State {
 struct Member {
     key: Option<PeerKey>,
     visitor: Visitor,
-    /// Set as soon as it is known.
+    /// Set as soon as it is known, and so is what follows.
     session: Option<Handle>,
+    holds_up: Option<HoldsUp>,
 }
 
 impl Places {
@@ -72,14 +78,18 @@ impl Places {
     /// # Errors
     /// The kernel has no threads left.
     pub(super) fn new(bounds: Bounds) -> io::Result<Arc<Self>> {
+        let places = Self::without_clock(bounds);
+        let clock = places.clone();
+        spawn("places", move || clock.keep_time())?;
+        Ok(places)
+    }
+
+    fn without_clock(bounds: Bounds) -> Arc<Self> {
         let lost = [("nothing came", bounds.stall), ("no connection", bounds.away)]
             .map(|(what, time)| format!("{what} for {} s, and others wait", time.as_secs()));
         let state = State { queue: Queue::new(bounds), members: HashMap::new(), last: 0 };
         let (state, away) = (Mutex::new(state), bounds.away);
-        let places = Arc::new(Places { state, changed: Condvar::new(), lost, away });
-        let clock = places.clone();
-        spawn("places", move || clock.keep_time())?;
-        Ok(places)
+        Arc::new(Places { state, changed: Condvar::new(), lost, away })
     }
 
     /// A session has come; its number. None: too many wait.
@@ -93,7 +103,7 @@ impl Places {
             Came::Go => visitor.out.say(SESSION, &Down::Go(Vec::new())),
             Came::Wait(ahead) => visitor.out.say(SESSION, &Down::Wait(ahead as u32)),
         }
-        state.members.insert(number, Member { key, visitor: visitor.clone(), session: None });
+        state.members.insert(number, Member { key, visitor: visitor.clone(), session: None, holds_up: None });
         drop(state);
         self.changed.notify_all();
         if came != Came::Go {
@@ -103,10 +113,10 @@ impl Places {
     }
 
     /// This is the session of that number.
-    pub(super) fn introduce(&self, number: u64, session: Handle) {
+    pub(super) fn introduce(&self, number: u64, session: Handle, holds_up: HoldsUp) {
         let mut state = self.lock();
         if let Some(member) = state.members.get_mut(&number) {
-            member.session = Some(session.clone());
+            (member.session, member.holds_up) = (Some(session.clone()), Some(holds_up));
         }
         if state.queue.has_place(number) {
             drop(state);
@@ -165,9 +175,8 @@ impl Places {
         let mut state = self.lock();
         state.members.remove(&number);
         state.queue.leave(number);
-        let turned = state.turn(Instant::now());
         drop(state);
-        turned.follow(&self.lost);
+        self.turn();
     }
 
     /// What a person sees of them.
@@ -195,43 +204,46 @@ impl Places {
     }
 
     fn keep_time(&self) {
-        let mut state = self.lock();
         loop {
-            let waiting: Vec<_> = state.waiting();
-            if !waiting.is_empty() {
-                drop(state);
-                self.look();
-                waiting.into_iter().for_each(|(number, key)| self.oust(key, number));
-                state = self.lock();
-            }
-            let turned = state.turn(Instant::now());
-            if !turned.is_empty() {
-                drop(state);
-                turned.follow(&self.lost);
-                state = self.lock();
-            }
+            let waiting = self.lock().waiting();
+            waiting.into_iter().for_each(|(number, key)| self.oust(key, number));
+            self.turn();
+            let state = self.lock();
             // where nobody waits there is nothing to do, until somebody comes
             let wait = state.queue.deadline().map_or(Duration::from_secs(3600), |at| {
                 at.saturating_duration_since(Instant::now()).min(TICK)
             });
-            let waited = self.changed.wait_timeout(state, wait);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            drop(self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    /// Sees which of those with a place have no connection.
+    /// Does what follows by now. Nobody loses a place for what was last seen when nobody waited: all are looked at first.
+    fn turn(&self) {
+        self.look();
+        let turned = self.lock().turn(Instant::now());
+        turned.follow(&self.lost);
+    }
+
+    /// Sees which of those with a place have no connection, and which are held up by this end: that counts as progress.
     fn look(&self) {
         let state = self.lock();
         let running = state.members.iter().filter(|(number, _)| state.queue.has_place(**number));
-        let running = running.filter_map(|(number, member)| Some((*number, member.session.clone()?)));
+        let running =
+            running.map(|(number, member)| (*number, member.session.clone(), member.holds_up.clone()));
         let running: Vec<_> = running.collect();
         drop(state);
         // outside of the lock: each has its own
-        let alone: Vec<_> =
-            running.into_iter().map(|(number, session)| (number, session.alone_for())).collect();
+        let seen = running.into_iter().map(|(number, session, holds_up)| {
+            let alone = session.and_then(|session| session.alone_for());
+            (number, alone, holds_up.is_some_and(|holds_up| holds_up()))
+        });
+        let seen: Vec<_> = seen.collect();
         let (mut state, now) = (self.lock(), Instant::now());
-        for (number, alone) in alone {
+        for (number, alone, held_up) in seen {
             state.queue.away(number, alone.and_then(|alone| now.checked_sub(alone)));
+            if held_up {
+                state.queue.progress(now, number);
+            }
         }
     }
 
@@ -283,10 +295,6 @@ struct Turned {
 }
 
 impl Turned {
-    fn is_empty(&self) -> bool {
-        self.going.is_empty() && self.lost.is_empty()
-    }
-
     /// Outside of the lock: a session may call back.
     fn follow(self, [stalled, away]: &[String; 2]) {
         for (session, out) in self.going {
@@ -308,4 +316,56 @@ impl Turned {
 fn stop(sessions: Vec<Handle>, why: &str) {
     let ending = Outcome::here(Status::Incomplete, why);
     sessions.iter().for_each(|session| session.stop(&ending));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn places(places: usize) -> (Arc<Places>, impl FnMut() -> u64) {
+        let bounds = Bounds { places, waiting: 8, of_one_key: 8, stall: HOUR, away: HOUR };
+        let places = Places::without_clock(bounds);
+        let out = Outbox::new().unwrap();
+        let visitor = Visitor { name: "a".into(), out, ledger: Ledger::new() };
+        let comes = places.clone();
+        (places, move || comes.arrive(None, &visitor).unwrap())
+    }
+
+    impl Places {
+        /// Nothing has come of that one for two hours.
+        fn silence(&self, number: u64) {
+            self.lock().queue.progress(Instant::now() - 2 * HOUR, number);
+        }
+
+        fn hold_up(&self, number: u64) {
+            self.lock().members.get_mut(&number).unwrap().holds_up = Some(Arc::new(|| true));
+        }
+    }
+
+    #[test]
+    fn one_that_is_held_up_here_keeps_its_place_and_one_that_says_nothing_does_not() {
+        let (places, mut comes) = places(1);
+        let (first, second) = (comes(), comes());
+        places.silence(first);
+        places.turn();
+        assert_eq!([first, second].map(|number| places.has_place(number)), [false, true]);
+        places.hold_up(second);
+        let third = comes();
+        places.silence(second);
+        places.turn();
+        assert_eq!([second, third].map(|number| places.has_place(number)), [true, false]);
+    }
+
+    #[test]
+    fn whoever_leaves_takes_no_place_from_one_that_was_held_up_while_nobody_waited() {
+        let (places, mut comes) = places(2);
+        let [held_up, leaves] = [(); 2].map(|()| comes());
+        places.hold_up(held_up);
+        let [third, fourth] = [(); 2].map(|()| comes());
+        places.silence(held_up);
+        places.leave(leaves);
+        assert_eq!([held_up, third, fourth].map(|number| places.has_place(number)), [true, true, false]);
+    }
 }

@@ -1,6 +1,6 @@
 //! The sessions of a standing receiver: what each is made from, and what follows when it is over.
 
-use super::places::{Places, Visitor};
+use super::places::{HoldsUp, Places, Visitor};
 use super::sessions::Sessions;
 use crate::chaos::Hazard;
 use crate::endpoint::Sink;
@@ -61,6 +61,13 @@ pub(super) struct Maker {
     pub(super) sessions: Sessions,
 }
 
+/// Where the stream of a session goes, and what is to be known of that.
+struct Goal {
+    sink: Box<dyn Sink>,
+    holds_up: HoldsUp,
+    afterwards: Afterwards,
+}
+
 /// How long something goes on for a session that is over.
 struct Afterwards {
     /// Waits for the session's own work; the place is kept meanwhile.
@@ -88,11 +95,11 @@ impl Maker {
         let peer = Peer { key: fingerprint, name, visit: number };
         message::note(1, || format!("{} has come", peer.name));
         let among = Arc::new(OnceLock::new());
-        let (sink, afterwards) = self.sink(peer, &visitor, self.place(number, &among));
+        let Goal { sink, holds_up, afterwards } = self.goal(peer, &visitor, self.place(number, &among));
         match self.start(number, sink, &out) {
             Ok(start) => {
                 let handle = start.handle();
-                self.places.introduce(number, handle.clone());
+                self.places.introduce(number, handle.clone(), holds_up);
                 let id = *among.get_or_init(|| self.sessions.add(handle));
                 let (places, sessions) = (self.places.clone(), self.sessions.clone());
                 let over = Box::new(move || {
@@ -111,7 +118,7 @@ impl Maker {
     }
 
     /// Where the stream of a session goes.
-    fn sink(&self, peer: Peer, visitor: &Visitor, place: Place) -> (Box<dyn Sink>, Afterwards) {
+    fn goal(&self, peer: Peer, visitor: &Visitor, place: Place) -> Goal {
         match &self.handler {
             Handler::Folder(shelf, then) => self.to_folder(shelf.clone(), then.clone(), peer, visitor, place),
             Handler::Commands(command, names) => {
@@ -127,7 +134,7 @@ impl Maker {
         peer: Peer,
         visitor: &Visitor,
         place: Place,
-    ) -> (Box<dyn Sink>, Afterwards) {
+    ) -> Goal {
         let then = then.map(|then| one_at_a_time(then, place.set_busy.clone()));
         let hooks = Hooks {
             require: self.plan.require.clone(),
@@ -138,12 +145,12 @@ impl Maker {
         };
         let receiving = Receiving::new(shelf, peer, hooks, self.workers.clone(), visitor.out.clone());
         let sink = Box::new(receiving.sink());
-        let finishing = receiving.clone();
+        let (finishing, working) = (receiving.clone(), receiving.clone());
         let afterwards = Afterwards {
             finish: Box::new(move || finishing.await_end(LAST)),
             await_commands: Box::new(move || receiving.await_commands()),
         };
-        (sink, afterwards)
+        Goal { sink, holds_up: Arc::new(move || working.holds_up()), afterwards }
     }
 
     fn to_commands(
@@ -153,9 +160,9 @@ impl Maker {
         peer: Peer,
         visitor: &Visitor,
         place: Place,
-    ) -> (Box<dyn Sink>, Afterwards) {
+    ) -> Goal {
         let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-        let closing = Arc::<AtomicBool>::default();
+        let [closing, works] = [(); 2].map(|()| Arc::<AtomicBool>::default());
         let (is_closing, over) = (closing.clone(), ended.clone());
         let orders = Orders {
             command,
@@ -165,6 +172,7 @@ impl Maker {
             place,
             ledger: visitor.ledger.clone(),
             closing,
+            holds_up: works.clone(),
             alive,
         };
         let afterwards = Afterwards {
@@ -178,7 +186,8 @@ impl Maker {
                 }
             }),
         };
-        (Box::new(CommandedSink::new(orders, visitor.out.clone())), afterwards)
+        let sink = Box::new(CommandedSink::new(orders, visitor.out.clone()));
+        Goal { sink, holds_up: Arc::new(move || works.load(Ordering::Relaxed)), afterwards }
     }
 
     /// The place of the session of this number, for its sink. `among`: its number among all sessions, once it has one.

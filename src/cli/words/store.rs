@@ -91,7 +91,8 @@ pub(super) const SESSIONS: Word = Word {
     short: "with serve, so many at once (default 4)",
     long: "Serves N sessions at once, 4 by default; each has its part of `buffer`, 4M at least. The others wait, each key in its turn, \
            and who comes first within a key goes first. While others wait, a session of which nothing comes for a \
-           minute loses its place, and one that has no connection after 10 seconds.",
+           minute loses its place, and one that has no connection after 10 seconds. The minute does not pass while \
+           this end is at work on what came: a COMMAND that hangs keeps a place for as long as its sender is there.",
     ..WORD
 };
 

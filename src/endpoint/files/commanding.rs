@@ -105,6 +105,8 @@ pub struct Orders {
     pub ledger: Arc<Ledger>,
     /// A stream has come whole, and its command is waited for.
     pub closing: Arc<AtomicBool>,
+    /// This end holds its sender up: a command does not take what is there, is begun, ended or waited for.
+    pub holds_up: Arc<AtomicBool>,
     /// Dropped when no command of this sender runs any more.
     pub alive: Sender<()>,
 }
@@ -312,7 +314,11 @@ impl Sink for CommandedSink {
         }
         // a sender that takes no answers gets no more of them
         self.out.await_room();
-        slices.iter().try_for_each(|slice| self.take(slice))?;
+        // from here on nothing waits for the sender
+        self.orders.holds_up.store(true, Ordering::Relaxed);
+        let taken = slices.iter().try_for_each(|slice| self.take(slice));
+        self.orders.holds_up.store(false, Ordering::Relaxed);
+        taken?;
         Ok(slices.iter().map(|slice| slice.len()).sum())
     }
 
@@ -351,7 +357,11 @@ impl Drop for CommandedSink {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::record::{DATA_MAX, encode};
+    use crate::store::sum::Sum;
     use std::sync::Mutex;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     /// A sender with that key; what becomes of whoever has a name that it wants.
     fn sink(
@@ -368,6 +378,7 @@ mod tests {
             place: Place::sure(gives_way),
             ledger: Ledger::new(),
             closing: Arc::default(),
+            holds_up: Arc::default(),
             alive: crossbeam_channel::bounded(0).0,
         };
         CommandedSink::new(orders, Outbox::new().unwrap())
@@ -385,6 +396,48 @@ mod tests {
         assert_eq!(oneself.err().unwrap().0, FileVerdict::Later);
         let gives_way = move |visit| visit == 1 && first.lock().unwrap().take().is_some();
         assert!(sink(&names, "b", 3, gives_way).claim(&name).is_ok());
+    }
+
+    #[test]
+    fn a_sender_is_held_up_while_its_command_takes_nothing_or_has_not_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let waits = |name: &str| format!("until test -e {}; do sleep 0.01; done", path(name).display());
+        // the first wait is before it takes anything, the second one after it has taken all
+        let marks = |name: &str| format!(": > {}", path(name).display());
+        let command =
+            [marks("began"), waits("take"), "cat > /dev/null".into(), marks("took"), waits("end")].join("; ");
+        let mut sink = sink(&Names::default(), "a", 1, |_| false);
+        sink.orders.command = command;
+        let holds_up = sink.orders.holds_up.clone();
+        let bytes = vec![7; 4 << 20];
+        let open = Open { size: Some(4 << 20), name: "run7".into(), meta: Vec::new() };
+        let mark = Mark { length: 4 << 20, sum: Sum::of(&bytes) };
+        let mut stream = Vec::new();
+        encode(1, &Up::Open(open), &mut stream);
+        encode(1, &Up::From(0), &mut stream);
+        for piece in bytes.chunks(DATA_MAX) {
+            encode(1, &Up::Data(piece.len() as u32), &mut stream);
+            stream.extend(piece);
+        }
+        encode(1, &Up::End(mark), &mut stream);
+        assert!(!holds_up.load(Ordering::Relaxed));
+        let held_up = thread::scope(|scope| {
+            let writes = scope.spawn(move || sink.write(&[IoSlice::new(&stream)]).unwrap());
+            let held_up = [("began", "take"), ("took", "end")].map(|(is_there, let_go)| {
+                let since = Instant::now();
+                while !path(is_there).exists() && since.elapsed() < Duration::from_secs(60) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                let held_up = holds_up.load(Ordering::Relaxed) && path(is_there).exists();
+                fs::write(path(let_go), "").unwrap();
+                held_up
+            });
+            writes.join().unwrap();
+            held_up
+        });
+        assert_eq!(held_up, [true; 2]);
+        assert!(!holds_up.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -18,11 +18,14 @@ use crate::store::record::{Down, FileVerdict, Open, STORED_BUT, Up};
 use crate::store::shelf::{Arrival, Finished, No, OpenAnswer, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
 use crate::store::summing::Shared;
-use crate::sys::thread::spawn;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+
+mod jobs;
+#[cfg(test)]
+mod tests;
 
 /// Files that a sender may have said of before their verdicts. Each small one may have 192 KiB here.
 const FILES_MAX: usize = 32;
@@ -130,6 +133,12 @@ where
             let waited = self.done.wait_while(self.lock(), |state| state.is_busy());
             drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    /// Whether this end holds its sender up: it opens a file, sums up what is there of one, writes to one or finishes one, or a
+    /// command runs after one. Its sender can do nothing about that, and what it has to say may well be here already.
+    pub fn holds_up(&self) -> bool {
+        self.lock().is_busy()
     }
 
     pub(super) fn hear(self: &Arc<Self>, file: u32, up: Up) -> Result<(), SinkError> {
@@ -286,51 +295,14 @@ where
     pub(super) fn finish_all(&self) {
         let busy = |state: &mut State<D>| state.is_busy();
         let mut state = self.done.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner);
-        state.files.clear();
+        let left = std::mem::take(&mut state.files);
+        // outside of the lock: a disk may take its time to close them, and whoever asks what is done here does not wait for that
         drop(state);
+        drop(left);
         self.out.end(Ok(()));
     }
 
     // ---- jobs ----
-
-    /// Has something done by somebody else.
-    fn job(self: &Arc<Self>, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
-        let this = self.clone();
-        self.workers.run(move || job(&this));
-    }
-
-    /// Has something done after which a command may run: that may take as long as it likes, and nobody else's files wait
-    /// for it.
-    fn long_job(self: &Arc<Self>, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
-        match self.hooks.then {
-            None => self.job(job),
-            Some(_) => self.apart("then", job),
-        }
-    }
-
-    /// Has something done by a thread of its own.
-    fn apart(self: &Arc<Self>, thread: &str, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
-        let (this, job) = (self.clone(), Arc::new(Mutex::new(Some(job))));
-        let take = |job: &Mutex<Option<_>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let theirs = job.clone();
-        if spawn(thread, move || take(&theirs).into_iter().for_each(|job| job(&this))).is_err() {
-            // there are no threads left: then they do wait
-            take(&job).into_iter().for_each(|job| self.job(job));
-        }
-    }
-
-    /// Has a file finished by somebody else.
-    fn close(
-        self: &Arc<Self>,
-        file: u32,
-        job: impl FnOnce(&Self) -> Result<FileVerdict, No> + Send + 'static,
-    ) -> Option<Phase<D>> {
-        self.long_job(move |this| {
-            let verdict = job(this);
-            this.judge(file, verdict);
-        });
-        Some(Phase::Closing)
-    }
 
     fn opened(self: &Arc<Self>, file: u32, open: Open) {
         match self.wanted(open) {
@@ -380,6 +352,8 @@ where
         self.lock().files.insert(file, phase);
         self.done.notify_all();
         self.out.say(file, &down);
+        // what comes next is up to the sender, from now on
+        (self.hooks.place.progress)();
     }
 
     /// A file that came at once.
@@ -487,6 +461,3 @@ impl<D: Disk> Receiving<D> {
         self.done.notify_all();
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -79,6 +79,40 @@ fn one_that_stands_still_loses_its_place_and_hears_why_and_nobody_else_is_touche
     serve.process.wait();
 }
 
+/// One has sent all that it has, and this end is not done with it for longer than a session may stand still.
+#[test]
+fn a_command_that_takes_its_time_takes_no_place_from_its_sender() {
+    let until_go = "until test -e go; do sleep 0.1; done";
+    let into = |room: &Room| room.path("into").to_str().unwrap().to_owned();
+    for how in ["takes nothing", "does not end", "then"] {
+        let room = Room::new();
+        room.write("big", &bytes(1, 20 * MIB));
+        room.write("small", b"small");
+        let (folder, then) = (into(&room), format!(": > began; {until_go}"));
+        let exec = match how {
+            "takes nothing" => format!(": > began; {until_go}; cat > got-$MILLIPEDE_NAME"),
+            _ => format!("cat > got-$MILLIPEDE_NAME; : > began; {until_go}"),
+        };
+        let words = match how {
+            "then" => ["into", &folder, "then", &then].to_vec(),
+            _ => ["exec", &exec].to_vec(),
+        };
+        let serve = serve(&room, &[&words[..], &["sessions", "1"]].concat(), [SOON, NEVER]);
+        let first = room.put(&serve, "a", &["put", "big"]);
+        until("the command", || room.path("began").exists().then_some(()));
+        let second = room.put(&serve, "b", &["put", "small"]);
+        second.expect(WAITS);
+        let has_a_place = || second.has_ended() || second.said().contains("there is a place");
+        assert!(!eventually(Duration::from_secs(SOON), has_a_place), "{how}: {second}");
+        fs::write(room.path("go"), "").unwrap();
+        assert_eq!(first.end(), (Some(0), String::new()), "{how}: {}", serve.process);
+        let (code, said) = second.end();
+        assert_eq!((code, said.contains("there is a place")), (Some(0), true), "{how}: {said}");
+        let there = room.stored("big").or_else(|| fs::read(room.path("got-big")).ok());
+        assert!(there == Some(bytes(1, 20 * MIB)), "{how}");
+    }
+}
+
 /// Two senders may share a key: that the second one comes says nothing of the first one.
 #[test]
 fn who_is_away_for_a_while_keeps_its_place_when_another_one_of_its_key_waits() {

@@ -12,6 +12,8 @@ const BYTES: &[u8] = b"all that it has";
 struct Bench {
     to: TempDir,
     receiving: Arc<Receiving<Beneath>>,
+    /// One for each time that there was progress.
+    progress: mpsc::Receiver<()>,
 }
 
 impl Bench {
@@ -25,17 +27,23 @@ impl Bench {
             may_end.lock().unwrap().as_ref().into_iter().for_each(|may| may.recv().unwrap_or(()));
             Some((true, String::new()))
         };
+        let (progresses, progress) = mpsc::channel();
+        let progresses = Mutex::new(progresses);
+        let place = Place {
+            progress: Box::new(move || drop(progresses.lock().unwrap().send(()))),
+            ..Place::sure(|_| false)
+        };
         let hooks = Hooks {
             require: Vec::new(),
             commanded: false,
             then: Some(Box::new(then)),
-            place: Place::sure(|_| false),
+            place,
             ledger: Ledger::new(),
         };
         let peer = Peer { key: "a".into(), name: "a".into(), visit: 1 };
         let workers = Workers::new(2).unwrap();
         let receiving = Receiving::new(shelf, peer, hooks, workers, Outbox::new().unwrap());
-        Bench { to, receiving }
+        Bench { to, receiving, progress }
     }
 
     /// Waits for the jobs of all files, unless they wait themselves.
@@ -144,6 +152,33 @@ fn each_word_is_heard_in_its_phases_and_changes_nothing_in_others() {
             }
         }
     }
+}
+
+#[test]
+fn a_sender_is_held_up_while_somebody_works_on_a_file_of_it_and_not_while_it_is_its_turn() {
+    for phase in ["opening", "offered", "there", "coming", "closing", "over"] {
+        let (end, may_end) = mpsc::channel();
+        if phase == "there" {
+            end.send(()).unwrap();
+        }
+        let bench = Bench::new(Some(may_end));
+        bench.bring(phase);
+        assert_eq!(bench.receiving.holds_up(), matches!(phase, "opening" | "closing"), "{phase}");
+        drop(end);
+        if phase != "opening" {
+            bench.settle();
+            assert!(!bench.receiving.holds_up(), "{phase}");
+        }
+    }
+}
+
+/// A sender that has waited for an answer has not stalled.
+#[test]
+fn an_answer_is_progress() {
+    let bench = Bench::new(None);
+    let comes = || bench.progress.recv_timeout(Duration::from_secs(60)).is_ok();
+    bench.bring("offered");
+    assert!(comes(), "the answer");
 }
 
 #[test]
