@@ -12,6 +12,7 @@
 //!
 //!                                     ◀─      There     a finished file of this size, with this sum
 //!    Same, or From …                  ─▶
+//!    Reads it is being compared       ─▶      every few seconds between Go or There and what follows
 //!    Stop  why it can't go on         ─▶      at any time after Open
 //!    Whole a small file at once       ─▶      instead of Open to End
 //! ```
@@ -73,6 +74,8 @@ pub enum Up {
     Stop(String),
     /// All of it: with its sum, and its bytes.
     Whole(Open, Sum, Vec<u8>),
+    /// The sender still reads it, to compare it with what is there.
+    Reads,
 }
 
 /// What a receiver says of a file.
@@ -238,6 +241,7 @@ enum Kind {
     Same = 5,
     Stop = 6,
     Whole = 7,
+    Reads = 8,
     Wait = 17,
     Go = 18,
     There = 19,
@@ -249,7 +253,7 @@ impl Record for Up {
         Some(match kind {
             1 => OPEN_MAX,
             2 => 8,
-            3 | 5 => 0,
+            3 | 5 | 8 => 0,
             4 => MARK,
             6 => SENTENCE_MAX,
             7 => OPEN_MAX + 32 + 4 + WHOLE_MAX,
@@ -273,6 +277,7 @@ impl Record for Up {
                 Kind::End
             }
             Up::Same => Kind::Same,
+            Up::Reads => Kind::Reads,
             Up::Stop(sentence) => {
                 out.extend(cut(sentence).as_bytes());
                 Kind::Stop
@@ -303,6 +308,7 @@ impl Record for Up {
                 }
                 Up::Whole(open, sum, body.take(length)?.to_vec())
             }
+            8 => Up::Reads,
             _ => return Err(SENSELESS),
         })
     }

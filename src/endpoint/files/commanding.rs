@@ -185,7 +185,7 @@ impl CommandedSink {
             })?,
             Up::End(mark) => self.with(file, |this, stream| this.close(stream, mark).map(Some))?,
             Up::Stop(why) => self.with(file, |_, _| Err(No(FileVerdict::Input, why)))?,
-            Up::From(_) | Up::Same => return Err(SinkError::senseless()),
+            Up::From(_) | Up::Same | Up::Reads => return Err(SinkError::senseless()),
             Up::Data(_) => {}
         }
         Ok(())

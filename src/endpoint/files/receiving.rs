@@ -101,6 +101,7 @@ enum Said<'a> {
     Data(&'a Shared, Range<usize>),
     End(Mark),
     Same,
+    Reads,
     Stop(String),
 }
 
@@ -154,6 +155,10 @@ where
             Up::From(offset) => self.with(file, Said::From(offset))?,
             Up::End(mark) => self.with(file, Said::End(mark))?,
             Up::Same => self.with(file, Said::Same)?,
+            Up::Reads => {
+                self.with(file, Said::Reads)?;
+                (self.hooks.place.progress)();
+            }
             Up::Stop(why) => self.with(file, Said::Stop(why))?,
             Up::Data(_) => {}
         }
@@ -243,6 +248,7 @@ where
             (Phase::There(there), Said::Same) => {
                 self.close(file, move |this| there.same().and_then(|f| this.after(f)))
             }
+            (phase @ (Phase::Offered(_) | Phase::There(_)), Said::Reads) => Some(phase),
             (Phase::Coming(arrival), Said::Data(whole, range)) => self.write(file, arrival, whole, range),
             (Phase::Coming(arrival), Said::End(mark)) => {
                 self.close(file, move |this| this.finish(*arrival, mark))

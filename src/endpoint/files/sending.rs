@@ -33,6 +33,9 @@ const LATER: Duration = Duration::from_secs(70);
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// A place that comes within this time is not worth a word.
 const PATIENT: Duration = Duration::from_secs(5);
+/// How often the receiver hears that a file is still read to be compared: it takes whoever says nothing for a minute to
+/// have stalled.
+const READS: Duration = Duration::from_secs(5);
 /// Files whose verdicts have not come, at most.
 const UNJUDGED: usize = 512;
 
@@ -106,6 +109,8 @@ pub struct Sending<F> {
     /// Those that another session sends.
     later: Vec<Item>,
     started: Instant,
+    /// It is [`READS`] but for tests.
+    reads: Duration,
     /// Those that were asked for, with the answer if there is one.
     ahead: VecDeque<Asked>,
 }
@@ -157,6 +162,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             unjudged: BTreeMap::new(),
             later: Vec::new(),
             started: Instant::now(),
+            reads: READS,
             ahead: VecDeque::new(),
         }
     }

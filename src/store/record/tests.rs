@@ -35,6 +35,7 @@ fn golden_bytes_of_a_sender() {
         // size, sum
         (Up::End(mark), 4, sum),
         (Up::Same, 5, vec![]),
+        (Up::Reads, 8, vec![]),
         (Up::Stop("gone".into()), 6, b"gone".to_vec()),
         // as Open; sum, length, bytes
         (Up::Whole(whole, Sum([0xab; 32]), b"x".to_vec()), 7, wholed),
@@ -75,14 +76,14 @@ fn nonsense_is_refused_before_it_is_kept() {
     let header = |kind: u8, length: u32| [&[kind, 0, 0, 0, 1][..], &length.to_be_bytes()].concat();
     let up = |bytes: &[u8]| decoded::<Up>(bytes).is_err();
     let down = |bytes: &[u8]| decoded::<Down>(bytes).is_err();
-    for kind in [0, 8, 17, 18, 19, 20, 255] {
+    for kind in [0, 9, 17, 18, 19, 20, 255] {
         assert!(up(&header(kind, 0)), "{kind}");
     }
     for kind in [0, 1, 3, 16, 21, 255] {
         assert!(down(&header(kind, 0)), "{kind}");
     }
     // too long for their kind, by their header alone
-    for (kind, most) in [(1, OPEN_MAX), (2, 8), (4, 40), (5, 0), (6, SENTENCE_MAX)] {
+    for (kind, most) in [(1, OPEN_MAX), (2, 8), (4, 40), (5, 0), (6, SENTENCE_MAX), (8, 0)] {
         assert!(up(&header(kind, most as u32 + 1)) && !up(&header(kind, most as u32)) || most == 0, "{kind}");
     }
     assert!(up(&header(3, 0)) && up(&header(3, DATA_MAX as u32 + 1)) && !up(&header(3, DATA_MAX as u32)));
@@ -132,6 +133,7 @@ fn any_up() -> impl Strategy<Value = (Up, Vec<u8>)> {
         any::<(u64, [u8; 32])>()
             .prop_map(move |(length, sum)| alone(Up::End(Mark { length, sum: Sum(sum) }))),
         Just(alone(Up::Same)),
+        Just(alone(Up::Reads)),
         "[a-z ]{0,20}".prop_map(move |sentence| alone(Up::Stop(sentence))),
         (any_open(), any::<[u8; 32]>(), bytes()).prop_map(move |(open, sum, bytes)| {
             let open = Open { size: Some(bytes.len() as u64), ..open };

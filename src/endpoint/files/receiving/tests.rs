@@ -106,6 +106,7 @@ impl Bench {
             }
             "end" => self.receiving.hear(9, Up::End(mark)),
             "same" => self.receiving.hear(9, Up::Same),
+            "reads" => self.receiving.hear(9, Up::Reads),
             _ => self.receiving.hear(9, Up::Stop("unreadable".into())),
         }
     }
@@ -123,6 +124,8 @@ fn open(name: &str) -> Up {
 fn each_word_is_heard_in_its_phases_and_changes_nothing_in_others() {
     let legal = |phase, word| match (phase, word) {
         ("offered" | "there", "from") | ("coming", "data") => Some("coming"),
+        ("offered", "reads") => Some("offered"),
+        ("there", "reads") => Some("there"),
         ("coming", "end") | ("there", "same") => Some("closing"),
         ("offered" | "there" | "coming", "stop") => Some("over"),
         // the verdict was on its way when the sender said it
@@ -130,7 +133,7 @@ fn each_word_is_heard_in_its_phases_and_changes_nothing_in_others() {
         _ => None,
     };
     for phase in ["opening", "offered", "there", "coming", "closing", "over"] {
-        for word in ["from", "data", "end", "same", "stop"] {
+        for word in ["from", "data", "end", "same", "reads", "stop"] {
             let (end, may_end) = mpsc::channel();
             if phase == "there" {
                 // the finished file had its command before
@@ -172,13 +175,16 @@ fn a_sender_is_held_up_while_somebody_works_on_a_file_of_it_and_not_while_it_is_
     }
 }
 
-/// A sender that has waited for an answer has not stalled.
+/// A sender that has waited for an answer, or reads a file to compare it, has not stalled.
 #[test]
-fn an_answer_is_progress() {
+fn an_answer_and_a_sign_of_life_are_progress() {
     let bench = Bench::new(None);
     let comes = || bench.progress.recv_timeout(Duration::from_secs(60)).is_ok();
     bench.bring("offered");
     assert!(comes(), "the answer");
+    assert_eq!(bench.progress.try_recv().ok(), None);
+    bench.say("reads").unwrap();
+    assert!(comes(), "the sign of life");
 }
 
 #[test]

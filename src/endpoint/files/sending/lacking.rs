@@ -12,6 +12,7 @@ use crate::store::sum::{Mark, Running};
 use crate::store::summing::{Shared, Summing};
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Bytes that are read and summed up at once: so many are cheap, and still in the cache when they are needed again.
 const READ: usize = 256 << 10;
@@ -47,11 +48,16 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         let mut best = (running.clone(), 0);
         let mut space = vec![0; READ];
         let size = opened.size.unwrap_or(0);
+        let mut told = Instant::now();
         for mark in marks.iter().filter(|mark| mark.length <= size) {
             while running.length() < mark.length {
                 let next = mark.length.min(running.length() + READ as u64);
                 add_up_to(next, opened, &mut running, &mut space)?;
                 self.attend(file)?;
+                if told.elapsed() >= self.reads {
+                    self.speak(file, &Up::Reads)?;
+                    told = Instant::now();
+                }
             }
             // a file that differs early may still be the same as a shorter beginning of what is there, not a longer one
             if running.sum() != mark.sum {

@@ -1,9 +1,10 @@
-//! A file that could be read when it was summed up, and cannot when it is sent.
+//! A file that could be read when it was summed up, and cannot when it is sent; and what is said while one is summed up.
 
 use super::super::matter::Matters;
 use super::*;
 use crate::endpoint::{NamedFile, Source};
-use crate::store::record::{DATA_MAX, Down};
+use crate::store::record::{DATA_MAX, Down, Item as Came, RecordReader};
+use crate::store::sum::Mark;
 use std::fs::File;
 use std::io::Read;
 use std::sync::Mutex;
@@ -88,4 +89,28 @@ fn that_the_last_part_could_not_be_read_is_told_in_place_of_the_difference() {
     while let Ok(1..) = source.read(&mut space) {}
     assert!(sending.hear(1, Down::Verdict(FileVerdict::Corrupt, "it is not what was sent".into())).is_ok());
     assert_eq!(*fates.lock().unwrap(), unread());
+}
+
+#[test]
+fn the_receiver_hears_that_a_file_is_still_read_to_be_compared() {
+    let sevens = vec![7; 1 << 20];
+    let half = Mark { length: 1 << 19, sum: Sum::of(&sevens[..1 << 19]) };
+    let all = Mark { length: 1 << 20, sum: Sum::of(&sevens) };
+    // it is read in pieces of 256 KiB
+    for (answer, after) in [
+        (Down::There(all), [Up::Reads, Up::Reads, Up::Reads, Up::Reads, Up::Same].to_vec()),
+        (Down::Go(vec![half]), [Up::Reads, Up::Reads, Up::From(1 << 19)].to_vec()),
+    ] {
+        let out = Outbox::new().unwrap();
+        let (mut sending, _) = sending(out.clone(), 1 << 20);
+        sending.reads = Duration::ZERO;
+        assert!(sending.carry(Asked { answer: Some(answer), ..asked(1 << 20) }).is_ok());
+        let (mut space, mut reader, mut said) = (vec![0; 1 << 20], RecordReader::<Up>::default(), Vec::new());
+        let taken = out.source(true).read(&mut space).unwrap();
+        let mut bytes = &space[..taken];
+        while let Some(Came::Record(1, up)) = reader.next(&mut bytes).unwrap() {
+            said.push(up);
+        }
+        assert_eq!(said, after);
+    }
 }
