@@ -4,6 +4,9 @@
 //! one. A hello of a session that is here goes to that session's [`Admission`]. For a new one a session is made, if there
 //! is room. Whoever makes sessions decides what they are for, and may refuse. What was here is remembered for a while, so
 //! that a late connection of a session that is over begins no other one.
+//!
+//! A new session has its thread before its first guest is let in: where there are no threads left, the guest is still here
+//! to be told, and whatever was made for the session is given back.
 
 use super::accept::Guest;
 use super::admission::Admission;
@@ -15,7 +18,9 @@ use crate::proto::hello::{Hello, Refusal, RefusalCode};
 use crate::proto::outcome::Status;
 use crate::proto::peer_key::{Party, PeerKey};
 use crate::sys::thread::spawn;
+use crossbeam_channel::{Receiver, SendError};
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Sessions that are over and remembered: more than end while a connection's attempt is under way.
@@ -25,17 +30,24 @@ const OVER_MAX: usize = 1024;
 /// ([`Approach::Visit`](super::setup::Approach::Visit)).
 pub type Make = Box<dyn FnMut(&Hello, Option<PeerKey>) -> Result<Made, Refusal> + Send>;
 
+/// What is called once a session is over, or will never begin.
+type Over = Box<dyn FnOnce() + Send>;
+
 /// A session that was made for a guest.
 pub struct Made {
     /// The session.
     pub start: Start,
     /// Is called once it is over, or will never begin.
-    pub over: Box<dyn FnOnce() + Send>,
+    pub over: Over,
 }
+
+/// Starts the thread of a session.
+type Threads = Box<dyn Fn(Box<dyn FnOnce() + Send>) -> io::Result<()> + Send>;
 
 /// The sessions behind a door.
 pub struct Lobby {
     make: Make,
+    threads: Threads,
     /// At most so many at a time.
     most: usize,
     known: Arc<Mutex<Known>>,
@@ -71,7 +83,11 @@ fn why(session: &Handle) -> String {
 impl Lobby {
     /// With nobody in it.
     pub fn new(most: usize, make: Make) -> Self {
-        Lobby { make, most, known: Arc::default() }
+        Self::with(most, make, Box::new(|body| spawn("session", body)))
+    }
+
+    fn with(most: usize, make: Make, threads: Threads) -> Self {
+        Lobby { make, threads, most, known: Arc::default() }
     }
 
     /// Lets a guest into its session, or into a new one. False: there was no means to let it in.
@@ -114,32 +130,116 @@ impl Lobby {
             over();
             return Ok(false);
         };
-        match admission.admit(guest) {
-            Ok(true) => {}
-            other => {
-                // what it holds is waited for
-                drop((start, admission));
-                over();
-                return other;
+        // what is to be called in any case stays out of the thread's closure: that is dropped where there is no thread
+        let (begin, begun) = crossbeam_channel::bounded(1);
+        let admitted = match (self.threads)(Box::new(self.life(party, start.handle(), begun))) {
+            Ok(()) => admission.admit(guest),
+            Err(error) => {
+                message::peer(0, "sessions without a thread left", || {
+                    format!("cannot start a thread for a session: {}", reason(&error))
+                });
+                let sentence = format!("no means for a session: {}", reason(&error));
+                Err((guest.channel, Refusal { code: RefusalCode::Busy, sentence }))
             }
+        };
+        if let Ok(true) = admitted {
+            known.here.push((party, admission));
+            // it waits for this, and cannot have gone
+            if let Err(SendError((start, over))) = begin.send((start, over)) {
+                drop(start);
+                over();
+            }
+        } else {
+            // what it holds is waited for
+            drop((start, admission));
+            over();
         }
-        let (all, handle) = (self.known.clone(), start.handle());
-        let run = move || {
+        admitted
+    }
+
+    /// What the thread of a session does: one whose first guest is not let in never begins.
+    fn life(
+        &self,
+        party: Party,
+        session: Handle,
+        begun: Receiver<(Start, Over)>,
+    ) -> impl FnOnce() + Send + 'static {
+        let all = self.known.clone();
+        move || {
+            let Ok((start, over)) = begun.recv() else { return };
             start.run();
             over();
-            let admission = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party, why(&handle));
+            let admission = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party, why(&session));
             // outside of the lock
             drop(admission);
-        };
-        match spawn("session", run) {
-            Ok(()) => {
-                known.here.push((party, admission));
-                Ok(true)
-            }
-            Err(error) => {
-                message::peer(2, "sessions without a thread left", || reason(&error));
-                Ok(false)
-            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::Transport;
+    use crate::chaos::Hazard;
+    use crate::endpoint::Discard;
+    use crate::proto::hello::{Features, Id};
+    use crate::proto::outcome::Outcome;
+    use crate::proto::session::InboundConfig;
+    use crate::session::setup::{Approach, Incoming, Setup};
+    use std::io::{ErrorKind, PipeReader, PipeWriter, pipe};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A session that takes a stream to nowhere.
+    fn session() -> Start {
+        let receives = Incoming {
+            config: InboundConfig::new(Id::new([1; 16]), Features::NONE, 1 << 20),
+            sink: Box::new(Discard),
+            is_asked_to_end: || false,
+        };
+        let hear = Box::new(|_| ());
+        Start::new(Setup::new(Approach::Visit, None, Some(receives), Hazard::new(None), hear)).unwrap()
+    }
+
+    /// Whoever comes, with its ends of the connection.
+    fn guest() -> (Guest, (PipeReader, PipeWriter)) {
+        let ((from, theirs), (ours, to)) = (pipe().unwrap(), pipe().unwrap());
+        let channel = Channel::plain(Transport::pipes(from.into(), to.into()).unwrap());
+        let hello = Hello { attempt: 1, ..Hello::of(Id::new([2; 16]), Features::NONE, 1 << 20) };
+        (Guest { channel, hello, address: None, round_trip: None }, (ours, theirs))
+    }
+
+    /// A lobby where every session tells when it is made, and when it is over.
+    fn lobby(threads: Threads) -> (Lobby, Receiver<Handle>, Receiver<()>) {
+        let (made, sessions) = channel();
+        let (gone, over) = channel();
+        let make: Make = Box::new(move |_, _| {
+            let (start, gone) = (session(), gone.clone());
+            made.send(start.handle()).unwrap();
+            Ok(Made { start, over: Box::new(move || gone.send(()).unwrap()) })
+        });
+        (Lobby::with(4, make, threads), sessions, over)
+    }
+
+    #[test]
+    fn where_no_thread_can_be_started_the_guest_hears_busy_and_all_is_given_back() {
+        let lacks = AtomicBool::new(true);
+        let threads = move |body| match lacks.swap(false, Ordering::Relaxed) {
+            true => Err(ErrorKind::WouldBlock.into()),
+            false => spawn("session", body),
+        };
+        let (mut lobby, sessions, over) = lobby(Box::new(threads));
+        let (first, _theirs) = guest();
+        let (_channel, refusal) = lobby.admit(first).err().unwrap();
+        assert_eq!(refusal.code, RefusalCode::Busy);
+        assert!(refusal.sentence.starts_with("no means for a session: "), "{}", refusal.sentence);
+        assert_eq!(over.try_iter().count(), 1, "what was made for it is given back, once");
+        sessions.recv().unwrap();
+        // it comes again
+        let (again, _theirs) = guest();
+        assert!(lobby.admit(again).is_ok_and(|is_in| is_in));
+        sessions.recv().unwrap().stop(&Outcome::here(Status::Incomplete, "the test is over"));
+        over.recv().unwrap();
+        assert_eq!(over.try_iter().count(), 0);
     }
 }
