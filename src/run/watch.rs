@@ -25,7 +25,7 @@ use crate::message;
 use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
 use crate::store::record::FileVerdict;
-use crate::store::ripe::{FolderTask, Ripe, Sent};
+use crate::store::ripe::{FolderChange, FolderTask, Ripe, Sent};
 use crate::sys::activation;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -157,7 +157,7 @@ impl Watch {
                         Some(Moved::Changed) => vec![self.tree.look(path)],
                         Some(Moved::Not(why)) => {
                             message::say(format!("{path}: stored, but not moved to the archive: {why}"));
-                            vec![]
+                            vec![FolderChange::Kept(path)]
                         }
                     }
                 }

@@ -74,6 +74,8 @@ pub enum FolderChange {
     Folder(String),
     /// A file or a folder is no longer there.
     Gone(String),
+    /// A file is not moved to the archive, and stays for good: the user knows why.
+    Kept(String),
     /// A scan of this folder, as was ordered, is over.
     Scanned(String),
     /// Events were lost.
@@ -87,7 +89,8 @@ pub enum FolderTask {
     Look(String),
     /// Watch this folder, then tell of all that is in it, and that it was scanned.
     Scan(String),
-    /// Move this file to the archive, if it stands so, replacing nothing.
+    /// Move this file to the archive, if it stands so and nobody writes to it, replacing nothing; and tell: found or gone
+    /// where it does not stand so, kept where it cannot be moved.
     Archive(String, Seen),
     /// Tell the user that this file cannot be sent by its name.
     Unnameable(String, BadName),
@@ -110,16 +113,17 @@ pub enum Sent {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// It is being looked at. Complete, if that was said; done, if it still stands as it did then.
-    Looking { complete: bool, done: Option<Seen> },
+    /// It is being looked at. Complete, if that was said; done, if it still stands as it did then, and whether it is still
+    /// to be archived in that case.
+    Looking { complete: bool, done: Option<(Seen, bool)> },
     /// It stood so at that time, and is to be looked at again, or has been asked for.
     Quiet { seen: Seen, since: Instant, asked: bool },
     /// To be sent.
     Ready { seen: Seen, failures: u32 },
     /// On its way. To be looked at again when it is over.
     Sending { seen: Seen, failures: u32, again: bool },
-    /// It is there, or refused.
-    Done { seen: Seen },
+    /// It is there, or refused. Owed: it is still to be archived.
+    Done { seen: Seen, owed: bool },
     /// To be sent again.
     Failed { seen: Seen, failures: u32, at: Instant },
 }
@@ -168,6 +172,11 @@ impl Ripe {
                 }
             }
             FolderChange::Gone(path) => self.gone(&path),
+            FolderChange::Kept(path) => {
+                if let Some(State::Done { owed, .. }) = self.files.get_mut(&path) {
+                    *owed = false;
+                }
+            }
             FolderChange::Scanned(path) => self.scanned(&path),
             FolderChange::Overflow => {
                 if self.rescan.replace(BTreeSet::new()).is_none() {
@@ -208,12 +217,12 @@ impl Ripe {
         }
         match outcome {
             Sent::Stored => {
-                *state = State::Done { seen };
+                *state = State::Done { seen, owed: self.archives };
                 if self.archives && !again {
                     self.tasks.push_back(FolderTask::Archive(path.to_owned(), seen));
                 }
             }
-            Sent::Refused => *state = State::Done { seen },
+            Sent::Refused => *state = State::Done { seen, owed: false },
             Sent::Unknown => {
                 *state = State::Ready { seen, failures };
                 if !again {
@@ -267,7 +276,7 @@ impl Ripe {
 
     fn look(&mut self, path: String, complete: bool) {
         let done = match self.files.get(&path) {
-            Some(State::Done { seen }) => Some(*seen),
+            Some(State::Done { seen, owed }) => Some((*seen, *owed)),
             Some(State::Looking { done, .. }) => *done,
             _ => None,
         };
@@ -289,11 +298,13 @@ impl Ripe {
             found.insert(path.clone());
         }
         let complete = match self.files.get_mut(&path) {
-            Some(
-                State::Done { seen: known }
-                | State::Failed { seen: known, .. }
-                | State::Ready { seen: known, .. },
-            ) if *known == seen => {
+            Some(State::Done { seen: known, owed } | State::Looking { done: Some((known, owed)), .. })
+                if *known == seen =>
+            {
+                let owed = *owed;
+                return self.unchanged(path, seen, owed, writing);
+            }
+            Some(State::Failed { seen: known, .. } | State::Ready { seen: known, .. }) if *known == seen => {
                 return;
             }
             Some(State::Sending { seen: known, again, .. }) => {
@@ -304,10 +315,6 @@ impl Ripe {
                 if now.saturating_duration_since(*since) >= QUIET {
                     self.make_ready(path, seen);
                 }
-                return;
-            }
-            Some(State::Looking { done: Some(done), .. }) if *done == seen => {
-                self.files.insert(path, State::Done { seen });
                 return;
             }
             Some(State::Looking { complete, .. }) => *complete,
@@ -322,6 +329,15 @@ impl Ripe {
                 self.due = earlier(self.due, quiet.due());
                 self.files.insert(path, quiet);
             }
+        }
+    }
+
+    /// It stands as it did when it was stored or refused. One that somebody had open then was not archived.
+    fn unchanged(&mut self, path: String, seen: Seen, owed: bool, writing: Option<bool>) {
+        self.files.insert(path.clone(), State::Done { seen, owed });
+        // whoever writes will close it
+        if owed && writing != Some(true) {
+            self.tasks.push_back(FolderTask::Archive(path, seen));
         }
     }
 

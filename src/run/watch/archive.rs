@@ -60,7 +60,7 @@ impl Archive {
     pub(super) fn take(&mut self, path: &str, seen: &Seen) -> Moved {
         let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
         let Ok(here) = folder_below(&self.folder, folder) else { return Moved::Changed };
-        // whoever has it open for writing closes it, and then it is sent again
+        // whoever has it open for writing closes it, and then it is looked at again
         if look_in(here.as_fd(), last).is_none_or(|(now, writing)| now != *seen || writing == Some(true)) {
             return Moved::Changed;
         }

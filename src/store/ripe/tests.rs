@@ -115,6 +115,63 @@ fn one_that_was_there_before_is_sent_when_nobody_writes_to_it() {
     assert_eq!(ripe.send(), Some(("slow".into(), seen(2))));
 }
 
+/// A watch with an archive, and a file of it that is under way.
+fn archiving() -> (Ripe, Instant) {
+    let (mut ripe, now) = (Ripe::new(vec![], true), Instant::now());
+    ripe.poll(now);
+    complete(&mut ripe, now, "a", 1);
+    ripe.send().unwrap();
+    (ripe, now)
+}
+
+#[test]
+fn one_that_was_opened_and_closed_unchanged_while_it_was_sent_is_archived() {
+    for writing in [None, Some(false)] {
+        let (mut ripe, now) = archiving();
+        ripe.hear(now, FolderChange::Complete("a".into()));
+        ripe.sent(now, "a", Sent::Stored);
+        assert_eq!(ripe.poll(now), Some(FolderTask::Look("a".into())));
+        ripe.hear(now, found("a", 1, writing));
+        assert_eq!(ripe.poll(now), Some(FolderTask::Archive("a".into(), seen(1))));
+        assert_eq!((ripe.send(), ripe.poll(now)), (None, None));
+    }
+}
+
+#[test]
+fn one_that_was_open_when_the_verdict_came_is_archived_when_it_is_closed_unchanged() {
+    // its closing is told, or a scan finds it closed as after an overflow
+    for is_told in [true, false] {
+        let (mut ripe, now) = archiving();
+        ripe.sent(now, "a", Sent::Stored);
+        assert_eq!(ripe.poll(now), Some(FolderTask::Archive("a".into(), seen(1))));
+        // that is not done
+        ripe.hear(now, found("a", 1, Some(true)));
+        assert_eq!(ripe.poll(now), None);
+        if is_told {
+            ripe.hear(now, FolderChange::Complete("a".into()));
+            assert_eq!(ripe.poll(now), Some(FolderTask::Look("a".into())));
+        }
+        ripe.hear(now, found("a", 1, Some(false)));
+        assert_eq!(ripe.poll(now), Some(FolderTask::Archive("a".into(), seen(1))));
+        assert_eq!((ripe.send(), ripe.poll(now)), (None, None));
+    }
+}
+
+#[test]
+fn one_that_was_refused_or_cannot_be_moved_is_not_archived_by_a_look() {
+    for verdict in [Sent::Refused, Sent::Stored] {
+        let (mut ripe, now) = archiving();
+        ripe.sent(now, "a", verdict);
+        if verdict == Sent::Stored {
+            assert_eq!(ripe.poll(now), Some(FolderTask::Archive("a".into(), seen(1))));
+            ripe.hear(now, FolderChange::Kept("a".into()));
+        }
+        complete(&mut ripe, now, "a", 1);
+        ripe.hear(now, found("a", 1, Some(false)));
+        assert_eq!((ripe.send(), ripe.poll(now)), (None, None));
+    }
+}
+
 #[test]
 fn one_that_changes_while_it_is_sent_is_sent_again_and_not_archived() {
     let (mut ripe, now) = (Ripe::new(vec![], true), Instant::now());
