@@ -181,7 +181,7 @@ fn then(command: String, into: &Path) -> Result<super::visits::Then, Failure> {
             Ok(meta) => meta,
             Err(why) => return (false, why),
         };
-        let mut knows = environment(finished.name(), &known.peer, Some(known.size), &meta);
+        let mut knows = environment(finished.name(), (&known.peer, &known.key), Some(known.size), &meta);
         knows.push(("MILLIPEDE_FILE".into(), folder.join(finished.name().as_str()).into()));
         match Exec::informed(&command, false, knows).run() {
             Ok(()) => (true, "it exited 0".into()),

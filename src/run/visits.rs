@@ -230,12 +230,14 @@ impl Maker {
         })
     }
 
-    /// The fingerprint of a key, and the name of whoever has it. A name that cannot stand in a path is none.
+    /// The fingerprint of a key, and the name of whoever has it. A name that cannot stand in a path is none, nor is one
+    /// that looks like a fingerprint: it could be another key's, as commands are told of that.
     fn name(&self, key: Option<PeerKey>) -> (String, String) {
         let Some(PeerKey(bytes)) = key else { return ("nobody".into(), "somebody".into()) };
         let key = PublicKey::new(bytes);
         let name = self.trust.as_ref().and_then(|trust| trust.roll().allows(&key));
         let name = name.and_then(|name| Name::of_peer(&*name).ok()).map(|name| name.to_string());
+        let name = name.filter(|name| !name.starts_with("SHA256:"));
         let key = key.to_string();
         (key.clone(), name.unwrap_or(key))
     }

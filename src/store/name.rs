@@ -117,6 +117,13 @@ impl fmt::Display for Name {
     }
 }
 
+/// Who sends, as a command is told: the name of a peer, or the fingerprint of its key where it has none. Of one part, and
+/// nothing in it means anything to a file system or a shell: the base64 of a fingerprint is written with `-` and `_` here
+/// (RFC 4648, section 5), so that no two become one.
+pub fn peer_for_commands(name: &str, key: &str) -> String {
+    if name == key { key.replace('/', "_").replace('+', "-") } else { name.to_owned() }
+}
+
 fn check_part(part: &str) -> Result<(), BadName> {
     match part.as_bytes() {
         [] => Err(BadName::EmptyPart),
@@ -136,6 +143,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::path::{Component, Path};
+
+    #[test]
+    fn a_command_hears_of_a_peer_by_a_name_of_one_part() {
+        let key = "SHA256:ab/cd+ef/gh";
+        assert_eq!(peer_for_commands(key, key), "SHA256:ab_cd-ef_gh");
+        assert!(Name::of_peer(peer_for_commands(key, key)).is_ok());
+        // a name has no /, and may have +
+        assert_eq!(peer_for_commands("anna+work@host", key), "anna+work@host");
+    }
 
     #[test]
     fn what_leads_elsewhere_is_refused_in_words() {

@@ -13,7 +13,7 @@ use crate::endpoint::{Sink, SinkError};
 use crate::error::reason;
 use crate::store::claims::{Claim, Claims};
 use crate::store::meta::Meta;
-use crate::store::name::{BadName, Name};
+use crate::store::name::{BadName, Name, peer_for_commands};
 use crate::store::record::{Down, FileVerdict, Item, Open, RecordReader, Up};
 use crate::store::shelf::Peer;
 use crate::store::sum::{Mark, Running};
@@ -81,8 +81,14 @@ impl Drop for MetaFile {
     }
 }
 
-/// What a command knows of a stream or a file.
-pub fn environment(name: &Name, peer: &str, size: Option<u64>, meta: &MetaFile) -> Vec<(String, OsString)> {
+/// What a command knows of a stream or a file. `peer`: what its sender is called, and the fingerprint of its key.
+pub fn environment(
+    name: &Name,
+    peer: (&str, &str),
+    size: Option<u64>,
+    meta: &MetaFile,
+) -> Vec<(String, OsString)> {
+    let peer = peer_for_commands(peer.0, peer.1);
     let mut known: Vec<(&str, OsString)> =
         vec![("NAME", name.as_str().into()), ("PEER", peer.into()), ("META", meta.path().into())];
     known.extend(size.map(|size| ("SIZE", size.to_string().into())));
@@ -236,7 +242,8 @@ impl CommandedSink {
             return Err(No(FileVerdict::Later, "the receiver ends".into()));
         }
         let meta = MetaFile::new(&stream.meta.encode()).map_err(|why| No(FileVerdict::Output, why))?;
-        let known = environment(&stream.name, &self.orders.peer.name, stream.size, &meta);
+        let peer = &self.orders.peer;
+        let known = environment(&stream.name, (&peer.name, &peer.key), stream.size, &meta);
         let sink = CommandSink::new(Exec::informed(&self.orders.command, true, known));
         stream.coming = Some(Coming { sink, running: Running::new(u64::MAX), _meta: meta });
         Ok(())
@@ -438,6 +445,17 @@ mod tests {
         });
         assert_eq!(held_up, [true; 2]);
         assert!(!holds_up.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_command_hears_of_a_sender_without_a_name_by_one_part() {
+        let (name, meta) = (Name::commanded("a/b").unwrap(), MetaFile::new("{}").unwrap());
+        let peer = |peer| {
+            let known = environment(&name, peer, Some(1), &meta);
+            known.into_iter().find_map(|(word, value)| (word == "MILLIPEDE_PEER").then_some(value)).unwrap()
+        };
+        assert_eq!(peer(("SHA256:a/b+c", "SHA256:a/b+c")), "SHA256:a_b-c");
+        assert_eq!(peer(("anna", "SHA256:a/b+c")), "anna");
     }
 
     #[test]
