@@ -3,6 +3,7 @@
 use super::super::disk::{Contents, Disk, Found, read_whole};
 use super::super::name::Name;
 use super::super::place;
+use super::super::record::STORED_BUT;
 use super::super::sidecar::{Identity, Sidecar, Then, time};
 use super::super::sum::{Mark, Sum};
 use super::arrival::Arrival;
@@ -13,6 +14,9 @@ use super::no::{No, another, disk_failed, in_the_way};
 use super::rules::{Peer, Wanted};
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// What is missing where a file has its name, and the folder cannot be synced.
+const NOT_DURABLE: &str = "a crash of the receiver may lose it";
 
 /// A file that is whole, right, durable and under its name.
 pub struct Finished<D: Disk> {
@@ -85,7 +89,8 @@ impl<D: Disk> Arrival<D> {
     /// All has come. `theirs`: the sum of what was sent.
     ///
     /// # Errors
-    /// It is not all, or not what was sent; the name is not free; the disk fails.
+    /// It is not all, or not what was sent; the name is not free; the disk fails. Where that is after the file has its
+    /// name, it says so.
     pub fn finish(mut self, now: SystemTime, theirs: Sum) -> Result<Finished<D>, No> {
         if self.wanted.size.is_some_and(|size| size != self.length()) {
             return Err(No::Breach("ends before it has sent what it said"));
@@ -179,10 +184,11 @@ impl<D: Disk> Finished<D> {
     /// The command has ended so.
     ///
     /// # Errors
-    /// The disk fails.
+    /// The disk fails; the file is stored all the same.
     pub fn note_then(&mut self, now: SystemTime, succeeded: bool, outcome: &str) -> Result<(), No> {
         self.sidecar.then = Some(Then { succeeded, outcome: outcome.to_owned(), at: time(now) });
-        self.shelf.write(&place::sidecar(&self.name), &self.sidecar.encode())
+        let written = self.shelf.write(&place::sidecar(&self.name), &self.sidecar.encode());
+        written.map_err(stored_but("how 'then' ended cannot be noted"))
     }
 
     /// Its path beneath the folder.
@@ -194,14 +200,19 @@ impl<D: Disk> Finished<D> {
 impl<D: Disk> Shelf<D> {
     /// A file that is there already. Whoever put it there may have died before it was durable.
     fn already(self: Arc<Self>, hold: Hold, name: Name, kept: Sidecar) -> Result<Finished<D>, No> {
-        self.settle(place::folder(name.as_str()), false).map_err(in_the_way)?;
+        let folder = self.settle(place::folder(name.as_str()), false).map_err(in_the_way);
+        folder.map_err(stored_but(NOT_DURABLE))?;
         self.settled(&name, &kept)?;
         Ok(Finished { shelf: self, name, _hold: hold, sidecar: kept, already: true })
     }
 
     /// Makes a name durable, and puts the sum beside it.
+    ///
+    /// # Errors
+    /// The disk fails; the file has its name all the same.
     fn settled(&self, name: &Name, sidecar: &Sidecar) -> Result<(), No> {
-        self.disk.sync_folder(place::folder(name.as_str())).map_err(disk_failed)?;
+        let synced = self.disk.sync_folder(place::folder(name.as_str())).map_err(disk_failed);
+        synced.map_err(stored_but(NOT_DURABLE))?;
         if !self.rules.sums {
             return Ok(());
         }
@@ -211,7 +222,7 @@ impl<D: Disk> Shelf<D> {
         if there.is_ok_and(|there| there == line.as_bytes()) {
             Ok(())
         } else {
-            self.write(&path, line.as_bytes())
+            self.write(&path, line.as_bytes()).map_err(stored_but("its sum is not beside it"))
         }
     }
 
@@ -223,5 +234,13 @@ impl<D: Disk> Shelf<D> {
         }
         self.disk.remove(&path).map_err(disk_failed)?;
         self.disk.sync_folder(place::folder(&path)).map_err(disk_failed)
+    }
+}
+
+/// The disk failed after a file had its name: whoever sent it hears that it is there, and what is missing.
+fn stored_but(missing: &'static str) -> impl Fn(No) -> No {
+    move |no| match no {
+        No::Disk(why) => No::Disk(format!("{STORED_BUT}{missing}: {why}")),
+        no => no,
     }
 }

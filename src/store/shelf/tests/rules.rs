@@ -7,6 +7,7 @@ use crate::store::beneath::Beneath;
 use crate::store::claims::Held;
 use crate::store::name::{BadName, Name};
 use crate::store::place;
+use crate::store::record::STORED_BUT;
 use crate::store::sum::Sum;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -415,4 +416,57 @@ fn what_cannot_be_read_at_this_moment_makes_no_name_taken() {
     disk.bar(None);
     let (sent, stored) = new.run(&shelf).unwrap();
     assert!(sent < 1000 && stored.is_some(), "{sent}");
+}
+
+/// Puts a file on a disk that fails in the middle, and says whether the file has its name then, and what the sender hears.
+fn put_on_failing(fail: impl Fn(&Frail)) -> (Frail, bool, Option<No>) {
+    let disk = Frail::new(false);
+    let shelf = Shelf::new(disk.clone(), Rules { sums: true, then: true, ..rules() }).unwrap();
+    fail(&disk);
+    let no = Put::new("a", "x", &bytes(1, 100)).run(&shelf).err();
+    let there = disk.files().contains_key("x");
+    (disk, there, no)
+}
+
+/// Whether a sender hears that its file is there.
+fn says_stored(no: &No) -> bool {
+    matches!(no, No::Disk(why) if why.starts_with(STORED_BUT))
+}
+
+#[test]
+fn where_the_disk_fails_the_sender_hears_whether_its_file_is_there() {
+    let mut unlike = [0, 0];
+    for step in 0.. {
+        let (_, there, no) = put_on_failing(|disk| disk.crash_at(step));
+        let Some(no) = no else { break };
+        assert_eq!(says_stored(&no), there, "at change {step}: {no}");
+        unlike[usize::from(there)] += 1;
+    }
+    assert!(unlike[0] > 0 && unlike[1] > 1, "{unlike:?}");
+}
+
+#[test]
+fn a_file_whose_sum_has_no_room_is_stored_and_its_command_runs_when_it_is_put_again() {
+    let mut stored = 0;
+    for writes in 0.. {
+        let (disk, there, no) = put_on_failing(|disk| disk.fill(Some(writes)));
+        let Some(no) = no else { break };
+        assert_eq!(says_stored(&no), there, "after {writes} writes: {no}");
+        if !there {
+            continue;
+        }
+        stored += 1;
+        assert_eq!(no.to_string(), "stored, but its sum is not beside it: no space left on the disk");
+        disk.fill(None);
+        let shelf = Shelf::new(disk.clone(), Rules { sums: true, then: true, ..rules() }).unwrap();
+        let bytes = bytes(1, 100);
+        let (sent, finished) = Put::new("a", "x", &bytes).run(&shelf).unwrap();
+        let mut finished = finished.unwrap();
+        assert!(sent == 0 && finished.already && finished.then_is_due());
+        assert!(disk.files().contains_key(&place::sum(finished.name())));
+        disk.fill(Some(0));
+        let no = finished.note_then(now(), true, "it exited 0").unwrap_err();
+        assert!(says_stored(&no), "{no}");
+    }
+    assert!(stored > 0);
 }
