@@ -132,7 +132,7 @@ fn a_file_that_changes_while_it_is_sent_is_told_and_not_stored() {
     let serve = room.serve(&[]);
     for (name, change) in changes {
         room.write(name, &bytes(1, 20 * MIB));
-        let put = room.put(&serve, "a", &["rate", "10M", "put", name]);
+        let put = room.put(&serve, "a", &["rate", "4M", "put", name]);
         room.await_partial(MIB as u64);
         change(&room.path("from").join(name));
         let (code, said) = put.end();
