@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// At the end, the process waits no longer than this for a stderr that takes nothing: a process that was asked to end
-/// ends within a second.
+/// At the end, the process waits no longer than this for a pipe or a terminal that takes nothing: a process that was asked
+/// to end ends within a second.
 const STALL: Duration = Duration::from_millis(400);
 
 /// At the end, the process waits no longer than this, however steadily stderr takes what it gets.

@@ -25,7 +25,7 @@ use crate::message;
 use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
 use crate::store::record::FileVerdict;
-use crate::store::ripe::{FolderChange, FolderTask, Ripe, Sent};
+use crate::store::ripe::{FolderChange, FolderTask, Ripe, Seen, Sent};
 use crate::sys::activation;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
@@ -151,20 +151,36 @@ impl Watch {
                     message::say(format!("{path}: not sent: the name {why}"));
                     vec![]
                 }
-                FolderTask::Archive(path, seen) => {
-                    match self.archive.as_mut().map(|to| to.take(&path, &seen)) {
-                        None | Some(Moved::Away) => vec![],
-                        Some(Moved::Changed) => vec![self.tree.look(path)],
-                        Some(Moved::Not(why)) => {
-                            message::say(format!("{path}: stored, but not moved to the archive: {why}"));
-                            vec![FolderChange::Kept(path)]
-                        }
-                    }
-                }
+                FolderTask::Archive(path, seen) => self.move_to_archive(path, &seen),
             };
             let now = Instant::now();
             changes.into_iter().for_each(|change| self.ripe.hear(now, change));
         }
+    }
+
+    /// Moves a file to the archive if it stands so. What there is to tell of it.
+    fn move_to_archive(&mut self, path: String, seen: &Seen) -> Vec<FolderChange> {
+        let Some(archive) = &mut self.archive else { return vec![] };
+        // Whoever had it open may have closed it between the attempt and the look. Where the two contradict each other again,
+        // it stays.
+        for _ in 0..2 {
+            match archive.take(&path, seen) {
+                Moved::Away => return vec![],
+                Moved::Changed => {
+                    let found = self.tree.look(path.clone());
+                    let stands = matches!(&found, FolderChange::Found { seen: now, writing, .. }
+                        if now == seen && *writing != Some(true));
+                    if !stands {
+                        return vec![found];
+                    }
+                }
+                Moved::Not(why) => {
+                    message::say(format!("{path}: stored, but not moved to the archive: {why}"));
+                    break;
+                }
+            }
+        }
+        vec![FolderChange::Kept(path)]
     }
 
     /// Hears from a session.
