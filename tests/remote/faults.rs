@@ -2,7 +2,7 @@
 
 use crate::server::{Server, children_of, output};
 use crate::util::{DEADLINE, Process, Signal, check, eventually, feed, has, pattern, skip, until};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -249,4 +249,33 @@ fn a_command_outlives_the_death_of_ssh_though_nothing_was_sent() {
     near.keep();
     let ended = near.finish();
     assert_eq!((ended.code(), ended.text()), (5, "still here\n"), "{ended:?}");
+}
+
+#[test]
+fn the_last_of_stderr_that_a_stopped_ssh_keeps_is_told() {
+    let Some(server) = Server::start() else { return };
+    let near = server.run(&["verbose", "2"], "read line; echo lost >&2; echo $line; exit 3");
+    let (mut stdin, mut stdout) = (near.stdin(), near.stdout());
+    direct_port(&near);
+    ssh_of(&near).into_iter().for_each(|ssh| kill(ssh, Signal::STOP));
+    stdin.write_all(b"whole\n").unwrap();
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).unwrap();
+    let (code, said) = near.end();
+    assert_eq!((&text[..], code), ("whole\n", Some(3)), "{said}");
+    assert!(
+        said.contains("the last of the command's stderr may be lost") && !said.contains("\nlost"),
+        "{said}"
+    );
+    assert!(eventually(DEADLINE, || server.left_behind().is_empty()), "{:?}", server.left_behind());
+}
+
+#[test]
+fn who_holds_stderr_open_in_the_background_is_not_waited_for() {
+    let Some(server) = Server::start() else { return };
+    let near = server.run(&[], "sleep 1000 >/dev/null & echo heard >&2; exit 3");
+    let (code, said) = near.end();
+    assert_eq!((code, &said[..]), (Some(3), "heard"));
+    named(server.left_behind(), "sleep 1000").into_iter().for_each(|job| kill(job, Signal::KILL));
+    assert!(eventually(DEADLINE, || server.left_behind().is_empty()), "{:?}", server.left_behind());
 }

@@ -7,7 +7,7 @@
 //! there fails, as behind any pipe.
 
 use super::command::{Exec, Running, locked};
-use super::stderr::Passing;
+use super::stderr::{Passing, QUIET};
 use crate::endpoint::{Sink, SinkError, Source, WokenBy};
 use crate::error::reason;
 use crate::proto::outcome::CommandEnd;
@@ -39,7 +39,7 @@ pub struct Remote {
     running: OnceLock<Result<Arc<Running>, String>>,
     /// Bytes of its stderr for which there was nobody any more.
     lost: AtomicU64,
-    /// Rung when its stderr has ended, or there is nobody to pass it on to.
+    /// Rung when nothing more of its stderr is expected, or there is nobody to pass it on to.
     told: Bell,
 }
 
@@ -86,8 +86,8 @@ impl Remote {
         self.exec.end();
     }
 
-    /// Waits until its stderr was passed on, or there is nobody any more to pass it on to. Returns at once if it never
-    /// started.
+    /// Waits until its stderr was passed on, or there is nobody any more to pass it on to. Processes that the command left
+    /// behind are not waited for once they have written nothing for 1.5 s. Returns at once if the command never started.
     pub fn await_stderr(&self) {
         if self.running.get().is_some_and(Result::is_ok) {
             // if waiting fails there is nothing to wait for
@@ -103,7 +103,8 @@ impl Remote {
     /// Its stderr goes to ours for as long as somebody reads that; then it is read all the same, so that the command
     /// goes on.
     fn pass_on(&self, from: File) {
-        let passing = Passing { patience: HELD_UP, lost: &self.lost, told: &self.told };
+        let (lost, exited, told) = (&self.lost, &self.exited, &self.told);
+        let passing = Passing { patience: HELD_UP, lost, exited, quiet: QUIET, told };
         passing.pass_on(from, &io::stderr());
     }
 }

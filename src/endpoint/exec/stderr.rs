@@ -1,13 +1,14 @@
 //! A command's stderr, passed on to ours.
 //!
 //! What always holds: the command is never held up for longer than a bounded time by whoever reads ours. What is not
-//! taken by then is counted and dropped, until something is taken again.
+//! taken by then is counted and dropped, until something is taken again. What the command had written when it ended was
+//! passed on before `told` rings, unless it was dropped.
 
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use rustix::io::{Errno, write};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +16,10 @@ use std::time::Duration;
 /// A pipe that takes anything takes so much at once. Whatever ours leads to may be shared, so it is not made
 /// non-blocking.
 const PIECE: usize = 4096;
+
+/// Once the command has ended: a stderr that others hold open, and that has been empty for so long, is at its end. Whoever
+/// waits for the command waits for 2 s at most (DESIGN, section 12), and ssh takes a part of that to end.
+pub const QUIET: Duration = Duration::from_millis(1500);
 
 /// What became of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +31,16 @@ enum Taken {
     Gone(usize),
 }
 
+/// What is known of the command, and of whoever reads ours.
+struct Known {
+    /// There is somebody to pass it on to.
+    heard: bool,
+    /// The command has ended.
+    exited: bool,
+    /// Whoever waits for the end of its stderr was not told yet.
+    awaited: bool,
+}
+
 /// Where a stderr goes, and what becomes of it there.
 #[derive(Debug)]
 pub struct Passing<'a> {
@@ -33,7 +48,11 @@ pub struct Passing<'a> {
     pub patience: Duration,
     /// Counts bytes for which there was nobody.
     pub lost: &'a AtomicU64,
-    /// Rung when all was passed on, or there is nobody to pass it on to.
+    /// Rung once the command has ended.
+    pub exited: &'a Bell,
+    /// For how long processes that the command left behind may write nothing: [`QUIET`].
+    pub quiet: Duration,
+    /// Rung when all was passed on, nothing more is expected, or there is nobody to pass it on to.
     pub told: &'a Bell,
 }
 
@@ -41,18 +60,11 @@ impl Passing<'_> {
     /// Reads to the end, whatever becomes of what is read.
     pub fn pass_on(&self, mut from: File, to: &impl AsFd) {
         let mut space = vec![0; 64 << 10];
-        let (mut heard, mut patience) = (true, self.patience);
+        let mut known = Known { heard: true, exited: false, awaited: true };
+        let mut patience = self.patience;
         loop {
-            let watched = match heard {
-                true => wait(&[Interest::read(&from), Interest::end(to)], None),
-                false => wait(&[Interest::read(&from)], None).map(|[from]| [from, Default::default()]),
-            };
-            let Ok([from_it, to_us]) = watched else { break };
-            if heard && (to_us.error || to_us.hung_up) {
-                heard = false;
-                self.told.ring();
-            }
-            if !from_it.any() {
+            let Ok(input) = self.await_input(&from, to, &mut known) else { break };
+            if !input {
                 continue;
             }
             let came = match from.read(&mut space) {
@@ -61,7 +73,7 @@ impl Passing<'_> {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
-            let taken = if heard { deliver(&space[..came], to, patience) } else { Taken::Gone(0) };
+            let taken = if known.heard { deliver(&space[..came], to, patience) } else { Taken::Gone(0) };
             let passed = match taken {
                 Taken::All => came,
                 Taken::Some(n) | Taken::Gone(n) => n,
@@ -70,11 +82,29 @@ impl Passing<'_> {
             // who has taken nothing for so long is not waited for again before all of something is taken
             patience = if taken == Taken::All { self.patience } else { Duration::ZERO };
             if taken != Taken::All {
-                heard &= !matches!(taken, Taken::Gone(_));
+                known.heard &= !matches!(taken, Taken::Gone(_));
                 self.told.ring();
             }
         }
         self.told.ring();
+    }
+
+    /// Waits for something to read, or for what changes how that is waited for; whether there is something to read.
+    fn await_input(&self, from: &File, to: &impl AsFd, known: &mut Known) -> io::Result<bool> {
+        // no bell ever hangs up, so this is nothing to wait for
+        let nothing = Interest::end(self.exited);
+        let ours = if known.heard { Interest::end(to) } else { nothing };
+        let exit = if known.exited { nothing } else { Interest::read(self.exited) };
+        let time = (known.exited && known.awaited).then_some(self.quiet);
+        let [input, ours, exit] = wait(&[Interest::read(from), ours, exit], time)?;
+        known.heard &= !(ours.error || ours.hung_up);
+        let is_quiet = time.is_some() && !input.any() && !ours.any();
+        if known.awaited && (is_quiet || !known.heard) {
+            known.awaited = false;
+            self.told.ring();
+        }
+        known.exited |= exit.any();
+        Ok(input.any())
     }
 }
 
@@ -108,13 +138,32 @@ mod tests {
 
     /// More than any pipe holds.
     const MUCH: usize = 4 << 20;
+    const LONG: Duration = Duration::from_secs(60);
+
+    struct Shared {
+        lost: AtomicU64,
+        exited: Bell,
+        told: Bell,
+    }
+
+    impl Shared {
+        fn new() -> Self {
+            Shared { lost: AtomicU64::new(0), exited: Bell::new().unwrap(), told: Bell::new().unwrap() }
+        }
+
+        fn passing(&self, patience: Duration, quiet: Duration) -> Passing<'_> {
+            let Shared { lost, exited, told } = self;
+            Passing { patience, lost, exited, quiet, told }
+        }
+    }
 
     #[test]
     fn who_reads_nothing_holds_nobody_up_for_good_and_is_heard_again() {
         let (from, mut command) = pipe().unwrap();
         let (mut reader, to) = pipe().unwrap();
-        let (lost, told) = (AtomicU64::new(0), Bell::new().unwrap());
-        let passing = Passing { patience: Duration::from_millis(50), lost: &lost, told: &told };
+        let shared = Shared::new();
+        let passing = shared.passing(Duration::from_millis(50), QUIET);
+        let Shared { lost, told, .. } = &shared;
         let last = b"the last words";
         let came = thread::scope(|scope| {
             let passing = &passing;
@@ -137,7 +186,7 @@ mod tests {
             assert_eq!(rest, last);
             held
         });
-        assert!(wait(&[Interest::read(&told)], None).unwrap()[0].any());
+        assert!(wait(&[Interest::read(told)], None).unwrap()[0].any());
         assert_eq!(lost.load(Ordering::Relaxed), (MUCH - came) as u64);
         assert!(came < MUCH);
     }
@@ -146,8 +195,8 @@ mod tests {
     fn what_is_read_slowly_arrives_whole_and_a_reader_that_has_gone_is_counted_for() {
         let (from, mut command) = pipe().unwrap();
         let (mut reader, to) = pipe().unwrap();
-        let (lost, told) = (AtomicU64::new(0), Bell::new().unwrap());
-        let passing = Passing { patience: Duration::from_secs(60), lost: &lost, told: &told };
+        let shared = Shared::new();
+        let passing = shared.passing(LONG, QUIET);
         thread::scope(|scope| {
             scope.spawn(|| passing.pass_on(File::from(OwnedFd::from(from)), &to));
             let writes = scope.spawn(move || command.write_all(&vec![b'x'; MUCH]).map(|()| command));
@@ -156,6 +205,51 @@ mod tests {
             let mut command = writes.join().unwrap().unwrap();
             command.write_all(b"lost").unwrap();
         });
-        assert_eq!(lost.load(Ordering::Relaxed), 4);
+        assert_eq!(shared.lost.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn what_was_written_before_the_command_ended_is_passed_on_first_and_who_holds_it_open_is_not_waited_for()
+    {
+        let (from, mut command) = pipe().unwrap();
+        let (mut reader, to) = pipe().unwrap();
+        let shared = Shared::new();
+        command.write_all(b"the last words").unwrap();
+        shared.exited.ring();
+        let passing = shared.passing(LONG, Duration::ZERO);
+        thread::scope(|scope| {
+            scope.spawn(|| passing.pass_on(File::from(OwnedFd::from(from)), &to));
+            assert!(wait(&[Interest::read(&shared.told)], None).unwrap()[0].any());
+            let mut came = [0; 14];
+            assert_eq!(unread(&reader).unwrap(), came.len());
+            reader.read_exact(&mut came).unwrap();
+            assert_eq!(&came, b"the last words");
+            // a process that the command left behind still writes
+            command.write_all(b"more").unwrap();
+            reader.read_exact(&mut came[..4]).unwrap();
+            assert_eq!(&came[..4], b"more");
+            drop(command);
+        });
+        assert_eq!(shared.lost.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_stderr_that_is_open_is_waited_for_as_long_as_the_command_runs() {
+        let (from, command) = pipe().unwrap();
+        let (_reader, to) = pipe().unwrap();
+        let shared = Shared::new();
+        let passing = shared.passing(LONG, Duration::ZERO);
+        let mut known = Known { heard: true, exited: false, awaited: true };
+        let from = File::from(OwnedFd::from(from));
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| (passing.await_input(&from, &to, &mut known).unwrap(), known.exited));
+            shared.exited.ring();
+            assert_eq!(waits.join().unwrap(), (false, true));
+        });
+        assert!(!wait(&[Interest::read(&shared.told)], Some(Duration::ZERO)).unwrap()[0].any());
+        assert!(!passing.await_input(&from, &to, &mut known).unwrap());
+        assert!(wait(&[Interest::read(&shared.told)], Some(Duration::ZERO)).unwrap()[0].any());
+        drop(command);
+        assert!(passing.await_input(&from, &to, &mut known).unwrap(), "the end");
     }
 }

@@ -35,9 +35,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// For how long ssh may write nothing, once the session has ended, before it has: it may have much of the command's stderr
-/// to bring over a slow line.
+/// For how long ssh may write nothing, once the session has ended, before it is ended. The far end ends by itself, and so
+/// does ssh then; only a slow line, or a machine that is busy, makes it late.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The same while it may still bring the last of the command's stderr.
+const LAST_OF_STDERR: Duration = Duration::from_secs(10);
 
 /// The same after a signal to this process: whoever sent it waits.
 const HASTE: Duration = Duration::from_millis(100);
@@ -121,9 +124,11 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let trust = Trust::new(&key, Roll::only(far)).map_err(Failure::network)?;
     let output = Output::default();
     let gathered = session(plan, links, channel.vouched(far), trust, (&input, &output))?;
-    let pause = if signals::is_asked_to_end() { HASTE } else { LAST_WORDS };
-    let exit = carrier.end(pause, signals::is_asked_to_end);
-    let Gathered { outcomes, met } = gathered;
+    let exit = carrier.end(gathered.pause(), signals::is_asked_to_end);
+    if exit.is_none() && gathered.has_stderr() && !signals::is_asked_to_end() {
+        message::say("ssh did not end after the command; the last of the command's stderr may be lost");
+    }
+    let Gathered { outcomes, met, .. } = gathered;
     let ended = SessionEnd { outcomes, unwanted: output.is_unwanted(), unmet: exit.filter(|_| !met) };
     let (status, told) = result(&ended, &host);
     // ssh says nothing of a signal either: svn ends its ssh by one each time
@@ -182,6 +187,26 @@ struct Gathered {
     outcomes: Outcomes,
     /// A connection has been up.
     met: bool,
+    /// The connection over ssh was lost.
+    cut: bool,
+}
+
+impl Gathered {
+    /// Whether the last of the command's stderr may still be on its way.
+    fn has_stderr(&self) -> bool {
+        self.outcomes[Way::Out as usize].as_ref().is_some_and(|input| input.command.is_some())
+    }
+
+    /// For how long ssh may write nothing before it is ended.
+    fn pause(&self) -> Duration {
+        if signals::is_asked_to_end() {
+            HASTE
+        } else if self.has_stderr() && !self.cut {
+            LAST_OF_STDERR
+        } else {
+            LAST_WORDS
+        }
+    }
 }
 
 /// What the main thread hears.
@@ -193,6 +218,8 @@ enum Told {
     Direct,
     /// A direct link is dead, and why.
     Dead(usize, String),
+    /// The connection over ssh was lost.
+    Cut,
     Ended,
 }
 
@@ -291,7 +318,7 @@ fn hear(names: Vec<String>, direct: usize, news: Sender<Told>) -> Hear {
     })
 }
 
-/// What an event is to the main thread. The first links are direct.
+/// What an event is to the main thread. The first links are direct, and the one behind them is ssh.
 fn told(event: &Event, direct: usize) -> Option<Told> {
     match event {
         Event::ConnectionUp { link, .. } if *link < direct => Some(Told::Direct),
@@ -299,6 +326,7 @@ fn told(event: &Event, direct: usize) -> Option<Told> {
         Event::LinkDied { link, reason } if *link < direct => {
             Some(Told::Dead(*link, reason.as_ref().map_or("silent".into(), briefly)))
         }
+        Event::ConnectionLost { link: Some(link), .. } if *link == direct => Some(Told::Cut),
         _ => None,
     }
 }
@@ -320,6 +348,7 @@ struct Gathering<'a> {
     names: Vec<String>,
     outcomes: Outcomes,
     met: bool,
+    cut: bool,
     began: Instant,
     /// Whether the user still is to be told if no direct link works.
     untold: bool,
@@ -330,7 +359,7 @@ impl<'a> Gathering<'a> {
     fn new(session: &'a Handle, names: Vec<String>) -> Self {
         let untold = !names.is_empty();
         let (outcomes, began) = (Outcomes::default(), Instant::now());
-        Gathering { session, names, outcomes, met: false, began, untold, dead: None }
+        Gathering { session, names, outcomes, met: false, cut: false, began, untold, dead: None }
     }
 
     fn gather(mut self, news: &Receiver<Told>) -> Result<Gathered, Failure> {
@@ -341,6 +370,7 @@ impl<'a> Gathering<'a> {
                 Ok(Told::Up) => self.met = true,
                 Ok(Told::Direct) => (self.met, self.untold) = (true, false),
                 Ok(Told::Dead(link, why)) => self.dead = Some((link, why)),
+                Ok(Told::Cut) => self.cut = true,
                 Ok(Told::Ended) => {
                     // the thread that was to tell of it may have been slower
                     let settled = self.session.settled();
@@ -357,7 +387,7 @@ impl<'a> Gathering<'a> {
     }
 
     fn gathered(self) -> Gathered {
-        Gathered { outcomes: self.outcomes, met: self.met }
+        Gathered { outcomes: self.outcomes, met: self.met, cut: self.cut }
     }
 
     /// Says that all goes through ssh, once that is certain and worth a line. `over`: it will not be otherwise.
