@@ -13,12 +13,13 @@ use crate::sys::thread::spawn;
 use signal_hook::consts::{SIGCONT, SIGTERM};
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Names another ssh.
 const VARIABLE: &str = "MILLIPEDE_SSH";
@@ -99,9 +100,20 @@ fn quoted(path: &str) -> String {
     }
 }
 
+/// What ssh writes to its own network to keep that open, within the longest time that it is waited for: at most some 70
+/// bytes a second. It is no progress.
+const CRUMBS: u64 = 1 << 10;
+
+/// Bytes that ssh may still print on stdout after the session: twice what its window holds. A peer that goes on printing is
+/// not read for ever.
+const LAST_OF_STDOUT: usize = 4 << 20;
+
 /// ssh, as long as it runs.
 pub struct Carrier {
     child: Child,
+    /// Its stdout, which the connection over ssh reads too. It stays open until ssh has exited: an ssh that finds its stdout
+    /// closed drops what it has not written to its stderr yet.
+    stdout: Option<File>,
     exit: Arc<OnceLock<Exit>>,
     exited: Bell,
 }
@@ -118,9 +130,14 @@ impl Carrier {
         program_there: Option<&str>,
         ports: Option<Ports>,
     ) -> Result<(Self, OwnedFd, OwnedFd), String> {
-        let exited = Bell::new().map_err(|e| cannot_run(&e))?;
         let mut command = Command::new(program());
         command.args(overrides(resolved)).args(before_the_command(line)).arg(far_line(program_there, ports));
+        Carrier::run(command)
+    }
+
+    /// Starts this command as ssh.
+    fn run(mut command: Command) -> Result<(Self, OwnedFd, OwnedFd), String> {
+        let exited = Bell::new().map_err(|e| cannot_run(&e))?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         begin_with_our_mask(&mut command);
         spare_the_keyboard(&mut command);
@@ -133,6 +150,7 @@ impl Carrier {
         let (to, from) = (OwnedFd::from(to), OwnedFd::from(from));
         grow(&to);
         grow(&from);
+        let stdout = Some(File::from(from.try_clone().map_err(|e| cannot_run(&e))?));
         let (pid, exit) = (child.id(), Arc::new(OnceLock::new()));
         let (found, bell) = (exit.clone(), exited.clone());
         let spawned = spawn("ssh", move || {
@@ -141,7 +159,7 @@ impl Carrier {
             bell.ring();
         });
         spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
-        Ok((Carrier { child, exit, exited }, from, to))
+        Ok((Carrier { child, stdout, exit, exited }, from, to))
     }
 
     /// Waits until it has exited, or the time is up.
@@ -151,11 +169,34 @@ impl Carrier {
         self.exit.get().copied()
     }
 
+    /// Nobody wants what it prints, nor is there anything to come on its stderr: it finds its stdout closed.
+    pub fn close_stdout(&mut self) {
+        self.stdout = None;
+    }
+
+    /// Waits the same, and takes what it still prints on stdout: whoever cannot write does not exit.
+    fn drain_until_exit(&self, time: Duration, drained: &mut usize) -> Option<Exit> {
+        let (end, mut space) = (Instant::now() + time, [0; 4096]);
+        let left = || end.saturating_duration_since(Instant::now());
+        while let Some(mut stdout) = self.stdout.as_ref().filter(|_| *drained < LAST_OF_STDOUT) {
+            let ready = wait(&[Interest::read(&self.exited), Interest::read(stdout)], Some(left()));
+            if !ready.is_ok_and(|[_, stdout]| stdout.any()) {
+                break;
+            }
+            match stdout.read(&mut space) {
+                Ok(n @ 1..) => *drained += n,
+                _ => break,
+            }
+        }
+        self.await_exit(left())
+    }
+
     /// Lets it end by itself until it has written nothing for so long, or `is_hurried`, and then ends it; what it ended as,
-    /// if by itself.
+    /// if by itself. Nobody reads its stdout any more.
     pub fn end(mut self, pause: Duration, is_hurried: impl Fn() -> bool) -> Option<Exit> {
-        let pid = self.child.id();
-        let exit = while_it_goes_on(|| self.await_exit(pause), || written(pid).filter(|_| !is_hurried()));
+        let (pid, mut drained) = (self.child.id(), 0);
+        let wait = || self.drain_until_exit(pause, &mut drained);
+        let exit = while_it_goes_on(wait, || written(pid).filter(|_| !is_hurried()));
         if exit.is_none() {
             // not reaped, so the number is still its own
             let _ = kill(self.child.id(), SIGTERM);
@@ -171,7 +212,7 @@ impl Carrier {
     }
 }
 
-/// Waits again and again, as long as the count has changed meanwhile, for what is waited for.
+/// Waits again and again for what is waited for, as long as the count has grown by more than [`CRUMBS`] meanwhile.
 fn while_it_goes_on<T>(
     mut wait: impl FnMut() -> Option<T>,
     mut count: impl FnMut() -> Option<u64>,
@@ -182,7 +223,8 @@ fn while_it_goes_on<T>(
             return Some(found);
         }
         let now = count();
-        if now.is_none() || now == before {
+        let grown = now.zip(before).is_some_and(|(now, before)| now.saturating_sub(before) > CRUMBS);
+        if !grown {
             return None;
         }
         before = now;
@@ -201,9 +243,29 @@ mod tests {
             while_it_goes_on(|| waits.next().unwrap(), || counts.next().unwrap())
         };
         assert_eq!(found(0, &[None]), Some('x'), "it has ended");
-        assert_eq!(found(3, &[Some(1), Some(2), Some(3), Some(7)]), Some('x'));
-        assert_eq!(found(3, &[Some(1), Some(2), Some(2)]), None, "it has stopped");
+        assert_eq!(found(3, &[Some(1), Some(2_000), Some(4_000), Some(70_000)]), Some('x'));
+        assert_eq!(found(3, &[Some(1), Some(2_000), Some(2_000)]), None, "it has stopped");
+        assert_eq!(found(3, &[Some(1), Some(2_000), Some(2_700)]), None, "it only keeps its network open");
         assert_eq!(found(3, &[Some(1), None]), None, "nobody knows");
+    }
+
+    /// Runs a script as ssh, with which nobody talks any more.
+    fn script(text: &str) -> Carrier {
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
+        Carrier::run(command).unwrap().0
+    }
+
+    #[test]
+    fn ssh_finds_its_stdout_open_until_it_has_exited_and_is_not_read_for_ever() {
+        let long = Duration::from_secs(60);
+        let late = script("read line; head -c 2000000 /dev/zero; echo late; exit 7");
+        assert_eq!(late.end(long, || false), Some(Exit::Status(7)));
+        let endless = script("exec yes");
+        assert_eq!(endless.end(Duration::from_millis(300), || false), None);
+        let mut unwanted = script("exec yes 2> /dev/null");
+        unwanted.close_stdout();
+        assert!(unwanted.end(long, || false).is_some());
     }
 
     #[test]

@@ -100,13 +100,14 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     }
     let host = line.host.to_string_lossy();
     let started = Carrier::start(line, resolved, plan.program.as_deref(), plan.ports);
-    let (carrier, from, to) = started.map_err(Failure::network)?;
+    let (mut carrier, from, to) = started.map_err(Failure::network)?;
     let unusable = |e: io::Error| Failure::network(format!("cannot talk to ssh: {}", reason(&e)));
     let channel = Channel::plain(Transport::pipes(from, to).map_err(unusable)?);
     let greeting = match await_greeting(&channel, &carrier, &host, plan.program.as_deref()) {
         Ok(greeting) => greeting,
         Err(why) => {
             drop(channel);
+            carrier.close_stdout();
             carrier.end(LAST_WORDS, signals::is_asked_to_end);
             return match why {
                 NoGreeting::Ssh => Ok(FAILED),
