@@ -234,7 +234,8 @@ impl Links {
         (link.refused, link.unresolved, link.unproven) = (None, false, false);
         let mut recalled = self.recall();
         let stays = |at: &(usize, &Connection)| at.0 != connection && matches!(at.1.state, State::Up(_));
-        if self.one && self.connections.iter().enumerate().any(|at| stays(&at)) {
+        let is_up = matches!(self.state(connection), State::Up(_));
+        if is_up && self.one && self.connections.iter().enumerate().any(|at| stays(&at)) {
             self.advance(connection, Move::Recall);
             recalled.push(connection);
         }

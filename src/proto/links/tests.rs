@@ -204,6 +204,20 @@ fn where_one_suffices_links_are_tried_one_after_the_other_until_one_is_up() {
 }
 
 #[test]
+fn where_one_suffices_one_that_comes_up_while_its_home_works_again_leaves_once() {
+    let start = Instant::now();
+    let mut links = links_of(start, 3, 2);
+    links.suffice_with_one(true);
+    // the first two links refused, the third accepts and is silent, and then the first opens
+    for (connection, link) in [(0, 2), (1, 0)] {
+        links.advance(connection, Move::Dial(link));
+        links.links[link].dialling += 1;
+    }
+    assert_eq!(links.up(1), [0; 0]);
+    assert_eq!(links.up(0), [0]);
+}
+
+#[test]
 fn who_is_put_off_comes_again_and_its_link_is_as_good_as_before() {
     let start = Instant::now();
     let mut links = links_of(start, 1, 2);
