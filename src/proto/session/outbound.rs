@@ -207,6 +207,11 @@ impl Outbound {
         Ok(received)
     }
 
+    /// The session is forgotten: another receiver may have another key.
+    pub(super) fn forget_receiver(&mut self) {
+        self.key = None;
+    }
+
     /// A welcome has shown that so many bytes more are received.
     pub(super) fn learnt(&mut self, now: Instant, received: u64) {
         self.count_received(now, received);

@@ -316,6 +316,20 @@ fn a_session_of_which_nothing_has_come_is_forgotten_with_the_trust_in_its_peer()
 }
 
 #[test]
+fn the_key_of_a_session_that_never_began_shuts_nobody_out() {
+    let mut rig = Rig::listening(None, true);
+    let comes = |rig: &mut Rig, key, hello: &Hello, instance| {
+        says(rig, key, hello).unwrap();
+        welcomes(rig, key, 0, instance);
+        assert_eq!((rig.up_count(), rig.drops.len()), (1, 0), "{key:?}");
+    };
+    comes(&mut rig, THEIRS, &hello(0, 1), DIALLER);
+    rig.lost(0, LossReason::Closed);
+    rig.pass(secs(10));
+    comes(&mut rig, ANOTHERS, &other_session(), LISTENER);
+}
+
+#[test]
 fn a_sender_that_has_met_nobody_trusts_whom_it_will_meet() {
     let mut rig = dialler(1, 1);
     rig.does(distrust(THEIRS));
