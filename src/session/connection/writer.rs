@@ -376,7 +376,13 @@ impl Writer {
         let leg = if seen || !self.channel.sends_files() { in_memory(leg)? } else { leg };
         let crc = self.checked.then(|| leg.crc.unwrap_or_else(|| stage::checksum(leg.bytes())));
         if let Some(crc) = crc {
-            desk.tell_writing(self.ticket, |core, now| core.session.note_crc(now, leg.sequence, crc));
+            let noted =
+                desk.tell_writing(self.ticket, |core, now| core.session.note_crc(now, leg.sequence, crc));
+            if noted.is_none() {
+                // the connection was given up, and the leg goes another way; were it received from here, the checksum of
+                // the stream would never be known
+                return Ok(());
+            }
         }
         if self.through {
             self.to_encode = Some((leg, crc));

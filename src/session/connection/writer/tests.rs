@@ -7,7 +7,7 @@ use crate::proto::session::{DiallerConfig, Session};
 use crate::proto::wire::WindowEdge;
 use crate::session::orders::{Audience, News, Order};
 use crate::session::pool::Pool;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 use std::time::Duration;
 
 const BUFFER: u64 = 64 << 20;
@@ -43,15 +43,33 @@ fn session(legs: usize) -> (SessionDesk, Ticket) {
     (desk, ticket)
 }
 
-#[test]
-fn whoever_writes_small_legs_to_a_path_that_takes_them_all_does_something_else_in_between() {
-    let (desk, ticket) = session(50);
+/// A path that takes all of what is written, and a writer to it.
+fn writer(ticket: Ticket, checked: bool) -> (Writer, (PipeReader, PipeWriter)) {
     let (from, to) = (io::pipe().unwrap(), io::pipe().unwrap());
-    // the path takes all of them
     rustix::pipe::fcntl_setpipe_size(&to.1, 1 << 20).unwrap();
     let channel = Arc::new(Channel::plain(Transport::pipes(from.0.into(), to.1.into()).unwrap()));
     let (now, hazard) = (Instant::now(), Hazard::new(None));
-    let mut writer = Writer::new(now, ticket, channel, Welcoming::Done, false, hazard, Default::default());
+    let writer = Writer::new(now, ticket, channel, Welcoming::Done, checked, hazard, Default::default());
+    (writer, (to.0, from.1))
+}
+
+#[test]
+fn a_leg_whose_connection_was_given_up_is_not_written_as_its_checksum_is_not_noted() {
+    let (desk, ticket) = session(1);
+    let (mut writer, _path) = writer(ticket, true);
+    let mut items = Vec::new();
+    desk.tell_as(ticket, |core, now| core.session.ready(now, 0));
+    desk.peek_as(ticket, |core| items.extend(std::iter::from_fn(|| core.session.take(0))));
+    assert!(items.iter().any(|item| matches!(item, Item::Leg(_))), "{items:?}");
+    desk.lose(ticket, |core, now| core.session.lost(now, 0, &LossReason::Closed));
+    items.into_iter().for_each(|item| writer.put(&desk, item));
+    assert_eq!(writer.outlet.bytes(), 0);
+}
+
+#[test]
+fn whoever_writes_small_legs_to_a_path_that_takes_them_all_does_something_else_in_between() {
+    let (desk, ticket) = session(50);
+    let (mut writer, _path) = writer(ticket, false);
     let mut turns = 1;
     while !writer.flush(&desk, u64::MAX) {
         assert_eq!(writer.outlet.bytes().div_ceil(TURN + (20 << 10)), turns, "after each turn");
