@@ -60,16 +60,18 @@ impl Connection {
         most.is_some_and(|most| is_enough_to_decode(self.flights.len(), encoded(), most))
     }
 
-    /// The receiver has counted so many more legs, of those that are still in `flights`; at least one.
-    fn note_counted(&mut self, now: Instant, legs: usize) {
+    /// The receiver has counted so many more legs, of those that are still in `flights`; at least one. How many bytes
+    /// these have.
+    fn note_counted(&mut self, now: Instant, legs: usize) -> u64 {
         let counted = || self.flights.iter().take(legs);
         let bytes: u64 = counted().map(|flight| flight.len).sum();
-        let (Some(first), Some(last)) = (counted().next(), counted().next_back()) else { return };
+        let (Some(first), Some(last)) = (counted().next(), counted().next_back()) else { return 0 };
         self.pace.confirmed(now, first.sent, bytes, last.need);
         self.answered = Some(last.sent);
         self.counted += legs as u64;
         self.bytes_in_flight -= bytes;
         self.suspect = false;
+        bytes
     }
 }
 
@@ -108,6 +110,8 @@ pub struct Sender {
     stream_crc: crc32fast::Hasher,
     crc_next: u64,
     stats: SenderStats,
+    /// Bytes that connections have brought, copies and damaged legs too.
+    brought: u64,
     freed: Vec<Payload>,
     /// Only ever false in the simulator's proof that rescue is needed.
     rescues: bool,
@@ -137,6 +141,7 @@ impl Sender {
             stream_crc: crc32fast::Hasher::new(),
             crc_next: 0,
             stats: SenderStats::default(),
+            brought: 0,
             freed: Vec::new(),
             rescues: true,
         }
@@ -337,7 +342,7 @@ impl Sender {
         held.copies += 1;
         let before = held.expected.filter(|at| *at > now && !held.carriers.is_empty());
         held.carriers.insert(connection);
-        held.sent = Some(now);
+        (held.sent, held.brought) = (Some(now), self.brought);
         held.expected = before.into_iter().chain(need.or(trial).map(|need| now + need)).min();
         if let Some(was_late) = held.late.replace(now + held.patience) {
             self.lates.remove(&(was_late, sequence));

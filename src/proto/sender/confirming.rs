@@ -61,7 +61,7 @@ impl Sender {
         if taken == 0 {
             return acked;
         }
-        carrier.note_counted(now, taken);
+        self.brought += carrier.note_counted(now, taken);
         acked.moved = true;
         for _ in 0..taken {
             let carrier = self.connections[connection].as_mut();

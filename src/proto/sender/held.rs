@@ -15,6 +15,8 @@ pub(super) struct Held {
     pub carriers: ConnectionSet,
     /// When the latest copy was given to a connection; None for a moment only, while it is cut.
     pub sent: Option<Instant>,
+    /// What connections had brought in all when the latest copy was given to one, in bytes.
+    pub brought: u64,
     /// When the latest copy is late, as another link sees it.
     pub late: Option<Instant>,
     /// When the first of its copies should be there, as far as is known.
@@ -38,6 +40,7 @@ impl Held {
             payload: Some(payload),
             carriers: ConnectionSet::EMPTY,
             sent: None,
+            brought: 0,
             late: None,
             patience: Duration::ZERO,
             expected: None,

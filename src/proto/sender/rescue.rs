@@ -23,8 +23,9 @@
 //!   much slower does not do better than a connection that damaged the leg once.
 //! - A connection that is known to be slow gets no copy of what was sent before while another one is known to be quick.
 //! - For a moment a further copy waits for another link.
-//! - A link that has brought nothing since it was given the leg, though several of its connections carry legs, gets no
-//!   further copy: it is slow, or silent, as a whole, and a copy would only make it slower.
+//! - A link several of whose connections carry legs gets no further copy before as much was brought, since it was given
+//!   the leg, as those of its connections that bring anything still carry: it is slow, or silent, as a whole, and a copy
+//!   would only make it slower.
 //! - The first copy wins, and the receiver drops the rest.
 
 use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace, SMALL};
@@ -192,12 +193,18 @@ impl Sender {
         (waited || !sounder && !elsewhere) && !quicker()
     }
 
-    /// Whether other connections of a link have legs under way too, and none has brought anything since the latest copy of
-    /// this leg was sent. A small leg takes no time from the others, and may be a keystroke that waits.
+    /// Whether a link is slow, or silent, as a whole: other connections of it have legs under way too, and less was brought
+    /// since the latest copy of this leg was sent than those of them that bring anything still carry. Then the leg may
+    /// only wait for its turn. A small leg takes no time from the others, and may be a keystroke that waits.
     fn is_slow_as_a_whole(&self, mates: ConnectionSet, held: &Held) -> bool {
-        let brought = |mate| self.pace(mate).and_then(Pace::confirmed_at) > held.sent;
+        let brings = |mate: &usize| self.pace(*mate).and_then(Pace::confirmed_at) > held.sent;
         let carries = |mate| !self.is_idle(mate) && !held.carriers.contains(mate);
-        held.len > SMALL && mates.iter().any(carries) && !mates.iter().any(brought)
+        if held.len <= SMALL || !mates.iter().any(carries) {
+            return false;
+        }
+        let lively: ConnectionSet = mates.iter().filter(brings).collect();
+        let carried: u64 = lively.iter().map(|mate| self.bytes_in_flight(mate)).sum();
+        lively.is_empty() || self.brought - held.brought < carried
     }
 
     /// Whether the connection is known to need long for the leg, and the other one, which keeps to its pace, less than half

@@ -203,6 +203,26 @@ fn what_starves_the_output_is_tried_on_one_unknown_connection_at_a_time() {
 }
 
 #[test]
+fn a_link_that_is_slow_as_a_whole_first_brings_as_much_as_it_carries() {
+    let (mut sender, start) = sender(3, 4);
+    let mates: ConnectionSet = (0..3).collect();
+    assert_eq!(sender.take(start, 0, mates).map(|leg| leg.sequence), Some(0));
+    for sequence in 1..4 {
+        assert_eq!(sender.take(start, 1, mates).map(|leg| leg.sequence), Some(sequence));
+    }
+    let late = start + LATE_UNMEASURED + LATE_AT_LEAST;
+    assert_eq!(sender.take(late, 2, mates).map(|leg| leg.sequence), None, "nothing was brought");
+    sender.ack(late, 1, &ack(0, 1)).unwrap();
+    assert_eq!(
+        sender.take(late, 2, mates).map(|leg| leg.sequence),
+        None,
+        "a leg was brought, and two are under way"
+    );
+    sender.ack(late, 1, &ack(0, 2)).unwrap();
+    assert_eq!(sender.take(late, 2, mates).map(|leg| leg.sequence), Some(0));
+}
+
+#[test]
 fn a_suspect_does_not_keep_its_link_from_helping() {
     let (mut sender, start) = sender(4, 2);
     let (first, second) = ((0..2).collect(), (2..4).collect());
