@@ -15,6 +15,9 @@ const LINGER: Duration = Duration::from_secs(60);
 /// For how long at most a sender of one stream, which knows how that ended, looks for a receiver that may not know that it
 /// does: as long as it takes to notice a dead connection and to dial another one.
 pub const PARTING: Duration = Duration::from_secs(10);
+/// A program of `through` that neither reads nor writes for so long is not waited for. Whoever waits for what it makes waits
+/// so much longer.
+pub const PROGRAM_STALLS: Duration = Duration::from_secs(30);
 /// Trouble shorter than this is not told.
 const QUIET: Duration = Duration::from_secs(5);
 /// The user is reminded of waiting this often.

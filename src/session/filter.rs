@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  begin ─▶ advance ─▶ … ─▶ its stdout ends, it exits ─▶ done, or failed
-//!              ▲  ╰─ nothing moves for STALL, or too much comes ─▶ failed
+//!              ▲  ╰─ nothing moves for PROGRAM_STALLS, or too much comes ─▶ failed
 //!     its pipes, or the time
 //! ```
 //!
@@ -15,6 +15,7 @@ use super::program;
 use crate::error::reason;
 use crate::message;
 use crate::proto::leg::Payload;
+use crate::proto::waiting::PROGRAM_STALLS;
 use crate::sys::child::{Exit, exit_so_far, heed_children, reap};
 use crate::sys::pipe::unread;
 use crate::sys::signal::kill_group;
@@ -29,9 +30,6 @@ use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
-
-/// A program that neither reads nor writes for so long is not waited for.
-const STALL: Duration = Duration::from_secs(30);
 
 /// A program that works is looked at after this, at the latest.
 const LOOK: Duration = Duration::from_secs(1);
@@ -105,7 +103,7 @@ impl Idle {
     fn look(&mut self, now: Instant) -> bool {
         self.time += now.saturating_duration_since(self.looked).min(LOOK * 2);
         self.looked = now;
-        self.time >= STALL
+        self.time >= PROGRAM_STALLS
     }
 }
 
@@ -217,7 +215,7 @@ impl Run {
             return self.judge(exit);
         }
         if self.idle.look(now) {
-            return Step::Failed(self.failed(&format!("did nothing for {} s", STALL.as_secs())));
+            return Step::Failed(self.failed(&format!("did nothing for {} s", PROGRAM_STALLS.as_secs())));
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(LOOKS.1);

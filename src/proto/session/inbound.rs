@@ -163,7 +163,7 @@ impl Inbound {
     }
 
     /// Whether legs come from a program of the sender's, for one of this end's.
-    fn goes_through(&self) -> bool {
+    pub(super) fn goes_through(&self) -> bool {
         self.config.features.contains(Features::THROUGH)
     }
 

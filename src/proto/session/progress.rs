@@ -1,11 +1,11 @@
 //! What a session does about a peer that brings nothing forward; see [`Stalls`](super::stall::Stalls).
 
 use super::super::outcome::{Outcome, Status};
-use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, Patience};
+use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, PROGRAM_STALLS, Patience};
 use super::super::way::Way;
 use super::Session;
 use super::stall::Mark;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Session {
     /// Takes note of how far the streams are. After a sign of life, ends the session if that was owed for too long.
@@ -23,6 +23,9 @@ impl Session {
         let lasts = Way::BOTH.map(|way| self.stalls.ways[way as usize].lives(now));
         let Patience::For(patience) = patience else { return };
         for way in Way::BOTH {
+            // programs of either end may take their time for a leg, and whoever runs one ends it when it stalls
+            let programs = if self.goes_through(way) { PROGRAM_STALLS } else { Duration::ZERO };
+            let patience = patience + programs;
             if lasts[way as usize] >= patience {
                 let seconds = patience.as_secs();
                 let why = match way {
@@ -36,6 +39,14 @@ impl Session {
                 };
                 self.stop(now, &Outcome::here(Status::Incomplete, why));
             }
+        }
+    }
+
+    /// Whether the legs of this stream go through the user's programs.
+    fn goes_through(&self, way: Way) -> bool {
+        match way {
+            Way::In => self.receiving.as_ref().is_some_and(|receiving| receiving.goes_through()),
+            Way::Out => self.sending.as_ref().is_some_and(|sending| sending.through),
         }
     }
 

@@ -125,7 +125,7 @@ fn one_that_is_dropped_is_gone_with_all_that_it_started() {
 fn a_gap_in_which_this_process_did_not_run_is_no_stall() {
     let mut now = Instant::now();
     let mut idle = Idle::since(now);
-    now += STALL * 10;
+    now += PROGRAM_STALLS * 10;
     assert!(!idle.look(now));
     let looks = (0..).take_while(|_| {
         now += LOOK;

@@ -447,6 +447,15 @@ fn a_receiver_that_only_answers_is_given_up_after_patience() {
 }
 
 #[test]
+fn programs_that_legs_go_through_may_take_their_time_besides() {
+    let mut rig = begun_with(1, 1, patience(20));
+    rig.session.sending.as_mut().unwrap().through = true;
+    rig.ready(0);
+    rig.input(1);
+    assert_eq!(pretends(&mut rig, |_| None), 50);
+}
+
+#[test]
 fn a_receiver_that_takes_nothing_before_anything_was_received_is_given_up_after_a_minute() {
     let mut rig = up(1, 1);
     rig.input(1);
