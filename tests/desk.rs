@@ -23,6 +23,7 @@ mod session {
 #[path = "desk/sync.rs"]
 mod sync;
 
+use proto::event::Event;
 use proto::hello::{FarEnd, Features, Hello, Id};
 use proto::leg::{Leg, Payload};
 use proto::session::Action;
@@ -88,6 +89,8 @@ struct Counting {
     posted: ConnectionSet,
     actions: VecDeque<Action>,
     freed: Vec<Payload>,
+    /// News for the audience there have been.
+    said: u64,
     /// What follows from the first tick.
     first: Option<Action>,
     met: bool,
@@ -100,6 +103,12 @@ impl Counting {
             let far = FarEnd { features: Features::NONE, buffer: 1 << 20 };
             self.actions.push_back(Action::Met(Way::Out, far));
         }
+    }
+
+    /// Something for the audience, with its number.
+    fn say(&mut self) {
+        self.actions.push_back(Action::Tell(Event::Rescued { sequence: self.said, connection: 0 }));
+        self.said += 1;
     }
 
     fn mail(&mut self, connection: usize, what: Written) {
@@ -122,6 +131,7 @@ impl Counting {
     /// A leg has come, and a copy of it that is of no use.
     fn came(&mut self, which: u64) {
         self.freed.push(payload());
+        self.say();
         // numbered in the order in which they are for the output
         self.actions.push_back(Action::Deliver(Leg::new(self.came, which, payload())));
         self.came += 1;
@@ -238,7 +248,9 @@ struct Bells {
     output: Bell,
 }
 
-struct Crew(Arc<Bells>);
+/// The bells, and the numbers of what was heard.
+#[derive(Clone, Default)]
+struct Crew(Arc<Bells>, Arc<shuttle::sync::Mutex<Vec<u64>>>);
 
 impl Audience for Crew {
     fn rouse_output(&self, _: bool) {
@@ -247,8 +259,11 @@ impl Audience for Crew {
     fn rouse_input(&self) {
         self.0.input.ring();
     }
-    fn hear(&self, _: News) {
+    fn hear(&self, news: News) {
         assert_unlocked("a line for the user");
+        if let News::Tell(Event::Rescued { sequence, .. }) = news {
+            self.1.lock().unwrap().push(sequence);
+        }
     }
 }
 
@@ -312,19 +327,24 @@ fn output(desk: &TestDesk, bell: &Bell) -> Vec<Leg> {
 
 fn play() {
     sync::restart();
-    let bells = Arc::new(Bells::default());
+    let crew = Crew::default();
+    let bells = crew.0.clone();
     let core = Counting { due: Some(sync::now() + HOUR), ..Counting::default() };
-    let desk = Arc::new(TestDesk::new(core, Box::new(Crew(bells.clone()))));
+    let desk = Arc::new(TestDesk::new(core, Box::new(crew.clone())));
     let wires: Vec<Arc<Wire>> = (0..CONNECTIONS).map(|_| Arc::default()).collect();
     let owners: Vec<_> = (0..CONNECTIONS)
         .map(|place| {
-            let (desk, wire) = (desk.clone(), wires[place].clone());
+            let (desk, wire, heard) = (desk.clone(), wires[place].clone(), crew.1.clone());
             shuttle::thread::spawn(move || {
+                let mut said = 0;
                 let come = |core: &mut Counting, _| {
                     core.meet();
+                    core.say();
+                    said = core.said;
                     Ok::<_, ()>(place)
                 };
                 let ticket = desk.admit(wire.clone(), come).unwrap();
+                assert!(heard.lock().unwrap().len() as u64 >= said, "nobody has heard of it");
                 *wire.ticket.lock().unwrap() = Some(ticket);
                 own(&desk, &wire, ticket);
             })
@@ -342,6 +362,8 @@ fn play() {
     let taken = writer.join().unwrap();
     reader.join().unwrap();
     owners.into_iter().for_each(|owner| owner.join().unwrap());
+    let said = LEGS + CONNECTIONS as u64;
+    assert!(crew.1.lock().unwrap().iter().copied().eq(0..said), "each in order: {:?}", crew.1);
     let mut words = 0;
     for wire in &wires {
         let written = wire.written.lock().unwrap();
@@ -359,7 +381,7 @@ fn play() {
 /// to the connection.
 fn part() {
     sync::restart();
-    let desk = Arc::new(TestDesk::new(Counting::default(), Box::new(Crew(Arc::default()))));
+    let desk = Arc::new(TestDesk::new(Counting::default(), Box::new(Crew::default())));
     let wire = Arc::new(Wire::default());
     desk.seat(0, wire.clone());
     let hello = Box::new(Hello::of(Id::new([7; 16]), Features::NONE, 1 << 20));

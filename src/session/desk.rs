@@ -10,7 +10,8 @@
 //! complaint about a leg that it counts.
 //!
 //! Everything that takes time comes after the lock: waking threads, writing to sockets, feeding the output, lines for
-//! the user. Under the lock there is no I/O, no waiting, no line and no bell.
+//! the user. Under the lock there is no I/O, no waiting, no line and no bell. News for the audience are heard after the
+//! lock, and in the order in which they were posted (`hearing`).
 //!
 //! What leads to nothing before the next event is only noted: neither post nor follow.
 //!
@@ -27,8 +28,14 @@ use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
 use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use unheard::Unheard;
 
 mod clock;
+mod hearing;
+mod unheard;
+
+/// How long a thread waits where nothing is due. It stands for "for ever", and no sum with it overflows.
+const NEVER: Duration = Duration::from_secs(3600);
 
 /// The clock's thread looks at least this often while there is news. So a deadline that moves a little earlier need not
 /// wake it: otherwise every keystroke would cost the wake-up of a thread.
@@ -71,6 +78,7 @@ struct State<C, L> {
     /// Whether anything happened since the clock looked last.
     stirred: bool,
     over: bool,
+    unheard: Unheard,
     /// How streams were judged, in that order.
     settled: Vec<(Way, Outcome)>,
     /// The peer was seen to close a connection in order after the session was over.
@@ -86,15 +94,17 @@ struct Todo<L> {
     output: bool,
     input: bool,
     clock: bool,
-    news: Vec<News>,
+    /// News wait for the audience.
+    news: bool,
     /// Only to be dropped.
     _freed: Vec<Payload>,
 }
 
-/// The lock, and the clock's bell.
+/// The lock, the clock's bell, and the bell of who waits until the audience has heard something.
 pub struct Desk<C, L> {
     state: Mutex<State<C, L>>,
     clock: Condvar,
+    heard: Condvar,
     audience: Box<dyn Audience>,
 }
 
@@ -113,11 +123,12 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
             armed: None,
             stirred: false,
             over: false,
+            unheard: Unheard::default(),
             settled: Vec::new(),
             heard_out: false,
             hurried: None,
         };
-        Desk { state: Mutex::new(state), clock: Condvar::new(), audience }
+        Desk { state: Mutex::new(state), clock: Condvar::new(), heard: Condvar::new(), audience }
     }
 
     // ---- news -----------------------------------------------------------------------------------------
@@ -230,7 +241,9 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         if todo.input {
             self.audience.rouse_input();
         }
-        todo.news.into_iter().for_each(|news| self.audience.hear(news));
+        if todo.news {
+            self.pass_on();
+        }
     }
 
     // ---- connections ----------------------------------------------------------------------------------
@@ -241,7 +254,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     }
 
     /// Lets a peer in, if the core agrees. Gives the ticket of the new connection, which replaces an older one in its
-    /// place.
+    /// place. The audience has heard by then what was posted: it knows of the peer before a leg comes.
     ///
     /// # Errors
     /// The core's refusal.
@@ -259,9 +272,11 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         (slot.epoch, slot.leaving, slot.open) = (slot.epoch + 1, false, true);
         let ticket = Ticket { place, epoch: slot.epoch };
         let todo = state.post_all(now, Some(place));
+        let news = state.unheard.posted();
         drop(state);
         self.follow(todo, true);
         old.iter().for_each(|old| old.wake());
+        self.await_heard(news);
         Ok(ticket)
     }
 
@@ -393,7 +408,7 @@ impl<C: Core, L> State<C, L> {
             output: false,
             input: false,
             clock: false,
-            news: Vec::new(),
+            news: false,
             _freed: self.core.take_freed(),
         };
         let mut wake = ConnectionSet::EMPTY;
@@ -414,6 +429,7 @@ impl<C: Core, L> State<C, L> {
             self.input_awaits = None;
         }
         todo.clock |= self.rearm(now);
+        todo.news = self.unheard.waits();
         todo
     }
 
@@ -449,14 +465,14 @@ impl<C: Core, L> State<C, L> {
             Action::Met(way, far) => {
                 self.met = true;
                 todo.input |= self.input_awaits.is_some();
-                todo.news.push(News::Met(way, far));
+                self.unheard.post(News::Met(way, far));
             }
             Action::Cease => (self.ceased, todo.input) = (true, true),
             Action::Settled(way, outcome) => {
                 self.settled.push((way, outcome.clone()));
-                todo.news.push(News::Settled(way, outcome));
+                self.unheard.post(News::Settled(way, outcome));
             }
-            Action::Tell(event) => todo.news.push(News::Tell(event)),
+            Action::Tell(event) => self.unheard.post(News::Tell(event)),
             Action::Over => {
                 self.over = true;
                 *wake = (0..CONNECTIONS_MAX).collect();

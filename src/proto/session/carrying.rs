@@ -209,11 +209,18 @@ impl Session {
             self.acknowledge(now);
             self.watch_progress(now);
         }
+        self.tell_events();
+        if !self.told_over {
+            self.told_over = self.is_over();
+            self.actions.extend(self.told_over.then_some(Action::Over));
+        }
+    }
+
+    /// What happened to connections, for the user; nothing more when the session is over.
+    pub(super) fn tell_events(&mut self) {
         let events = self.ownership.take_events();
         if !self.told_over {
             self.actions.extend(events.into_iter().map(Action::Tell));
-            self.told_over = self.is_over();
-            self.actions.extend(self.told_over.then_some(Action::Over));
         }
     }
 

@@ -50,6 +50,8 @@ impl Session {
             let begun = self.view().begun;
             self.ownership.works(connection, begun);
         }
+        // that another session is forgotten is to be heard before this one is met
+        self.tell_events();
         self.welcome(now, connection, hello.buffer, hello.features);
         self.step(now);
         Ok(connection)

@@ -1,12 +1,9 @@
 //! The thread that keeps a session's time, and the wait for last words.
 
 use super::super::orders::Core;
-use super::{Desk, GRAIN, Reach};
+use super::{Desk, GRAIN, NEVER, Reach};
 use crate::sync::{self, PoisonError};
 use std::time::{Duration, Instant};
-
-/// How long the clock waits where nothing is due. It stands for "for ever", and no sum with it overflows.
-const NEVER: Duration = Duration::from_secs(3600);
 
 impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// Has the core begin: what it wants done first is there before any thread runs that does it.

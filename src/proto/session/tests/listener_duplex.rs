@@ -8,7 +8,7 @@ use super::super::super::links::{DialError, LossReason};
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
 use super::super::super::wire::{Frame, LegHeader};
-use super::super::{Farewell, InboundConfig, Landing, OutboundConfig, Session};
+use super::super::{Action, Farewell, InboundConfig, Landing, OutboundConfig, Session};
 use super::rig::*;
 
 fn both() -> Rig {
@@ -352,6 +352,24 @@ fn what_a_session_that_gave_way_had_decided_is_undone() {
     assert_eq!(rig.sent(), [(0, 0)], "the leg goes again, to the one that has come");
     assert!(rig.session.sending().is_some_and(|sending| !sending.is_checked()));
     assert_eq!((rig.session.losses().count, rig.over), (0, false));
+}
+
+#[test]
+fn a_session_that_gives_way_is_forgotten_before_the_next_one_is_met() {
+    let mut rig = both();
+    rig.hello(&other_session()).unwrap();
+    rig.pass(ms(300));
+    let mut heard = Vec::new();
+    rig.session.hello(rig.now, &hello(0, 1), None).unwrap();
+    while let Some(action) = rig.session.poll() {
+        match action {
+            Action::Tell(Event::SessionForgotten) => heard.push("forgotten"),
+            Action::Tell(Event::SessionBegins) => heard.push("begins"),
+            Action::Met(Way::In, _) => heard.push("met"),
+            _ => {}
+        }
+    }
+    assert_eq!(heard, ["forgotten", "begins", "met"]);
 }
 
 #[test]
