@@ -4,6 +4,7 @@
 //! they all have to, and one answer is for all that wait.
 
 use super::origin::{Origin, Target};
+use crate::sys::pipe::unread;
 use crate::sys::thread::spawn;
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
@@ -77,6 +78,10 @@ impl Attempt {
     /// After an event: the connection, or why it failed; `None` if neither is known.
     pub fn outcome(&mut self) -> Option<io::Result<TcpStream>> {
         let stream = self.stream.as_ref()?;
+        // it was there, even if it broke since: what it has brought is to be read first
+        if unread(stream).is_ok_and(|bytes| bytes > 0) {
+            return self.stream.take().map(Ok);
+        }
         match stream.take_error().and_then(|error| error.map_or(Ok(()), Err)) {
             Err(e) => return Some(Err(e)),
             Ok(()) => match stream.peer_addr() {

@@ -8,19 +8,21 @@
 use super::dial::{Attempt, Resolver};
 use super::handover::Seen;
 use super::mux::{Mux, SocketAction, WINDOW_FIRST};
-use super::open::{Open, retry};
+use super::open::Open;
 use super::origin::Origin;
 use super::record::Breach;
-use crate::error::reason;
 use crate::sys::pipe::unread;
-use crate::sys::socket::reset_on_close;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpListener;
 use mio::{Interest, Registry, Token, Waker};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::io::{self, ErrorKind, Read};
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+mod breaking;
+mod coming;
+#[cfg(test)]
+mod tests;
 
 /// The listening socket. Connections have their numbers, which begin with 1, after these two.
 pub const LISTENER: Token = Token(0);
@@ -75,8 +77,8 @@ pub struct Local {
     sockets: BTreeMap<u32, Socket>,
     /// A name is being resolved, for all that wait for it.
     asked: bool,
-    /// When attempts are given up.
-    attempts: BTreeSet<(Instant, u32)>,
+    /// When attempts are given up, and connections that broke.
+    deadlines: BTreeSet<(Instant, u32)>,
     /// Why connections could not be opened, for the user.
     refusals: Vec<String>,
     /// Connections that may have data to send, in turn; exactly those that are `queued`.
@@ -119,7 +121,7 @@ impl Local {
             connections,
             sockets: BTreeMap::new(),
             asked: false,
-            attempts: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             refusals: Vec::new(),
             turn: VecDeque::new(),
             accepting,
@@ -159,19 +161,9 @@ impl Local {
             LISTENER => self.accepting = true,
             Token(token) => {
                 let id = (token - FIRST) as u32;
-                match self.sockets.get_mut(&id) {
-                    Some(Socket::Open(open)) => {
-                        open.ended |= seen.ended;
-                        open.readable |= seen.readable || open.ended;
-                        open.fresh |= seen.readable;
-                        open.writable |= seen.writable;
-                        if seen.error && matches!(open.stream.take_error(), Ok(Some(_)) | Err(_)) {
-                            return self.break_off(id);
-                        }
-                        self.queue(id);
-                        self.flush(id);
-                    }
-                    Some(Socket::Connecting(_)) => self.look_at_attempt(now, id, seen.ended),
+                match self.sockets.get(&id) {
+                    Some(Socket::Open(_)) => self.look_at_open(now, id, seen),
+                    Some(Socket::Connecting(_)) => self.look_at_attempt(now, id, seen),
                     Some(Socket::Resolving) | None => {}
                 }
             }
@@ -180,9 +172,12 @@ impl Local {
 
     /// After the events: accepts, and gives up what took too long.
     pub fn tick(&mut self, now: Instant) {
-        while let Some((until, id)) = self.attempts.first().copied().filter(|(until, _)| *until <= now) {
-            self.attempts.remove(&(until, id));
-            self.attempt_failed(now, id, &ErrorKind::TimedOut.into());
+        while let Some((until, id)) = self.deadlines.first().copied().filter(|(until, _)| *until <= now) {
+            self.deadlines.remove(&(until, id));
+            match self.sockets.get(&id) {
+                Some(Socket::Open(_)) => self.give_up(id),
+                _ => self.attempt_failed(now, id, &ErrorKind::TimedOut.into()),
+            }
         }
         self.accept(now);
         self.settle();
@@ -190,7 +185,7 @@ impl Local {
 
     /// When `tick` is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.attempts.first().map(|(until, _)| *until).into_iter().chain(self.paused).min()
+        self.deadlines.first().map(|(until, _)| *until).into_iter().chain(self.paused).min()
     }
 
     /// Why connections could not be opened since this was asked last, for the user.
@@ -236,7 +231,7 @@ impl Local {
             (open.queued, open.fresh) = (false, false);
             let mut short = false;
             let sent = self.mux.send(id, space, |room| {
-                let n = retry(|| open.stream.read(room))?;
+                let n = open.read(room)?;
                 short = n < room.len();
                 Ok(n)
             });
@@ -245,13 +240,19 @@ impl Local {
                     // a short read emptied the socket; an end behind it is announced, or will be
                     open.readable &= !short || (open.ended && self.mux.may_send(id));
                     self.queue(id);
+                    self.was_read(id);
                     self.settle();
                     if sent > 0 {
                         return sent;
                     }
                 }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => open.readable = false,
-                Err(_) => self.break_off(id),
+                Err(e) => {
+                    match e.kind() {
+                        ErrorKind::WouldBlock => self.was_empty(id),
+                        _ => self.break_off(id),
+                    }
+                    self.settle();
+                }
             }
         }
     }
@@ -274,7 +275,7 @@ impl Local {
                 0
             })
         });
-        broken.into_iter().for_each(|id| self.break_off(id));
+        broken.into_iter().for_each(|id| self.broke(id));
         self.settle();
         result
     }
@@ -320,125 +321,10 @@ impl Local {
         }
     }
 
-    fn accept(&mut self, now: Instant) {
-        if self.paused.is_some_and(|until| until > now) {
-            return;
-        }
-        self.paused = None;
-        while self.accepting && !self.is_full() {
-            let Role::Terminate(listener) = &self.role else { return };
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    let id = self.mux.open();
-                    self.served += 1;
-                    self.admit(id, stream);
-                }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => self.accepting = false,
-                Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                Err(_) => {
-                    self.paused = Some(now + EXHAUSTED);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.ended || self.sockets.len() >= self.connections || (self.oneshot && self.served > 0)
-    }
-
-    fn open(&mut self, id: u32) {
-        let full = self.is_full();
-        self.served += 1;
-        match &self.role {
-            Role::Initiate(resolver) if !full => {
-                if !std::mem::replace(&mut self.asked, true) {
-                    resolver.resolve();
-                }
-                self.sockets.insert(id, Socket::Resolving);
-            }
-            _ => self.break_off(id),
-        }
-    }
-
-    /// The addresses are known, or not: for all connections that wait for them.
-    pub fn resolved(&mut self, now: Instant, addresses: &Result<Vec<SocketAddr>, String>) {
-        self.asked = false;
-        let waiting = self.sockets.iter().filter(|(_, socket)| matches!(socket, Socket::Resolving));
-        for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
-            match addresses {
-                Ok(addresses) => {
-                    self.sockets.insert(id, Socket::Connecting(Attempt::new(addresses.clone())));
-                    self.next_attempt(now, id, "it has no address".into());
-                }
-                Err(why) => self.refuse(id, why.clone()),
-            }
-        }
-        self.settle();
-        // there may be a deadline that the poll does not know
-        self.wake();
-    }
-
     /// Wakes the poll.
     pub fn wake(&self) {
         // fails only where the poll is gone, and then the process ends
         let _ = self.waker.wake();
-    }
-
-    fn next_attempt(&mut self, now: Instant, id: u32, mut why: String) {
-        let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
-        self.attempts.remove(&(attempt.until, id));
-        loop {
-            match attempt.next(now, &self.registry, Token(FIRST + id as usize)) {
-                None => return self.refuse(id, why),
-                Some(Ok(())) => {
-                    self.attempts.insert((attempt.until, id));
-                    return;
-                }
-                Some(Err(e)) => why = reason(&e),
-            }
-        }
-    }
-
-    /// `ended`: the event that says so tells of an end as well, which no other will.
-    fn look_at_attempt(&mut self, now: Instant, id: u32, ended: bool) {
-        let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
-        match attempt.outcome() {
-            None => {}
-            Some(Ok(stream)) => {
-                self.remove(id);
-                self.admit_registered(id, stream, ended);
-            }
-            Some(Err(e)) => self.attempt_failed(now, id, &e),
-        }
-    }
-
-    fn attempt_failed(&mut self, now: Instant, id: u32, error: &io::Error) {
-        self.next_attempt(now, id, reason(error));
-    }
-
-    fn refuse(&mut self, id: u32, why: String) {
-        self.refusals.push(why);
-        self.break_off(id);
-    }
-
-    fn admit(&mut self, id: u32, mut stream: TcpStream) {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match self.registry.register(&mut stream, Token(FIRST + id as usize), interest) {
-            Ok(()) => self.admit_registered(id, stream, false),
-            Err(_) => self.break_off(id),
-        }
-    }
-
-    fn admit_registered(&mut self, id: u32, stream: TcpStream, ended: bool) {
-        self.sockets.insert(id, Socket::Open(Open::new(stream, ended)));
-        self.queue(id);
-        self.flush(id);
-        if let Some(Socket::Open(open)) = self.sockets.get(&id)
-            && self.mux.is_shut(id)
-        {
-            open.shut();
-        }
     }
 
     /// Writes what waits for the connection.
@@ -449,7 +335,7 @@ impl Local {
             n => Ok(n),
         });
         if written.is_err() {
-            self.break_off(id);
+            self.broke(id);
         }
     }
 
@@ -465,28 +351,19 @@ impl Local {
         }
     }
 
-    /// The connection broke here: tells the far end.
-    fn break_off(&mut self, id: u32) {
-        self.mux.reset(id);
-        self.discard(id);
-    }
-
-    fn discard(&mut self, id: u32) {
-        if let Some(Socket::Open(open)) = self.remove(id) {
-            // if it fails the peer sees an end in place of a break
-            let _ = reset_on_close(&open.stream);
-        }
-    }
-}
-
-impl Local {
     /// Nothing here knows of it any more.
     fn remove(&mut self, id: u32) -> Option<Socket> {
         let socket = self.sockets.remove(&id)?;
         match &socket {
-            Socket::Connecting(attempt) => drop(self.attempts.remove(&(attempt.until, id))),
-            Socket::Open(open) if open.queued => self.turn.retain(|queued| *queued != id),
-            Socket::Open(_) => {}
+            Socket::Connecting(attempt) => drop(self.deadlines.remove(&(attempt.until, id))),
+            Socket::Open(open) => {
+                if let Some(until) = open.until {
+                    self.deadlines.remove(&(until, id));
+                }
+                if open.queued {
+                    self.turn.retain(|queued| *queued != id);
+                }
+            }
             Socket::Resolving => {}
         }
         Some(socket)

@@ -247,6 +247,11 @@ impl Mux {
         Ok(HEADER + length)
     }
 
+    /// Whether this connection sends nothing more, or is not known any more.
+    pub fn has_finished(&self, id: u32) -> bool {
+        self.streams.get(&id).is_none_or(|stream| stream.finished_here)
+    }
+
     /// This connection sends nothing more.
     pub fn finish(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };

@@ -1,10 +1,15 @@
 //! One open local connection, edge-triggered: what is readable or writable is remembered until the socket said
 //! otherwise. Never waits.
+//!
+//! One that broke is read to its end all the same: the kernel keeps what had come before the break, and gives it first.
+//! The kernel tells of the break once, to whoever asks first, be it a write or a question for the error; a read after
+//! that says that the data has ended. So nobody asks before reading has found it, and a write that heard it notes that.
 
 use crate::sys::socket::{end_on_close, reset_on_close};
 use mio::net::TcpStream;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
+use std::time::Instant;
 
 /// An open connection.
 pub struct Open {
@@ -20,17 +25,30 @@ pub struct Open {
     pub writable: bool,
     /// It has a place in the turn.
     pub queued: bool,
+    /// A write has failed like this; nothing is written any more.
+    failed: Option<ErrorKind>,
+    /// It may have broken: what had come before is given up then.
+    pub until: Option<Instant>,
 }
 
 impl Open {
     /// Nothing was read or written yet. Until it is shut its peer sees a reset, not an end, when it is dropped or this
     /// process is killed: an end would say that all has come.
-    pub fn new(stream: TcpStream, ended: bool) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
         // without it only the latency suffers
         let _ = stream.set_nodelay(true);
         // if it fails the peer sees an end in place of a break
         let _ = reset_on_close(&stream);
-        Open { stream, readable: true, fresh: false, ended, writable: true, queued: false }
+        Open {
+            stream,
+            readable: true,
+            fresh: false,
+            ended: false,
+            writable: true,
+            queued: false,
+            failed: None,
+            until: None,
+        }
     }
 
     /// All that the far end had for it has been written.
@@ -40,17 +58,39 @@ impl Open {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Writes as much as the socket takes.
+    /// Reads what is there.
+    ///
+    /// # Errors
+    /// `WouldBlock`: nothing is. Otherwise the data has broken off.
+    pub fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match retry(|| self.stream.read(room))? {
+            // the write has heard of the break. If it was a broken pipe the data had ended before that.
+            0 if self.failed.is_some_and(|kind| kind != ErrorKind::BrokenPipe) => {
+                Err(ErrorKind::ConnectionReset.into())
+            }
+            n => Ok(n),
+        }
+    }
+
+    /// Whether it is broken. To be asked when there is nothing to read any more: see the head of this file.
+    pub fn is_broken(&self) -> bool {
+        self.failed.is_some() || !matches!(self.stream.take_error(), Ok(None))
+    }
+
+    /// Writes as much as the socket takes; nothing any more once that has failed.
     ///
     /// # Errors
     /// The connection is broken.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
-        while self.writable && written < bytes.len() {
+        while self.writable && self.failed.is_none() && written < bytes.len() {
             match retry(|| self.stream.write(&bytes[written..])) {
                 Ok(n) => written += n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.writable = false,
-                Err(e) => return Err(e),
+                Err(e) => {
+                    self.failed = Some(e.kind());
+                    return Err(e);
+                }
             }
         }
         Ok(written)
@@ -73,14 +113,13 @@ pub fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read;
     use std::net;
 
     /// What the peer of a connection reads to its end when this was done with the connection.
     fn peer_reads(act: impl FnOnce(&mut Open)) -> io::Result<Vec<u8>> {
         let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let mut open = Open::new(TcpStream::from_std(listener.accept().unwrap().0), false);
+        let mut open = Open::new(TcpStream::from_std(listener.accept().unwrap().0));
         assert_eq!(open.write(b"all of it").unwrap(), 9);
         act(&mut open);
         drop(open);

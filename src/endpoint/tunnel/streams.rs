@@ -40,13 +40,15 @@ impl TunnelSource {
                 }
                 Ok(None)
             }
-            Phase::Records(local) if fits => match local.pull(space) {
-                0 => Ok(local.is_over().then_some(0)),
-                n => {
-                    state.begun = true;
-                    Ok(Some(n))
+            Phase::Records(local) if fits => {
+                let pulled = local.pull(space);
+                // a connection that ended may have been the last
+                if local.is_drained() {
+                    self.tunnel.to_sink.ring();
                 }
-            },
+                state.begun |= pulled > 0;
+                Ok(if pulled > 0 { Some(pulled) } else { local.is_over().then_some(0) })
+            }
             // whatever there is waits for a far end that it is for
             Phase::Unmet | Phase::Raw(_) | Phase::Records(_) => Ok(None),
         }

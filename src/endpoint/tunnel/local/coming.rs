@@ -1,0 +1,133 @@
+//! How local connections come: accepted here, or opened where the far end has accepted one.
+
+use super::super::dial::Attempt;
+use super::super::handover::Seen;
+use super::super::open::Open;
+use super::{EXHAUSTED, FIRST, Local, Role, Socket};
+use crate::error::reason;
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+impl Local {
+    pub(super) fn accept(&mut self, now: Instant) {
+        if self.paused.is_some_and(|until| until > now) {
+            return;
+        }
+        self.paused = None;
+        while self.accepting && !self.is_full() {
+            let Role::Terminate(listener) = &self.role else { return };
+            match listener.accept() {
+                Ok((stream, _)) => {
+                    let id = self.mux.open();
+                    self.served += 1;
+                    self.admit(now, id, stream);
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.accepting = false,
+                Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(_) => {
+                    self.paused = Some(now + EXHAUSTED);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.ended || self.sockets.len() >= self.connections || (self.oneshot && self.served > 0)
+    }
+
+    pub(super) fn open(&mut self, id: u32) {
+        let full = self.is_full();
+        self.served += 1;
+        match &self.role {
+            Role::Initiate(resolver) if !full => {
+                if !std::mem::replace(&mut self.asked, true) {
+                    resolver.resolve();
+                }
+                self.sockets.insert(id, Socket::Resolving);
+            }
+            _ => self.break_off(id),
+        }
+    }
+
+    /// The addresses are known, or not: for all connections that wait for them.
+    pub fn resolved(&mut self, now: Instant, addresses: &Result<Vec<SocketAddr>, String>) {
+        self.asked = false;
+        let waiting = self.sockets.iter().filter(|(_, socket)| matches!(socket, Socket::Resolving));
+        for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+            match addresses {
+                Ok(addresses) => {
+                    self.sockets.insert(id, Socket::Connecting(Attempt::new(addresses.clone())));
+                    self.next_attempt(now, id, "it has no address".into());
+                }
+                Err(why) => self.refuse(id, why.clone()),
+            }
+        }
+        self.settle();
+        // there may be a deadline that the poll does not know
+        self.wake();
+    }
+
+    fn next_attempt(&mut self, now: Instant, id: u32, mut why: String) {
+        let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
+        self.deadlines.remove(&(attempt.until, id));
+        loop {
+            match attempt.next(now, &self.registry, Token(FIRST + id as usize)) {
+                None => return self.refuse(id, why),
+                Some(Ok(())) => {
+                    self.deadlines.insert((attempt.until, id));
+                    return;
+                }
+                Some(Err(e)) => why = reason(&e),
+            }
+        }
+    }
+
+    /// `seen`: it may tell of an end or of a break as well, which no other will.
+    pub(super) fn look_at_attempt(&mut self, now: Instant, id: u32, seen: Seen) {
+        let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
+        match attempt.outcome() {
+            None => {}
+            Some(Ok(stream)) => {
+                self.remove(id);
+                self.admit_registered(now, id, stream, seen);
+            }
+            Some(Err(e)) => self.attempt_failed(now, id, &e),
+        }
+    }
+
+    pub(super) fn attempt_failed(&mut self, now: Instant, id: u32, error: &io::Error) {
+        self.next_attempt(now, id, reason(error));
+    }
+
+    fn refuse(&mut self, id: u32, why: String) {
+        self.refusals.push(why);
+        self.break_off(id);
+    }
+
+    fn admit(&mut self, now: Instant, id: u32, mut stream: TcpStream) {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(FIRST + id as usize);
+        match self.registry.register(&mut stream, token, interest) {
+            Ok(()) => {
+                // the poll will say what is there
+                let nothing = Seen { token, readable: false, writable: false, ended: false, error: false };
+                self.admit_registered(now, id, stream, nothing);
+            }
+            Err(_) => self.break_off(id),
+        }
+    }
+
+    fn admit_registered(&mut self, now: Instant, id: u32, stream: TcpStream, seen: Seen) {
+        self.sockets.insert(id, Socket::Open(Open::new(stream)));
+        self.look_at_open(now, id, seen);
+        if let Some(Socket::Open(open)) = self.sockets.get(&id)
+            && self.mux.is_shut(id)
+        {
+            open.shut();
+        }
+    }
+}

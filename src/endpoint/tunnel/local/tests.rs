@@ -1,0 +1,216 @@
+use super::super::origin::Target;
+use super::super::record::{HEADER, Record};
+use super::breaking::LAST;
+use super::*;
+use crate::sys::socket::reset_on_close;
+use mio::{Events, Poll};
+use std::io::{Read, Write};
+use std::net::{self, Shutdown, SocketAddr};
+use std::sync::mpsc;
+
+const BUDGET: u64 = 64 << 20;
+
+/// A local side with its poll, and what it has said.
+struct Rig {
+    poll: Poll,
+    local: Local,
+    said: Vec<u8>,
+}
+
+impl Rig {
+    fn of(role: Role, oneshot: bool) -> Rig {
+        let poll = Poll::new().unwrap();
+        let registry = poll.registry().try_clone().unwrap();
+        let waker = Arc::new(Waker::new(&registry, WAKER).unwrap());
+        let local = Local::new(registry, waker, role, oneshot, BUDGET).unwrap();
+        Rig { poll, local, said: Vec::new() }
+    }
+
+    /// One that accepts, and where.
+    fn terminate(oneshot: bool) -> (Rig, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        (Rig::of(Role::Terminate(listener), oneshot), address)
+    }
+
+    /// One that has accepted one connection, and its client.
+    fn accepted(oneshot: bool) -> (Rig, net::TcpStream) {
+        let (mut rig, address) = Rig::terminate(oneshot);
+        let client = net::TcpStream::connect(address).unwrap();
+        rig.until(|rig| !rig.local.sockets.is_empty());
+        rig.pull();
+        assert_eq!(rig.records(), [(Record::Open(1), vec![])]);
+        (rig, client)
+    }
+
+    /// What the poll says is attended to, until this is so.
+    fn until(&mut self, enough: impl Fn(&mut Rig) -> bool) {
+        let mut events = Events::with_capacity(64);
+        while !enough(self) {
+            self.poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+            assert!(!events.is_empty(), "nothing happens any more");
+            events.iter().for_each(|event| self.local.event(Instant::now(), Seen::from(event)));
+            self.local.tick(Instant::now());
+        }
+    }
+
+    /// Takes all that there is to send.
+    fn pull(&mut self) {
+        let mut space = vec![0; 1 << 20];
+        while self.local.has_output() {
+            let len = self.local.pull(&mut space);
+            self.said.extend(&space[..len]);
+        }
+    }
+
+    /// The records said since this was asked last, each with its data; data of one connection that follows other such is
+    /// one record.
+    fn records(&mut self) -> Vec<(Record, Vec<u8>)> {
+        let mut bytes = &std::mem::take(&mut self.said)[..];
+        let mut records: Vec<(Record, Vec<u8>)> = Vec::new();
+        while let Some((header, rest)) = bytes.split_first_chunk::<HEADER>() {
+            let record = Record::decode(header).unwrap();
+            let len = if let Record::Data(_, len) = record { len as usize } else { 0 };
+            let (data, rest) = rest.split_at(len);
+            bytes = rest;
+            match (records.last_mut(), record) {
+                (Some((Record::Data(last, sum), all)), Record::Data(id, len)) if *last == id => {
+                    *sum += len;
+                    all.extend(data);
+                }
+                _ => records.push((record, data.to_vec())),
+            }
+        }
+        assert!(bytes.is_empty(), "half a record");
+        records
+    }
+
+    /// What is said until the connection is broken off.
+    fn until_reset(&mut self) -> Vec<(Record, Vec<u8>)> {
+        self.until(|rig| {
+            rig.pull();
+            rig.local.sockets.is_empty()
+        });
+        self.pull();
+        self.records()
+    }
+}
+
+/// The peer sends this, and breaks the connection.
+fn reset_after(mut peer: net::TcpStream, data: &[u8]) {
+    peer.write_all(data).unwrap();
+    reset_on_close(&peer).unwrap();
+}
+
+fn data(id: u32, bytes: &[u8]) -> (Record, Vec<u8>) {
+    (Record::Data(id, bytes.len() as u32), bytes.to_vec())
+}
+
+fn reset(id: u32) -> (Record, Vec<u8>) {
+    (Record::Reset(id), vec![])
+}
+
+#[test]
+fn what_a_peer_sent_before_it_broke_the_connection_is_passed_on() {
+    let (mut rig, client) = Rig::accepted(false);
+    reset_after(client, b"last words");
+    assert_eq!(rig.until_reset(), [data(1, b"last words"), reset(1)]);
+}
+
+/// A write hears of the break before the read does.
+#[test]
+fn a_write_that_fails_stops_writing_and_not_reading() {
+    let (mut rig, client) = Rig::accepted(false);
+    reset_after(client, b"last words");
+    // until the kernel of this end knows of it
+    while rig.local.sockets.values().all(|socket| match socket {
+        Socket::Open(open) => open.stream.peer_addr().is_ok(),
+        _ => unreachable!("it was accepted"),
+    }) {
+        std::thread::yield_now();
+    }
+    rig.local.push(&[&Record::Data(1, 3).encode()[..], b"too"].concat()).unwrap();
+    rig.local.push(&[&Record::Data(1, 4).encode()[..], b"late"].concat()).unwrap();
+    assert_eq!(rig.local.sockets.len(), 1, "there is something to read");
+    assert_eq!(rig.until_reset(), [data(1, b"last words"), reset(1)]);
+}
+
+#[test]
+fn an_end_before_the_break_is_passed_on_too() {
+    let (mut rig, client) = Rig::accepted(false);
+    client.shutdown(Shutdown::Write).unwrap();
+    reset_after(client, b"");
+    assert_eq!(rig.until_reset(), [(Record::Finish(1), vec![]), reset(1)]);
+}
+
+#[test]
+fn one_that_has_ended_and_breaks_later_is_broken_off() {
+    let (mut rig, client) = Rig::accepted(false);
+    client.shutdown(Shutdown::Write).unwrap();
+    rig.until(|rig| {
+        rig.pull();
+        !rig.said.is_empty()
+    });
+    assert_eq!(rig.records(), [(Record::Finish(1), vec![])]);
+    reset_on_close(&client).unwrap();
+    drop(client);
+    assert_eq!(rig.until_reset(), [reset(1)]);
+}
+
+/// The far end gives no credit for more.
+#[test]
+fn what_the_far_end_does_not_take_keeps_no_connection_for_ever() {
+    let (mut rig, client) = Rig::accepted(false);
+    let words = vec![7; 2 * WINDOW_FIRST as usize];
+    reset_after(client, &words);
+    rig.until(|rig| {
+        rig.pull();
+        rig.said.len() > WINDOW_FIRST as usize && rig.local.deadline().is_some()
+    });
+    assert_eq!(rig.records(), [data(1, &words[..WINDOW_FIRST as usize])]);
+    let now = Instant::now();
+    assert!(rig.local.deadline().is_some_and(|at| at > now && at <= now + LAST));
+    rig.local.tick(now + LAST);
+    rig.pull();
+    assert_eq!((rig.records(), rig.local.sockets.len()), (vec![reset(1)], 0));
+    assert_eq!(rig.local.deadline(), None);
+}
+
+#[test]
+fn a_greeting_of_a_server_that_hangs_up_at_once_is_passed_on() {
+    let server = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let ask = Arc::new(move || Ok(vec![address]));
+    let (answer, answered) = mpsc::channel();
+    let target = Target { host: "server".into(), port: address.port(), ask };
+    let resolver = Resolver::start(target, move |addresses| answer.send(addresses).unwrap()).unwrap();
+    let mut rig = Rig::of(Role::Initiate(resolver), false);
+    rig.local.push(&Record::Open(7).encode()).unwrap();
+    rig.local.resolved(Instant::now(), &answered.recv().unwrap());
+    reset_after(server.accept().unwrap().0, b"421 too many connections\r\n");
+    assert_eq!(rig.until_reset(), [data(7, b"421 too many connections\r\n"), reset(7)]);
+    assert_eq!(rig.local.take_refusals(), [""; 0]);
+}
+
+#[test]
+fn a_break_that_is_found_by_reading_ends_a_tunnel_for_one_connection() {
+    let (mut rig, client) = Rig::accepted(true);
+    reset_after(client, b"last words");
+    assert_eq!(rig.until_reset(), [data(1, b"last words"), reset(1)]);
+    assert!(rig.local.is_over() && rig.local.is_drained());
+}
+
+#[test]
+fn what_a_connection_brings_comes_back_whole() {
+    let (mut rig, mut client) = Rig::accepted(false);
+    client.write_all(b"question").unwrap();
+    rig.until(|rig| {
+        rig.pull();
+        rig.said.len() >= HEADER + 8
+    });
+    assert_eq!(rig.records(), [data(1, b"question")]);
+    rig.local.push(&[&Record::Data(1, 6).encode()[..], b"answer"].concat()).unwrap();
+    let mut answer = [0; 6];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"answer");
+}
