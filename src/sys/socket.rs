@@ -31,6 +31,13 @@ pub fn end_on_close(fd: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(fd, None)?)
 }
 
+/// Has urgent data read in its place among the other data (SO_OOBINLINE). A read still stops once before it.
+///
+/// Errors: not a socket.
+pub fn urgent_in_place(fd: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_oobinline(fd, true)?)
+}
+
 /// The name of the socket's congestion control, like `cubic`.
 ///
 /// Errors: not a TCP socket.

@@ -3,12 +3,13 @@
 //! All connections of a tunnel go to the same name, so one thread that resolves is enough: when it has to wait,
 //! they all have to, and one answer is for all that wait.
 
+use super::open::INTEREST;
 use super::origin::{Origin, Target};
 use crate::sys::pipe::unread;
 use crate::sys::thread::spawn;
 use crossbeam_channel::Sender;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -69,7 +70,7 @@ impl Attempt {
         self.until = now + TIME;
         let address = self.addresses.pop_front()?;
         Some(TcpStream::connect(address).and_then(|mut stream| {
-            registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            registry.register(&mut stream, token, INTEREST)?;
             self.stream = Some(stream);
             Ok(())
         }))

@@ -29,6 +29,8 @@ pub struct Seen {
     pub ended: bool,
     /// It may be broken.
     pub error: bool,
+    /// Urgent data has come.
+    pub urgent: bool,
 }
 
 impl From<&mio::event::Event> for Seen {
@@ -39,6 +41,7 @@ impl From<&mio::event::Event> for Seen {
             writable: event.is_writable(),
             ended: event.is_read_closed(),
             error: event.is_error(),
+            urgent: event.is_priority(),
         }
     }
 }

@@ -202,7 +202,8 @@ impl Local {
         }
         while let Some(id) = self.turn.front() {
             if let Some(Socket::Open(open)) = self.sockets.get_mut(id) {
-                let has_input = || open.ended || open.fresh || unread(&open.stream).is_ok_and(|n| n > 0);
+                let has_input =
+                    || open.ended || open.fresh || open.urgent || unread(&open.stream).is_ok_and(|n| n > 0);
                 if self.mux.may_send(*id) && has_input() {
                     return true;
                 }
@@ -238,7 +239,7 @@ impl Local {
             match sent {
                 Ok(sent) => {
                     // a short read emptied the socket; an end behind it is announced, or will be
-                    open.readable &= !short || (open.ended && self.mux.may_send(id));
+                    open.readable &= !short || open.urgent || (open.ended && self.mux.may_send(id));
                     self.queue(id);
                     self.was_read(id);
                     self.settle();

@@ -5,11 +5,18 @@
 //! The kernel tells of the break once, to whoever asks first, be it a write or a question for the error; a read after
 //! that says that the data has ended. So nobody asks before reading has found it, and a write that heard it notes that.
 
-use crate::sys::socket::{end_on_close, reset_on_close};
+use crate::sys::socket::{end_on_close, reset_on_close, urgent_in_place};
+use mio::Interest;
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::Instant;
+
+/// What the poll is to tell of a connection.
+#[cfg(target_os = "linux")]
+pub const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+#[cfg(not(target_os = "linux"))]
+pub const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// An open connection.
 pub struct Open {
@@ -23,6 +30,8 @@ pub struct Open {
     pub ended: bool,
     /// It may take something.
     pub writable: bool,
+    /// It has brought urgent data: a read that is short may have stopped before such, and not have emptied it.
+    pub urgent: bool,
     /// It has a place in the turn.
     pub queued: bool,
     /// A write has failed like this; nothing is written any more.
@@ -39,12 +48,15 @@ impl Open {
         let _ = stream.set_nodelay(true);
         // if it fails the peer sees an end in place of a break
         let _ = reset_on_close(&stream);
+        // without it the urgent byte is lost
+        let _ = urgent_in_place(&stream);
         Open {
             stream,
             readable: true,
             fresh: false,
             ended: false,
             writable: true,
+            urgent: false,
             queued: false,
             failed: None,
             until: None,

@@ -8,7 +8,7 @@ use crate::error::reason;
 use crate::message;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
-use crate::sys::socket::{end_on_close, reset_on_close};
+use crate::sys::socket::{end_on_close, reset_on_close, urgent_in_place};
 use crate::sys::thread::spawn;
 use std::fs::File;
 use std::io;
@@ -168,5 +168,7 @@ fn open(target: &Target) -> Result<TcpStream, String> {
 fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
+    // without it the urgent byte is lost
+    let _ = urgent_in_place(&stream);
     Ok(stream)
 }

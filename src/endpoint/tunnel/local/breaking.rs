@@ -19,6 +19,7 @@ impl Local {
         open.readable |= seen.readable || open.ended;
         open.fresh |= seen.readable;
         open.writable |= seen.writable;
+        open.urgent |= seen.urgent;
         if seen.error {
             return self.may_have_broken(now, id);
         }

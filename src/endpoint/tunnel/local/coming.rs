@@ -2,11 +2,11 @@
 
 use super::super::dial::Attempt;
 use super::super::handover::Seen;
-use super::super::open::Open;
+use super::super::open::{INTEREST, Open};
 use super::{EXHAUSTED, FIRST, Local, Role, Socket};
 use crate::error::reason;
+use mio::Token;
 use mio::net::TcpStream;
-use mio::{Interest, Token};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -109,12 +109,12 @@ impl Local {
     }
 
     fn admit(&mut self, now: Instant, id: u32, mut stream: TcpStream) {
-        let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(FIRST + id as usize);
-        match self.registry.register(&mut stream, token, interest) {
+        match self.registry.register(&mut stream, token, INTEREST) {
             Ok(()) => {
                 // the poll will say what is there
-                let nothing = Seen { token, readable: false, writable: false, ended: false, error: false };
+                let no = false;
+                let nothing = Seen { token, readable: no, writable: no, ended: no, error: no, urgent: no };
                 self.admit_registered(now, id, stream, nothing);
             }
             Err(_) => self.break_off(id),

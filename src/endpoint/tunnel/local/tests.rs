@@ -200,6 +200,23 @@ fn a_break_that_is_found_by_reading_ends_a_tunnel_for_one_connection() {
     assert!(rig.local.is_over() && rig.local.is_drained());
 }
 
+/// A read stops before the urgent byte, and the poll tells of all three pieces at once.
+#[cfg(target_os = "linux")]
+#[test]
+fn urgent_data_passes_in_its_place_and_holds_nothing_up() {
+    let (mut rig, mut client) = Rig::accepted(false);
+    for _ in 0..2 {
+        client.write_all(b"abc").unwrap();
+        socket2::SockRef::from(&client).send_out_of_band(b"X").unwrap();
+        client.write_all(b"def").unwrap();
+        rig.until(|rig| {
+            rig.pull();
+            rig.said.len() >= 2 * HEADER + 7
+        });
+        assert_eq!(rig.records(), [data(1, b"abcXdef")]);
+    }
+}
+
 #[test]
 fn what_a_connection_brings_comes_back_whole() {
     let (mut rig, mut client) = Rig::accepted(false);
