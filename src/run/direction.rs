@@ -1,5 +1,6 @@
 //! Builds the session of a direction from its plan, and does not start it.
 
+use super::descriptors::{Others, affordable};
 use super::ends::Ends;
 use super::listen;
 use super::sessions::{Conclusion, cannot_start};
@@ -186,7 +187,7 @@ impl Labels {
 pub(super) fn dialler(common: &Common, transmit: &TransmitPlan, features: Features) -> DiallerConfig {
     let hello = Hello { checkphrase: common.checkphrase, ..Hello::of(random_id(), features, common.buffer) };
     let links = transmit.links.iter().map(ToString::to_string).collect();
-    let connections = affordable(transmit.threads, descriptors(), common.through.is_some());
+    let connections = affordable(transmit.threads, descriptors(), Others::of(common));
     if connections < transmit.threads {
         message::note(1, || format!("{connections} connections: no more files may be open (ulimit -n)"));
     }
@@ -194,13 +195,6 @@ pub(super) fn dialler(common: &Common, transmit: &TransmitPlan, features: Featur
         patience: common.patience,
         ..DiallerConfig::new(hello, links, connections, rand::random())
     }
-}
-
-/// How many of so many connections this process has descriptors for: each has 3, the rest of the process up to 16. With
-/// `through` two programs can be started as well, each with 7.
-fn affordable(threads: usize, descriptors: u64, through: bool) -> usize {
-    let others = if through { 16 + 2 * 7 } else { 16 };
-    usize::try_from(descriptors.saturating_sub(others) / 3).map_or(threads, |most| threads.min(most).max(1))
 }
 
 /// What a stream that is sent like this needs of its receiver.
@@ -217,17 +211,4 @@ pub(crate) fn check_via(link: &LinkPlan) -> Result<(), Failure> {
 /// The name of a new session, or of this process in it.
 pub(super) fn random_id() -> Id {
     Id::new(rand::random())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_few_files_may_be_open_there_are_fewer_connections() {
-        assert_eq!(affordable(16, u64::MAX, true), 16);
-        assert_eq!((affordable(16, 64, false), affordable(16, 64, true)), (16, 11));
-        assert_eq!((affordable(16, 30, false), affordable(2, 30, false)), (4, 2));
-        assert_eq!((affordable(16, 0, true), affordable(1, 16, false)), (1, 1));
-    }
 }

@@ -13,8 +13,10 @@ use crate::plan::{EdgePlan, Host, Plan};
 use crate::proto::hello::{FarEnd, Features};
 use crate::proto::waiting::Patience;
 use crate::proto::way::Way;
+use crate::run::descriptors::beside_local;
 use crate::run::listen;
 use crate::run::names::look_up;
+use crate::sys::limits::descriptors;
 use std::io;
 use std::sync::Arc;
 
@@ -136,6 +138,7 @@ fn tunnel(plan: &Plan, origin: Origin) -> Result<Arc<Tunnel>, Failure> {
         meets_strangers: plan.transmit.is_none() && plan.common.trust.is_none(),
         oneshot: plan.common.oneshot,
         budget: plan.common.buffer,
+        beside: beside_local(plan, descriptors()),
     };
     Tunnel::new(config).map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))
 }

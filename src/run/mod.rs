@@ -1,6 +1,7 @@
 //! Carries out a plan: makes its sessions and their endpoints, attends to signals, and shows the user what happens.
 
 mod boards;
+mod descriptors;
 mod direction;
 pub mod ends;
 pub mod gather;

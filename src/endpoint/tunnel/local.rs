@@ -50,6 +50,22 @@ pub enum Role {
     Initiate(Resolver),
 }
 
+/// What local connections may take.
+#[derive(Clone, Copy)]
+pub struct Room {
+    /// Bytes that may wait here for all of them together.
+    pub budget: u64,
+    /// One for each; one may be there in any case.
+    pub descriptors: u64,
+}
+
+impl Room {
+    /// Connections that there are descriptors for.
+    fn descriptors(self) -> usize {
+        usize::try_from(self.descriptors).unwrap_or(usize::MAX).max(1)
+    }
+}
+
 /// Connections that an end with so much memory has room for.
 fn connections(budget: u64) -> usize {
     let windows = budget.max(BUDGET_MIN) / u64::from(WINDOW_FIRST);
@@ -70,6 +86,8 @@ pub struct Local {
     registry: Registry,
     waker: Arc<Waker>,
     role: Role,
+    /// Connections that there are descriptors for.
+    descriptors: usize,
     /// Connections that this end has room for.
     own: usize,
     /// Connections at a time: both ends have room for them.
@@ -95,8 +113,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// Nothing is accepted yet; about `budget` bytes may wait here for all connections together. `waker` wakes the poll
-    /// of the registry.
+    /// Nothing is accepted yet. `waker` wakes the poll of the registry.
     ///
     /// # Errors
     /// The kernel's.
@@ -105,20 +122,22 @@ impl Local {
         waker: Arc<Waker>,
         mut role: Role,
         oneshot: bool,
-        budget: u64,
+        room: Room,
     ) -> io::Result<Self> {
         if let Role::Terminate(listener) = &mut role {
             registry.register(listener, LISTENER, Interest::READABLE)?;
         }
         let accepting = matches!(role, Role::Terminate(_));
-        let connections = connections(budget);
+        let (connections, descriptors) = (connections(room.budget), room.descriptors());
+        let own = connections.min(descriptors);
         Ok(Local {
             waker,
-            mux: Mux::new(matches!(role, Role::Initiate(_)), connections, budget.max(BUDGET_MIN)),
+            mux: Mux::new(matches!(role, Role::Initiate(_)), connections, room.budget.max(BUDGET_MIN)),
             registry,
             role,
-            own: connections,
-            connections,
+            descriptors,
+            own,
+            connections: own,
             sockets: BTreeMap::new(),
             asked: false,
             deadlines: BTreeSet::new(),

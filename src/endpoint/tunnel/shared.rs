@@ -9,7 +9,7 @@
 
 use super::dial::Resolver;
 use super::handover::Handover;
-use super::local::{self, Local, Role};
+use super::local::{self, Local, Role, Room};
 use super::origin::Origin;
 use super::poller::Poller;
 use super::raw::{self, Raw};
@@ -43,6 +43,8 @@ pub struct Config {
     pub oneshot: bool,
     /// Bytes that may wait here for local connections, the first window of each included.
     pub budget: u64,
+    /// Descriptors that are not for local connections.
+    pub beside: u64,
 }
 
 /// Shared by whoever has to do with it.
@@ -81,6 +83,7 @@ pub(super) struct State {
     connecting: bool,
     oneshot: bool,
     budget: u64,
+    beside: u64,
 }
 
 /// ```text
@@ -130,6 +133,7 @@ impl Tunnel {
             connecting: false,
             oneshot: config.oneshot,
             budget: config.budget,
+            beside: config.beside,
         };
         Ok(Arc::new(Tunnel {
             state: Mutex::new(state),
@@ -256,11 +260,12 @@ impl Tunnel {
         if !records {
             return self.begin_raw(state).map(Phase::Raw).map_err(cannot);
         }
-        allow_descriptors((2 * local::CONNECTIONS_MAX) as u64);
+        let allowed = allow_descriptors((2 * local::CONNECTIONS_MAX) as u64);
+        let room = Room { budget: state.budget, descriptors: allowed.saturating_sub(state.beside) };
         let (registry, waker) = self.poll().map_err(cannot)?;
         let origin = state.origin.take().ok_or("the tunnel has begun before")?;
         let role = self.role(origin).map_err(cannot)?;
-        let local = Local::new(registry, waker, role, state.oneshot, state.budget).map_err(cannot)?;
+        let local = Local::new(registry, waker, role, state.oneshot, room).map_err(cannot)?;
         Ok(Phase::Records(Box::new(local)))
     }
 

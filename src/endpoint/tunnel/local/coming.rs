@@ -43,6 +43,9 @@ impl Local {
         let full = self.is_full();
         self.served += 1;
         match &self.role {
+            Role::Initiate(_) if self.sockets.len() >= self.descriptors => {
+                self.refuse(id, "no more files may be open (ulimit -n)".into());
+            }
             Role::Initiate(resolver) if !full => {
                 if !std::mem::replace(&mut self.asked, true) {
                     resolver.resolve();

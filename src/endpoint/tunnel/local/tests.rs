@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
 use std::sync::mpsc;
 
-const BUDGET: u64 = 64 << 20;
+const ROOM: Room = Room { budget: 64 << 20, descriptors: 1000 };
 
 /// A local side with its poll, and what it has said.
 struct Rig {
@@ -18,24 +18,24 @@ struct Rig {
 }
 
 impl Rig {
-    fn of(role: Role, oneshot: bool) -> Rig {
+    fn of(role: Role, oneshot: bool, room: Room) -> Rig {
         let poll = Poll::new().unwrap();
         let registry = poll.registry().try_clone().unwrap();
         let waker = Arc::new(Waker::new(&registry, WAKER).unwrap());
-        let local = Local::new(registry, waker, role, oneshot, BUDGET).unwrap();
+        let local = Local::new(registry, waker, role, oneshot, room).unwrap();
         Rig { poll, local, said: Vec::new() }
     }
 
     /// One that accepts, and where.
-    fn terminate(oneshot: bool) -> (Rig, SocketAddr) {
+    fn terminate(oneshot: bool, room: Room) -> (Rig, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        (Rig::of(Role::Terminate(listener), oneshot), address)
+        (Rig::of(Role::Terminate(listener), oneshot, room), address)
     }
 
     /// One that has accepted one connection, and its client.
     fn accepted(oneshot: bool) -> (Rig, net::TcpStream) {
-        let (mut rig, address) = Rig::terminate(oneshot);
+        let (mut rig, address) = Rig::terminate(oneshot, ROOM);
         let client = net::TcpStream::connect(address).unwrap();
         rig.until(|rig| !rig.local.sockets.is_empty());
         rig.pull();
@@ -184,12 +184,42 @@ fn a_greeting_of_a_server_that_hangs_up_at_once_is_passed_on() {
     let (answer, answered) = mpsc::channel();
     let target = Target { host: "server".into(), port: address.port(), ask };
     let resolver = Resolver::start(target, move |addresses| answer.send(addresses).unwrap()).unwrap();
-    let mut rig = Rig::of(Role::Initiate(resolver), false);
+    let mut rig = Rig::of(Role::Initiate(resolver), false, ROOM);
     rig.local.push(&Record::Open(7).encode()).unwrap();
     rig.local.resolved(Instant::now(), &answered.recv().unwrap());
     reset_after(server.accept().unwrap().0, b"421 too many connections\r\n");
     assert_eq!(rig.until_reset(), [data(7, b"421 too many connections\r\n"), reset(7)]);
     assert_eq!(rig.local.take_refusals(), [""; 0]);
+}
+
+#[test]
+fn clients_wait_where_there_are_no_descriptors_for_them_until_another_one_is_gone() {
+    let (mut rig, address) = Rig::terminate(false, Room { descriptors: 2, ..ROOM });
+    let mut clients: Vec<_> = (0..3).map(|_| net::TcpStream::connect(address).unwrap()).collect();
+    rig.until(|rig| rig.local.sockets.len() == 2);
+    rig.local.tick(Instant::now());
+    rig.pull();
+    assert_eq!(rig.records(), [(Record::Open(1), vec![]), (Record::Open(2), vec![])]);
+    // what reading finds makes room too
+    reset_after(clients.remove(0), b"last words");
+    rig.until(|rig| {
+        rig.pull();
+        rig.local.sockets.contains_key(&3)
+    });
+    rig.pull();
+    assert_eq!(rig.records(), [data(1, b"last words"), reset(1), (Record::Open(3), vec![])]);
+}
+
+#[test]
+fn where_there_is_no_descriptor_for_a_connection_that_is_to_be_opened_that_is_said() {
+    let ask = Arc::new(|| Ok(Vec::new()));
+    let target = Target { host: "server".into(), port: 1, ask };
+    let resolver = Resolver::start(target, |_| ()).unwrap();
+    let mut rig = Rig::of(Role::Initiate(resolver), false, Room { descriptors: 2, ..ROOM });
+    (1..=3).for_each(|id| rig.local.push(&Record::Open(id).encode()).unwrap());
+    rig.pull();
+    assert_eq!(rig.records(), [reset(3)]);
+    assert_eq!(rig.local.take_refusals(), ["no more files may be open (ulimit -n)"]);
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! How the descriptors that this process may have are shared out: among the connections of its sessions, the programs of
+//! `through`, the local connections of a tunnel, and the rest of the process.
+
+use crate::plan::{Common, EdgePlan, Plan};
+use crate::proto::leg::CONNECTIONS_MAX;
+
+/// Of a session's connection.
+const OF_CONNECTION: u64 = 3;
+/// Of the rest of a process, at most.
+const OF_REST: u64 = 16;
+/// With `through` two programs can be started as well, each with 7.
+const OF_PROGRAMS: u64 = 2 * 7;
+/// Of a tunnel, without its local connections: its polls, bells and listener.
+const OF_TUNNEL: u64 = 16;
+/// For a tunnel's local connections, before a session has more than one connection.
+const LOCAL_LEAST: u64 = 8;
+
+/// What a process has besides the connections of its sessions.
+#[derive(Clone, Copy)]
+pub(crate) struct Others {
+    /// Programs that legs go through.
+    pub through: bool,
+    /// A tunnel.
+    pub tunnel: bool,
+}
+
+impl Others {
+    /// As planned.
+    pub(crate) fn of(common: &Common) -> Self {
+        let tunnel = matches!(common.edge, EdgePlan::Terminate(_) | EdgePlan::Initiate { .. });
+        Others { through: common.through.is_some(), tunnel }
+    }
+
+    /// Without local connections.
+    fn needed(self) -> u64 {
+        let programs = if self.through { OF_PROGRAMS } else { 0 };
+        OF_REST + programs + if self.tunnel { OF_TUNNEL } else { 0 }
+    }
+}
+
+/// How many of so many connections a sender has descriptors for; at least one.
+pub(crate) fn affordable(threads: usize, descriptors: u64, others: Others) -> usize {
+    let local = if others.tunnel { LOCAL_LEAST } else { 0 };
+    let left = descriptors.saturating_sub(others.needed() + local);
+    usize::try_from(left / OF_CONNECTION).map_or(threads, |most| threads.min(most).max(1))
+}
+
+/// What is not for the local connections of a tunnel that is planned like this, in a process that may have so many
+/// descriptors: its sessions can always dial, and be dialled.
+pub(crate) fn beside_local(plan: &Plan, descriptors: u64) -> u64 {
+    let others = Others::of(&plan.common);
+    let threads = plan.transmit.as_ref().map_or(0, |transmit| transmit.threads);
+    needed(threads, plan.receive.is_some(), descriptors, others)
+}
+
+/// `threads`: connections that are dialled, 0 if none are. `listens`: others are let in.
+fn needed(threads: usize, listens: bool, descriptors: u64, others: Others) -> u64 {
+    let dialled = if threads > 0 { affordable(threads, descriptors, others) } else { 0 };
+    let accepted = if listens { CONNECTIONS_MAX } else { 0 };
+    OF_CONNECTION * (dialled + accepted) as u64 + others.needed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Others = Others { through: false, tunnel: false };
+    const THROUGH: Others = Others { through: true, ..NONE };
+    const TUNNEL: Others = Others { tunnel: true, ..NONE };
+
+    #[test]
+    fn where_few_files_may_be_open_there_are_fewer_connections() {
+        assert_eq!(affordable(16, u64::MAX, THROUGH), 16);
+        assert_eq!((affordable(16, 64, NONE), affordable(16, 64, THROUGH)), (16, 11));
+        assert_eq!((affordable(16, 30, NONE), affordable(2, 30, NONE)), (4, 2));
+        assert_eq!((affordable(16, 0, THROUGH), affordable(1, 16, NONE)), (1, 1));
+    }
+
+    #[test]
+    fn local_connections_and_those_of_the_sessions_have_room_beside_each_other() {
+        for descriptors in 43..300 {
+            for (threads, listens) in [(2, false), (16, false)] {
+                let local = descriptors - needed(threads, listens, descriptors, TUNNEL);
+                assert!(local >= LOCAL_LEAST, "{local} of {descriptors}");
+            }
+        }
+        assert_eq!(48 - needed(2, false, 48, TUNNEL), 10);
+        assert_eq!(1024 - needed(0, true, 1024, TUNNEL), 944);
+        assert_eq!(1024 - needed(16, true, 1024, TUNNEL), 896, "two sessions");
+    }
+}
