@@ -237,6 +237,28 @@ fn a_thousand_connections_leave_nothing_behind() {
     }
 }
 
+/// Fewer descriptors than the tunnel counts on, as where the whole system has none left.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_tunnel_that_has_no_descriptor_for_a_client_says_so_and_accepts_it_later() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let tunnel = Pair::tunnel(server(echo), &[]);
+    let mut first = tunnel.connect();
+    ping(&mut first, b'0');
+    let near = &tunnel.pair.a;
+    let pid = Pid::from_raw(near.pid() as i32);
+    let limit = |current| {
+        let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+        prlimit(pid, Resource::Nofile, Rlimit { current: Some(current), maximum }).unwrap()
+    };
+    let before = limit(3).current.unwrap();
+    let mut second = tunnel.connect();
+    near.expect("cannot accept a connection: too many open files");
+    limit(before);
+    ping(&mut second, b'1');
+    ping(&mut first, b'2');
+}
+
 // ---- how it ends ---------------------------------------------------------------------------------------
 
 #[test]

@@ -50,6 +50,15 @@ pub enum Role {
     Initiate(Resolver),
 }
 
+/// A connection that could not be had; why.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It could not be opened.
+    Opening(String),
+    /// It could not be accepted.
+    Accepting(String),
+}
+
 /// What local connections may take.
 #[derive(Clone, Copy)]
 pub struct Room {
@@ -97,8 +106,8 @@ pub struct Local {
     asked: bool,
     /// When attempts are given up, and connections that broke.
     deadlines: BTreeSet<(Instant, u32)>,
-    /// Why connections could not be opened, for the user.
-    refusals: Vec<String>,
+    /// For the user.
+    troubles: Vec<Trouble>,
     /// Connections that may have data to send, in turn; exactly those that are `queued`.
     turn: VecDeque<u32>,
     /// More may wait to be accepted.
@@ -141,7 +150,7 @@ impl Local {
             sockets: BTreeMap::new(),
             asked: false,
             deadlines: BTreeSet::new(),
-            refusals: Vec::new(),
+            troubles: Vec::new(),
             turn: VecDeque::new(),
             accepting,
             paused: None,
@@ -207,9 +216,9 @@ impl Local {
         self.deadlines.first().map(|(until, _)| *until).into_iter().chain(self.paused).min()
     }
 
-    /// Why connections could not be opened since this was asked last, for the user.
-    pub fn take_refusals(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.refusals)
+    /// What connections could not be had since this was asked last, for the user.
+    pub fn take_troubles(&mut self) -> Vec<Trouble> {
+        std::mem::take(&mut self.troubles)
     }
 
     // ---- the stream -------------------------------------------------------------------------------------

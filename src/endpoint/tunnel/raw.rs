@@ -30,6 +30,9 @@ pub struct Raw {
     pub trusted: Bell,
 }
 
+/// The kind of line that tells of a local connection that is not accepted.
+pub(super) const CANNOT_ACCEPT: &str = "connections that the tunnel cannot accept";
+
 /// For so long a far end that has sent nothing may be a stranger that is forgotten soon; a session forgets one whose
 /// connections are gone a second earlier.
 pub(super) const CAUTION: Duration = Duration::from_secs(6);
@@ -131,7 +134,7 @@ fn accept_one(listener: &TcpListener, stop: &Bell) -> io::Result<Option<TcpStrea
             // no descriptor is left, or the kernel tells of the network: others will come
             Err(e) => {
                 let line = || format!("cannot accept a connection: {}", reason(&e));
-                message::peer(1, "connections that the tunnel cannot accept", line);
+                message::peer(0, CANNOT_ACCEPT, line);
                 if wait(&[Interest::read(stop)], Some(EXHAUSTED))?[0].any() {
                     return Ok(None);
                 }

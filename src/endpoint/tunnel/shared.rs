@@ -9,10 +9,10 @@
 
 use super::dial::Resolver;
 use super::handover::Handover;
-use super::local::{self, Local, Role, Room};
+use super::local::{self, Local, Role, Room, Trouble};
 use super::origin::Origin;
 use super::poller::Poller;
-use super::raw::{self, Raw};
+use super::raw::{self, CANNOT_ACCEPT, Raw};
 use crate::endpoint::OnNews;
 use crate::error::reason;
 use crate::message;
@@ -400,13 +400,9 @@ impl Tunnel {
         let Phase::Records(local) = &mut state.phase else { return None };
         let result = act(local);
         let (output, drained) = (local.has_output() || local.is_over(), local.is_drained());
-        let refusals = local.take_refusals();
+        let troubles = local.take_troubles();
         drop(state);
-        for why in refusals {
-            message::peer(0, "connections that the tunnel cannot open", || {
-                format!("cannot connect to {}: {why}", self.target)
-            });
-        }
+        troubles.into_iter().for_each(|trouble| self.say(trouble));
         if output {
             match self.source_news.get() {
                 Some(call) => call(true),
@@ -417,6 +413,17 @@ impl Tunnel {
             self.to_sink.ring();
         }
         Some(result)
+    }
+
+    fn say(&self, trouble: Trouble) {
+        match trouble {
+            Trouble::Opening(why) => message::peer(0, "connections that the tunnel cannot open", || {
+                format!("cannot connect to {}: {why}", self.target)
+            }),
+            Trouble::Accepting(why) => {
+                message::peer(0, CANNOT_ACCEPT, || format!("cannot accept a connection: {why}"))
+            }
+        }
     }
 
     /// Has this called when the stream's source may have something to give.

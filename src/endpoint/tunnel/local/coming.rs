@@ -3,7 +3,7 @@
 use super::super::dial::Attempt;
 use super::super::handover::Seen;
 use super::super::open::{INTEREST, Open};
-use super::{EXHAUSTED, FIRST, Local, Role, Socket};
+use super::{EXHAUSTED, FIRST, Local, Role, Socket, Trouble};
 use crate::error::reason;
 use mio::Token;
 use mio::net::TcpStream;
@@ -27,7 +27,9 @@ impl Local {
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.accepting = false,
                 Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                Err(_) => {
+                // no descriptor is left, or the kernel tells of the network: others will come
+                Err(e) => {
+                    self.troubles.push(Trouble::Accepting(reason(&e)));
                     self.paused = Some(now + EXHAUSTED);
                     return;
                 }
@@ -107,7 +109,7 @@ impl Local {
     }
 
     fn refuse(&mut self, id: u32, why: String) {
-        self.refusals.push(why);
+        self.troubles.push(Trouble::Opening(why));
         self.break_off(id);
     }
 
@@ -120,7 +122,10 @@ impl Local {
                 let nothing = Seen { token, readable: no, writable: no, ended: no, error: no, urgent: no };
                 self.admit_registered(now, id, stream, nothing);
             }
-            Err(_) => self.break_off(id),
+            Err(e) => {
+                self.troubles.push(Trouble::Accepting(reason(&e)));
+                self.break_off(id);
+            }
         }
     }
 

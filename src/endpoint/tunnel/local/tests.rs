@@ -189,7 +189,7 @@ fn a_greeting_of_a_server_that_hangs_up_at_once_is_passed_on() {
     rig.local.resolved(Instant::now(), &answered.recv().unwrap());
     reset_after(server.accept().unwrap().0, b"421 too many connections\r\n");
     assert_eq!(rig.until_reset(), [data(7, b"421 too many connections\r\n"), reset(7)]);
-    assert_eq!(rig.local.take_refusals(), [""; 0]);
+    assert_eq!(rig.local.take_troubles(), []);
 }
 
 #[test]
@@ -219,7 +219,7 @@ fn where_there_is_no_descriptor_for_a_connection_that_is_to_be_opened_that_is_sa
     (1..=3).for_each(|id| rig.local.push(&Record::Open(id).encode()).unwrap());
     rig.pull();
     assert_eq!(rig.records(), [reset(3)]);
-    assert_eq!(rig.local.take_refusals(), ["no more files may be open (ulimit -n)"]);
+    assert_eq!(rig.local.take_troubles(), [Trouble::Opening("no more files may be open (ulimit -n)".into())]);
 }
 
 #[test]
