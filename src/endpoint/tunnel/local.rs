@@ -36,6 +36,10 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// What may wait here for connections even where the user wants less, in bytes: the first windows of 256.
 const BUDGET_MIN: u64 = 16 << 20;
 
+/// Connections that the end which opens them has room for beyond those that the far end may have at a time. What the far
+/// end has done with may still be here: its last bytes wait for a peer that is slow to take them.
+const SPARE: usize = 64;
+
 /// Bytes of the stream after which is done what follows from them.
 const CHUNK: usize = 64 << 10;
 
@@ -141,7 +145,11 @@ impl Local {
         let own = connections.min(descriptors);
         Ok(Local {
             waker,
-            mux: Mux::new(matches!(role, Role::Initiate(_)), connections, room.budget.max(BUDGET_MIN)),
+            mux: Mux::new(
+                matches!(role, Role::Initiate(_)),
+                connections + SPARE,
+                room.budget.max(BUDGET_MIN),
+            ),
             registry,
             role,
             descriptors,

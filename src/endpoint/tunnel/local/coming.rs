@@ -38,17 +38,22 @@ impl Local {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.ended || self.sockets.len() >= self.connections || (self.oneshot && self.served > 0)
+        self.is_over_for_new() || self.sockets.len() >= self.connections
+    }
+
+    /// Whether there will be no new connection.
+    fn is_over_for_new(&self) -> bool {
+        self.ended || (self.oneshot && self.served > 0)
     }
 
     pub(super) fn open(&mut self, id: u32) {
-        let full = self.is_full();
+        let over = self.is_over_for_new();
         self.served += 1;
         match &self.role {
             Role::Initiate(_) if self.sockets.len() >= self.descriptors => {
                 self.refuse(id, "no more files may be open (ulimit -n)".into());
             }
-            Role::Initiate(resolver) if !full => {
+            Role::Initiate(resolver) if !over => {
                 if !std::mem::replace(&mut self.asked, true) {
                     resolver.resolve();
                 }

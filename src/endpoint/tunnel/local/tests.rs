@@ -222,6 +222,34 @@ fn where_there_is_no_descriptor_for_a_connection_that_is_to_be_opened_that_is_sa
     assert_eq!(rig.local.take_troubles(), [Trouble::Opening("no more files may be open (ulimit -n)".into())]);
 }
 
+/// The far end has as many as it may, and has done with one whose last bytes wait here.
+#[test]
+fn what_is_not_taken_yet_keeps_no_new_connection_away() {
+    let ask = Arc::new(|| Ok(Vec::new()));
+    let target = Target { host: "server".into(), port: 1, ask };
+    let resolver = Resolver::start(target, |_| ()).unwrap();
+    let mut rig = Rig::of(Role::Initiate(resolver), false, Room { descriptors: u64::MAX, ..ROOM });
+    let most = rig.local.own as u32;
+    for id in 1..=most {
+        rig.local.push(&Record::Open(id).encode()).unwrap();
+    }
+    rig.local
+        .push(&[&Record::Data(1, 4).encode()[..], b"last", &Record::Finish(1).encode()].concat())
+        .unwrap();
+    rig.local.push(&Record::Open(most + 1).encode()).unwrap();
+    rig.pull();
+    assert_eq!((rig.records(), rig.local.sockets.len()), (vec![], most as usize + 1));
+    // it is bounded nevertheless
+    for id in 2..=2 * most {
+        rig.local.push(&Record::Open(most + id).encode()).unwrap();
+    }
+    rig.pull();
+    assert_eq!(
+        (rig.records()[0].clone(), rig.local.sockets.len()),
+        (reset(most + 65), most as usize + SPARE)
+    );
+}
+
 #[test]
 fn a_break_that_is_found_by_reading_ends_a_tunnel_for_one_connection() {
     let (mut rig, client) = Rig::accepted(true);
