@@ -10,6 +10,8 @@ const OF_CONNECTION: u64 = 3;
 const OF_REST: u64 = 16;
 /// With `through` two programs can be started as well, each with 7.
 const OF_PROGRAMS: u64 = 2 * 7;
+/// Of ssh: its exit, what it prints, and what is open while it is started.
+const OF_SSH: u64 = 8;
 /// Of a tunnel, without its local connections: its polls, bells and listener.
 const OF_TUNNEL: u64 = 16;
 /// For a tunnel's local connections, before a session has more than one connection.
@@ -22,19 +24,27 @@ pub(crate) struct Others {
     pub through: bool,
     /// A tunnel.
     pub tunnel: bool,
+    /// The ssh that carries the last link, its pipes among them.
+    pub ssh: bool,
 }
 
 impl Others {
     /// As planned.
     pub(crate) fn of(common: &Common) -> Self {
         let tunnel = matches!(common.edge, EdgePlan::Terminate(_) | EdgePlan::Initiate { .. });
-        Others { through: common.through.is_some(), tunnel }
+        Others { through: common.through.is_some(), tunnel, ssh: false }
+    }
+
+    /// Of the near end of a command at another host.
+    pub(crate) fn of_ssh() -> Self {
+        Others { through: false, tunnel: false, ssh: true }
     }
 
     /// Without local connections.
     fn needed(self) -> u64 {
         let programs = if self.through { OF_PROGRAMS } else { 0 };
-        OF_REST + programs + if self.tunnel { OF_TUNNEL } else { 0 }
+        let ssh = if self.ssh { OF_SSH } else { 0 };
+        OF_REST + programs + ssh + if self.tunnel { OF_TUNNEL } else { 0 }
     }
 }
 
@@ -64,7 +74,7 @@ fn needed(threads: usize, listens: bool, descriptors: u64, others: Others) -> u6
 mod tests {
     use super::*;
 
-    const NONE: Others = Others { through: false, tunnel: false };
+    const NONE: Others = Others { through: false, tunnel: false, ssh: false };
     const THROUGH: Others = Others { through: true, ..NONE };
     const TUNNEL: Others = Others { tunnel: true, ..NONE };
 

@@ -318,3 +318,15 @@ fn many_after_another_and_beside_each_other_leave_nothing() {
     assert!(eventually(DEADLINE, || server.left_behind().is_empty()), "{:?}", server.left_behind());
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
+
+#[test]
+fn where_few_files_may_be_open_there_are_fewer_connections() {
+    let Some(server) = Server::start() else { return };
+    let mut limited = Command::new("sh");
+    limited.args(["-c", r#"ulimit -n 40; exec "$@""#, "sh"]);
+    let near = server.millipede(&[]);
+    limited.arg(near.get_program()).args(near.get_args()).arg("cat; exit 3");
+    let found = output(&mut limited, b"some bytes");
+    let said = String::from_utf8_lossy(&found.stderr);
+    assert_eq!((found.status.code(), &found.stdout[..]), (Some(3), &b"some bytes"[..]), "{said}");
+}

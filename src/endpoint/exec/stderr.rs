@@ -62,8 +62,7 @@ impl Passing<'_> {
         let mut space = vec![0; 64 << 10];
         let mut known = Known { heard: true, exited: false, awaited: true };
         let mut patience = self.patience;
-        loop {
-            let Ok(input) = self.await_input(&from, to, &mut known) else { break };
+        while let Ok(input) = self.await_input(&from, to, &mut known) {
             if !input {
                 continue;
             }

@@ -18,6 +18,7 @@ use crate::proto::outcome::Outcome;
 use crate::proto::rendezvous::{Answer, COMMAND_MAX};
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
+use crate::run::descriptors::{Others, affordable};
 use crate::run::direction::{compress, random_id};
 use crate::run::monitor::{Monitor, Subject, Wanted};
 use crate::run::sessions::{Sessions, cannot_start, no_signals, no_thread};
@@ -26,6 +27,7 @@ use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing,
 use crate::ssh::resolved::Terminal;
 use crate::ssh::{Line, Reading, Resolved, read};
 use crate::sys::interface;
+use crate::sys::limits::descriptors;
 use crate::sys::thread::spawn;
 use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
 use crate::wording::word;
@@ -292,7 +294,7 @@ fn setup(
 fn dialler(plan: &SshPlan, links: Vec<String>) -> DiallerConfig {
     let connections = match links.len() {
         1 => 1,
-        links => (plan.threads + 1).clamp(links, CONNECTIONS_MAX),
+        links => affordable(plan.threads + 1, descriptors(), Others::of_ssh()).clamp(links, CONNECTIONS_MAX),
     };
     let hello = Hello::of(random_id(), FEATURES | compress(&plan.stream), plan.buffer);
     DiallerConfig {
