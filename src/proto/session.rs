@@ -368,6 +368,14 @@ impl Session {
         self.view().begun
     }
 
+    /// Whether anything of a stream is known to have been received at either end; also of a session that is over.
+    pub fn has_received(&self) -> bool {
+        // the end alone would be announced again to an end that listens, and has no place at another sender
+        let is_tied = if self.ownership.dials() { Inbound::is_bound } else { Inbound::has_begun };
+        self.receiving.as_ref().is_some_and(is_tied)
+            || self.sending.as_ref().is_some_and(|sending| sending.sender().has_received())
+    }
+
     /// Legs that came although they were there, or came damaged, and were not counted as duplicates.
     pub fn again(&self) -> u64 {
         self.again
@@ -385,15 +393,10 @@ impl Session {
 
     /// What the streams say about the session.
     fn view(&self) -> View {
-        let (sending, receiving) = (self.sending.as_ref(), self.receiving.as_ref());
-        // the end alone would be announced again to an end that listens, and has no place at another sender
-        let is_tied = if self.ownership.dials() { Inbound::is_bound } else { Inbound::has_begun };
-        let came = receiving.is_some_and(is_tied);
-        let went = sending.is_some_and(|sending| sending.sender().has_received());
+        let sending = self.sending.as_ref();
         let going = Way::BOTH.map(|way| self.is_going(way));
         View {
-            begun: came
-                || went
+            begun: self.has_received()
                 || self.ownership.is_bound()
                 || (sending.is_some() && !self.is_going(Way::Out)),
             wanted: going != [false; 2],

@@ -155,11 +155,6 @@ impl Places {
         self.lock().members.get(&number).and_then(|member| member.session.clone())
     }
 
-    /// Ends the session of that number, for this reason.
-    pub(super) fn end(&self, number: u64, why: &str) {
-        stop(self.session(number).into_iter().collect(), why);
-    }
-
     /// A session may send.
     pub(super) fn has_place(&self, number: u64) -> bool {
         self.lock().queue.has_place(number)

@@ -10,7 +10,6 @@ use crate::endpoint::files::{
 use crate::error::reason;
 use crate::message;
 use crate::plan::ServePlan;
-use crate::proto::event::Event;
 use crate::proto::hello::{Features, Id, Refusal, RefusalCode};
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{InboundConfig, OutboundConfig};
@@ -19,7 +18,6 @@ use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::store::beneath::Beneath;
 use crate::store::name::Name;
 use crate::store::shelf::{Finished, Peer, Shelf};
-use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
 use std::io;
@@ -96,7 +94,7 @@ impl Maker {
         message::note(1, || format!("{} has come", peer.name));
         let among = Arc::new(OnceLock::new());
         let Goal { sink, holds_up, afterwards } = self.goal(peer, &visitor, self.place(number, &among));
-        match self.start(number, sink, &out) {
+        match self.start(sink, &out) {
             Ok(start) => {
                 let handle = start.handle();
                 self.places.introduce(number, handle.clone(), holds_up);
@@ -202,7 +200,7 @@ impl Maker {
         }
     }
 
-    fn start(&self, number: u64, sink: Box<dyn Sink>, out: &Arc<Outbox>) -> io::Result<Start> {
+    fn start(&self, sink: Box<dyn Sink>, out: &Arc<Outbox>) -> io::Result<Start> {
         let common = &self.plan.common;
         // all under one buffer; nothing is taken from those that wait
         let buffer = common.buffer / self.plan.sessions as u64;
@@ -222,7 +220,7 @@ impl Maker {
             source: Box::new(out.source(false)),
             is_asked_to_end: || false,
         };
-        let (hazard, hear) = (Hazard::new(common.chaos), hear(self.places.clone(), number));
+        let (hazard, hear) = (Hazard::new(common.chaos), hear());
         Start::new(Setup {
             inseparable: true,
             trust: self.trust.clone(),
@@ -255,16 +253,10 @@ fn one_at_a_time(then: Then, set_busy: SetBusy) -> After {
     })
 }
 
-/// Tells the user what a session tells, and ends one whose sender has gone before it began. It has no handle on the session:
-/// the session has it, and would never be given back.
-fn hear(places: Arc<Places>, number: u64) -> Hear {
-    Box::new(move |news| match news {
+/// Tells the user what a session tells.
+fn hear() -> Hear {
+    Box::new(|news| match news {
         News::Tell(event) => {
-            if matches!(event, Event::SessionForgotten) {
-                let places = places.clone();
-                // not from within: this is called by who tells the session something
-                let _ = spawn("forget", move || places.end(number, "the sender has gone"));
-            }
             message::note(event.level().max(1), || {
                 word(&event, &|_: usize| String::new(), &|_| String::new())
             });

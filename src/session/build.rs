@@ -28,7 +28,7 @@ use crate::proto::leg::WINDOW_LEGS;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::pacing::Pacing;
 use crate::proto::peer_key::PeerKey;
-use crate::proto::session::Session;
+use crate::proto::session::{InboundConfig, Session};
 use crate::proto::way::Way;
 use crate::report::{Passage, Snapshot};
 use crate::sys::bell::Bell;
@@ -103,6 +103,11 @@ impl Handle {
     /// How its streams were judged, in that order.
     pub fn settled(&self) -> Vec<(Way, Outcome)> {
         self.desk.settled()
+    }
+
+    /// Whether anything of a stream is known to have been received at either end.
+    pub fn has_received(&self) -> bool {
+        self.desk.peek(|core| core.session.has_received())
     }
 
     /// How a stream goes; with what the kernels know of its connections and who the peer is, if that is wanted too.
@@ -366,6 +371,7 @@ fn session(
         }
         (Approach::Listen(..) | Approach::Visit, Some(receives)) => {
             let sends = sends.map(|sends| sends.config.clone());
+            let receives = InboundConfig { of_one: matches!(approach, Approach::Visit), ..receives };
             Session::listening(now, receives, sends, inseparable)
         }
         (Approach::Listen(..) | Approach::Visit, None) => unreachable!("whoever listens receives"),

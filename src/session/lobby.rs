@@ -3,7 +3,8 @@
 //! A session is its name together with the key of whoever began it: another key that says the same name begins another
 //! one. A hello of a session that is here goes to that session's [`Admission`]. For a new one a session is made, if there
 //! is room. Whoever makes sessions decides what they are for, and may refuse. What was here is remembered for a while, so
-//! that a late connection of a session that is over begins no other one.
+//! that a late connection of a session that is over begins no other one. A session of which nothing was received at either
+//! end is no such one: its sender may begin it anew.
 //!
 //! A new session has its thread before its first guest is let in: where there are no threads left, the guest is still here
 //! to be told, and whatever was made for the session is given back.
@@ -58,26 +59,46 @@ pub struct Lobby {
 #[derive(Default)]
 struct Known {
     here: Vec<(Party, Admission)>,
-    /// With why they ended, where something went wrong. The oldest first, at most [`OVER_MAX`].
-    over: VecDeque<(Party, String)>,
+    /// Each party once, the oldest first, at most [`OVER_MAX`].
+    over: VecDeque<Past>,
+}
+
+/// A session that is over.
+struct Past {
+    party: Party,
+    /// Why it ended, in this end's words; nothing if all went well, or the peer knows best.
+    why: String,
+    /// As far as is known here, nothing of it was received at either end, and its sender did not end it.
+    unbegun: bool,
+}
+
+impl Past {
+    fn new(party: Party, session: &Handle) -> Self {
+        let settled = session.settled();
+        let unbegun = !session.has_received() && !settled.iter().any(|(_, how)| how.by_peer);
+        let mut failed = settled.into_iter().filter(|(_, how)| how.status != Status::Complete);
+        let why = failed.find(|(_, how)| !how.by_peer).map(|(_, how)| how.sentence);
+        Past { party, why: why.unwrap_or_default(), unbegun }
+    }
+
+    /// Whether this is a late hello of that session. It is not if the session begins anew with it.
+    fn is_late(&self, party: Party, hello: &Hello) -> bool {
+        self.party == party && (hello.begun || !self.unbegun)
+    }
 }
 
 impl Known {
-    /// A session is over, for this reason if something went wrong.
-    fn leave(&mut self, party: Party, why: String) -> Option<Admission> {
-        self.over.push_back((party, why));
+    /// A session is over.
+    fn leave(&mut self, past: Past) -> Option<Admission> {
+        let party = past.party;
+        self.over.retain(|before| before.party != party);
+        self.over.push_back(past);
         if self.over.len() > OVER_MAX {
             self.over.pop_front();
         }
         let index = self.here.iter().position(|(here, _)| *here == party)?;
         Some(self.here.swap_remove(index).1)
     }
-}
-
-/// Why a session has ended, in this end's words; nothing if all went well, or the peer knows best.
-fn why(session: &Handle) -> String {
-    let mut failed = session.settled().into_iter().filter(|(_, how)| how.status != Status::Complete);
-    failed.find(|(_, how)| !how.by_peer).map(|(_, how)| how.sentence).unwrap_or_default()
 }
 
 impl Lobby {
@@ -102,8 +123,8 @@ impl Lobby {
             return admission.admit(guest);
         }
         let refuse = |code, sentence: &str| Refusal { code, sentence: sentence.into() };
-        if let Some((_, why)) = known.over.iter().find(|(over, _)| *over == party) {
-            let why = if why.is_empty() { "this session is over" } else { why };
+        if let Some(past) = known.over.iter().find(|past| past.is_late(party, &guest.hello)) {
+            let why = if past.why.is_empty() { "this session is over" } else { &past.why };
             return Err((guest.channel, refuse(RefusalCode::Finished, why)));
         }
         if known.here.len() >= self.most {
@@ -169,7 +190,8 @@ impl Lobby {
             let Ok((start, over)) = begun.recv() else { return };
             start.run();
             over();
-            let admission = all.lock().unwrap_or_else(PoisonError::into_inner).leave(party, why(&session));
+            let past = Past::new(party, &session);
+            let admission = all.lock().unwrap_or_else(PoisonError::into_inner).leave(past);
             // outside of the lock
             drop(admission);
         }
@@ -203,9 +225,14 @@ mod tests {
 
     /// Whoever comes, with its ends of the connection.
     fn guest() -> (Guest, (PipeReader, PipeWriter)) {
+        guest_that(false)
+    }
+
+    /// The same, which has received something of a stream, or not.
+    fn guest_that(begun: bool) -> (Guest, (PipeReader, PipeWriter)) {
         let ((from, theirs), (ours, to)) = (pipe().unwrap(), pipe().unwrap());
         let channel = Channel::plain(Transport::pipes(from.into(), to.into()).unwrap());
-        let hello = Hello { attempt: 1, ..Hello::of(Id::new([2; 16]), Features::NONE, 1 << 20) };
+        let hello = Hello { attempt: 1, begun, ..Hello::of(Id::new([2; 16]), Features::NONE, 1 << 20) };
         (Guest { channel, hello, address: None, round_trip: None }, (ours, theirs))
     }
 
@@ -241,5 +268,27 @@ mod tests {
         sessions.recv().unwrap().stop(&Outcome::here(Status::Incomplete, "the test is over"));
         over.recv().unwrap();
         assert_eq!(over.try_iter().count(), 0);
+    }
+
+    #[test]
+    fn a_session_that_never_began_begins_anew_and_whoever_has_begun_it_hears_why_it_is_over() {
+        let (mut lobby, sessions, over) = lobby(Box::new(|body| spawn("session", body)));
+        let (first, _theirs) = guest();
+        assert!(lobby.admit(first).is_ok_and(|is_in| is_in));
+        sessions.recv().unwrap().stop(&Outcome::here(Status::Incomplete, "no connection"));
+        over.recv().unwrap();
+        // it is still there for a moment
+        let sentence = loop {
+            let (late, _theirs) = guest_that(true);
+            let sentence = lobby.admit(late).err().unwrap().1.sentence;
+            if sentence != "this receiver has finished" {
+                break sentence;
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!((&*sentence, sessions.try_iter().count()), ("no connection", 0));
+        let (again, _theirs) = guest();
+        assert!(lobby.admit(again).is_ok_and(|is_in| is_in));
+        sessions.recv().unwrap().stop(&Outcome::here(Status::Incomplete, "the test is over"));
     }
 }

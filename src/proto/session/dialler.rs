@@ -174,10 +174,13 @@ impl Dialler {
         }
         match refusal.code {
             RefusalCode::Busy if !begun => self.wait_for_turn(now, connection, refusal),
-            // a session that just ended, an attempt that a newer one replaced, a hello damaged on its way: try again
-            RefusalCode::Finished if !begun => self.failed(now, connection, &DialError::Refused),
             RefusalCode::TooMany if self.links.one_suffices() => self.links.put_off(now, connection),
+            // an attempt that a newer one replaced, a hello damaged on its way: try again
             RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
+                self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
+            }
+            // a session that has just ended
+            RefusalCode::Finished if !begun => {
                 self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
             }
             _ => {

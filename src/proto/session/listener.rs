@@ -1,6 +1,7 @@
 //! The end that listens: whose session it serves, which connections it has let in, and when it gives the sender up.
 //!
 //! A session of which nothing has come is forgotten when its connections are gone; this end then waits for another one.
+//! Where no other one can come, its sender is waited for, as that of a session that has begun.
 //! Even before, it gives way to another one that comes, once it had a moment to begin: a stranger's hello keeps nobody
 //! out, nor do a stranger's messages. Who has proved a key is no stranger: a session of such a peer, which has nothing
 //! to send yet, keeps its place while it shows life.
@@ -69,6 +70,8 @@ pub(super) struct Listener {
     patience: Option<Patience>,
     /// Where it is there for one sender alone.
     tied: Option<Tied>,
+    /// No other session can come.
+    of_one: bool,
     /// A message has come.
     met: bool,
     /// The session that is served. While there is none, no connection is up.
@@ -98,6 +101,7 @@ impl Listener {
             instance: config.instance,
             patience: config.patience,
             tied: config.tied,
+            of_one: config.of_one,
             met: false,
             session: None,
             protected: None,
@@ -268,7 +272,9 @@ impl Listener {
             // it may be back at once
             let again = now + self.time_to_begin();
             self.protected = self.protected.map(|at| at.min(again));
-            self.reminder.restart(now);
+            if view.begun {
+                self.reminder.restart(now);
+            }
         }
         let reason = reason.clone();
         let strange = !view.begun;
@@ -286,7 +292,8 @@ impl Listener {
     /// Whether it is time to forget the session, of which nothing has come. Then it is forgotten.
     pub(super) fn forgets(&mut self, now: Instant, view: View) -> bool {
         self.protected = self.protected.filter(|at| *at > now);
-        if view.begun || self.tied.is_some() || self.alone.is_none_or(|alone| alone + FORGOTTEN > now) {
+        let is_late = self.alone.is_some_and(|alone| alone + FORGOTTEN <= now);
+        if view.begun || self.is_for_one() || !is_late {
             return false;
         }
         self.forget();
@@ -295,10 +302,11 @@ impl Listener {
 
     /// The reason to end the session now, if there is one.
     pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
-        if !view.begun && self.tied.is_some() && self.alone.is_some_and(|alone| alone + FORGOTTEN <= now) {
-            return Some(Outcome::here(Status::Incomplete, "the sender went away before it began"));
-        }
         if !view.begun {
+            let is_late = self.alone_ends(view).is_some_and(|at| at <= now);
+            if is_late && self.is_for_one() {
+                return Some(Outcome::here(Status::Incomplete, "the sender went away before it began"));
+            }
             let at = self.unmet_ends(view).filter(|at| *at <= now)?;
             let waited = self.unmet.map_or(0, |unmet| (at - unmet).as_secs());
             let why = match self.met || self.visited.is_some() {
@@ -314,6 +322,11 @@ impl Listener {
             false => format!("no connection from the sender for {} s", (at - alone).as_secs()),
         };
         Some(Outcome::here(Status::Incomplete, why))
+    }
+
+    /// Whether there is no other session that this end could serve.
+    fn is_for_one(&self) -> bool {
+        self.tied.is_some() || self.of_one
     }
 
     /// Whether the kernel of the sender's host has spoken, and the user has not said to wait nevertheless.
@@ -333,11 +346,12 @@ impl Listener {
     /// When this end stops waiting for its sender.
     fn alone_ends(&self, view: View) -> Option<Instant> {
         let alone = self.alone.filter(|_| view.wanted)?;
+        let gone = if self.key().is_some() { ANYBODYS_WORD } else { SENDER_GONE };
         if !view.begun {
-            return Some(alone + FORGOTTEN);
+            // the sender may have begun: then nobody else can take up what it sends
+            return Some(alone + if self.of_one { gone } else { FORGOTTEN });
         }
         if self.is_gone() {
-            let gone = if self.key().is_some() { ANYBODYS_WORD } else { SENDER_GONE };
             return Some(alone + self.tied.map_or(gone, |tied| tied.gone));
         }
         self.patience.unwrap_or(PATIENCE_BEGUN).ends(alone)

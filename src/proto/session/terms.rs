@@ -61,6 +61,9 @@ pub struct InboundConfig {
     pub features: Features,
     /// Where this end is there for one sender alone.
     pub tied: Option<Tied>,
+    /// Whether only hellos of one session come here, since another decides whose come where. Then that session is not
+    /// forgotten for the sake of another one; it ends when its sender stays away.
+    pub of_one: bool,
     /// Whether the sender has to wait for its turn: until [`Session::use_all`](super::Session::use_all) an end that
     /// listens lets in no more connections than one that is dialled anew, and no leg.
     pub waits: bool,
@@ -69,7 +72,7 @@ pub struct InboundConfig {
 impl InboundConfig {
     /// A receiver for whoever comes, with all of its connections from the first.
     pub fn new(instance: Id, features: Features, buffer: u64) -> Self {
-        InboundConfig { instance, buffer, patience: None, features, tied: None, waits: false }
+        InboundConfig { instance, buffer, patience: None, features, tied: None, of_one: false, waits: false }
     }
 }
 

@@ -383,6 +383,7 @@ fn a_refusal_does_not_end_a_session_that_has_a_connection() {
 fn a_receiver_that_has_just_finished_is_tried_again_as_if_it_had_not_started() {
     let mut rig = dialler(1, 1);
     rig.refused(0, RefusalCode::Finished);
+    assert_eq!(rig.session.trouble(0), refusal(RefusalCode::Finished).sentence);
     rig.forget();
     rig.later(secs(5));
     assert_eq!(rig.dials.len(), 1);

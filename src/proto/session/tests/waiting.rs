@@ -3,6 +3,9 @@
 use super::super::super::breach::Breach;
 use super::super::super::hello::{Direction, Hello, RefusalCode};
 use super::super::super::links::LossReason;
+use super::super::super::outcome::Status;
+use super::super::super::peer_key::PeerKey;
+use super::super::super::way::Way;
 use super::super::super::wire::LegHeader;
 use super::super::{DiallerConfig, InboundConfig, Landing, OutboundConfig, Session};
 use super::rig::*;
@@ -15,9 +18,10 @@ fn dialler(links: usize) -> Rig {
     Rig::of(now, Session::dialling(now, dials, Some(inbound(DIALLER, None)), true))
 }
 
+/// Hellos of other sessions come to others.
 fn listener() -> Rig {
     let now = Instant::now();
-    let receives = InboundConfig { waits: true, ..inbound(LISTENER, None) };
+    let receives = InboundConfig { waits: true, of_one: true, ..inbound(LISTENER, None) };
     let sends = Some(OutboundConfig { buffer: 128 << 20 });
     Rig::of(now, Session::listening(now, receives, sends, true))
 }
@@ -103,4 +107,39 @@ fn no_leg_of_a_sender_that_waits_is_taken() {
     }
     rig.does(|s, now| s.use_all(now));
     assert_eq!(rig.session.landing(0, &header(0)), Ok(Landing::Keep));
+}
+
+/// Its answer may have got there, and nobody else could go on behind it.
+#[test]
+fn a_sender_whose_first_connection_breaks_finds_its_session_when_the_path_is_back() {
+    let answer_lost = asks(0, 2);
+    let answered = Hello { direction: Direction::Duplex, ..begun_hello(0, 2) };
+    for (loss, again) in [LossReason::Closed, LossReason::Silent].into_iter().zip([answer_lost, answered]) {
+        let mut rig = listener();
+        rig.hello(&asks(0, 1)).unwrap();
+        rig.input(1);
+        rig.lost(0, loss);
+        let lost = rig.now;
+        rig.pass(secs(59));
+        assert_eq!((rig.session.alone_since(), rig.over), (Some(lost), false));
+        rig.hello(&again).unwrap();
+        assert_eq!((rig.session.alone_since(), rig.said()), (None, vec![]));
+        rig.pass(secs(59));
+        assert!(!rig.over);
+    }
+}
+
+/// With a key for as long as others can make a path look dead.
+#[test]
+fn a_sender_that_stays_away_before_it_has_begun_is_given_up() {
+    for (key, time) in [(None, 60), (Some(PeerKey([1; 32])), 300)] {
+        let mut rig = listener();
+        rig.does(|s, now| s.hello(now, &asks(0, 1), key)).unwrap();
+        rig.lost(0, LossReason::Silent);
+        rig.pass(secs(time) - ms(1));
+        assert!(!rig.over);
+        rig.pass(ms(1));
+        assert_eq!(rig.ended(Way::In), (Status::Incomplete, "the sender went away before it began", false));
+        assert_eq!(rig.said(), []);
+    }
 }
