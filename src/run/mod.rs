@@ -6,6 +6,7 @@ mod direction;
 pub mod ends;
 pub mod gather;
 mod keys;
+mod lasting;
 pub mod listen;
 pub mod monitor;
 pub mod names;

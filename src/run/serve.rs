@@ -1,5 +1,6 @@
 //! A standing receiver: many sessions behind one door, their files in one folder, or each stream to a command of its own.
 
+use super::lasting::Lasting;
 use super::monitor::{Monitor, Wanted};
 use super::places::Places;
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
@@ -81,6 +82,7 @@ pub fn serve_with(plan: &ServePlan, stall: Duration, away: Duration) -> Result<(
         handler,
         workers: Workers::new(WORKERS).map_err(no_thread)?,
         places,
+        lasting: Lasting::new(plan.sessions + WAITING.0, WAITING.1),
         sessions: sessions.clone(),
     };
     let expectations = Expectations {

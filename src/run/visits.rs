@@ -1,5 +1,6 @@
 //! The sessions of a standing receiver: what each is made from, and what follows when it is over.
 
+use super::lasting::Lasting;
 use super::places::{HoldsUp, Places, Visitor};
 use super::sessions::Sessions;
 use crate::chaos::Hazard;
@@ -13,13 +14,14 @@ use crate::plan::ServePlan;
 use crate::proto::hello::{Features, Id, Refusal, RefusalCode};
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{InboundConfig, OutboundConfig};
-use crate::session::lobby::Made;
+use crate::session::lobby::{Made, Rest};
 use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::store::beneath::Beneath;
 use crate::store::name::Name;
 use crate::store::shelf::{Finished, Peer, Shelf};
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
+use crossbeam_channel::RecvTimeoutError;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -56,6 +58,7 @@ pub(super) struct Maker {
     pub(super) handler: Handler,
     pub(super) workers: Workers,
     pub(super) places: Arc<Places>,
+    pub(super) lasting: Arc<Lasting>,
     pub(super) sessions: Sessions,
 }
 
@@ -68,8 +71,8 @@ struct Goal {
 
 /// How long something goes on for a session that is over.
 struct Afterwards {
-    /// Waits for the session's own work; the place is kept meanwhile.
-    finish: Box<dyn FnOnce() + Send>,
+    /// Waits for the session's own work; the place is kept meanwhile. Whether a command goes on after that.
+    finish: Box<dyn FnOnce() -> bool + Send>,
     /// Waits until the commands are over that run after its files. These may take as long as they like, and keep nobody
     /// else waiting; but this process does not end before them.
     await_commands: Box<dyn FnOnce() + Send>,
@@ -85,6 +88,10 @@ impl Maker {
             // it tries again, and may find the process that comes after this one
             return Err(refuse(RefusalCode::Busy, "the receiver ends".into()));
         }
+        if !self.lasting.allows(key) {
+            let sentence = "too many commands still run for senders that have left";
+            return Err(refuse(RefusalCode::Busy, sentence.into()));
+        }
         let out = Outbox::new().map_err(failed)?;
         let busy = || refuse(RefusalCode::Busy, "too many wait for this receiver already".into());
         let (fingerprint, name) = self.name(key);
@@ -99,12 +106,16 @@ impl Maker {
                 let handle = start.handle();
                 self.places.introduce(number, handle.clone(), holds_up);
                 let id = *among.get_or_init(|| self.sessions.add(handle));
-                let (places, sessions) = (self.places.clone(), self.sessions.clone());
+                let (places, lasting) = (self.places.clone(), self.lasting.clone());
+                let sessions = self.sessions.clone();
                 let over = Box::new(move || {
-                    (afterwards.finish)();
+                    let lasts = (afterwards.finish)().then(|| lasting.begin(key));
                     places.leave(number);
-                    (afterwards.await_commands)();
-                    sessions.remove(id);
+                    Box::new(move || {
+                        (afterwards.await_commands)();
+                        drop(lasts);
+                        sessions.remove(id);
+                    }) as Rest
                 });
                 Ok(Made { start, over })
             }
@@ -134,9 +145,10 @@ impl Maker {
         place: Place,
     ) -> Goal {
         let then = then.map(|then| one_at_a_time(then, place.set_busy.clone()));
+        let commanded = then.is_some();
         let hooks = Hooks {
             require: self.plan.require.clone(),
-            commanded: then.is_some(),
+            commanded,
             then,
             place,
             ledger: visitor.ledger.clone(),
@@ -145,7 +157,10 @@ impl Maker {
         let sink = Box::new(receiving.sink());
         let (finishing, working) = (receiving.clone(), receiving.clone());
         let afterwards = Afterwards {
-            finish: Box::new(move || finishing.await_end(LAST)),
+            finish: Box::new(move || {
+                finishing.await_end(LAST);
+                commanded && finishing.holds_up()
+            }),
             await_commands: Box::new(move || receiving.await_commands()),
         };
         Goal { sink, holds_up: Arc::new(move || working.holds_up()), afterwards }
@@ -161,7 +176,8 @@ impl Maker {
     ) -> Goal {
         let (alive, ended) = crossbeam_channel::bounded::<()>(0);
         let [closing, works] = [(); 2].map(|()| Arc::<AtomicBool>::default());
-        let (is_closing, over) = (closing.clone(), ended.clone());
+        let [has_all, is_closing] = [(); 2].map(|()| closing.clone());
+        let over = ended.clone();
         let orders = Orders {
             command,
             require: self.plan.require.clone(),
@@ -175,7 +191,8 @@ impl Maker {
         };
         let afterwards = Afterwards {
             finish: Box::new(move || {
-                let _ = ended.recv_timeout(LAST);
+                let ended = ended.recv_timeout(LAST);
+                has_all.load(Ordering::Relaxed) && ended == Err(RecvTimeoutError::Timeout)
             }),
             await_commands: Box::new(move || {
                 // one that has all of its stream is not to be ended by the end of this process

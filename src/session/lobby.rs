@@ -31,8 +31,12 @@ const OVER_MAX: usize = 1024;
 /// ([`Approach::Visit`](super::setup::Approach::Visit)).
 pub type Make = Box<dyn FnMut(&Hello, Option<PeerKey>) -> Result<Made, Refusal> + Send>;
 
-/// What is called once a session is over, or will never begin.
-type Over = Box<dyn FnOnce() + Send>;
+/// What is called once a session is over, or will never begin. Its sender may come again when this returns, and others in
+/// its place.
+type Over = Box<dyn FnOnce() -> Rest + Send>;
+
+/// What is called then: it may wait for what goes on after a session, for as long as that takes.
+pub type Rest = Box<dyn FnOnce() + Send>;
 
 /// A session that was made for a guest.
 pub struct Made {
@@ -40,6 +44,15 @@ pub struct Made {
     pub start: Start,
     /// Is called once it is over, or will never begin.
     pub over: Over,
+}
+
+impl Made {
+    /// The session will never begin.
+    fn give_back(self) {
+        let Made { start, over } = self;
+        drop(start);
+        over()();
+    }
 }
 
 /// Starts the thread of a session.
@@ -142,18 +155,16 @@ impl Lobby {
         &self,
         known: &mut Known,
         party: Party,
-        made: Made,
+        mut made: Made,
         guest: Guest,
     ) -> Result<bool, (Channel, Refusal)> {
-        let Made { mut start, over } = made;
-        let Some(mut admission) = start.take_admission() else {
-            drop(start);
-            over();
+        let Some(mut admission) = made.start.take_admission() else {
+            made.give_back();
             return Ok(false);
         };
         // what is to be called in any case stays out of the thread's closure: that is dropped where there is no thread
         let (begin, begun) = crossbeam_channel::bounded(1);
-        let admitted = match (self.threads)(Box::new(self.life(party, start.handle(), begun))) {
+        let admitted = match (self.threads)(Box::new(self.life(party, made.start.handle(), begun))) {
             Ok(()) => admission.admit(guest),
             Err(error) => {
                 message::peer(0, "sessions without a thread left", || {
@@ -166,34 +177,29 @@ impl Lobby {
         if let Ok(true) = admitted {
             known.here.push((party, admission));
             // it waits for this, and cannot have gone
-            if let Err(SendError((start, over))) = begin.send((start, over)) {
-                drop(start);
-                over();
+            if let Err(SendError(made)) = begin.send(made) {
+                made.give_back();
             }
         } else {
             // what it holds is waited for
-            drop((start, admission));
-            over();
+            drop(admission);
+            made.give_back();
         }
         admitted
     }
 
     /// What the thread of a session does: one whose first guest is not let in never begins.
-    fn life(
-        &self,
-        party: Party,
-        session: Handle,
-        begun: Receiver<(Start, Over)>,
-    ) -> impl FnOnce() + Send + 'static {
+    fn life(&self, party: Party, session: Handle, begun: Receiver<Made>) -> impl FnOnce() + Send + 'static {
         let all = self.known.clone();
         move || {
-            let Ok((start, over)) = begun.recv() else { return };
+            let Ok(Made { start, over }) = begun.recv() else { return };
             start.run();
-            over();
+            let rest = over();
             let past = Past::new(party, &session);
             let admission = all.lock().unwrap_or_else(PoisonError::into_inner).leave(past);
             // outside of the lock
             drop(admission);
+            rest();
         }
     }
 }
@@ -225,14 +231,14 @@ mod tests {
 
     /// Whoever comes, with its ends of the connection.
     fn guest() -> (Guest, (PipeReader, PipeWriter)) {
-        guest_that(false)
+        guest_of(2, false)
     }
 
-    /// The same, which has received something of a stream, or not.
-    fn guest_that(begun: bool) -> (Guest, (PipeReader, PipeWriter)) {
+    /// The same, of this session; it has received something of a stream, or not.
+    fn guest_of(session: u8, begun: bool) -> (Guest, (PipeReader, PipeWriter)) {
         let ((from, theirs), (ours, to)) = (pipe().unwrap(), pipe().unwrap());
         let channel = Channel::plain(Transport::pipes(from.into(), to.into()).unwrap());
-        let hello = Hello { attempt: 1, begun, ..Hello::of(Id::new([2; 16]), Features::NONE, 1 << 20) };
+        let hello = Hello { attempt: 1, begun, ..Hello::of(Id::new([session; 16]), Features::NONE, 1 << 20) };
         (Guest { channel, hello, address: None, round_trip: None }, (ours, theirs))
     }
 
@@ -243,7 +249,8 @@ mod tests {
         let make: Make = Box::new(move |_, _| {
             let (start, gone) = (session(), gone.clone());
             made.send(start.handle()).unwrap();
-            Ok(Made { start, over: Box::new(move || gone.send(()).unwrap()) })
+            let over = Box::new(move || Box::new(move || gone.send(()).unwrap()) as Rest);
+            Ok(Made { start, over })
         });
         (Lobby::with(4, make, threads), sessions, over)
     }
@@ -277,18 +284,39 @@ mod tests {
         assert!(lobby.admit(first).is_ok_and(|is_in| is_in));
         sessions.recv().unwrap().stop(&Outcome::here(Status::Incomplete, "no connection"));
         over.recv().unwrap();
-        // it is still there for a moment
-        let sentence = loop {
-            let (late, _theirs) = guest_that(true);
-            let sentence = lobby.admit(late).err().unwrap().1.sentence;
-            if sentence != "this receiver has finished" {
-                break sentence;
-            }
-            std::thread::yield_now();
-        };
-        assert_eq!((&*sentence, sessions.try_iter().count()), ("no connection", 0));
+        let (late, _theirs) = guest_of(2, true);
+        let (_channel, refusal) = lobby.admit(late).err().unwrap();
+        assert_eq!((&*refusal.sentence, sessions.try_iter().count()), ("no connection", 0));
         let (again, _theirs) = guest();
         assert!(lobby.admit(again).is_ok_and(|is_in| is_in));
         sessions.recv().unwrap().stop(&Outcome::here(Status::Incomplete, "the test is over"));
+    }
+
+    #[test]
+    fn what_goes_on_after_sessions_keeps_nobody_out() {
+        let (made, sessions) = channel();
+        let (goes_on, ends) = crossbeam_channel::bounded::<()>(0);
+        let make: Make = Box::new(move |_, _| {
+            let (start, ends) = (session(), ends.clone());
+            made.send(start.handle()).unwrap();
+            let rest = move || {
+                let _ = ends.recv();
+            };
+            Ok(Made { start, over: Box::new(|| Box::new(rest)) })
+        });
+        let mut lobby = Lobby::new(1, make);
+        for number in 0..3 {
+            let admitted = loop {
+                let (guest, _theirs) = guest_of(number, false);
+                match lobby.admit(guest) {
+                    // the one before is about to leave
+                    Err((_, refusal)) if refusal.code == RefusalCode::Busy => std::thread::yield_now(),
+                    answer => break answer,
+                }
+            };
+            assert!(admitted.is_ok_and(|is_in| is_in));
+            sessions.recv().unwrap().stop(&Outcome::here(Status::Incomplete, "the test is over"));
+        }
+        drop(goes_on);
     }
 }
