@@ -83,7 +83,7 @@ pub(super) struct Listener {
     waits: bool,
     /// Since when no connection works, before a session has begun. A hello alone does not show that one does.
     unmet: Option<Instant>,
-    /// When somebody was let in first since then.
+    /// When somebody was let in last since then.
     visited: Option<Instant>,
     /// Since when the session has no connection.
     alone: Option<Instant>,
@@ -202,7 +202,7 @@ impl Listener {
         self.admitted[usize::from(hello.connection)] =
             Admitted { link: Some(hello.link.into()), attempt: hello.attempt, spoke: false };
         self.count_speakers(now);
-        self.visited.get_or_insert(now);
+        self.visited = Some(now);
         self.alone = None;
         let begins = self.session.replace((hello.session, key)).is_none();
         if begins {
@@ -339,8 +339,8 @@ impl Listener {
         let unmet = self.unmet.filter(|_| !view.begun && view.wanted)?;
         let tied = self.tied.map(|tied| Patience::For(tied.unmet));
         let at = tied.or(self.patience)?.ends(unmet)?;
-        // whoever has just come is heard out
-        Some(self.visited.map_or(at, |visited| at.max(visited + SPOKEN)))
+        // whoever has just come is heard out; those who come after that do not make it later still
+        Some(self.visited.map_or(at, |visited| at.max(visited.min(at) + SPOKEN)))
     }
 
     /// When this end stops waiting for its sender.

@@ -184,6 +184,26 @@ fn a_receiver_with_patience_does_not_wait_longer_for_a_stream_to_begin() {
 }
 
 #[test]
+fn who_comes_just_before_patience_is_over_is_heard_out_whoever_came_before() {
+    // a stranger, the sender, and with a flood of strangers: those keep it no longer than the sender would
+    for flood in [false, true] {
+        let mut rig = listener_with(patience(10));
+        rig.hello(&other_session()).unwrap();
+        rig.lost(0, LossReason::Closed);
+        rig.pass(ms(9900));
+        rig.hello(&hello(0, 1)).unwrap();
+        for attempt in 1..30 {
+            rig.pass(ms(100));
+            if flood && !rig.over {
+                rig.hello(&hello(1, attempt)).unwrap();
+            }
+            let ends = if flood { ms(12_000) } else { ms(11_900) };
+            assert_eq!(rig.over, rig.elapsed() >= ends, "{:?}", rig.elapsed());
+        }
+    }
+}
+
+#[test]
 fn a_sender_with_nothing_to_send_yet_is_waited_for() {
     for seconds in [1, 4] {
         let mut rig = listener_with(patience(seconds));
