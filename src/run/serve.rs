@@ -94,9 +94,8 @@ pub fn serve_with(plan: &ServePlan, stall: Duration, away: Duration) -> Result<(
         initiates: false,
     };
     let listener = listener(plan)?;
-    let mut lobby = Lobby::new(plan.sessions + WAITING.0, Box::new(move |_, key| maker.make(key)));
-    let admit = Box::new(move |guest| lobby.admit(guest));
-    let door = Door::new(listener, expectations, trust, admit).map_err(cannot_start)?;
+    let lobby = Lobby::new(plan.sessions + WAITING.0, Box::new(move |_, key| maker.make(key)));
+    let door = Door::new(listener, expectations, trust, Box::new(lobby)).map_err(cannot_start)?;
     spawn("door", move || door.run()).map_err(no_thread)?;
     activation::tell_ready();
     let ending = sessions.await_end();

@@ -14,7 +14,7 @@ use crate::channel::{Channel, Transport, prepare, tls_error};
 use crate::message;
 use crate::proto::check::Expectations;
 use crate::proto::handshake::{HELLO_TIME, Heard, Hearing};
-use crate::proto::hello::{HELLO_MAX, Hello, Id, Refusal, RefusalCode, Reply};
+use crate::proto::hello::{HELLO_MAX, Hello, Refusal, RefusalCode, Reply};
 use crate::sys::socket::accept_with_bytes;
 use crate::trust::Trust;
 use mio::net::TcpListener;
@@ -32,8 +32,6 @@ const LEAVING_MAX: usize = 16;
 const BATCH: usize = 8;
 /// How long accepting pauses when the process or the system has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(250);
-/// Addresses of the running session that are known: one for each of its connections.
-const KNOWN_MAX: usize = 16;
 
 const LISTENER: Token = Token(0);
 const FIRST_PEER: usize = 1;
@@ -85,28 +83,16 @@ enum Sorted {
     Gone,
 }
 
-/// Lets a peer in whose hello is in order, or answers with a refusal. False: there was no means to let it in.
-pub type Admit = Box<dyn FnMut(Guest) -> Result<bool, (Channel, Refusal)> + Send>;
+/// Who lets in those peers whose hello is in order.
+pub trait Host: Send {
+    /// Lets one in. False: there was no means to let it in.
+    ///
+    /// # Errors
+    /// The refusal to answer with.
+    fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)>;
 
-/// Where the connections of the session come from that was let in last.
-#[derive(Default)]
-struct Known {
-    session: Option<Id>,
-    /// The oldest first, at most [`KNOWN_MAX`].
-    addresses: Vec<IpAddr>,
-}
-
-impl Known {
-    fn note(&mut self, session: Id, address: IpAddr) {
-        if self.session.replace(session) != Some(session) {
-            self.addresses.clear();
-        }
-        self.addresses.retain(|known| *known != address);
-        self.addresses.push(address);
-        if self.addresses.len() > KNOWN_MAX {
-            self.addresses.remove(0);
-        }
-    }
+    /// Whether a connection of a session that is served comes from this address.
+    fn knows(&self, address: IpAddr) -> bool;
 }
 
 /// The thread's state.
@@ -125,17 +111,16 @@ pub struct Door {
     pending: Pending,
     /// How many of `peers` are leaving; at most [`LEAVING_MAX`].
     leaving: usize,
-    known: Known,
     next_token: usize,
     /// More may wait to be accepted.
     accepting: bool,
     /// No descriptors were left: accept again then.
     paused: Option<Instant>,
-    admit: Admit,
+    host: Box<dyn Host>,
 }
 
 impl Door {
-    /// A door at this listening socket; guests that meet the expectations are given to `admit`.
+    /// A door at this listening socket; guests that meet the expectations are given to `host`.
     ///
     /// # Errors
     /// The kernel has no descriptors left.
@@ -143,7 +128,7 @@ impl Door {
         listener: std::net::TcpListener,
         expectations: Expectations,
         trust: Option<Arc<Trust>>,
-        admit: Admit,
+        host: Box<dyn Host>,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         // without it the silent ones are held here alone
@@ -160,11 +145,10 @@ impl Door {
             peers: BTreeMap::new(),
             pending: Pending::default(),
             leaving: 0,
-            known: Known::default(),
             next_token: FIRST_PEER,
             accepting: true,
             paused: None,
-            admit,
+            host,
         })
     }
 
@@ -221,7 +205,7 @@ impl Door {
         let hearing = Hearing::new(now, HELLO_TIME);
         let stranger = Stranger { channel, hearing, address, sorted: false };
         let Some(token) = self.keep(Peer::Pending(stranger)) else { return };
-        let known = self.known.addresses.contains(&address.ip());
+        let known = self.host.knows(address.ip());
         let gone = self.pending.enter(now, token, address.ip(), known, rand::random());
         self.attend(now, token);
         if let Some(gone) = gone {
@@ -286,7 +270,7 @@ impl Door {
         match (said, &self.trust) {
             (First::Part, _) => return Sorted::Waits(stranger),
             (First::Handshake | First::Broken, Some(trust)) => {
-                let known = self.known.addresses.contains(&address.ip());
+                let known = self.host.knows(address.ip());
                 // those that had to wait come before others
                 let may_ask = !self.pending.has_postponed() || self.turn == Some(token);
                 if said == First::Handshake && !known && !(may_ask && self.allowance.take(now)) {
@@ -373,11 +357,9 @@ impl Door {
 
     fn greet(&mut self, now: Instant, channel: Channel, hello: Hello, address: SocketAddr) {
         channel.deregister(self.poll.registry());
-        let session = hello.session;
-        match (self.admit)(Guest { channel, hello, address: Some(address), round_trip: None }) {
-            Ok(true) => self.known.note(session, address.ip()),
-            Ok(false) => {}
-            Err((channel, refusal)) => self.see_off(now, channel, &refusal),
+        let guest = Guest { channel, hello, address: Some(address), round_trip: None };
+        if let Err((channel, refusal)) = self.host.admit(guest) {
+            self.see_off(now, channel, &refusal);
         }
     }
 

@@ -1,9 +1,10 @@
 //! Lets peers in: what the door gives is shown to the session, and gets a thread if that agrees.
 
-use super::accept::Guest;
+use super::accept::{Guest, Host};
 use super::connection::{Accepted, Seat, Shared};
 use super::core::SessionCore;
 use super::orders::Ticket;
+use super::origins::Origins;
 use crate::channel::{Channel, peer_key};
 use crate::error::reason;
 use crate::message;
@@ -15,8 +16,8 @@ use crate::trust::Trust;
 use mio::Poll;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Lets peers into one session.
 pub struct Admission {
@@ -27,10 +28,32 @@ pub struct Admission {
     /// The keys, if connections are encrypted.
     pub trust: Option<Arc<Trust>>,
     /// The last session that was refused because another receiver has its beginning.
-    pub stranded: Option<Id>,
+    stranded: Option<Id>,
+    /// Where its connections come from.
+    origins: Origins,
+}
+
+impl Host for Arc<Mutex<Admission>> {
+    fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
+        self.lock().unwrap_or_else(PoisonError::into_inner).admit(guest)
+    }
+
+    fn knows(&self, address: IpAddr) -> bool {
+        self.lock().unwrap_or_else(PoisonError::into_inner).knows(address)
+    }
 }
 
 impl Admission {
+    /// To this session, to which nobody has come yet. `congestion`, `trust`: as the fields say.
+    pub fn new(shared: Shared, congestion: Option<String>, trust: Option<Arc<Trust>>) -> Self {
+        Admission { shared, congestion, trust, stranded: None, origins: Origins::default() }
+    }
+
+    /// Whether a connection of the session comes from this address.
+    pub fn knows(&self, address: IpAddr) -> bool {
+        self.origins.contains(address)
+    }
+
     /// Lets a peer in. False if this process has no means for a connection; then that is closed without a word.
     ///
     /// # Errors
@@ -71,7 +94,11 @@ impl Admission {
             }
         };
         let seated = Seated { ticket, seat, poll, channel, address: Caller(address) };
-        Ok(self.start(seated, ahead.is_some(), &hello))
+        let started = self.start(seated, ahead.is_some(), &hello);
+        if let Some(address) = address.filter(|_| started) {
+            self.origins.note(hello.session, address.ip());
+        }
+        Ok(started)
     }
 
     /// Starts the thread of a connection that is let in. `ahead`: its peer has welcomed it in the hello. False if this

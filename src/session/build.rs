@@ -36,7 +36,7 @@ use crate::sys::thread::spawn;
 use crate::trust::{PublicKey, Trust};
 use std::io;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 /// Sizes of legs are rounded up to this, at most.
@@ -411,7 +411,7 @@ fn connections(
             listening(shared, listener, lifeline, expectations, congestion, trust)?
         }
         Approach::Visit => {
-            return Ok((Vec::new(), Some(Admission { shared, congestion, trust, stranded: None })));
+            return Ok((Vec::new(), Some(Admission::new(shared, congestion, trust))));
         }
     };
     Ok((threads, None))
@@ -451,14 +451,10 @@ fn listening(
     trust: Option<Arc<Trust>>,
 ) -> io::Result<Vec<Thread>> {
     let desk = shared.desk.clone();
-    let admission =
-        Arc::new(Mutex::new(Admission { shared, congestion, trust: trust.clone(), stranded: None }));
+    let admission = Arc::new(Mutex::new(Admission::new(shared, congestion, trust.clone())));
     let mut threads: Vec<Thread> = Vec::new();
     if let Some(listener) = listener {
-        let admission = admission.clone();
-        let admit =
-            Box::new(move |guest| admission.lock().unwrap_or_else(PoisonError::into_inner).admit(guest));
-        let door = Door::new(listener, expectations, trust, admit)?;
+        let door = Door::new(listener, expectations, trust, Box::new(admission.clone()))?;
         threads.push(("door".into(), Box::new(move || door.run())));
     }
     if let Some(lifeline) = lifeline {

@@ -9,7 +9,7 @@
 //! A new session has its thread before its first guest is let in: where there are no threads left, the guest is still here
 //! to be told, and whatever was made for the session is given back.
 
-use super::accept::Guest;
+use super::accept::{Guest, Host};
 use super::admission::Admission;
 use super::build::{Handle, Start};
 use crate::channel::{Channel, peer_key};
@@ -22,6 +22,7 @@ use crate::sys::thread::spawn;
 use crossbeam_channel::{Receiver, SendError};
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Sessions that are over and remembered: more than end while a connection's attempt is under way.
@@ -114,21 +115,9 @@ impl Known {
     }
 }
 
-impl Lobby {
-    /// With nobody in it.
-    pub fn new(most: usize, make: Make) -> Self {
-        Self::with(most, make, Box::new(|body| spawn("session", body)))
-    }
-
-    fn with(most: usize, make: Make, threads: Threads) -> Self {
-        Lobby { make, threads, most, known: Arc::default() }
-    }
-
-    /// Lets a guest into its session, or into a new one. False: there was no means to let it in.
-    ///
-    /// # Errors
-    /// The refusal to answer with.
-    pub fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
+impl Host for Lobby {
+    /// Into its session, or into a new one.
+    fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
         let known = self.known.clone();
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let party = (guest.hello.session, peer_key(&guest.channel));
@@ -148,6 +137,22 @@ impl Lobby {
             Ok(made) => self.begin(&mut known, party, made, guest),
             Err(refusal) => Err((guest.channel, refusal)),
         }
+    }
+
+    fn knows(&self, address: IpAddr) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.here.iter().any(|(_, admission)| admission.knows(address))
+    }
+}
+
+impl Lobby {
+    /// With nobody in it.
+    pub fn new(most: usize, make: Make) -> Self {
+        Self::with(most, make, Box::new(|body| spawn("session", body)))
+    }
+
+    fn with(most: usize, make: Make, threads: Threads) -> Self {
+        Lobby { make, threads, most, known: Arc::default() }
     }
 
     /// Lets the first guest into a session; a session whose first guest is not let in never starts.
@@ -229,17 +234,24 @@ mod tests {
         Start::new(Setup::new(Approach::Visit, None, Some(receives), Hazard::new(None), hear)).unwrap()
     }
 
+    fn address(session: u8) -> IpAddr {
+        [192, 0, 2, session].into()
+    }
+
     /// Whoever comes, with its ends of the connection.
     fn guest() -> (Guest, (PipeReader, PipeWriter)) {
         guest_of(2, false)
     }
 
-    /// The same, of this session; it has received something of a stream, or not.
+    /// The same, of this session, from an address of its own; it has received something of a stream, or not.
     fn guest_of(session: u8, begun: bool) -> (Guest, (PipeReader, PipeWriter)) {
         let ((from, theirs), (ours, to)) = (pipe().unwrap(), pipe().unwrap());
         let channel = Channel::plain(Transport::pipes(from.into(), to.into()).unwrap());
         let hello = Hello { attempt: 1, begun, ..Hello::of(Id::new([session; 16]), Features::NONE, 1 << 20) };
-        (Guest { channel, hello, address: None, round_trip: None }, (ours, theirs))
+        (
+            Guest { channel, hello, address: Some((address(session), 1).into()), round_trip: None },
+            (ours, theirs),
+        )
     }
 
     /// A lobby where every session tells when it is made, and when it is over.
@@ -318,5 +330,23 @@ mod tests {
             sessions.recv().unwrap().stop(&Outcome::here(Status::Incomplete, "the test is over"));
         }
         drop(goes_on);
+    }
+
+    #[test]
+    fn addresses_are_known_of_all_sessions_that_are_here_and_of_no_other() {
+        let (mut lobby, sessions, over) = lobby(Box::new(|body| spawn("session", body)));
+        let mut theirs = Vec::new();
+        for session in 1..=3 {
+            let (guest, ends) = guest_of(session, false);
+            theirs.push(ends);
+            assert!(lobby.admit(guest).is_ok_and(|is_in| is_in));
+        }
+        let known = |lobby: &Lobby| [1, 2, 3, 4].map(|session| lobby.knows(address(session)));
+        assert_eq!(known(&lobby), [true, true, true, false]);
+        let ending = Outcome::here(Status::Incomplete, "the test is over");
+        sessions.recv().unwrap().stop(&ending);
+        over.recv().unwrap();
+        assert_eq!(known(&lobby), [false, true, true, false]);
+        sessions.try_iter().for_each(|session| session.stop(&ending));
     }
 }

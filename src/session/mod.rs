@@ -36,6 +36,7 @@ pub mod lookup;
 pub mod meters;
 pub mod moving;
 pub mod orders;
+pub mod origins;
 pub mod part;
 pub mod pending;
 pub mod pool;

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Strangers that may wait. With the one that is just being met there are 64.
 pub(super) const PLACES: usize = 63;
 
-/// Places that the addresses of the running session have for themselves while they need them.
+/// Places that the addresses of sessions that run have for themselves while they need them.
 const KEPT: usize = 16;
 
 /// The latest to come, who have been looked at no more than once or twice.
@@ -49,7 +49,7 @@ struct Stranger {
 pub(super) struct Pending(Vec<Stranger>);
 
 impl Pending {
-    /// Somebody has come, to be known by this token; `known`: from an address of the running session. Who has to go,
+    /// Somebody has come, to be known by this token; `known`: from an address of a session that runs. Who has to go,
     /// if there is no room for all: it may be the newcomer.
     pub(super) fn enter(
         &mut self,
