@@ -366,6 +366,12 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         self.lock().ceased
     }
 
+    /// Whether the input is still of use: the session goes on, and the far end's output takes more.
+    pub fn wants_input(&self) -> bool {
+        let state = self.lock();
+        !state.over && !state.ceased
+    }
+
     /// Whether a far end has been met; None when the session is over. If none has, the input is woken when one is met.
     pub fn has_met(&self) -> Option<bool> {
         let mut state = self.lock();

@@ -215,6 +215,10 @@ impl Reading {
         if let Some(end) = self.end.take() {
             return Err(end);
         }
+        // a source that has nothing is asked again whenever the bell rings, and may never have anything
+        if !self.parts.desk.wants_input() {
+            return Err(End::Unwanted);
+        }
         if self.parts.source.follows_a_welcome() && !self.parts.desk.has_met().ok_or(End::Unwanted)? {
             return Ok(Turn::Waits);
         }

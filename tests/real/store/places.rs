@@ -141,12 +141,23 @@ fn whoever_waits_has_one_connection_and_all_of_them_when_there_is_a_place() {
 fn what_a_session_had_is_given_back_when_it_ends() {
     let room = Room::new();
     room.write("small", b"small");
+    room.write("big", &bytes(1, 40 * MIB));
     let serve = room.serve(&[]);
     let descriptors = || fs::read_dir(format!("/proc/{}/fd", serve.process.pid())).unwrap().count();
     let before = descriptors();
     for _ in 0..3 {
         assert_eq!(room.put(&serve, "a", &["put", "small"]).end(), (Some(0), String::new()));
     }
+    for signal in [Signal::TERM, Signal::KILL] {
+        let come = room.partial().unwrap_or(0);
+        let put = room.put(&serve, "a", &["rate", "8M", "put", "big"]);
+        room.await_partial(come + MIB as u64);
+        put.signal(signal);
+        put.wait();
+    }
+    // the session of the one that was killed ends when the same file is sent again
+    let (code, said) = room.put(&serve, "a", &["put", "big"]).end();
+    assert_eq!(code, Some(0), "{said}\n{}", serve.process);
     // and not when somebody comes
     until("as before", || (descriptors() <= before).then_some(()));
 }
