@@ -6,7 +6,7 @@ use super::sessions::Sessions;
 use crate::chaos::Hazard;
 use crate::endpoint::Sink;
 use crate::endpoint::files::{
-    CommandedSink, Hooks, Ledger, Names, Orders, Outbox, Place, Receiving, SetBusy, Workers,
+    CommandedSink, Current, Hooks, Ledger, Names, Orders, Outbox, Place, Receiving, SetBusy, Workers,
 };
 use crate::error::reason;
 use crate::message;
@@ -175,9 +175,8 @@ impl Maker {
         place: Place,
     ) -> Goal {
         let (alive, ended) = crossbeam_channel::bounded::<()>(0);
-        let [closing, works] = [(); 2].map(|()| Arc::<AtomicBool>::default());
-        let [has_all, is_closing] = [(); 2].map(|()| closing.clone());
-        let over = ended.clone();
+        let (current, works) = (Arc::<Current>::default(), Arc::<AtomicBool>::default());
+        let ([finishing, waited_for], over) = ([(); 2].map(|()| current.clone()), ended.clone());
         let orders = Orders {
             command,
             require: self.plan.require.clone(),
@@ -185,18 +184,20 @@ impl Maker {
             names,
             place,
             ledger: visitor.ledger.clone(),
-            closing,
+            current,
             holds_up: works.clone(),
             alive,
         };
         let afterwards = Afterwards {
             finish: Box::new(move || {
+                // nobody brings what the command lacks, which may never take what is there
+                finishing.give_up();
                 let ended = ended.recv_timeout(LAST);
-                has_all.load(Ordering::Relaxed) && ended == Err(RecvTimeoutError::Timeout)
+                finishing.has_all() && ended == Err(RecvTimeoutError::Timeout)
             }),
             await_commands: Box::new(move || {
                 // one that has all of its stream is not to be ended by the end of this process
-                if is_closing.load(Ordering::Relaxed) {
+                if waited_for.has_all() {
                     let _ = over.recv();
                 }
             }),

@@ -29,8 +29,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+mod current;
+#[cfg(test)]
+mod tests;
+
+pub use current::Current;
+
 /// Streams that a sender may have said of before their verdicts.
 const STREAMS_MAX: usize = 32;
+
+/// Why a stream goes no further whose sender is given up. Nobody is there to read it.
+const GONE: &str = "the sender is gone";
 
 /// The names that commands have at this moment.
 pub type Names = Claims<()>;
@@ -109,8 +118,8 @@ pub struct Orders {
     pub place: Place,
     /// Account is kept here.
     pub ledger: Arc<Ledger>,
-    /// A stream has come whole, and its command is waited for.
-    pub closing: Arc<AtomicBool>,
+    /// The command that takes a stream now, for who ends it when the sender is gone.
+    pub current: Arc<Current>,
     /// This end holds its sender up: a command does not take what is there, is begun, ended or waited for.
     pub holds_up: Arc<AtomicBool>,
     /// Dropped when no command of this sender runs any more.
@@ -153,6 +162,7 @@ impl CommandedSink {
         loop {
             match self.reader.next(&mut bytes).map_err(|breach| SinkError::output(breach.to_string()))? {
                 None => return Ok(()),
+                Some(_) if self.orders.current.is_given_up() => return Err(SinkError::output(GONE)),
                 Some(Item::Record(file, up)) => self.hear(file, up)?,
                 Some(Item::Data(file, data)) => {
                     self.with(file, |this, stream| this.data(stream, data).map(|()| None))?;
@@ -244,7 +254,11 @@ impl CommandedSink {
         let meta = MetaFile::new(&stream.meta.encode()).map_err(|why| No(FileVerdict::Output, why))?;
         let peer = &self.orders.peer;
         let known = environment(&stream.name, (&peer.name, &peer.key), stream.size, &meta);
-        let sink = CommandSink::new(Exec::informed(&self.orders.command, true, known));
+        let exec = Exec::informed(&self.orders.command, true, known);
+        if !self.orders.current.begin(&exec) {
+            return Err(No(FileVerdict::Later, GONE.into()));
+        }
+        let sink = CommandSink::new(exec);
         stream.coming = Some(Coming { sink, running: Running::new(u64::MAX), _meta: meta });
         Ok(())
     }
@@ -266,9 +280,11 @@ impl CommandedSink {
         if coming.running.length() != length || coming.running.sum() != sum {
             return Err(No(FileVerdict::Corrupt, "what came has another sum than what was sent".into()));
         }
-        self.orders.closing.store(true, Ordering::Relaxed);
+        if !self.orders.current.close() {
+            return Err(No(FileVerdict::Later, GONE.into()));
+        }
         let finished = coming.sink.finish();
-        self.orders.closing.store(false, Ordering::Relaxed);
+        self.orders.current.closed();
         finished?;
         Ok(FileVerdict::Stored)
     }
@@ -358,116 +374,5 @@ impl Drop for CommandedSink {
     fn drop(&mut self) {
         self.streams.clear();
         (self.orders.place.set_busy)(false);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::record::{DATA_MAX, encode};
-    use crate::store::sum::Sum;
-    use std::sync::Mutex;
-    use std::thread;
-    use std::time::{Duration, Instant};
-
-    /// A sender with that key; what becomes of whoever has a name that it wants.
-    fn sink(
-        names: &Names,
-        key: &str,
-        visit: u64,
-        gives_way: impl Fn(u64) -> bool + Send + Sync + 'static,
-    ) -> CommandedSink {
-        let orders = Orders {
-            command: "false".into(),
-            require: vec![],
-            peer: Peer { key: key.into(), name: key.into(), visit },
-            names: names.clone(),
-            place: Place::sure(gives_way),
-            ledger: Ledger::new(),
-            closing: Arc::default(),
-            holds_up: Arc::default(),
-            alive: crossbeam_channel::bounded(0).0,
-        };
-        CommandedSink::new(orders, Outbox::new().unwrap())
-    }
-
-    #[test]
-    fn a_name_is_one_streams_at_a_time_unless_its_sender_is_gone() {
-        let (names, name) = (Names::default(), Name::commanded("run7").unwrap());
-        let claim = |key, visit| sink(&names, key, visit, |_| false).claim(&name);
-        let first = Arc::new(Mutex::new(claim("a", 1).ok()));
-        assert_eq!(claim("a", 2).err().unwrap().0, FileVerdict::Later);
-        assert_eq!(claim("b", 3).err().unwrap().0, FileVerdict::Taken);
-        // nobody gives way to oneself
-        let oneself = sink(&names, "a", 1, |_| panic!("it was asked")).claim(&name);
-        assert_eq!(oneself.err().unwrap().0, FileVerdict::Later);
-        let gives_way = move |visit| visit == 1 && first.lock().unwrap().take().is_some();
-        assert!(sink(&names, "b", 3, gives_way).claim(&name).is_ok());
-    }
-
-    #[test]
-    fn a_sender_is_held_up_while_its_command_takes_nothing_or_has_not_ended() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let waits = |name: &str| format!("until test -e {}; do sleep 0.01; done", path(name).display());
-        // the first wait is before it takes anything, the second one after it has taken all
-        let marks = |name: &str| format!(": > {}", path(name).display());
-        let command =
-            [marks("began"), waits("take"), "cat > /dev/null".into(), marks("took"), waits("end")].join("; ");
-        let mut sink = sink(&Names::default(), "a", 1, |_| false);
-        sink.orders.command = command;
-        let holds_up = sink.orders.holds_up.clone();
-        let bytes = vec![7; 4 << 20];
-        let open = Open { size: Some(4 << 20), name: "run7".into(), meta: Vec::new() };
-        let mark = Mark { length: 4 << 20, sum: Sum::of(&bytes) };
-        let mut stream = Vec::new();
-        encode(1, &Up::Open(open), &mut stream);
-        encode(1, &Up::From(0), &mut stream);
-        for piece in bytes.chunks(DATA_MAX) {
-            encode(1, &Up::Data(piece.len() as u32), &mut stream);
-            stream.extend(piece);
-        }
-        encode(1, &Up::End(mark), &mut stream);
-        assert!(!holds_up.load(Ordering::Relaxed));
-        let held_up = thread::scope(|scope| {
-            let writes = scope.spawn(move || sink.write(&[IoSlice::new(&stream)]).unwrap());
-            let held_up = [("began", "take"), ("took", "end")].map(|(is_there, let_go)| {
-                let since = Instant::now();
-                while !path(is_there).exists() && since.elapsed() < Duration::from_secs(60) {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                let held_up = holds_up.load(Ordering::Relaxed) && path(is_there).exists();
-                fs::write(path(let_go), "").unwrap();
-                held_up
-            });
-            writes.join().unwrap();
-            held_up
-        });
-        assert_eq!(held_up, [true; 2]);
-        assert!(!holds_up.load(Ordering::Relaxed));
-    }
-
-    #[test]
-    fn a_command_hears_of_a_sender_without_a_name_by_one_part() {
-        let (name, meta) = (Name::commanded("a/b").unwrap(), MetaFile::new("{}").unwrap());
-        let peer = |peer| {
-            let known = environment(&name, peer, Some(1), &meta);
-            known.into_iter().find_map(|(word, value)| (word == "MILLIPEDE_PEER").then_some(value)).unwrap()
-        };
-        assert_eq!(peer(("SHA256:a/b+c", "SHA256:a/b+c")), "SHA256:a_b-c");
-        assert_eq!(peer(("anna", "SHA256:a/b+c")), "anna");
-    }
-
-    #[test]
-    fn metadata_is_there_for_this_user_alone_and_then_gone() {
-        use std::os::unix::fs::PermissionsExt;
-        let file = MetaFile::new(r#"{"a":"b"}"#).unwrap();
-        let path = file.path().to_owned();
-        assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"a":"b"}"#);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        drop(file);
-        assert!(!path.exists());
-        let why = MetaFile::within(Path::new("/nowhere"), "{}").err();
-        assert_eq!(why.as_deref(), Some("cannot write metadata to /nowhere: no such file or directory"));
     }
 }

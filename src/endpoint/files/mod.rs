@@ -22,7 +22,7 @@ mod sending;
 mod tests;
 mod workers;
 
-pub use commanding::{CommandedSink, MetaFile, Names, Orders, environment};
+pub use commanding::{CommandedSink, Current, MetaFile, Names, Orders, environment};
 pub use inbox::{Inbox, InboxSink};
 pub use ledger::{Files, Ledger, UnderWay};
 pub use matter::{Matter, check};

@@ -58,6 +58,23 @@ fn a_command_whose_stream_is_interrupted_is_ended_and_its_name_is_free() {
 }
 
 #[test]
+fn a_command_that_takes_nothing_is_ended_with_its_sender_and_its_name_is_free() {
+    let room = Room::new();
+    let command = "test -e go || { echo > began; exec sleep 987; }; cat > got";
+    let serve = room.serve_as(&["exec", command]);
+    // more than the command's pipe holds
+    room.write("big", &bytes(1, 40 * MIB));
+    let put = room.put(&serve, "a", &["put", "big"]);
+    until("the command", || room.path("began").exists().then_some(()));
+    fs::write(room.path("go"), "").unwrap();
+    put.signal(Signal::TERM);
+    put.wait();
+    let (code, said) = room.put(&serve, "a", &["put", "big"]).end();
+    assert_eq!(code, Some(0), "{said}\n{}", serve.process);
+    assert!(fs::read(room.path("got")).ok() == Some(bytes(1, 40 * MIB)));
+}
+
+#[test]
 fn a_command_whose_sender_is_gone_is_not_waited_for_when_the_receiver_is_to_end_unless_it_has_all() {
     let room = Room::new();
     let serve = room.serve_as(&["exec", "cat > got-$MILLIPEDE_NAME && until test -e go; do sleep 0.1; done"]);
