@@ -288,7 +288,9 @@ pub const WORDS: &[Word] = &[
         side: Side::Stream,
         common: false,
         short: "end the stream after N times 2 MiB",
-        long: "Ends the stream after N times 2 MiB.",
+        long: "Ends the stream after N times 2 MiB.\n\n\
+               With `exec`, COMMAND's stdout is closed then, as `head` would do it: \
+               that it is killed by SIGPIPE, or exits with 141 as a shell does then, is no failure.",
         ..WORD
     },
     Word {

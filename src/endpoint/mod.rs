@@ -268,7 +268,8 @@ impl Part {
     }
 }
 
-/// Where the stream comes from. Call order: `read` and `wait` as they come, `finish` once after `read` gave 0.
+/// Where the stream comes from. Call order: `read` and `wait` as they come, `finish` once after `read` gave 0; or
+/// `cut_off` once, before that.
 pub trait Source: Send {
     /// Waits until there is something to read, and reads it; 0 at the end.
     ///
@@ -334,6 +335,15 @@ pub trait Source: Send {
     /// # Errors
     /// Whoever produced the stream failed; why, for the user.
     fn finish(&mut self) -> Result<(), String>;
+
+    /// The stream ends here, although its end was not read, and nothing more is. Checks that nothing is wrong with what was
+    /// read.
+    ///
+    /// # Errors
+    /// Whoever produced the stream failed; why, for the user.
+    fn cut_off(&mut self) -> Result<(), String> {
+        self.finish()
+    }
 
     /// Whether nothing should be read before a receiver has welcomed the session.
     fn follows_a_welcome(&self) -> bool {

@@ -37,6 +37,8 @@ const JOIN: Duration = Duration::from_millis(1);
 enum End {
     /// The input has ended.
     Whole,
+    /// The stream has all that it may have; the input may go on.
+    Limit,
     /// The session is over or has enough, or this process was asked to end.
     Unwanted,
     /// The input cannot be read; why, for the user.
@@ -133,7 +135,7 @@ impl Input {
         let end = self.read_all();
         let desk = self.lock().parts.desk.clone();
         match end {
-            End::Whole => desk.tell(|core, now| core.session.input_ended(now)),
+            End::Whole | End::Limit => desk.tell(|core, now| core.session.input_ended(now)),
             // whoever writes the input is to notice
             End::Unwanted if desk.has_ceased() => self.lock().parts.source = Box::new(Nothing),
             End::Unwanted => {}
@@ -182,7 +184,7 @@ impl Input {
         if let Err(end) = self.let_the_first_connection_begin() {
             return end;
         }
-        loop {
+        let end = loop {
             self.bell.clear();
             let turn = self.lock().turn(true);
             match turn {
@@ -191,12 +193,16 @@ impl Input {
                         return End::Failed(format!("cannot wait: {e}"));
                     }
                 }
-                Err(End::Whole) => break,
+                Err(end @ (End::Whole | End::Limit)) => break end,
                 Err(end) => return end,
             }
-        }
+        };
         let parts = &mut self.lock().parts;
-        match parts.source.finish() {
+        let finished = match end {
+            End::Limit => parts.source.cut_off(),
+            _ => parts.source.finish(),
+        };
+        match finished {
             Ok(()) if (parts.is_asked_to_end)() => End::Unwanted,
             Ok(()) => End::Whole,
             Err(why) => End::Failed(why),
@@ -359,7 +365,7 @@ impl Ingest {
                     self.waits.set(InputWait::Pace);
                     thread::sleep(until.saturating_duration_since(Instant::now()));
                 }
-                Step::End => return Err(End::Whole),
+                Step::End => return Err(End::Limit),
             }
         };
         let Some(size) = self.appetite(waits)? else { return Ok(None) };

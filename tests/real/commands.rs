@@ -225,6 +225,39 @@ fn a_command_that_fails_is_an_input_failure_at_both_ends() {
 }
 
 #[test]
+fn a_command_that_has_more_to_give_than_the_limit_ends_as_with_head() {
+    for (command, code) in [
+        ("yes", 0),
+        ("yes | cat", 0),
+        ("yes; exit 0", 0),
+        ("head -c 2M /dev/zero", 0),
+        ("yes; exit 3", 4),
+        ("head -c 2M /dev/zero; exit 3", 4),
+    ] {
+        let rx = Rx::keeping(&["exec", "wc -c"]);
+        let tx = tx(rx.port, &["leglimit", "1", "exec", command]).finish();
+        let rx = rx.finish();
+        match code {
+            0 => {
+                assert_eq!((rx.code(), tx.code(), rx.text()), (0, 0, "2097152\n"), "{command}: {rx:?} {tx:?}")
+            }
+            _ => both(&rx, &tx, code, "exited 3"),
+        }
+    }
+}
+
+#[test]
+fn a_command_that_is_killed_by_the_limit_has_not_taken_the_other_stream() {
+    let rx = Rx::keeping(&["duplex", "leglimit", "1", "exec", "cat"]);
+    let tx = tx(rx.port, &["duplex"]);
+    tx.keep();
+    let _ = tx.stdin().write_all(&pattern(0, MUCH));
+    let (tx, rx) = (tx.finish(), rx.finish());
+    assert_eq!((rx.code(), tx.code()), (5, 5), "{rx:?} {tx:?}");
+    assert!(tx.stdout.len() <= 2 << 20 && pattern(0, 2 << 20).starts_with(&tx.stdout));
+}
+
+#[test]
 fn a_giving_command_ends_with_its_sender() {
     let rx = Rx::keeping(&["exec", "head -c 10 >/dev/null; exit 9"]);
     let tx = tx(rx.port, &["exec", "yes | cat"]).finish();

@@ -21,7 +21,7 @@ use crate::sys::signal::kill_group;
 use crate::sys::stdio::nothing_to_read;
 use crate::sys::thread::spawn;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use signal_hook::consts::{SIGCONT, SIGKILL, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGKILL, SIGPIPE, SIGTERM};
 use signal_hook::low_level::signal_name;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -43,6 +43,9 @@ const KILL_GRACE: Duration = Duration::from_secs(1);
 /// How much of a long command is shown, in characters: to whoever typed it, and where a line has more to say.
 const SHOWN: usize = 200;
 const BRIEF: usize = 24;
+
+/// What a shell exits with whose command was killed by SIGPIPE.
+const SHELLS_SIGPIPE: i32 = 128 + SIGPIPE;
 
 /// The commands of this process, for those who end them without being able to wait.
 static CURRENT: Mutex<Vec<Weak<Exec>>> = Mutex::new(Vec::new());
@@ -99,6 +102,8 @@ pub(super) struct Running {
     pub(super) stderr: Mutex<Option<File>>,
     /// Keeps its stdin open (or its stdout, if only that is ours), whatever the sink does.
     hold: Mutex<Option<OwnedFd>>,
+    /// Its stdin is ours.
+    takes: bool,
     /// Keeps its stdin open although this process dies; there until `hold` goes or its exit is known.
     guard: Mutex<Option<Guard>>,
     /// Held by the thread that ends the command; other threads wait for it.
@@ -284,6 +289,7 @@ impl Exec {
             stdout: Mutex::new(None),
             stderr: Mutex::new(stderr),
             hold: Mutex::new(None),
+            takes: stdin.is_some(),
             guard: Mutex::new(guard),
             ending: Mutex::new(()),
         };
@@ -373,6 +379,14 @@ impl Running {
         locked(&self.guard).iter().for_each(Guard::let_go);
     }
 
+    /// From now on nobody reads its stdout, given that the source has let go of it: who writes there gets SIGPIPE.
+    pub(super) fn let_go_of_stdout(&self) {
+        locked(&self.stdout).take();
+        if !self.takes {
+            locked(&self.hold).take();
+        }
+    }
+
     fn dismiss_guard(&self) {
         let guard = locked(&self.guard).take();
         guard.into_iter().for_each(Guard::dismiss);
@@ -386,6 +400,15 @@ impl Running {
         }
         self.reap();
         Ok(())
+    }
+
+    /// The same where its stdout was closed before its end: that it was killed by writing there is no failure. Such a
+    /// command is not reaped here: what is left of its group is still to be ended.
+    pub(super) fn verdict_when_cut_off(&self) -> Result<(), String> {
+        match self.wait(None) {
+            Some(Exit::Signal(SIGPIPE) | Exit::Status(SHELLS_SIGPIPE)) => Ok(()),
+            _ => self.verdict(),
+        }
     }
 
     fn end(&self) {

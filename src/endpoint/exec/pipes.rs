@@ -212,6 +212,13 @@ impl Source for CommandSource {
         running.verdict()
     }
 
+    fn cut_off(&mut self) -> Result<(), String> {
+        let (running, _) = self.start()?;
+        self.running = None;
+        running.let_go_of_stdout();
+        running.verdict_when_cut_off()
+    }
+
     fn follows_a_welcome(&self) -> bool {
         true
     }
