@@ -7,7 +7,9 @@ use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, W
 use crate::error::reason;
 use crate::sys::bell::Bell;
 use crate::sys::kept::KeptPipe;
-use crate::sys::pipe::{Interest, Kind, Ready, grow, has_datagrams, kind, unread, unsent, wait};
+use crate::sys::pipe::{
+    Interest, Kind, Ready, grow, has_datagrams, kind, lead_nowhere, unread, unsent, wait,
+};
 use crate::sys::stdio::{close, stdin_was_closed, stdout_was_closed, take_stdin, take_stdout};
 use crate::sys::{sendfile, signal, splice};
 use rustix::io::Errno;
@@ -32,6 +34,8 @@ pub struct FileSink {
     orphaned: Option<Instant>,
     /// Written means done: the reader is neither watched nor waited for.
     passing: bool,
+    /// The source of this process is the same socket.
+    two_way: bool,
 }
 
 impl FileSink {
@@ -52,7 +56,14 @@ impl FileSink {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        FileSink { file: Some(Arc::new(file)), kind, name: name.to_owned(), orphaned: None, passing: false }
+        FileSink {
+            file: Some(Arc::new(file)),
+            kind,
+            name: name.to_owned(),
+            orphaned: None,
+            passing: false,
+            two_way: false,
+        }
     }
 
     /// The same, but what was written counts, as it does for most programs: whoever reads is neither watched nor waited
@@ -60,6 +71,13 @@ impl FileSink {
     #[must_use]
     pub fn passing(self) -> Self {
         FileSink { passing: true, ..self }
+    }
+
+    /// The same, but of a socket that this process may read from as well: closing one descriptor of it does not tell the
+    /// reader that the stream has ended. So the end is told in another way, and nobody writes there afterwards.
+    #[must_use]
+    pub fn two_way(self, two_way: bool) -> Self {
+        FileSink { two_way, ..self }
     }
 
     fn drained(&self, file: &File) -> Result<(), SinkError> {
@@ -185,6 +203,10 @@ impl Sink for FileSink {
             Kind::Pipe | Kind::Socket => self.drained(&file)?,
             Kind::File => file.sync_all().map_err(|e| self.failed(&e))?,
             Kind::Terminal | Kind::Other => {}
+        }
+        if self.two_way {
+            // fails where the reader has closed its end, having taken everything
+            let _ = lead_nowhere(&file);
         }
         // if another thread still holds the file, that thread closes it
         Arc::into_inner(file).map_or(Ok(()), |file| close(file).map_err(|e| self.failed(&e)))
@@ -377,6 +399,27 @@ mod tests {
             let failing = File::open("/proc/self/mem").unwrap();
             let found = source(failing).read(&mut [0; 10]);
             assert!(found.as_ref().is_err_and(|why| why.starts_with("cannot read stdin: ")), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_reader_of_a_socket_sees_the_end_while_the_source_has_it_too_and_only_then() {
+        for two_way in [true, false] {
+            for (sink, mut reader) in sockets() {
+                let mut sink = sink.two_way(two_way);
+                let mut source = sink.file.as_ref().unwrap().try_clone().unwrap();
+                assert_eq!(sink.write(&[IoSlice::new(&[7; 1000])]).unwrap(), 1000);
+                reader.read_exact(&mut [0; 1000]).unwrap();
+                assert!(sink.finish().is_ok());
+                if two_way {
+                    assert_eq!(reader.read(&mut [0; 10]).unwrap(), 0);
+                } else {
+                    source.write_all(b"more").unwrap();
+                    reader.read_exact(&mut [0; 4]).unwrap();
+                }
+                reader.write_all(b"answer").unwrap();
+                source.read_exact(&mut [0; 6]).unwrap();
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use crate::run::descriptors::beside_local;
 use crate::run::listen;
 use crate::run::names::look_up;
 use crate::sys::limits::descriptors;
+use crate::sys::pipe::is_one_socket;
 use std::io;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub struct Ends {
     prbs: Option<u16>,
     /// The received stream may go to a terminal.
     interactive: bool,
+    /// The stream that is sent comes from the socket that the received one goes to, as inetd gives it.
+    one_socket: bool,
 }
 
 enum Edge {
@@ -54,7 +57,8 @@ impl Ends {
             }
         };
         let interactive = plan.common.charmode || plan.is_duplex();
-        Ok(Ends { edge, prbs: plan.common.prbs, interactive })
+        let one_socket = directions == [true; 2] && is_one_socket(io::stdin(), io::stdout());
+        Ok(Ends { edge, prbs: plan.common.prbs, interactive, one_socket })
     }
 
     /// Where the received stream goes.
@@ -73,7 +77,10 @@ impl Ends {
                 let why = "stdout is a terminal: add > FILE or | COMMAND, or charmode to see it";
                 return Err(Failure::usage(why));
             }
-            Edge::Stdio => Box::new(FileSink::stdout().map_err(|e| Failure::output(e.sentence))?),
+            Edge::Stdio => {
+                let stdout = FileSink::stdout().map_err(|e| Failure::output(e.sentence))?;
+                Box::new(stdout.two_way(self.one_socket))
+            }
         };
         Ok(match self.prbs {
             Some(seed) => Box::new(PrbsSink::new(seed, sink)),

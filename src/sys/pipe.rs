@@ -41,6 +41,15 @@ pub fn kind(fd: impl AsFd) -> Kind {
     }
 }
 
+/// Whether both lead to the same socket.
+pub fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
+    let [one, other] = [fstat(one), fstat(other)].map(|stat| {
+        let socket = stat.ok().filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
+        socket.map(|stat| (stat.st_dev, stat.st_ino))
+    });
+    one.is_some() && one == other
+}
+
 /// Whether this is read in datagrams, so that a read with too little space loses the rest of one. A pipe of packets
 /// (O_DIRECT) does the same, but its reading end cannot be told from another.
 pub fn has_datagrams(fd: impl AsFd) -> bool {
@@ -238,6 +247,15 @@ mod tests {
         if let Ok(terminal) = File::open("/dev/ptmx") {
             assert_eq!(kind(&terminal), Kind::Terminal);
         }
+    }
+
+    #[test]
+    fn a_socket_is_known_by_another_descriptor_and_from_its_peer() {
+        let (socket, peer) = UnixStream::pair().unwrap();
+        assert!(is_one_socket(&socket, socket.try_clone().unwrap()));
+        assert!(!is_one_socket(&socket, peer));
+        let file = tempfile::tempfile().unwrap();
+        assert!(!is_one_socket(&file, file.try_clone().unwrap()));
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use crate::util::pair::Duplex;
 use crate::util::relay::{Back, Relay, There};
-use crate::util::{Collector, DEADLINE, Process, Signal, eventually, feed, free_port, side_by_side, tx};
+use crate::util::{Collector, DEADLINE, Process, Rx, Signal, eventually, feed, free_port};
+use crate::util::{millipede, side_by_side, tx};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 // ---- two streams ---------------------------------------------------------------------------------------
 
@@ -30,6 +33,28 @@ fn empty_streams_end_too() {
         pair.assert_ended(0, 0);
         assert_eq!((at_l.join(), at_d.join()), (to_l, to_d));
     }
+}
+
+/// As inetd starts a service, or socat with EXEC.
+#[test]
+fn an_end_on_one_socket_passes_the_end_of_the_stream_on() {
+    let (near, mut service) = UnixStream::pair().unwrap();
+    service.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut command = millipede(&["rx", "0", "duplex"]);
+    command.stdin(OwnedFd::from(near.try_clone().unwrap())).stdout(OwnedFd::from(near));
+    let rx = Rx::spawn(&mut command);
+    // it has both descriptors of this process
+    drop(command);
+    let tx = tx(rx.port, &["duplex"]);
+    tx.keep();
+    tx.stdin().write_all(b"the request").unwrap();
+    let mut request = String::new();
+    service.read_to_string(&mut request).unwrap();
+    assert_eq!(request, "the request");
+    service.write_all(b"the answer").unwrap();
+    drop(service);
+    let tx = tx.finish();
+    assert_eq!((tx.code(), tx.text(), rx.wait().code()), (0, "the answer", Some(0)), "{tx:?} {rx}");
 }
 
 #[test]
