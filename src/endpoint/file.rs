@@ -54,7 +54,10 @@ impl FileSink {
 
     /// Any file, under this name in messages.
     pub fn new(file: File, name: &str) -> Self {
-        let kind = kind(&file);
+        let kind = match kind(&file) {
+            Kind::Socket if is_uncounted(&file) => Kind::Other,
+            kind => kind,
+        };
         grow(&file);
         FileSink {
             file: Some(Arc::new(file)),
@@ -122,6 +125,23 @@ impl FileSink {
             _ => SinkError::output(format!("cannot write to {}: {}", self.name, reason(error))),
         }
     }
+}
+
+/// Whether this is a socket of a family for which the kernel does not say what its peer has taken.
+fn is_uncounted(socket: &File) -> bool {
+    let why = unsent(socket).err().and_then(|e| Errno::from_io_error(&e));
+    why.is_some_and(|why| [Errno::NOTTY, Errno::OPNOTSUPP].contains(&why))
+}
+
+/// Waits until what was written to a file is on the disk, if there is a disk behind it. What goes to a file without one, as
+/// in /proc, is where it belongs once it was written.
+fn sync(file: &File) -> io::Result<()> {
+    let is_invalid = |synced: &io::Result<()>| {
+        synced.as_ref().is_err_and(|e| Errno::from_io_error(e) == Some(Errno::INVAL))
+    };
+    let synced = file.sync_all();
+    // a file that cannot be synced says so each time; that a disk has not taken something is said once
+    if is_invalid(&synced) && is_invalid(&file.sync_all()) { Ok(()) } else { synced }
 }
 
 impl Sink for FileSink {
@@ -201,7 +221,7 @@ impl Sink for FileSink {
         match self.kind {
             _ if self.passing => {}
             Kind::Pipe | Kind::Socket => self.drained(&file)?,
-            Kind::File => file.sync_all().map_err(|e| self.failed(&e))?,
+            Kind::File => sync(&file).map_err(|e| self.failed(&e))?,
             Kind::Terminal | Kind::Other => {}
         }
         if self.two_way {
@@ -421,6 +441,24 @@ mod tests {
                 source.read_exact(&mut [0; 6]).unwrap();
             }
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_synced_or_counted_has_all_that_was_written() {
+        let open = |path| File::options().write(true).open(path).unwrap();
+        // the name of this thread
+        let mut sink = FileSink::new(open("/proc/thread-self/comm"), "the file");
+        assert_eq!(sink.write(&[IoSlice::new(b"named")]).unwrap(), 5);
+        assert_eq!(sink.finish(), Ok(()));
+        assert_eq!(std::fs::read_to_string("/proc/thread-self/comm").unwrap(), "named\n");
+        // to the kernel
+        let family = rustix::net::AddressFamily::NETLINK;
+        let socket = rustix::net::socket(family, rustix::net::SocketType::RAW, None).unwrap();
+        let mut sink = FileSink::new(File::from(socket), "the socket");
+        let bell = Bell::new().unwrap();
+        bell.ring();
+        assert_eq!((sink.watch(&bell), sink.finish()), (Ok(()), Ok(())));
     }
 
     #[test]
