@@ -187,6 +187,7 @@ impl CommandedSink {
             }
             Up::Whole(open, sum, bytes) => {
                 self.enter(file)?;
+                self.begin_alone()?;
                 let verdict = self.opened(open).and_then(|mut stream| {
                     self.begin(&mut stream)?;
                     self.data(&mut stream, &bytes)?;
@@ -194,11 +195,14 @@ impl CommandedSink {
                 });
                 self.judge(file, verdict);
             }
-            Up::From(0) => self.with(file, |this, stream| {
-                this.begin(stream)?;
-                this.orders.ledger.begin(file, stream.name.as_str(), stream.size, 0);
-                Ok(None)
-            })?,
+            Up::From(0) => {
+                self.begin_alone()?;
+                self.with(file, |this, stream| {
+                    this.begin(stream)?;
+                    this.orders.ledger.begin(file, stream.name.as_str(), stream.size, 0);
+                    Ok(None)
+                })?;
+            }
             Up::End(mark) => self.with(file, |this, stream| this.close(stream, mark).map(Some))?,
             Up::Stop(why) => self.with(file, |_, _| Err(No(FileVerdict::Input, why)))?,
             Up::From(_) | Up::Same | Up::Reads => return Err(SinkError::senseless()),
@@ -214,6 +218,16 @@ impl CommandedSink {
         }
         self.last = file;
         Ok(())
+    }
+
+    /// A stream is about to begin: the one before has to be over.
+    fn begin_alone(&self) -> Result<(), SinkError> {
+        if self.coming().is_some() { Err(SinkError::senseless()) } else { Ok(()) }
+    }
+
+    /// The number of the stream that comes, if one does.
+    fn coming(&self) -> Option<u32> {
+        self.streams.iter().find_map(|(file, stream)| stream.coming.as_ref().map(|_| *file))
     }
 
     fn opened(&self, open: Open) -> Result<Stream, No> {
@@ -245,9 +259,6 @@ impl CommandedSink {
     }
 
     fn begin(&self, stream: &mut Stream) -> Result<(), No> {
-        if stream.coming.is_some() {
-            return Err(no_sense());
-        }
         if !(self.orders.place.set_busy)(true) {
             return Err(No(FileVerdict::Later, "the receiver ends".into()));
         }
@@ -321,7 +332,10 @@ impl CommandedSink {
         };
         self.orders.ledger.judge(file, Some(verdict).filter(|verdict| *verdict != FileVerdict::Later), None);
         self.out.say(file, &Down::Verdict(verdict, sentence));
-        (self.orders.place.set_busy)(false);
+        // another stream that comes must not be stopped for this one
+        if self.coming().is_none() {
+            (self.orders.place.set_busy)(false);
+        }
         (self.orders.place.progress)();
     }
 }
@@ -347,8 +361,7 @@ impl Sink for CommandedSink {
 
     /// A command that ends before its stream is told at once.
     fn watch(&mut self, bell: &Bell) -> Result<(), SinkError> {
-        let comes = self.streams.iter().find(|(_, stream)| stream.coming.is_some()).map(|(file, _)| *file);
-        let Some(file) = comes else {
+        let Some(file) = self.coming() else {
             let waited = wait(&[Interest::read(bell)], None);
             return waited.map(drop).map_err(|e| SinkError::output(format!("cannot wait: {e}")));
         };

@@ -105,6 +105,45 @@ fn a_sender_is_held_up_while_its_command_takes_nothing_or_has_not_ended() {
 }
 
 #[test]
+fn no_stream_begins_while_another_one_comes() {
+    let small = Open { size: None, name: "b".into(), meta: Vec::new() };
+    for second in [Up::From(0), Up::Whole(small, Sum::of(b"x"), b"x".to_vec())] {
+        let mut sink = sink(&Names::default(), "a", 1, |_| false);
+        let mut said = Vec::new();
+        encode(1, &opens("a"), &mut said);
+        encode(1, &Up::From(0), &mut said);
+        if let Up::From(_) = second {
+            encode(2, &opens("b"), &mut said);
+        }
+        sink.write(&[IoSlice::new(&said)]).unwrap();
+        said.clear();
+        encode(2, &second, &mut said);
+        assert_eq!(sink.write(&[IoSlice::new(&said)]), Err(SinkError::senseless()), "{second:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_is_refused_does_not_let_the_one_that_comes_be_stopped() {
+    let mut sink = sink(&Names::default(), "a", 1, |_| false);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let busy = seen.clone();
+    sink.orders.place.set_busy = Arc::new(move |is| {
+        busy.lock().unwrap().push(is);
+        true
+    });
+    let mut said = Vec::new();
+    encode(1, &opens("a"), &mut said);
+    encode(1, &Up::From(0), &mut said);
+    encode(2, &opens("not a name"), &mut said);
+    sink.write(&[IoSlice::new(&said)]).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [true]);
+    said.clear();
+    encode(1, &Up::Stop("why".into()), &mut said);
+    sink.write(&[IoSlice::new(&said)]).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [true, false]);
+}
+
+#[test]
 fn a_command_that_takes_nothing_is_ended_when_its_sender_is_given_up_and_no_other_begins() {
     let folder = tempfile::tempdir().unwrap();
     let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
