@@ -98,7 +98,7 @@ impl Maker {
         let visitor = Visitor { name: name.clone(), out: out.clone(), ledger: Ledger::new() };
         let number = self.places.arrive(key, &visitor).ok_or_else(busy)?;
         let peer = Peer { key: fingerprint, name, visit: number };
-        message::note(1, || format!("{} has come", peer.name));
+        message::peer(1, "senders that come", || format!("{} has come", peer.name));
         let among = Arc::new(OnceLock::new());
         let Goal { sink, holds_up, afterwards } = self.goal(peer, &visitor, self.place(number, &among));
         match self.start(sink, &out) {
@@ -271,17 +271,20 @@ fn one_at_a_time(then: Then, set_busy: SetBusy) -> After {
     })
 }
 
-/// Tells the user what a session tells.
+/// Tells the user what a session tells, and why it ended where something went wrong: once, though both of its streams end
+/// for that reason. A sender can cause any of this, and come again and again.
 fn hear() -> Hear {
-    Box::new(|news| match news {
+    let told = AtomicBool::new(false);
+    Box::new(move |news| match news {
         News::Tell(event) => {
-            message::note(event.level().max(1), || {
+            let kind = event.of_strangers().unwrap_or("connections of senders");
+            message::peer(event.level().max(1), kind, || {
                 word(&event, &|_: usize| String::new(), &|_| String::new())
             });
         }
         News::Settled(_, ending) => {
-            if !ending.sentence.is_empty() {
-                message::note(1, || ending.sentence.clone());
+            if !ending.sentence.is_empty() && !told.swap(true, Ordering::Relaxed) {
+                message::peer(1, "sessions that were not completed", || ending.sentence);
             }
         }
         News::Met(..) => {}

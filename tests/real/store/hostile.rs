@@ -1,13 +1,18 @@
 //! What a standing receiver has to bear: strangers, full disks, names that lead elsewhere, files that change.
 
-use super::room::{MIB, Room, bytes};
+use super::room::{MIB, Room, Serve, bytes};
+use crate::util::stranger::{hello, say};
 use crate::util::{Process, Signal, millipede, shell, skip};
+use millipede::proto::hello::{Direction, Features, Hello, Reply};
+use millipede::proto::outcome::Status;
+use millipede::proto::wire::{Abort, Frame};
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 #[test]
 fn strangers_touch_nobody() {
@@ -27,6 +32,39 @@ fn strangers_touch_nobody() {
     assert_eq!(room.put(&serve, "a", &["put", "big"]).end(), (Some(0), String::new()));
     drop(strangers);
     assert!(room.stored("big") == Some(bytes(1, 20 * MIB)));
+}
+
+#[test]
+fn however_many_come_and_give_up_the_lines_are_few() {
+    let room = Room::new();
+    let mut command = millipede(&["serve", "127.0.0.1", "0", "insecure", "verbose", "1", "into"]);
+    let serve = Serve::spawn(command.arg(room.path("into")).stdin(Stdio::null()).stdout(Stdio::null()));
+    let begun = Instant::now();
+    for number in 0..12 {
+        let features = Features(Features::DUPLEX.0 | Features::FILES.0);
+        let hello = Hello { direction: Direction::Duplex, features, ..hello(number) };
+        let (mut stream, reply) = say(serve.port, &hello.encode());
+        // its stream is welcome too
+        let mut words = match reply {
+            Some(reply @ Reply::Welcome(_)) => reply.encode(),
+            reply => panic!("{reply:?}"),
+        };
+        let sentence = format!("had enough at {number}.");
+        Frame::Abort(Abort { status: Status::Input, sentence }).encode(&mut words);
+        stream.write_all(&words).unwrap();
+        // until it is heard
+        let _ = io::copy(&mut stream, &mut io::sink());
+    }
+    serve.process.signal(Signal::TERM);
+    serve.process.wait();
+    let said = serve.process.said();
+    // and of each kind one more a minute
+    let most = 5 + begun.elapsed().as_secs() as usize / 60;
+    for line in ["somebody has come", "had enough at "] {
+        let times = said.matches(line).count();
+        assert!((1..=most).contains(&times), "{line}: {times}\n{said}");
+    }
+    assert_eq!(said.matches("had enough at 0.").count(), 1, "{said}");
 }
 
 #[test]
