@@ -106,7 +106,7 @@ fn a_sender_is_held_up_while_its_command_takes_nothing_or_has_not_ended() {
 
 #[test]
 fn no_stream_begins_while_another_one_comes() {
-    let small = Open { size: None, name: "b".into(), meta: Vec::new() };
+    let small = Open { size: Some(1), name: "b".into(), meta: Vec::new() };
     for second in [Up::From(0), Up::Whole(small, Sum::of(b"x"), b"x".to_vec())] {
         let mut sink = sink(&Names::default(), "a", 1, |_| false);
         let mut said = Vec::new();
