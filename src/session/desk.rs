@@ -19,7 +19,7 @@
 //! connection's writer, the desk. The thread that posted something small writes it itself. It wakes the owner of the
 //! connection instead if the connection is busy with a large leg, or if the thread holds another connection's writer.
 
-use super::orders::{Audience, Core, Delivery, Hunger, News, Order, OutputQueue, Standing, Ticket};
+use super::orders::{Audience, Core, Hunger, News, Order, OutputQueue, Standing, Ticket};
 use crate::proto::leg::{CONNECTIONS_MAX, Payload};
 use crate::proto::life::Steady;
 use crate::proto::outcome::Outcome;
@@ -32,6 +32,7 @@ use unheard::Unheard;
 
 mod clock;
 mod hearing;
+mod streams;
 mod unheard;
 
 /// How long a thread waits where nothing is due. It stands for "for ever", and no sum with it overflows.
@@ -341,44 +342,6 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
             drop(state);
             self.clock.notify_all();
         }
-    }
-
-    // ---- the ends of the streams ----------------------------------------------------------------------
-
-    /// What the output shall do: write legs until it has so many `bytes`, at most `max` legs, if there are any.
-    pub fn take_output(&self, max: usize, bytes: u64) -> Delivery {
-        let mut state = self.lock();
-        let over = state.over;
-        state.output.take(max, bytes, over)
-    }
-
-    /// How much a leg is wanted; None when none is any more: the session is over, or has enough. The input is woken when a
-    /// leg is wanted more.
-    pub fn hunger(&self) -> Option<Hunger> {
-        let mut state = self.lock();
-        let hunger = state.core.hunger();
-        state.input_awaits = Some(hunger);
-        (!state.over && !state.ceased).then_some(hunger)
-    }
-
-    /// Whether the far end's output takes no more of the input, though the session goes on.
-    pub fn has_ceased(&self) -> bool {
-        self.lock().ceased
-    }
-
-    /// Whether the input is still of use: the session goes on, and the far end's output takes more.
-    pub fn wants_input(&self) -> bool {
-        let state = self.lock();
-        !state.over && !state.ceased
-    }
-
-    /// Whether a far end has been met; None when the session is over. If none has, the input is woken when one is met.
-    pub fn has_met(&self) -> Option<bool> {
-        let mut state = self.lock();
-        if !state.met {
-            state.input_awaits = Some(Hunger::Idle);
-        }
-        (!state.over).then_some(state.met)
     }
 
     /// A poisoned lock does not matter: a panic ends the process.

@@ -14,6 +14,7 @@ mod listener_connections;
 mod listener_duplex;
 mod listener_verdict;
 mod messages;
+mod pretending;
 mod rig;
 mod waiting;
 
