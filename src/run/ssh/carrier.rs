@@ -104,6 +104,9 @@ fn quoted(path: &str) -> String {
 /// bytes a second. It is no progress.
 const CRUMBS: u64 = 1 << 10;
 
+/// How often is looked whether a signal has come meanwhile: whoever sent it waits.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Bytes that ssh may still print on stdout after the session: twice what its window holds. A peer that goes on printing is
 /// not read for ever.
 const LAST_OF_STDOUT: usize = 4 << 20;
@@ -174,28 +177,39 @@ impl Carrier {
         self.stdout = None;
     }
 
-    /// Waits the same, and takes what it still prints on stdout: whoever cannot write does not exit.
-    fn drain_until_exit(&self, time: Duration, drained: &mut usize) -> Option<Exit> {
+    /// Waits the same, or until `is_hurried`, and takes what it still prints on stdout: whoever cannot write does not exit.
+    fn drain_until_exit(
+        &self,
+        time: Duration,
+        drained: &mut usize,
+        is_hurried: &impl Fn() -> bool,
+    ) -> Option<Exit> {
         let (end, mut space) = (Instant::now() + time, [0; 4096]);
-        let left = || end.saturating_duration_since(Instant::now());
-        while let Some(mut stdout) = self.stdout.as_ref().filter(|_| *drained < LAST_OF_STDOUT) {
-            let ready = wait(&[Interest::read(&self.exited), Interest::read(stdout)], Some(left()));
-            if !ready.is_ok_and(|[_, stdout]| stdout.any()) {
-                break;
+        let mut stdout = self.stdout.as_ref();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            stdout = stdout.filter(|_| *drained < LAST_OF_STDOUT);
+            // with nothing to read, the exit is waited for twice
+            let prints = stdout.map_or(Interest::read(&self.exited), Interest::read);
+            let ready = wait(&[Interest::read(&self.exited), prints], Some(left.min(LOOK)));
+            let exit = self.exit.get().copied();
+            if exit.is_some() || ready.is_err() || left.is_zero() || is_hurried() {
+                return exit;
             }
-            match stdout.read(&mut space) {
-                Ok(n @ 1..) => *drained += n,
-                _ => break,
+            if ready.is_ok_and(|[_, prints]| prints.any()) {
+                match stdout.map(|mut stdout| stdout.read(&mut space)) {
+                    Some(Ok(n @ 1..)) => *drained += n,
+                    _ => stdout = None,
+                }
             }
         }
-        self.await_exit(left())
     }
 
     /// Lets it end by itself until it has written nothing for so long, or `is_hurried`, and then ends it; what it ended as,
     /// if by itself. Nobody reads its stdout any more.
     pub fn end(mut self, pause: Duration, is_hurried: impl Fn() -> bool) -> Option<Exit> {
         let (pid, mut drained) = (self.child.id(), 0);
-        let wait = || self.drain_until_exit(pause, &mut drained);
+        let wait = || self.drain_until_exit(pause, &mut drained, &is_hurried);
         let exit = while_it_goes_on(wait, || written(pid).filter(|_| !is_hurried()));
         if exit.is_none() {
             // not reaped, so the number is still its own
@@ -263,6 +277,9 @@ mod tests {
         assert_eq!(late.end(long, || false), Some(Exit::Status(7)));
         let endless = script("exec yes");
         assert_eq!(endless.end(Duration::from_millis(300), || false), None);
+        let began = Instant::now();
+        assert_eq!(script("exec sleep 1000").end(long, || true), None);
+        assert!(began.elapsed() < long, "whoever is hurried does not wait");
         let mut unwanted = script("exec yes 2> /dev/null");
         unwanted.close_stdout();
         assert!(unwanted.end(long, || false).is_some());
