@@ -56,11 +56,14 @@ impl Local {
     fn give_time(&mut self, now: Instant, id: u32) {
         let Some(Socket::Open(open)) = self.sockets.get_mut(&id) else { return };
         let before = open.until.replace(now + LAST);
+        if let Some(until) = before {
+            self.deadlines.remove(&(until, id));
+        }
+        // the deadline before may be the same one
         self.deadlines.insert((now + LAST, id));
-        match before {
-            Some(until) => drop(self.deadlines.remove(&(until, id))),
+        if before.is_none() {
             // the poll does not know of a deadline
-            None => self.wake(),
+            self.wake();
         }
     }
 

@@ -170,6 +170,17 @@ fn what_the_far_end_does_not_take_keeps_no_connection_for_ever() {
     assert_eq!(rig.records(), [data(1, &words[..WINDOW_FIRST as usize])]);
     let now = Instant::now();
     assert!(rig.local.deadline().is_some_and(|at| at > now && at <= now + LAST));
+    // one that is told of twice, as by a poll of several looks, keeps its time
+    let broken = Seen {
+        token: Token(FIRST + 1),
+        readable: false,
+        writable: false,
+        ended: false,
+        error: true,
+        urgent: false,
+    };
+    (0..2).for_each(|_| rig.local.event(now, broken));
+    assert_eq!(rig.local.deadline(), Some(now + LAST));
     rig.local.tick(now + LAST);
     rig.pull();
     assert_eq!((rig.records(), rig.local.sockets.len()), (vec![reset(1)], 0));
