@@ -3,9 +3,13 @@
 use super::*;
 use crate::store::record::{DATA_MAX, encode};
 use crate::store::sum::Sum;
+use crate::sys::pipe::{Interest, wait};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use std::fs::File;
+use std::io::Write;
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A sender with that key; what becomes of whoever has a name that it wants.
 fn sink(
@@ -51,13 +55,25 @@ fn opens(name: &str) -> Up {
     Up::Open(Open { size: None, name: name.into(), meta: Vec::new() })
 }
 
-/// Waits until a command has made this file.
-fn await_file(path: &Path) {
-    let since = Instant::now();
-    while !path.exists() && since.elapsed() < Duration::from_secs(60) {
-        thread::sleep(Duration::from_millis(5));
-    }
-    assert!(path.exists(), "{}", path.display());
+/// A fifo in this folder.
+fn fifo(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+    path
+}
+
+/// Waits until a command opens this fifo for writing.
+fn await_command(fifo: &Path) {
+    let fifo = open(fifo, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+    let [opened] = wait(&[Interest::read(&fifo)], Some(Duration::from_secs(60))).unwrap();
+    assert!(opened.any(), "no command has opened it");
+}
+
+/// Lets a command go on that reads a line of this fifo, for as long as what is given lives.
+fn let_go(fifo: &Path) -> File {
+    let mut fifo = File::options().read(true).write(true).open(fifo).unwrap();
+    fifo.write_all(b"\n").unwrap();
+    fifo
 }
 
 #[test]
@@ -77,12 +93,15 @@ fn a_name_is_one_streams_at_a_time_unless_its_sender_is_gone() {
 #[test]
 fn a_sender_is_held_up_while_its_command_takes_nothing_or_has_not_ended() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let waits = |name: &str| format!("until test -e {}; do sleep 0.01; done", path(name).display());
-    // the first wait is before it takes anything, the second one after it has taken all
-    let marks = |name: &str| format!(": > {}", path(name).display());
-    let command =
-        [marks("began"), waits("take"), "cat > /dev/null".into(), marks("took"), waits("end")].join("; ");
+    let [began, take, took, end] = ["began", "take", "took", "end"].map(|name| fifo(folder.path(), name));
+    // it waits before it takes anything, and again when it has taken all
+    let command = format!(
+        ": > {}; read line < {}; cat > /dev/null; : > {}; read line < {}",
+        began.display(),
+        take.display(),
+        took.display(),
+        end.display()
+    );
     let mut sink = sink(&Names::default(), "a", 1, |_| false);
     sink.orders.command = command;
     let holds_up = sink.orders.holds_up.clone();
@@ -91,14 +110,12 @@ fn a_sender_is_held_up_while_its_command_takes_nothing_or_has_not_ended() {
     assert!(!holds_up.load(Ordering::Relaxed));
     let held_up = thread::scope(|scope| {
         let writes = scope.spawn(move || sink.write(&[IoSlice::new(&stream)]).unwrap());
-        let held_up = [("began", "take"), ("took", "end")].map(|(is_there, let_go)| {
-            await_file(&path(is_there));
-            let held_up = holds_up.load(Ordering::Relaxed);
-            fs::write(path(let_go), "").unwrap();
-            held_up
+        let held_up = [(&began, &take), (&took, &end)].map(|(reached, waits)| {
+            await_command(reached);
+            (holds_up.load(Ordering::Relaxed), let_go(waits))
         });
         writes.join().unwrap();
-        held_up
+        held_up.map(|(held_up, _)| held_up)
     });
     assert_eq!(held_up, [true; 2]);
     assert!(!holds_up.load(Ordering::Relaxed));
@@ -146,7 +163,7 @@ fn a_stream_that_is_refused_does_not_let_the_one_that_comes_be_stopped() {
 #[test]
 fn a_command_that_takes_nothing_is_ended_when_its_sender_is_given_up_and_no_other_begins() {
     let folder = tempfile::tempdir().unwrap();
-    let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+    let (one, other) = (fifo(folder.path(), "one"), folder.path().join("other"));
     let (names, bytes) = (Names::default(), vec![7; MUCH]);
     let mut sink = sink(&names, "a", 1, |_| false);
     sink.orders.command = format!(": > {}/$MILLIPEDE_NAME; exec sleep 987", folder.path().display());
@@ -154,7 +171,7 @@ fn a_command_that_takes_nothing_is_ended_when_its_sender_is_given_up_and_no_othe
     let stream = records(&[(1, "one", &bytes), (2, "other", &bytes)]);
     let written = thread::scope(|scope| {
         let writes = scope.spawn(move || sink.write(&[IoSlice::new(&stream)]));
-        await_file(&one);
+        await_command(&one);
         current.give_up();
         writes.join().unwrap()
     });
@@ -166,10 +183,11 @@ fn a_command_that_takes_nothing_is_ended_when_its_sender_is_given_up_and_no_othe
 #[test]
 fn a_command_that_has_all_of_its_stream_goes_on_when_its_sender_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
-    let [took, go, ended] = ["took", "go", "ended"].map(|name| folder.path().join(name));
+    let [took, go] = ["took", "go"].map(|name| fifo(folder.path(), name));
+    let ended = folder.path().join("ended");
     let mut sink = sink(&Names::default(), "a", 1, |_| false);
     sink.orders.command = format!(
-        "cat > /dev/null; : > {}; until test -e {}; do sleep 0.01; done; : > {}",
+        "cat > /dev/null; : > {}; read line < {}; : > {}",
         took.display(),
         go.display(),
         ended.display()
@@ -178,10 +196,10 @@ fn a_command_that_has_all_of_its_stream_goes_on_when_its_sender_is_given_up() {
     let stream = records(&[(1, "run7", b"x")]);
     let has_all = thread::scope(|scope| {
         let writes = scope.spawn(move || sink.write(&[IoSlice::new(&stream)]).map(drop));
-        await_file(&took);
+        await_command(&took);
         current.give_up();
         let has_all = current.has_all();
-        fs::write(&go, "").unwrap();
+        let _go = let_go(&go);
         writes.join().unwrap().unwrap();
         has_all
     });
