@@ -1,8 +1,10 @@
 //! How the descriptors that this process may have are shared out: among the connections of its sessions, the programs of
 //! `through`, the local connections of a tunnel, and the rest of the process.
 
+use crate::message;
 use crate::plan::{Common, EdgePlan, Plan};
 use crate::proto::leg::CONNECTIONS_MAX;
+use crate::sys::limits::descriptors;
 
 /// Of a session's connection.
 const OF_CONNECTION: u64 = 3;
@@ -48,19 +50,28 @@ impl Others {
     }
 }
 
+/// How many of so many connections a sender makes in this process: those that it has descriptors for. Fewer are told.
+pub(crate) fn connections(threads: usize, others: Others) -> usize {
+    let connections = affordable(threads, descriptors(), others);
+    if connections < threads {
+        message::note(1, || format!("{connections} connections: no more files may be open (ulimit -n)"));
+    }
+    connections
+}
+
 /// How many of so many connections a sender has descriptors for; at least one.
-pub(crate) fn affordable(threads: usize, descriptors: u64, others: Others) -> usize {
+fn affordable(threads: usize, descriptors: u64, others: Others) -> usize {
     let local = if others.tunnel { LOCAL_LEAST } else { 0 };
     let left = descriptors.saturating_sub(others.needed() + local);
     usize::try_from(left / OF_CONNECTION).map_or(threads, |most| threads.min(most).max(1))
 }
 
-/// What is not for the local connections of a tunnel that is planned like this, in a process that may have so many
-/// descriptors: its sessions can always dial, and be dialled.
-pub(crate) fn beside_local(plan: &Plan, descriptors: u64) -> u64 {
+/// Descriptors that the local connections of a tunnel leave alone, where it is planned like this: its sessions can always
+/// dial, and be dialled.
+pub(crate) fn beside_local(plan: &Plan) -> u64 {
     let others = Others::of(&plan.common);
     let threads = plan.transmit.as_ref().map_or(0, |transmit| transmit.threads);
-    needed(threads, plan.receive.is_some(), descriptors, others)
+    needed(threads, plan.receive.is_some(), descriptors(), others)
 }
 
 /// `threads`: connections that are dialled, 0 if none are. `listens`: others are let in.

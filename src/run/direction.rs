@@ -1,6 +1,6 @@
 //! Builds the session of a direction from its plan, and does not start it.
 
-use super::descriptors::{Others, affordable};
+use super::descriptors::{Others, connections};
 use super::ends::Ends;
 use super::listen;
 use super::sessions::{Conclusion, cannot_start};
@@ -19,7 +19,6 @@ use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
 use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::sys::interface;
-use crate::sys::limits::descriptors;
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
 use crossbeam_channel::Sender;
@@ -187,10 +186,7 @@ impl Labels {
 pub(super) fn dialler(common: &Common, transmit: &TransmitPlan, features: Features) -> DiallerConfig {
     let hello = Hello { checkphrase: common.checkphrase, ..Hello::of(random_id(), features, common.buffer) };
     let links = transmit.links.iter().map(ToString::to_string).collect();
-    let connections = affordable(transmit.threads, descriptors(), Others::of(common));
-    if connections < transmit.threads {
-        message::note(1, || format!("{connections} connections: no more files may be open (ulimit -n)"));
-    }
+    let connections = connections(transmit.threads, Others::of(common));
     DiallerConfig {
         patience: common.patience,
         ..DiallerConfig::new(hello, links, connections, rand::random())

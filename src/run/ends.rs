@@ -16,7 +16,6 @@ use crate::proto::way::Way;
 use crate::run::descriptors::beside_local;
 use crate::run::listen;
 use crate::run::names::look_up;
-use crate::sys::limits::descriptors;
 use crate::sys::pipe::is_one_socket;
 use std::io;
 use std::sync::Arc;
@@ -145,7 +144,7 @@ fn tunnel(plan: &Plan, origin: Origin) -> Result<Arc<Tunnel>, Failure> {
         meets_strangers: plan.transmit.is_none() && plan.common.trust.is_none(),
         oneshot: plan.common.oneshot,
         budget: plan.common.buffer,
-        beside: beside_local(plan, descriptors()),
+        beside: beside_local(plan),
     };
     Tunnel::new(config).map_err(|e| Failure::network(format!("cannot start the tunnel: {}", reason(&e))))
 }

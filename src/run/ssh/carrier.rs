@@ -32,6 +32,17 @@ const TELL_LOGIN: [&str; 2] = ["-oPermitLocalCommand=yes", "-oLocalCommand=echo 
 /// And this is what it prints.
 pub(super) const LOGGED_IN: &[u8] = b"millipede: logged in\n";
 
+/// ssh that writes no more than this between two looks makes no progress: that is what it writes to its network to keep it
+/// open, measured as 520 bytes in 10 s with `ServerAliveInterval 1`.
+const CRUMBS: u64 = 1 << 10;
+
+/// A signal is looked for this often while ssh is waited for: whoever sent the signal waits.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Bytes that ssh may still print on stdout after the session: twice what its window holds. A peer that goes on printing is
+/// not read for ever.
+const LAST_OF_STDOUT: usize = 4 << 20;
+
 /// The ssh to use.
 fn program() -> OsString {
     env::var_os(VARIABLE).filter(|name| !name.is_empty()).unwrap_or_else(|| "ssh".into())
@@ -100,17 +111,6 @@ fn quoted(path: &str) -> String {
     }
 }
 
-/// What ssh writes to its own network to keep that open, within the longest time that it is waited for: at most some 70
-/// bytes a second. It is no progress.
-const CRUMBS: u64 = 1 << 10;
-
-/// How often is looked whether a signal has come meanwhile: whoever sent it waits.
-const LOOK: Duration = Duration::from_millis(100);
-
-/// Bytes that ssh may still print on stdout after the session: twice what its window holds. A peer that goes on printing is
-/// not read for ever.
-const LAST_OF_STDOUT: usize = 4 << 20;
-
 /// ssh, as long as it runs.
 pub struct Carrier {
     child: Child,
@@ -172,12 +172,13 @@ impl Carrier {
         self.exit.get().copied()
     }
 
-    /// Nobody wants what it prints, nor is there anything to come on its stderr: it finds its stdout closed.
+    /// There is no session: ssh finds its stdout closed, and does not go on printing.
     pub fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
-    /// Waits the same, or until `is_hurried`, and takes what it still prints on stdout: whoever cannot write does not exit.
+    /// Waits until ssh has exited, the time is up, or a look finds that `is_hurried`. What ssh still prints on stdout is
+    /// read and dropped, since an ssh that cannot write does not exit. `drained`: the bytes so far.
     fn drain_until_exit(
         &self,
         time: Duration,

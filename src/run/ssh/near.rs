@@ -18,7 +18,7 @@ use crate::proto::outcome::Outcome;
 use crate::proto::rendezvous::{Answer, COMMAND_MAX};
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
-use crate::run::descriptors::{Others, affordable};
+use crate::run::descriptors::{self, Others};
 use crate::run::direction::{compress, random_id};
 use crate::run::monitor::{Monitor, Subject, Wanted};
 use crate::run::sessions::{Sessions, cannot_start, no_signals, no_thread};
@@ -27,7 +27,6 @@ use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing,
 use crate::ssh::resolved::Terminal;
 use crate::ssh::{Line, Reading, Resolved, read};
 use crate::sys::interface;
-use crate::sys::limits::descriptors;
 use crate::sys::thread::spawn;
 use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
 use crate::wording::word;
@@ -43,9 +42,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The same while it may still bring the last of the command's stderr.
 const LAST_OF_STDERR: Duration = Duration::from_secs(10);
-
-/// The same after a signal to this process: whoever sent it waits.
-const HASTE: Duration = Duration::from_millis(100);
 
 /// What this end makes use of, and can take.
 const FEATURES: Features = Features(Features::DUPLEX.0 | Features::DECOMPRESSES.0 | Features::ENOUGH.0);
@@ -202,13 +198,7 @@ impl Gathered {
 
     /// For how long ssh may write nothing before it is ended.
     fn pause(&self) -> Duration {
-        if signals::is_asked_to_end() {
-            HASTE
-        } else if self.has_stderr() && !self.cut {
-            LAST_OF_STDERR
-        } else {
-            LAST_WORDS
-        }
+        if self.has_stderr() && !self.cut { LAST_OF_STDERR } else { LAST_WORDS }
     }
 }
 
@@ -294,7 +284,7 @@ fn setup(
 fn dialler(plan: &SshPlan, links: Vec<String>) -> DiallerConfig {
     let connections = match links.len() {
         1 => 1,
-        links => affordable(plan.threads + 1, descriptors(), Others::of_ssh()).clamp(links, CONNECTIONS_MAX),
+        links => descriptors::connections(plan.threads + 1, Others::of_ssh()).clamp(links, CONNECTIONS_MAX),
     };
     let hello = Hello::of(random_id(), FEATURES | compress(&plan.stream), plan.buffer);
     DiallerConfig {
