@@ -218,7 +218,7 @@ fn whoever_comes_second_knows_of_the_first() {
 const EVENTS: usize = 3;
 
 fn seen(token: usize) -> Seen {
-    Seen { token: Token(token), readable: true, writable: false, ended: false, error: false, urgent: false }
+    Seen { readable: true, ..Seen::nothing(Token(token)) }
 }
 
 fn tokens(left: &[Seen]) -> Vec<usize> {

@@ -33,6 +33,13 @@ pub struct Seen {
     pub urgent: bool,
 }
 
+impl Seen {
+    /// Nothing of this socket.
+    pub fn nothing(token: Token) -> Self {
+        Seen { token, readable: false, writable: false, ended: false, error: false, urgent: false }
+    }
+}
+
 impl From<&mio::event::Event> for Seen {
     fn from(event: &mio::event::Event) -> Self {
         Seen {

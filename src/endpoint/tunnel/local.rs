@@ -238,8 +238,9 @@ impl Local {
         }
         while let Some(id) = self.turn.front() {
             if let Some(Socket::Open(open)) = self.sockets.get_mut(id) {
-                let has_input =
-                    || open.ended || open.fresh || open.urgent || unread(&open.stream).is_ok_and(|n| n > 0);
+                let has_input = || {
+                    open.is_ending() || open.fresh || open.urgent || unread(&open.stream).is_ok_and(|n| n > 0)
+                };
                 if self.mux.may_send(*id) && has_input() {
                     return true;
                 }
@@ -275,7 +276,7 @@ impl Local {
             match sent {
                 Ok(sent) => {
                     // a short read emptied the socket; an end behind it is announced, or will be
-                    open.readable &= !short || open.urgent || (open.ended && self.mux.may_send(id));
+                    open.readable &= !short || open.urgent || (open.is_ending() && self.mux.may_send(id));
                     self.queue(id);
                     self.was_read(id);
                     self.settle();

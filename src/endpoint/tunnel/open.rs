@@ -70,6 +70,11 @@ impl Open {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Whether something stands behind what there is to read: its end, or perhaps a break.
+    pub fn is_ending(&self) -> bool {
+        self.ended || self.until.is_some()
+    }
+
     /// Reads what is there.
     ///
     /// # Errors

@@ -30,8 +30,11 @@ pub struct Raw {
     pub trusted: Bell,
 }
 
-/// The kind of line that tells of a local connection that is not accepted.
-pub(super) const CANNOT_ACCEPT: &str = "connections that the tunnel cannot accept";
+/// Tells the user that a local connection is not accepted.
+pub(super) fn tell_not_accepted(why: &str) {
+    let line = || format!("cannot accept a connection: {why}");
+    message::peer(0, "connections that the tunnel cannot accept", line);
+}
 
 /// For so long a far end that has sent nothing may be a stranger that is forgotten soon; a session forgets one whose
 /// connections are gone a second earlier.
@@ -133,8 +136,7 @@ fn accept_one(listener: &TcpListener, stop: &Bell) -> io::Result<Option<TcpStrea
             Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted) => {}
             // no descriptor is left, or the kernel tells of the network: others will come
             Err(e) => {
-                let line = || format!("cannot accept a connection: {}", reason(&e));
-                message::peer(0, CANNOT_ACCEPT, line);
+                tell_not_accepted(&reason(&e));
                 if wait(&[Interest::read(stop)], Some(EXHAUSTED))?[0].any() {
                     return Ok(None);
                 }

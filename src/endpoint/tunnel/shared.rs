@@ -12,7 +12,7 @@ use super::handover::Handover;
 use super::local::{self, Local, Role, Room, Trouble};
 use super::origin::Origin;
 use super::poller::Poller;
-use super::raw::{self, CANNOT_ACCEPT, Raw};
+use super::raw::{self, Raw, tell_not_accepted};
 use crate::endpoint::OnNews;
 use crate::error::reason;
 use crate::message;
@@ -420,9 +420,7 @@ impl Tunnel {
             Trouble::Opening(why) => message::peer(0, "connections that the tunnel cannot open", || {
                 format!("cannot connect to {}: {why}", self.target)
             }),
-            Trouble::Accepting(why) => {
-                message::peer(0, CANNOT_ACCEPT, || format!("cannot accept a connection: {why}"))
-            }
+            Trouble::Accepting(why) => tell_not_accepted(&why),
         }
     }
 

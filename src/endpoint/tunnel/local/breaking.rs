@@ -32,10 +32,10 @@ impl Local {
         self.may_have_broken(Instant::now(), id);
     }
 
-    /// Nothing is written before reading has found out: a write would be told of the break in place of the read.
+    /// Does not flush: reading is to find out first, and a write would be told of the break in its place.
     fn may_have_broken(&mut self, now: Instant, id: u32) {
         let Some(Socket::Open(open)) = self.sockets.get_mut(&id) else { return };
-        (open.ended, open.readable, open.fresh) = (true, true, true);
+        (open.readable, open.fresh) = (true, true);
         if self.mux.has_finished(id) {
             return self.give_up(id);
         }
@@ -85,7 +85,6 @@ impl Local {
         if open.is_broken() {
             return self.break_off(id);
         }
-        open.ended = false;
         self.flush(id);
     }
 

@@ -96,7 +96,7 @@ impl Local {
         }
     }
 
-    /// `seen`: it may tell of an end or of a break as well, which no other will.
+    /// `seen` may also tell of an end or of a break, which no later event repeats.
     pub(super) fn look_at_attempt(&mut self, now: Instant, id: u32, seen: Seen) {
         let Some(Socket::Connecting(attempt)) = self.sockets.get_mut(&id) else { return };
         match attempt.outcome() {
@@ -121,12 +121,8 @@ impl Local {
     fn admit(&mut self, now: Instant, id: u32, mut stream: TcpStream) {
         let token = Token(FIRST + id as usize);
         match self.registry.register(&mut stream, token, INTEREST) {
-            Ok(()) => {
-                // the poll will say what is there
-                let no = false;
-                let nothing = Seen { token, readable: no, writable: no, ended: no, error: no, urgent: no };
-                self.admit_registered(now, id, stream, nothing);
-            }
+            // the poll will say what is there
+            Ok(()) => self.admit_registered(now, id, stream, Seen::nothing(token)),
             Err(e) => {
                 self.troubles.push(Trouble::Accepting(reason(&e)));
                 self.break_off(id);
