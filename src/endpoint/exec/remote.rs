@@ -87,7 +87,7 @@ impl Remote {
     }
 
     /// Waits until its stderr was passed on, or there is nobody any more to pass it on to. Processes that the command left
-    /// behind are not waited for once they have written nothing for 1.5 s. Returns at once if the command never started.
+    /// behind are not waited for once they have written nothing for [`QUIET`]. Returns at once if the command never started.
     pub fn await_stderr(&self) {
         if self.running.get().is_some_and(Result::is_ok) {
             // if waiting fails there is nothing to wait for

@@ -17,8 +17,8 @@ use std::time::Duration;
 /// non-blocking.
 const PIECE: usize = 4096;
 
-/// Once the command has ended: a stderr that others hold open, and that has been empty for so long, is at its end. Whoever
-/// waits for the command waits for 2 s at most (DESIGN, section 12), and ssh takes a part of that to end.
+/// Once the command has ended, processes that it left behind may hold its stderr open. That counts as ended when it has
+/// been empty for so long. It is far less than the near end waits for ssh (`LAST_OF_STDERR` in `run/ssh/near.rs`).
 pub const QUIET: Duration = Duration::from_millis(1500);
 
 /// What became of some bytes.

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// For how long ssh may write nothing, once the session has ended, before it is ended. The far end ends by itself, and so
-/// does ssh then; only a slow line, or a machine that is busy, makes it late.
+/// does ssh then. Only a slow line, or a busy machine, makes it late.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The same while it may still bring the last of the command's stderr.
@@ -127,7 +127,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     if exit.is_none() && gathered.has_stderr() && !signals::is_asked_to_end() {
         message::say("ssh did not end after the command; the last of the command's stderr may be lost");
     }
-    let Gathered { outcomes, met, .. } = gathered;
+    let Gathered { outcomes, met } = gathered;
     let ended = SessionEnd { outcomes, unwanted: output.is_unwanted(), unmet: exit.filter(|_| !met) };
     let (status, told) = result(&ended, &host);
     // ssh says nothing of a signal either: svn ends its ssh by one each time
@@ -182,12 +182,11 @@ fn answer(plan: &SshPlan, line: &Line, key: &PrivateKey, direct: bool) -> Answer
 }
 
 /// What has come of a session.
+#[derive(Default)]
 struct Gathered {
     outcomes: Outcomes,
     /// A connection has been up.
     met: bool,
-    /// The connection over ssh was lost.
-    cut: bool,
 }
 
 impl Gathered {
@@ -198,7 +197,7 @@ impl Gathered {
 
     /// For how long ssh may write nothing before it is ended.
     fn pause(&self) -> Duration {
-        if self.has_stderr() && !self.cut { LAST_OF_STDERR } else { LAST_WORDS }
+        if self.has_stderr() { LAST_OF_STDERR } else { LAST_WORDS }
     }
 }
 
@@ -211,8 +210,6 @@ enum Told {
     Direct,
     /// A direct link is dead, and why.
     Dead(usize, String),
-    /// The connection over ssh was lost.
-    Cut,
     Ended,
 }
 
@@ -284,7 +281,10 @@ fn setup(
 fn dialler(plan: &SshPlan, links: Vec<String>) -> DiallerConfig {
     let connections = match links.len() {
         1 => 1,
-        links => descriptors::connections(plan.threads + 1, Others::of_ssh()).clamp(links, CONNECTIONS_MAX),
+        links => {
+            let most = (plan.threads + 1).min(CONNECTIONS_MAX);
+            descriptors::connections(most, Others::of_ssh()).max(links)
+        }
     };
     let hello = Hello::of(random_id(), FEATURES | compress(&plan.stream), plan.buffer);
     DiallerConfig {
@@ -311,7 +311,7 @@ fn hear(names: Vec<String>, direct: usize, news: Sender<Told>) -> Hear {
     })
 }
 
-/// What an event is to the main thread. The first links are direct, and the one behind them is ssh.
+/// What an event is to the main thread. The first links are direct.
 fn told(event: &Event, direct: usize) -> Option<Told> {
     match event {
         Event::ConnectionUp { link, .. } if *link < direct => Some(Told::Direct),
@@ -319,7 +319,6 @@ fn told(event: &Event, direct: usize) -> Option<Told> {
         Event::LinkDied { link, reason } if *link < direct => {
             Some(Told::Dead(*link, reason.as_ref().map_or("silent".into(), briefly)))
         }
-        Event::ConnectionLost { link: Some(link), .. } if *link == direct => Some(Told::Cut),
         _ => None,
     }
 }
@@ -339,9 +338,7 @@ struct Gathering<'a> {
     session: &'a Handle,
     /// Direct links.
     names: Vec<String>,
-    outcomes: Outcomes,
-    met: bool,
-    cut: bool,
+    so_far: Gathered,
     began: Instant,
     /// Whether the user still is to be told if no direct link works.
     untold: bool,
@@ -351,36 +348,31 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(session: &'a Handle, names: Vec<String>) -> Self {
         let untold = !names.is_empty();
-        let (outcomes, began) = (Outcomes::default(), Instant::now());
-        Gathering { session, names, outcomes, met: false, cut: false, began, untold, dead: None }
+        let so_far = Gathered::default();
+        Gathering { session, names, so_far, began: Instant::now(), untold, dead: None }
     }
 
     fn gather(mut self, news: &Receiver<Told>) -> Result<Gathered, Failure> {
         loop {
             let time = if self.untold { LOOK } else { Duration::MAX };
             match news.recv_timeout(time) {
-                Ok(Told::Settled(way, outcome)) => self.outcomes[way as usize] = Some(outcome),
-                Ok(Told::Up) => self.met = true,
-                Ok(Told::Direct) => (self.met, self.untold) = (true, false),
+                Ok(Told::Settled(way, outcome)) => self.so_far.outcomes[way as usize] = Some(outcome),
+                Ok(Told::Up) => self.so_far.met = true,
+                Ok(Told::Direct) => (self.so_far.met, self.untold) = (true, false),
                 Ok(Told::Dead(link, why)) => self.dead = Some((link, why)),
-                Ok(Told::Cut) => self.cut = true,
                 Ok(Told::Ended) => {
                     // the thread that was to tell of it may have been slower
                     let settled = self.session.settled();
                     settled
                         .into_iter()
-                        .for_each(|(way, outcome)| self.outcomes[way as usize] = Some(outcome));
+                        .for_each(|(way, outcome)| self.so_far.outcomes[way as usize] = Some(outcome));
                     self.tell_indirect(true);
-                    return Ok(self.gathered());
+                    return Ok(self.so_far);
                 }
                 Err(RecvTimeoutError::Timeout) => self.tell_indirect(false),
-                Err(RecvTimeoutError::Disconnected) => return Ok(self.gathered()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.so_far),
             }
         }
-    }
-
-    fn gathered(self) -> Gathered {
-        Gathered { outcomes: self.outcomes, met: self.met, cut: self.cut }
     }
 
     /// Says that all goes through ssh, once that is certain and worth a line. `over`: it will not be otherwise.
