@@ -366,6 +366,10 @@ impl<C: Core, L> State<C, L> {
         self.steady.now(sync::now(), self.armed)
     }
 
+    fn wants_input(&self) -> bool {
+        !self.over && !self.ceased
+    }
+
     fn is_current(&self, ticket: Ticket) -> bool {
         self.slots[ticket.place].epoch == ticket.epoch
     }

@@ -221,7 +221,7 @@ impl Reading {
         if let Some(end) = self.end.take() {
             return Err(end);
         }
-        // a source that has nothing is asked again whenever the bell rings, and may never have anything
+        // the bell also rings when the session ends; a source that never has anything would not get as far as asking
         if !self.parts.desk.wants_input() {
             return Err(End::Unwanted);
         }

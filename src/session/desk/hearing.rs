@@ -11,13 +11,10 @@ use crate::sync::PoisonError;
 impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// Tells the audience what waits, unless another thread does.
     pub(super) fn pass_on(&self) {
-        if !self.lock().unheard.begin() {
-            return;
-        }
-        loop {
-            let Some(news) = self.lock().unheard.take() else { return };
+        let mut next = self.lock().unheard.begin();
+        while let Some(news) = next {
             self.audience.hear(news);
-            self.lock().unheard.note_heard();
+            next = self.lock().unheard.go_on();
             self.heard.notify_all();
         }
     }

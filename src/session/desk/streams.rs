@@ -17,7 +17,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         let mut state = self.lock();
         let hunger = state.core.hunger();
         state.input_awaits = Some(hunger);
-        (!state.over && !state.ceased).then_some(hunger)
+        state.wants_input().then_some(hunger)
     }
 
     /// Whether the far end's output takes no more of the input, though the session goes on.
@@ -27,8 +27,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
 
     /// Whether the input is still of use: the session goes on, and the far end's output takes more.
     pub fn wants_input(&self) -> bool {
-        let state = self.lock();
-        !state.over && !state.ceased
+        self.lock().wants_input()
     }
 
     /// Whether a far end has been met; None when the session is over. If none has, the input is woken when one is met.

@@ -36,20 +36,21 @@ impl Unheard {
         self.heard
     }
 
-    /// Whether the caller is to pass on what waits: no other thread does. It takes one after the other until there is none.
-    pub(super) fn begin(&mut self) -> bool {
-        !std::mem::replace(&mut self.passing, true)
+    /// The first news that the caller is to pass on, and then what [`Unheard::go_on`] gives. None: another thread passes
+    /// them on, or none wait.
+    pub(super) fn begin(&mut self) -> Option<News> {
+        if self.passing { None } else { self.take() }
     }
 
-    /// The next to pass on. None: all have been, and the caller has ended with that.
-    pub(super) fn take(&mut self) -> Option<News> {
+    /// The audience has heard what was given last: the next news. None: the caller has passed on all.
+    pub(super) fn go_on(&mut self) -> Option<News> {
+        self.heard += 1;
+        self.take()
+    }
+
+    fn take(&mut self) -> Option<News> {
         let next = self.news.pop_front();
         self.passing = next.is_some();
         next
-    }
-
-    /// The audience has heard what was taken last.
-    pub(super) fn note_heard(&mut self) {
-        self.heard += 1;
     }
 }
