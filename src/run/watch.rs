@@ -158,11 +158,12 @@ impl Watch {
         }
     }
 
-    /// Moves a file to the archive if it stands so. What there is to tell of it.
+    /// Moves a file to the archive if it stands so. Gives what there is to tell of it.
     fn move_to_archive(&mut self, path: String, seen: &Seen) -> Vec<FolderChange> {
         let Some(archive) = &mut self.archive else { return vec![] };
-        // Whoever had it open may have closed it between the attempt and the look. Where the two contradict each other again,
-        // it stays.
+        // Whoever had the file open may have closed it between the attempt to move it and the look: then the second attempt
+        // succeeds. A file that looks unchanged after both stays.
+        let mut kept = "it counts as changed, though it looks the same".to_owned();
         for _ in 0..2 {
             match archive.take(&path, seen) {
                 Moved::Away => return vec![],
@@ -175,11 +176,12 @@ impl Watch {
                     }
                 }
                 Moved::Not(why) => {
-                    message::say(format!("{path}: stored, but not moved to the archive: {why}"));
+                    kept = why;
                     break;
                 }
             }
         }
+        message::say(format!("{path}: stored, but not moved to the archive: {kept}"));
         vec![FolderChange::Kept(path)]
     }
 
