@@ -379,9 +379,8 @@ impl Running {
         locked(&self.guard).iter().for_each(Guard::let_go);
     }
 
-    /// From now on nobody reads its stdout, given that the source has let go of it: who writes there gets SIGPIPE.
+    /// Lets go of what keeps its stdout open. Where the source has closed its own end, who writes there gets SIGPIPE.
     pub(super) fn let_go_of_stdout(&self) {
-        locked(&self.stdout).take();
         if !self.takes {
             locked(&self.hold).take();
         }

@@ -291,11 +291,11 @@ impl CommandedSink {
         if coming.running.length() != length || coming.running.sum() != sum {
             return Err(No(FileVerdict::Corrupt, "what came has another sum than what was sent".into()));
         }
-        if !self.orders.current.close() {
+        if !self.orders.current.note_whole() {
             return Err(No(FileVerdict::Later, GONE.into()));
         }
         let finished = coming.sink.finish();
-        self.orders.current.closed();
+        self.orders.current.note_over();
         finished?;
         Ok(FileVerdict::Stored)
     }

@@ -1,7 +1,9 @@
 //! The command that a sender's stream goes to at the moment, for who has to end it when the sender is gone.
 //!
 //! ```text
-//!  Idle ──begin──▶ Takes ──close──▶ HasAll ──closed──▶ Idle
+//!  Idle ──begin──▶ Takes ──note_whole──▶ HasAll ──note_over──▶ Idle
+//!                  ▲   │ begin: the one before has failed
+//!                  ╰───╯
 //! ```
 //!
 //! Giving the sender up is possible at any time and happens once. It ends a command that takes, leaves one that has all
@@ -23,10 +25,10 @@ struct State {
 
 #[derive(Default)]
 enum Phase {
-    /// None, or one that has failed.
+    /// No command has begun, or the last one had all of its stream and is over.
     #[default]
     Idle,
-    /// It lacks a part of its stream.
+    /// A command that lacks a part of its stream. One that has failed stays here until the next begins.
     Takes(Weak<Exec>),
     /// It has all of its stream, and is waited for.
     HasAll,
@@ -40,12 +42,12 @@ impl Current {
 
     /// The command has all of its stream and is waited for from now on. False: the sender is given up, and the command is
     /// being ended.
-    pub(super) fn close(&self) -> bool {
+    pub(super) fn note_whole(&self) -> bool {
         self.go_to(Phase::HasAll)
     }
 
     /// The command that had all is over.
-    pub(super) fn closed(&self) {
+    pub(super) fn note_over(&self) {
         self.lock().phase = Phase::Idle;
     }
 
