@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The sessions that are over and have a command that goes on.
 pub(super) struct Lasting {
-    /// With so many there are many.
+    /// While there are so many commands or more, whoever has its share of them begins no session.
     many: usize,
-    /// What a key may have even then.
+    /// A key that has so many commands or more has its share.
     share: usize,
     /// By the key of the sender; none has 0.
     counts: Mutex<HashMap<Option<PeerKey>, usize>>,
@@ -25,7 +25,7 @@ pub(super) struct Lasts {
 }
 
 impl Lasting {
-    /// None, while `many` are too many for whoever has a `share` of them.
+    /// No commands yet. `many`, `share`: as the fields say.
     pub(super) fn new(many: usize, share: usize) -> Arc<Self> {
         Arc::new(Lasting { many, share, counts: Mutex::default() })
     }

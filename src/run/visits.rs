@@ -71,7 +71,7 @@ struct Goal {
 
 /// How long something goes on for a session that is over.
 struct Afterwards {
-    /// Waits for the session's own work; the place is kept meanwhile. Whether a command goes on after that.
+    /// Waits for the session's own work, while the place is kept. Gives whether a command still goes on after that.
     finish: Box<dyn FnOnce() -> bool + Send>,
     /// Waits until the commands are over that run after its files. These may take as long as they like, and keep nobody
     /// else waiting; but this process does not end before them.

@@ -32,11 +32,11 @@ const OVER_MAX: usize = 1024;
 /// ([`Approach::Visit`](super::setup::Approach::Visit)).
 pub type Make = Box<dyn FnMut(&Hello, Option<PeerKey>) -> Result<Made, Refusal> + Send>;
 
-/// What is called once a session is over, or will never begin. Its sender may come again when this returns, and others in
-/// its place.
+/// Called once a session is over, or will never begin. When it has returned, the sender may come again, and others may have
+/// its place. The [`Rest`] that it gives is called afterwards.
 type Over = Box<dyn FnOnce() -> Rest + Send>;
 
-/// What is called then: it may wait for what goes on after a session, for as long as that takes.
+/// Waits for what goes on after a session, such as a command, for as long as that takes.
 pub type Rest = Box<dyn FnOnce() + Send>;
 
 /// A session that was made for a guest.

@@ -1,16 +1,14 @@
 //! Where the connections of a session come from. Others from these addresses wait for nothing at the door.
 
 use crate::proto::hello::Id;
+use crate::proto::leg::CONNECTIONS_MAX;
 use std::net::IpAddr;
-
-/// Addresses of a session that are known: one for each of its connections.
-const KNOWN_MAX: usize = 16;
 
 /// The addresses of one session: of the latest one, where one end serves several after each other.
 #[derive(Default)]
 pub struct Origins {
     session: Option<Id>,
-    /// The oldest first, at most [`KNOWN_MAX`].
+    /// The oldest first: as many as a session has connections.
     addresses: Vec<IpAddr>,
 }
 
@@ -22,7 +20,7 @@ impl Origins {
         }
         self.addresses.retain(|known| *known != address);
         self.addresses.push(address);
-        if self.addresses.len() > KNOWN_MAX {
+        if self.addresses.len() > CONNECTIONS_MAX {
             self.addresses.remove(0);
         }
     }
@@ -44,13 +42,13 @@ mod tests {
         let (first, second) = (Id::new([1; 16]), Id::new([2; 16]));
         let mut origins = Origins::default();
         assert!(!origins.contains(address(0)));
-        for last in (0..=KNOWN_MAX).chain([1]) {
+        for last in (0..=CONNECTIONS_MAX).chain([1]) {
             origins.note(first, address(last));
             assert!(origins.contains(address(last)));
         }
         let known =
-            |origins: &Origins| (0..=KNOWN_MAX).filter(|last| origins.contains(address(*last))).count();
-        assert_eq!((known(&origins), origins.contains(address(0))), (KNOWN_MAX, false));
+            |origins: &Origins| (0..=CONNECTIONS_MAX).filter(|last| origins.contains(address(*last))).count();
+        assert_eq!((known(&origins), origins.contains(address(0))), (CONNECTIONS_MAX, false));
         origins.note(second, address(0));
         assert_eq!((known(&origins), origins.contains(address(0))), (1, true));
     }

@@ -23,9 +23,9 @@
 //!   much slower does not do better than a connection that damaged the leg once.
 //! - A connection that is known to be slow gets no copy of what was sent before while another one is known to be quick.
 //! - For a moment a further copy waits for another link.
-//! - A link several of whose connections carry legs gets no further copy before as much was brought, since it was given
-//!   the leg, as those of its connections that bring anything still carry: it is slow, or silent, as a whole, and a copy
-//!   would only make it slower.
+//! - A link may be slow, or silent, as a whole, and a further copy would only make it slower. So a link several of whose
+//!   connections carry legs gets none until all connections together, those of other links too, have brought as many
+//!   bytes since the latest copy as those of its connections that bring anything still carry.
 //! - The first copy wins, and the receiver drops the rest.
 
 use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace, SMALL};
@@ -193,9 +193,10 @@ impl Sender {
         (waited || !sounder && !elsewhere) && !quicker()
     }
 
-    /// Whether a link is slow, or silent, as a whole: other connections of it have legs under way too, and less was brought
-    /// since the latest copy of this leg was sent than those of them that bring anything still carry. Then the leg may
-    /// only wait for its turn. A small leg takes no time from the others, and may be a keystroke that waits.
+    /// Whether a link is slow, or silent, as a whole: other connections of it have legs under way too, and since the latest
+    /// copy of this leg was sent, all connections have brought less than those of the link that bring anything still carry.
+    /// Then the leg may only wait for its turn. A small leg takes no time from the others, and may be a keystroke that
+    /// waits.
     fn is_slow_as_a_whole(&self, mates: ConnectionSet, held: &Held) -> bool {
         let brings = |mate: &usize| self.pace(*mate).and_then(Pace::confirmed_at) > held.sent;
         let carries = |mate| !self.is_idle(mate) && !held.carriers.contains(mate);

@@ -47,8 +47,8 @@ pub struct Outbound {
     pub(super) given: [Given; CONNECTIONS_MAX],
     /// The receiving process, once it is known.
     instance: Option<Id>,
-    /// The key of the first receiver that welcomed a connection, if connections are encrypted. It is never another one,
-    /// also where the receiver may be.
+    /// The key of the first receiver that welcomed a connection, if connections are encrypted. It stays the same until the
+    /// session is forgotten, even where another receiver may take the stream.
     key: Option<Option<PeerKey>>,
     /// What the input reads into a piece while connections have nothing to carry: it follows the rate of the whole stream.
     pub(super) piece_size: LegSize,
@@ -207,8 +207,8 @@ impl Outbound {
         Ok(received)
     }
 
-    /// The session is forgotten: another receiver may have another key.
-    pub(super) fn forget_receiver(&mut self) {
+    /// The session is forgotten: whoever comes next may have another key.
+    pub(super) fn forget_key(&mut self) {
         self.key = None;
     }
 

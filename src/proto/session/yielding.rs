@@ -31,10 +31,11 @@ impl Session {
     /// What a session that was forgotten has decided.
     ///
     /// The stream that goes out keeps its legs: the far end may have got some, and their acks were lost. If it comes
-    /// back, it goes on where it is; another one starts at the beginning, see [`super::Outbound::attach`]. Whoever that is may have another key.
+    /// back, it goes on where it is. Another far end starts at the beginning, see [`super::Outbound::attach`], and may have
+    /// another key.
     pub(super) fn undo(&mut self, now: Instant) {
         self.receiving.iter_mut().for_each(|receiving| receiving.forget());
-        self.sending.iter_mut().for_each(|sending| sending.forget_receiver());
+        self.sending.iter_mut().for_each(|sending| sending.forget_key());
         self.stalls = Stalls::new(now);
         (self.losses, self.again) = (Losses::default(), 0);
     }
