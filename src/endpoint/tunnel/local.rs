@@ -36,8 +36,8 @@ pub const CONNECTIONS_MAX: usize = 1024;
 /// What may wait here for connections even where the user wants less, in bytes: the first windows of 256.
 const BUDGET_MIN: u64 = 16 << 20;
 
-/// Connections that the end which opens them has room for beyond those that the far end may have at a time. What the far
-/// end has done with may still be here: its last bytes wait for a peer that is slow to take them.
+/// Connections that the end which opens them has room for beyond those that the far end may have at a time: 4 MiB of first
+/// windows. What the far end has done with may still be here: its last bytes wait for a peer that is slow to take them.
 const SPARE: usize = 64;
 
 /// Bytes of the stream after which is done what follows from them.
@@ -66,7 +66,7 @@ pub enum Trouble {
 /// What local connections may take.
 #[derive(Clone, Copy)]
 pub struct Room {
-    /// Bytes that may wait here for all of them together.
+    /// Bytes that may wait here for all of them together, besides the first windows of [`SPARE`].
     pub budget: u64,
     /// One for each; one may be there in any case.
     pub descriptors: u64,
@@ -86,8 +86,8 @@ fn connections(budget: u64) -> usize {
 }
 
 enum Socket {
-    /// The addresses are not known yet.
-    Resolving,
+    /// It waits for the addresses, or for a descriptor.
+    Waiting,
     /// No address has answered yet.
     Connecting(Attempt),
     Open(Open),
@@ -106,6 +106,8 @@ pub struct Local {
     /// Connections at a time: both ends have room for them.
     connections: usize,
     sockets: BTreeMap<u32, Socket>,
+    /// How many of them wait.
+    waiting: usize,
     /// A name is being resolved, for all that wait for it.
     asked: bool,
     /// When attempts are given up, and connections that broke.
@@ -156,6 +158,7 @@ impl Local {
             own,
             connections: own,
             sockets: BTreeMap::new(),
+            waiting: 0,
             asked: false,
             deadlines: BTreeSet::new(),
             troubles: Vec::new(),
@@ -200,7 +203,7 @@ impl Local {
                 match self.sockets.get(&id) {
                     Some(Socket::Open(_)) => self.look_at_open(now, id, seen),
                     Some(Socket::Connecting(_)) => self.look_at_attempt(now, id, seen),
-                    Some(Socket::Resolving) | None => {}
+                    Some(Socket::Waiting) | None => {}
                 }
             }
         }
@@ -357,6 +360,7 @@ impl Local {
         if self.oneshot && self.served > 0 && self.mux.is_empty() {
             self.ended = true;
         }
+        self.ask();
     }
 
     /// Wakes the poll.
@@ -402,7 +406,7 @@ impl Local {
                     self.turn.retain(|queued| *queued != id);
                 }
             }
-            Socket::Resolving => {}
+            Socket::Waiting => self.waiting -= 1,
         }
         Some(socket)
     }

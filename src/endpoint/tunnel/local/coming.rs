@@ -50,26 +50,37 @@ impl Local {
         let over = self.is_over_for_new();
         self.served += 1;
         match &self.role {
-            Role::Initiate(_) if self.sockets.len() >= self.descriptors => {
-                self.refuse(id, "no more files may be open (ulimit -n)".into());
-            }
-            Role::Initiate(resolver) if !over => {
-                if !std::mem::replace(&mut self.asked, true) {
-                    resolver.resolve();
-                }
-                self.sockets.insert(id, Socket::Resolving);
+            Role::Initiate(_) if !over => {
+                self.sockets.insert(id, Socket::Waiting);
+                self.waiting += 1;
             }
             _ => self.break_off(id),
         }
     }
 
-    /// The addresses are known, or not: for all connections that wait for them.
+    /// Has the name resolved if a connection waits for that, and there is a descriptor for it.
+    pub(super) fn ask(&mut self) {
+        let has_room = self.waiting > 0 && self.sockets.len() - self.waiting < self.descriptors;
+        if let Role::Initiate(resolver) = &self.role
+            && has_room
+            && !std::mem::replace(&mut self.asked, true)
+        {
+            resolver.resolve();
+        }
+    }
+
+    /// The addresses are known, for all connections that wait and get a descriptor; or they cannot be, for all that wait.
     pub fn resolved(&mut self, now: Instant, addresses: &Result<Vec<SocketAddr>, String>) {
         self.asked = false;
-        let waiting = self.sockets.iter().filter(|(_, socket)| matches!(socket, Socket::Resolving));
-        for id in waiting.map(|(id, _)| *id).collect::<Vec<_>>() {
+        let room = match addresses {
+            Ok(_) => self.descriptors.saturating_sub(self.sockets.len() - self.waiting),
+            Err(_) => usize::MAX,
+        };
+        let waiting = self.sockets.iter().filter(|(_, socket)| matches!(socket, Socket::Waiting));
+        for id in waiting.map(|(id, _)| *id).take(room).collect::<Vec<_>>() {
             match addresses {
                 Ok(addresses) => {
+                    self.waiting -= 1;
                     self.sockets.insert(id, Socket::Connecting(Attempt::new(addresses.clone())));
                     self.next_attempt(now, id, "it has no address".into());
                 }

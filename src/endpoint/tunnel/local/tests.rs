@@ -221,12 +221,36 @@ fn clients_wait_where_there_are_no_descriptors_for_them_until_another_one_is_gon
 }
 
 #[test]
-fn where_there_is_no_descriptor_for_a_connection_that_is_to_be_opened_that_is_said() {
+fn a_connection_that_is_to_be_opened_waits_for_a_descriptor() {
+    let server = net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = Ok(vec![server.local_addr().unwrap()]);
     let mut rig = Rig::initiate(Room { descriptors: 2, ..ROOM });
     (1..=3).for_each(|id| rig.local.push(&Record::Open(id).encode()).unwrap());
+    rig.local.resolved(Instant::now(), &addresses);
+    let is_open = |socket: &&Socket| matches!(socket, Socket::Open(_));
+    rig.until(|rig| rig.local.sockets.values().filter(is_open).count() == 2);
+    assert_eq!((rig.local.waiting, rig.local.asked), (1, false));
+    // one of them breaks, and the third takes its place
+    let [first, _second] = [(); 2].map(|()| server.accept().unwrap().0);
+    reset_after(first, b"");
+    rig.until(|rig| {
+        rig.pull();
+        rig.local.asked
+    });
+    rig.local.resolved(Instant::now(), &addresses);
+    let _third = server.accept().unwrap();
     rig.pull();
-    assert_eq!(rig.records(), [reset(3)]);
-    assert_eq!(rig.local.take_troubles(), [Trouble::Opening("no more files may be open (ulimit -n)".into())]);
+    assert_eq!((rig.records().len(), rig.local.waiting, rig.local.take_troubles()), (1, 0, vec![]));
+}
+
+#[test]
+fn where_the_name_has_no_address_all_that_wait_are_refused() {
+    let mut rig = Rig::initiate(Room { descriptors: 2, ..ROOM });
+    (1..=3).for_each(|id| rig.local.push(&Record::Open(id).encode()).unwrap());
+    rig.local.resolved(Instant::now(), &Err("no such host".into()));
+    rig.pull();
+    assert_eq!((rig.records(), rig.local.waiting), (vec![reset(1), reset(2), reset(3)], 0));
+    assert_eq!(rig.local.take_troubles().len(), 3);
 }
 
 /// The far end has as many as it may, and has done with one whose last bytes wait here.
