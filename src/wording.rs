@@ -43,9 +43,9 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String, keys: &dyn Fn(PeerKe
             format!("leg {sequence} overtaken on connection {connection}, rescued")
         }
         Event::Waiting { troubles, left } => waiting(troubles, links, &until(*left, "trying until one does")),
-        Event::ReceiverBusy { link, left } => {
-            let until = until(*left, "waiting for its end");
-            format!("{}: busy with another session; {until}", links(*link))
+        Event::ReceiverBusy { link, sentence, left } => {
+            let why = if sentence.is_empty() { "busy" } else { sentence };
+            format!("{}: {why}; {}", links(*link), until(*left, "waiting for its turn"))
         }
         Event::SenderAway { left } => {
             format!("no connection from the sender; {}", until(*left, "waiting until it comes back"))
@@ -172,7 +172,7 @@ mod tests {
         for event in [
             Event::SmallerSegments { link: 0, size: 1220 },
             Event::OtherReceiver { link: 0 },
-            Event::ReceiverBusy { link: 0, left },
+            Event::ReceiverBusy { link: 0, sentence: "busy with another session".into(), left },
             Event::SenderAway { left },
             Event::WorksAgain { begun: false },
             Event::LinkDied { link: 0, reason: Some(DialError::Refused) },

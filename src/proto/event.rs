@@ -89,10 +89,12 @@ pub enum Event {
         /// The time after which this end gives up; None if it waits for ever.
         left: Option<Duration>,
     },
-    /// The receiver is with another session: the end that dials waits for its turn.
+    /// The receiver has no room for this session now: the end that dials waits for its turn.
     ReceiverBusy {
         /// The link that leads to it.
         link: usize,
+        /// Why not, as the receiver says it; may be empty.
+        sentence: String,
         /// The time after which this end gives up; None if it waits for ever.
         left: Option<Duration>,
     },

@@ -206,7 +206,7 @@ impl Dialler {
             let ends = self.alone.and_then(|at| self.patience.unwrap_or(PATIENCE_BEFORE).ends(at));
             let left = self.reminder.tell(now, ends);
             self.reminder.stop();
-            self.events.push(Event::ReceiverBusy { link, left });
+            self.events.push(Event::ReceiverBusy { link, sentence: refusal.sentence.clone(), left });
         }
     }
 

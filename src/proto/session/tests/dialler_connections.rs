@@ -296,7 +296,7 @@ fn a_busy_receiver_is_waited_for_and_that_is_said_once() {
     assert!(!rig.over);
     let said = rig.said();
     assert!(
-        matches!(said[..], [Event::ReceiverBusy { link: 0, left: Some(left) }] if left == secs(60)),
+        matches!(said[..], [Event::ReceiverBusy { link: 0, left: Some(left), .. }] if left == secs(60)),
         "{said:?}"
     );
     rig.forget_dials_but_say_busy(secs(31));
