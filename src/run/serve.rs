@@ -37,10 +37,23 @@ const WAITING: (usize, usize) = (64, 16);
 const DESCRIPTORS: u64 = 3 * CONNECTIONS_MAX as u64 + 16;
 /// The same of one that waits, and has two connections at most.
 const OF_WAITING: u64 = 3 * 2 + 8;
+/// The same of a command that goes on after its session.
+const OF_LASTING: u64 = 4;
 /// Threads that open and finish files: as many as make a disk busy with syncing.
 const WORKERS: usize = 8;
 /// How often partials are looked at that are to be kept no longer.
 const SWEEP: Duration = Duration::from_secs(3600);
+
+/// Sessions that have one of so many places or wait for one, at most.
+fn most(places: usize) -> usize {
+    places + WAITING.0
+}
+
+/// Descriptors that all of them need at worst, and as many commands of earlier ones.
+fn descriptors(places: usize) -> u64 {
+    let [places, waiting, all] = [places, WAITING.0, most(places)].map(|n| n as u64);
+    DESCRIPTORS * places + OF_WAITING * waiting + OF_LASTING * all
+}
 
 /// Serves until this process is asked to end.
 ///
@@ -66,7 +79,7 @@ pub fn serve_with(plan: &ServePlan, stall: Duration, away: Duration) -> Result<(
     if let Some(trust) = &trust {
         keys::watch(trust.clone(), sessions.clone()).map_err(no_thread)?;
     }
-    let wanted = DESCRIPTORS * plan.sessions as u64 + OF_WAITING * WAITING.0 as u64;
+    let wanted = descriptors(plan.sessions);
     let allowed = allow_descriptors(wanted);
     if allowed < wanted {
         message::say(format!("ulimit -n allows {allowed} open files; with many senders {wanted} are needed"));
@@ -82,7 +95,7 @@ pub fn serve_with(plan: &ServePlan, stall: Duration, away: Duration) -> Result<(
         handler,
         workers: Workers::new(WORKERS).map_err(no_thread)?,
         places,
-        lasting: Lasting::new(plan.sessions + WAITING.0, WAITING.1),
+        lasting: Lasting::new(most(plan.sessions), WAITING.1),
         sessions: sessions.clone(),
     };
     let expectations = Expectations {
@@ -94,7 +107,7 @@ pub fn serve_with(plan: &ServePlan, stall: Duration, away: Duration) -> Result<(
         initiates: false,
     };
     let listener = listener(plan)?;
-    let lobby = Lobby::new(plan.sessions + WAITING.0, Box::new(move |_, key| maker.make(key)));
+    let lobby = Lobby::new(most(plan.sessions), Box::new(move |_, key| maker.make(key)));
     let door = Door::new(listener, expectations, trust, Box::new(lobby)).map_err(cannot_start)?;
     spawn("door", move || door.run()).map_err(no_thread)?;
     activation::tell_ready();

@@ -21,7 +21,6 @@ use crate::store::name::Name;
 use crate::store::shelf::{Finished, Peer, Shelf};
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
-use crossbeam_channel::RecvTimeoutError;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -192,8 +191,11 @@ impl Maker {
             finish: Box::new(move || {
                 // nobody brings what the command lacks, which may never take what is there
                 finishing.give_up();
-                let ended = ended.recv_timeout(LAST);
-                finishing.has_all() && ended == Err(RecvTimeoutError::Timeout)
+                let lasts = finishing.has_all();
+                if !lasts {
+                    let _ = ended.recv_timeout(LAST);
+                }
+                lasts
             }),
             await_commands: Box::new(move || {
                 // one that has all of its stream is not to be ended by the end of this process

@@ -18,7 +18,7 @@ fn a_low_limit_of_open_files_is_told_at_the_start() {
         .args(serving.get_args());
     limited.stdin(Stdio::null()).stdout(Stdio::null()).current_dir(room.dir.path());
     let serve = Process::spawn(&mut limited);
-    serve.expect("millipede: ulimit -n allows 256 open files; with many senders 1152 are needed");
+    serve.expect("millipede: ulimit -n allows 256 open files; with many senders 1424 are needed");
     serve.expect("serving on port");
 }
 
