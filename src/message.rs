@@ -21,7 +21,6 @@ pub use level::{LEVEL_MAX, Reader, reader};
 pub use limit::Kind;
 pub use printer::is_in_foreground;
 pub use screen::LiveLines;
-pub use text::words;
 
 use std::fmt::Display;
 use text::{LINE_MAX, bounded, cleaned, one_line};

@@ -7,9 +7,6 @@ use std::borrow::Cow;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The most characters that are printed of a peer's sentence.
-pub const WORDS_MAX: usize = 200;
-
 /// The most characters of one line of any origin. Four bytes each, it goes to a pipe in one piece.
 pub const LINE_MAX: usize = 1000;
 
@@ -65,11 +62,6 @@ fn visible(c: char, marks: &mut usize) -> char {
             c
         }
     }
-}
-
-/// A peer's sentence as it may be printed: on one line, of at most [`WORDS_MAX`] characters.
-pub fn words(text: &str) -> String {
-    bounded(&cleaned(text), WORDS_MAX)
 }
 
 /// The text, or its beginning with an ellipsis: at most `max` characters.
@@ -156,15 +148,6 @@ mod tests {
         assert_eq!(cleaned("a\u{a0}b\u{2003}c\u{3000}d"), "a b c d");
         assert_eq!(cleaned(&format!("a{}", "\u{301}".repeat(5))), "a\u{301}\u{301}???");
         assert_eq!(cleaned("\u{301}a"), "?a", "an accent on nothing");
-    }
-
-    #[test]
-    fn a_peers_sentence_is_bounded() {
-        assert_eq!(words("disk full"), "disk full");
-        assert_eq!(words(&"ü".repeat(WORDS_MAX)).chars().count(), WORDS_MAX);
-        let long = words(&"ü".repeat(60_000));
-        assert_eq!((long.chars().count(), long.ends_with("ü…")), (WORDS_MAX, true));
-        assert_eq!(words("two\nlines\u{202e}"), "two?lines?");
     }
 
     #[test]
