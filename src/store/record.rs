@@ -113,12 +113,10 @@ pub enum FileVerdict {
     Later = 7,
 }
 
-/// The peer broke the rules of the records.
+/// The far end sent bytes that are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the far end {0}")]
-pub struct Breach(pub &'static str);
-
-const SENSELESS: Breach = Breach("sent a record that makes no sense");
+#[error("the far end sent a record that makes no sense")]
+pub struct Senseless;
 
 /// A record of one of the two ways.
 pub trait Record: Sized {
@@ -131,7 +129,7 @@ pub trait Record: Sized {
     ///
     /// # Errors
     /// It makes no sense.
-    fn decode_body(kind: u8, body: &mut Body<'_>) -> Result<Self, Breach>;
+    fn decode_body(kind: u8, body: &mut Body<'_>) -> Result<Self, Senseless>;
     /// How many bytes of the file follow, and stand in the header's length.
     fn data(&self) -> Option<u32> {
         None
@@ -179,7 +177,7 @@ impl<R: Record> RecordReader<R> {
     ///
     /// # Errors
     /// There is no such record. Nothing that follows makes sense then.
-    pub fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Option<Item<'a, R>>, Breach> {
+    pub fn next<'a>(&mut self, bytes: &mut &'a [u8]) -> Result<Option<Item<'a, R>>, Senseless> {
         if self.data.1 > 0 {
             let here = bytes.len().min(self.data.1 as usize);
             let (data, rest) = bytes.split_at(here);
@@ -195,14 +193,14 @@ impl<R: Record> RecordReader<R> {
         if kind == Kind::Data as u8 && R::most(kind).is_some() {
             self.record.clear();
             if length == 0 || length as usize > DATA_MAX {
-                return Err(SENSELESS);
+                return Err(Senseless);
             }
             self.data = (file, length);
             return self.next(bytes);
         }
         let length = length as usize;
         if R::most(kind).is_none_or(|most| length > most) {
-            return Err(SENSELESS);
+            return Err(Senseless);
         }
         if !self.take(HEADER + length, bytes) {
             return Ok(None);
@@ -293,7 +291,7 @@ impl Record for Up {
         kind as u8
     }
 
-    fn decode_body(kind: u8, body: &mut Body<'_>) -> Result<Self, Breach> {
+    fn decode_body(kind: u8, body: &mut Body<'_>) -> Result<Self, Senseless> {
         Ok(match kind {
             1 => Up::Open(body.open()?),
             2 => Up::From(body.u64()?),
@@ -304,12 +302,12 @@ impl Record for Up {
                 let (open, sum) = (body.open()?, Sum(body.array()?));
                 let length = body.u32()? as usize;
                 if length > WHOLE_MAX || open.size != Some(length as u64) {
-                    return Err(SENSELESS);
+                    return Err(Senseless);
                 }
                 Up::Whole(open, sum, body.take(length)?.to_vec())
             }
             8 => Up::Reads,
-            _ => return Err(SENSELESS),
+            _ => return Err(Senseless),
         })
     }
 
@@ -356,7 +354,7 @@ impl Record for Down {
         kind as u8
     }
 
-    fn decode_body(kind: u8, body: &mut Body<'_>) -> Result<Self, Breach> {
+    fn decode_body(kind: u8, body: &mut Body<'_>) -> Result<Self, Senseless> {
         Ok(match kind {
             17 => Down::Wait(body.u32()?),
             18 => {
@@ -364,7 +362,7 @@ impl Record for Down {
                 while !body.0.is_empty() {
                     let mark = body.mark()?;
                     if mark.length == 0 || marks.last().is_some_and(|last| last.length >= mark.length) {
-                        return Err(SENSELESS);
+                        return Err(Senseless);
                     }
                     marks.push(mark);
                 }
@@ -373,9 +371,9 @@ impl Record for Down {
             19 => Down::There(body.mark()?),
             20 => {
                 let [code] = body.array()?;
-                Down::Verdict(FileVerdict::from_code(code).ok_or(SENSELESS)?, body.sentence()?)
+                Down::Verdict(FileVerdict::from_code(code).ok_or(Senseless)?, body.sentence()?)
             }
-            _ => return Err(SENSELESS),
+            _ => return Err(Senseless),
         })
     }
 }
@@ -422,54 +420,54 @@ fn cut(sentence: &str) -> &str {
 pub struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Breach> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(SENSELESS)?;
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Senseless> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or(Senseless)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Breach> {
-        self.take(N)?.try_into().map_err(|_| SENSELESS)
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Senseless> {
+        self.take(N)?.try_into().map_err(|_| Senseless)
     }
 
-    fn u32(&mut self) -> Result<u32, Breach> {
+    fn u32(&mut self) -> Result<u32, Senseless> {
         self.array().map(u32::from_be_bytes)
     }
 
-    fn u64(&mut self) -> Result<u64, Breach> {
+    fn u64(&mut self) -> Result<u64, Senseless> {
         self.array().map(u64::from_be_bytes)
     }
 
-    fn mark(&mut self) -> Result<Mark, Breach> {
+    fn mark(&mut self) -> Result<Mark, Senseless> {
         Ok(Mark { length: self.u64()?, sum: Sum(self.array()?) })
     }
 
-    fn open(&mut self) -> Result<Open, Breach> {
+    fn open(&mut self) -> Result<Open, Senseless> {
         let size = match (self.array()?, self.u64()?) {
             ([0], 0) => None,
             ([1], size) => Some(size),
-            _ => return Err(SENSELESS),
+            _ => return Err(Senseless),
         };
         let length = usize::from(self.array().map(u16::from_be_bytes)?);
         if length > NAME_MAX {
-            return Err(SENSELESS);
+            return Err(Senseless);
         }
         let name = self.take(length)?.to_vec();
         let length = self.u32()? as usize;
         if length > META_MAX {
-            return Err(SENSELESS);
+            return Err(Senseless);
         }
         Ok(Open { size, name, meta: self.take(length)?.to_vec() })
     }
 
     /// All that is left. What a peer writes is for a terminal: control characters are shown, and not obeyed.
-    fn sentence(&mut self) -> Result<String, Breach> {
-        let text = std::str::from_utf8(std::mem::take(&mut self.0)).map_err(|_| SENSELESS)?;
+    fn sentence(&mut self) -> Result<String, Senseless> {
+        let text = std::str::from_utf8(std::mem::take(&mut self.0)).map_err(|_| Senseless)?;
         Ok(text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect())
     }
 
-    fn end(&self) -> Result<(), Breach> {
-        if self.0.is_empty() { Ok(()) } else { Err(SENSELESS) }
+    fn end(&self) -> Result<(), Senseless> {
+        if self.0.is_empty() { Ok(()) } else { Err(Senseless) }
     }
 }
 

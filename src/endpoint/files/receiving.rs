@@ -15,7 +15,7 @@ use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::{BadName, Name};
 use crate::store::record::{Down, FileVerdict, Open, STORED_BUT, Up};
-use crate::store::shelf::{Arrival, Finished, No, OpenAnswer, Peer, Shelf, There, Wanted};
+use crate::store::shelf::{Arrival, FileBreach, Finished, No, OpenAnswer, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
 use crate::store::summing::Shared;
 use std::collections::HashMap;
@@ -388,7 +388,7 @@ where
 
     fn finish(&self, arrival: Arrival<D>, mark: Mark) -> Result<FileVerdict, No> {
         if arrival.length() != mark.length {
-            return Err(No::Breach("ends elsewhere than it said"));
+            return Err(FileBreach::EndsElsewhere.into());
         }
         self.after(arrival.finish(SystemTime::now(), mark.sum)?)
     }

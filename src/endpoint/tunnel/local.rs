@@ -10,7 +10,7 @@ use super::handover::Seen;
 use super::mux::{Mux, SocketAction, WINDOW_FIRST};
 use super::open::Open;
 use super::origin::Origin;
-use super::record::Breach;
+use super::record::TunnelBreach;
 use crate::sys::pipe::unread;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token, Waker};
@@ -302,11 +302,11 @@ impl Local {
     ///
     /// # Errors
     /// The far end broke the rules.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TunnelBreach> {
         bytes.chunks(CHUNK).try_for_each(|chunk| self.push_chunk(chunk))
     }
 
-    fn push_chunk(&mut self, bytes: &[u8]) -> Result<(), Breach> {
+    fn push_chunk(&mut self, bytes: &[u8]) -> Result<(), TunnelBreach> {
         let mut broken = Vec::new();
         let sockets = &mut self.sockets;
         let result = self.mux.receive(bytes, &mut |id, data| {

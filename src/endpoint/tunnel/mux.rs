@@ -13,7 +13,7 @@
 //!    └─────────────────────────────────────▶ Finished there ───┘        reset, from anywhere: gone
 //! ```
 
-use super::record::{Breach, DATA_MAX, HEADER, Record};
+use super::record::{DATA_MAX, HEADER, Record, TunnelBreach};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 
@@ -282,7 +282,7 @@ impl Mux {
         &mut self,
         mut bytes: &[u8],
         write: &mut impl FnMut(u32, &[u8]) -> usize,
-    ) -> Result<(), Breach> {
+    ) -> Result<(), TunnelBreach> {
         while !bytes.is_empty() {
             match &mut self.arriving {
                 Arriving::Header(header, have) => {
@@ -374,14 +374,10 @@ impl Mux {
 
     // ---- rules ------------------------------------------------------------------------------------------
 
-    fn obey(&mut self, record: Record) -> Result<(), Breach> {
+    fn obey(&mut self, record: Record) -> Result<(), TunnelBreach> {
         match record {
-            Record::Open(_) if !self.accepts => {
-                return Err(Breach("opens connections, and so does this one: one of them must initiate"));
-            }
-            Record::Open(id) if self.streams.contains_key(&id) => {
-                return Err(Breach("opened a connection twice"));
-            }
+            Record::Open(_) if !self.accepts => return Err(TunnelBreach::BothAccept),
+            Record::Open(id) if self.streams.contains_key(&id) => return Err(TunnelBreach::OpenedTwice),
             // it does not keep to the rules: whoever takes no answers gets none
             Record::Open(_) if self.owed.len() >= OWED_MAX => {}
             Record::Open(id) if self.streams.len() >= self.connections => {
@@ -396,9 +392,9 @@ impl Mux {
                 // one that was broken off here is not known any more, and its data is passed over
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
                 if stream.finished_there {
-                    return Err(Breach("sent data after its end"));
+                    return Err(TunnelBreach::DataAfterEnd);
                 }
-                stream.granted = stream.granted.checked_sub(length).ok_or(Breach("sent more than it may"))?;
+                stream.granted = stream.granted.checked_sub(length).ok_or(TunnelBreach::BeyondCredit)?;
             }
             Record::Credit(id, more) => {
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
@@ -408,7 +404,7 @@ impl Mux {
             Record::Finish(id) => {
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
                 if std::mem::replace(&mut stream.finished_there, true) {
-                    return Err(Breach("ended a connection twice"));
+                    return Err(TunnelBreach::EndedTwice);
                 }
                 self.shut_if_drained(id);
             }

@@ -26,8 +26,26 @@ pub enum Record {
 
 /// The far end broke the rules of the tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the far end of the tunnel {0}")]
-pub struct Breach(pub &'static str);
+pub enum TunnelBreach {
+    /// Bytes that are no record.
+    #[error("the far end of the tunnel sent a record that makes no sense")]
+    Senseless,
+    /// Both ends accept connections.
+    #[error("the far end of the tunnel opens connections, and so does this one: one of them must initiate")]
+    BothAccept,
+    /// A connection of that number is open.
+    #[error("the far end of the tunnel opened a connection twice")]
+    OpenedTwice,
+    /// More of a connection that it has finished.
+    #[error("the far end of the tunnel sent data after its end")]
+    DataAfterEnd,
+    /// Beyond the credit that it was given.
+    #[error("the far end of the tunnel sent more than it may")]
+    BeyondCredit,
+    /// It had finished this connection before.
+    #[error("the far end of the tunnel ended a connection twice")]
+    EndedTwice,
+}
 
 impl Record {
     /// The record as it stands in the stream.
@@ -49,7 +67,7 @@ impl Record {
     ///
     /// # Errors
     /// There is no such record.
-    pub fn decode(header: &[u8; HEADER]) -> Result<Self, Breach> {
+    pub fn decode(header: &[u8; HEADER]) -> Result<Self, TunnelBreach> {
         let [kind, a, b, c, d, rest @ ..] = *header;
         let (id, number) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes(rest));
         Ok(match (kind, number) {
@@ -58,7 +76,7 @@ impl Record {
             (3, 1..) => Record::Credit(id, number),
             (4, 0) => Record::Finish(id),
             (5, 0) => Record::Reset(id),
-            _ => return Err(Breach("sent a record that makes no sense")),
+            _ => return Err(TunnelBreach::Senseless),
         })
     }
 }

@@ -7,7 +7,7 @@ fn encoded<R: Record>(file: u32, record: &R) -> Vec<u8> {
     bytes
 }
 
-fn decoded<R: Record>(mut bytes: &[u8]) -> Result<Option<(u32, R)>, Breach> {
+fn decoded<R: Record>(mut bytes: &[u8]) -> Result<Option<(u32, R)>, Senseless> {
     let mut reader = RecordReader::default();
     match reader.next(&mut bytes)? {
         Some(Item::Record(file, record)) if bytes.is_empty() => Ok(Some((file, record))),

@@ -6,7 +6,7 @@ use super::super::sum::{Mark, Running};
 use super::super::summing::{Shared, Summing};
 use super::base::Shelf;
 use super::hold::Hold;
-use super::no::{No, disk_failed};
+use super::no::{FileBreach, No, disk_failed};
 use super::rules::{Peer, Wanted};
 use crate::sys::writeback::Writeback;
 use std::ops::Range;
@@ -123,7 +123,7 @@ impl<D: Disk> Arrival<D> {
     pub fn begin(&mut self, offset: u64) -> Result<(), No> {
         let length = self.summing.length();
         if !self.summing.back(offset) {
-            return Err(No::Breach("goes on where nothing ends"));
+            return Err(FileBreach::BeginsBeyond.into());
         }
         if offset < length {
             self.file.cut(offset).map_err(disk_failed)?;
@@ -158,7 +158,7 @@ impl<D: Disk> Arrival<D> {
         let (offset, stride) = (self.length(), self.shelf.rules.stride);
         let end = offset + bytes.len() as u64;
         if self.wanted.size.is_some_and(|size| end > size) {
-            return Err(No::Breach("sends more than it said"));
+            return Err(FileBreach::More.into());
         }
         if end > self.reserved {
             let wanted = [end, end.next_multiple_of(stride)];

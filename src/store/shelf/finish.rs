@@ -10,7 +10,7 @@ use super::arrival::Arrival;
 use super::base::Shelf;
 use super::hold::Hold;
 use super::known::sum_line;
-use super::no::{No, another, disk_failed, in_the_way};
+use super::no::{FileBreach, No, another, disk_failed, in_the_way};
 use super::rules::{Peer, Wanted};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -93,7 +93,7 @@ impl<D: Disk> Arrival<D> {
     /// name, it says so.
     pub fn finish(mut self, now: SystemTime, theirs: Sum) -> Result<Finished<D>, No> {
         if self.wanted.size.is_some_and(|size| size != self.length()) {
-            return Err(No::Breach("ends before it has sent what it said"));
+            return Err(FileBreach::Fewer.into());
         }
         self.shelf.check_folder()?;
         let sum = self.summing.settled().sum();

@@ -30,6 +30,6 @@ mod tests;
 pub use arrival::Arrival;
 pub use base::Shelf;
 pub use finish::{Finished, There};
-pub use no::No;
+pub use no::{FileBreach, No};
 pub use open::OpenAnswer;
 pub use rules::{Peer, Rules, Wanted};

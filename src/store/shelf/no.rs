@@ -36,7 +36,24 @@ pub enum No {
     Ends,
     /// The sender does not keep to what it said.
     #[error("the sender {0}")]
-    Breach(&'static str),
+    Breach(#[from] FileBreach),
+}
+
+/// How what a sender sends of a file contradicts what it said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileBreach {
+    /// It begins behind the end of what is here.
+    #[error("goes on where nothing ends")]
+    BeginsBeyond,
+    /// More bytes than it said.
+    #[error("sends more than it said")]
+    More,
+    /// An end before all that it said has come.
+    #[error("ends before it has sent what it said")]
+    Fewer,
+    /// An end at another place than it said.
+    #[error("ends elsewhere than it said")]
+    EndsElsewhere,
 }
 
 /// A finished file is in the way of this one.
