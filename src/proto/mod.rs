@@ -24,4 +24,5 @@ pub mod session;
 pub mod set;
 pub mod waiting;
 pub mod way;
+pub mod welcoming;
 pub mod wire;

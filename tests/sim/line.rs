@@ -5,6 +5,7 @@ use millipede::proto::handshake::Hearing;
 use millipede::proto::links::LossReason;
 use millipede::proto::mailbox::Item;
 use millipede::proto::session::Landing;
+use millipede::proto::welcoming::Welcoming;
 use millipede::proto::wire::{self, Frame, LegHeader};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -33,6 +34,7 @@ pub enum Read {
 pub struct Line {
     pub conn: usize,
     pub stage: Stage,
+    pub welcoming: Welcoming,
     pub inbox: Vec<u8>,
     /// The leg that is coming, and where it goes.
     pub coming: Option<(LegHeader, Landing)>,
@@ -54,6 +56,7 @@ impl Line {
         Line {
             conn,
             stage,
+            welcoming: Welcoming::Done,
             inbox: Vec::new(),
             coming: None,
             moved: None,
@@ -75,13 +78,9 @@ impl Line {
         !matches!(self.stage, Stage::Dialling(_) | Stage::Asked(..))
     }
 
-    /// Whether anything may be written; before the far end's welcome, only the one for it.
+    /// Whether anything may be written.
     pub fn may_write(&self) -> bool {
-        match self.stage {
-            Stage::Dialling(_) | Stage::Asked(..) => false,
-            Stage::Welcomed(_) => !self.books.welcomed,
-            Stage::Up => !self.finished,
-        }
+        self.is_known() && self.welcoming.most_items() > 0 && !self.finished
     }
 
     pub fn has_written(&self) -> bool {

@@ -11,6 +11,7 @@ use millipede::proto::hello::{Features, Hello, HelloError, Refusal, Reply, Welco
 use millipede::proto::leg::Leg;
 use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::session::Landing;
+use millipede::proto::welcoming::Welcoming;
 use millipede::proto::wire::{Frame, LegFlags, LegHeader, WindowEdge};
 use rand::RngExt;
 use std::sync::Arc;
@@ -110,7 +111,8 @@ impl End {
                     }
                     None => Stage::Up,
                 };
-                self.lines[connection] = Some(Line::new(now, conn, stage));
+                let welcoming = Welcoming::let_in(self.source.is_some(), false);
+                self.lines[connection] = Some(Line { welcoming, ..Line::new(now, conn, stage) });
                 net.came_up(conn, self.which);
             }
             Err(refusal) => self.refuse(net, conn, refusal),
@@ -174,6 +176,7 @@ impl End {
     fn come_up(&mut self, net: &mut Net, connection: usize, rest: Vec<u8>) {
         if let Some(line) = &mut self.lines[connection] {
             (line.stage, line.inbox) = (Stage::Up, rest);
+            line.welcoming.note_heard();
             net.came_up(line.conn, self.which);
         }
     }

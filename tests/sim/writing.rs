@@ -51,7 +51,8 @@ impl End {
         self.write(net, connection);
         let asked = self.session.mailbox(connection).leg_bytes() == 0;
         let Some(line) = &mut self.lines[connection] else { return };
-        let free = line.has_written() && line.is_up() && self.over.is_none();
+        let free =
+            line.has_written() && line.welcoming.lets_frames_out() && line.is_known() && self.over.is_none();
         if free && asked && !std::mem::replace(&mut line.books.ready, true) {
             self.session.ready(net.clock.now, connection);
         } else if self.over.is_some() {
@@ -67,7 +68,10 @@ impl End {
             self.failure.get_or_insert(format!("connection {connection}: {wrong}"));
         }
         match item {
-            Item::Welcome(welcome) => line.out.extend(Reply::Welcome(welcome).encode()),
+            Item::Welcome(welcome) => {
+                line.out.extend(Reply::Welcome(welcome).encode());
+                line.welcoming.note_written();
+            }
             Item::Frame(Frame::Verdict(_)) if self.mute_verdict => {}
             Item::Frame(frame) => frame.encode(&mut line.out),
             Item::Leg(leg) => self.begin_leg(net, connection, &leg),

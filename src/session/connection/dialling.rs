@@ -3,9 +3,9 @@
 use super::owner::Serving;
 use super::seat::Seat;
 use super::shared::{self, Shared};
-use super::writer::Welcoming;
 use crate::channel::connect::Dialled;
 use crate::channel::peer_key;
+use crate::proto::welcoming::Welcoming;
 use crate::session::destination::Destination;
 use crate::session::orders::{Order, Ticket};
 use crate::session::pump::Inlet;

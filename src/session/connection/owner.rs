@@ -9,13 +9,14 @@ use super::kernel_progress::KernelProgress;
 use super::seat::{Seat, WAKER};
 use super::shared::{self, Shared};
 use super::stages::{Hearer, Stages};
-use super::writer::{Welcoming, Writer};
+use super::writer::Writer;
 use crate::channel::hear::{self, Arrived};
 use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::Harm;
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
 use crate::proto::life::{REAP, REAP_BORROWED};
 use crate::proto::links::LossReason;
+use crate::proto::welcoming::Welcoming;
 use crate::session::limits::FAREWELL;
 use crate::session::orders::{Standing, Ticket};
 use crate::session::pump::{Inlet, ReadEnd, Stop};
@@ -49,11 +50,7 @@ impl Accepted {
     /// Works until the connection has ended.
     pub fn run(self) {
         let Accepted { ticket, seat, mut poll, channel, origin, ahead, shared } = self;
-        let welcoming = match (shared.sends, ahead) {
-            (true, Some(_)) => Welcoming::Ahead,
-            (true, None) => Welcoming::First,
-            (false, _) => Welcoming::Done,
-        };
+        let welcoming = Welcoming::let_in(shared.sends, ahead.is_some());
         let mut events = Events::with_capacity(8);
         let serving = Serving::new(&shared, &seat, &mut poll, ticket, Arc::new(channel));
         serving.run(welcoming, ahead.unwrap_or(false), Inlet::new(), &origin, &mut events);

@@ -14,6 +14,7 @@ use crate::proto::hello::Reply;
 use crate::proto::leg::Leg;
 use crate::proto::links::LossReason;
 use crate::proto::mailbox::Item;
+use crate::proto::welcoming::Welcoming;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::{Compressing, Wish};
 use crate::session::core::SessionCore;
@@ -39,25 +40,6 @@ const TURN: u64 = 256 << 10;
 /// While at most this many bytes were written since the path last drained, the kernel is not asked again: they are a small
 /// part of what the kernel may hold unsent, and every keystroke would cost a question.
 const UNASKED: u64 = UNSENT_LEAST as u64 / 4;
-
-/// How far the exchange of welcomes is on a connection, as its writer has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Welcoming {
-    /// This end's welcome goes out, and then nothing until the far end's has come.
-    First,
-    /// This end's welcome has gone out.
-    Awaited,
-    /// The far end's welcome was said ahead: frames may be written behind this end's own, before it comes.
-    Ahead,
-    /// Frames may be written.
-    Done,
-}
-
-impl Welcoming {
-    fn lets_frames_out(self) -> bool {
-        matches!(self, Welcoming::Ahead | Welcoming::Done)
-    }
-}
 
 /// What was taken from the mailbox.
 enum Collected {
@@ -155,7 +137,8 @@ impl Writer {
 
     /// The far end's welcome has come: frames may be written.
     pub fn welcomed(&mut self, checked: bool) {
-        (self.welcoming, self.checked) = (Welcoming::Done, checked);
+        self.welcoming.note_heard();
+        self.checked = checked;
     }
 
     /// The session is over: what is written now is harmed no more.
@@ -292,9 +275,8 @@ impl Writer {
 
     /// Takes what waits, unless it is a larger leg.
     fn collect<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> Collected {
-        let (place, count) =
-            (self.ticket.place, if self.welcoming.lets_frames_out() { usize::MAX } else { 1 });
-        if self.welcoming == Welcoming::Awaited {
+        let (place, count) = (self.ticket.place, self.welcoming.most_items());
+        if count == 0 {
             return Collected::Nothing;
         }
         let stays_ready = self.stays_ready();
@@ -339,9 +321,7 @@ impl Writer {
         match item {
             Item::Welcome(welcome) => {
                 self.outlet.raw(&Reply::Welcome(welcome).encode());
-                if self.welcoming == Welcoming::First {
-                    self.welcoming = Welcoming::Awaited;
-                }
+                self.welcoming.note_written();
             }
             Item::Frame(frame) => {
                 message::note(FRAMES, || format!("connection {place}: {frame:?} goes out"));
