@@ -40,7 +40,7 @@ struct WatchedFile {
 /// What was seen of the file.
 #[derive(Debug)]
 struct Looks {
-    /// What the list, or the sentence on what is wrong with it, was read from.
+    /// What the list was read from, or what was wrong when it was to be read last.
     read: Look,
     /// At the last look.
     last: Look,
@@ -107,6 +107,14 @@ impl Roll {
 impl WatchedFile {
     /// The list, if the file is another one than the one that was read, and is not being changed.
     fn look(&self) -> Option<Result<Peers, String>> {
+        self.look_with(|now| self.read(now))
+    }
+
+    /// [`Self::look`] with what reads a file that is in this state.
+    fn look_with(
+        &self,
+        read: impl FnOnce(&Look) -> Result<Option<Peers>, String>,
+    ) -> Option<Result<Peers, String>> {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let now = match fs::metadata(&self.path) {
             Ok(meta) => Look::File(Stamp::of(&meta)),
@@ -115,23 +123,27 @@ impl WatchedFile {
         if !looks.is_due(&now) {
             return None;
         }
-        let (read, found) = match now {
-            Look::Nothing(wrong) => (Look::Nothing(wrong.clone()), Err(wrong)),
-            Look::File(_) => self.read(&now)?,
+        let found = match &now {
+            Look::Nothing(wrong) => Err(wrong.clone()),
+            Look::File(_) => read(&now).transpose()?,
         };
+        // A file that cannot be used is read at each look: what is wrong may be that this process has no descriptor left
+        // for a moment, and the file would be right. It is said once.
+        let read = found.as_ref().err().map_or(now, |wrong| Look::Nothing(wrong.clone()));
+        let is_news = found.is_ok() || looks.read != read;
         looks.read = read;
-        Some(found)
+        is_news.then_some(found)
     }
 
-    /// What is in the file, whose state is to be this one before and after it was read.
-    fn read(&self, now: &Look) -> Option<(Look, Result<Peers, String>)> {
-        let opened = match open::open(&self.path) {
-            Ok(opened) => opened,
-            Err(wrong) => return Some((now.clone(), Err(wrong))),
-        };
+    /// The list in the file; None if the file is not in this state before and after it was read.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn read(&self, now: &Look) -> Result<Option<Peers>, String> {
+        let opened = open::open(&self.path)?;
         let found = Peers::of(&opened);
         let same = opened.stamp().map(Look::File).as_ref() == Some(now);
-        same.then(|| (now.clone(), found))
+        same.then_some(found).transpose()
     }
 }
 

@@ -107,6 +107,20 @@ fn a_broken_list_keeps_the_old_one_and_is_told_once() {
 }
 
 #[test]
+fn a_list_that_could_not_be_read_for_a_moment_is_read_then_and_that_is_told_once() {
+    let listed = Listed::new(&[1, 2]);
+    listed.replace(&lines(&[2]));
+    assert_eq!(listed.roll.refresh(), Change::None, "before it has settled");
+    let watch = listed.roll.watch.as_ref().unwrap();
+    let wrong = || Err("too many open files".to_owned());
+    assert_eq!(watch.look_with(|_| wrong()).unwrap().unwrap_err(), "too many open files");
+    assert!(watch.look_with(|_| wrong()).is_none());
+    assert_eq!(listed.allowed(), [1, 2]);
+    assert_eq!(listed.roll.refresh(), Change::Read(vec![(key(1), "1".into())]));
+    assert_eq!(listed.allowed(), [2]);
+}
+
+#[test]
 fn a_list_that_is_gone_or_no_file_keeps_the_old_one() {
     let listed = Listed::new(&[1]);
     fs::remove_file(&listed.path).unwrap();
