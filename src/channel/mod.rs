@@ -157,6 +157,11 @@ impl Channel {
         }
     }
 
+    /// Has the kernel send at once what it holds back for what follows.
+    pub fn push(&self) {
+        self.transport.push();
+    }
+
     /// What the peer has sent, as far as there is space for it; it goes on waiting. 0 at its end.
     ///
     /// # Errors

@@ -128,6 +128,13 @@ impl Transport {
         }
     }
 
+    /// Has the kernel send at once what it holds back for what follows: Linux does when it is told once more that small
+    /// segments may go.
+    pub(super) fn push(&self) {
+        // without it they go a little later
+        let _ = self.as_tcp().map(|stream| stream.set_nodelay(true));
+    }
+
     /// Lets the kernel hold so many bytes unsent.
     pub(super) fn hold_unsent(&self, bytes: u32) {
         // without it only the choice of links suffers

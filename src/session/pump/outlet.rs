@@ -41,6 +41,9 @@ pub trait Outward: Write {
     fn write_with_more(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.write_vectored(slices)
     }
+
+    /// Has the kernel send at once what it holds back because it was told that more follows.
+    fn push(&mut self) {}
 }
 
 impl Outward for &Channel {
@@ -54,6 +57,10 @@ impl Outward for &Channel {
 
     fn write_with_more(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         Channel::write_with_more(self, slices)
+    }
+
+    fn push(&mut self) {
+        Channel::push(self);
     }
 }
 
@@ -111,6 +118,14 @@ struct OutgoingLeg {
     bytes: BytesIn,
     /// Bytes of header and payload that have left.
     sent: usize,
+}
+
+impl OutgoingLeg {
+    /// Whether the kernel may hold back what it has of this leg, since it was told that more follows. A little less than a
+    /// segment can be more than it takes unsent: then it says that it is full, and sends that only after 200 ms.
+    fn is_held_back(&self) -> bool {
+        self.sent > 0 && !matches!(self.bytes, BytesIn::Memory)
+    }
 }
 
 impl Outlet {
@@ -205,7 +220,12 @@ impl Outlet {
                 Ok(None) => self.unflushed = false,
                 Ok(Some(0)) => return Err(WriteError::Lost(ErrorKind::WriteZero.into())),
                 Ok(Some(n)) => self.advance(n),
-                Err(WriteError::Lost(e)) if e.kind() == ErrorKind::WouldBlock => return Ok(Wrote::Blocked),
+                Err(WriteError::Lost(e)) if e.kind() == ErrorKind::WouldBlock => {
+                    if self.leg.as_ref().is_some_and(OutgoingLeg::is_held_back) {
+                        stream.push();
+                    }
+                    return Ok(Wrote::Blocked);
+                }
                 Err(WriteError::Lost(e)) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }

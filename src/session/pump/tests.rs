@@ -9,10 +9,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Gives and takes a few bytes at a time, in a fixed irregular rhythm, and blocks now and then.
+#[derive(Default)]
 struct Wire {
     bytes: Vec<u8>,
     read: usize,
     step: usize,
+    /// How often what was held back was to be sent.
+    pushed: usize,
 }
 
 impl Wire {
@@ -38,7 +41,11 @@ impl Write for Wire {
     }
 }
 
-impl Outward for Wire {}
+impl Outward for Wire {
+    fn push(&mut self) {
+        self.pushed += 1;
+    }
+}
 
 impl Outward for Vec<u8> {}
 
@@ -91,7 +98,7 @@ fn leg(sequence: u64, len: usize) -> (LegHeader, Leg) {
 
 #[test]
 fn legs_and_frames_cross_in_order_whatever_the_socket_takes() {
-    let mut wire = Wire { bytes: Vec::new(), read: 0, step: 0 };
+    let mut wire = Wire::default();
     let mut outlet = Outlet::new();
     let legs: Vec<_> = (0..6).map(|s| leg(s, 1 + s as usize * 9000)).collect();
     for (header, leg) in legs.clone() {
@@ -217,7 +224,7 @@ fn parts(len: usize) -> (Arc<NamedFile>, [(LegHeader, Leg); 2]) {
 #[test]
 fn a_part_of_a_file_goes_out_like_any_leg() {
     let (_, legs) = parts(101_000);
-    let (mut wire, mut outlet) = (Wire { bytes: Vec::new(), read: 0, step: 0 }, Outlet::new());
+    let (mut wire, mut outlet) = (Wire::default(), Outlet::new());
     for (header, leg) in legs {
         outlet.frame(&Frame::Ping { token: 1 });
         outlet.leg(header, leg).unwrap();
@@ -234,6 +241,22 @@ fn a_part_of_a_file_goes_out_like_any_leg() {
     assert_eq!((came.len(), log.frames.len()), (100_000, 4));
     let wrong = came.iter().zip(&content(101_000)[1000..]).position(|(found, wanted)| found != wanted);
     assert_eq!(wrong, None, "the first wrong byte");
+}
+
+#[test]
+fn what_the_kernel_holds_back_for_the_rest_of_a_leg_is_pushed_when_it_takes_no_more() {
+    let (_, [(header, leg), _]) = parts(101_000);
+    let (mut wire, mut outlet) = (Wire::default(), Outlet::new());
+    outlet.leg(header, leg).unwrap();
+    // the fourth turn is cut off by a full socket, inside the leg
+    assert_eq!(outlet.write(&mut wire).unwrap(), Wrote::Blocked);
+    assert_eq!((wire.bytes.is_empty(), wire.pushed), (false, 1));
+    let (mut wire, mut outlet) = (Wire::default(), Outlet::new());
+    for token in 0..10 {
+        outlet.frame(&Frame::Ping { token });
+    }
+    assert_eq!(outlet.write(&mut wire).unwrap(), Wrote::Blocked);
+    assert_eq!(wire.pushed, 0, "nothing was said to follow");
 }
 
 #[test]
