@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn the_end_waits_for_the_output_and_not_for_no_time() {
         let read = 12_700 * MIB;
-        let detail = Detail::Tx { read, sent: read, again: (0, 0), rescues: 0, damaged: 0, in_doubt: false };
+        let detail = Detail::Tx { read, sent: read, again: (0, 0), rescues: 0, damaged: 0 };
         let all = Snapshot { expected: Some(read), delivered: read, detail, ..tx() };
         assert!(live(&all, 80).ends_with("]  100 %"), "{}", live(&all, 80));
         let closing = Snapshot { phase: Phase::Closing, ..all.clone() };

@@ -92,8 +92,6 @@ pub enum Detail {
         rescues: u64,
         /// Legs that arrived damaged.
         damaged: u64,
-        /// All has arrived, and the receiver has not said what became of it.
-        in_doubt: bool,
     },
     /// Of the receiver.
     Rx {
@@ -107,6 +105,8 @@ pub enum Detail {
         copies: u64,
         /// How long the write under way has waited.
         blocked: Duration,
+        /// The output may take more than is counted.
+        in_doubt: bool,
     },
 }
 

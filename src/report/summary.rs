@@ -18,7 +18,7 @@ pub struct Summary {
     pub side: Side,
     /// Whether the output has the whole stream.
     pub complete: bool,
-    /// Whether it may have it, and nobody here knows.
+    /// Whether the output may have more than is known here.
     pub in_doubt: bool,
     /// Bytes that the output has taken, as far as is known.
     pub bytes: u64,
@@ -45,7 +45,11 @@ impl Summary {
         (result.is_ok() || snapshot.has_met()).then_some(Summary {
             side: snapshot.side,
             complete: result.is_ok(),
-            in_doubt: matches!(snapshot.detail, Detail::Tx { in_doubt: true, .. }),
+            in_doubt: match snapshot.detail {
+                // what the output took last may not have been told any more
+                Detail::Tx { .. } => true,
+                Detail::Rx { in_doubt, .. } => in_doubt,
+            },
             bytes: snapshot.delivered,
             expected: snapshot.expected,
             time: snapshot.elapsed,
@@ -68,8 +72,7 @@ impl Summary {
             Side::Rx => "the output",
         };
         match self.bytes {
-            // what the output took last may not have been told any more
-            0 if self.side == Side::Tx => "nothing is known to have been delivered".into(),
+            0 if self.in_doubt => "nothing is known to have been delivered".into(),
             0 => "nothing was delivered".into(),
             bytes => {
                 let is = if self.in_doubt { "has at least" } else { "is partial:" };
@@ -107,8 +110,7 @@ impl fmt::Display for Summary {
             Side::Rx => "received",
         };
         if self.bytes == 0 {
-            let what = if self.side == Side::Tx { "input" } else { "stream" };
-            return write!(f, "{done} 0 bytes: the {what} was empty");
+            return write!(f, "{done} 0 bytes: the stream was empty");
         }
         let bytes = count(self.bytes, "byte");
         let speed = rate(per_second(self.bytes, self.time.max(Duration::from_millis(1))));
@@ -149,13 +151,20 @@ mod tests {
     #[test]
     fn all_is_well() {
         let mut well = over(rx(), 13 * GIB);
-        well.detail = Detail::Rx { received: 0, next: 0, ahead: (0, 0), copies: 0, blocked: Duration::ZERO };
+        well.detail = Detail::Rx {
+            received: 0,
+            next: 0,
+            ahead: (0, 0),
+            copies: 0,
+            blocked: Duration::ZERO,
+            in_doubt: false,
+        };
         assert_eq!(said(&well), "received 13958643712 bytes (13.0 GiB) in 0:03:12, 69.3 MiB/s");
         let brief = Snapshot { elapsed: Duration::from_micros(20), delivered: 5, ..well.clone() };
         assert_eq!(said(&brief), "received 5 bytes in 0.00 s, 4.88 KiB/s");
         let one = Snapshot { elapsed: Duration::from_millis(1500), delivered: 1, ..well.clone() };
         assert_eq!(said(&one), "received 1 byte in 1.50 s, 0 B/s");
-        assert_eq!(said(&over(tx(), 0)), "sent 0 bytes: the input was empty");
+        assert_eq!(said(&over(tx(), 0)), "sent 0 bytes: the stream was empty");
         assert_eq!(said(&Snapshot { delivered: 0, ..well }), "received 0 bytes: the stream was empty");
     }
 
@@ -191,11 +200,20 @@ mod tests {
         let failed = |snapshot| Snapshot { phase: Phase::Over(Err("gone".into())), ..snapshot };
         let some = failed(over(rx(), 13 * GIB));
         assert_eq!(said(&some), "the output is partial: 13958643712 bytes (13.0 GiB) in 0:03:12");
+        let detail = Detail::Rx {
+            received: 9,
+            next: 1,
+            ahead: (0, 0),
+            copies: 0,
+            blocked: Duration::ZERO,
+            in_doubt: true,
+        };
+        let goes_on = failed(Snapshot { detail, ..over(rx(), 5) });
+        assert_eq!(said(&goes_on), "the output has at least 5 bytes in 0:03:12");
         let none = failed(Snapshot { delivered: 0, ..tx() });
         assert_eq!(said(&none), "nothing is known to have been delivered");
         assert_eq!(said(&failed(Snapshot { delivered: 0, ..rx() })), "nothing was delivered");
-        let detail = Detail::Tx { read: 9, sent: 9, again: (0, 0), rescues: 0, damaged: 0, in_doubt: true };
-        let unknown = failed(Snapshot { detail, ..over(tx(), 13 * GIB) });
+        let unknown = failed(over(tx(), 13 * GIB));
         assert_eq!(said(&unknown), "the far output has at least 13958643712 bytes (13.0 GiB) in 0:03:12");
         let waited = super::super::Waited::default();
         let unmet = Snapshot { waited, lost: 0, connections: Vec::new(), ..none };

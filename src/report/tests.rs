@@ -47,7 +47,6 @@ pub(super) fn tx() -> Snapshot {
             again: (3, 6 * MIB),
             rescues: 1,
             damaged: 0,
-            in_doubt: false,
         },
         passage: Passage::Copied,
         compressed: None,
@@ -80,6 +79,7 @@ pub(super) fn rx() -> Snapshot {
             ahead: (3, 6 * MIB),
             copies: 2,
             blocked: Duration::from_millis(312),
+            in_doubt: false,
         },
         waited: Waited { network: secs(181), output: secs(11), ..Waited::default() },
         last_loss: Some("connection 1: closed by the sender".into()),
@@ -178,7 +178,7 @@ fn before_the_first_connection() {
         ..tx()
     };
     let mut waiting = Snapshot {
-        detail: Detail::Tx { read: 2 * MIB, sent: 0, again: (0, 0), rescues: 0, damaged: 0, in_doubt: false },
+        detail: Detail::Tx { read: 2 * MIB, sent: 0, again: (0, 0), rescues: 0, damaged: 0 },
         ..nothing.clone()
     };
     waiting.links.truncate(1);
@@ -198,7 +198,14 @@ millipede: tx: no connection yet, after 0:00:12
     shown(
         &Snapshot {
             side: Side::Rx,
-            detail: Detail::Rx { received: 0, next: 0, ahead: (0, 0), copies: 0, blocked: Duration::ZERO },
+            detail: Detail::Rx {
+                received: 0,
+                next: 0,
+                ahead: (0, 0),
+                copies: 0,
+                blocked: Duration::ZERO,
+                in_doubt: true,
+            },
             held: 0,
             links: Vec::new(),
             ..nothing

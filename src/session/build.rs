@@ -12,7 +12,7 @@ use super::egress::{Egress, Output};
 use super::filters::Filters;
 use super::ingest::{Ingest, Input};
 use super::lifeline::Lifeline;
-use super::limits::{FAREWELL, HASTE};
+use super::limits::{FAREWELL, HASTE, LAST_WRITES};
 use super::meters::{Blocked, InputWaits};
 use super::moving::Mover;
 use super::orders::{Audience, News};
@@ -300,6 +300,7 @@ impl Start {
         let farewell = desk.peek(|core| core.session.farewell());
         let time = FAREWELL + Duration::from_millis(100);
         desk.see_off(time, HASTE, |open, heard| farewell.is_over(open, heard));
+        desk.await_output(LAST_WRITES, HASTE);
     }
 }
 
@@ -338,7 +339,8 @@ fn compressing(sends: &Outgoing) -> io::Result<Option<Arc<Compressing>>> {
 /// programs, are encrypted, are checked. Where they are only looked at now and then they need not be copied.
 fn passage(sends: &mut Outgoing, compressing: Option<&Compressing>, stages: [bool; 3]) -> Passage {
     let compresses = compressing.is_some_and(|all| all.compresses() || sends.source.has_parts());
-    let needs = ["through", "key", "checksum"].into_iter().zip(stages).chain([("compress", compresses)]);
+    let needs =
+        ["through", "encryption", "checksum"].into_iter().zip(stages).chain([("compress", compresses)]);
     let mut needs = needs.filter_map(|(word, needed)| needed.then_some(word));
     // what comes among parts need not wait for them
     let charmode = sends.charmode && !sends.source.mixes();

@@ -41,8 +41,10 @@ pub struct SessionCore {
     /// When the first connection was up.
     pub(super) met: Option<Instant>,
     pub(super) last_loss: Option<String>,
-    /// Bytes of the leg behind those that the output has taken, if it failed in the middle of it.
+    /// Bytes of the leg behind those that the output has taken, if the stream ended in the middle of it.
     pub(super) beyond: u64,
+    /// The output's thread has ended: the output takes nothing more.
+    pub(super) has_counted: bool,
     /// Links as the user typed them; empty at the end that listens.
     pub(super) names: Vec<String>,
     /// As of the latest event.
@@ -73,6 +75,7 @@ impl SessionCore {
             met: None,
             last_loss: None,
             beyond: 0,
+            has_counted: false,
             names,
             now,
         }

@@ -119,7 +119,10 @@ impl Output {
         let (choice, fill) = (Choice::new(chosen), Mutex::default());
         let (lease, waiting) = (Mutex::new(writing), Mutex::default());
         let output = Arc::new(Output { lease, bell: bell.clone(), pipe, blocked, choice, fill, waiting });
-        output.lock().parts.sink.on_news(Box::new(move |_| bell.ring()));
+        let mut writing = output.lock();
+        writing.parts.sink.on_news(Box::new(move |_| bell.ring()));
+        writing.parts.desk.note_output(true);
+        drop(writing);
         output
     }
 
@@ -129,6 +132,7 @@ impl Output {
         let writing = &mut *self.lock();
         let beyond = writing.beyond();
         let Writing { parts, crc, .. } = writing;
+        parts.desk.note(|core| core.beyond = beyond);
         let closed = delivered.and_then(|turn| match turn {
             Turn::Close => {
                 parts.blocked.begin();
@@ -151,12 +155,11 @@ impl Output {
             // its reader was ended by the same signal, by which this process ends
             (Err(error), None) if error.is_unwanted && is_ending(parts.is_asked_to_end) => {}
             (Err(error), None) => {
-                parts.desk.tell(|core, now| {
-                    core.beyond = beyond;
-                    core.session.output_failed(now, error.code, &error.sentence);
-                });
+                parts.desk.tell(|core, now| core.session.output_failed(now, error.code, &error.sentence));
             }
         }
+        parts.desk.note(|core| core.has_counted = true);
+        parts.desk.note_output(false);
     }
 
     /// How the bytes of the stream get to the sink.

@@ -10,6 +10,11 @@ pub const FAREWELL: Duration = Farewell::TIME;
 /// slow has closed long before.
 pub const HASTE: Duration = Duration::from_millis(400);
 
+/// After the end of a session that failed: how long its output may go on with the legs that have come in order, so that
+/// what is said of it at the end is exact. A disk takes them within this time. Whoever reads from a pipe may not, and
+/// is not waited for.
+pub const LAST_WRITES: Duration = Duration::from_secs(1);
+
 /// The verbosity at which each leg is told.
 pub const LEGS: u8 = 4;
 

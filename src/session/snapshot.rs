@@ -78,10 +78,8 @@ impl SessionCore {
         let delivered = self.delivered(Way::Out);
         let losses = self.session.losses();
         let last_loss = losses.last.as_ref().map(|(link, why)| format!("{}: {why}", self.link_name(*link)));
-        let judged =
-            self.session.outcome(Way::Out).is_some_and(|outcome| outcome.by_peer || outcome.is_complete());
         let sending = self.outbound();
-        let (closing, detail) = (sending.awaits_verdict(), detail_out(sending, judged));
+        let (closing, detail) = (sending.awaits_verdict(), detail_out(sending));
         let meters = &mut self.meters[Way::Out as usize];
         Snapshot {
             side: Side::Tx,
@@ -192,6 +190,7 @@ impl SessionCore {
             ahead: (ahead.legs, ahead.bytes),
             copies: self.session.again() + receiver.map_or(0, |receiver| receiver.duplicates()),
             blocked: self.blocked.for_how_long(),
+            in_doubt: !self.has_counted,
         }
     }
 
@@ -244,8 +243,7 @@ impl SessionCore {
     }
 }
 
-/// `judged`: the receiver has said how the stream ended.
-fn detail_out(sending: &Outbound, judged: bool) -> Detail {
+fn detail_out(sending: &Outbound) -> Detail {
     let stats = sending.sender().stats();
     let Progress { pushed: read, sent, .. } = sending.sender().progress();
     Detail::Tx {
@@ -254,6 +252,5 @@ fn detail_out(sending: &Outbound, judged: bool) -> Detail {
         again: (stats.legs_again, stats.bytes_again),
         rescues: stats.rescues,
         damaged: stats.damaged,
-        in_doubt: sending.awaits_verdict() && !judged,
     }
 }

@@ -138,6 +138,29 @@ fn an_unreadable_input_is_a_failure() {
 }
 
 #[test]
+fn what_is_said_of_a_partial_output_is_what_the_output_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let line = format!("exec $MP rx 0 > {}", out.display());
+    let rx = Rx::spawn(shell(&line).stdin(Stdio::null()));
+    let line = format!("exec $MP tx 127.0.0.1 {} exec 'head -c 100000000 /dev/zero; exit 3'", rx.port);
+    let tx = Process::spawn(&mut shell(&line)).finish();
+    let rx = rx.finish();
+    assert_eq!((tx.code(), rx.code()), (4, 4), "{tx:?} {rx:?}");
+    let bytes = |said: &str, of: &str| -> Option<u64> {
+        let (_, rest) = said.split_once(of)?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    let has = fs::metadata(&out).unwrap().len();
+    let least = bytes(&tx.stderr, "the far output has at least ").unwrap_or(0);
+    assert!(least <= has, "{least} {has}");
+    // a disk that takes more than a second for what there is would make it say less
+    let (exact, least) =
+        (bytes(&rx.stderr, "the output is partial: "), bytes(&rx.stderr, "the output has at least "));
+    assert!(exact == Some(has) || least.is_some_and(|least| least <= has), "{has}: {}", rx.stderr);
+}
+
+#[test]
 fn an_output_beyond_the_limit_of_a_files_size_is_an_output_failure() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

@@ -1,7 +1,7 @@
 //! The thread that keeps a session's time, and the wait for last words.
 
 use super::super::orders::Core;
-use super::{Desk, GRAIN, NEVER, Reach};
+use super::{Desk, GRAIN, NEVER, Reach, State};
 use crate::sync::{self, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,18 +40,36 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         self.clock.notify_all();
     }
 
+    /// The output's thread begins its work, or has ended it and counted all that the sink has taken.
+    pub fn note_output(&self, writes: bool) {
+        self.lock().writes = writes;
+        self.clock.notify_all();
+    }
+
+    /// Waits until the output's thread has ended, if there is one; at most for `time`, or for `short` from when it is to
+    /// hurry.
+    pub fn await_output(&self, time: Duration, short: Duration) {
+        self.await_end(time, short, |state| !state.writes);
+    }
+
     /// Waits until `enough` is true, at most for `time`, or for `short` from when it is to hurry. `enough` is given how
     /// many connections are open, and whether the peer was seen to close one in order.
     pub fn see_off(&self, time: Duration, short: Duration, enough: impl Fn(usize, bool) -> bool) {
+        self.await_end(time, short, |state| {
+            enough(state.slots.iter().filter(|slot| slot.open).count(), state.heard_out)
+        });
+    }
+
+    /// Waits until `is_enough` is true of what is behind the lock; both times as for [`Desk::see_off`].
+    fn await_end(&self, time: Duration, short: Duration, is_enough: impl Fn(&State<C, L>) -> bool) {
         let start = sync::now();
         let mut state = self.lock();
         loop {
-            let open = state.slots.iter().filter(|slot| slot.open).count();
             // the session may have needed a while to end after the signal
             let hurried = state.hurried.map(|at| at.max(start) + short);
             let until = hurried.into_iter().fold(start + time, Instant::min);
             let left = until.saturating_duration_since(sync::now());
-            if enough(open, state.heard_out) || left.is_zero() {
+            if is_enough(&state) || left.is_zero() {
                 return;
             }
             let waited = self.clock.wait_timeout(state, left);

@@ -26,7 +26,7 @@ fn long_files_are_sent_without_a_copy_unless_their_bytes_must_be_seen() {
     }
     let serve = room.serve(&[]);
     let (code, said) = room.put(&serve, "a", &["verbose", "2", "put", "long"]).end();
-    assert_eq!((code, said.contains("copied, as key needs")), (Some(0), true), "{said}");
+    assert_eq!((code, said.contains("copied, as encryption needs")), (Some(0), true), "{said}");
     assert!(room.stored("long") == Some(bytes(1, 9 * MIB + 5)));
 }
 
