@@ -3,7 +3,7 @@
 //! What is written to a pipe or a socket counts when it has been read or acknowledged, what is written to a
 //! file when it is on the disk.
 
-use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, Sink, SinkError, Source, WokenBy, wait_for};
+use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, SHORTER, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
 use crate::sys::bell::Bell;
 use crate::sys::kept::KeptPipe;
@@ -241,6 +241,8 @@ pub struct FileSource {
     passing: bool,
     /// The kernel was asked to read so far.
     wanted: u64,
+    /// Where the file was to be read from, if it has places.
+    began: Option<u64>,
 }
 
 impl FileSource {
@@ -263,8 +265,9 @@ impl FileSource {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
+        let began = (&file).stream_position().ok();
         let source = NamedFile::new(file, name.to_owned(), false);
-        FileSource { source, kind, passing: false, wanted: 0 }
+        FileSource { source, kind, passing: false, wanted: 0, began }
     }
 
     /// The same, but its end is an end, as it is for most programs: whoever wrote it is not asked why. A directory, a
@@ -277,6 +280,14 @@ impl FileSource {
 
     fn failed(&self, error: &io::Error) -> String {
         format!("cannot read {}: {}", self.source.name, reason(error))
+    }
+
+    /// Whether the file has become shorter than what was read of it: its new end was no end of the stream. A file that was cut
+    /// in front of what was to be read next looks like any file that ends there.
+    fn ends_before_what_was_read(&self) -> bool {
+        let file = &self.source.file;
+        let Some((began, at)) = self.began.zip((&*file).stream_position().ok()) else { return false };
+        self.kind == Kind::File && at > began && file.metadata().is_ok_and(|now| now.len() < at)
     }
 
     /// Whether there is nothing to read, rather than something that is lost.
@@ -356,6 +367,9 @@ impl Source for FileSource {
         if !self.passing && matches!(self.kind, Kind::Pipe | Kind::Socket) {
             signal::await_late();
         }
+        if !self.passing && self.ends_before_what_was_read() {
+            return Err(format!("cannot read {}: {SHORTER}", self.source.name));
+        }
         Ok(())
     }
 
@@ -402,6 +416,22 @@ mod tests {
             assert_eq!(sink.write(&[IoSlice::new(&[7; 1000])]).unwrap(), 1000);
             drop(reader);
             assert!(sink.watch(&Bell::new().unwrap()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_behind_the_reader_has_failed_and_one_that_ends_is_whole() {
+        for (cut_to, began, is_whole) in
+            [(1000, 0, true), (600, 0, true), (599, 0, false), (0, 0, false), (0, 1000, true)]
+        {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&[7; 1000]).unwrap();
+            file.seek(SeekFrom::Start(began)).unwrap();
+            let mut source = FileSource::new(file.try_clone().unwrap(), "the file");
+            source.read(&mut [0; 600]).unwrap();
+            file.set_len(cut_to).unwrap();
+            assert_eq!(source.finish().is_ok(), is_whole, "{cut_to} {began}");
+            assert_eq!(source.passing().finish(), Ok(()));
         }
     }
 

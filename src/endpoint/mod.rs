@@ -205,6 +205,9 @@ impl Sink for Discard {
     }
 }
 
+/// What is wrong with a file that has lost bytes which were to be sent.
+pub const SHORTER: &str = "it became shorter while it was sent";
+
 /// A file that the stream comes from, under this name in messages.
 #[derive(Debug)]
 pub struct NamedFile {
@@ -262,7 +265,7 @@ impl Part {
                 space[..most].fill(0);
                 return Ok(most);
             }
-            let why = failed.unwrap_or_else(|| "it became shorter while it was sent".to_owned());
+            let why = failed.unwrap_or_else(|| SHORTER.to_owned());
             return Err(format!("cannot read {}: {why}", self.file.name));
         }
     }

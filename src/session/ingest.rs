@@ -33,6 +33,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// long enough that the fastest typist of single bytes costs no more than a thousand legs a second.
 const JOIN: Duration = Duration::from_millis(1);
 
+/// The most bytes in a packet of a pipe: PIPE_BUF, a page. A read with less space than a packet has loses the rest of the
+/// packet. Where a leg begins with less space than this (`rate` below 160 KB/s, the end of `leglimit`), that may happen.
+const PACKET: usize = 4096;
+
 /// How a reading ends.
 enum End {
     /// The input has ended.
@@ -412,7 +416,7 @@ impl Ingest {
     fn fill(&mut self, cutting: &mut Cutting, cut_at: Option<Instant>, waits: bool) -> Result<Filled, End> {
         while cutting.filled < cutting.size {
             if cutting.filled > 0 {
-                if self.is_at_part() {
+                if self.is_at_part() || self.may_cut_a_packet(cutting) {
                     return Ok(Filled::Whole);
                 }
                 match self.expects_more(cutting.filled, cut_at, waits)? {
@@ -439,6 +443,13 @@ impl Ingest {
             }
         }
         Ok(Filled::Whole)
+    }
+
+    /// Whether the source may be a pipe of packets (pipe2 with O_DIRECT; see [`PACKET`]) whose next packet has no place in the
+    /// leg. Its reading end cannot be told from another's.
+    fn may_cut_a_packet(&self, cutting: &Cutting) -> bool {
+        let left = cutting.size - cutting.filled;
+        matches!(cutting.vessel, Vessel::Memory(_)) && left < PACKET && self.source.has_pipe()
     }
 
     /// The source gave nothing to a pipe: whether the pipe has no place for what there is. If there is nothing, this call

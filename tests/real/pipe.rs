@@ -34,6 +34,25 @@ fn any_number_of_threads_works() {
     }
 }
 
+/// A pipe of packets loses what a read has no space for. Its reading end looks like that of any pipe.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_pipe_of_packets_loses_nothing() {
+    for packet in [100, 4096, 5000, 60_000] {
+        let (input, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::DIRECT).unwrap();
+        let rx = Rx::start(&[]);
+        let port = rx.port.to_string();
+        let tx = Process::spawn(millipede(&["tx", "127.0.0.1", &port]).stdin(input).stdout(Stdio::null()));
+        let (output, sent) = (rx.collect(), pattern(0, 6_000_000));
+        let mut writer = File::from(writer);
+        for piece in sent.chunks(packet) {
+            writer.write_all(piece).unwrap();
+        }
+        drop(writer);
+        assert_complete(&rx, &tx, output, sent.len() as u64);
+    }
+}
+
 #[test]
 fn the_input_may_be_a_file_and_the_output_another() {
     let directory = tempfile::tempdir().unwrap();
