@@ -9,7 +9,7 @@ use std::process::{self, ExitCode};
 
 use millipede::cli::{self, Stop};
 use millipede::endpoint::exec;
-use millipede::error::{Failure, Status};
+use millipede::error::{Failure, Status, reason};
 use millipede::message;
 use millipede::plan::{Common, Progress, Task};
 use millipede::run::{self, signals, ssh};
@@ -87,7 +87,7 @@ fn print(text: &str) -> Status {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Status::Complete,
         Err(error) => {
-            message::say(format_args!("cannot write to stdout: {error}"));
+            message::say(format_args!("cannot write to stdout: {}", reason(&error)));
             Status::Output
         }
     }

@@ -188,7 +188,7 @@ pub(super) fn command(text: &str) -> Result<String, String> {
 pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     match text {
         "" => Err("the name of the file is empty".to_owned()),
-        "-" => Err("it is read from a file, not from stdin".to_owned()),
+        "-" => Err("give the name of a file; - is none".to_owned()),
         path => Ok(path.into()),
     }
 }

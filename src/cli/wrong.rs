@@ -55,8 +55,8 @@ pub(super) fn unknown(args: &[String], rest: &[String], before: Option<&Word>) -
              quote each, as in through \"gzip -1\" \"gzip -d\""
         );
     }
-    if before.is_some_and(|word| matches!(word.operands, Operands::Command(_))) {
-        return unquoted(&args[..args.len() - rest.len()], rest);
+    if let Some(word) = before.filter(|word| matches!(word.operands, Operands::Command(_))) {
+        return unquoted(word.name, &args[..args.len() - rest.len()], rest);
     }
     let file = !typed.starts_with('-') && !typed.contains('=');
     if file && typed.contains(['/', '.']) {
@@ -76,13 +76,14 @@ pub(super) fn no_such_word(typed: &str) -> String {
     }
 }
 
-/// A command that the shell has taken apart; `before` ends with its first piece.
-fn unquoted(before: &[String], rest: &[String]) -> String {
-    let first = before.last().map_or("", |typed| typed.strip_prefix("--exec=").unwrap_or(typed));
+/// The command of the word `name`, which the shell has taken apart; `before` ends with its first piece.
+fn unquoted(name: &str, before: &[String], rest: &[String]) -> String {
+    let typed = before.last().map_or("", String::as_str);
+    let first = typed.strip_prefix(&format!("--{name}=")).unwrap_or(typed);
     let others = rest.iter().map(String::as_str).take_while(|typed| word(split(typed).0).is_none());
     let pieces: Option<Vec<String>> = [first].into_iter().chain(others).map(quoted).collect();
     let command = pieces.map_or_else(|| "COMMAND ...".to_owned(), |pieces| pieces.join(" "));
-    format!("exec takes the command as one argument: quote it, as in exec \"{command}\"")
+    format!("{name} takes the command as one argument: quote it, as in {name} \"{command}\"")
 }
 
 /// A piece of a command, as it stands between double quotes; `None` if that would be hard to read.

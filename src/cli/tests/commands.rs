@@ -30,6 +30,10 @@ fn a_command_without_quotes_is_shown_with_them() {
         let expected = format!("exec takes the command as one argument: quote it, as in exec \"{command}\"");
         assert_eq!(wrong(line), expected, "{line}");
     }
+    for line in ["serve 1 insecure into . then cp a b", "serve 1 insecure into . --then=cp a b"] {
+        assert!(wrong(line).starts_with("then takes the command as one argument"), "{line}");
+        assert!(wrong(line).ends_with("as in then \"cp a b\""), "{line}");
+    }
     let pieces = ["rx", "1", "exec", "sh", "-c", "cat > x"];
     let Err(Stop::Usage(sentence)) = parse_words(&pieces) else { panic!("{pieces:?}") };
     assert!(sentence.ends_with("exec \"sh -c 'cat > x'\""), "{sentence}");

@@ -19,7 +19,7 @@ fn a_key_and_peers_are_files_on_either_side() {
         ("prbs 7 key k", "key goes with rx or tx, and there is neither"),
         ("rx 1 key", "key wants FILE: encrypt, and let in only who has a known key"),
         ("rx 1 key --peers p", "key wants FILE: encrypt, and let in only who has a known key"),
-        ("rx 1 key -", "key: it is read from a file, not from stdin"),
+        ("rx 1 key -", "key: give the name of a file; - is none"),
         ("rx 1 --key=", "key: the name of the file is empty"),
         ("rx 1 key k key l", "key is given twice"),
     ] {
