@@ -113,7 +113,8 @@ pub fn hear() -> io::Result<Heard> {
     for end in &ends {
         flag::register_usize(*end, heard.clone(), *end as usize)?;
     }
-    let mut signals = Signals::new(ends.into_iter().chain(REPORT.iter().copied()).chain([SIGUSR2]))?;
+    let others = REPORT.iter().copied().chain([SIGUSR2]).filter(|signal| !ignored_at_start(*signal));
+    let mut signals = Signals::new(ends.into_iter().chain(others))?;
     let (until_done, done) = channel::<()>();
     let hearing = Hearing { handle: signals.handle(), done };
     *HEARING.lock().unwrap_or_else(PoisonError::into_inner) = Some(hearing);
