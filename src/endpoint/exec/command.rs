@@ -250,7 +250,10 @@ impl Exec {
         if self.takes {
             let (reader, writer) = io::pipe()?;
             let guard = Guard::start(writer.as_fd())?;
-            guard.watch(command)?;
+            if let Err(error) = guard.watch(command) {
+                guard.dismiss();
+                return Err(error);
+            }
             command.stdin(reader);
             return Ok(Some((File::from(OwnedFd::from(writer)), guard)));
         }
@@ -295,6 +298,8 @@ impl Exec {
         };
         if let Err(error) = running.keep(stdin, stdout) {
             running.signal(SIGKILL);
+            running.await_exit();
+            running.reap();
             return Err(cannot(error));
         }
         Ok(running)
