@@ -81,6 +81,8 @@ struct Writing {
     told_enough: bool,
     /// Why the leg after these is not to be written.
     misplaced: Option<SinkError>,
+    /// What the sink has is counted, and it gets nothing more.
+    ended: bool,
     /// Why the sink takes no more. Set by a connection's thread when the sink fails; the egress thread reports it.
     failed: Option<SinkError>,
 }
@@ -113,6 +115,7 @@ impl Output {
             into: 0,
             told_enough: false,
             misplaced: None,
+            ended: false,
             failed: None,
         };
         let chosen = if pipe.strong_count() > 0 { Passage::Moved } else { Passage::Copied };
@@ -130,6 +133,7 @@ impl Output {
     pub fn run(&self) {
         let delivered = self.deliver();
         let writing = &mut *self.lock();
+        writing.ended = true;
         let beyond = writing.beyond();
         let Writing { parts, crc, .. } = writing;
         parts.desk.note(|core| core.beyond = beyond);
@@ -414,7 +418,7 @@ impl Writing {
         socket: BorrowedFd<'_>,
     ) -> Result<Pass, Why> {
         let desk = &self.parts.desk;
-        if self.failed.is_some() || !self.batch.is_empty() {
+        if self.ended || self.failed.is_some() || !self.batch.is_empty() {
             return Ok(Pass::Not);
         }
         if at == 0 {
