@@ -21,14 +21,13 @@ const SESSION: u32 = 0;
 
 /// A session that has had no connection for so long gives way to whoever wants a name that it has: of its key, that is
 /// its sender come again. One that has the same key and may want something else is no sign of that, since many senders may
-/// share a key; a session gives way to that one after [`Bounds::away`], as to anybody.
+/// share a key; a session gives way to that one after [`Bounds::away`].
 const GONE: Duration = Duration::from_secs(1);
-/// How often those with a place are looked at while others wait.
+/// How often all are looked at while others wait.
 const TICK: Duration = Duration::from_secs(1);
 /// How often it is looked meanwhile whether it has come again.
 const LOOK: Duration = Duration::from_millis(50);
 /// What it is told, if it should come back.
-const OUSTED: &str = "no connection, and the same key sends again";
 const GAVE_WAY: &str = "no connection, and another sends that name";
 
 /// Says whether this end holds the sender of a session up: it is at work on what came, or its disk or command takes no
@@ -52,10 +51,8 @@ pub(super) struct Places {
     state: Mutex<State>,
     /// There may be an earlier deadline.
     changed: Condvar,
-    /// What a session is told that has lost its place: it stalled, or was away.
+    /// What a session is told that has lost its place or its turn: it stalled, or was away.
     lost: [String; 2],
-    /// Without a connection for so long, a session is over when another one of its key waits.
-    away: Duration,
 }
 
 struct State {
@@ -65,7 +62,6 @@ struct State {
 }
 
 struct Member {
-    key: Option<PeerKey>,
     visitor: Visitor,
     /// Set as soon as it is known, and so is what follows.
     session: Option<Handle>,
@@ -88,27 +84,24 @@ impl Places {
         let lost = [("nothing came", bounds.stall), ("no connection", bounds.away)]
             .map(|(what, time)| format!("{what} for {} s, and others wait", time.as_secs()));
         let state = State { queue: Queue::new(bounds), members: HashMap::new(), last: 0 };
-        let (state, away) = (Mutex::new(state), bounds.away);
-        Arc::new(Places { state, changed: Condvar::new(), lost, away })
+        Arc::new(Places { state: Mutex::new(state), changed: Condvar::new(), lost })
     }
 
     /// A session has come; its number. None: too many wait.
     pub(super) fn arrive(&self, key: Option<PeerKey>, visitor: &Visitor) -> Option<u64> {
+        // one that is gone may have to give way
+        self.look();
         let mut state = self.lock();
         state.last += 1;
         let number = state.last;
-        let came = state.queue.arrive(Instant::now(), &key.map(|key| key.0), number);
-        match came {
+        match state.queue.arrive(Instant::now(), &key.map(|key| key.0), number) {
             Came::Full => return None,
             Came::Go => visitor.out.say(SESSION, &Down::Go(Vec::new())),
             Came::Wait(ahead) => visitor.out.say(SESSION, &Down::Wait(ahead as u32)),
         }
-        state.members.insert(number, Member { key, visitor: visitor.clone(), session: None, holds_up: None });
+        state.members.insert(number, Member { visitor: visitor.clone(), session: None, holds_up: None });
         drop(state);
         self.changed.notify_all();
-        if came != Came::Go {
-            self.oust(key, number);
-        }
         Some(number)
     }
 
@@ -124,17 +117,6 @@ impl Places {
         }
     }
 
-    /// Ends sessions of this key that have lost their sender, for the sake of that one: also those that wait, which would
-    /// leave none of the key's share of waiting to one that comes again and again.
-    fn oust(&self, key: Option<PeerKey>, number: u64) {
-        let state = self.lock();
-        let others = state.members.iter().filter(|(other, member)| **other != number && member.key == key);
-        let sessions: Vec<Handle> = others.filter_map(|(_, member)| member.session.clone()).collect();
-        drop(state);
-        let is_gone = |session: &Handle| session.alone_for().is_some_and(|alone| alone >= self.away);
-        stop(sessions.into_iter().filter(is_gone).collect(), OUSTED);
-    }
-
     /// Ends the session of that number, which has a name that another one wants, if it is gone; waits until that is
     /// certain. False: it is there.
     pub(super) fn gives_way(&self, number: u64) -> bool {
@@ -142,7 +124,7 @@ impl Places {
         while let Some(session) = self.session(number) {
             let Some(alone) = session.alone_for() else { return false };
             if alone >= GONE {
-                stop(vec![session], GAVE_WAY);
+                stop(&session, GAVE_WAY);
                 break;
             }
             // only time shows that nobody comes back
@@ -200,8 +182,6 @@ impl Places {
 
     fn keep_time(&self) {
         loop {
-            let waiting = self.lock().waiting();
-            waiting.into_iter().for_each(|(number, key)| self.oust(key, number));
             self.turn();
             let state = self.lock();
             // where nobody waits there is nothing to do, until somebody comes
@@ -212,30 +192,29 @@ impl Places {
         }
     }
 
-    /// Does what follows by now. Nobody loses a place for what was last seen when nobody waited: all are looked at first.
+    /// Does what follows by now. Nobody loses anything for what was last seen when nobody waited: all are looked at first.
     fn turn(&self) {
         self.look();
         let turned = self.lock().turn(Instant::now());
         turned.follow(&self.lost);
     }
 
-    /// Sees which of those with a place have no connection, and which are held up by this end: that counts as progress.
+    /// Sees which have no connection, and which are held up by this end: that counts as progress.
     fn look(&self) {
         let state = self.lock();
-        let running = state.members.iter().filter(|(number, _)| state.queue.has_place(**number));
-        let running =
-            running.map(|(number, member)| (*number, member.session.clone(), member.holds_up.clone()));
-        let running: Vec<_> = running.collect();
+        let members = state.members.iter();
+        let members = members.map(|(number, m)| (*number, m.session.clone(), m.holds_up.clone()));
+        let members: Vec<_> = members.collect();
         drop(state);
         // outside of the lock: each has its own
-        let seen = running.into_iter().map(|(number, session, holds_up)| {
+        let seen = members.into_iter().map(|(number, session, holds_up)| {
             let alone = session.and_then(|session| session.alone_for());
             (number, alone, holds_up.is_some_and(|holds_up| holds_up()))
         });
         let seen: Vec<_> = seen.collect();
         let (mut state, now) = (self.lock(), Instant::now());
         for (number, alone, held_up) in seen {
-            state.queue.away(number, alone.and_then(|alone| now.checked_sub(alone)));
+            state.queue.seen(now, number, alone);
             if held_up {
                 state.queue.progress(now, number);
             }
@@ -248,12 +227,6 @@ impl Places {
 }
 
 impl State {
-    /// Those that wait for a place, with their keys.
-    fn waiting(&self) -> Vec<(u64, Option<PeerKey>)> {
-        let waiting = self.members.iter().filter(|(number, _)| !self.queue.has_place(**number));
-        waiting.map(|(number, member)| (*number, member.key)).collect()
-    }
-
     /// Tells those that wait what follows; what is to be done with the others.
     fn turn(&mut self, now: Instant) -> Turned {
         let mut turned = Turned::default();
@@ -285,7 +258,7 @@ struct Turned {
     /// They have got a place, and are to hear of it. One that is not known yet is told what else there is to know when it
     /// is introduced.
     going: Vec<(Option<Handle>, Arc<Outbox>)>,
-    /// They have lost their place, and why.
+    /// They have lost their place or their turn, and why.
     lost: Vec<(Handle, Lost)>,
 }
 
@@ -302,15 +275,14 @@ impl Turned {
                 Lost::Stalled => stalled,
                 Lost::Away => away,
             };
-            stop(vec![session], why);
+            stop(&session, why);
         }
     }
 }
 
-/// Ends these, outside of the lock: that may call back.
-fn stop(sessions: Vec<Handle>, why: &str) {
-    let ending = Outcome::here(Status::Incomplete, why);
-    sessions.iter().for_each(|session| session.stop(&ending));
+/// Ends a session, outside of the lock: that may call back.
+fn stop(session: &Handle, why: &str) {
+    session.stop(&Outcome::here(Status::Incomplete, why));
 }
 
 #[cfg(test)]

@@ -2,18 +2,22 @@
 //!
 //! A place that becomes free goes to the next key that has one waiting, and there to the one that came first. Whoever
 //! has a place and makes no progress for a minute loses it when another one waits; without a connection, after ten
-//! seconds. How many wait is bounded, and how many of one key, so that none keeps the others out by waiting. Pure: time
-//! comes in as an argument.
+//! seconds. How many wait is bounded, and how many of one key, so that none keeps the others out by waiting. One that waits
+//! without a connection for ten seconds gives way to one of its key that waits with one, or that comes and finds no room:
+//! two that have both lost their connections do not put each other out. Pure: time comes in as an argument.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+mod tests;
+
 /// Without progress for so long, a session loses its place to one that waits: longer than a path is ever away that comes
 /// back soon.
 pub const STALL: Duration = Duration::from_secs(60);
 
-/// Without a connection for so long, a session loses its place to one that waits. A sender whose connections broke
+/// Without a connection for so long, a session loses its place to one that waits, or its turn to one of its key. A sender whose connections broke
 /// dials again at once, and after pauses of 5 s at most while that fails: it comes again within this time if it can. One
 /// that finds its path silent closes nothing here, and is given [`STALL`].
 pub const AWAY: Duration = Duration::from_secs(10);
@@ -29,11 +33,11 @@ pub struct Bounds {
     pub of_one_key: usize,
     /// Without progress for so long, a session loses its place to one that waits. It is [`STALL`] but for tests.
     pub stall: Duration,
-    /// Without a connection for so long, the same. It is [`AWAY`] but for tests.
+    /// Without a connection for so long, the same, or its turn to one of its key. It is [`AWAY`] but for tests.
     pub away: Duration,
 }
 
-/// Why a session has lost its place; others wait.
+/// Why a session has lost its place, or its turn; others wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
     /// It made no progress.
@@ -49,7 +53,7 @@ pub enum Turn<S> {
     Go(S),
     /// So many go before it.
     Wait(S, usize),
-    /// It has lost its place.
+    /// It has lost its place, or its turn.
     Lost(S, Lost),
 }
 
@@ -64,26 +68,65 @@ pub enum Came {
     Full,
 }
 
+/// Whether a session has a connection, as far as was seen.
+#[derive(Clone, Copy, Debug)]
+struct Presence {
+    /// When it was seen to have one last, or came.
+    there: Instant,
+    /// Since when it has none, if it has none; not before `there`.
+    away: Option<Instant>,
+}
+
+impl Presence {
+    fn new(now: Instant) -> Self {
+        Presence { there: now, away: None }
+    }
+
+    /// It was looked at: by its own clock it has had no connection for so long, or it has one. That clock may count a gap in
+    /// which this process did not run, and the one of `now` does not: what was seen before counts more.
+    fn seen(&mut self, now: Instant, alone: Option<Duration>) {
+        match alone {
+            None => *self = Presence::new(now),
+            Some(alone) => {
+                let since = now.checked_sub(alone).unwrap_or(now);
+                self.away = Some(since.max(self.away.unwrap_or(self.there)));
+            }
+        }
+    }
+
+    /// When it gives way, if it stays without a connection.
+    fn gone_at(&self, bounds: &Bounds) -> Option<Instant> {
+        self.away.map(|since| since + bounds.away)
+    }
+}
+
 /// How a session with a place stands.
 #[derive(Clone, Copy, Debug)]
 struct Running {
     /// When it last made progress.
     since: Instant,
-    /// Since when it has no connection, if it has none.
-    away: Option<Instant>,
+    presence: Presence,
 }
 
 impl Running {
-    fn new(now: Instant) -> Self {
-        Running { since: now, away: None }
+    fn new(now: Instant, presence: Presence) -> Self {
+        Running { since: now, presence }
     }
 
     /// When it loses its place to one that waits, and why.
     fn ends(&self, bounds: &Bounds) -> (Instant, Lost) {
         let stalled = (self.since + bounds.stall, Lost::Stalled);
-        let away = self.away.map(|since| (since + bounds.away, Lost::Away));
+        let away = self.presence.gone_at(bounds).map(|at| (at, Lost::Away));
         away.filter(|away| away.0 < stalled.0).unwrap_or(stalled)
     }
+}
+
+/// How a session stands that waits.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    /// How many go before it, as it was told last.
+    told: usize,
+    presence: Presence,
 }
 
 /// The sessions `S` of keys `K`. Call `poll` after each call that may free a place, and at `deadline`.
@@ -94,35 +137,54 @@ pub struct Queue<K, S> {
     running: BTreeMap<S, Running>,
     /// Keys with sessions that wait, the next one first; of each, those that wait, the first one first. None is empty.
     ring: VecDeque<(K, VecDeque<S>)>,
-    /// What those that wait were told last.
-    told: BTreeMap<S, usize>,
+    /// Those in the ring.
+    waiting: BTreeMap<S, Waiting>,
+    /// Those that have lost their turn to one that came, and do not know yet.
+    put_out: VecDeque<S>,
 }
 
 impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     /// With nobody in it.
     pub fn new(bounds: Bounds) -> Self {
         let bounds = Bounds { places: bounds.places.max(1), ..bounds };
-        Queue { bounds, running: BTreeMap::new(), ring: VecDeque::new(), told: BTreeMap::new() }
+        Queue {
+            bounds,
+            running: BTreeMap::new(),
+            ring: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            put_out: VecDeque::new(),
+        }
     }
 
     /// A session has come. It is one that is not here.
     pub fn arrive(&mut self, now: Instant, key: &K, session: S) -> Came {
+        let presence = Presence::new(now);
         if self.ring.is_empty() && self.running.len() < self.bounds.places {
-            self.running.insert(session, Running::new(now));
+            self.running.insert(session, Running::new(now, presence));
             return Came::Go;
         }
-        let of_key = self.ring.iter().position(|(known, _)| known == key);
-        let count = of_key.map_or(0, |index| self.ring[index].1.len());
-        if self.told.len() >= self.bounds.waiting || count >= self.bounds.of_one_key {
+        if !self.has_room(now, key) {
             return Came::Full;
         }
-        match of_key {
-            Some(index) => self.ring[index].1.push_back(session),
+        match self.ring.iter_mut().find(|(known, _)| known == key) {
+            Some((_, of_key)) => of_key.push_back(session),
             None => self.ring.push_back((key.clone(), VecDeque::from([session]))),
         }
         let ahead = self.order().position(|next| next == session).unwrap_or(0);
-        self.told.insert(session, ahead);
+        self.waiting.insert(session, Waiting { told: ahead, presence });
         Came::Wait(ahead)
+    }
+
+    /// Whether one more of this key may wait. Where its share is used up, one of it that is gone gives way.
+    fn has_room(&mut self, now: Instant, key: &K) -> bool {
+        let of_key = self.ring.iter().find(|(known, _)| known == key).map(|(_, of_key)| of_key);
+        if of_key.is_some_and(|of_key| of_key.len() >= self.bounds.of_one_key) {
+            let gone = of_key.and_then(|of_key| self.first_gone(of_key)).filter(|(_, at)| *at <= now);
+            let Some((gone, _)) = gone else { return false };
+            self.leave(gone);
+            self.put_out.push_back(gone);
+        }
+        self.waiting.len() < self.bounds.waiting
     }
 
     /// A session with a place has made progress.
@@ -132,17 +194,18 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
         }
     }
 
-    /// A session with a place has had no connection since then, or has one.
-    pub fn away(&mut self, session: S, since: Option<Instant>) {
-        if let Some(running) = self.running.get_mut(&session) {
-            running.away = since;
-        }
+    /// A session was looked at: by its own clock it has had no connection for so long, or it has one.
+    pub fn seen(&mut self, now: Instant, session: S, alone: Option<Duration>) {
+        let running = self.running.get_mut(&session).map(|running| &mut running.presence);
+        let waiting = self.waiting.get_mut(&session).map(|waiting| &mut waiting.presence);
+        running.or(waiting).into_iter().for_each(|presence| presence.seen(now, alone));
     }
 
     /// A session is over, or has gone.
     pub fn leave(&mut self, session: S) {
         self.running.remove(&session);
-        if self.told.remove(&session).is_some() {
+        self.put_out.retain(|other| *other != session);
+        if self.waiting.remove(&session).is_some() {
             self.ring.iter_mut().for_each(|(_, waiting)| waiting.retain(|other| *other != session));
             self.ring.retain(|(_, waiting)| !waiting.is_empty());
         }
@@ -150,9 +213,17 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
 
     /// What follows, until nothing does.
     pub fn poll(&mut self, now: Instant) -> Option<Turn<S>> {
+        if let Some(session) = self.put_out.pop_front() {
+            return Some(Turn::Lost(session, Lost::Away));
+        }
+        // before a place goes to one that is gone
+        if let Some((session, _)) = self.first_to_give_way().filter(|(_, at)| *at <= now) {
+            self.leave(session);
+            return Some(Turn::Lost(session, Lost::Away));
+        }
         if self.running.len() < self.bounds.places {
-            if let Some(next) = self.advance() {
-                self.running.insert(next, Running::new(now));
+            if let Some((next, presence)) = self.advance() {
+                self.running.insert(next, Running::new(now, presence));
                 return Some(Turn::Go(next));
             }
         } else if !self.ring.is_empty()
@@ -161,15 +232,17 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
             self.running.remove(&session);
             return Some(Turn::Lost(session, why));
         }
-        let moved = self.order().enumerate().find(|(ahead, session)| self.told.get(session) != Some(ahead));
-        let (ahead, session) = moved?;
-        self.told.insert(session, ahead);
+        let is_news = |(ahead, session): &(usize, S)| self.ahead(*session) != Some(*ahead);
+        let (ahead, session) = self.order().enumerate().find(is_news)?;
+        self.waiting.get_mut(&session)?.told = ahead;
         Some(Turn::Wait(session, ahead))
     }
 
     /// When there is something to do, if nothing happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        self.first_to_end().filter(|_| !self.ring.is_empty()).map(|(_, (at, _))| at)
+        let place = self.first_to_end().filter(|_| !self.ring.is_empty()).map(|(_, (at, _))| at);
+        let turn = self.first_to_give_way().map(|(_, at)| at);
+        place.into_iter().chain(turn).min()
     }
 
     /// Whether it has a place.
@@ -179,7 +252,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
 
     /// How many go before it, as it was told last; none if it does not wait.
     pub fn ahead(&self, session: S) -> Option<usize> {
-        self.told.get(&session).copied()
+        self.waiting.get(&session).map(|waiting| waiting.told)
     }
 
     /// How many have a place.
@@ -194,7 +267,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
 
     /// How many wait.
     pub fn waiting(&self) -> usize {
-        self.told.len()
+        self.waiting.len()
     }
 
     /// Who loses its place first if nothing changes; when, and why.
@@ -203,15 +276,29 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
         ends.min_by_key(|(_, (at, _))| *at)
     }
 
+    /// Who loses its turn first if nothing changes, and when: one of its key waits with a connection.
+    fn first_to_give_way(&self) -> Option<(S, Instant)> {
+        let is_there = |session: &S| self.waiting.get(session).is_some_and(|w| w.presence.away.is_none());
+        let wanted = self.ring.iter().filter(|(_, of_key)| of_key.iter().any(is_there));
+        wanted.filter_map(|(_, of_key)| self.first_gone(of_key)).min_by_key(|(_, at)| *at)
+    }
+
+    /// Who of these that wait is gone first if nothing changes, and when.
+    fn first_gone(&self, of_key: &VecDeque<S>) -> Option<(S, Instant)> {
+        let gone_at = |session: &S| self.waiting.get(session)?.presence.gone_at(&self.bounds);
+        let gone = of_key.iter().filter_map(|session| Some((*session, gone_at(session)?)));
+        gone.min_by_key(|(_, at)| *at)
+    }
+
     /// The next one; its key goes to the end of the ring.
-    fn advance(&mut self) -> Option<S> {
+    fn advance(&mut self) -> Option<(S, Presence)> {
         let (key, mut waiting) = self.ring.pop_front()?;
         let next = waiting.pop_front()?;
         if !waiting.is_empty() {
             self.ring.push_back((key, waiting));
         }
-        self.told.remove(&next);
-        Some(next)
+        let presence = self.waiting.remove(&next)?.presence;
+        Some((next, presence))
     }
 
     /// All that wait, in the order in which they get a place.
@@ -220,214 +307,5 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
         let of_round =
             |round: usize| self.ring.iter().filter_map(move |(_, waiting)| waiting.get(round).copied());
         (0..rounds).flat_map(of_round)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    type Sessions = Queue<&'static str, u32>;
-
-    fn queue(places: usize) -> (Sessions, Instant) {
-        (Queue::new(Bounds { places, waiting: 64, of_one_key: 16, stall: STALL, away: AWAY }), Instant::now())
-    }
-
-    fn turns(queue: &mut Sessions, now: Instant) -> Vec<Turn<u32>> {
-        std::iter::from_fn(|| queue.poll(now)).collect()
-    }
-
-    #[test]
-    fn ten_with_two_places_all_get_their_turn_and_are_told_how_long_it_takes() {
-        let (mut queue, now) = queue(2);
-        for session in 0..10 {
-            let came = queue.arrive(now, &"key", session);
-            assert_eq!(came, if session < 2 { Came::Go } else { Came::Wait(session as usize - 2) });
-        }
-        for over in 0..10 {
-            assert!(queue.has_place(over));
-            queue.leave(over);
-            let turns = turns(&mut queue, now);
-            if over + 2 < 10 {
-                assert_eq!(turns[0], Turn::Go(over + 2));
-                let waiting: Vec<_> =
-                    (over + 3..10).map(|s| Turn::Wait(s, (s - over - 3) as usize)).collect();
-                assert_eq!(turns[1..], waiting);
-            }
-        }
-        assert_eq!(turns(&mut queue, now), []);
-    }
-
-    #[test]
-    fn keys_take_turns_and_within_a_key_who_came_first() {
-        let (mut queue, now) = queue(1);
-        for (session, key) in ["a", "a", "a", "a", "b", "b", "c"].into_iter().enumerate() {
-            queue.arrive(now, &key, session as u32);
-        }
-        let mut served = vec![];
-        let mut running = 0;
-        while queue.waiting() > 0 {
-            queue.leave(running);
-            let Turn::Go(next) = queue.poll(now).unwrap() else { panic!() };
-            served.push(next);
-            running = next;
-        }
-        // 0 had the place; then a, b, c by turns
-        assert_eq!(served, [1, 4, 6, 2, 5, 3]);
-    }
-
-    #[test]
-    fn who_comes_does_not_pass_those_that_wait() {
-        let (mut queue, now) = queue(1);
-        queue.arrive(now, &"a", 0);
-        queue.arrive(now, &"a", 1);
-        queue.leave(0);
-        // before anybody has polled
-        assert_eq!(queue.arrive(now, &"b", 2), Came::Wait(1));
-        assert_eq!(turns(&mut queue, now), [Turn::Go(1), Turn::Wait(2, 0)]);
-    }
-
-    #[test]
-    fn one_that_stalls_loses_its_place_when_others_wait_and_not_before() {
-        let (mut queue, now) = queue(2);
-        let at = |seconds| now + Duration::from_secs(seconds);
-        queue.arrive(now, &"a", 0);
-        queue.arrive(now, &"a", 1);
-        assert_eq!(queue.deadline(), None);
-        assert_eq!(turns(&mut queue, at(500)), []);
-        queue.progress(at(500), 1);
-        assert_eq!(queue.arrive(at(501), &"b", 2), Came::Wait(0));
-        assert_eq!(queue.deadline(), Some(at(60)));
-        assert_eq!(turns(&mut queue, at(501)), [Turn::Lost(0, Lost::Stalled), Turn::Go(2)]);
-        // nobody waits any more
-        assert_eq!((queue.deadline(), turns(&mut queue, at(9999))), (None, vec![]));
-        queue.arrive(at(9999), &"b", 3);
-        queue.progress(at(9999), 2);
-        queue.progress(at(9999), 1);
-        assert_eq!(turns(&mut queue, at(10_058)), []);
-        assert_eq!(queue.deadline(), Some(at(10_059)));
-        // one at a time, and nobody twice
-        assert_eq!(turns(&mut queue, at(10_059)), [Turn::Lost(1, Lost::Stalled), Turn::Go(3)]);
-        queue.leave(1);
-        queue.progress(at(10_060), 1);
-        assert!(!queue.has_place(1));
-    }
-
-    #[test]
-    fn one_without_a_connection_loses_its_place_sooner_unless_it_comes_again() {
-        let (mut queue, now) = queue(2);
-        let at = |seconds| now + Duration::from_secs(seconds);
-        for session in 0..2 {
-            queue.arrive(now, &"a", session);
-        }
-        queue.away(0, Some(at(1)));
-        queue.away(1, Some(at(2)));
-        // nobody waits for its place
-        assert_eq!((queue.deadline(), turns(&mut queue, at(20))), (None, vec![]));
-        queue.arrive(at(3), &"b", 2);
-        assert_eq!(queue.deadline(), Some(at(11)));
-        assert_eq!(turns(&mut queue, at(10)), []);
-        queue.away(0, None);
-        assert_eq!(queue.deadline(), Some(at(12)));
-        assert_eq!(turns(&mut queue, at(11)), []);
-        assert_eq!(turns(&mut queue, at(12)), [Turn::Lost(1, Lost::Away), Turn::Go(2)]);
-        // who has lost it is not asked any more, and who has come again has the other time
-        queue.away(1, Some(at(2)));
-        queue.arrive(at(12), &"b", 3);
-        assert_eq!(queue.deadline(), Some(at(60)));
-        // one that makes no progress is not saved by having gone late
-        queue.away(0, Some(at(59)));
-        assert_eq!(turns(&mut queue, at(60)), [Turn::Lost(0, Lost::Stalled), Turn::Go(3)]);
-    }
-
-    #[test]
-    fn waiting_is_bounded_and_one_key_does_not_fill_it() {
-        let (mut queue, now) = queue(1);
-        queue.arrive(now, &"a", 0);
-        let came: Vec<Came> = (1..20).map(|session| queue.arrive(now, &"a", session)).collect();
-        assert_eq!(came[15], Came::Wait(15));
-        assert_eq!(came[16..], [Came::Full; 3]);
-        assert_eq!(queue.arrive(now, &"b", 20), Came::Wait(1));
-        for (number, key) in ["b", "c", "d", "e"].into_iter().enumerate() {
-            for session in 0..16 {
-                queue.arrive(now, &key, 100 * (number as u32 + 1) + session);
-            }
-        }
-        assert_eq!(queue.waiting(), 64);
-        assert_eq!(queue.arrive(now, &"f", 999), Came::Full);
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Arrive(usize),
-        Leave(usize),
-        Progress(usize),
-        Away(usize, bool),
-        Pass(u64),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            3 => (0usize..4).prop_map(Step::Arrive),
-            2 => (0usize..100).prop_map(Step::Leave),
-            1 => (0usize..100).prop_map(Step::Progress),
-            1 => (0usize..100, any::<bool>()).prop_map(|(which, away)| Step::Away(which, away)),
-            1 => (0u64..70).prop_map(Step::Pass),
-        ]
-    }
-
-    proptest! {
-        /// Nobody starves: with each place that is given, everybody is as near as told or nearer; at most so many have
-        /// one; the order within a key is kept; and between two turns of a key, every other that waits has one.
-        #[test]
-        fn whatever_comes_nobody_starves(steps in proptest::collection::vec(step(), 1..80)) {
-            let keys = ["a", "b", "c", "d"];
-            let (mut queue, mut now) = queue(2);
-            let (mut next, mut here, mut key_of) = (0u32, Vec::<u32>::new(), BTreeMap::new());
-            for step in steps {
-                match step {
-                    Step::Arrive(key) => {
-                        key_of.insert(next, keys[key]);
-                        if queue.arrive(now, &keys[key], next) != Came::Full {
-                            here.push(next);
-                        }
-                        next += 1;
-                    }
-                    Step::Leave(which) if !here.is_empty() => queue.leave(here.remove(which % here.len())),
-                    Step::Progress(which) if !here.is_empty() => queue.progress(now, here[which % here.len()]),
-                    Step::Pass(seconds) => now += Duration::from_secs(seconds),
-                    Step::Away(which, away) if !here.is_empty() => {
-                        queue.away(here[which % here.len()], away.then_some(now));
-                    }
-                    Step::Leave(_) | Step::Progress(_) | Step::Away(..) => {}
-                }
-                let expected: Vec<u32> = queue.order().collect();
-                let mut given = 0;
-                while let Some(turn) = queue.poll(now) {
-                    match turn {
-                        Turn::Go(session) => {
-                            prop_assert_eq!(Some(&session), expected.get(given));
-                            given += 1;
-                        }
-                        Turn::Lost(session, _) => here.retain(|other| *other != session),
-                        Turn::Wait(session, ahead) => {
-                            prop_assert_eq!(queue.order().position(|other| other == session), Some(ahead));
-                        }
-                    }
-                    prop_assert!(queue.running.len() <= 2);
-                }
-                // no place is empty while somebody waits, and all that are here are somewhere
-                prop_assert!(queue.waiting() == 0 || queue.running.len() == 2);
-                prop_assert_eq!(queue.waiting() + queue.running.len(), here.len());
-                let order: Vec<u32> = queue.order().collect();
-                for key in keys {
-                    let of_key: Vec<u32> = order.iter().copied().filter(|s| key_of[s] == key).collect();
-                    prop_assert!(of_key.is_sorted());
-                    let first_round = order.iter().take(queue.ring.len()).filter(|s| key_of[*s] == key).count();
-                    prop_assert!(first_round <= 1);
-                }
-            }
-        }
     }
 }
