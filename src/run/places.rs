@@ -2,6 +2,7 @@
 
 use super::boards;
 use crate::endpoint::files::{Ledger, Outbox};
+use crate::proto::life::Steady;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::peer_key::PeerKey;
 use crate::proto::way::Way;
@@ -23,8 +24,10 @@ const SESSION: u32 = 0;
 /// its sender come again. One that has the same key and may want something else is no sign of that, since many senders may
 /// share a key; a session gives way to that one after [`Bounds::away`].
 const GONE: Duration = Duration::from_secs(1);
-/// How often all are looked at while others wait.
+/// How often all are looked at while others wait. So a gap is noticed in which this process did not run.
 const TICK: Duration = Duration::from_secs(1);
+/// So long the clock waits where nobody waits for a place.
+const NEVER: Duration = Duration::from_secs(3600);
 /// How often it is looked meanwhile whether it has come again.
 const LOOK: Duration = Duration::from_millis(50);
 /// What it is told, if it should come back.
@@ -59,6 +62,10 @@ struct State {
     queue: Queue<Option<[u8; 32]>, u64>,
     members: HashMap<u64, Member>,
     last: u64,
+    /// The time of the queue: no session is blamed for a gap in which this process did not run.
+    steady: Steady,
+    /// The time that the clock's thread waits for; none while nobody waits for a place.
+    armed: Option<Instant>,
 }
 
 struct Member {
@@ -83,18 +90,26 @@ impl Places {
     fn without_clock(bounds: Bounds) -> Arc<Self> {
         let lost = [("nothing came", bounds.stall), ("no connection", bounds.away)]
             .map(|(what, time)| format!("{what} for {} s, and others wait", time.as_secs()));
-        let state = State { queue: Queue::new(bounds), members: HashMap::new(), last: 0 };
+        let state = State {
+            queue: Queue::new(bounds),
+            members: HashMap::new(),
+            last: 0,
+            steady: Steady::new(),
+            armed: None,
+        };
         Arc::new(Places { state: Mutex::new(state), changed: Condvar::new(), lost })
     }
 
     /// A session has come; its number. None: too many wait.
     pub(super) fn arrive(&self, key: Option<PeerKey>, visitor: &Visitor) -> Option<u64> {
+        let real = Instant::now();
         // one that is gone may have to give way
-        self.look();
+        self.look(real);
         let mut state = self.lock();
+        let now = state.now(real);
         state.last += 1;
         let number = state.last;
-        match state.queue.arrive(Instant::now(), &key.map(|key| key.0), number) {
+        match state.queue.arrive(now, &key.map(|key| key.0), number) {
             Came::Full => return None,
             Came::Go => visitor.out.say(SESSION, &Down::Go(Vec::new())),
             Came::Wait(ahead) => visitor.out.say(SESSION, &Down::Wait(ahead as u32)),
@@ -144,7 +159,9 @@ impl Places {
 
     /// A session has made progress.
     pub(super) fn progress(&self, number: u64) {
-        self.lock().queue.progress(Instant::now(), number);
+        let mut state = self.lock();
+        let now = state.now(Instant::now());
+        state.queue.progress(now, number);
     }
 
     /// A session is over.
@@ -153,7 +170,7 @@ impl Places {
         state.members.remove(&number);
         state.queue.leave(number);
         drop(state);
-        self.turn();
+        self.turn(Instant::now());
     }
 
     /// What a person sees of them.
@@ -182,25 +199,22 @@ impl Places {
 
     fn keep_time(&self) {
         loop {
-            self.turn();
-            let state = self.lock();
-            // where nobody waits there is nothing to do, until somebody comes
-            let wait = state.queue.deadline().map_or(Duration::from_secs(3600), |at| {
-                at.saturating_duration_since(Instant::now()).min(TICK)
-            });
+            self.turn(Instant::now());
+            let mut state = self.lock();
+            let wait = state.arm(Instant::now());
             drop(self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
         }
     }
 
     /// Does what follows by now. Nobody loses anything for what was last seen when nobody waited: all are looked at first.
-    fn turn(&self) {
-        self.look();
-        let turned = self.lock().turn(Instant::now());
+    fn turn(&self, real: Instant) {
+        self.look(real);
+        let turned = self.lock().turn(real);
         turned.follow(&self.lost);
     }
 
     /// Sees which have no connection, and which are held up by this end: that counts as progress.
-    fn look(&self) {
+    fn look(&self, real: Instant) {
         let state = self.lock();
         let members = state.members.iter();
         let members = members.map(|(number, m)| (*number, m.session.clone(), m.holds_up.clone()));
@@ -212,7 +226,8 @@ impl Places {
             (number, alone, holds_up.is_some_and(|holds_up| holds_up()))
         });
         let seen: Vec<_> = seen.collect();
-        let (mut state, now) = (self.lock(), Instant::now());
+        let mut state = self.lock();
+        let now = state.now(real);
         for (number, alone, held_up) in seen {
             state.queue.seen(now, number, alone);
             if held_up {
@@ -227,8 +242,22 @@ impl Places {
 }
 
 impl State {
+    /// The time of the queue, given the real one.
+    fn now(&mut self, real: Instant) -> Instant {
+        self.steady.now(real, self.armed)
+    }
+
+    /// Sets the clock; how long its thread waits, if nothing happens before. Where nobody waits for a place there is nothing
+    /// to do, until somebody comes.
+    fn arm(&mut self, real: Instant) -> Duration {
+        let now = self.now(real);
+        self.armed = self.queue.deadline().map(|at| at.min(now + TICK));
+        self.armed.map_or(NEVER, |at| at.saturating_duration_since(now))
+    }
+
     /// Tells those that wait what follows; what is to be done with the others.
-    fn turn(&mut self, now: Instant) -> Turned {
+    fn turn(&mut self, real: Instant) -> Turned {
+        let now = self.now(real);
         let mut turned = Turned::default();
         while let Some(turn) = self.queue.poll(now) {
             let session = |number| self.members.get(&number).and_then(|member| member.session.clone());
@@ -316,12 +345,12 @@ mod tests {
         let (places, mut comes) = places(1);
         let (first, second) = (comes(), comes());
         places.silence(first);
-        places.turn();
+        places.turn(Instant::now());
         assert_eq!([first, second].map(|number| places.has_place(number)), [false, true]);
         places.hold_up(second);
         let third = comes();
         places.silence(second);
-        places.turn();
+        places.turn(Instant::now());
         assert_eq!([second, third].map(|number| places.has_place(number)), [true, false]);
     }
 
@@ -334,5 +363,24 @@ mod tests {
         places.silence(held_up);
         places.leave(leaves);
         assert_eq!([held_up, third, fourth].map(|number| places.has_place(number)), [true, true, false]);
+    }
+
+    #[test]
+    fn time_in_which_this_process_did_not_run_takes_no_place() {
+        let (places, mut comes) = places(1);
+        let both = [(); 2].map(|()| comes());
+        let has_place = || both.map(|number| places.has_place(number));
+        let mut real = Instant::now();
+        places.lock().arm(real);
+        real += 2 * HOUR;
+        places.turn(real);
+        assert_eq!(has_place(), [true, false]);
+        // an hour that passes as it should is another matter
+        for _ in 0..3600 {
+            places.lock().arm(real);
+            real += TICK;
+            places.turn(real);
+        }
+        assert_eq!(has_place(), [false, true]);
     }
 }
