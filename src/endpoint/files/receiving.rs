@@ -254,6 +254,7 @@ where
                 self.close(file, move |this| this.finish(*arrival, mark))
             }
             (Phase::Offered(_) | Phase::There(_) | Phase::Coming(_), Said::Stop(why)) => {
+                self.hooks.ledger.judge(file, Some(FileVerdict::Input), None);
                 self.out.say(file, &Down::Verdict(FileVerdict::Input, why));
                 None
             }
@@ -304,6 +305,7 @@ where
         let left = std::mem::take(&mut state.files);
         // outside of the lock: a disk may take its time to close them, and whoever asks what is done here does not wait for that
         drop(state);
+        left.keys().for_each(|file| self.hooks.ledger.forget(*file));
         drop(left);
         self.out.end(Ok(()));
     }
@@ -455,6 +457,7 @@ impl<D: Disk> Receiving<D> {
             let mut state = lock();
             let left = |phase: &Phase<D>| !matches!(phase, Phase::Opening | Phase::Closing);
             let left: Vec<u32> = state.files.iter().filter(|(_, p)| left(p)).map(|(file, _)| *file).collect();
+            left.iter().for_each(|file| self.hooks.ledger.forget(*file));
             left.into_iter().filter_map(|file| state.files.remove(&file)).collect()
         };
         for phase in phases {

@@ -222,3 +222,20 @@ fn what_has_come_before_a_sender_broke_the_order_is_kept() {
     let lengths: Vec<u64> = partials.map(|file| file.unwrap().metadata().unwrap().len()).collect();
     assert!(lengths.contains(&(BYTES.len() as u64)), "{lengths:?}");
 }
+
+/// Otherwise a sender that begins a file and stops it again and again would have its names kept, as long as its session lasts.
+#[test]
+fn a_file_that_its_sender_stops_or_leaves_is_under_way_no_more() {
+    let bench = Bench::new(None);
+    let files = || bench.receiving.hooks.ledger.files();
+    let sink = bench.receiving.sink();
+    bench.bring("coming");
+    assert_eq!((files().moving.len(), files().failed), (1, 0));
+    bench.say("stop").unwrap();
+    assert_eq!((files().moving, files().failed), (vec![], 1));
+    bench.open(10, "left");
+    bench.receiving.hear(10, Up::From(0)).unwrap();
+    assert_eq!(files().moving.len(), 1);
+    drop(sink);
+    assert_eq!(files().moving, []);
+}
