@@ -7,7 +7,7 @@ use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use super::visits::{FEATURES, Handler, Maker};
 use super::{keys, listen, signals};
 use crate::endpoint::exec::Exec;
-use crate::endpoint::files::{MetaFile, Names, Workers, environment};
+use crate::endpoint::files::{MetaFile, Names, Then, Workers, environment};
 use crate::error::{Failure, reason};
 use crate::message;
 use crate::plan::{Goal, ServePlan};
@@ -187,7 +187,7 @@ fn sweep(shelf: Arc<Shelf<Beneath>>) -> io::Result<()> {
 }
 
 /// What runs after each file: whether it has succeeded, and how it ended.
-fn then(command: String, into: &Path) -> Result<super::visits::Then, Failure> {
+fn then(command: String, into: &Path) -> Result<Then<Beneath>, Failure> {
     let folder = into.canonicalize().map_err(|e| cannot_use(into, &e))?;
     Ok(Arc::new(move |finished: &Finished<Beneath>| {
         let known = &finished.sidecar;

@@ -5,14 +5,13 @@ use crate::proto::outcome::Outcome;
 use crate::proto::way::Way;
 use crate::session::Handle;
 use crate::store::queue::AWAY;
-use crate::sys::thread::spawn;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long a peer has to hear a last word.
+/// How long a peer has to hear what became of what its session did.
 const HEARD: Duration = Duration::from_secs(2);
-/// How often it is looked whether a peer that is waited for is gone.
+/// How often it is looked whether one of those that are left may be stopped.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The sessions of this process, for orders. Some may come and go.
@@ -38,8 +37,42 @@ struct State {
 struct Member {
     number: u64,
     session: Handle,
+    work: Work,
+    stopped: bool,
+}
+
+/// What a session is at.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Nothing that must not be stopped.
+    None,
     /// It is not to be stopped in the middle of what it does.
-    busy: bool,
+    Busy,
+    /// That was done then. Its peer may not have heard yet what became of it: if it never hears, it has that done again.
+    Done(Instant),
+}
+
+impl State {
+    /// Those that are to be stopped by now, once each.
+    fn due(&mut self, now: Instant) -> Vec<Handle> {
+        let may_stop = |member: &&mut Member| match member.work {
+            Work::None => true,
+            Work::Busy => false,
+            Work::Done(at) => at + HEARD <= now,
+        };
+        let due = self.sessions.iter_mut().filter(|member| !member.stopped).filter(may_stop);
+        let stop = |member: &mut Member| {
+            member.stopped = true;
+            member.session.clone()
+        };
+        due.map(stop).collect()
+    }
+
+    /// Those that are busy.
+    fn busy(&self) -> Vec<Handle> {
+        let busy = self.sessions.iter().filter(|member| matches!(member.work, Work::Busy));
+        busy.map(|member| member.session.clone()).collect()
+    }
 }
 
 impl Sessions {
@@ -62,7 +95,8 @@ impl Sessions {
         let mut state = self.lock();
         state.last += 1;
         let (number, hurries, ending) = (state.last, state.hurries, state.ending.clone());
-        state.sessions.push(Member { number, session: session.clone(), busy: false });
+        let stopped = ending.is_some();
+        state.sessions.push(Member { number, session: session.clone(), work: Work::None, stopped });
         drop(state);
         if hurries {
             session.hurry();
@@ -84,61 +118,30 @@ impl Sessions {
         self.0.changed.notify_all();
     }
 
-    /// Ends every session, telling the peers; those that are busy once they are not any more, or their peers are gone.
+    /// Ends every session, telling the peers. Those that are busy, or were a moment ago, are left to whoever is in
+    /// [`Sessions::await_end`].
     pub fn stop(&self, ending: &Outcome) {
         let mut state = self.lock();
         state.ending.get_or_insert(ending.clone());
-        let (busy, idle): (Vec<_>, Vec<_>) = state.sessions.iter().partition(|member| member.busy);
-        let idle: Vec<_> = idle.into_iter().map(|member| member.session.clone()).collect();
-        let waits = !busy.is_empty();
+        let due = state.due(Instant::now());
         drop(state);
         self.0.changed.notify_all();
-        idle.iter().for_each(|session| session.stop(ending));
-        if waits {
-            let (all, ending) = (self.clone(), ending.clone());
-            // without a thread the process is asked to end once more
-            let _ = spawn("gone", move || all.stop_gone(&ending));
-        }
-    }
-
-    /// Ends those that are busy as soon as their peers are gone, until none is left: nobody brings the rest of what they
-    /// are at.
-    fn stop_gone(&self, ending: &Outcome) {
-        let mut state = self.lock();
-        while !state.sessions.is_empty() {
-            let sessions: Vec<_> = state.sessions.iter().map(|member| member.session.clone()).collect();
-            drop(state);
-            let is_gone = |session: &&Handle| session.alone_for().is_some_and(|alone| alone >= AWAY);
-            sessions.iter().filter(is_gone).for_each(|session| session.stop(ending));
-            let waited = self.0.changed.wait_timeout(self.lock(), LOOK);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        due.iter().for_each(|session| session.stop(ending));
     }
 
     /// What the session of this number does is not to be stopped in the middle, or may be again. False: all were stopped
-    /// before, and so is this one, as soon as its peer has had time to hear what became of what it did.
+    /// before, and nothing begins any more.
     pub fn set_busy(&self, number: u64, busy: bool) -> bool {
         let mut state = self.lock();
-        let ending = state.ending.clone();
-        let member = state.sessions.iter_mut().find(|member| member.number == number);
-        let Some(member) = member else { return ending.is_none() };
-        member.busy = busy && ending.is_none();
-        let session = member.session.clone();
-        drop(state);
-        let Some(ending) = ending else { return true };
-        if !busy {
-            let all = self.clone();
-            let stop = move || {
-                let is_there =
-                    |state: &mut State| state.sessions.iter().any(|member| member.number == number);
-                // it goes by itself when its peer has heard
-                drop(all.0.changed.wait_timeout_while(all.lock(), HEARD, is_there));
-                session.stop(&ending);
+        let goes_on = state.ending.is_none();
+        if let Some(member) = state.sessions.iter_mut().find(|member| member.number == number) {
+            member.work = match (busy, member.work) {
+                (true, _) if goes_on => Work::Busy,
+                (false, Work::Busy) => Work::Done(Instant::now()),
+                (_, work) => work,
             };
-            // without a thread the process is asked to end once more
-            let _ = spawn("last", stop);
         }
-        false
+        goes_on
     }
 
     /// From now on, no end waits long for its peer to close.
@@ -147,14 +150,26 @@ impl Sessions {
         self.all().iter().for_each(Handle::hurry);
     }
 
-    /// Waits until all were stopped and have gone; how they were stopped.
+    /// Waits until all were stopped and have gone; how they were stopped. Meanwhile stops those that were busy then, once
+    /// their peers have had time to hear what became of what they did, or are gone.
     pub fn await_end(&self) -> Outcome {
-        let mut state = self.lock();
+        let goes_on = |state: &mut State| state.ending.is_none();
+        let mut state =
+            self.0.changed.wait_while(self.lock(), goes_on).unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(ending) = state.ending.clone().filter(|_| state.sessions.is_empty()) {
+            let ending = state.ending.clone();
+            if let Some(ending) = ending.clone().filter(|_| state.sessions.is_empty()) {
                 return ending;
             }
-            state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let (due, busy) = (state.due(Instant::now()), state.busy());
+            drop(state);
+            // nobody brings the rest of what a session is at whose peer is gone
+            let is_gone = |session: &Handle| session.alone_for().is_some_and(|alone| alone >= AWAY);
+            let due = due.into_iter().chain(busy.into_iter().filter(is_gone));
+            due.for_each(|session| ending.iter().for_each(|ending| session.stop(ending)));
+            let is_left = |state: &mut State| !state.sessions.is_empty();
+            let waited = self.0.changed.wait_timeout_while(self.lock(), LOOK, is_left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -184,4 +199,68 @@ pub fn cannot_start(error: io::Error) -> Failure {
 /// Signals are not heard.
 pub fn no_signals(error: io::Error) -> Failure {
     Failure::network(format!("cannot hear signals: {}", reason(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::Hazard;
+    use crate::endpoint::Discard;
+    use crate::proto::hello::{Features, Id};
+    use crate::proto::outcome::Status;
+    use crate::proto::session::InboundConfig;
+    use crate::session::{Approach, Incoming, Setup, Start};
+
+    /// A session that takes a stream to nowhere, and has not started.
+    fn session() -> Start {
+        let receives = Incoming {
+            config: InboundConfig::new(Id::new([1; 16]), Features::NONE, 1 << 20),
+            sink: Box::new(Discard),
+            is_asked_to_end: || false,
+        };
+        let hear = Box::new(|_| ());
+        Start::new(Setup::new(Approach::Visit, None, Some(receives), Hazard::new(None), hear)).unwrap()
+    }
+
+    fn ended() -> Outcome {
+        Outcome::here(Status::Incomplete, "ended by SIGTERM")
+    }
+
+    #[test]
+    fn one_that_was_busy_has_time_to_hear_how_that_went_whenever_all_are_stopped() {
+        for stopped_meanwhile in [false, true] {
+            let (all, start) = (Sessions::default(), session());
+            let number = all.add(start.handle());
+            // as `stop` does, but for the time
+            let stop = || drop(all.lock().ending.insert(ended()));
+            let due = |at| all.lock().due(at).len();
+            assert!(all.set_busy(number, true));
+            if stopped_meanwhile {
+                stop();
+                assert!(!all.set_busy(number, true), "nothing begins any more");
+                assert_eq!((due(Instant::now() + 2 * HEARD), all.lock().busy().len()), (0, 1));
+            }
+            all.set_busy(number, false);
+            let Work::Done(at) = all.lock().sessions[0].work else { panic!("it is done") };
+            // that it is not busy may be said once more, and makes it no later
+            all.set_busy(number, false);
+            if !stopped_meanwhile {
+                stop();
+            }
+            assert_eq!(due(at + HEARD - Duration::from_millis(1)), 0);
+            assert_eq!([due(at + HEARD), due(at + HEARD)], [1, 0]);
+        }
+    }
+
+    #[test]
+    fn one_that_was_never_busy_is_stopped_at_once() {
+        let (all, start) = (Sessions::default(), session());
+        let number = all.add(start.handle());
+        all.set_busy(number, false);
+        all.stop(&ended());
+        assert!(all.lock().sessions[0].stopped);
+        assert!(!all.set_busy(number, true));
+        all.set_busy(number, false);
+        assert!(matches!(all.lock().sessions[0].work, Work::None));
+    }
 }

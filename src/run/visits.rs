@@ -6,7 +6,7 @@ use super::sessions::Sessions;
 use crate::chaos::Hazard;
 use crate::endpoint::Sink;
 use crate::endpoint::files::{
-    CommandedSink, Current, Hooks, Ledger, Names, Orders, Outbox, Place, Receiving, SetBusy, Workers,
+    CommandedSink, Current, Hooks, Ledger, Names, Orders, Outbox, Place, Receiving, Then, Workers,
 };
 use crate::error::reason;
 use crate::message;
@@ -18,12 +18,12 @@ use crate::session::lobby::{Made, Rest};
 use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::store::beneath::Beneath;
 use crate::store::name::Name;
-use crate::store::shelf::{Finished, Peer, Shelf};
+use crate::store::shelf::{Peer, Shelf};
 use crate::trust::{PublicKey, Trust};
 use crate::wording::word;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Memory for what is said to a sender: verdicts are small.
@@ -35,16 +35,10 @@ const LAST: Duration = Duration::from_secs(20);
 pub(super) const FEATURES: Features =
     Features(Features::CHECKSUM.0 | Features::COMPRESS.0 | Features::DUPLEX.0 | Features::FILES.0);
 
-/// Runs after each file: whether it has succeeded, and how it ended.
-pub(super) type Then = Arc<dyn Fn(&Finished<Beneath>) -> (bool, String) + Send + Sync>;
-
-/// The same for the session of one sender; none where it is stopped.
-type After = Box<dyn Fn(&Finished<Beneath>) -> Option<(bool, String)> + Send + Sync>;
-
 /// What is done with what comes.
 pub(super) enum Handler {
     /// Files into a folder, with what runs after each.
-    Folder(Arc<Shelf<Beneath>>, Option<Then>),
+    Folder(Arc<Shelf<Beneath>>, Option<Then<Beneath>>),
     /// Streams to this command, each with a name.
     Commands(String, Names),
 }
@@ -138,12 +132,11 @@ impl Maker {
     fn to_folder(
         &self,
         shelf: Arc<Shelf<Beneath>>,
-        then: Option<Then>,
+        then: Option<Then<Beneath>>,
         peer: Peer,
         visitor: &Visitor,
         place: Place,
     ) -> Goal {
-        let then = then.map(|then| one_at_a_time(then, place.set_busy.clone()));
         let commanded = then.is_some();
         let hooks = Hooks {
             require: self.plan.require.clone(),
@@ -216,7 +209,7 @@ impl Maker {
             may_send: Box::new(move || asked.has_place(number)),
             progress: Box::new(move || moved.progress(number)),
             gives_way: Box::new(move |other| ousts.gives_way(other)),
-            set_busy: Arc::new(move |busy| among.get().is_none_or(|all| sessions.set_busy(*all, busy))),
+            set_busy: Box::new(move |busy| among.get().is_none_or(|all| sessions.set_busy(*all, busy))),
         }
     }
 
@@ -259,18 +252,6 @@ impl Maker {
         let key = key.to_string();
         (key.clone(), name.unwrap_or(key))
     }
-}
-
-/// What runs after each file of one sender, one after the other. Meanwhile the session is not stopped: its sender waits
-/// to hear how that ended. None: it is stopped already, and nothing begins any more.
-fn one_at_a_time(then: Then, set_busy: SetBusy) -> After {
-    let turn = Mutex::new(());
-    Box::new(move |finished| {
-        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = set_busy(true).then(|| then(finished));
-        set_busy(false);
-        ended
-    })
 }
 
 /// Tells the user what a session tells, and why it ended where something went wrong: once, though both of its streams end

@@ -1,10 +1,5 @@
 //! What the ends of files ask of the place that a standing receiver gives to their session, and what they say to it.
 
-use std::sync::Arc;
-
-/// Says whether the session may not be stopped now. False if it is stopped already.
-pub type SetBusy = Arc<dyn Fn(bool) -> bool + Send + Sync>;
-
 /// The place of one session.
 pub struct Place {
     /// Whether its sender may say anything of files: it waits for its turn no longer.
@@ -14,8 +9,8 @@ pub struct Place {
     /// Waits until it is certain whether the visitor of that number is gone, who has a name that is wanted here, and ends
     /// its visit then. False: it is there.
     pub gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
-    /// Whether the session may not be stopped now.
-    pub set_busy: SetBusy,
+    /// Says whether the session may not be stopped now. False if it is stopped already, and nothing is to begin.
+    pub set_busy: Box<dyn Fn(bool) -> bool + Send + Sync>,
 }
 
 #[cfg(test)]
@@ -26,7 +21,7 @@ impl Place {
             may_send: Box::new(|| true),
             progress: Box::new(|| {}),
             gives_way: Box::new(gives_way),
-            set_busy: Arc::new(|_| true),
+            set_busy: Box::new(|_| true),
         }
     }
 }

@@ -33,16 +33,17 @@ const FILES_MAX: usize = 32;
 /// What is said once of a folder that is not where it was.
 const MOVED: &str = "it was moved or removed; nothing is stored until it is back";
 
+/// Runs after a finished file: whether it has succeeded, and how it ended.
+pub type Then<D> = Arc<dyn Fn(&Finished<D>) -> (bool, String) + Send + Sync>;
+
 /// What else is wanted of files, and who hears of them.
 pub struct Hooks<D: Disk> {
     /// Keys that metadata must have.
     pub require: Vec<String>,
     /// Names are for commands too.
     pub commanded: bool,
-    /// Runs after each finished file, unless it has succeeded before: whether it has succeeded, and how it ended; none if
-    /// nothing begins any more.
-    #[expect(clippy::type_complexity, reason = "it is said once")]
-    pub then: Option<Box<dyn Fn(&Finished<D>) -> Option<(bool, String)> + Send + Sync>>,
+    /// Runs after each finished file, unless it has succeeded before.
+    pub then: Option<Then<D>>,
     /// The place that the session has.
     pub place: Place,
     /// Account is kept here.
@@ -57,6 +58,8 @@ pub struct Receiving<D: Disk> {
     workers: Workers,
     pub(super) out: Arc<Outbox>,
     state: Mutex<State<D>>,
+    /// What runs after files runs for one at a time.
+    turn: Mutex<()>,
     /// A job is done.
     done: Condvar,
 }
@@ -118,7 +121,8 @@ where
         out: Arc<Outbox>,
     ) -> Arc<Self> {
         let state = Mutex::new(State { files: HashMap::new(), last: 0, over: false });
-        Arc::new(Receiving { shelf, peer, hooks, workers, out, state, done: Condvar::new() })
+        let turn = Mutex::new(());
+        Arc::new(Receiving { shelf, peer, hooks, workers, out, state, turn, done: Condvar::new() })
     }
 
     /// Waits until nothing more comes and nobody works on a file, but no longer than this; then what has come is durable.
@@ -398,13 +402,26 @@ where
     /// A file is there: what is to be done then.
     fn after(&self, mut finished: Finished<D>) -> Result<FileVerdict, No> {
         if let Some(then) = self.hooks.then.as_ref().filter(|_| finished.then_is_due()) {
-            let (succeeded, outcome) = then(&finished).ok_or(No::Ends)?;
-            finished.note_then(SystemTime::now(), succeeded, &outcome)?;
-            if !succeeded {
-                return Err(No::Disk(format!("{STORED_BUT}'then' failed: {outcome}")));
-            }
+            self.run(then, &mut finished)?;
         }
         Ok(if finished.already { FileVerdict::Already } else { FileVerdict::Stored })
+    }
+
+    /// Runs a command after a file, and notes how it ended. Meanwhile the session is not stopped: its sender waits to hear
+    /// that, and would have the command run once more.
+    fn run(&self, then: &Then<D>, finished: &mut Finished<D>) -> Result<(), No> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let set_busy = &self.hooks.place.set_busy;
+        if !set_busy(true) {
+            return Err(No::Ends);
+        }
+        let (succeeded, outcome) = then(finished);
+        let noted = finished.note_then(SystemTime::now(), succeeded, &outcome);
+        set_busy(false);
+        match succeeded {
+            true => noted,
+            false => noted.and(Err(No::Disk(format!("{STORED_BUT}'then' failed: {outcome}")))),
+        }
     }
 
     /// What is wanted, checked.

@@ -144,7 +144,7 @@ fn a_stream_that_is_refused_does_not_let_the_one_that_comes_be_stopped() {
     let mut sink = sink(&Names::default(), "a", 1, |_| false);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let busy = seen.clone();
-    sink.orders.place.set_busy = Arc::new(move |is| {
+    sink.orders.place.set_busy = Box::new(move |is| {
         busy.lock().unwrap().push(is);
         true
     });

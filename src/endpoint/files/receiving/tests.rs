@@ -25,7 +25,7 @@ impl Bench {
         let may_end = Mutex::new(may_end);
         let then = move |_: &Finished<Beneath>| {
             may_end.lock().unwrap().as_ref().into_iter().for_each(|may| may.recv().unwrap_or(()));
-            Some((true, String::new()))
+            (true, String::new())
         };
         let (progresses, progress) = mpsc::channel();
         let progresses = Mutex::new(progresses);
@@ -36,7 +36,7 @@ impl Bench {
         let hooks = Hooks {
             require: Vec::new(),
             commanded: false,
-            then: Some(Box::new(then)),
+            then: Some(Arc::new(then)),
             place,
             ledger: Ledger::new(),
         };
