@@ -27,7 +27,8 @@ mod tests;
 const AHEAD: usize = 8;
 /// The same with small ones, where these are asked for. A receiver keeps 32 for a sender.
 const AHEAD_OF_ALL: usize = 28;
-/// Another session that sends the same file is waited for so long: one that was killed is given up after a minute.
+/// Another session that sends the same file is waited for so long, for each file: one that was killed is given up after a
+/// minute.
 const LATER: Duration = Duration::from_secs(70);
 /// How often it is tried again then: from the first to the second.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -106,9 +107,8 @@ pub struct Sending<F> {
     last: u32,
     /// Those that have no verdict yet.
     unjudged: BTreeMap<u32, Sent>,
-    /// Those that another session sends.
-    later: Vec<Item>,
-    started: Instant,
+    /// Those that another session sends, and since when that is known.
+    later: Vec<(Instant, Item)>,
     /// It is [`READS`] but for tests.
     reads: Duration,
     /// Those that were asked for, with the answer if there is one.
@@ -119,10 +119,30 @@ pub struct Sending<F> {
 struct Sent {
     name: Name,
     size: Option<u64>,
-    /// To send it again, if it can be: its metadata, where it is, and how it has to stand.
-    again: Option<(Vec<u8>, PathBuf, Option<Seen>)>,
+    /// To send it again, if it can be.
+    again: Option<Again>,
     /// Where its bytes came from, if they may be others than those that were summed up.
     parted: Option<Box<dyn Matters>>,
+}
+
+/// A file as it can be sent again.
+struct Again {
+    meta: Vec<u8>,
+    path: PathBuf,
+    /// How it has to stand.
+    wanted: Option<Seen>,
+    /// Since when it is known that another session sends it.
+    since: Option<Instant>,
+}
+
+impl Again {
+    /// Another session sends it: the file for another try, unless it was waited for long enough.
+    fn later(self, name: &Name, now: Instant) -> Option<(Instant, Item)> {
+        let since = self.since.unwrap_or(now);
+        let matter = Matter::File(self.path, self.wanted);
+        let item = Item { name: name.clone(), meta: self.meta, matter, ask: false };
+        (now.saturating_duration_since(since) < LATER).then_some((since, item))
+    }
 }
 
 struct Asked {
@@ -161,7 +181,6 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             last: 0,
             unjudged: BTreeMap::new(),
             later: Vec::new(),
-            started: Instant::now(),
             reads: READS,
             ahead: VecDeque::new(),
         }
@@ -224,10 +243,9 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     }
 
     fn send_all(&mut self, items: impl IntoIterator<Item = Item>) -> Result<(), Ending> {
-        self.started = Instant::now();
-        self.send_these(items)?;
+        self.send_these(items.into_iter().map(|item| (None, item)))?;
         let (mut again, since, mut told) = (AGAIN.0, Instant::now(), false);
-        while let Some(Item { name, .. }) = self.later.first() {
+        while let Some((_, Item { name, .. })) = self.later.first() {
             if !told && since.elapsed() >= PATIENT {
                 (self.pause)(Pause::Busy(name));
                 told = true;
@@ -240,17 +258,17 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             }
             again = (again * 2).min(AGAIN.1);
             let later = std::mem::take(&mut self.later);
-            self.send_these(later)?;
+            self.send_these(later.into_iter().map(|(since, item)| (Some(since), item)))?;
         }
         Ok(())
     }
 
-    fn send_these(&mut self, items: impl IntoIterator<Item = Item>) -> Result<(), Ending> {
-        let mut items = items.into_iter();
+    /// Sends these, each with the time since when it is known that another session sends it, and hears their verdicts.
+    fn send_these(&mut self, mut items: impl Iterator<Item = (Option<Instant>, Item)>) -> Result<(), Ending> {
         loop {
             while self.has_room_ahead() {
-                let Some(item) = items.next() else { break };
-                self.begin(item)?;
+                let Some((since, item)) = items.next() else { break };
+                self.begin(item, since)?;
             }
             match self.ahead.pop_front() {
                 Some(asked) => self.carry(asked)?,
@@ -271,7 +289,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     }
 
     /// Sends a small file; asks for a larger one.
-    fn begin(&mut self, item: Item) -> Result<(), Ending> {
+    fn begin(&mut self, item: Item, since: Option<Instant>) -> Result<(), Ending> {
         while self.unjudged.len() >= UNJUDGED {
             let (file, down) = self.inbox.next().ok_or(Ending::Broken)?;
             self.hear(file, down)?;
@@ -281,7 +299,9 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         }
         let Item { name, meta, matter, ask } = item;
         let again = match &matter {
-            Matter::File(path, wanted) => Some((meta.clone(), path.clone(), *wanted)),
+            Matter::File(path, wanted) => {
+                Some(Again { meta: meta.clone(), path: path.clone(), wanted: *wanted, since })
+            }
             Matter::Pipe(_) => None,
         };
         let mut opened = match open(matter) {
@@ -371,13 +391,11 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                     parted.filter(|_| verdict == FileVerdict::Corrupt).and_then(|matter| matter.fault());
                 let (verdict, sentence) = fault.map_or((verdict, sentence), |why| (FileVerdict::Input, why));
                 self.ahead.retain(|asked| asked.file != file);
-                let again = again.filter(|_| verdict == FileVerdict::Later && self.started.elapsed() < LATER);
-                self.ledger.judge(file, Some(verdict).filter(|_| again.is_none()), size);
-                match again {
-                    Some((meta, path, wanted)) => {
-                        let matter = Matter::File(path, wanted);
-                        self.later.push(Item { name, meta, matter, ask: false });
-                    }
+                let again = again.filter(|_| verdict == FileVerdict::Later);
+                let later = again.and_then(|again| again.later(&name, Instant::now()));
+                self.ledger.judge(file, Some(verdict).filter(|_| later.is_none()), size);
+                match later {
+                    Some(later) => self.later.push(later),
                     None => (self.tell)(&name, Fate { verdict, sentence }),
                 }
                 Ok(())

@@ -114,3 +114,21 @@ fn the_receiver_hears_that_a_file_is_still_read_to_be_compared() {
         assert_eq!(said, after);
     }
 }
+
+/// A session may have sent for hours before it comes to a file that another one sends.
+#[test]
+fn another_session_is_waited_for_from_when_it_was_met_with_each_file() {
+    let (mut sending, fates) = sending(Outbox::new().unwrap(), 1);
+    let name = Name::stored("x").unwrap();
+    let again = |since| Again { meta: Vec::new(), path: "x".into(), wanted: None, since };
+    let begun = Instant::now();
+    let sent = Sent { name: name.clone(), size: None, again: Some(again(None)), parted: None };
+    sending.unjudged.insert(1, sent);
+    assert!(sending.hear(1, Down::Verdict(FileVerdict::Later, "another session sends it".into())).is_ok());
+    let (met, _) = sending.later.pop().unwrap();
+    assert!(met >= begun && fates.lock().unwrap().is_empty());
+    // that stays so, however often it is tried
+    let since = |now| again(Some(met)).later(&name, now).map(|(since, _)| since);
+    assert_eq!(since(met + LATER - Duration::from_millis(1)), Some(met));
+    assert_eq!(since(met + LATER), None);
+}
