@@ -232,7 +232,7 @@ mod tests {
             let (all, start) = (Sessions::default(), session());
             let number = all.add(start.handle());
             // as `stop` does, but for the time
-            let stop = || drop(all.lock().ending.insert(ended()));
+            let stop = || _ = all.lock().ending.insert(ended());
             let due = |at| all.lock().due(at).len();
             assert!(all.set_busy(number, true));
             if stopped_meanwhile {
