@@ -3,14 +3,17 @@
 //!
 //! ```text
 //!   closed, moved in ─▶ look ─▶ ready ─▶ sending ─▶ sent ─▶ (archived)
-//!   found by a scan  ─▶ quiet? ───┘         │        │
+//!   found by a scan,                        │        │
+//!   given a name     ─▶ quiet? ───┘         │        │
 //!         ▲                                 ╰▶ failed╯ again later, or when it has changed
 //!         ╰──── folder, overflow
 //! ```
 //!
 //! A file is complete when it is closed after writing or moved in, and nobody has it open for writing as far as that can
 //! be told. One that was there before anybody watched is complete when nobody has it open for writing; where that cannot
-//! be told, when it has not changed for a while. What was sent is known by device, inode, size and times, and sent again
+//! be told, when it has not changed for a while. One that got its name by a link, which nobody closes after that, is
+//! complete when nobody has it open for writing; where that cannot be told, it may as well be one that was just begun, and
+//! is left to its closing. What was sent is known by device, inode, size and times, and sent again
 //! when one of them is another.
 
 use super::name::{BadName, Name};
@@ -70,6 +73,13 @@ pub enum FolderChange {
         /// Whether somebody writes to it.
         writing: Option<bool>,
     },
+    /// A file has got this name: by a link, or because somebody makes it at this moment, who will close it.
+    Named {
+        /// Where.
+        path: String,
+        /// How it stands.
+        seen: Seen,
+    },
     /// A folder is there.
     Folder(String),
     /// A file or a folder is no longer there.
@@ -113,15 +123,15 @@ pub enum Sent {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// It is being looked at. Complete, if that was said; done, if it still stands as it did then, and whether it is still
-    /// to be archived in that case.
-    Looking { complete: bool, done: Option<(Seen, bool)> },
-    /// It stood so at that time, and is to be looked at again, or has been asked for.
-    Quiet { seen: Seen, since: Instant, asked: bool },
+    /// It is being looked at. Complete, if that was said; new, if it has got its name and was not closed since; done, if it
+    /// still stands as it did then, and whether it is still to be archived in that case.
+    Looking { complete: bool, new: bool, done: Option<(Seen, bool)> },
+    /// It stood so at that time, and is to be looked at again, or has been asked for. New: as above.
+    Quiet { seen: Seen, since: Instant, asked: bool, new: bool },
     /// To be sent.
     Ready { seen: Seen, failures: u32 },
-    /// On its way. To be looked at again when it is over.
-    Sending { seen: Seen, failures: u32, again: bool },
+    /// On its way. To be looked at again when it is over; complete, if that was said meanwhile.
+    Sending { seen: Seen, failures: u32, again: bool, complete: bool },
     /// It is there, or refused. Owed: it is still to be archived.
     Done { seen: Seen, owed: bool },
     /// To be sent again.
@@ -166,6 +176,7 @@ impl Ripe {
         match change {
             FolderChange::Complete(path) => self.complete(path),
             FolderChange::Found { path, seen, writing } => self.found(now, path, seen, writing),
+            FolderChange::Named { path, seen } => self.named(now, path, seen),
             FolderChange::Folder(path) => {
                 if !self.is_ignored(&path) {
                     self.tasks.push_back(FolderTask::Scan(path));
@@ -179,6 +190,7 @@ impl Ripe {
             }
             FolderChange::Scanned(path) => self.scanned(&path),
             FolderChange::Overflow => {
+                self.files.values_mut().for_each(State::grow_old);
                 if self.rescan.replace(BTreeSet::new()).is_none() {
                     self.tasks.push_back(FolderTask::Scan(String::new()));
                 }
@@ -200,7 +212,7 @@ impl Ripe {
             if let Some(state) = self.files.get_mut(&path)
                 && let State::Ready { seen, failures } = *state
             {
-                *state = State::Sending { seen, failures, again: false };
+                *state = State::Sending { seen, failures, again: false, complete: false };
                 self.unstored.remove(&path);
                 return Some((path, seen));
             }
@@ -211,7 +223,7 @@ impl Ripe {
     /// What became of a file. True if the user is to hear of it: for each file the first failure.
     pub fn sent(&mut self, now: Instant, path: &str, outcome: Sent) -> bool {
         let Some(state) = self.files.get_mut(path) else { return false };
-        let State::Sending { seen, failures, again } = *state else { return false };
+        let State::Sending { seen, failures, again, complete } = *state else { return false };
         if matches!(outcome, Sent::Refused | Sent::Failed) {
             self.unstored.insert(path.to_owned());
         }
@@ -237,7 +249,7 @@ impl Ripe {
             }
         }
         if again || outcome == Sent::Changed {
-            self.look(path.to_owned(), again);
+            self.look(path.to_owned(), complete, false);
         }
         outcome == Sent::Refused || (outcome == Sent::Failed && failures == 0)
     }
@@ -269,19 +281,39 @@ impl Ripe {
             return;
         }
         match self.files.get_mut(&path) {
-            Some(State::Sending { again, .. }) => *again = true,
-            _ => self.look(path, true),
+            Some(State::Sending { again, complete, .. }) => (*again, *complete) = (true, true),
+            _ => self.look(path, true, false),
         }
     }
 
-    fn look(&mut self, path: String, complete: bool) {
-        let done = match self.files.get(&path) {
-            Some(State::Done { seen, owed }) => Some((*seen, *owed)),
-            Some(State::Looking { done, .. }) => *done,
-            _ => None,
+    /// It has got this name just now: whole, or begun at this moment.
+    fn named(&mut self, now: Instant, path: String, seen: Seen) {
+        if self.is_ignored(&path) {
+            return;
+        }
+        match self.files.get_mut(&path) {
+            Some(State::Sending { again, .. }) => *again = true,
+            // whoever makes it may not have it open yet, and then it looks as if nobody wrote to it
+            _ if seen.size == 0 => self.wait(now, path, seen, true),
+            _ => self.look(path, false, true),
+        }
+    }
+
+    fn look(&mut self, path: String, complete: bool, new: bool) {
+        let (before, done) = match self.files.get(&path) {
+            Some(State::Done { seen, owed }) => (false, Some((*seen, *owed))),
+            Some(State::Looking { complete, done, .. }) => (*complete, *done),
+            _ => (false, None),
         };
-        self.files.insert(path.clone(), State::Looking { complete, done });
+        self.files.insert(path.clone(), State::Looking { complete: complete || before, new, done });
         self.tasks.push_back(FolderTask::Look(path));
+    }
+
+    /// It is looked at again when it has had the time to change.
+    fn wait(&mut self, now: Instant, path: String, seen: Seen, new: bool) {
+        let quiet = State::Quiet { seen, since: now, asked: false, new };
+        self.due = earlier(self.due, quiet.due());
+        self.files.insert(path, quiet);
     }
 
     fn found(&mut self, now: Instant, path: String, seen: Seen, writing: Option<bool>) {
@@ -297,7 +329,7 @@ impl Ripe {
         if let Some(found) = &mut self.rescan {
             found.insert(path.clone());
         }
-        let complete = match self.files.get_mut(&path) {
+        let (complete, new) = match self.files.get_mut(&path) {
             Some(State::Done { seen: known, owed } | State::Looking { done: Some((known, owed)), .. })
                 if *known == seen =>
             {
@@ -311,24 +343,26 @@ impl Ripe {
                 *again |= *known != seen;
                 return;
             }
-            Some(State::Quiet { seen: known, since, .. }) if *known == seen && writing.is_none() => {
+            Some(State::Quiet { seen: known, since, new: false, .. })
+                if *known == seen && writing.is_none() =>
+            {
                 if now.saturating_duration_since(*since) >= QUIET {
                     self.make_ready(path, seen);
                 }
                 return;
             }
-            Some(State::Looking { complete, .. }) => *complete,
-            _ => false,
+            Some(State::Looking { complete, new, .. }) => (*complete, *new),
+            // where a scan finds it, events of it may be lost
+            Some(State::Quiet { asked, new, .. }) => (false, *asked && *new),
+            _ => (false, false),
         };
         match writing {
             Some(false) => self.make_ready(path, seen),
             None if complete => self.make_ready(path, seen),
+            // half of it may stand so for long; its closing tells more
+            None if new => drop(self.files.remove(&path)),
             // whoever writes will close it; and if that is not told, it is looked at again
-            Some(true) | None => {
-                let quiet = State::Quiet { seen, since: now, asked: false };
-                self.due = earlier(self.due, quiet.due());
-                self.files.insert(path, quiet);
-            }
+            Some(true) | None => self.wait(now, path, seen, new),
         }
     }
 
@@ -361,7 +395,7 @@ impl Ripe {
     fn forget(&mut self, path: String) {
         match self.files.get_mut(&path) {
             // it is being sent; the verdict still to come is about the old file
-            Some(State::Sending { again, .. }) => *again = true,
+            Some(State::Sending { again, complete, .. }) => (*again, *complete) = (true, false),
             _ => drop(self.files.remove(&path)),
         }
         self.unstored.remove(&path);
@@ -391,18 +425,18 @@ impl Ripe {
         let paths: Vec<String> =
             self.files.iter().filter(|(_, state)| due(state)).map(|(path, _)| path.clone()).collect();
         for path in paths {
-            match self.files.get(&path) {
-                Some(State::Quiet { seen, since, .. }) => {
-                    let asked = State::Quiet { seen: *seen, since: *since, asked: true };
-                    self.files.insert(path.clone(), asked);
+            match self.files.get_mut(&path) {
+                Some(State::Quiet { asked, .. }) => {
+                    *asked = true;
                     self.tasks.push_back(FolderTask::Look(path));
                 }
-                Some(State::Failed { seen, failures, .. }) => {
-                    let ready = State::Ready { seen: *seen, failures: *failures };
-                    self.files.insert(path.clone(), ready);
-                    self.ready.push_back(path);
+                Some(state) => {
+                    if let State::Failed { seen, failures, .. } = *state {
+                        *state = State::Ready { seen, failures };
+                        self.ready.push_back(path);
+                    }
                 }
-                _ => {}
+                None => {}
             }
         }
         self.due = self.files.values().filter_map(State::due).min();
@@ -419,6 +453,13 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 impl State {
+    /// Its closing may have happened, and not been told.
+    fn grow_old(&mut self) {
+        if let State::Looking { new, .. } | State::Quiet { new, .. } = self {
+            *new = false;
+        }
+    }
+
     fn due(&self) -> Option<Instant> {
         match self {
             State::Quiet { since, asked: false, .. } => Some(*since + QUIET),
@@ -428,5 +469,7 @@ impl State {
     }
 }
 
+#[cfg(test)]
+mod named;
 #[cfg(test)]
 mod tests;

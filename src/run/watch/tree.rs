@@ -183,11 +183,14 @@ impl Tree {
                     changes.push(FolderChange::Complete(path));
                 }
             }
-            // a new file is reported when its writer closes it; a new hard link is never closed, so look at it now
             Happened::Created(folder, name) => {
                 let Some(path) = self.path(folder, &name) else { return };
-                if self.file(&path).is_some_and(|metadata| metadata.nlink() > 1) {
-                    changes.push(self.look(path));
+                // a new file is reported when its writer closes it; one that was linked here is never closed
+                match self.file(&path) {
+                    Some(file) if file.nlink() > 1 => changes.push(self.look(path)),
+                    // the other name may have been taken from it by now, or it never had one
+                    Some(file) => changes.push(FolderChange::Named { path, seen: Seen::of(&file) }),
+                    None => {}
                 }
             }
             Happened::FolderCame(folder, name) => {

@@ -1,21 +1,21 @@
 use super::*;
 use proptest::prelude::*;
 
-fn seen(version: u64) -> Seen {
+pub(super) fn seen(version: u64) -> Seen {
     Seen { device: 1, inode: 2, size: version, modified: version as i64, changed: version as i64 }
 }
 
-fn found(path: &str, version: u64, writing: Option<bool>) -> FolderChange {
+pub(super) fn found(path: &str, version: u64, writing: Option<bool>) -> FolderChange {
     FolderChange::Found { path: path.into(), seen: seen(version), writing }
 }
 
-fn started() -> (Ripe, Instant) {
+pub(super) fn started() -> (Ripe, Instant) {
     let (mut ripe, now) = (Ripe::new(vec![], false), Instant::now());
     assert_eq!(ripe.poll(now), Some(FolderTask::Scan("".into())));
     (ripe, now)
 }
 
-fn complete(ripe: &mut Ripe, now: Instant, path: &str, version: u64) {
+pub(super) fn complete(ripe: &mut Ripe, now: Instant, path: &str, version: u64) {
     ripe.hear(now, FolderChange::Complete(path.into()));
     assert_eq!(ripe.poll(now), Some(FolderTask::Look(path.into())));
     ripe.hear(now, found(path, version, None));
