@@ -12,6 +12,7 @@
 //! to, and never moved but into the archive.
 
 mod archive;
+mod look;
 mod round;
 mod tree;
 mod work;
@@ -166,8 +167,9 @@ impl Watch {
         let mut kept = "it counts as changed, though it looks the same".to_owned();
         for _ in 0..2 {
             match archive.take(&path, seen) {
-                Moved::Away => return vec![],
-                Moved::Changed => {
+                Ok(Moved::Away) => return vec![],
+                Err(error) => return vec![self.tree.unseen(path, &error)],
+                Ok(Moved::Changed) => {
                     let found = self.tree.look(path.clone());
                     let stands = matches!(&found, FolderChange::Found { seen: now, writing, .. }
                         if now == seen && *writing != Some(true));
@@ -175,7 +177,7 @@ impl Watch {
                         return vec![found];
                     }
                 }
-                Moved::Not(why) => {
+                Ok(Moved::Not(why)) => {
                     kept = why;
                     break;
                 }

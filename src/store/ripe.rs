@@ -16,11 +16,19 @@
 //! is left to its closing. What was sent is known by device, inode, size and times, and sent again
 //! when one of them is another.
 
-use super::name::{BadName, Name};
+mod changes;
+#[cfg(test)]
+mod named;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod unseen;
+
+pub use changes::{FolderChange, FolderTask, Seen, Sent};
+
+use super::name::Name;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::Metadata;
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 /// So long a file must not have changed, where nothing better is known of it.
@@ -30,102 +38,12 @@ pub const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// Endings of files that programs rename when these are complete.
 const UNFINISHED: [&str; 5] = [".part", ".filepart", ".partial", ".tmp", ".crdownload"];
 
-/// A file as it stands: another one, or a changed one, differs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// The disk.
-    pub device: u64,
-    /// The file on it.
-    pub inode: u64,
-    /// Bytes.
-    pub size: u64,
-    /// When it was last written, in nanoseconds since 1970.
-    pub modified: i64,
-    /// When anything of it was last changed, likewise.
-    pub changed: i64,
-}
-
-impl Seen {
-    /// As the kernel tells it of a file.
-    pub fn of(file: &Metadata) -> Self {
-        let time = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
-        Seen {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.size(),
-            modified: time(file.mtime(), file.mtime_nsec()),
-            changed: time(file.ctime(), file.ctime_nsec()),
-        }
-    }
-}
-
-/// What has happened. Paths are relative to the watched folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FolderChange {
-    /// A file was closed after writing, or moved in: it is complete as far as that goes.
-    Complete(String),
-    /// A file is there. `writing`: somebody has it open for that; none if it cannot be told.
-    Found {
-        /// Where.
-        path: String,
-        /// How it stands.
-        seen: Seen,
-        /// Whether somebody writes to it.
-        writing: Option<bool>,
-    },
-    /// A file has got this name: by a link, or because somebody makes it at this moment, who will close it.
-    Named {
-        /// Where.
-        path: String,
-        /// How it stands.
-        seen: Seen,
-    },
-    /// A folder is there.
-    Folder(String),
-    /// A file or a folder is no longer there.
-    Gone(String),
-    /// A file is not moved to the archive, and stays for good: the user knows why.
-    Kept(String),
-    /// A scan of this folder, as was ordered, is over.
-    Scanned(String),
-    /// Events were lost.
-    Overflow,
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FolderTask {
-    /// See how this file stands, and tell: found, or gone.
-    Look(String),
-    /// Watch this folder, then tell of all that is in it, and that it was scanned.
-    Scan(String),
-    /// Move this file to the archive, if it stands so and nobody writes to it, replacing nothing; and tell: found or gone
-    /// where it does not stand so, kept where it cannot be moved.
-    Archive(String, Seen),
-    /// Tell the user that this file cannot be sent by its name.
-    Unnameable(String, BadName),
-}
-
-/// What became of a file that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// It is at the receiver.
-    Stored,
-    /// It is not.
-    Failed,
-    /// It is not the file any more that was to be sent.
-    Changed,
-    /// It is not wanted as it is.
-    Refused,
-    /// Nobody can say; it is nothing that has to do with this file.
-    Unknown,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     /// It is being looked at. Complete, if that was said; new, if it has got its name and was not closed since; done, if it
-    /// still stands as it did then, and whether it is still to be archived in that case.
-    Looking { complete: bool, new: bool, done: Option<(Seen, bool)> },
+    /// still stands as it did then, and whether it is still to be archived in that case. At: it could not be looked at, and
+    /// is to be looked at again then.
+    Looking { complete: bool, new: bool, done: Option<(Seen, bool)>, at: Option<Instant> },
     /// It stood so at that time, and is to be looked at again, or has been asked for. New: as above.
     Quiet { seen: Seen, since: Instant, asked: bool, new: bool },
     /// To be sent.
@@ -183,6 +101,7 @@ impl Ripe {
                 }
             }
             FolderChange::Gone(path) => self.gone(&path),
+            FolderChange::Unseen(path) => self.unseen(now, path),
             FolderChange::Kept(path) => {
                 if let Some(State::Done { owed, .. }) = self.files.get_mut(&path) {
                     *owed = false;
@@ -305,7 +224,7 @@ impl Ripe {
             Some(State::Looking { complete, done, .. }) => (*complete, *done),
             _ => (false, None),
         };
-        self.files.insert(path.clone(), State::Looking { complete: complete || before, new, done });
+        self.files.insert(path.clone(), State::Looking { complete: complete || before, new, done, at: None });
         self.tasks.push_back(FolderTask::Look(path));
     }
 
@@ -364,6 +283,31 @@ impl Ripe {
             // whoever writes will close it; and if that is not told, it is looked at again
             Some(true) | None => self.wait(now, path, seen, new),
         }
+    }
+
+    /// What was known of it holds until it can be looked at again.
+    fn unseen(&mut self, now: Instant, path: String) {
+        if self.is_ignored(&path) {
+            return;
+        }
+        if let Some(found) = &mut self.rescan {
+            found.insert(path.clone());
+        }
+        let (complete, new, done) = match self.files.get_mut(&path) {
+            Some(State::Sending { again, .. }) => {
+                *again = true;
+                return;
+            }
+            // whoever sends it looks at it
+            Some(State::Ready { .. } | State::Failed { .. }) => return,
+            Some(State::Looking { complete, new, done, .. }) => (*complete, *new, *done),
+            Some(State::Quiet { new, .. }) => (false, *new, None),
+            Some(State::Done { seen, owed }) => (false, false, Some((*seen, *owed))),
+            None => (false, false, None),
+        };
+        let looking = State::Looking { complete, new, done, at: Some(now + QUIET) };
+        self.due = earlier(self.due, looking.due());
+        self.files.insert(path, looking);
     }
 
     /// It stands as it did when it was stored or refused. One that somebody had open then was not archived.
@@ -430,6 +374,10 @@ impl Ripe {
                     *asked = true;
                     self.tasks.push_back(FolderTask::Look(path));
                 }
+                Some(State::Looking { at, .. }) => {
+                    *at = None;
+                    self.tasks.push_back(FolderTask::Look(path));
+                }
                 Some(state) => {
                     if let State::Failed { seen, failures, .. } = *state {
                         *state = State::Ready { seen, failures };
@@ -464,12 +412,8 @@ impl State {
         match self {
             State::Quiet { since, asked: false, .. } => Some(*since + QUIET),
             State::Failed { at, .. } => Some(*at),
+            State::Looking { at, .. } => *at,
             _ => None,
         }
     }
 }
-
-#[cfg(test)]
-mod named;
-#[cfg(test)]
-mod tests;

@@ -3,8 +3,10 @@
 //!
 //! Only limits are asked for, not what is free now. What cannot be read limits nothing.
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::read_to_string;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Buffers take one part in so many of the memory that the process may have. The rest is for the kernel's buffers,
@@ -34,6 +36,12 @@ pub fn allow_descriptors(wanted: u64) -> u64 {
         let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     }
     descriptors()
+}
+
+/// Whether the kernel did not do something because this process, or the machine, has no descriptors or no memory left for
+/// it: the next time it may.
+pub fn is_short(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// Bytes of memory that this process may have at all, by the tightest limit there is; none where nothing is known.

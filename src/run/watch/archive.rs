@@ -1,9 +1,11 @@
 //! Where files go that are stored: moved in one step, if they are still what was sent, and never over another one.
 
-use super::tree::{identity_of, look_in};
+use super::look::{Standing, is_gone, look_in};
+use super::tree::identity_of;
 use crate::error::{Failure, reason};
 use crate::store::below::folder_below;
 use crate::store::ripe::Seen;
+use crate::sys::limits::is_short;
 use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use std::fs;
@@ -57,35 +59,45 @@ impl Archive {
     }
 
     /// Moves a file there that stood so when it was sent.
-    pub(super) fn take(&mut self, path: &str, seen: &Seen) -> Moved {
+    ///
+    /// # Errors
+    /// It stays for now: it cannot be looked at or moved at this moment.
+    pub(super) fn take(&mut self, path: &str, seen: &Seen) -> io::Result<Moved> {
         let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
-        let Ok(here) = folder_below(&self.folder, folder) else { return Moved::Changed };
+        let here = match folder_below(&self.folder, folder) {
+            Ok(here) => here,
+            Err(error) if is_gone(&error) => return Ok(Moved::Changed),
+            Err(error) => return Err(error),
+        };
         // whoever has it open for writing closes it, and then it is looked at again
-        if look_in(here.as_fd(), last).is_none_or(|(now, writing)| now != *seen || writing == Some(true)) {
-            return Moved::Changed;
+        let stands = |found: Standing| found.0 == *seen && found.1 != Some(true);
+        if !look_in(here.as_fd(), last)?.is_some_and(stands) {
+            return Ok(Moved::Changed);
         }
         let made = fs::create_dir_all(self.to.join(folder)).and_then(|()| folder_below(&self.to, folder));
         let there = match made {
             Ok(there) => there,
-            Err(error) => return Moved::Not(reason(&error)),
+            Err(error) => return not_moved(error),
         };
         let (from, to) = ((here.as_fd(), last), (there.as_fd(), last));
         if let Err(error) = self.rename(from, to) {
             return match error.kind() {
-                io::ErrorKind::AlreadyExists => Moved::Not("a file of that name is there".into()),
-                io::ErrorKind::NotFound => Moved::Changed,
-                _ => Moved::Not(reason(&error)),
+                io::ErrorKind::AlreadyExists => Ok(Moved::Not("a file of that name is there".into())),
+                io::ErrorKind::NotFound => Ok(Moved::Changed),
+                _ => not_moved(error),
             };
         }
         // moving it changes one time of it; the others tell whether it changed between looking and moving
         let same = |now: &Seen| Seen { changed: seen.changed, ..*now } == *seen;
-        match look_in(to.0, to.1) {
-            Some((now, writing)) if same(&now) && writing != Some(true) => Moved::Away,
-            _ => match self.rename(to, from) {
-                Ok(()) => Moved::Changed,
-                Err(error) => {
-                    Moved::Not(format!("it changed on the way, and is there now: {}", reason(&error)))
-                }
+        let found = look_in(to.0, to.1);
+        match found {
+            Ok(Some((now, writing))) if same(&now) && writing != Some(true) => Ok(Moved::Away),
+            found => match self.rename(to, from) {
+                Ok(()) => found.map(|_| Moved::Changed),
+                Err(error) => Ok(Moved::Not(format!(
+                    "it may have changed on the way, and is there now: {}",
+                    reason(&error)
+                ))),
             },
         }
     }
@@ -102,6 +114,11 @@ impl Archive {
         linkat(from.0, from.1, to.0, to.1, AtFlags::empty())?;
         take_name(from, to)
     }
+}
+
+/// It could not be moved: for good, unless it is for want of what there may be the next time.
+fn not_moved(error: io::Error) -> io::Result<Moved> {
+    if is_short(&error) { Err(error) } else { Ok(Moved::Not(reason(&error))) }
 }
 
 /// A name in a folder.
@@ -133,7 +150,7 @@ fn take_name(from: Spot<'_>, to: Spot<'_>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::look_at;
+    use super::super::look::look_at;
     use super::*;
 
     #[test]
@@ -147,26 +164,28 @@ mod tests {
             let write = |name: &str, text: &str| {
                 fs::write(from.join(name), text).unwrap();
                 // a program that another test starts at this moment has the file open for writing, for a moment
-                std::iter::repeat_with(|| look_at(&from, name).unwrap())
+                std::iter::repeat_with(|| look_at(&from, name).unwrap().unwrap())
                     .find_map(|(seen, writing)| (writing != Some(true)).then_some(seen))
                     .unwrap()
             };
             let seen = write("sub/a", "1");
-            assert_eq!(archive.take("sub/a", &seen), Moved::Away);
+            assert_eq!(archive.take("sub/a", &seen).unwrap(), Moved::Away);
             assert!(!from.join("sub/a").exists());
             assert_eq!(fs::read(to.join("sub/a")).unwrap(), b"1");
             // another one in its place
             let seen = write("sub/a", "2");
-            assert!(matches!(archive.take("sub/a", &seen), Moved::Not(why) if why.contains("is there")));
+            assert!(
+                matches!(archive.take("sub/a", &seen).unwrap(), Moved::Not(why) if why.contains("is there"))
+            );
             assert_eq!(fs::read(to.join("sub/a")).unwrap(), b"1");
             assert_eq!(fs::read(from.join("sub/a")).unwrap(), b"2");
             // changed since
             let seen = write("b", "1");
             write("b", "23");
-            assert_eq!(archive.take("b", &seen), Moved::Changed);
+            assert_eq!(archive.take("b", &seen).unwrap(), Moved::Changed);
             assert!(from.join("b").exists() && !to.join("b").exists());
             fs::remove_file(from.join("b")).unwrap();
-            assert_eq!(archive.take("b", &seen), Moved::Changed);
+            assert_eq!(archive.take("b", &seen).unwrap(), Moved::Changed);
         }
     }
 
@@ -194,6 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn one_that_cannot_be_looked_at_has_not_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
+        for folder in [&from, &to] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(from.join("a"), "a").unwrap();
+        let seen = look_at(&from, "a").unwrap().unwrap().0;
+        let mut archive = Archive::open(&from, &to).unwrap();
+        // no kernel takes such a name, which it says as it says that it has no descriptors left
+        let long = "x".repeat(256);
+        for path in [long.clone(), format!("{long}/a")] {
+            assert!(archive.take(&path, &seen).is_err());
+        }
+        assert!(not_moved(Errno::MFILE.into()).is_err());
+        assert!(matches!(not_moved(Errno::ROFS.into()), Ok(Moved::Not(_))));
+    }
+
+    #[test]
     fn nothing_is_moved_that_a_link_leads_to() {
         let dir = tempfile::tempdir().unwrap();
         let [from, to, other] = ["from", "to", "other"].map(|name| dir.path().join(name));
@@ -201,10 +239,10 @@ mod tests {
             fs::create_dir(folder).unwrap();
         }
         fs::write(other.join("a"), "another's").unwrap();
-        let seen = look_at(&other, "a").unwrap().0;
+        let seen = look_at(&other, "a").unwrap().unwrap().0;
         let mut archive = Archive::open(&from, &to).unwrap();
         std::os::unix::fs::symlink("../other", from.join("sub")).unwrap();
-        assert_eq!(archive.take("sub/a", &seen), Moved::Changed);
+        assert_eq!(archive.take("sub/a", &seen).unwrap(), Moved::Changed);
         assert!(other.join("a").exists());
     }
 }

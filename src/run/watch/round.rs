@@ -1,9 +1,9 @@
 //! The sessions of a watch: one at a time, each until nothing waits any more.
 
-use super::tree::look_at;
+use super::look::look_at;
 use super::work::Work;
-use crate::endpoint::files::{Ending, Files, Inbox, Item, Ledger, Matter, Outbox, Sending};
-use crate::error::Failure;
+use crate::endpoint::files::{Ending, Fate, Files, Inbox, Item, Ledger, Matter, Outbox, Sending};
+use crate::error::{Failure, reason};
 use crate::plan::PutPlan;
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject};
@@ -11,6 +11,7 @@ use crate::run::sessions::{Sessions, cannot_start, no_thread};
 use crate::run::{boards, put};
 use crate::session::Handle;
 use crate::store::name::Name;
+use crate::store::record::FileVerdict;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
 use std::io;
@@ -114,8 +115,14 @@ impl Rounds {
         loop {
             let (path, seen) = self.work.take(round)?;
             let file = self.folder.join(&path);
-            let is_same = look_at(&self.folder, &path)
-                .is_some_and(|(now, writing)| now == seen && writing != Some(true));
+            let is_same = match look_at(&self.folder, &path) {
+                Ok(found) => found.is_some_and(|(now, writing)| now == seen && writing != Some(true)),
+                Err(error) => {
+                    let fate = Fate { verdict: FileVerdict::Input, sentence: reason(&error) };
+                    self.work.judge(round, &path, Some(fate));
+                    continue;
+                }
+            };
             match Name::stored(path.clone()) {
                 Ok(name) if is_same => {
                     let (meta, matter) = (self.meta.clone(), Matter::File(file, Some(seen)));

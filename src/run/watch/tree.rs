@@ -4,19 +4,17 @@
 //! Symbolic links are passed over, and so is the archive. Where the kernel watches no more folders, the rest is scanned
 //! every few seconds.
 
+use super::look::{is_gone, look_at};
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::store::below::folder_below;
 use crate::store::ripe::{FolderChange, Seen, paths_below};
 use crate::sys::mounts::Mounts;
-use crate::sys::notify::{Folder, Happened, Notify, is_written};
-use rustix::fs::{Mode, OFlags, openat};
+use crate::sys::notify::{Folder, Happened, Notify};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -114,16 +112,25 @@ impl Tree {
     }
 
     /// How a file stands.
-    pub(super) fn look(&self, path: String) -> FolderChange {
+    pub(super) fn look(&mut self, path: String) -> FolderChange {
         match look_at(&self.root, &path) {
-            Some((seen, writing)) => FolderChange::Found { path, seen, writing },
-            None => FolderChange::Gone(path),
+            Ok(Some((seen, writing))) => FolderChange::Found { path, seen, writing },
+            Ok(None) => FolderChange::Gone(path),
+            Err(error) => self.unseen(path, &error),
         }
     }
 
-    /// Whether a file does not stand so any more, or is gone.
+    /// A file could not be looked at, or not be moved. Said once: it is tried again and again.
+    pub(super) fn unseen(&mut self, path: String, error: &io::Error) -> FolderChange {
+        self.tell_once(OsStr::new(&path), || {
+            format!("{path}: {}; it is tried again until that is over", reason(error))
+        });
+        FolderChange::Unseen(path)
+    }
+
+    /// Whether a file does not stand so any more, or is gone. One that cannot be looked at has not, as far as is known.
     pub(super) fn has_changed(&self, path: &str, seen: Option<Seen>) -> bool {
-        look_at(&self.root, path).map(|(now, _)| now) != seen
+        look_at(&self.root, path).is_ok_and(|found| found.map(|(now, _)| now) != seen)
     }
 
     /// Watches a folder, then finds all that is in it.
@@ -168,6 +175,7 @@ impl Tree {
                 Ok(kind) if kind.is_dir() && !self.polled.contains(&path) => {
                     changes.push(FolderChange::Folder(path))
                 }
+                Err(error) if !is_gone(&error) => self.unread(folder, &self.root.join(&path), &error),
                 _ => {}
             }
         }
@@ -179,7 +187,8 @@ impl Tree {
         match happened {
             Happened::Complete(folder, name) => {
                 let Some(path) = self.path(folder, &name) else { return };
-                if self.file(&path).is_some() {
+                // one that cannot be looked at now is found out about by whoever looks at it again
+                if !matches!(self.file(&path), Ok(None)) {
                     changes.push(FolderChange::Complete(path));
                 }
             }
@@ -187,10 +196,11 @@ impl Tree {
                 let Some(path) = self.path(folder, &name) else { return };
                 // a new file is reported when its writer closes it; one that was linked here is never closed
                 match self.file(&path) {
-                    Some(file) if file.nlink() > 1 => changes.push(self.look(path)),
+                    Ok(Some(file)) if file.nlink() > 1 => changes.push(self.look(path)),
                     // the other name may have been taken from it by now, or it never had one
-                    Some(file) => changes.push(FolderChange::Named { path, seen: Seen::of(&file) }),
-                    None => {}
+                    Ok(Some(file)) => changes.push(FolderChange::Named { path, seen: Seen::of(&file) }),
+                    Ok(None) => {}
+                    Err(error) => changes.push(self.unseen(path, &error)),
                 }
             }
             Happened::FolderCame(folder, name) => {
@@ -286,8 +296,13 @@ impl Tree {
         self.poll("");
     }
 
-    fn file(&self, path: &str) -> Option<Metadata> {
-        self.root.join(path).symlink_metadata().ok().filter(Metadata::is_file)
+    /// The file at a path; none if there is none.
+    fn file(&self, path: &str) -> io::Result<Option<Metadata>> {
+        match self.root.join(path).symlink_metadata() {
+            Ok(found) => Ok(Some(found).filter(Metadata::is_file)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn is_archive(&self, path: &Path) -> bool {
@@ -319,28 +334,6 @@ impl Tree {
             message::say(line());
         }
     }
-}
-
-/// How a file at a path below a folder stands, and whether somebody writes to it; none if there is none, or something else,
-/// or a symbolic link on the way.
-pub(super) fn look_at(root: &Path, path: &str) -> Option<(Seen, Option<bool>)> {
-    let (folder, last) = path.rsplit_once('/').unwrap_or(("", path));
-    look_in(folder_below(root, folder).ok()?.as_fd(), last)
-}
-
-/// The same of a file in this folder.
-pub(super) fn look_in(folder: BorrowedFd<'_>, name: &str) -> Option<(Seen, Option<bool>)> {
-    let open = |access| {
-        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        openat(folder, name, flags, Mode::empty()).map(File::from).ok()
-    };
-    let of = |file: &File| file.metadata().ok().filter(Metadata::is_file).map(|found| Seen::of(&found));
-    // first without opening it in earnest: it may be a pipe or a device
-    let seen = of(&open(OFlags::PATH)?)?;
-    let Some(file) = open(OFlags::RDONLY) else { return Some((seen, None)) };
-    // whether it is written to first: who ends writing after that is seen by the times
-    let writing = is_written(&file);
-    Some((of(&file)?, writing))
 }
 
 /// Disk and number of a folder.
@@ -378,6 +371,37 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_was_given_by_a_link_is_told_though_the_file_has_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir(&root).unwrap();
+        fs::write(dir.path().join("x"), "x").unwrap();
+        let mut tree = Tree::open(&root, None).unwrap();
+        tree.scan("");
+        fs::hard_link(dir.path().join("x"), root.join("x")).unwrap();
+        fs::remove_file(dir.path().join("x")).unwrap();
+        let seen = Seen::of(&root.join("x").metadata().unwrap());
+        assert_eq!(tree.changes(), [FolderChange::Named { path: "x".into(), seen }]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_looked_at_is_not_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x"), "x").unwrap();
+        let mut tree = Tree::open(dir.path(), None).unwrap();
+        // no kernel takes such a name, which it says as it says that it has no descriptors left
+        let long = "x".repeat(256);
+        for _ in 0..2 {
+            assert_eq!(tree.look(long.clone()), FolderChange::Unseen(long.clone()));
+        }
+        assert!(!tree.has_changed(&long, None));
+        assert_eq!(tree.told.len(), 1);
+        for gone in ["none", "none/x", "x/y", ""] {
+            assert_eq!(tree.look(gone.into()), FolderChange::Gone(gone.into()), "{gone}");
+        }
+    }
+
+    #[test]
     fn another_folder_in_the_place_of_one_that_was_moved_is_watched() {
         let dir = tempfile::tempdir().unwrap();
         let [root, away] = ["root", "away"].map(|name| dir.path().join(name));
@@ -403,7 +427,7 @@ mod tests {
             "{changes:?}"
         );
         fs::write(root.join("z"), "z").unwrap();
-        assert_eq!(tree.changes(), [FolderChange::Complete("z".into())]);
+        assert_eq!(tree.changes().last(), Some(&FolderChange::Complete("z".into())));
     }
 
     #[test]
@@ -431,8 +455,8 @@ mod tests {
         for path in ["else/key", "else/sub/key", "root/key", "root/sub/key"] {
             fs::write(dir.path().join(path), path).unwrap();
         }
-        let tree = Tree::open(&root, None).unwrap();
-        let is_found = |path: &str| matches!(tree.look(path.into()), FolderChange::Found { .. });
+        let mut tree = Tree::open(&root, None).unwrap();
+        let mut is_found = |path: &str| matches!(tree.look(path.into()), FolderChange::Found { .. });
         assert!(is_found("key") && is_found("sub/key"));
         std::os::unix::fs::symlink("../else", root.join("link")).unwrap();
         std::os::unix::fs::symlink("../else/key", root.join("file")).unwrap();

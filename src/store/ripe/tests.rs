@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::name::BadName;
 use proptest::prelude::*;
 
 pub(super) fn seen(version: u64) -> Seen {
@@ -249,6 +250,10 @@ enum Act {
     Write(usize),
     /// It closes.
     Close(usize),
+    /// A file that is whole gets this name.
+    Link(usize),
+    /// Nothing can be looked at from now on, or all again.
+    Blind(bool),
     Remove(usize),
     /// The queue is full: what has not been heard is lost.
     Overflow,
@@ -267,9 +272,15 @@ struct Folder {
     events: VecDeque<FolderChange>,
     sending: VecDeque<(String, Seen)>,
     receiver: BTreeMap<String, u64>,
+    blind: bool,
 }
 
 impl Folder {
+    /// It is told that a file has got this name.
+    fn name(&mut self, path: &str) {
+        self.events.push_back(FolderChange::Named { path: path.into(), seen: seen(self.versions) });
+    }
+
     fn work(&mut self, ripe: &mut Ripe, now: Instant, told: bool) {
         while let Some(event) = self.events.pop_front() {
             ripe.hear(now, event);
@@ -278,12 +289,16 @@ impl Folder {
             |(path, (version, open)): (&String, &(u64, bool))| found(path, *version, told.then_some(*open));
         while let Some(order) = ripe.poll(now) {
             match order {
+                FolderTask::Look(path) if self.blind => ripe.hear(now, FolderChange::Unseen(path)),
                 FolderTask::Look(path) => match self.files.get_key_value(&path) {
                     Some(file) => ripe.hear(now, see(file)),
                     None => ripe.hear(now, FolderChange::Gone(path)),
                 },
                 FolderTask::Scan(folder) => {
-                    self.files.iter().for_each(|file| ripe.hear(now, see(file)));
+                    let unseen = |path: &String| FolderChange::Unseen(path.clone());
+                    let told = self.files.iter();
+                    let told = told.map(|file| if self.blind { unseen(file.0) } else { see(file) });
+                    told.for_each(|change| ripe.hear(now, change));
                     ripe.hear(now, FolderChange::Scanned(folder));
                 }
                 FolderTask::Archive(..) | FolderTask::Unnameable(..) => unreachable!(),
@@ -317,6 +332,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (0usize..4).prop_map(Act::Write),
         4 => (0usize..4).prop_map(Act::Close),
         1 => (0usize..4).prop_map(Act::Remove),
+        1 => (0usize..4).prop_map(Act::Link),
+        1 => any::<bool>().prop_map(Act::Blind),
         1 => Just(Act::Overflow),
         3 => Just(Act::Work),
         3 => any::<bool>().prop_map(Act::Arrive),
@@ -335,8 +352,17 @@ proptest! {
             match act {
                 Act::Write(file) => {
                     folder.versions += 1;
-                    folder.files.insert(names[file].into(), (folder.versions, true));
+                    if folder.files.insert(names[file].into(), (folder.versions, true)).is_none() {
+                        folder.name(names[file]);
+                    }
                 }
+                // where a writer cannot be seen, such a file waits for the next start
+                Act::Link(file) => if told && !folder.files.contains_key(names[file]) {
+                    folder.versions += 1;
+                    folder.files.insert(names[file].into(), (folder.versions, false));
+                    folder.name(names[file]);
+                },
+                Act::Blind(blind) => folder.blind = blind,
                 Act::Close(file) => if let Some((_, open)) = folder.files.get_mut(names[file]) && *open {
                     *open = false;
                     folder.events.push_back(FolderChange::Complete(names[file].into()));
@@ -350,6 +376,7 @@ proptest! {
                 Act::Pass(seconds) => now += Duration::from_secs(seconds),
             }
         }
+        folder.blind = false;
         for (name, (_, open)) in &mut folder.files {
             if std::mem::take(open) {
                 folder.events.push_back(FolderChange::Complete(name.clone()));
