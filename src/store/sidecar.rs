@@ -10,8 +10,14 @@ use super::sum::Sum;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
-/// The most bytes of one that are read: two times metadata, names of 4096 bytes written with escapes, and the rest.
-pub const SIDECAR_MAX: usize = 2 * META_MAX + (64 << 10);
+/// What a key of the metadata takes here besides what it took there, where it had at least 5 bytes, `"":0,`: a line of its
+/// own, up to 6 spaces in front of it, and one behind the colon.
+const OF_KEY: usize = 8;
+const META_HERE: usize = META_MAX + OF_KEY * (META_MAX / 5 + 1);
+
+/// The most bytes of one that are read, and no fewer than one has that is written: two times metadata, names of 4096 bytes
+/// written with escapes, and the rest.
+pub const SIDECAR_MAX: usize = 2 * META_HERE + (64 << 10);
 
 /// What is known of a finished file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,10 +161,26 @@ mod tests {
 
     #[test]
     fn the_largest_one_is_read() {
-        let mut largest = sidecar();
-        largest.name = "\"/".repeat(2047) + "\"";
-        largest.meta = Meta::parse(format!("{{\"a\":\"{}\"}}", "x".repeat(META_MAX - 8)).as_bytes()).unwrap();
-        let json = largest.clone().replacing(largest).encode();
-        assert!(json.len() < SIDECAR_MAX, "{}", json.len());
+        let one = format!("{{\"a\":\"{}\"}}", "x".repeat(META_MAX - 8));
+        // as many as there is room for
+        let mut many = String::from("{");
+        for key in 0.. {
+            let next = format!("\"{key:x}\":0,");
+            if many.len() + next.len() > META_MAX {
+                break;
+            }
+            many += &next;
+        }
+        many.pop();
+        many += "}";
+        for meta in [one, many] {
+            let mut largest = sidecar();
+            largest.name = "\"/".repeat(2047) + "\"";
+            largest.meta = Meta::parse(meta.as_bytes()).unwrap();
+            let largest = largest.clone().replacing(largest);
+            let json = largest.encode();
+            assert!(json.len() < SIDECAR_MAX, "{}", json.len());
+            assert_eq!(Sidecar::parse(&json), Some(largest));
+        }
     }
 }
