@@ -1,5 +1,5 @@
 //! How the descriptors that this process may have are shared out: among the connections of its sessions, the programs of
-//! `through`, the local connections of a tunnel, and the rest of the process.
+//! `through`, the local connections of a tunnel, files that are sent, and the rest of the process.
 
 use crate::message;
 use crate::plan::{Common, EdgePlan, Plan};
@@ -16,6 +16,8 @@ const OF_PROGRAMS: u64 = 2 * 7;
 const OF_SSH: u64 = 8;
 /// Of a tunnel, without its local connections: its polls, bells and listener.
 const OF_TUNNEL: u64 = 16;
+/// For files that are sent, before a session has more than one connection.
+const FILES_LEAST: u64 = 8;
 /// For a tunnel's local connections, before a session has more than one connection.
 const LOCAL_LEAST: u64 = 8;
 
@@ -28,21 +30,33 @@ pub(crate) struct Others {
     pub tunnel: bool,
     /// The ssh that carries the last link, its pipes among them.
     pub ssh: bool,
+    /// Files that are sent, each open until all of it has gone.
+    pub files: bool,
 }
 
 impl Others {
     /// As planned.
     pub(crate) fn of(common: &Common) -> Self {
         let tunnel = matches!(common.edge, EdgePlan::Terminate(_) | EdgePlan::Initiate { .. });
-        Others { through: common.through.is_some(), tunnel, ssh: false }
+        Others { through: common.through.is_some(), tunnel, ssh: false, files: false }
     }
 
     /// Of the near end of a command at another host.
     pub(crate) fn of_ssh() -> Self {
-        Others { through: false, tunnel: false, ssh: true }
+        Others { through: false, tunnel: false, ssh: true, files: false }
     }
 
-    /// Without local connections.
+    /// Of who sends files.
+    pub(crate) fn of_files() -> Self {
+        Others { through: false, tunnel: false, ssh: false, files: true }
+    }
+
+    /// What is set aside, before a session has more than one connection, for what there may be more or less of.
+    fn least(self) -> u64 {
+        (if self.tunnel { LOCAL_LEAST } else { 0 }) + if self.files { FILES_LEAST } else { 0 }
+    }
+
+    /// Without local connections and files.
     fn needed(self) -> u64 {
         let programs = if self.through { OF_PROGRAMS } else { 0 };
         let ssh = if self.ssh { OF_SSH } else { 0 };
@@ -61,9 +75,18 @@ pub(crate) fn connections(threads: usize, others: Others) -> usize {
 
 /// How many of so many connections a sender has descriptors for; at least one.
 fn affordable(threads: usize, descriptors: u64, others: Others) -> usize {
-    let local = if others.tunnel { LOCAL_LEAST } else { 0 };
-    let left = descriptors.saturating_sub(others.needed() + local);
+    let left = descriptors.saturating_sub(others.needed() + others.least());
     usize::try_from(left / OF_CONNECTION).map_or(threads, |most| threads.min(most).max(1))
+}
+
+/// How many files a sender with so many connections may have open at once; at least one.
+pub(crate) fn files(threads: usize) -> usize {
+    files_of(threads, descriptors())
+}
+
+fn files_of(threads: usize, descriptors: u64) -> usize {
+    let left = descriptors.saturating_sub(needed(threads, false, descriptors, Others::of_files()));
+    usize::try_from(left).unwrap_or(usize::MAX).max(1)
 }
 
 /// Descriptors that the local connections of a tunnel leave alone, where it is planned like this: its sessions can always
@@ -85,7 +108,7 @@ fn needed(threads: usize, listens: bool, descriptors: u64, others: Others) -> u6
 mod tests {
     use super::*;
 
-    const NONE: Others = Others { through: false, tunnel: false, ssh: false };
+    const NONE: Others = Others { through: false, tunnel: false, ssh: false, files: false };
     const THROUGH: Others = Others { through: true, ..NONE };
     const TUNNEL: Others = Others { tunnel: true, ..NONE };
 
@@ -95,6 +118,15 @@ mod tests {
         assert_eq!((affordable(16, 64, NONE), affordable(16, 64, THROUGH)), (16, 11));
         assert_eq!((affordable(16, 30, NONE), affordable(2, 30, NONE)), (4, 2));
         assert_eq!((affordable(16, 0, THROUGH), affordable(1, 16, NONE)), (1, 1));
+    }
+
+    #[test]
+    fn files_that_are_sent_have_room_beside_the_connections() {
+        let files =
+            |descriptors| (affordable(16, descriptors, Others::of_files()), files_of(16, descriptors));
+        assert_eq!(files(u64::MAX), (16, (u64::MAX - 64) as usize));
+        assert_eq!((files(72), files(64), files(30)), ((16, 8), (13, 9), (2, 8)));
+        assert_eq!((files(20), files(0)), ((1, 1), (1, 1)));
     }
 
     #[test]

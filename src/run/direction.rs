@@ -186,7 +186,8 @@ impl Labels {
 pub(super) fn dialler(common: &Common, transmit: &TransmitPlan, features: Features) -> DiallerConfig {
     let hello = Hello { checkphrase: common.checkphrase, ..Hello::of(random_id(), features, common.buffer) };
     let links = transmit.links.iter().map(ToString::to_string).collect();
-    let connections = connections(transmit.threads, Others::of(common));
+    let others = Others { files: features.contains(Features::FILES), ..Others::of(common) };
+    let connections = connections(transmit.threads, others);
     DiallerConfig {
         patience: common.patience,
         ..DiallerConfig::new(hello, links, connections, rand::random())

@@ -3,7 +3,7 @@
 use super::direction::{self, Labels};
 use super::monitor::{Monitor, Subject, Wanted};
 use super::sessions::{Sessions, cannot_start, no_signals, no_thread};
-use super::{boards, keys, signals};
+use super::{boards, descriptors, keys, signals};
 use crate::chaos::Hazard;
 use crate::endpoint::files::{Ending, Fate, Inbox, Item, Ledger, Matter, Outbox, Pause, Sending, check};
 use crate::error::{Failure, Status, reason};
@@ -141,7 +141,7 @@ fn send(
     let mut level = 0;
     let all = handle.clone();
     let sending = sending.pausing(move |pause| wait_for(pause, &mut level)).beginning(move || all.use_all());
-    let sending = sending.accounting(ledger.clone());
+    let sending = sending.accounting(ledger.clone()).opening(descriptors::files(plan.transmit.threads));
     let run = move || {
         let _ = ended.0.send(sending.run(items));
     };

@@ -3,6 +3,7 @@
 use crate::endpoint::NamedFile;
 use crate::error::reason;
 use crate::store::ripe::Seen;
+use crate::sys::limits::is_short;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -27,6 +28,14 @@ pub enum Matter {
 pub(super) struct Opened {
     pub(super) matter: Box<dyn Matters>,
     pub(super) size: Option<u64>,
+}
+
+/// Why it is not opened.
+pub(super) enum Unopened {
+    /// There are no descriptors left, or no memory, as is said: it may be opened when others are closed.
+    Short(Matter, String),
+    /// For this reason.
+    Not(String),
 }
 
 pub(super) trait Matters: Read + Send {
@@ -101,21 +110,26 @@ pub fn check(path: &Path) -> Result<(), String> {
 }
 
 /// Opens it. What it is now is what it has to be until it was sent.
-pub(super) fn open(matter: Matter) -> Result<Opened, String> {
+pub(super) fn open(matter: Matter) -> Result<Opened, Unopened> {
     let (path, wanted) = match matter {
         Matter::Pipe(pipe) => return Ok(Opened { matter: Box::new(Pipe(pipe)), size: None }),
         Matter::File(path, wanted) => (path, wanted),
     };
-    let told = |e: io::Error| reason(&e);
     let file = match wanted {
         Some(_) => open_itself(&path),
         // before it is opened: a pipe that stands there would be waited for
-        None => check(&path).map(|()| File::open(&path))?,
+        None => check(&path).map(|()| File::open(&path)).map_err(Unopened::Not)?,
     };
-    let file = file.map_err(told)?;
-    let metadata = file.metadata().map_err(told)?;
+    let file = match file {
+        Ok(file) => file,
+        Err(error) if is_short(&error) => {
+            return Err(Unopened::Short(Matter::File(path, wanted), reason(&error)));
+        }
+        Err(error) => return Err(Unopened::Not(reason(&error))),
+    };
+    let metadata = file.metadata().map_err(|e| Unopened::Not(reason(&e)))?;
     if wanted.is_some_and(|wanted| Seen::of(&metadata) != wanted) {
-        return Err(CHANGED.into());
+        return Err(Unopened::Not(CHANGED.into()));
     }
     let (was, size) = (Seen::of(&metadata), Some(metadata.len()));
     let file = NamedFile::new(file, path.display().to_string(), true);
@@ -152,8 +166,10 @@ mod tests {
         fs::write(&path, "whole").unwrap();
         fs::write(&other, "other").unwrap();
         let found = Seen::of(&path.metadata().unwrap());
-        let opened =
-            |path: &Path, found| open(Matter::File(path.to_owned(), found)).map(|opened| opened.size);
+        let opened = |path: &Path, found| match open(Matter::File(path.to_owned(), found)) {
+            Ok(opened) => Ok(opened.size),
+            Err(Unopened::Short(_, why) | Unopened::Not(why)) => Err(why),
+        };
         assert_eq!(opened(&path, Some(found)), Ok(Some(5)));
         // somebody writes it anew, and is not done
         fs::write(&path, "ha").unwrap();

@@ -6,7 +6,7 @@
 
 use super::inbox::Inbox;
 use super::ledger::Ledger;
-use super::matter::{Matter, Matters, Opened, open, whole};
+use super::matter::{Matter, Matters, Opened, Unopened, open, whole};
 use super::outbox::Outbox;
 use crate::error::reason;
 use crate::store::name::Name;
@@ -104,6 +104,10 @@ pub struct Sending<F> {
     /// Is called once this session may begin.
     begins: Option<Box<dyn FnOnce() + Send>>,
     ledger: Arc<Ledger>,
+    /// Files that may be open at once.
+    most: usize,
+    /// It is [`open`] but for tests.
+    open: Box<dyn FnMut(Matter) -> Result<Opened, Unopened> + Send>,
     last: u32,
     /// Those that have no verdict yet.
     unjudged: BTreeMap<u32, Sent>,
@@ -178,6 +182,8 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             pause: Box::new(|_| {}),
             begins: None,
             ledger: Ledger::new(),
+            most: usize::MAX,
+            open: Box::new(open),
             last: 0,
             unjudged: BTreeMap::new(),
             later: Vec::new(),
@@ -199,6 +205,11 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     /// Has account kept in this ledger.
     pub fn accounting(self, ledger: Arc<Ledger>) -> Self {
         Sending { ledger, ..self }
+    }
+
+    /// Has no more files open at once than so many, at least one.
+    pub fn opening(self, most: usize) -> Self {
+        Sending { most: most.max(1), ..self }
     }
 
     /// Sends all of these, and waits for their verdicts.
@@ -264,35 +275,52 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     }
 
     /// Sends these, each with the time since when it is known that another session sends it, and hears their verdicts.
-    fn send_these(&mut self, mut items: impl Iterator<Item = (Option<Instant>, Item)>) -> Result<(), Ending> {
+    fn send_these(&mut self, items: impl Iterator<Item = (Option<Instant>, Item)>) -> Result<(), Ending> {
+        let (mut items, mut unopened) = (items.fuse(), None);
         loop {
             while self.has_room_ahead() {
-                let Some((since, item)) = items.next() else { break };
-                self.begin(item, since)?;
+                let Some((since, item)) = unopened.take().or_else(|| items.next()) else { break };
+                unopened = self.begin(item, since)?.map(|item| (since, item));
+                if unopened.is_some() {
+                    break;
+                }
             }
             match self.ahead.pop_front() {
                 Some(asked) => self.carry(asked)?,
+                // the others are open until the receiver has all of them
+                None if unopened.is_some() || self.open_files() >= self.most => self.hear_next()?,
                 None => break,
             }
         }
         while !self.unjudged.is_empty() {
-            let (file, down) = self.inbox.next().ok_or(Ending::Broken)?;
-            self.hear(file, down)?;
+            self.hear_next()?;
         }
         Ok(())
+    }
+
+    /// Waits for what the receiver says next.
+    fn hear_next(&mut self) -> Result<(), Ending> {
+        let (file, down) = self.inbox.next().ok_or(Ending::Broken)?;
+        self.hear(file, down)
+    }
+
+    /// Files that are open: those that were asked for, and those that are read until their verdicts.
+    fn open_files(&self) -> usize {
+        self.ahead.len() + self.unjudged.values().filter(|sent| sent.parted.is_some()).count()
     }
 
     /// Whether more may be asked for before their turn.
     fn has_room_ahead(&self) -> bool {
         let is_large = |asked: &&Asked| asked.opened.size.is_none_or(|size| size > WHOLE_MAX as u64);
-        self.ahead.len() < AHEAD_OF_ALL && self.ahead.iter().filter(is_large).count() < AHEAD
+        let is_ahead =
+            self.ahead.len() >= AHEAD_OF_ALL || self.ahead.iter().filter(is_large).count() >= AHEAD;
+        !is_ahead && self.open_files() < self.most
     }
 
-    /// Sends a small file; asks for a larger one.
-    fn begin(&mut self, item: Item, since: Option<Instant>) -> Result<(), Ending> {
+    /// Sends a small file; asks for a larger one. Gives back one that may be opened when another one is closed.
+    fn begin(&mut self, item: Item, since: Option<Instant>) -> Result<Option<Item>, Ending> {
         while self.unjudged.len() >= UNJUDGED {
-            let (file, down) = self.inbox.next().ok_or(Ending::Broken)?;
-            self.hear(file, down)?;
+            self.hear_next()?;
         }
         while let Some((file, down)) = self.inbox.take() {
             self.hear(file, down)?;
@@ -304,9 +332,15 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
             }
             Matter::Pipe(_) => None,
         };
-        let mut opened = match open(matter) {
+        let mut opened = match (self.open)(matter) {
             Ok(opened) => opened,
-            Err(why) => return self.fail(&name, why),
+            Err(Unopened::Short(matter, _)) if self.open_files() > 0 => {
+                return Ok(Some(Item { name, meta, matter, ask }));
+            }
+            Err(Unopened::Short(_, why) | Unopened::Not(why)) => {
+                self.fail(&name, why);
+                return Ok(None);
+            }
         };
         let open = Open { size: opened.size, name: name.as_str().into(), meta };
         let up = match opened.size {
@@ -315,7 +349,10 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                     self.ledger.pass(name.as_str(), size);
                     Up::Whole(open, Sum::of(&bytes), bytes)
                 }
-                Err(why) => return self.fail(&name, why),
+                Err(why) => {
+                    self.fail(&name, why);
+                    return Ok(None);
+                }
             },
             _ => Up::Open(open),
         };
@@ -325,7 +362,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         if let Up::Open(_) = up {
             self.ahead.push_back(Asked { file: self.last, opened, answer: None });
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Sends what the receiver lacks of a file that was asked for.
@@ -358,7 +395,7 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
                 self.say(file, &Up::Stop(why.clone()))?;
                 if let Some(sent) = self.unjudged.remove(&file) {
                     self.ledger.forget(file);
-                    self.fail(&sent.name, why)?;
+                    self.fail(&sent.name, why);
                 }
                 Ok(())
             }
@@ -410,10 +447,9 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     }
 
     /// It failed here, which ends nothing else.
-    fn fail(&mut self, name: &Name, sentence: String) -> Result<(), Ending> {
+    fn fail(&mut self, name: &Name, sentence: String) {
         self.ledger.fail();
         (self.tell)(name, Fate { verdict: FileVerdict::Input, sentence });
-        Ok(())
     }
 
     fn speak(&mut self, file: u32, up: &Up) -> Result<(), Halt> {

@@ -58,15 +58,16 @@ impl Pair {
 
     /// What became of these, how it ended, and how many bytes went.
     fn send(&self, items: Vec<Item>, require: &[&str], cut: Option<u64>) -> (BTreeMap<String, Fate>, Ending) {
-        self.send_watched(items, require, cut, |_| {})
+        self.send_watched(items, require, cut, usize::MAX, |_| {})
     }
 
-    /// The same; `look` sees what waits before any of it is taken.
+    /// The same, with so many files open at once; `look` sees what waits before any of it is taken.
     fn send_watched(
         &self,
         items: Vec<Item>,
         require: &[&str],
         cut: Option<u64>,
+        most: usize,
         mut look: impl FnMut(&Outbox) + Send + 'static,
     ) -> (BTreeMap<String, Fate>, Ending) {
         let (up, down, inbox) = (Outbox::new().unwrap(), Outbox::new().unwrap(), Inbox::new());
@@ -95,7 +96,7 @@ impl Pair {
             down.end(Ok(()));
             downs.join().unwrap();
         });
-        let ending = Sending::new(up, inbox, tell).run(items);
+        let ending = Sending::new(up, inbox, tell).opening(most).run(items);
         watched.join().unwrap();
         (fates.into_inner().unwrap(), ending)
     }
@@ -323,11 +324,42 @@ fn one_that_changes_after_it_was_summed_up_is_told_and_not_stored() {
                 change(&file);
             }
         };
-        let (fates, ending) = pair.send_watched(vec![pair.item("x"), pair.item("y")], &[], None, look);
+        let (fates, ending) =
+            pair.send_watched(vec![pair.item("x"), pair.item("y")], &[], None, usize::MAX, look);
         assert_eq!(ending, Ending::Whole);
         let told = (fates["x"].verdict, &*fates["x"].sentence);
         assert_eq!(told, (FileVerdict::Input, "it changed while it was sent"));
         assert_eq!((pair.stored("x"), pair.partials().len()), (None, 0));
         assert_eq!(fates["y"].verdict, FileVerdict::Stored);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_more_files_are_open_at_once_than_there_are_descriptors_for() {
+    for most in [1, 3] {
+        let pair = Pair::new(rules());
+        let names: Vec<String> = (0..12).map(|number| format!("f{number}")).collect();
+        // some are open until their verdicts, others until they were read
+        let size = |number: usize| if number.is_multiple_of(3) { 100_000 } else { 1_200_000 };
+        let write = |(number, name): (usize, &String)| pair.write(name, &bytes(number as u32, size(number)));
+        names.iter().enumerate().for_each(write);
+        let from = pair.from.path().to_owned();
+        let open = move || {
+            let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+            links.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(&from))).count()
+        };
+        let seen = Arc::new(Mutex::new(0));
+        let most_seen = seen.clone();
+        let look = move |_: &Outbox| {
+            let mut seen = most_seen.lock().unwrap();
+            *seen = open().max(*seen);
+        };
+        let items = names.iter().map(|name| pair.item(name)).collect();
+        let (fates, ending) = pair.send_watched(items, &[], None, most, look);
+        assert_eq!((fates.len(), ending), (12, Ending::Whole));
+        assert!(fates.values().all(|fate| fate.verdict == FileVerdict::Stored), "{fates:?}");
+        let seen = *seen.lock().unwrap();
+        assert!((1..=most).contains(&seen), "{seen} of {most}");
     }
 }

@@ -8,7 +8,7 @@ use crate::plan::PutPlan;
 use crate::proto::way::Way;
 use crate::run::monitor::{Monitor, Subject};
 use crate::run::sessions::{Sessions, cannot_start, no_thread};
-use crate::run::{boards, put};
+use crate::run::{boards, descriptors, put};
 use crate::session::Handle;
 use crate::store::name::Name;
 use crate::store::record::FileVerdict;
@@ -102,7 +102,8 @@ impl Rounds {
         let work = self.work.clone();
         let tell = move |name: &Name, fate| work.judge(round, name.as_str(), Some(fate));
         let sending = Sending::new(out, inbox, tell).beginning(move || session.use_all());
-        let sending = sending.accounting(self.ledger.clone());
+        let most = descriptors::files(self.plan.transmit.threads);
+        let sending = sending.accounting(self.ledger.clone()).opening(most);
         let (this, ended) = (self.clone(), crossbeam_channel::bounded(1));
         spawn("files", move || {
             let _ = ended.0.send(sending.run(std::iter::from_fn(|| this.next(round))));

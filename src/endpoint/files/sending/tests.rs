@@ -2,11 +2,11 @@
 
 use super::super::matter::Matters;
 use super::*;
-use crate::endpoint::{NamedFile, Source};
+use crate::endpoint::{NamedFile, Sink, Source};
 use crate::store::record::{DATA_MAX, Down, Item as Came, RecordReader};
 use crate::store::sum::Mark;
 use std::fs::File;
-use std::io::Read;
+use std::io::{IoSlice, Read};
 use std::sync::Mutex;
 
 /// Its bytes are sevens, but the kernel gives none of them for a part.
@@ -131,4 +131,66 @@ fn another_session_is_waited_for_from_when_it_was_met_with_each_file() {
     let since = |now| again(Some(met)).later(&name, now).map(|(since, _)| since);
     assert_eq!(since(met + LATER - Duration::from_millis(1)), Some(met));
     assert_eq!(since(met + LATER), None);
+}
+
+/// Stores whatever it is offered, until all has been said.
+fn store_all(mut source: impl Source, inbox: &Arc<Inbox>) {
+    let (mut sink, mut reader, mut space) = (inbox.sink(), RecordReader::<Up>::default(), vec![0; 1 << 20]);
+    let mut say = |file, down: Down| {
+        let mut record = Vec::new();
+        encode(file, &down, &mut record);
+        sink.write(&[IoSlice::new(&record)]).unwrap();
+    };
+    say(0, Down::Go(Vec::new()));
+    while let Ok(taken @ 1..) = source.read(&mut space) {
+        let mut bytes = &space[..taken];
+        while let Some(came) = reader.next(&mut bytes).unwrap() {
+            match came {
+                Came::Record(file, Up::Open(_)) => say(file, Down::Go(Vec::new())),
+                Came::Record(file, Up::End(_)) => {
+                    say(file, Down::Verdict(FileVerdict::Stored, String::new()))
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn where_no_descriptors_are_left_a_file_waits_until_another_one_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = ["a", "b"].map(|name| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, vec![7; 1 << 20]).unwrap();
+        let name = Name::stored(name).unwrap();
+        Item { name, meta: Vec::new(), matter: Matter::File(path, None), ask: false }
+    });
+    let (out, inbox, fates) = (Outbox::new().unwrap(), Inbox::new(), Fates::default());
+    let (source, heard, told) = (out.source(true), inbox.clone(), fates.clone());
+    let stores = std::thread::spawn(move || store_all(source, &heard));
+    let mut sending = Sending::new(out, inbox, move |_: &Name, fate| told.lock().unwrap().push(fate));
+    // one of them may be open, until its verdict
+    let (mut opened, judged) = (0, fates.clone());
+    sending.open = Box::new(move |matter| {
+        if opened > judged.lock().unwrap().len() {
+            return Err(Unopened::Short(matter, "too many open files".into()));
+        }
+        opened += 1;
+        open(matter)
+    });
+    assert_eq!(sending.run(items), Ending::Whole);
+    stores.join().unwrap();
+    let verdicts: Vec<FileVerdict> = fates.lock().unwrap().iter().map(|fate| fate.verdict).collect();
+    assert_eq!(verdicts, [FileVerdict::Stored; 2]);
+}
+
+#[test]
+fn a_file_that_no_closing_of_others_can_make_room_for_is_not_sent() {
+    let (mut sending, fates) = sending(Outbox::new().unwrap(), 0);
+    sending.open = Box::new(|matter| Err(Unopened::Short(matter, "too many open files".into())));
+    let matter = Matter::File("x".into(), None);
+    let item = Item { name: Name::stored("x").unwrap(), meta: Vec::new(), matter, ask: false };
+    assert!(matches!(sending.begin(item, None), Ok(None)));
+    let fate = Fate { verdict: FileVerdict::Input, sentence: "too many open files".into() };
+    assert_eq!(*fates.lock().unwrap(), [fate]);
 }
