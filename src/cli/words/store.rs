@@ -131,7 +131,7 @@ pub(super) const QUOTA: Word = Word {
     side: Side::Serve,
     common: false,
     short: "with serve, the most bytes of each key",
-    long: "Lets each key have SIZE bytes here at most, finished and not.",
+    long: "Lets each key have SIZE bytes here at most, finished and not, with what is known of its files.",
     ..WORD
 };
 

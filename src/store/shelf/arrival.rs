@@ -2,6 +2,7 @@
 
 use super::super::disk::{Contents, Disk, Found};
 use super::super::place;
+use super::super::sidecar::Sidecar;
 use super::super::sum::{Mark, Running};
 use super::super::summing::{Shared, Summing};
 use super::base::Shelf;
@@ -57,13 +58,14 @@ impl<D: Disk> Drop for Partial<D> {
 }
 
 impl<D: Disk> Shelf<D> {
-    /// A file that may come in.
+    /// A file that may come in, in the place of one of which this is known, if there is one.
     pub(super) fn arrival(
         self: &Arc<Self>,
         now: SystemTime,
         hold: Hold,
         peer: Peer,
         wanted: Wanted,
+        kept: Option<Sidecar>,
     ) -> Result<Arrival<D>, No> {
         let path = place::partial(&peer.key, &wanted.name);
         self.check_partials(&peer.key, &path)?;
@@ -76,6 +78,7 @@ impl<D: Disk> Shelf<D> {
             Found::File(file) => file.size,
             _ => 0,
         };
+        hold.note_beside(self.beside(&peer, &wanted, kept));
         let reserved = wanted.size.unwrap_or(left);
         self.reserve(now, &hold, &peer.key, left, [reserved; 2])?;
         let (file, running) = if left > 0 {

@@ -150,7 +150,7 @@ impl<D: Disk> Shelf<D> {
 /// What is finished.
 #[derive(Default)]
 pub(super) struct Accounts {
-    /// Bytes, by key.
+    /// Bytes, by key: of files, and of what is known of them.
     pub(super) finished: HashMap<String, u64>,
     /// When they were counted, if they were.
     pub(super) counted: Option<SystemTime>,

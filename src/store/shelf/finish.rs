@@ -65,11 +65,11 @@ impl<D: Disk> There<D> {
     /// # Errors
     /// Nothing is replaced here, or there is no room.
     pub fn differs(self, now: SystemTime) -> Result<Arrival<D>, No> {
-        let There { shelf, hold, peer, wanted, .. } = self;
+        let There { shelf, hold, peer, wanted, kept } = self;
         if !shelf.rules.replace {
             return Err(No::Refused(another(&wanted.name)));
         }
-        shelf.arrival(now, hold, peer, wanted)
+        shelf.arrival(now, hold, peer, wanted, Some(kept))
     }
 }
 
@@ -125,19 +125,20 @@ impl<D: Disk> Arrival<D> {
 
     /// Gives it its name, in place of one that is known so.
     fn place(mut self, now: SystemTime, sum: Sum, kept: Option<Sidecar>) -> Result<Finished<D>, No> {
-        let (size, instead_of) = (self.length(), kept.as_ref().map_or(0, |kept| kept.size));
         let sidecar = self.sidecar(now, sum)?;
         let (shelf, name, replaces) = (self.shelf.clone(), self.wanted.name.clone(), kept.is_some());
-        let written = match kept {
-            Some(kept) => sidecar.clone().replacing(kept),
-            None => sidecar.clone(),
+        let instead_of = kept.as_ref().map_or(0, |kept| kept.size + shelf.known_bytes(&name));
+        let known = match kept {
+            Some(kept) => sidecar.clone().replacing(kept).encode(),
+            None => sidecar.encode(),
         };
         // before the name, so that no file is seen without it
-        shelf.write(&place::sidecar(&name), &written.encode())?;
+        shelf.write(&place::sidecar(&name), &known)?;
         if shelf.rules.sums {
             // before the name, so that no file is seen with another one's sum
             shelf.remove_sum(&name)?;
         }
+        let size = self.length() + known.len() as u64;
         let placed = shelf.within(name.as_str(), false, || match replaces {
             true => shelf.disk.replace(&self.partial.path, name.as_str()),
             false => shelf.disk.rename(&self.partial.path, name.as_str()),
@@ -150,7 +151,7 @@ impl<D: Disk> Arrival<D> {
             return Err(no);
         }
         self.partial.stays = true;
-        shelf.note_finished(&self.peer.key, size, instead_of);
+        shelf.lock_accounts().note_finished(&self.peer.key, size, instead_of);
         self.hold.reserve(0);
         shelf.settled(&name, &sidecar)?;
         Ok(Finished { shelf, name, _hold: self.hold, sidecar, already: false })

@@ -28,16 +28,16 @@ impl<D: Disk> Shelf<D> {
         let hold = self.holds.take(peer, &wanted.name)?;
         self.check_sum_place(&wanted.name)?;
         let Some(kept) = self.kept(&peer.key, &wanted.name)? else {
-            return self.arrival(now, hold, peer.clone(), wanted).map(OpenAnswer::Go);
+            return self.arrival(now, hold, peer.clone(), wanted, None).map(OpenAnswer::Go);
         };
         match wanted.size {
             Some(size) if size == kept.size => {
                 Ok(OpenAnswer::There(There::new(self.clone(), hold, peer.clone(), wanted, kept)))
             }
             // of an unknown size: only its end tells whether it is the same
-            None => self.arrival(now, hold, peer.clone(), wanted).map(OpenAnswer::Go),
+            None => self.arrival(now, hold, peer.clone(), wanted, Some(kept)).map(OpenAnswer::Go),
             Some(_) if self.rules.replace => {
-                self.arrival(now, hold, peer.clone(), wanted).map(OpenAnswer::Go)
+                self.arrival(now, hold, peer.clone(), wanted, Some(kept)).map(OpenAnswer::Go)
             }
             Some(_) => Err(No::Refused(another(&wanted.name))),
         }

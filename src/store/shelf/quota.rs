@@ -1,12 +1,17 @@
 //! How much each key may have here, and how much of the disk stays free.
+//!
+//! What is known of a file counts with it: who sends it chooses how much that is. Not counted are folders, what a file
+//! system takes besides the bytes, and sums.
 
 use super::super::disk::{Disk, Found, read_whole};
 use super::super::name::Name;
 use super::super::place;
-use super::super::sidecar::{SIDECAR_MAX, Sidecar};
+use super::super::sidecar::{Identity, SIDECAR_MAX, Sidecar, time};
+use super::super::sum::Sum;
 use super::base::{Accounts, Shelf};
 use super::hold::Hold;
 use super::no::{No, disk_failed};
+use super::rules::{Peer, Wanted};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{MutexGuard, PoisonError};
@@ -17,7 +22,8 @@ const COUNT_AGAIN: Duration = Duration::from_secs(60);
 
 impl<D: Disk> Shelf<D> {
     /// Lets a file, of which `here` bytes are on the disk, grow to `most` bytes. Where there is less room, but enough for
-    /// `least`, it gets that and half of the rest, so that others find room too. To how many bytes it may grow.
+    /// `least`, it gets that and half of the rest, so that others find room too. To how many bytes it may grow. What is to
+    /// stand beside it has room as well then.
     ///
     /// # Errors
     /// The quota or the disk has no room for `least`; then nothing has changed.
@@ -29,6 +35,8 @@ impl<D: Disk> Shelf<D> {
         here: u64,
         [least, most]: [u64; 2],
     ) -> Result<u64, No> {
+        let beside = hold.beside();
+        let [least, most] = [least, most].map(|bytes| bytes.saturating_add(beside));
         let free = self.disk.free().map_err(disk_failed)?.saturating_sub(self.rules.keepfree);
         let on_disk = here.saturating_add(free);
         if on_disk < least {
@@ -38,7 +46,7 @@ impl<D: Disk> Shelf<D> {
         let Some(quota) = self.rules.quota else {
             let granted = granted(on_disk);
             hold.reserve(granted);
-            return Ok(granted);
+            return Ok(granted - beside);
         };
         // those that come at once are all counted in here, so that no two get the same room
         let mut accounts = self.lock_accounts();
@@ -50,18 +58,41 @@ impl<D: Disk> Shelf<D> {
             if let Some(room) = quota.checked_sub(taken).filter(|room| *room >= least) {
                 let granted = granted(room.min(on_disk));
                 hold.reserve(granted);
-                return Ok(granted);
+                return Ok(granted - beside);
             }
         }
         Err(No::Refused(format!("your quota of {quota} bytes has no room for this file")))
     }
 
-    /// A file is finished, in place of one with so many bytes.
-    pub(super) fn note_finished(&self, key: &str, size: u64, instead_of: u64) {
-        let mut accounts = self.lock_accounts();
-        if accounts.counted.is_some() {
-            let finished = accounts.finished.entry(key.to_owned()).or_default();
-            *finished = finished.saturating_add(size).saturating_sub(instead_of);
+    /// The most bytes that stand beside a file when it is finished: what is known of it, and of one that it replaces.
+    pub(super) fn beside(&self, peer: &Peer, wanted: &Wanted, replaced: Option<Sidecar>) -> u64 {
+        // no time and no number is longer than these
+        let at = time(SystemTime::UNIX_EPOCH);
+        let known = Sidecar {
+            name: wanted.name.to_string(),
+            size: u64::MAX,
+            sha256: Sum([0; 32]).to_string(),
+            peer: peer.name.clone(),
+            key: peer.key.clone(),
+            started: at.clone(),
+            finished: at,
+            meta: wanted.meta.clone(),
+            file: Identity { inode: u64::MAX, modified: i64::MIN },
+            then: None,
+            replaced: None,
+        };
+        let known = match replaced {
+            Some(old) => known.replacing(old),
+            None => known,
+        };
+        known.encode().len() as u64
+    }
+
+    /// Bytes of what is known of a file.
+    pub(super) fn known_bytes(&self, name: &Name) -> u64 {
+        match self.disk.look(&place::sidecar(name)) {
+            Ok(Found::File(known)) => known.size,
+            _ => 0,
         }
     }
 
@@ -117,10 +148,10 @@ impl<D: Disk> Shelf<D> {
                 let path = format!("{folder}/{entry}");
                 match self.disk.look(&path)? {
                     Found::Folder => folders.push(path),
-                    Found::File(_) => {
+                    Found::File(known) => {
                         if let Some((key, size)) = self.finished_by(&path) {
                             let all = finished.entry(key).or_default();
-                            *all = all.saturating_add(size);
+                            *all = all.saturating_add(size).saturating_add(known.size);
                         }
                     }
                     Found::Nothing | Found::Other => {}
@@ -141,7 +172,17 @@ impl<D: Disk> Shelf<D> {
         }
     }
 
-    fn lock_accounts(&self) -> MutexGuard<'_, Accounts> {
+    pub(super) fn lock_accounts(&self) -> MutexGuard<'_, Accounts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Accounts {
+    /// So many bytes are finished, in the place of so many others.
+    pub(super) fn note_finished(&mut self, key: &str, bytes: u64, instead_of: u64) {
+        if self.counted.is_some() {
+            let finished = self.finished.entry(key.to_owned()).or_default();
+            *finished = finished.saturating_add(bytes).saturating_sub(instead_of);
+        }
     }
 }

@@ -3,4 +3,5 @@
 mod client;
 mod frail;
 mod power;
+mod quota;
 mod rules;

@@ -1,7 +1,7 @@
-//! Names, keys, quotas and what else holds for whoever sends, in a folder of the kernel's.
+//! Names, keys and what else holds for whoever sends, in a folder of the kernel's.
 
 use super::super::{No, OpenAnswer, Rules, Shelf};
-use super::client::{CHUNK, Put, STRIDE, bytes, now, peer, rules};
+use super::client::{CHUNK, Put, bytes, now, peer, rules};
 use super::frail::Frail;
 use crate::store::beneath::Beneath;
 use crate::store::claims::Held;
@@ -16,32 +16,32 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-struct Room {
-    dir: TempDir,
-    shelf: Arc<Shelf<Beneath>>,
+pub(super) struct Room {
+    pub(super) dir: TempDir,
+    pub(super) shelf: Arc<Shelf<Beneath>>,
 }
 
 impl Room {
-    fn new(rules: Rules) -> Self {
+    pub(super) fn new(rules: Rules) -> Self {
         let dir = TempDir::new().unwrap();
         let shelf = Shelf::new(Beneath::open(dir.path()).unwrap(), rules).unwrap();
         Room { dir, shelf }
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }
 
-    fn put(&self, key: &str, name: &str, bytes: &[u8]) -> Result<usize, No> {
+    pub(super) fn put(&self, key: &str, name: &str, bytes: &[u8]) -> Result<usize, No> {
         Put::new(key, name, bytes).run(&self.shelf).map(|(sent, _)| sent)
     }
 
-    fn open(&self, put: &Put<'_>) -> Result<OpenAnswer<Beneath>, No> {
+    pub(super) fn open(&self, put: &Put<'_>) -> Result<OpenAnswer<Beneath>, No> {
         self.shelf.open(now(), &peer(put.key), put.wanted())
     }
 }
 
-fn refused(result: Result<usize, No>, word: &str) {
+pub(super) fn refused(result: Result<usize, No>, word: &str) {
     match result {
         Err(No::Refused(why)) => assert!(why.contains(word), "{why}"),
         other => panic!("{other:?} instead of {word}"),
@@ -67,7 +67,7 @@ fn a_file_stands_under_its_name_with_what_is_known_of_it_and_nothing_else() {
     }
 }
 
-fn files_below(folder: &Path) -> usize {
+pub(super) fn files_below(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.map(|path| if path.is_dir() { files_below(&path) } else { 1 }).sum()
 }
@@ -220,64 +220,6 @@ fn where_sums_are_kept_no_name_is_one_of_theirs() {
 }
 
 #[test]
-fn a_quota_holds_for_all_that_a_key_has_here() {
-    let room = Room::new(Rules { quota: Some(1000), replace: true, ..rules() });
-    let sent = bytes(1, 600);
-    room.put("a", "x", &sent).unwrap();
-    refused(room.put("a", "y", &sent), "quota");
-    assert_eq!(room.put("b", "y", &sent), Ok(600));
-    // what is left of another one counts, and so does what is promised at this moment
-    let stops = Put { stops: Some(300), ..Put::new("a", "z", &sent[..400]) };
-    stops.run(&room.shelf).unwrap();
-    refused(room.put("a", "w", &sent[..200]), "quota");
-    room.put("a", "w", &sent[..100]).unwrap();
-    let held = room.open(&Put::new("a", "v", b""));
-    assert!(held.is_ok());
-    refused(room.put("a", "u", b"x"), "quota");
-    // of an unknown size: when it has grown too large
-    let unsized_ = Put { sized: false, ..Put::new("b", "z", &sent) };
-    assert!(matches!(unsized_.run(&room.shelf), Err(No::Refused(_))));
-    // room that somebody made is found after a while
-    fs::remove_file(room.path("x")).unwrap();
-    let later = now() + Duration::from_secs(61);
-    assert!(room.shelf.open(later, &peer("a"), Put::new("a", "u", &sent).wanted()).is_ok());
-}
-
-#[test]
-fn of_an_unknown_size_it_may_have_all_the_room_that_there_is() {
-    // less than is asked for at once while there is enough
-    let room = Room::new(Rules { quota: Some(STRIDE + 30), ..rules() });
-    let sent = bytes(1, STRIDE as usize + 31);
-    let unsized_ = |name, size: u64| Put { sized: false, ..Put::new("a", name, &sent[..size as usize]) };
-    let partials = || files_below(&room.path(".millipede/partial"));
-    assert!(matches!(unsized_("x", STRIDE + 31).run(&room.shelf), Err(No::Refused(_))));
-    assert_eq!(partials(), 0);
-    unsized_("x", 29).run(&room.shelf).unwrap();
-    unsized_("y", STRIDE + 1).run(&room.shelf).unwrap();
-    refused(room.put("a", "z", b"z"), "quota");
-}
-
-#[test]
-fn streams_of_unknown_size_share_what_little_room_there_is() {
-    let room = Room::new(Rules { quota: Some(STRIDE - 1), ..rules() });
-    let mut arrivals = ["x", "y"].map(|name| {
-        let wanted = Put { sized: false, ..Put::new("a", name, b"") }.wanted();
-        let Ok(OpenAnswer::Go(mut arrival)) = room.shelf.open(now(), &peer("a"), wanted) else {
-            panic!("{name}")
-        };
-        arrival.begin(0).unwrap();
-        arrival
-    });
-    // in turns, up to the last byte
-    for at in 0..STRIDE - 1 {
-        assert!(arrivals[(at % 2) as usize].write(now(), b"z").is_ok(), "{at} of {STRIDE}");
-    }
-    for arrival in &mut arrivals {
-        assert!(matches!(arrival.write(now(), b"z"), Err(No::Refused(_))));
-    }
-}
-
-#[test]
 fn nothing_is_kept_of_an_unknown_size_that_has_not_come_whole() {
     let room = Room::new(rules());
     let sent = bytes(1, 300);
@@ -289,17 +231,6 @@ fn nothing_is_kept_of_an_unknown_size_that_has_not_come_whole() {
     assert_eq!(partials(), 1);
     Put { sized: false, ..stops }.run(&room.shelf).unwrap();
     assert_eq!(partials(), 0);
-}
-
-#[test]
-fn another_process_counts_the_same() {
-    let room = Room::new(rules());
-    room.put("a", "x.json/y", &bytes(1, 600)).unwrap();
-    room.put("a", "z", &bytes(1, 300)).unwrap();
-    let rules = Rules { quota: Some(1000), ..rules() };
-    let shelf = Shelf::new(Beneath::open(room.dir.path()).unwrap(), rules).unwrap();
-    assert!(Put::new("a", "w", &bytes(1, 101)).run(&shelf).is_err());
-    assert!(Put::new("a", "w", &bytes(1, 100)).run(&shelf).is_ok());
 }
 
 #[test]
@@ -319,12 +250,6 @@ fn partials_are_bounded_and_not_kept_for_ever() {
     assert_eq!(files_below(&room.path(".millipede/partial")), 1);
     assert!(room.path(&place::partial("a", &Name::stored("x").unwrap())).exists());
     drop(held);
-}
-
-#[test]
-fn the_disk_keeps_its_room() {
-    let room = Room::new(Rules { keepfree: u64::MAX / 2, ..rules() });
-    assert!(matches!(room.put("a", "x", b"x"), Err(No::Disk(why)) if why.contains("no space left")));
 }
 
 #[test]
