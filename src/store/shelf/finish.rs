@@ -139,9 +139,16 @@ impl<D: Disk> Arrival<D> {
             shelf.remove_sum(&name)?;
         }
         let size = self.length() + known.len() as u64;
-        let placed = shelf.within(name.as_str(), false, || match replaces {
-            true => shelf.disk.replace(&self.partial.path, name.as_str()),
-            false => shelf.disk.rename(&self.partial.path, name.as_str()),
+        let placed = shelf.within(name.as_str(), false, || {
+            // nobody counts before all of this is done
+            let mut accounts = shelf.lock_accounts();
+            match replaces {
+                true => shelf.disk.replace(&self.partial.path, name.as_str())?,
+                false => shelf.disk.rename(&self.partial.path, name.as_str())?,
+            }
+            accounts.note_finished(&self.peer.key, size, instead_of);
+            self.hold.reserve(0);
+            Ok(())
         });
         if let Err(error) = placed {
             let no = in_the_way(error);
@@ -151,8 +158,6 @@ impl<D: Disk> Arrival<D> {
             return Err(no);
         }
         self.partial.stays = true;
-        shelf.lock_accounts().note_finished(&self.peer.key, size, instead_of);
-        self.hold.reserve(0);
         shelf.settled(&name, &sidecar)?;
         Ok(Finished { shelf, name, _hold: self.hold, sidecar, already: false })
     }

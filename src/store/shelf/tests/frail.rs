@@ -28,7 +28,11 @@ struct World {
     barred: Option<String>,
     /// Writes until it is full.
     room: Option<usize>,
+    /// Called once, see [`Frail::when_named`].
+    named: Option<Hook>,
 }
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
 
 type Names = BTreeMap<String, Entry>;
 
@@ -94,6 +98,11 @@ impl Frail {
     /// After so many writes more it is full; none: it has room again.
     pub(super) fn fill(&self, writes: Option<usize>) {
         self.world().room = writes;
+    }
+
+    /// The next time that a file has got a name that was free, this is called before whoever gave it goes on.
+    pub(super) fn when_named(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.world().named = Some(Arc::new(hook));
     }
 
     pub(super) fn has_crashed(&self) -> bool {
@@ -340,6 +349,9 @@ impl Disk for Frail {
         } else {
             world.change(&[(from, None), (to, Some(Entry::File(file)))], Some(file));
         }
+        let hook = world.named.take();
+        drop(world);
+        hook.into_iter().for_each(|hook| hook());
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::{No, OpenAnswer, Rules, Shelf, Wanted};
 use super::client::{Put, STRIDE, bytes, now, peer, rules};
+use super::frail::Frail;
 use super::rules::{Room, files_below, refused};
 use crate::store::beneath::Beneath;
 use crate::store::disk::Disk;
@@ -11,6 +12,8 @@ use crate::store::sum::Sum;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 /// The most bytes that stand beside a file that is put so.
@@ -139,6 +142,33 @@ fn another_process_counts_the_same() {
     let other = another(&room, Rules { quota: Some(quota), ..rules() });
     assert!(other.put("a", "w", &bytes(1, 101)).is_err());
     assert!(other.put("a", "w", &bytes(1, 100)).is_ok());
+}
+
+#[test]
+fn a_file_that_is_finished_while_others_are_counted_is_counted_once() {
+    let (disk, sent) = (Frail::new(false), bytes(1, 4000));
+    let shelf = Shelf::new(disk.clone(), Rules { quota: Some(14_000), ..rules() }).unwrap();
+    Put::new("a", "x", &sent).run(&shelf).unwrap();
+    // when the next one has its name, somebody wants too much, and all is counted again
+    let later = now() + Duration::from_secs(61);
+    let ((counted, counts), greedy) = (channel(), shelf.clone());
+    disk.when_named(move || {
+        let (greedy, (tell, told), counted) = (greedy.clone(), channel(), counted.clone());
+        let counting = thread::spawn(move || {
+            let wanted = Put::new("a", "w", &bytes(1, 13_000)).wanted();
+            let refused = greedy.open(later, &peer("a"), wanted).is_err();
+            let _ = tell.send(());
+            refused
+        });
+        // it has to wait until that one is noted, which is after this
+        let _ = told.recv_timeout(Duration::from_millis(500));
+        counted.send(counting).unwrap();
+    });
+    Put::new("a", "y", &sent).run(&shelf).unwrap();
+    assert!(counts.recv().unwrap().join().unwrap());
+    let all = |put: &Put<'_>| put.bytes.len() as u64 + beside(&shelf, put);
+    assert!(3 * all(&Put::new("a", "z", &sent)) < 14_000);
+    assert!(shelf.open(later, &peer("a"), Put::new("a", "z", &sent).wanted()).is_ok());
 }
 
 #[test]
