@@ -2,19 +2,18 @@
 //! come out.
 //!
 //! ```text
-//!   closed, moved in ─▶ look ─▶ ready ─▶ sending ─▶ sent ─▶ (archived)
-//!   found by a scan,                        │        │
-//!   given a name     ─▶ quiet? ───┘         │        │
-//!         ▲                                 ╰▶ failed╯ again later, or when it has changed
+//!   closed, moved in    ─▶ look ─▶ ready ─▶ sending ─▶ sent ─▶ (archived)
+//!   found, given a name ─▶ quiet? ───┘         │        │
+//!         ▲                                    ╰▶ failed╯ again later, or when it has changed
 //!         ╰──── folder, overflow
 //! ```
 //!
 //! A file is complete when it is closed after writing or moved in, and nobody has it open for writing as far as that can
 //! be told. One that was there before anybody watched is complete when nobody has it open for writing; where that cannot
-//! be told, when it has not changed for a while. One that got its name by a link, which nobody closes after that, is
-//! complete when nobody has it open for writing; where that cannot be told, it may as well be one that was just begun, and
-//! is left to its closing. What was sent is known by device, inode, size and times, and sent again
-//! when one of them is another.
+//! be told, when it has not changed for a while. One that got its name by a link is closed by nobody after that: it is
+//! complete when nobody has it open for writing. Where that cannot be told, it looks like one that was just begun, and is
+//! left to its closing. What was sent is known by device, inode, size and times, and sent again when one of them is
+//! another. What is known of a file that cannot be looked at holds until it can.
 
 mod changes;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The standing receiver and who sends to it: files, streams with names, many senders, and all of them killed.
 
 mod commands;
+mod few;
 mod gone;
 mod hostile;
 mod named;

@@ -225,6 +225,36 @@ fn one_that_is_open_is_not_sent_until_it_is_closed() {
     until_same(&room, &watch);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn one_that_gets_its_name_by_a_link_is_sent_though_it_has_no_other() {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+    let room = Room::new();
+    let serve = room.serve(&[]);
+    room.write("x", b"x");
+    let watch = watch(&room, serve.port, &[]);
+    until_same(&room, &watch);
+    // the other name is gone before it can look
+    watch.signal(Signal::STOP);
+    let elsewhere = room.path("elsewhere");
+    fs::write(&elsewhere, b"linked").unwrap();
+    fs::hard_link(&elsewhere, room.path("from/linked")).unwrap();
+    fs::remove_file(elsewhere).unwrap();
+    watch.signal(Signal::CONT);
+    until_same(&room, &watch);
+    // and here there is none; its closing is not told, for it had no name when it was opened
+    let from = room.path("from");
+    let Ok(unnamed) = open(&from, OFlags::TMPFILE | OFlags::WRONLY, Mode::from_raw_mode(0o600)) else {
+        return skip("needs a file system with files that have no names");
+    };
+    let mut unnamed = fs::File::from(unnamed);
+    unnamed.write_all(b"unnamed").unwrap();
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&unnamed));
+    linkat(CWD, path, CWD, from.join("unnamed"), AtFlags::SYMLINK_FOLLOW).unwrap();
+    drop(unnamed);
+    until_same(&room, &watch);
+}
+
 #[test]
 fn a_receiver_that_comes_late_and_a_patience_that_ends_do_not_end_a_watch() {
     let room = Room::new();
