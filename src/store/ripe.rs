@@ -19,6 +19,8 @@ mod changes;
 #[cfg(test)]
 mod named;
 #[cfg(test)]
+mod pairs;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod unseen;
