@@ -158,7 +158,7 @@ impl Tunnel {
                         assert!(!std::mem::replace(&mut local.shut, true), "{id} ends twice");
                     }
                 }
-                SocketAction::Closed(id) | SocketAction::Reset(id) => {
+                SocketAction::Closed(id) | SocketAction::Reset(id) | SocketAction::Refused(id) => {
                     self.locals.remove(&id);
                 }
             }

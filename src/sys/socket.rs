@@ -38,6 +38,14 @@ pub fn urgent_in_place(fd: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_oobinline(fd, true)?)
 }
 
+/// Has the kernel ask a peer that says nothing for hours whether it is still there (SO_KEEPALIVE), and break the connection
+/// if it is not.
+///
+/// Errors: not a socket.
+pub fn keep_alive(fd: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_keepalive(fd, true)?)
+}
+
 /// The name of the socket's congestion control, like `cubic`.
 ///
 /// Errors: not a TCP socket.

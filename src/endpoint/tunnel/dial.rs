@@ -51,6 +51,12 @@ impl Resolver {
     }
 }
 
+/// Whether a connection to an address of this host came to itself: where nobody listens, and the kernel chose that very port
+/// for this end.
+pub(super) fn is_its_own(local: io::Result<SocketAddr>, peer: io::Result<SocketAddr>) -> bool {
+    matches!((local, peer), (Ok(local), Ok(peer)) if local == peer)
+}
+
 /// The addresses that have not been tried, and the one that is.
 pub struct Attempt {
     addresses: VecDeque<SocketAddr>,
@@ -79,6 +85,9 @@ impl Attempt {
     /// After an event: the connection, or why it failed; `None` if neither is known.
     pub fn outcome(&mut self) -> Option<io::Result<TcpStream>> {
         let stream = self.stream.as_ref()?;
+        if is_its_own(stream.local_addr(), stream.peer_addr()) {
+            return Some(Err(ErrorKind::ConnectionRefused.into()));
+        }
         // it was there, even if it broke since: what it has brought is to be read first
         if unread(stream).is_ok_and(|bytes| bytes > 0) {
             return self.stream.take().map(Ok);

@@ -61,6 +61,8 @@ pub enum Trouble {
     Opening(String),
     /// It could not be accepted.
     Accepting(String),
+    /// It waits for a descriptor.
+    Waiting,
 }
 
 /// What local connections may take.
@@ -110,6 +112,8 @@ pub struct Local {
     waiting: usize,
     /// A name is being resolved, for all that wait for it.
     asked: bool,
+    /// The user knows that connections wait for descriptors.
+    told_waiting: bool,
     /// When attempts are given up, and connections that broke.
     deadlines: BTreeSet<(Instant, u32)>,
     /// For the user.
@@ -121,7 +125,7 @@ pub struct Local {
     /// No descriptors were left: accept again then.
     paused: Option<Instant>,
     oneshot: bool,
-    /// Connections there have been.
+    /// Connections there have been, without those that were refused.
     served: u64,
     /// No more connections, and the stream ends.
     ended: bool,
@@ -160,6 +164,7 @@ impl Local {
             sockets: BTreeMap::new(),
             waiting: 0,
             asked: false,
+            told_waiting: false,
             deadlines: BTreeSet::new(),
             troubles: Vec::new(),
             turn: VecDeque::new(),
@@ -345,6 +350,7 @@ impl Local {
                 }
             }
             SocketAction::Closed(id) => drop(self.remove(id)),
+            SocketAction::Refused(id) => self.refused(id),
             SocketAction::Reset(id) => self.discard(id),
         }
     }

@@ -46,6 +46,8 @@ pub enum SocketAction {
     Closed(u32),
     /// The far end has broken it off: close it at once.
     Reset(u32),
+    /// The same, and it has said nothing else of this connection: it may not have opened its half.
+    Refused(u32),
 }
 
 #[derive(Debug)]
@@ -62,6 +64,8 @@ struct Stream {
     waiting: VecDeque<u8>,
     finished_here: bool,
     finished_there: bool,
+    /// The far end has said something of it.
+    heard: bool,
 }
 
 impl Stream {
@@ -74,6 +78,7 @@ impl Stream {
             waiting: VecDeque::new(),
             finished_here: false,
             finished_there: false,
+            heard: false,
         }
     }
 }
@@ -331,6 +336,10 @@ impl Mux {
                 }
             }
         }
+        // what it has grown to while the connection took nothing is for others again
+        if stream.waiting.is_empty() && stream.waiting.capacity() > WINDOW_FIRST as usize {
+            stream.waiting = VecDeque::new();
+        }
         self.took(id, taken);
         result
     }
@@ -394,10 +403,12 @@ impl Mux {
                 if stream.finished_there {
                     return Err(TunnelBreach::DataAfterEnd);
                 }
+                stream.heard = true;
                 stream.granted = stream.granted.checked_sub(length).ok_or(TunnelBreach::BeyondCredit)?;
             }
             Record::Credit(id, more) => {
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+                stream.heard = true;
                 stream.credit = stream.credit.saturating_add(more.into());
                 self.events.push_back(SocketAction::Credit(id));
             }
@@ -411,8 +422,10 @@ impl Mux {
             Record::Reset(id) => {
                 // nothing that this end had to say about it is of interest any more
                 self.owed.remove(&id);
+                let heard = self.streams.get(&id).is_some_and(|stream| stream.heard || stream.finished_there);
                 if self.remove(id) {
-                    self.events.push_back(SocketAction::Reset(id));
+                    let action = if heard { SocketAction::Reset } else { SocketAction::Refused };
+                    self.events.push_back(action(id));
                 }
             }
         }

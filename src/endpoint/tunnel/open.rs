@@ -5,7 +5,7 @@
 //! The kernel tells of the break once, to whoever asks first, be it a write or a question for the error; a read after
 //! that says that the data has ended. So nobody asks before reading has found it, and a write that heard it notes that.
 
-use crate::sys::socket::{end_on_close, reset_on_close, urgent_in_place};
+use crate::sys::socket::{end_on_close, keep_alive, reset_on_close, urgent_in_place};
 use mio::Interest;
 use mio::net::TcpStream;
 use std::io::{self, ErrorKind, Read, Write};
@@ -46,6 +46,8 @@ impl Open {
     pub fn new(stream: TcpStream) -> Self {
         // without it only the latency suffers
         let _ = stream.set_nodelay(true);
+        // without it a connection whose peer's host has vanished keeps its place for good
+        let _ = keep_alive(&stream);
         // if it fails the peer sees an end in place of a break
         let _ = reset_on_close(&stream);
         // without it the urgent byte is lost

@@ -1,6 +1,6 @@
 //! One local connection whose bytes are the stream, where the far side does not tunnel.
 
-use super::dial::TIME;
+use super::dial::{TIME, is_its_own};
 use super::local::EXHAUSTED;
 use super::origin::Target;
 use crate::endpoint::file::{FileSink, FileSource};
@@ -8,7 +8,7 @@ use crate::error::reason;
 use crate::message;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
-use crate::sys::socket::{end_on_close, reset_on_close, urgent_in_place};
+use crate::sys::socket::{end_on_close, keep_alive, reset_on_close, urgent_in_place};
 use crate::sys::thread::spawn;
 use std::fs::File;
 use std::io;
@@ -163,6 +163,9 @@ fn open(target: &Target) -> Result<TcpStream, String> {
     let mut why = "it has no address".to_owned();
     for address in (target.ask)()? {
         match TcpStream::connect_timeout(&address, TIME).and_then(prepared) {
+            Ok(stream) if is_its_own(stream.local_addr(), stream.peer_addr()) => {
+                why = reason(&io::ErrorKind::ConnectionRefused.into());
+            }
             Ok(stream) => return Ok(stream),
             Err(e) => why = reason(&e),
         }
@@ -173,6 +176,8 @@ fn open(target: &Target) -> Result<TcpStream, String> {
 fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
+    // without it a peer whose host has vanished is waited for without end
+    let _ = keep_alive(&stream);
     // without it the urgent byte is lost
     let _ = urgent_in_place(&stream);
     Ok(stream)

@@ -333,8 +333,13 @@ impl Tunnel {
     }
 
     /// Whether there is no stream to receive.
-    pub(super) fn only_sends(&self) -> bool {
+    fn only_sends(&self) -> bool {
         self.directions == [false, true]
+    }
+
+    /// Whether a far end that was met is the one that is meant, though it has sent nothing: what the target does counts then.
+    pub(super) fn needs_no_leg(&self) -> bool {
+        self.only_sends() || !self.meets_strangers
     }
 
     /// The target may have been away when a stranger said hello: with the first leg it counts, or at once where none
@@ -355,11 +360,14 @@ impl Tunnel {
         if let Phase::Raw(raw) = &mut state.phase {
             match result {
                 Ok(stream) => raw.begin(stream, !self.only_sends()),
-                Err(why) => line = Some(raw.failed.insert(why).clone()),
+                Err(why) => {
+                    let why = raw.failed.insert(why);
+                    line = self.meets_strangers.then(|| why.clone());
+                }
             }
         }
         drop(state);
-        line.into_iter().for_each(|line| message::peer(1, "failures of the tunnel's target", || line));
+        line.into_iter().for_each(|line| message::peer(0, "failures of the tunnel's target", || line));
         self.tell_both();
     }
 
@@ -383,7 +391,7 @@ impl Tunnel {
             return Commit::Stale;
         }
         // a target that hangs up on a stranger has not ended anything
-        if end && !state.begun && self.initiates && self.has_records() {
+        if end && !state.begun && self.initiates && self.has_records() && self.meets_strangers {
             return Commit::Early;
         }
         let first = !std::mem::replace(&mut state.begun, true);
@@ -421,6 +429,9 @@ impl Tunnel {
                 format!("cannot connect to {}: {why}", self.target)
             }),
             Trouble::Accepting(why) => tell_not_accepted(&why),
+            Trouble::Waiting => message::peer(0, "connections that wait for others to end", || {
+                format!("connections to {} wait: no more files may be open (ulimit -n)", self.target)
+            }),
         }
     }
 

@@ -28,7 +28,7 @@ impl TunnelSource {
     fn pull_now(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
         let mut guard = self.tunnel.lock();
         let (fits, state) = (self.tunnel.fits(&guard), &mut *guard);
-        if fits && self.tunnel.only_sends() {
+        if fits && self.tunnel.needs_no_leg() {
             self.tunnel.try_again(state)?;
         }
         match &mut state.phase {
@@ -61,7 +61,7 @@ impl TunnelSource {
             Phase::Unmet => false,
             Phase::Failed(_) => true,
             Phase::Raw(raw) => {
-                fits && (raw.stream.is_some() || self.tunnel.only_sends() && raw.failed.is_some())
+                fits && (raw.stream.is_some() || self.tunnel.needs_no_leg() && raw.failed.is_some())
             }
             Phase::Records(local) => fits && (local.has_output() || local.is_over()),
         }

@@ -61,6 +61,10 @@ impl Local {
     /// Has the name resolved if a connection waits for that, and there is a descriptor for it.
     pub(super) fn ask(&mut self) {
         let has_room = self.waiting > 0 && self.sockets.len() - self.waiting < self.descriptors;
+        let lacks = self.waiting > 0 && !has_room;
+        if !std::mem::replace(&mut self.told_waiting, lacks) && lacks {
+            self.troubles.push(Trouble::Waiting);
+        }
         if let Role::Initiate(resolver) = &self.role
             && has_room
             && !std::mem::replace(&mut self.asked, true)
@@ -126,7 +130,19 @@ impl Local {
 
     fn refuse(&mut self, id: u32, why: String) {
         self.troubles.push(Trouble::Opening(why));
+        self.served = self.served.saturating_sub(1);
         self.break_off(id);
+    }
+
+    /// The far end has broken it off and has said nothing else of it: it has opened none, or its client has gone. So none was
+    /// carried.
+    pub(super) fn refused(&mut self, id: u32) {
+        let is_carried =
+            matches!(self.role, Role::Initiate(_)) && matches!(self.sockets.get(&id), Some(Socket::Open(_)));
+        if !is_carried {
+            self.served = self.served.saturating_sub(1);
+        }
+        self.discard(id);
     }
 
     fn admit(&mut self, now: Instant, id: u32, mut stream: TcpStream) {

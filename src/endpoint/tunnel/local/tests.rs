@@ -34,9 +34,9 @@ impl Rig {
     }
 
     /// One that opens connections, to a server without an address.
-    fn initiate(room: Room) -> Rig {
+    fn initiate(oneshot: bool, room: Room) -> Rig {
         let target = Target { host: "server".into(), port: 1, ask: Arc::new(|| Ok(Vec::new())) };
-        Rig::of(Role::Initiate(Resolver::start(target, |_| ()).unwrap()), false, room)
+        Rig::of(Role::Initiate(Resolver::start(target, |_| ()).unwrap()), oneshot, room)
     }
 
     /// One that has accepted one connection, and its client.
@@ -121,6 +121,20 @@ fn what_a_peer_sent_before_it_broke_the_connection_is_passed_on() {
     let (mut rig, client) = Rig::accepted(false);
     reset_after(client, b"last words");
     assert_eq!(rig.until_reset(), [data(1, b"last words"), reset(1)]);
+}
+
+#[test]
+fn one_that_the_far_end_could_not_open_does_not_end_a_oneshot() {
+    let (mut rig, client) = Rig::accepted(true);
+    rig.local.push(&Record::Reset(1).encode()).unwrap();
+    drop(client);
+    assert!(!rig.local.is_over() && !rig.local.is_full(), "another one may come");
+    let mut rig = Rig::initiate(true, ROOM);
+    rig.local.push(&Record::Open(1).encode()).unwrap();
+    rig.local.resolved(Instant::now(), &Err("it has no address".into()));
+    rig.pull();
+    assert_eq!(rig.records(), [reset(1)]);
+    assert!(!rig.local.is_over() && !rig.local.is_full(), "another one may come");
 }
 
 /// A write hears of the break before the read does.
@@ -224,7 +238,7 @@ fn clients_wait_where_there_are_no_descriptors_for_them_until_another_one_is_gon
 fn a_connection_that_is_to_be_opened_waits_for_a_descriptor() {
     let server = net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addresses = Ok(vec![server.local_addr().unwrap()]);
-    let mut rig = Rig::initiate(Room { descriptors: 2, ..ROOM });
+    let mut rig = Rig::initiate(false, Room { descriptors: 2, ..ROOM });
     (1..=3).for_each(|id| rig.local.push(&Record::Open(id).encode()).unwrap());
     rig.local.resolved(Instant::now(), &addresses);
     let is_open = |socket: &&Socket| matches!(socket, Socket::Open(_));
@@ -245,7 +259,7 @@ fn a_connection_that_is_to_be_opened_waits_for_a_descriptor() {
 
 #[test]
 fn where_the_name_has_no_address_all_that_wait_are_refused() {
-    let mut rig = Rig::initiate(Room { descriptors: 2, ..ROOM });
+    let mut rig = Rig::initiate(false, Room { descriptors: 2, ..ROOM });
     (1..=3).for_each(|id| rig.local.push(&Record::Open(id).encode()).unwrap());
     rig.local.resolved(Instant::now(), &Err("no such host".into()));
     rig.pull();
@@ -256,7 +270,7 @@ fn where_the_name_has_no_address_all_that_wait_are_refused() {
 /// The far end has as many as it may, and has done with one whose last bytes wait here.
 #[test]
 fn what_is_not_taken_yet_keeps_no_new_connection_away() {
-    let mut rig = Rig::initiate(Room { descriptors: u64::MAX, ..ROOM });
+    let mut rig = Rig::initiate(false, Room { descriptors: u64::MAX, ..ROOM });
     let most = rig.local.own as u32;
     for id in 1..=most {
         rig.local.push(&Record::Open(id).encode()).unwrap();

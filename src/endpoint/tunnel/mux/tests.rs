@@ -166,9 +166,30 @@ fn a_reset_ends_both_directions_and_what_is_on_the_way_is_passed_over() {
     near.finish(id);
     give(&mut far, &records(&mut near));
     give(&mut near, &records(&mut far));
-    assert_eq!(events(&mut near), [SocketAction::Reset(id)]);
+    assert_eq!(events(&mut near), [SocketAction::Refused(id)]);
     near.reset(id);
     assert!(!near.has_records() && events(&mut far).is_empty());
+}
+
+#[test]
+fn one_of_which_the_far_end_has_said_something_was_not_refused() {
+    for said in [Record::Data(1, 0), Record::Credit(1, 1), Record::Finish(1)] {
+        let (mut near, ..) = pair();
+        give(&mut near, &said.encode());
+        events(&mut near);
+        give(&mut near, &Record::Reset(1).encode());
+        assert_eq!(events(&mut near), [SocketAction::Reset(1)], "{said:?}");
+    }
+}
+
+#[test]
+fn a_connection_that_has_taken_all_that_waited_keeps_no_memory_for_it() {
+    let (mut near, mut far, id) = pair();
+    let sent = data(&mut near, id, &vec![7; WINDOW_FIRST as usize]);
+    far.receive(&sent, &mut |_, _| 0).unwrap();
+    far.streams.get_mut(&id).unwrap().waiting.reserve(4 * WINDOW_FIRST as usize);
+    far.drain(id, |bytes| Ok(bytes.len())).unwrap();
+    assert_eq!(far.streams[&id].waiting.capacity(), 0);
 }
 
 #[test]
@@ -225,7 +246,7 @@ fn what_was_opened_and_reset_leaves_nothing() {
     for id in 0..1000 {
         give(&mut far, &[Record::Open(id).encode(), Record::Reset(id).encode()].concat());
         far.reset(id);
-        assert_eq!(events(&mut far), [SocketAction::Opened(id), SocketAction::Reset(id)]);
+        assert_eq!(events(&mut far), [SocketAction::Opened(id), SocketAction::Refused(id)]);
     }
     // beyond what it may have, too
     (0..1000).for_each(|id| drop(give(&mut far, &Record::Open(id).encode())));
