@@ -16,6 +16,8 @@ const OF_PROGRAMS: u64 = 2 * 7;
 const OF_SSH: u64 = 8;
 /// Of a tunnel, without its local connections: its polls, bells and listener.
 const OF_TUNNEL: u64 = 16;
+/// Of who sends files, besides: what it watches, has opened to look at, and puts its files out with.
+const OF_FILES: u64 = 8;
 /// For files that are sent, before a session has more than one connection.
 const FILES_LEAST: u64 = 8;
 /// For a tunnel's local connections, before a session has more than one connection.
@@ -60,7 +62,8 @@ impl Others {
     fn needed(self) -> u64 {
         let programs = if self.through { OF_PROGRAMS } else { 0 };
         let ssh = if self.ssh { OF_SSH } else { 0 };
-        OF_REST + programs + ssh + if self.tunnel { OF_TUNNEL } else { 0 }
+        let files = if self.files { OF_FILES } else { 0 };
+        OF_REST + programs + ssh + files + if self.tunnel { OF_TUNNEL } else { 0 }
     }
 }
 
@@ -124,9 +127,9 @@ mod tests {
     fn files_that_are_sent_have_room_beside_the_connections() {
         let files =
             |descriptors| (affordable(16, descriptors, Others::of_files()), files_of(16, descriptors));
-        assert_eq!(files(u64::MAX), (16, (u64::MAX - 64) as usize));
-        assert_eq!((files(72), files(64), files(30)), ((16, 8), (13, 9), (2, 8)));
-        assert_eq!((files(20), files(0)), ((1, 1), (1, 1)));
+        assert_eq!(files(u64::MAX), (16, (u64::MAX - 72) as usize));
+        assert_eq!((files(80), files(64), files(40)), ((16, 8), (10, 10), (2, 10)));
+        assert_eq!((files(30), files(0)), ((1, 3), (1, 1)));
     }
 
     #[test]
