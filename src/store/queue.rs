@@ -3,8 +3,9 @@
 //! A place that becomes free goes to the next key that has one waiting, and there to the one that came first. Whoever
 //! has a place and makes no progress for a minute loses it when another one waits; without a connection, after ten
 //! seconds. How many wait is bounded, and how many of one key, so that none keeps the others out by waiting. One that waits
-//! without a connection for ten seconds gives way to one of its key that waits with one, or that comes and finds no room:
-//! two that have both lost their connections do not put each other out. Pure: time comes in as an argument.
+//! without a connection for ten seconds gives way to one of its key that has waited with one for as long, or that comes and
+//! finds no room: two that have both lost their connections do not put each other out, nor does the one that is back first
+//! the other. Pure: time comes in as an argument.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
@@ -71,7 +72,9 @@ pub enum Came {
 /// Whether a session has a connection, as far as was seen.
 #[derive(Clone, Copy, Debug)]
 struct Presence {
-    /// When it was seen to have one last, or came.
+    /// When it came, or came back last.
+    came: Instant,
+    /// When it was seen to have one last, or came; not before `came`.
     there: Instant,
     /// Since when it has none, if it has none; not before `there`.
     away: Option<Instant>,
@@ -79,19 +82,25 @@ struct Presence {
 
 impl Presence {
     fn new(now: Instant) -> Self {
-        Presence { there: now, away: None }
+        Presence { came: now, there: now, away: None }
     }
 
     /// It was looked at: by its own clock it has had no connection for so long, or it has one. That clock may count a gap in
     /// which this process did not run, and the one of `now` does not: what was seen before counts more.
     fn seen(&mut self, now: Instant, alone: Option<Duration>) {
         match alone {
-            None => *self = Presence::new(now),
+            None if self.away.is_some() => *self = Presence::new(now),
+            None => self.there = now,
             Some(alone) => {
                 let since = now.checked_sub(alone).unwrap_or(now);
                 self.away = Some(since.max(self.away.unwrap_or(self.there)));
             }
         }
+    }
+
+    /// Since when it has a connection, if it has one.
+    fn there_since(&self) -> Option<Instant> {
+        self.away.is_none().then_some(self.came)
     }
 
     /// When it gives way, if it stays without a connection.
@@ -276,11 +285,14 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
         ends.min_by_key(|(_, (at, _))| *at)
     }
 
-    /// Who loses its turn first if nothing changes, and when: one of its key waits with a connection.
+    /// Who loses its turn first if nothing changes, and when: one of its key has waited with a connection for long enough.
     fn first_to_give_way(&self) -> Option<(S, Instant)> {
-        let is_there = |session: &S| self.waiting.get(session).is_some_and(|w| w.presence.away.is_none());
-        let wanted = self.ring.iter().filter(|(_, of_key)| of_key.iter().any(is_there));
-        wanted.filter_map(|(_, of_key)| self.first_gone(of_key)).min_by_key(|(_, at)| *at)
+        let there_since = |session: &S| self.waiting.get(session)?.presence.there_since();
+        let of_key = |(_, of_key): &(K, VecDeque<S>)| {
+            let wanted = of_key.iter().filter_map(there_since).min()? + self.bounds.away;
+            self.first_gone(of_key).map(|(gone, at)| (gone, at.max(wanted)))
+        };
+        self.ring.iter().filter_map(of_key).min_by_key(|(_, at)| *at)
     }
 
     /// Who of these that wait is gone first if nothing changes, and when.
