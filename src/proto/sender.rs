@@ -103,6 +103,8 @@ pub struct Sender {
     connections: Vec<Option<Connection>>,
     /// Connections that have something on the way.
     busy: ConnectionSet,
+    /// Connections that are asked to take nothing: no leg waits for them.
+    set_apart: ConnectionSet,
     edge: WindowEdge,
     /// When the latest-sent of the received legs was sent. Legs sent before that, and not received, are overtaken.
     newest_received: Option<Instant>,
@@ -136,6 +138,7 @@ impl Sender {
             lates: BTreeSet::new(),
             connections: (0..connections).map(|_| None).collect(),
             busy: ConnectionSet::EMPTY,
+            set_apart: ConnectionSet::EMPTY,
             edge: WindowEdge { bytes: 0, legs: 0 },
             newest_received: None,
             stream_crc: crc32fast::Hasher::new(),
@@ -250,6 +253,11 @@ impl Sender {
             }
         }
         lost
+    }
+
+    /// These connections are asked to take nothing until this is told anew: no leg waits for them, however quick they are.
+    pub fn set_apart(&mut self, connections: ConnectionSet) {
+        self.set_apart = connections;
     }
 
     /// The next leg for this connection, if there is one it should carry. It counts as sent from now on.

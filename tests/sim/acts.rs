@@ -92,6 +92,7 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
     let waits = (seed % 5 == 2).then(|| [turn(0), turn(seed / 20)]);
     let mut sink_rate = || if rng.random() { 1e9 } else { spread(rng, 1e4, 1e7) };
     let sink_rates = [sink_rate(), sink_rate()];
+    let lifeline = links.len() > 1 && seed % 4 == 1;
     Config {
         seed,
         workers,
@@ -106,6 +107,7 @@ fn config(rng: &mut SmallRng, seed: u64, kind: Kind, mutation: Mutation, lasts: 
         room: [2 << 10, 32 << 10, 256 << 10, 4 << 20][rng.random_range(0..4)],
         mutation,
         waits,
+        lifeline,
         links,
     }
 }
@@ -187,6 +189,8 @@ fn fault(rng: &mut SmallRng, link: usize, end: usize) -> (Fault, Fault) {
 /// Heals one link, the inputs and the outputs. How long the rest may take.
 fn heal(rng: &mut SmallRng, world: &mut World) -> Duration {
     let link = rng.random_range(0..world.net.links.len());
+    // while others are up, a lifeline may stay as slow as it is
+    let link = if world.config.lifeline() == Some(link) { 0 } else { link };
     let (rate, delay, sink) = (spread(rng, 5e4, 2e7), millis(rng, 0.05, 40.0), spread(rng, 1e5, 1e8));
     for fault in [
         Fault::Speak { link },

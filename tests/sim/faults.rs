@@ -58,6 +58,9 @@ pub enum Fault {
 
 impl Fault {
     pub fn strike(self, world: &mut World) {
+        if self.would_end(world.config.lifeline()) {
+            return;
+        }
         let net = &mut world.net;
         match self {
             Fault::Cut { pick, informed } => {
@@ -95,10 +98,21 @@ impl Fault {
             }
         }
     }
+
+    /// Whether this harm to a whole link would be the end of the lifeline, which cannot be had again.
+    fn would_end(&self, lifeline: Option<usize>) -> bool {
+        match self {
+            Fault::Silence { link, .. } | Fault::Port { link, .. } | Fault::Kill { link } => {
+                lifeline == Some(*link)
+            }
+            _ => false,
+        }
+    }
 }
 
-/// One of the connections that are open.
+/// One of the connections that are open, and not a lifeline.
 fn choose(world: &World, pick: usize) -> Option<usize> {
-    let open: Vec<usize> = (0..world.net.links.len()).flat_map(|link| world.net.open_on(link)).collect();
+    let links = (0..world.net.links.len()).filter(|link| world.config.lifeline() != Some(*link));
+    let open: Vec<usize> = links.flat_map(|link| world.net.open_on(link)).collect();
     (!open.is_empty()).then(|| open[pick % open.len()])
 }

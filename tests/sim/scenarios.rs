@@ -158,6 +158,20 @@ fn another_receiving_process_is_not_the_one() {
 }
 
 #[test]
+fn what_a_dead_connection_carried_waits_for_no_lifeline() {
+    let mut config = Config::plain(1);
+    config.links = vec![(2e4, s(0.05)), (2e7, s(0.001))];
+    (config.lifeline, config.workers) = (true, 3);
+    let flow = config.flows[DIALS].as_mut().unwrap();
+    (flow.total, flow.rate) = (400 << 10, 5e5);
+    let mut world = World::new(config);
+    run(&mut world, 10.0, |_| false);
+    Fault::Port { link: 0, port: Port::Refuses }.strike(&mut world);
+    Fault::Cut { pick: 0, informed: [true; 2] }.strike(&mut world);
+    completes(&mut world, 60.0);
+}
+
+#[test]
 fn refused_everywhere_for_15_s_the_receiver_is_gone() {
     let mut world = world(&[(1e6, 0.01); 2], 4, 64 << 20);
     run(&mut world, 2.0, |_| false);

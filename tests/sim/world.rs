@@ -70,6 +70,8 @@ pub struct Config {
     pub mutation: Mutation,
     /// The ends wait for the stream's turn, each until this time.
     pub waits: Option<[Duration; 2]>,
+    /// The last link is a lifeline, which no harm comes to: it may be slow, and it stays.
+    pub lifeline: bool,
 }
 
 impl Config {
@@ -98,7 +100,13 @@ impl Config {
             room: 64 << 10,
             mutation: Mutation::None,
             waits: None,
+            lifeline: false,
         }
+    }
+
+    /// The link that is a lifeline.
+    pub fn lifeline(&self) -> Option<usize> {
+        self.links.len().checked_sub(1).filter(|_| self.lifeline)
     }
 }
 
@@ -355,6 +363,7 @@ pub fn end(net: &mut Net, config: &Config, which: usize, instance: u8) -> End {
             Session::listening(now, receives, duplex.then_some(sends), inseparable)
         }
     };
+    config.lifeline().into_iter().for_each(|link| session.set_lifeline(link));
     if config.mutation == Mutation::NoRescue {
         session.forgo_rescue();
     }
@@ -389,6 +398,7 @@ fn dialler(config: &Config) -> DiallerConfig {
     DiallerConfig {
         patience: patience(config.patience[DIALS]),
         waits: config.waits.is_some(),
+        lifeline: config.lifeline,
         ..DiallerConfig::new(hello, links, config.workers, config.seed)
     }
 }

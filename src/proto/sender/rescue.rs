@@ -21,7 +21,8 @@
 //! - A connection never gets a second copy of a leg that it carries.
 //! - A connection that damaged a leg does not get it again while another one might do better. One that is known to be
 //!   much slower does not do better than a connection that damaged the leg once.
-//! - A connection that is known to be slow gets no copy of what was sent before while another one is known to be quick.
+//! - A connection that is known to be slow gets no copy of what was sent before while another one is known to be quick. One
+//!   that is asked to take nothing does not count: what waited for it would wait for ever.
 //! - For a moment a further copy waits for another link.
 //! - A link may be slow, or silent, as a whole, and a further copy would only make it slower. So a link several of whose
 //!   connections carry legs gets none until all connections together, those of other links too, have brought as many
@@ -228,9 +229,11 @@ impl Sender {
         (0..self.connections.len()).filter(is_sound).collect()
     }
 
-    /// Connections that may be given legs.
+    /// Connections that may be given legs, and are asked.
     fn willing(&self) -> ConnectionSet {
-        (0..self.connections.len()).filter(|connection| self.is_willing(*connection)).collect()
+        let willing: ConnectionSet =
+            (0..self.connections.len()).filter(|connection| self.is_willing(*connection)).collect();
+        willing - self.set_apart
     }
 }
 

@@ -58,6 +58,7 @@ impl Outbound {
         {
             passed.insert(connection);
             let mates = self.carriers.mates(connection);
+            self.sender.set_apart(self.set_apart());
             let leg = match restraint {
                 Restraint::None => self.sender.take(now, connection, mates),
                 Restraint::Output | Restraint::Carriers(_) => self.sender.take_again(now, connection, mates),
@@ -184,18 +185,20 @@ impl Outbound {
 
     /// The ready connection that takes the next leg. It is on the first link that has any. On that link a connection that is
     /// `asking` comes first, then the one that drained last, whose path and caches are warm. A leg that is sent again goes
-    /// to another link than before if it can. A lifeline is chosen only if there is no other connection.
+    /// to another link than before if it can.
     fn choose(&self, passed: ConnectionSet, asking: ConnectionSet) -> Option<usize> {
-        let avoided = self.sender.avoid();
-        let mut able = self.carriers.ready() - self.carriers.recalled() - passed;
-        if avoided.is_empty() {
-            able = able - self.carriers.spared();
-        } else {
-            // what others cannot bring takes a lifeline all the same
-            let elsewhere = avoided.iter().fold(able, |rest, one| rest - self.carriers.mates(one));
-            able = if elsewhere.is_empty() { able } else { elsewhere };
-        }
+        let able = self.carriers.ready() - self.set_apart() - passed;
+        let elsewhere = self.sender.avoid().iter().fold(able, |rest, one| rest - self.carriers.mates(one));
+        let able = if elsewhere.is_empty() { able } else { elsewhere };
         let first = self.carriers.on_first_link(able);
         self.carriers.latest_ready(first & asking).or_else(|| self.carriers.latest_ready(first))
+    }
+
+    /// The connections that are asked to take nothing: those that are called back, and a lifeline while there is another
+    /// connection. What others carry and cannot bring takes a lifeline all the same.
+    fn set_apart(&self) -> ConnectionSet {
+        let spared =
+            if self.sender.avoid().is_empty() { self.carriers.spared() } else { ConnectionSet::EMPTY };
+        self.carriers.recalled() | spared
     }
 }

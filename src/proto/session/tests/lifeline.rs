@@ -80,6 +80,33 @@ fn what_direct_links_do_not_bring_goes_over_the_lifeline() {
     assert_eq!(rig.sent(), [(2, 0)], "the one on link 0 was overtaken, and that on link 1 does not drain");
 }
 
+#[test]
+fn a_leg_of_a_dead_connection_waits_for_no_lifeline_that_is_spared() {
+    let mut rig = dialler(2);
+    rig.welcomed(2, LISTENER, 0);
+    rig.input(1);
+    rig.ready(2);
+    rig.later(ms(1));
+    rig.frame(2, ack(1, 1));
+    rig.ready(2);
+    (0..2).for_each(|connection| rig.welcomed(connection, LISTENER, 0));
+    rig.ready(1);
+    rig.input(1);
+    rig.later(secs(3));
+    rig.frame(1, ack(2, 1));
+    rig.ready(0);
+    rig.input(1);
+    assert_eq!(
+        rig.sent(),
+        [(2, 0), (1, 1), (0, 2)],
+        "the lifeline has shown itself quick, connection 1 slow"
+    );
+    rig.end_input();
+    rig.ready(1);
+    rig.lost(0, LossReason::Closed);
+    assert_eq!(rig.sent(), [(1, 2)], "nobody asks the lifeline while this one is up");
+}
+
 // ---- a welcome said ahead ---------------------------------------------------------------------------------
 
 #[test]
