@@ -69,6 +69,8 @@ struct Link {
     dialling: usize,
     /// The link has been dialled.
     tried: bool,
+    /// A connection of it has been up.
+    proven: bool,
     /// Attempts that failed in a row, one counted per pause; 0 while usable.
     failures: u32,
     timeouts: u32,
@@ -120,6 +122,7 @@ impl Links {
             up: 0,
             dialling: 0,
             tried: false,
+            proven: false,
             failures: 0,
             timeouts: 0,
             probe_at: None,
@@ -230,6 +233,7 @@ impl Links {
         let link = &mut self.links[index];
         link.dialling -= 1;
         link.up += 1;
+        link.proven = true;
         (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
         (link.refused, link.unresolved, link.unproven) = (None, false, false);
         let mut recalled = self.recall();

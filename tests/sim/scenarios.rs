@@ -158,6 +158,19 @@ fn another_receiving_process_is_not_the_one() {
 }
 
 #[test]
+fn whoever_takes_the_place_of_a_receiver_that_vanished_before_anything_was_received_gets_the_stream() {
+    let mut world = world(&[(1e6, 0.01)], 16, 1 << 20);
+    world.ends[DIALS].source.as_mut().unwrap().flow.rate = 0.0;
+    run(&mut world, 5.0, |_| false);
+    for conn in world.net.open_on(0) {
+        [DIALS, LISTENS].into_iter().for_each(|end| world.net.forget(conn, end));
+    }
+    world.replace_receiver();
+    after(&mut world, 40.0, Fault::Input { end: DIALS, rate: 1e9 });
+    completes(&mut world, 60.0);
+}
+
+#[test]
 fn what_a_dead_connection_carried_waits_for_no_lifeline() {
     let mut config = Config::plain(1);
     config.links = vec![(2e4, s(0.05)), (2e7, s(0.001))];

@@ -72,6 +72,11 @@ impl Links {
         all.then(|| self.first_bad()).flatten()
     }
 
+    /// Whether a connection of a link has been up.
+    pub fn is_proven(&self, link: usize) -> bool {
+        self.links[link].proven
+    }
+
     /// Whether a link was refused for good.
     pub fn is_bad(&self, link: usize) -> bool {
         self.links[link].bad.is_some()

@@ -183,6 +183,9 @@ impl Dialler {
             RefusalCode::Finished if !begun => {
                 self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
             }
+            RefusalCode::NotThatReceiver if !begun && self.has_led(connection) => {
+                self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
+            }
             _ => {
                 // where this ends the session, that is told in the same words; and a receiver that has finished says how
                 // on the connections that it has
@@ -211,10 +214,21 @@ impl Dialler {
     }
 
     /// Another receiver than the session's answered.
-    pub(super) fn met_another(&mut self, now: Instant, connection: usize) {
+    pub(super) fn met_another(&mut self, now: Instant, connection: usize, begun: bool) {
         let sentence = "another receiver; all links must lead to one".to_owned();
+        // where no connection is up, any receiver would do: that it will not do is for its key
+        if !begun && self.has_led(connection) && self.links.up_count() > 0 {
+            return self.failed(now, connection, &DialError::Unreachable(sentence));
+        }
         let event = |link, _| Some(Event::OtherReceiver { link });
         self.condemn(now, connection, sentence, event);
+    }
+
+    /// Whether the link of an attempt has led to the session's receiver. If another one answers there before anything was
+    /// received, that one may have taken the first one's place, whose connections are not found dead yet. When they are,
+    /// it may have the stream.
+    fn has_led(&self, connection: usize) -> bool {
+        matches!(self.state(connection), Some(State::Dialling(link)) if self.links.is_proven(link))
     }
 
     /// The link of an attempt is not used again. The user hears of it once.

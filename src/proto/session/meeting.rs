@@ -139,8 +139,9 @@ impl Session {
             Unusable::Breach(breach) => LossReason::Breach(breach.clone()),
             Unusable::OtherReceiver | Unusable::LegGone(_) => LossReason::Left,
         };
+        let begun = self.view().begun;
         match &why {
-            Unusable::OtherReceiver => self.ownership.met_another(now, connection),
+            Unusable::OtherReceiver => self.ownership.met_another(now, connection, begun),
             Unusable::Breach(_) | Unusable::LegGone(_) => {
                 let why = DialError::Unreachable(reason.to_string());
                 self.ownership.failed(now, connection, &why);

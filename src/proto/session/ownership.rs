@@ -139,9 +139,9 @@ impl Ownership {
     }
 
     /// An attempt led to another receiver.
-    pub(super) fn met_another(&mut self, now: Instant, connection: usize) {
+    pub(super) fn met_another(&mut self, now: Instant, connection: usize, begun: bool) {
         if let Some(dialler) = self.dialler_mut() {
-            dialler.met_another(now, connection);
+            dialler.met_another(now, connection, begun);
         }
     }
 

@@ -5,6 +5,7 @@ mod dialler_duplex;
 mod dialler_endings;
 mod dialler_life;
 mod dialler_near;
+mod dialler_replaced;
 mod enough;
 mod failing;
 mod freed;
