@@ -372,8 +372,15 @@ impl Session {
     pub fn has_received(&self) -> bool {
         // the end alone would be announced again to an end that listens, and has no place at another sender
         let is_tied = if self.ownership.dials() { Inbound::is_bound } else { Inbound::has_begun };
-        self.receiving.as_ref().is_some_and(is_tied)
-            || self.sending.as_ref().is_some_and(|sending| sending.sender().has_received())
+        let received = self.receiving.as_ref().is_some_and(is_tied)
+            || self.sending.as_ref().is_some_and(|sending| sending.sender().has_received());
+        received && self.has_met()
+    }
+
+    /// Whether there may be a peer that knows of this session. An end that dials may have judged a stream before: whoever
+    /// answers first hears of that.
+    fn has_met(&self) -> bool {
+        !self.ownership.dials() || self.sending.as_ref().is_some_and(|sending| sending.instance().is_some())
     }
 
     /// Legs that came although they were there, or came damaged, and were not counted as duplicates.
@@ -398,7 +405,7 @@ impl Session {
         View {
             begun: self.has_received()
                 || self.ownership.is_bound()
-                || (sending.is_some() && !self.is_going(Way::Out)),
+                || (sending.is_some() && !self.is_going(Way::Out) && self.has_met()),
             wanted: going != [false; 2],
             in_doubt: self.is_going(Way::Out) && sending.is_some_and(Outbound::awaits_verdict),
         }

@@ -335,3 +335,24 @@ fn a_session_that_is_given_up_ends_both_streams_with_the_reason() {
     assert_eq!((refused(Way::Out), refused(Way::In)), (Some(Status::Refused), Some(Status::Refused)));
     assert!(rig.over);
 }
+
+#[test]
+fn whoever_has_met_nobody_has_not_begun_although_its_output_has_failed() {
+    let mut rig = Rig::dialling(1, 1, None, true);
+    rig.output_failed(Status::Output, "the reader is gone");
+    assert_eq!(rig.judged(Way::In).0, Status::Output);
+    assert!(!rig.session.has_begun() && !rig.session.has_received());
+    rig.forget();
+    rig.failed(0, DialError::Refused);
+    rig.later(secs(1));
+    assert_eq!(rig.dials.iter().map(|dial| dial.begun).collect::<Vec<_>>(), [false]);
+    rig.welcomed(0, LISTENER, 0);
+    assert_eq!(rig.verdicts(), [(0, Status::Output)], "the first receiver hears of it");
+    assert!(rig.session.has_begun(), "and no other can be told it");
+
+    let mut rig = Rig::dialling(1, 1, None, true);
+    rig.output_failed(Status::Output, "the reader is gone");
+    rig.failed(0, DialError::Refused);
+    let (waited, status, _) = rig.endures(Way::Out, &DialError::Refused);
+    assert_eq!((waited, status), (60, Status::Incomplete), "as long as any receiver is looked for");
+}
