@@ -390,7 +390,8 @@ pub const WORDS: &[Word] = &[
                back for 60 seconds, at a sender when every link has refused connections for 15 seconds; with `key` \
                either after 5 minutes, since anybody on the way can refuse and close.\n\n\
                A peer that answers and brings the stream nothing forward is waited for as long, a minute before the session \
-               has begun, and 30 seconds longer where legs go `through` programs.",
+               has begun, and 30 seconds longer where legs go `through` programs. Of a slow stream, 2 KiB a second are \
+               progress.",
         ..WORD
     },
     Word {

@@ -241,6 +241,7 @@ impl Session {
     /// Takes the connection from the outgoing stream. Gives how many legs are to be sent again.
     fn detach(&mut self, now: Instant, connection: usize, why: &LossReason) -> usize {
         self.pulses.gone(connection);
+        self.stalls.counted[connection] = 0;
         let Some(sending) = &mut self.sending else { return 0 };
         let silent = (*why == LossReason::Silent).then_some(now);
         match sending.link_of(connection) {

@@ -200,6 +200,12 @@ impl Inlet {
         self.bytes
     }
 
+    /// The number of the leg that has come in part, if it is wanted, and how many of its bytes there are.
+    pub fn part(&self) -> Option<(u64, usize)> {
+        let wanted = self.leg.as_ref().filter(|leg| !matches!(leg.room, Room::Nowhere));
+        wanted.map(|leg| (leg.header.sequence, leg.filled))
+    }
+
     /// Reads until the socket is empty, a turn is over or the peer has finished.
     ///
     /// # Errors

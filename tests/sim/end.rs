@@ -386,9 +386,12 @@ impl End {
                 self.session.lost(now, connection, &LossReason::Left);
             }
             Action::Look(connection) => {
-                let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { return };
+                let Some(line) = self.lines[connection].as_mut().filter(|line| line.is_up()) else { return };
                 let conn = &net.conns[line.conn];
                 let (peer, kernel) = (now - line.heard_at, now - conn.kernel_at(self.which));
+                let confirmed = conn.confirmed(self.which);
+                let taken = confirmed - std::mem::replace(&mut line.confirmed, confirmed);
+                self.session.taken(connection, conn.kernel_at(self.which), taken as u64);
                 let waits = conn.has_to_take(self.which);
                 self.session.quiet(now, connection, Silence { peer, kernel, waits });
             }

@@ -8,7 +8,7 @@ use millipede::proto::session::Landing;
 use millipede::proto::welcoming::Welcoming;
 use millipede::proto::wire::{self, Frame, LegHeader};
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How far a connection has come.
 pub enum Stage {
@@ -46,6 +46,10 @@ pub struct Line {
     /// It is a leg.
     pub carries: bool,
     pub heard_at: Instant,
+    /// When it was last told how far a leg has come that is not whole; which leg, and how many of its bytes had come.
+    told: (Instant, u64, usize),
+    /// Bytes that the other kernel had confirmed when that was last told.
+    pub confirmed: usize,
     /// Nothing more will be written.
     pub finished: bool,
     pub books: Books,
@@ -64,6 +68,8 @@ impl Line {
             sent: 0,
             carries: false,
             heard_at: now,
+            told: (now, 0, 0),
+            confirmed: 0,
             finished: false,
             books: Books::default(),
         }
@@ -91,6 +97,19 @@ impl Line {
     pub fn in_flight(&self) -> u64 {
         self.coming
             .map_or(0, |(header, landing)| if landing == Landing::Keep { header.raw.into() } else { 0 })
+    }
+
+    /// How many more bytes have come of a leg that is wanted and not whole; told once a second.
+    pub fn partly(&mut self, now: Instant) -> Option<u64> {
+        let (header, _) = self.coming.filter(|(_, landing)| *landing == Landing::Keep)?;
+        let bytes = self.moved.unwrap_or(self.inbox.len());
+        let (at, leg, known) = self.told;
+        if now - at < Duration::from_secs(1) {
+            return None;
+        }
+        let known = if leg == header.sequence && known <= bytes { known } else { 0 };
+        self.told = (now, header.sequence, bytes);
+        Some((bytes - known) as u64)
     }
 
     /// The next thing in what was read.

@@ -111,6 +111,8 @@ struct End {
     stuck_ack: usize,
     /// When the other kernel last confirmed anything.
     kernel_at: Instant,
+    /// Bytes that it has confirmed.
+    confirmed: usize,
 }
 
 pub struct Conn {
@@ -151,6 +153,11 @@ impl Conn {
     /// When the other kernel last confirmed anything of what this end sent.
     pub fn kernel_at(&self, end: usize) -> Instant {
         self.ends[end].kernel_at
+    }
+
+    /// Bytes of what this end sent that the other kernel has confirmed.
+    pub fn confirmed(&self, end: usize) -> usize {
+        self.ends[end].confirmed
     }
 }
 
@@ -206,6 +213,7 @@ impl Net {
             owes_drained: false,
             stuck_ack: 0,
             kernel_at: now,
+            confirmed: 0,
         };
         let in_flight = self.links[link].ways[DIALS].rate * self.round_trip(link).as_secs_f64() * 1.5;
         let tcp_window = (in_flight as usize).clamp(32 << 10, 8 << 20);
@@ -465,7 +473,7 @@ impl Net {
             from.stuck_ack += bytes;
         } else {
             from.unacked -= bytes;
-            from.kernel_at = self.clock.now;
+            (from.confirmed, from.kernel_at) = (from.confirmed + bytes, self.clock.now);
             self.enqueue(conn, end);
         }
     }

@@ -200,7 +200,12 @@ impl End {
             && let Some(line) = self.lines[connection].as_mut().filter(|line| line.is_up())
         {
             match line.next() {
-                Ok(None) => return,
+                Ok(None) => {
+                    if let Some(bytes) = line.partly(net.clock.now) {
+                        self.session.coming(net.clock.now, connection, bytes);
+                    }
+                    return;
+                }
                 Ok(Some(Read::Header(header))) => match self.session.landing(connection, &header) {
                     Ok(landing) => {
                         (line.coming, line.moved) =

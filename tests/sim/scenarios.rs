@@ -14,6 +14,7 @@ use millipede::proto::way::Way;
 use std::time::Duration;
 
 mod resting;
+mod slow;
 
 /// The longest pause at the output that a single fault may cause.
 const GAP: Duration = Duration::from_millis(2500);

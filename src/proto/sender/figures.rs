@@ -36,6 +36,11 @@ impl Sender {
         self.connections[connection].as_ref().map_or(0, |carrier| carrier.bytes_in_flight)
     }
 
+    /// Bytes of the legs that were sent and are not known to be received.
+    pub fn bytes_under_way(&self) -> u64 {
+        self.held.iter().filter(|held| held.payload.is_some()).map(|held| held.len).sum()
+    }
+
     /// Whether nothing waits, and every leg that was sent is received.
     pub fn is_empty(&self) -> bool {
         self.is_drained() && self.held.is_empty()

@@ -168,7 +168,9 @@ impl Session {
             Frame::Verdict(verdict) if is_up => self.hear_verdict(now, connection, verdict),
             Frame::Ack(ack) if is_up && !is_done => {
                 let before = sending.received();
+                let in_flight = sending.sender().bytes_in_flight(connection);
                 let moved = sending.acked(now, connection, &ack)?;
+                self.stalls.counted[connection] += in_flight - sending.sender().bytes_in_flight(connection);
                 self.ownership.moved(now, connection, sending.received() - before);
                 if ack.blocked_ms > 0 {
                     self.stalls.excuse(now);
@@ -230,6 +232,23 @@ impl Session {
     /// The kernel of the peer took so many bytes on a connection, the last of them at that time.
     pub fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
         self.ownership.taken(connection, at, bytes);
+        let whole = std::mem::take(&mut self.stalls.counted[connection]);
+        if let Some(sending) = &self.sending {
+            let under_way = sending.sender().bytes_under_way();
+            self.stalls.ways[Way::Out as usize].partly(at, bytes.saturating_sub(whole), under_way);
+        }
+    }
+
+    /// So many bytes more have come on a connection of a leg that is wanted and not whole.
+    pub fn coming(&mut self, now: Instant, connection: usize, bytes: u64) {
+        let open = self.acknowledging.open_connections();
+        if let Some(receiving) = self.receiving.as_ref().filter(|_| open.contains(connection)) {
+            // each connection has one at a time
+            let under_way = open.len() as u64 * receiving.leg_max() as u64;
+            self.stalls.ways[Way::In as usize].partly(now, bytes, under_way);
+            // no message can come before the leg is whole
+            self.ownership.spoke(now, connection);
+        }
     }
 
     /// The peer is heard on a connection that is up, and yet its kernel has taken nothing since then of what was sent to it

@@ -345,6 +345,11 @@ impl Inbound {
         self.has_begun() || self.receiver.as_ref().is_some_and(|receiver| receiver.announced().is_some())
     }
 
+    /// The most bytes that one leg may have.
+    pub fn leg_max(&self) -> usize {
+        self.leg_max
+    }
+
     /// The verdict, once it was spoken.
     pub fn verdict(&self) -> Option<&Verdict> {
         self.verdict.as_ref()

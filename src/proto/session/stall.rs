@@ -4,12 +4,25 @@
 //! progress does not work. Only time in which the peer showed life is counted, since silence is for [`super::dialler`]
 //! and [`super::listener`] to judge. An output that says it is blocked, and an input that has nothing, are no lack of
 //! progress.
+//!
+//! Where a leg takes longer than patience, its bytes are progress before it is whole: if they flow, which is more than
+//! questions and acknowledgements do, and if they can be bytes of legs that will be whole. A peer that lets bytes through
+//! and no leg holds nobody for long: at most twice the bytes of the legs under way count, a second time for connections
+//! that break.
 
+use super::super::leg::CONNECTIONS_MAX;
 use super::super::way::Way;
 use std::time::{Duration, Instant};
 
 /// A pause between signs of life that is longer than this is silence.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
+
+/// So many bytes a second are a flow. Sixteen connections that carry no leg let less through: a ping each, encrypted, is
+/// some 70 bytes.
+const FLOW: u64 = 2048;
+
+/// For so long at least it is seen whether bytes flow.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How far a stream is, in whatever numbers show that; none of them can go on growing without its progress.
 pub(super) type Mark = [u64; 4];
@@ -22,20 +35,40 @@ pub(super) struct Stall {
     since: Instant,
     /// The last sign of life.
     heard: Instant,
+    /// Bytes of legs that are not whole, since the mark moved last.
+    parts: u64,
+    /// Those of them that have got through since then, while it is seen whether they flow.
+    flowing: (Instant, u64),
 }
 
 impl Stall {
     /// Nothing is owed.
     pub(super) fn new(now: Instant) -> Self {
-        Stall { mark: Mark::default(), owed: false, since: now, heard: now }
+        Stall { mark: Mark::default(), owed: false, since: now, heard: now, parts: 0, flowing: (now, 0) }
     }
 
     /// The stream is so far, and whether the peer owes it progress.
     pub(super) fn note(&mut self, now: Instant, mark: Mark, owed: bool) {
         if mark != self.mark || !(owed && self.owed) {
-            self.since = now;
+            (self.since, self.parts) = (now, 0);
         }
         (self.mark, self.owed) = (mark, owed);
+    }
+
+    /// So many bytes more got through, the last of them at that time. The legs under way have so many bytes, `most`.
+    pub(super) fn partly(&mut self, at: Instant, bytes: u64, most: u64) {
+        let bytes = bytes.min((most * 2).saturating_sub(self.parts));
+        self.parts += bytes;
+        self.flowing.1 += bytes;
+        let (from, sum) = self.flowing;
+        let time = at.saturating_duration_since(from);
+        if time < LOOK {
+            return;
+        }
+        self.flowing = (at, 0);
+        if sum as f64 >= FLOW as f64 * time.as_secs_f64() {
+            self.since = self.since.max(at);
+        }
     }
 
     /// The output at the other end says that it is blocked.
@@ -59,6 +92,9 @@ impl Stall {
 pub(super) struct Stalls {
     /// By [`Way`].
     pub(super) ways: [Stall; 2],
+    /// By connection: bytes of the legs that it has brought since it was last told what the peer's kernel took there. These
+    /// legs are whole.
+    pub(super) counted: [u64; CONNECTIONS_MAX],
     /// The peer has shown life since progress was looked at.
     pub lively: bool,
 }
@@ -66,7 +102,7 @@ pub(super) struct Stalls {
 impl Stalls {
     /// Nothing is owed.
     pub(super) fn new(now: Instant) -> Self {
-        Stalls { ways: [Stall::new(now); 2], lively: false }
+        Stalls { ways: [Stall::new(now); 2], counted: [0; CONNECTIONS_MAX], lively: false }
     }
 
     /// The receiver says that its output is blocked.
@@ -98,5 +134,30 @@ mod tests {
         assert_eq!(stall.lives(start + secs(32)), secs(0));
         stall.note(start + secs(32), [1, 0, 0, 0], false);
         assert_eq!(stall.lives(start + secs(39)), secs(0));
+    }
+
+    /// For how long progress is owed at the end of so many seconds, in each of which so many bytes get through.
+    fn trickled(seconds: u64, bytes: u64, most: u64) -> Duration {
+        let start = Instant::now();
+        let mut stall = Stall::new(start);
+        stall.note(start, [1; 4], true);
+        for second in 1..=seconds {
+            stall.partly(start + secs(second), bytes, most);
+            stall.note(start + secs(second), [1; 4], true);
+            stall.lives(start + secs(second));
+        }
+        stall.lives(start + secs(seconds))
+    }
+
+    #[test]
+    fn bytes_of_legs_that_are_not_whole_are_progress_if_they_flow() {
+        assert_eq!(trickled(60, 3000, 1 << 20), secs(0));
+        assert_eq!(trickled(60, 16 * 70, 1 << 20), secs(60), "such may be questions");
+    }
+
+    #[test]
+    fn no_more_bytes_are_progress_than_twice_those_of_the_legs_under_way() {
+        assert_eq!(trickled(60, 3000, 30_000), secs(40));
+        assert_eq!(trickled(60, 3000, 0), secs(60), "nothing is under way");
     }
 }

@@ -10,6 +10,7 @@
 //! socket says otherwise.
 
 mod borrowing;
+mod coming;
 mod dialling;
 mod drain;
 mod ended;

@@ -2,6 +2,7 @@
 //! ends with it; for the end that dials see `dialling`.
 
 use super::borrowing::{Borrowing, LOOKOUT};
+use super::coming::Coming;
 use super::ended::Ended;
 use super::holding::Holding;
 use super::intake::{ConnectionIntake, Wait};
@@ -75,6 +76,7 @@ pub(super) struct Serving<'a> {
     heard: Instant,
     /// What the peer's kernel takes.
     progress: KernelProgress,
+    coming: Coming,
     /// The core wants to know of its signs of life.
     examined: bool,
     /// The session is over: until then the connection may take to close.
@@ -110,6 +112,7 @@ impl<'a> Serving<'a> {
             holding: Holding::on(&channel),
             borrowing: Borrowing::new(shared.lookout.clone()),
             progress: KernelProgress::new(now, channel.info().map_or(0, |info| info.bytes_acked)),
+            coming: Coming::new(now),
             shared,
             seat,
             poll,
@@ -337,6 +340,7 @@ impl<'a> Serving<'a> {
         let end = intake.tell_before().and(end);
         self.borrowing.brought(intake.legs);
         let heard = inlet.bytes() > read;
+        self.tell_coming(now, inlet);
         self.heard = if heard { now } else { self.heard };
         match end {
             Ok(end) => {
@@ -351,6 +355,15 @@ impl<'a> Serving<'a> {
                 Ok(ReadEnd::Blocked)
             }
             Err(stop) => Err(stop.into()),
+        }
+    }
+
+    /// Tells how far a leg has come that takes long.
+    fn tell_coming(&mut self, now: Instant, inlet: &Inlet) {
+        let place = self.ticket.place;
+        let part = inlet.part().filter(|_| self.finishing.is_none());
+        if let Some(bytes) = part.and_then(|part| self.coming.came(now, part)) {
+            self.shared.desk.tell_as(self.ticket, |core, now| core.session.coming(now, place, bytes));
         }
     }
 
