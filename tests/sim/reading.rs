@@ -112,7 +112,9 @@ impl End {
                     None => Stage::Up,
                 };
                 let welcoming = Welcoming::let_in(self.source.is_some(), false);
-                self.lines[connection] = Some(Line { welcoming, ..Line::new(now, conn, stage) });
+                let mut line = Line::new(now, conn, stage);
+                line.welcoming = welcoming;
+                self.lines[connection] = Some(line);
                 net.came_up(conn, self.which);
             }
             Err(refusal) => self.refuse(net, conn, refusal),

@@ -77,6 +77,12 @@ impl Links {
         self.links[link].proven
     }
 
+    /// Whether the lifeline has ended, and no connection of another link has ever been up.
+    pub fn is_severed(&self) -> bool {
+        let Some((last, direct)) = self.links.split_last() else { return false };
+        last.lifeline && last.bad.is_some() && direct.iter().all(|link| !link.proven)
+    }
+
     /// Whether a link was refused for good.
     pub fn is_bad(&self, link: usize) -> bool {
         self.links[link].bad.is_some()

@@ -389,7 +389,7 @@ impl Dialler {
             return Some(Outcome::here(Status::Incomplete, self.troubles()));
         }
         let is_past = |at: Instant| at <= now;
-        if self.refused_until(view).is_some_and(is_past) {
+        if self.gone_at(view).is_some_and(is_past) {
             let why = format!("the receiver is gone: {}", self.troubles());
             return Some(without_verdict(view, Status::Incomplete, why));
         }
@@ -428,11 +428,14 @@ impl Dialler {
         each.collect::<Vec<_>>().join("; ")
     }
 
-    /// When refusals on every link are believed. Before patience is over only if the user gave none, and the session
-    /// has begun.
-    fn refused_until(&self, view: View) -> Option<Instant> {
+    /// When the receiver is believed to be gone. Where every link refuses: before patience is over only if the user gave
+    /// none, and the session has begun. Where the lifeline has ended and no other link has ever led to the receiver: then
+    /// that one waits for nobody, whatever the user's patience.
+    fn gone_at(&self, view: View) -> Option<Instant> {
         let early = view.begun && self.patience.is_none();
-        self.links.refused_since().filter(|_| early).map(|at| at + self.refused_max)
+        let refused = self.links.refused_since().filter(|_| early);
+        let severed = self.alone.filter(|_| self.links.is_severed());
+        refused.into_iter().chain(severed).min().map(|at| at + self.refused_max)
     }
 
     fn patience_ends(&self, view: View) -> Option<Instant> {
@@ -448,7 +451,7 @@ impl Dialler {
         if !self.reminder.is_due(now) || self.links.up_count() > 0 || parts {
             return;
         }
-        let ends = self.patience_ends(view).into_iter().chain(self.refused_until(view)).min();
+        let ends = self.patience_ends(view).into_iter().chain(self.gone_at(view)).min();
         let left = self.reminder.tell(now, ends);
         let troubles = (0..self.names.len()).map(|link| self.links.trouble(link).to_owned());
         self.events.push(Event::Waiting { troubles: troubles.collect(), left });
@@ -456,7 +459,7 @@ impl Dialler {
 
     /// The times at which there may be something to do.
     pub(super) fn deadlines(&self, now: Instant, view: View) -> [Option<Instant>; 5] {
-        let waiting = [self.reminder.at(), self.refused_until(view), self.patience_ends(view)];
+        let waiting = [self.reminder.at(), self.gone_at(view), self.patience_ends(view)];
         let [reminder, refused, patience] = waiting;
         [self.links.deadline(now), reminder, refused, patience, self.bye_until()]
     }

@@ -254,7 +254,8 @@ fn a_connection_that_is_to_be_opened_waits_for_a_descriptor() {
     rig.local.resolved(Instant::now(), &addresses);
     let _third = server.accept().unwrap();
     rig.pull();
-    assert_eq!((rig.records().len(), rig.local.waiting, rig.local.take_troubles()), (1, 0, vec![]));
+    let troubles = rig.local.take_troubles();
+    assert_eq!((rig.records().len(), rig.local.waiting, troubles), (1, 0, vec![Trouble::Waiting]));
 }
 
 #[test]

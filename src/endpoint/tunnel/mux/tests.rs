@@ -173,9 +173,13 @@ fn a_reset_ends_both_directions_and_what_is_on_the_way_is_passed_over() {
 
 #[test]
 fn one_of_which_the_far_end_has_said_something_was_not_refused() {
-    for said in [Record::Data(1, 0), Record::Credit(1, 1), Record::Finish(1)] {
+    for said in [
+        [&Record::Data(1, 1).encode()[..], b"x"].concat(),
+        Record::Credit(1, 1).encode().into(),
+        Record::Finish(1).encode().into(),
+    ] {
         let (mut near, ..) = pair();
-        give(&mut near, &said.encode());
+        give(&mut near, &said);
         events(&mut near);
         give(&mut near, &Record::Reset(1).encode());
         assert_eq!(events(&mut near), [SocketAction::Reset(1)], "{said:?}");

@@ -2,7 +2,7 @@
 
 use super::super::super::hello::{Direction, Features, Hello, Welcome};
 use super::super::super::life::Silence;
-use super::super::super::links::{DialError, HEADSTART, LossReason};
+use super::super::super::links::{DialError, HEADSTART, LossReason, REFUSED_MAX};
 use super::super::super::mailbox::Item;
 use super::super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::super::waiting::Patience;
@@ -205,6 +205,27 @@ fn with_nothing_left_it_ends_at_once_and_says_what_is_wrong_with_each_link() {
     alone.frame(0, ack(1, 1));
     alone.lost(0, LossReason::Closed);
     assert!(alone.over, "there is nothing else to wait for");
+}
+
+#[test]
+fn behind_a_link_that_never_answers_the_end_of_the_lifeline_is_the_end_within_seconds() {
+    for was_up in [false, true] {
+        let mut rig = dialler(1);
+        rig.welcomed(1, LISTENER, 0);
+        rig.all_ready();
+        rig.input(1);
+        rig.frame(1, ack(1, 1));
+        if was_up {
+            rig.welcomed(0, LISTENER, 0);
+            rig.lost(0, LossReason::Silent);
+        }
+        rig.lost(1, LossReason::Closed);
+        rig.failed(0, DialError::TimedOut);
+        rig.later(REFUSED_MAX - secs(1));
+        assert!(!rig.over);
+        rig.later(secs(2));
+        assert_eq!(rig.over, !was_up, "its far end may be there for a link that has led to it");
+    }
 }
 
 // ---- the end of a command -------------------------------------------------------------------------------
