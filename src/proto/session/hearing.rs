@@ -170,7 +170,8 @@ impl Session {
                 let before = sending.received();
                 let in_flight = sending.sender().bytes_in_flight(connection);
                 let moved = sending.acked(now, connection, &ack)?;
-                self.stalls.counted[connection] += in_flight - sending.sender().bytes_in_flight(connection);
+                let left = sending.sender().bytes_in_flight(connection);
+                self.stalls.counted[connection] += in_flight.saturating_sub(left);
                 self.ownership.moved(now, connection, sending.received() - before);
                 if ack.blocked_ms > 0 {
                     self.stalls.excuse(now);
