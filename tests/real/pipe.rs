@@ -38,8 +38,11 @@ fn any_number_of_threads_works() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_pipe_of_packets_loses_nothing() {
+    use rustix::pipe::{PipeFlags, pipe_with};
     for packet in [100, 4096, 5000, 60_000] {
-        let (input, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::DIRECT).unwrap();
+        // of no other child's
+        let flags = PipeFlags::DIRECT | PipeFlags::CLOEXEC;
+        let (input, writer) = pipe_with(flags).unwrap();
         let rx = Rx::start(&[]);
         let port = rx.port.to_string();
         let tx = Process::spawn(millipede(&["tx", "127.0.0.1", &port]).stdin(input).stdout(Stdio::null()));
