@@ -52,7 +52,8 @@ pub struct Passing<'a> {
     pub exited: &'a Bell,
     /// For how long processes that the command left behind may write nothing: [`QUIET`].
     pub quiet: Duration,
-    /// Rung when all was passed on, nothing more is expected, or there is nobody to pass it on to.
+    /// Rung when all was passed on, nothing more is expected, or there is nobody to pass it on to. Never before the
+    /// command has ended, unless nobody will ever take anything again.
     pub told: &'a Bell,
 }
 
@@ -80,8 +81,9 @@ impl Passing<'_> {
             self.lost.fetch_add((came - passed) as u64, Ordering::Relaxed);
             // who has taken nothing for so long is not waited for again before all of something is taken
             patience = if taken == Taken::All { self.patience } else { Duration::ZERO };
-            if taken != Taken::All {
-                known.heard &= !matches!(taken, Taken::Gone(_));
+            known.heard &= !matches!(taken, Taken::Gone(_));
+            // a command that runs on may have last words that are taken; the bell is never cleared
+            if !known.heard || (known.exited && taken != Taken::All) {
                 self.told.ring();
             }
         }
@@ -156,6 +158,10 @@ mod tests {
         }
     }
 
+    fn rings(bell: &Bell, time: Option<Duration>) -> bool {
+        wait(&[Interest::read(bell)], time).unwrap()[0].any()
+    }
+
     #[test]
     fn who_reads_nothing_holds_nobody_up_for_good_and_is_heard_again() {
         let (from, mut command) = pipe().unwrap();
@@ -179,15 +185,32 @@ mod tests {
             };
             reader.read_exact(&mut vec![0; held]).unwrap();
             command.write_all(last).unwrap();
+            let mut rest = [0; 14];
+            reader.read_exact(&mut rest).unwrap();
+            assert_eq!(&rest, last);
+            assert!(!rings(told, Some(Duration::ZERO)), "the command may write more, and that is taken");
             drop(command);
-            let mut rest = Vec::new();
-            reader.read_to_end(&mut rest).unwrap();
-            assert_eq!(rest, last);
+            assert_eq!(reader.read(&mut rest).unwrap(), 0);
             held
         });
-        assert!(wait(&[Interest::read(told)], None).unwrap()[0].any());
+        assert!(rings(told, None));
         assert_eq!(lost.load(Ordering::Relaxed), (MUCH - came) as u64);
         assert!(came < MUCH);
+    }
+
+    #[test]
+    fn who_takes_nothing_after_the_end_of_the_command_is_not_waited_for_though_others_write_on() {
+        let (from, mut left_behind) = pipe().unwrap();
+        let (_reader, to) = pipe().unwrap();
+        let shared = Shared::new();
+        shared.exited.ring();
+        let passing = shared.passing(Duration::from_millis(50), LONG);
+        thread::scope(|scope| {
+            scope.spawn(|| passing.pass_on(File::from(OwnedFd::from(from)), &to));
+            left_behind.write_all(&vec![b'x'; MUCH]).unwrap();
+            assert!(rings(&shared.told, Some(LONG / 2)), "it is neither quiet nor at its end");
+            drop(left_behind);
+        });
     }
 
     #[test]
@@ -218,7 +241,7 @@ mod tests {
         let passing = shared.passing(LONG, Duration::ZERO);
         thread::scope(|scope| {
             scope.spawn(|| passing.pass_on(File::from(OwnedFd::from(from)), &to));
-            assert!(wait(&[Interest::read(&shared.told)], None).unwrap()[0].any());
+            assert!(rings(&shared.told, None));
             let mut came = [0; 14];
             assert_eq!(unread(&reader).unwrap(), came.len());
             reader.read_exact(&mut came).unwrap();
@@ -245,9 +268,9 @@ mod tests {
             shared.exited.ring();
             assert_eq!(waits.join().unwrap(), (false, true));
         });
-        assert!(!wait(&[Interest::read(&shared.told)], Some(Duration::ZERO)).unwrap()[0].any());
+        assert!(!rings(&shared.told, Some(Duration::ZERO)));
         assert!(!passing.await_input(&from, &to, &mut known).unwrap());
-        assert!(wait(&[Interest::read(&shared.told)], Some(Duration::ZERO)).unwrap()[0].any());
+        assert!(rings(&shared.told, Some(Duration::ZERO)));
         drop(command);
         assert!(passing.await_input(&from, &to, &mut known).unwrap(), "the end");
     }
