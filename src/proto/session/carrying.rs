@@ -233,7 +233,7 @@ impl Session {
         if let Some(outcome) = self.ownership.given_up(now, view)
             && !self.end_unsaid(now)
         {
-            self.stop(now, &outcome);
+            self.stop_alone(now, &outcome, view.begun && view.in_doubt);
         }
     }
 

@@ -381,9 +381,9 @@ impl Dialler {
             // once it has begun, being refused is only how the receiver's loss shows
             let status = if view.begun { Status::Incomplete } else { Status::Refused };
             if self.links.is_lifeline(link) {
-                return Some(without_verdict(view, Status::Incomplete, self.troubles()));
+                return Some(Outcome::here(Status::Incomplete, self.troubles()));
             }
-            return Some(without_verdict(view, status, format!("{}: refused: {sentence}", self.names[link])));
+            return Some(Outcome::here(status, format!("{}: refused: {sentence}", self.names[link])));
         }
         if !view.begun && self.links.all_unresolved() {
             return Some(Outcome::here(Status::Incomplete, self.troubles()));
@@ -391,7 +391,7 @@ impl Dialler {
         let is_past = |at: Instant| at <= now;
         if self.gone_at(view).is_some_and(is_past) {
             let why = format!("the receiver is gone: {}", self.troubles());
-            return Some(without_verdict(view, Status::Incomplete, why));
+            return Some(Outcome::here(Status::Incomplete, why));
         }
         let waited = self.alone.map_or(0, |at| now.saturating_duration_since(at).as_secs());
         let is_still = |(link, sentence): &&(usize, String)| self.links.trouble(*link) == sentence;
@@ -404,7 +404,7 @@ impl Dialler {
         let why = || format!("no connection for {waited} s: {}", self.troubles());
         let unproven = !view.begun && self.links.any_unproven();
         let status = if unproven { Status::Refused } else { Status::Incomplete };
-        self.patience_ends(view).is_some_and(is_past).then(|| without_verdict(view, status, why()))
+        self.patience_ends(view).is_some_and(is_past).then(|| Outcome::here(status, why()))
     }
 
     /// The first link that was refused for good, with what was said there, if that ends the session.
@@ -463,13 +463,4 @@ impl Dialler {
         let [reminder, refused, patience] = waiting;
         [self.links.deadline(now), reminder, refused, patience, self.bye_until()]
     }
-}
-
-/// The end of a session without a verdict. If only the verdict is missing, nobody here knows how the stream went.
-fn without_verdict(view: View, status: Status, why: String) -> Outcome {
-    if view.begun && view.in_doubt {
-        let why = format!("all has arrived, but no verdict: {why}");
-        return Outcome::here(Status::Incomplete, why);
-    }
-    Outcome::here(status, why)
 }

@@ -198,6 +198,17 @@ impl Session {
         self.end_both(outcome);
     }
 
+    /// As [`Session::stop`], where the peer does not answer any more. With `in_doubt`, only the verdict on the stream that
+    /// goes out is missing: nobody here knows how that one went. It says nothing about the other stream.
+    pub(super) fn stop_alone(&mut self, now: Instant, outcome: &Outcome, in_doubt: bool) {
+        self.abort(now, outcome);
+        if in_doubt {
+            let why = format!("all has arrived, but no verdict: {}", outcome.sentence);
+            self.advance(Way::Out, Move::Fail(Outcome::here(Status::Incomplete, why)));
+        }
+        self.end_both(outcome);
+    }
+
     /// Every stream that was not judged ends with this outcome.
     pub(super) fn end_both(&mut self, outcome: &Outcome) {
         for way in [Way::Out, Way::In] {

@@ -23,14 +23,10 @@ pub struct SessionEnd {
 
 /// The exit status of the near end, and what the user is to be told. `host`: what messages call the far end.
 pub fn result(ended: &SessionEnd, host: &str) -> (u8, Option<String>) {
-    let SessionEnd { outcomes, unwanted, unmet } = ended;
+    let SessionEnd { outcomes, unwanted, .. } = ended;
     let (output, input) = (outcomes[Way::In as usize].as_ref(), outcomes[Way::Out as usize].as_ref());
     let Some((end, sentence)) = input.and_then(|input| Some((input.command?, input.sentence.clone()))) else {
-        let why = input.or(output).filter(|outcome| !outcome.is_complete());
-        // what each link says then is what follows from it
-        let early = unmet.filter(|_| why.is_some_and(|why| why.status == Status::Incomplete && !why.by_peer));
-        let why = early.map(too_early).or_else(|| why.map(|why| told(why, host)));
-        return (FAILED, Some(why.unwrap_or_else(|| "the session has ended".to_owned())));
+        return (FAILED, Some(unknown_end(ended, host)));
     };
     let told_there = Some(sentence).filter(|sentence| !sentence.is_empty());
     match output {
@@ -41,11 +37,35 @@ pub fn result(ended: &SessionEnd, host: &str) -> (u8, Option<String>) {
             // it may have ended well before the first byte that was lost
             false => (FAILED, Some(output.sentence.clone())),
         },
-        Some(output) => {
-            (FAILED, Some(format!("the output of the command is not whole: {}", told(output, host))))
-        }
+        Some(output) => (FAILED, Some(not_whole(output, host))),
         None => (FAILED, Some("the output of the command is not whole".to_owned())),
     }
+}
+
+/// What the user is to be told where it is not known how the command ended.
+fn unknown_end(ended: &SessionEnd, host: &str) -> String {
+    let failed = |way: Way| ended.outcomes[way as usize].as_ref().filter(|outcome| !outcome.is_complete());
+    let (output, input) = (failed(Way::In), failed(Way::Out));
+    let Some(why) = input.or(output) else { return "the session has ended".to_owned() };
+    if why.by_peer || why.status != Status::Incomplete {
+        return told(why, host);
+    }
+    if let Some(exit) = ended.unmet {
+        // what each link says then is what follows from it
+        return too_early(exit);
+    }
+    match output.filter(|_| !ended.unwanted) {
+        // all of the input may have arrived: that is no comfort to who wants the output
+        Some(output) if output.status == Status::Incomplete && output.sentence != why.sentence => {
+            not_whole(output, host)
+        }
+        Some(output) => told(output, host),
+        None => format!("how the command ended is not known: {}", why.sentence),
+    }
+}
+
+fn not_whole(output: &Outcome, host: &str) -> String {
+    format!("the output of the command is not whole: {}", told(output, host))
 }
 
 /// What ssh makes of the end of a command: a signal has no number there.
@@ -112,6 +132,26 @@ mod tests {
         let there = Some(Outcome::there(Status::Input, "cannot run it"));
         assert_eq!(result(&[None, there], false).1.as_deref(), Some("backup: cannot run it"));
         assert_eq!(result(&[None, None], false), (FAILED, Some("the session has ended".into())));
+    }
+
+    #[test]
+    fn an_input_that_has_arrived_is_no_word_on_an_output_that_is_cut() {
+        let doubtful =
+            || Some(Outcome::here(Status::Incomplete, "all has arrived, but no verdict: it is gone"));
+        let cut = || Some(Outcome::here(Status::Incomplete, "it is gone"));
+        let (status, told) = result(&[cut(), doubtful()], false);
+        assert_eq!(status, FAILED);
+        assert_eq!(told.as_deref(), Some("the output of the command is not whole: it is gone"));
+        let whole = Some(Outcome::here(Status::Complete, ""));
+        let unwanted = Some(Outcome::here(Status::Output, "whoever read stdout has gone"));
+        for (output, unwanted) in [(whole, false), (unwanted, true)] {
+            let (status, told) = result(&[output, doubtful()], unwanted);
+            assert_eq!(status, FAILED);
+            let line = "how the command ended is not known: all has arrived, but no verdict: it is gone";
+            assert_eq!(told.as_deref(), Some(line));
+        }
+        let full = Some(Outcome::here(Status::Output, "cannot write to stdout: no space left"));
+        assert_eq!(result(&[full, cut()], false).1.as_deref(), Some("cannot write to stdout: no space left"));
     }
 
     #[test]

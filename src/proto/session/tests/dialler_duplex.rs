@@ -356,3 +356,20 @@ fn whoever_has_met_nobody_has_not_begun_although_its_output_has_failed() {
     let (waited, status, _) = rig.endures(Way::Out, &DialError::Refused);
     assert_eq!((waited, status), (60, Status::Incomplete), "as long as any receiver is looked for");
 }
+
+#[test]
+fn that_all_has_arrived_is_said_of_the_stream_that_goes_out_alone() {
+    let waiting = || {
+        let mut rig = both(2);
+        rig.input(1);
+        rig.end_input();
+        rig.frame(1, ack(1, 1));
+        rig.lost(0, LossReason::Closed);
+        rig.lost(1, LossReason::Closed);
+        rig
+    };
+    let said = |way| waiting().endures(way, &DialError::Refused).2;
+    let why = said(Way::In);
+    assert!(why.starts_with("the receiver is gone"), "{why}");
+    assert_eq!(said(Way::Out), format!("all has arrived, but no verdict: {why}"));
+}
