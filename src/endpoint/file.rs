@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// A file of fewer bytes is read: the other way saves nothing.
@@ -81,6 +81,11 @@ impl FileSink {
     #[must_use]
     pub fn two_way(self, two_way: bool) -> Self {
         FileSink { two_way, ..self }
+    }
+
+    /// The file, without holding it open; nothing once this has finished.
+    pub fn held(&self) -> Weak<File> {
+        self.file.as_ref().map_or_else(Weak::new, Arc::downgrade)
     }
 
     fn drained(&self, file: &File) -> Result<(), SinkError> {
@@ -276,6 +281,11 @@ impl FileSource {
     #[must_use]
     pub fn passing(self) -> Self {
         FileSource { passing: true, ..self }
+    }
+
+    /// The file, without holding it open.
+    pub fn held(&self) -> Weak<NamedFile> {
+        Arc::downgrade(&self.source)
     }
 
     fn failed(&self, error: &io::Error) -> String {

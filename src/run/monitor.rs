@@ -68,15 +68,11 @@ impl Monitor {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn start_unless(subjects: Vec<Subject>, wanted: Wanted, unless: fn() -> bool) -> io::Result<Monitor> {
+    pub fn start_unless(subjects: Vec<Subject>, wanted: Wanted, unless: Unless) -> io::Result<Monitor> {
         Self::considerate(subjects, wanted, Some(unless))
     }
 
-    fn considerate(
-        subjects: Vec<Subject>,
-        wanted: Wanted,
-        unless: Option<fn() -> bool>,
-    ) -> io::Result<Monitor> {
+    fn considerate(subjects: Vec<Subject>, wanted: Wanted, unless: Option<Unless>) -> io::Result<Monitor> {
         // while one report is written, one more can wait; nobody needs a third
         let (requests, inbox) = bounded(1);
         let views = subjects.into_iter().map(View::new).collect();
@@ -108,6 +104,9 @@ impl Monitor {
     }
 }
 
+/// Says whether nobody is there any more to be reported to.
+pub type Unless = Box<dyn Fn() -> bool + Send>;
+
 struct Thread {
     inbox: Receiver<Request>,
     views: Vec<View>,
@@ -115,7 +114,7 @@ struct Thread {
     /// What stands above the streams.
     board: Option<AskBoard>,
     /// What keeps it from reporting, a moment after it was asked to.
-    unless: Option<fn() -> bool>,
+    unless: Option<Unless>,
 }
 
 impl Thread {
@@ -136,7 +135,7 @@ impl Thread {
                     self.board = Some(board);
                 }
                 Err(RecvTimeoutError::Timeout) if due.take_if(|at| *at <= Instant::now()).is_some() => {
-                    if !self.unless.is_some_and(|unless| unless()) {
+                    if !self.unless.as_ref().is_some_and(|unless| unless()) {
                         self.report();
                     }
                 }

@@ -2,7 +2,7 @@
 
 use super::carrier::{Carrier, hand_over, resolve};
 use super::end::{FAILED, Outcomes, SessionEnd, result};
-use super::stdio::{Input, Output, is_abandoned};
+use super::stdio::{Input, Output};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
 use crate::channel::connect::check_congestion;
 use crate::channel::{Channel, Transport};
@@ -20,7 +20,7 @@ use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
 use crate::run::descriptors::{self, Others};
 use crate::run::direction::{compress, random_id};
-use crate::run::monitor::{Monitor, Subject, Wanted};
+use crate::run::monitor::{Monitor, Subject, Unless, Wanted};
 use crate::run::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use crate::run::signals;
 use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
@@ -118,7 +118,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let answer = answer(plan, line, &key, !links.is_empty());
     // if it cannot be said, the session finds out why
     let _ = say(&channel, &answer.encode(), ANSWER);
-    let input = Input { none: line.no_input || resolved.no_input };
+    let input = Input::new(line.no_input || resolved.no_input);
     let far = PublicKey::new(greeting.key);
     let trust = Trust::new(&key, Roll::only(far)).map_err(Failure::network)?;
     let output = Output::default();
@@ -228,7 +228,8 @@ fn session(
         Start::new(setup(plan, links, channel, trust, stdio, sender.clone())?).map_err(cannot_start)?;
     let handle = start.handle();
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
-    let monitor = Monitor::start_unless(subjects.collect(), Wanted::nothing(), is_left).map_err(no_thread)?;
+    let monitor =
+        Monitor::start_unless(subjects.collect(), Wanted::nothing(), is_left(stdio)).map_err(no_thread)?;
     signals.watch(Sessions::new(vec![handle.clone()]), monitor.clone()).map_err(no_thread)?;
     let run = move || {
         start.run();
@@ -244,8 +245,9 @@ fn session(
 
 /// Whether this process is to end, or whoever started it has gone, who is the one to ask for reports then: rsync sends
 /// SIGUSR1 to its ssh to end it.
-fn is_left() -> bool {
-    signals::is_asked_to_end() || is_abandoned()
+fn is_left((input, output): (&Input, &Output)) -> Unless {
+    let (input, output) = (input.clone(), output.clone());
+    Box::new(move || signals::is_asked_to_end() || (input.is_abandoned() && output.is_abandoned()))
 }
 
 fn setup(
