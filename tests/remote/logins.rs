@@ -179,10 +179,12 @@ fn a_jump_host_is_gone_through() {
         "inner",
         "cat",
     ]);
-    let found = output(&mut near, &pattern(0, 5_000_000));
+    let found = output(&mut near, &pattern(0, 10_000_000));
     assert_eq!(found.status.code(), Some(0), "{}", said(&found));
     check(0, &found.stdout);
     assert!(!said(&found).contains("connection 0 from 127"), "nothing direct is tried: {}", said(&found));
+    let told = "inner: reached through a jump host or a proxy; the data goes through ssh instead";
+    assert_eq!(said(&found).matches(told).count(), 1, "{}", said(&found));
 }
 
 #[test]

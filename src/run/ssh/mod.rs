@@ -14,6 +14,7 @@
 //! is for everything else. Nothing outlives the session at either end.
 
 pub mod carrier;
+pub mod detour;
 pub mod end;
 pub mod far;
 pub mod near;

@@ -1,6 +1,7 @@
 //! The near end: what `millipede ssh` does here.
 
 use super::carrier::{Carrier, hand_over, resolve};
+use super::detour::{Detour, why_none};
 use super::end::{FAILED, Outcomes, SessionEnd, result};
 use super::stdio::{Input, Output};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
@@ -49,9 +50,7 @@ const FEATURES: Features = Features(Features::DUPLEX.0 | Features::DECOMPRESSES.
 /// What the last link is called.
 const LIFELINE: &str = "ssh";
 
-/// That all goes through ssh is told after this time, or so many bytes: a short command is not worth a line.
-const PATIENT: Duration = Duration::from_secs(5);
-const WORTH_A_LINE: u64 = 8 << 20;
+/// Whether it is to be told that all goes through ssh is looked at this often.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs the command that the plan's line names, or has ssh do what that line asks for. The exit status is the command's,
@@ -114,6 +113,8 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
         }
     };
     let links = links(plan, resolved, greeting.port);
+    let none = links.is_empty().then(|| why_none(&host, greeting.port, plan.ports, resolved));
+    let detour = Detour::new(Instant::now(), links.iter().map(ToString::to_string).collect(), none);
     let key = PrivateKey::generate().map_err(Failure::network)?;
     let answer = answer(plan, line, &key, !links.is_empty());
     // if it cannot be said, the session finds out why
@@ -122,7 +123,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let far = PublicKey::new(greeting.key);
     let trust = Trust::new(&key, Roll::only(far)).map_err(Failure::network)?;
     let output = Output::default();
-    let gathered = session(plan, links, channel.vouched(far), trust, (&input, &output))?;
+    let gathered = session(plan, links, channel.vouched(far), trust, (&input, &output), detour)?;
     let exit = carrier.end(gathered.pause(), signals::is_asked_to_end);
     if exit.is_none() && gathered.has_stderr() && !signals::is_asked_to_end() {
         message::say("ssh did not end after the command; the last of the command's stderr may be lost");
@@ -220,10 +221,10 @@ fn session(
     channel: Channel,
     trust: Trust,
     stdio: (&Input, &Output),
+    detour: Detour,
 ) -> Result<Gathered, Failure> {
     let signals = signals::hear().map_err(no_signals)?;
     let (sender, news) = crossbeam_channel::unbounded();
-    let names: Vec<String> = links.iter().map(ToString::to_string).collect();
     let start =
         Start::new(setup(plan, links, channel, trust, stdio, sender.clone())?).map_err(cannot_start)?;
     let handle = start.handle();
@@ -236,7 +237,7 @@ fn session(
         drop(sender.send(Told::Ended));
     };
     spawn("session", run).map_err(no_thread)?;
-    let gathered = Gathering::new(&handle, names).gather(&news)?;
+    let gathered = Gathering { session: &handle, so_far: Gathered::default(), detour }.gather(&news)?;
     if plan.verbose > 0 {
         monitor.end();
     }
@@ -338,58 +339,43 @@ fn briefly(why: &DialError) -> String {
 /// Waits for the end of the session.
 struct Gathering<'a> {
     session: &'a Handle,
-    /// Direct links.
-    names: Vec<String>,
     so_far: Gathered,
-    began: Instant,
-    /// Whether the user still is to be told if no direct link works.
-    untold: bool,
-    dead: Option<(usize, String)>,
+    detour: Detour,
 }
 
-impl<'a> Gathering<'a> {
-    fn new(session: &'a Handle, names: Vec<String>) -> Self {
-        let untold = !names.is_empty();
-        let so_far = Gathered::default();
-        Gathering { session, names, so_far, began: Instant::now(), untold, dead: None }
-    }
-
+impl Gathering<'_> {
     fn gather(mut self, news: &Receiver<Told>) -> Result<Gathered, Failure> {
         loop {
-            let time = if self.untold { LOOK } else { Duration::MAX };
+            let time = if self.detour.is_open() { LOOK } else { Duration::MAX };
             match news.recv_timeout(time) {
                 Ok(Told::Settled(way, outcome)) => self.so_far.outcomes[way as usize] = Some(outcome),
                 Ok(Told::Up) => self.so_far.met = true,
-                Ok(Told::Direct) => (self.so_far.met, self.untold) = (true, false),
-                Ok(Told::Dead(link, why)) => self.dead = Some((link, why)),
+                Ok(Told::Direct) => {
+                    self.so_far.met = true;
+                    self.detour.works();
+                }
+                Ok(Told::Dead(link, why)) => self.detour.is_dead(link, &why),
                 Ok(Told::Ended) => {
                     // the thread that was to tell of it may have been slower
                     let settled = self.session.settled();
                     settled
                         .into_iter()
                         .for_each(|(way, outcome)| self.so_far.outcomes[way as usize] = Some(outcome));
-                    self.tell_indirect(true);
+                    self.tell_detour(true);
                     return Ok(self.so_far);
                 }
-                Err(RecvTimeoutError::Timeout) => self.tell_indirect(false),
+                Err(RecvTimeoutError::Timeout) => self.tell_detour(false),
                 Err(RecvTimeoutError::Disconnected) => return Ok(self.so_far),
             }
         }
     }
 
     /// Says that all goes through ssh, once that is certain and worth a line. `over`: it will not be otherwise.
-    fn tell_indirect(&mut self, over: bool) {
+    fn tell_detour(&mut self, over: bool) {
         let moved = || {
             let snapshots = Way::BOTH.into_iter().filter_map(|way| self.session.snapshot(way, false));
             snapshots.map(|snapshot| snapshot.delivered).sum::<u64>()
         };
-        let late = self.began.elapsed() >= PATIENT;
-        let certain = over || self.dead.is_some();
-        if !self.untold || !(late || (certain && moved() >= WORTH_A_LINE)) {
-            return;
-        }
-        self.untold = false;
-        let (link, why) = self.dead.clone().unwrap_or((0, "no answer".to_owned()));
-        message::say(format_args!("{}: {why}; the data goes through ssh instead", self.names[link]));
+        self.detour.line(Instant::now(), over, moved).into_iter().for_each(message::say);
     }
 }
