@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!  begin ─▶ advance ─▶ … ─▶ its stdout ends, it exits ─▶ done, or failed
-//!              ▲  ╰─ nothing moves for PROGRAM_STALLS, or too much comes ─▶ failed
+//!              ▲  ╰─ nothing moves for PROGRAM_STALLS, or more comes than there is room for ─▶ failed
 //!     its pipes, or the time
 //! ```
 //!
 //! Never waits: the thread that owns the connection polls its pipes beside the socket, and calls [`Run::advance`] when
-//! one of them has news. What always holds: the program is in a process group of its own, which is killed when the run
+//! one of them has news. A run has all its memory from the start: one that held some and waited for more would wait for
+//! the others, and these for it. What always holds: the program is in a process group of its own, which is killed when the run
 //! is dropped. It has its three pipes and no other descriptor, and the signals that this process began with.
 
-use super::pool::{Buffer, Pool};
+use super::pool::Buffer;
 use super::program;
 use crate::error::reason;
 use crate::message;
@@ -37,9 +38,6 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Pauses between two looks for what tells nothing: from the first, doubling to the second.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
 
-/// Room for what a program makes, at first, in bytes.
-pub const ROOM: usize = 64 << 10;
-
 /// Reads of its stderr in one turn: a program that never stops talking holds up nothing else.
 const READS: usize = 64;
 
@@ -49,13 +47,13 @@ const LINE: usize = 200;
 /// How much of a long command is shown, in characters.
 const SHOWN: usize = 60;
 
-/// What a run shall come to.
+/// What a run shall come to, of the bytes that there is room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputSize {
-    /// Any number of bytes up to this one, but at least one; and all that it was given is to be taken.
-    AtMost(usize),
+    /// So many or fewer, but at least one; and all that it was given is to be taken.
+    AtMost,
     /// Exactly so many.
-    Exactly(usize),
+    Exactly,
 }
 
 /// How far a run is.
@@ -124,9 +122,10 @@ pub struct Run {
     wanted: OutputSize,
     /// What it has made: `filled` bytes. None once it is done.
     output: Option<Buffer>,
+    /// Always ≤ `room`.
     filled: usize,
-    /// Room that the end of the output is kept free of.
-    spare: usize,
+    /// The bytes that it may make; always ≤ the size of `output`.
+    room: usize,
     idle: Idle,
     pause: Duration,
     /// The line of its stderr that is under way, and the last one that was whole.
@@ -135,8 +134,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts `command` on the first `len` bytes of `input`. What it makes goes into `output`, in which the last `spare`
-    /// bytes stay free; its pipes are watched by `registry` under these tokens, one each.
+    /// Starts `command` on the first `len` bytes of `input`. What it makes goes into `output`, of which the last `spare`
+    /// bytes are no room for it; its pipes are watched by `registry` under these tokens, one each.
     ///
     /// # Errors
     /// It cannot be started, or not now.
@@ -156,7 +155,7 @@ impl Run {
         let id = start(command, [its_stdin.into(), its_stdout.into(), its_stderr.into()]).map_err(cannot)?;
         let [stdin, stdout, stderr] =
             [stdin.into(), stdout.into(), stderr.into()].map(|pipe: OwnedFd| Some(File::from(pipe)));
-        let filled = 0;
+        let (filled, room) = (0, output.size().saturating_sub(spare));
         let run = Run {
             id,
             name,
@@ -170,7 +169,7 @@ impl Run {
             wanted,
             output: Some(output),
             filled,
-            spare,
+            room,
             idle: Idle::since(Instant::now()),
             pause: LOOKS.0,
             saying: String::new(),
@@ -191,11 +190,11 @@ impl Run {
         Ok(())
     }
 
-    /// As far as it goes without waiting; `pool` has memory for more.
-    pub fn advance(&mut self, pool: &Pool) -> Step {
+    /// As far as it goes without waiting.
+    pub fn advance(&mut self) -> Step {
         let before = (self.written, self.filled);
         self.give();
-        let taken = self.take(pool);
+        let taken = self.take();
         let says_more = self.listen();
         if let Err(why) = taken {
             return Step::Failed(why);
@@ -203,9 +202,6 @@ impl Run {
         let now = Instant::now();
         if before != (self.written, self.filled) {
             (self.idle, self.pause) = (Idle::since(now), LOOKS.0);
-        } else if self.awaits_room() {
-            // what it makes waits for memory of this process's
-            self.idle = Idle::since(now);
         }
         if self.stdout.is_none()
             && let Some(exit) = exit_so_far(self.id)
@@ -219,7 +215,7 @@ impl Run {
         }
         let pause = self.pause;
         self.pause = (pause * 2).min(LOOKS.1);
-        let soon = says_more || self.stdout.is_none() || self.is_full();
+        let soon = says_more || self.stdout.is_none();
         Step::Working(now + if soon { pause } else { LOOK })
     }
 
@@ -241,25 +237,11 @@ impl Run {
         }
     }
 
-    /// Whether there is no room for what it makes, and there may be more.
-    fn is_full(&self) -> bool {
-        self.output.as_ref().is_some_and(|output| self.filled == output.size() - self.spare)
-    }
-
-    /// Whether it has made more than there is room for, and may make more still.
-    fn awaits_room(&self) -> bool {
-        self.stdout.is_some() && self.is_full() && !self.is_at_most()
-    }
-
     /// Out of its stdout.
-    fn take(&mut self, pool: &Pool) -> Result<(), String> {
+    fn take(&mut self) -> Result<(), String> {
         loop {
-            if self.awaits_room() && !self.grow(pool) {
-                return Ok(());
-            }
             let (Some(stdout), Some(output)) = (&mut self.stdout, &mut self.output) else { return Ok(()) };
-            let end = output.size() - self.spare;
-            let mut more = [0];
+            let (end, mut more) = (self.room, [0]);
             let space = if self.filled < end { &mut output.space()[self.filled..end] } else { &mut more[..] };
             match stdout.read(space) {
                 Ok(0) => self.stdout = None,
@@ -272,31 +254,11 @@ impl Run {
         }
     }
 
-    fn most(&self) -> usize {
-        match self.wanted {
-            OutputSize::AtMost(most) | OutputSize::Exactly(most) => most,
-        }
-    }
-
-    fn is_at_most(&self) -> bool {
-        self.filled == self.most()
-    }
-
     fn too_much(&self) -> String {
         match self.wanted {
-            OutputSize::AtMost(most) => format!("made more than {most} bytes of a leg of {}", self.len),
-            OutputSize::Exactly(most) => format!("made more than the {most} bytes that the leg has"),
+            OutputSize::AtMost => format!("made more than {} bytes of a leg of {}", self.room, self.len),
+            OutputSize::Exactly => format!("made more than the {} bytes that the leg has", self.room),
         }
-    }
-
-    /// Twice the room, if there is memory for it now.
-    fn grow(&mut self, pool: &Pool) -> bool {
-        let size = (self.filled * 2).max(ROOM).min(self.most()) + self.spare;
-        let Some((old, mut new)) = self.output.as_mut().zip(pool.try_take(size)) else { return false };
-        old.set_len(self.filled);
-        new.space()[..self.filled].copy_from_slice(old);
-        self.output = Some(new);
-        true
     }
 
     /// What it says on stderr is passed on, line by line. Whether it may have said more.
@@ -348,14 +310,14 @@ impl Run {
     /// It has exited, and all that it made is here.
     fn judge(&mut self, exit: Exit) -> Step {
         let why = match (exit, self.wanted) {
-            (Exit::Status(0), OutputSize::AtMost(_)) if self.taken() < self.len => {
+            (Exit::Status(0), OutputSize::AtMost) if self.taken() < self.len => {
                 format!("took {} of the {} bytes of a leg", self.taken(), self.len)
             }
-            (Exit::Status(0), OutputSize::AtMost(_)) if self.filled == 0 => {
+            (Exit::Status(0), OutputSize::AtMost) if self.filled == 0 => {
                 format!("made nothing of a leg of {} bytes", self.len)
             }
-            (Exit::Status(0), OutputSize::Exactly(most)) if self.filled != most => {
-                format!("made {} bytes where the leg has {most}", self.filled)
+            (Exit::Status(0), OutputSize::Exactly) if self.filled != self.room => {
+                format!("made {} bytes where the leg has {}", self.filled, self.room)
             }
             (Exit::Status(0), _) => {
                 return match self.output.take() {

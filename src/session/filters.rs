@@ -10,13 +10,17 @@ use std::sync::Arc;
 /// Of `buffer`, what the encoded legs take: as much as the connections may carry.
 const SHARE: u64 = 4;
 
+/// Sizes are rounded up by at most this part of them, if they are so large that all of the memory may be in use. The
+/// bytes that are over are never written to.
+const ROUNDING: u64 = 8;
+
 /// The programs of one end.
 pub struct Filters {
     /// What legs that go out are given to.
     pub encode: Option<String>,
     /// What legs that come in are given to.
     pub decode: Option<String>,
-    /// For what `encode` makes.
+    /// For what `encode` makes: room for the longest leg on each connection at once, so that none waits for another.
     pub pool: Pool,
     /// Has a handle for each program at work, besides this one.
     at_work: Arc<()>,
@@ -33,8 +37,15 @@ impl Filters {
     /// At an end with this much memory for each stream.
     pub fn new(programs: &plan::Through, buffer: u64) -> Arc<Self> {
         let plan::Through { encode, decode } = programs.clone();
-        let pool = Pool::new(Self::reserve(buffer));
+        let reserve = Self::reserve(buffer);
+        let pool = Pool::with_rounding(reserve, reserve / ROUNDING);
         Arc::new(Filters { encode, decode, pool, at_work: Arc::default() })
+    }
+
+    /// Memory for all that a program may make of one leg, `most` bytes. None if it is not there yet: connections that
+    /// have ended have some still.
+    pub fn room(&self, most: usize) -> Option<Buffer> {
+        self.pool.try_take(most)
     }
 
     /// [`Run::begin`]. None if there is no descriptor, process or memory for it while others are at work: it is to be tried
@@ -67,5 +78,28 @@ impl Filters {
     /// The most bytes that a leg may be encoded to, where this end has this much memory.
     pub fn most(&self) -> usize {
         encoded_max(self.pool.capacity() * SHARE, u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::leg::CONNECTIONS_MAX;
+
+    /// With each of these sizes of `buffer`: every connection has room for its longest leg, and the legs of the stream
+    /// as they are still have theirs.
+    #[test]
+    fn there_is_room_on_each_connection_at_once() {
+        let sizes = (4 << 20..16 << 20).step_by(4093).chain((16 << 20..300 << 20).step_by((1 << 20) + 77));
+        for buffer in sizes.chain([128 << 20, 1 << 30]) {
+            let filters = Filters::new(&plan::Through { encode: None, decode: None }, buffer);
+            // an end with less memory has the legs be shorter
+            for most in [encoded_max(buffer, u64::MAX), encoded_max(buffer, 4 << 20)] {
+                let rooms: Vec<_> = (0..CONNECTIONS_MAX).map_while(|_| filters.room(most)).collect();
+                assert_eq!(rooms.len(), CONNECTIONS_MAX, "legs of {most} bytes, buffer {buffer}");
+                let asked: u64 = rooms.iter().map(|room| room.size() as u64).sum();
+                assert!(asked <= Filters::reserve(buffer), "{asked} bytes, buffer {buffer}");
+            }
+        }
     }
 }

@@ -227,6 +227,16 @@ fn a_receiver_with_less_memory_is_sent_what_it_takes() {
     }
 }
 
+/// Where legs as they are encoded may be a little longer than 64 KiB: no program waits for memory that others hold.
+#[test]
+fn programs_that_make_much_go_with_any_buffer() {
+    let (encode, decode) = (["base64 -w0"; 5].join(" | "), ["base64 -d"; 5].join(" | "));
+    let input = pattern(0, 1_000_000);
+    let (got, sent) = carried(&["buffer", "4352K"], [&format!("{encode}; sleep 0.03"), &decode], &input);
+    assert_eq!((got.code(), sent.code()), (0, 0), "{}{}", got.stderr, sent.stderr);
+    assert_same(&got.stdout, &input);
+}
+
 #[test]
 fn compress_and_through_go_with_keys_and_broken_connections() {
     let keys = Keys::of(&["here", "there"]);

@@ -19,7 +19,7 @@ use crate::proto::way::Way;
 use crate::proto::wire::{Frame, LegHeader};
 use crate::session::compressing::Compressing;
 use crate::session::core::SessionCore;
-use crate::session::filter::{OutputSize, ROOM, Step};
+use crate::session::filter::{OutputSize, Step};
 use crate::session::filters::{Counted, Filters};
 use crate::session::limits::LEGS;
 use crate::session::orders::Ticket;
@@ -193,19 +193,18 @@ impl Stages {
         let (Some(filters), Some((leg, crc))) = (&self.filters, &self.to_encode) else { return Ok(None) };
         let Some(command) = &filters.encode else { return Ok(None) };
         if self.encoder.is_none() {
-            let Some(output) = filters.pool.try_take(ROOM.min(most) + stage::TRAILER) else {
+            let Some(output) = filters.room(most + stage::TRAILER) else {
                 self.look = Some(Instant::now() + AGAIN);
                 return Ok(None);
             };
             let (input, output) = ((leg.payload.clone(), leg.bytes().len()), (output, stage::TRAILER));
-            self.encoder =
-                filters.begin(command, input, OutputSize::AtMost(most), output, (registry, ENCODER))?;
+            self.encoder = filters.begin(command, input, OutputSize::AtMost, output, (registry, ENCODER))?;
         }
         let Some(Counted { run, .. }) = &mut self.encoder else {
             self.look = Some(Instant::now() + AGAIN);
             return Ok(None);
         };
-        match run.advance(&filters.pool) {
+        match run.advance() {
             Step::Working(until) => {
                 self.look = self.look.into_iter().chain([until]).min();
                 Ok(None)
@@ -266,7 +265,7 @@ impl Stages {
                 return Ok(());
             }
             let Some(Counted { run, .. }) = &mut self.decoder else { continue };
-            match run.advance(pool) {
+            match run.advance() {
                 Step::Working(until) => {
                     self.look = self.look.into_iter().chain([until]).min();
                     return Ok(());
@@ -312,8 +311,8 @@ impl Stages {
             self.look = Some(Instant::now() + AGAIN);
             return Ok(false);
         };
-        let wanted = OutputSize::Exactly(header.raw as usize);
-        match filters.begin(command, input, wanted, (output, 0), (registry, DECODER)) {
+        // all of the output is room for it: as many bytes as the leg has
+        match filters.begin(command, input, OutputSize::Exactly, (output, 0), (registry, DECODER)) {
             Ok(Some(counted)) => self.decoder = Some(counted),
             Ok(None) => {
                 self.look = Some(Instant::now() + AGAIN);

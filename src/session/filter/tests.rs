@@ -1,4 +1,5 @@
 use super::*;
+use crate::session::pool::Pool;
 use mio::{Events, Poll};
 use std::sync::Arc;
 
@@ -8,22 +9,18 @@ fn bytes(len: usize) -> Payload {
     Arc::new((0..len).map(|i| (i * 7 / 5) as u8).collect::<Vec<u8>>())
 }
 
-/// A run to its end: what it made, or why not.
-fn run_with(command: &str, input: Payload, wanted: OutputSize) -> Result<Vec<u8>, String> {
-    let (mut poll, pool) = (Poll::new().unwrap(), Pool::new(16 << 20));
+/// A run to its end, with room for so many bytes: what it made, or why not.
+fn run_with(command: &str, input: Payload, wanted: OutputSize, room: usize) -> Result<Vec<u8>, String> {
+    let mut poll = Poll::new().unwrap();
     let (len, spare) = (input.size(), 4);
-    let most = match wanted {
-        OutputSize::AtMost(_) => ROOM,
-        OutputSize::Exactly(most) => most,
-    };
-    let output = (pool.take(most + spare).unwrap(), spare);
+    let output = (Pool::new(16 << 20).take(room + spare).unwrap(), spare);
     let mut run = match Run::begin(command, (input, len), wanted, output, (poll.registry(), TOKENS)) {
         Ok(run) => run,
         Err(Unstarted::Short(why) | Unstarted::Never(why)) => return Err(why),
     };
     let mut events = Events::with_capacity(8);
     loop {
-        match run.advance(&pool) {
+        match run.advance() {
             Step::Done(made) => return Ok(made.to_vec()),
             Step::Failed(why) => return Err(why),
             Step::Working(until) => {
@@ -35,7 +32,7 @@ fn run_with(command: &str, input: Payload, wanted: OutputSize) -> Result<Vec<u8>
 }
 
 fn encode(command: &str, len: usize) -> Result<Vec<u8>, String> {
-    run_with(command, bytes(len), OutputSize::AtMost(2 << 20))
+    run_with(command, bytes(len), OutputSize::AtMost, 2 << 20)
 }
 
 #[test]
@@ -43,8 +40,8 @@ fn what_was_encoded_is_decoded() {
     for (encode, decode) in [("cat", "cat"), ("gzip -1", "gzip -d"), ("tr a-z b-za", "tr b-za a-z")] {
         for len in [1, 1000, 256 << 10] {
             let input = bytes(len);
-            let made = run_with(encode, input.clone(), OutputSize::AtMost(1 << 20)).unwrap();
-            let back = run_with(decode, Arc::new(made), OutputSize::Exactly(len)).unwrap();
+            let made = run_with(encode, input.clone(), OutputSize::AtMost, 1 << 20).unwrap();
+            let back = run_with(decode, Arc::new(made), OutputSize::Exactly, len).unwrap();
             assert!(back == input.bytes(), "{encode}, {len} bytes");
         }
     }
@@ -71,14 +68,14 @@ fn a_program_that_fails_is_told_with_its_last_words() {
         ("head -c 999", "made 999 bytes where the leg has 1000"),
         ("cat; exit 9", "exited 9"),
     ] {
-        let failed = run_with(command, bytes(1000), OutputSize::Exactly(1000)).expect_err(command);
+        let failed = run_with(command, bytes(1000), OutputSize::Exactly, 1000).expect_err(command);
         assert!(failed.contains(why), "{command}: {failed}");
     }
 }
 
 #[test]
 fn a_decoder_need_not_read_what_it_knows() {
-    assert_eq!(run_with("head -c 1000", bytes(500_000), OutputSize::Exactly(1000)).unwrap().len(), 1000);
+    assert_eq!(run_with("head -c 1000", bytes(500_000), OutputSize::Exactly, 1000).unwrap().len(), 1000);
 }
 
 #[test]
@@ -95,14 +92,14 @@ fn one_that_never_stops_talking_holds_up_nothing() {
     let (mut poll, pool) = (Poll::new().unwrap(), Pool::new(1 << 20));
     let (input, output) = ((bytes(9), 9), (pool.take(100).unwrap(), 0));
     let watched = (poll.registry(), TOKENS);
-    let mut run = Run::begin("exec yes >&2", input, OutputSize::AtMost(99), output, watched).unwrap();
+    let mut run = Run::begin("exec yes >&2", input, OutputSize::AtMost, output, watched).unwrap();
     let mut events = Events::with_capacity(8);
     // each turn comes back, while it has filled its pipe again
     while run.said.is_empty() || unread(run.stderr.as_ref().unwrap()).unwrap() == 0 {
-        assert!(matches!(run.advance(&pool), Step::Working(_)));
+        assert!(matches!(run.advance(), Step::Working(_)));
         poll.poll(&mut events, Some(LOOKS.0)).unwrap();
     }
-    assert!(matches!(run.advance(&pool), Step::Working(_)));
+    assert!(matches!(run.advance(), Step::Working(_)));
 }
 
 #[test]
@@ -110,7 +107,7 @@ fn one_that_is_dropped_is_gone_with_all_that_it_started() {
     let (poll, pool) = (Poll::new().unwrap(), Pool::new(1 << 20));
     let output = (pool.take(100).unwrap(), 0);
     let watched = (poll.registry(), TOKENS);
-    let run = Run::begin("sleep 1000 & sleep 1000", (bytes(9), 9), OutputSize::AtMost(99), output, watched);
+    let run = Run::begin("sleep 1000 & sleep 1000", (bytes(9), 9), OutputSize::AtMost, output, watched);
     let run = run.unwrap();
     let id = run.id;
     drop(run);
