@@ -8,8 +8,9 @@
 //!
 //! Never waits: the thread that owns the connection polls its pipes beside the socket, and calls [`Run::advance`] when
 //! one of them has news. A run has all its memory from the start: one that held some and waited for more would wait for
-//! the others, and these for it. What always holds: the program is in a process group of its own, which is killed when the run
-//! is dropped. It has its three pipes and no other descriptor, and the signals that this process began with.
+//! the others, and these for it. What always holds: the program is in a process group of its own, which is killed when
+//! the run is dropped, or this process dies. It has its three pipes and no other descriptor, and the signals that this
+//! process began with.
 
 use super::pool::Buffer;
 use super::program;
@@ -21,6 +22,7 @@ use crate::sys::child::{Exit, exit_so_far, heed_children, reap};
 use crate::sys::pipe::unread;
 use crate::sys::signal::kill_group;
 use crate::sys::thread::spawn;
+use crate::sys::wards::Ward;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -109,6 +111,8 @@ impl Idle {
 pub struct Run {
     /// Its number. It is reaped when this is dropped.
     id: u32,
+    /// Its group ends with this process; there until `id` may be reaped.
+    ward: Option<Ward>,
     name: String,
     stdin: Option<File>,
     stdout: Option<File>,
@@ -152,12 +156,15 @@ impl Run {
         let (stdout, its_stdout) = io::pipe().map_err(cannot)?;
         let (stderr, its_stderr) = io::pipe().map_err(cannot)?;
         let its_stdin = left.try_clone().map_err(cannot)?;
-        let id = start(command, [its_stdin.into(), its_stdout.into(), its_stderr.into()]).map_err(cannot)?;
+        let ward = Ward::claim().map_err(cannot)?;
+        let its_pipes = [its_stdin.into(), its_stdout.into(), its_stderr.into()];
+        let id = start(command, its_pipes, &ward).map_err(cannot)?;
         let [stdin, stdout, stderr] =
             [stdin.into(), stdout.into(), stderr.into()].map(|pipe: OwnedFd| Some(File::from(pipe)));
         let (filled, room) = (0, output.size().saturating_sub(spare));
         let run = Run {
             id,
+            ward: Some(ward),
             name,
             stdin,
             stdout,
@@ -348,6 +355,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         // its number and its group's are nobody else's before it is reaped
         let _ = kill_group(self.id, SIGKILL);
+        self.ward = None;
         (self.stdin, self.stdout, self.stderr) = (None, None, None);
         if exit_so_far(self.id).is_some() {
             let _ = reap(self.id);
@@ -363,9 +371,9 @@ fn reap_later(id: u32) {
     let _ = spawn("reaper", move || drop(reap(id)));
 }
 
-fn start(command: &str, stdio: [OwnedFd; 3]) -> io::Result<u32> {
+fn start(command: &str, stdio: [OwnedFd; 3], ward: &Ward) -> io::Result<u32> {
     heed_children();
-    program::command(command)?.start(stdio)
+    program::command(command)?.start(stdio, ward)
 }
 
 /// As messages name it.

@@ -50,6 +50,7 @@ fn found(program: &str, path: &OsStr) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use crate::sys::child::{Exit, await_exit, reap};
+    use crate::sys::wards::Ward;
     use std::fs::File;
     use std::io::{Read, pipe};
     use std::os::fd::OwnedFd;
@@ -96,7 +97,8 @@ mod tests {
     fn run(text: &str) -> (String, Exit) {
         let (mut from, to) = pipe().unwrap();
         let null = || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
-        let pid = command(text).unwrap().start([null(), to.into(), null()]).unwrap();
+        let ward = Ward::claim().unwrap();
+        let pid = command(text).unwrap().start([null(), to.into(), null()], &ward).unwrap();
         let mut said = String::new();
         from.read_to_string(&mut said).unwrap();
         let exit = await_exit(pid).unwrap();

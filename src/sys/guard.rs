@@ -59,16 +59,9 @@ impl Guard {
     /// The kernel has no processes or descriptors left.
     pub fn start(stdin: BorrowedFd<'_>) -> io::Result<Guard> {
         let (voice, ear) = UnixStream::pair()?;
-        // no signal handler of this program may ever run in the guard
-        let before = block_all();
-        // SAFETY: the child runs `guard`, which makes system calls only: it neither allocates nor locks nor returns.
-        let forked = match unsafe { libc::fork() } {
-            -1 => Err(io::Error::last_os_error()),
-            0 => guard(ear.as_raw_fd(), stdin.as_raw_fd()),
-            pid => Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::Other.into()),
-        };
-        before.restore();
-        Ok(Guard { voice, pid: forked? })
+        // SAFETY: `guard` makes system calls only: it neither allocates nor locks.
+        let pid = unsafe { fork_off(|| guard(ear.as_raw_fd(), stdin.as_raw_fd())) }?;
+        Ok(Guard { voice, pid })
     }
 
     /// The guard learns of the command before that runs, as the leader of its process group. To be called before it is
@@ -102,11 +95,33 @@ impl Guard {
     }
 }
 
+/// Forks a process that blocks every signal, does no more than this, and ends.
+///
+/// # Safety
+/// `life` makes system calls only: it neither allocates nor locks, since other threads' locks may be held for ever in that
+/// process.
+pub(super) unsafe fn fork_off(life: impl FnOnce()) -> io::Result<Pid> {
+    // no signal handler of this program may ever run there
+    let before = block_all();
+    // SAFETY: the child runs what the caller answers for, and nothing else.
+    let forked = match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            life();
+            // SAFETY: ends this process without running anything of what it shares with its parent.
+            unsafe { libc::_exit(0) }
+        }
+        pid => Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::Other.into()),
+    };
+    before.restore();
+    forked
+}
+
 /// The guard's whole life. No allocation, no lock, no panic: other threads' locks may be held for ever here.
-fn guard(ear: RawFd, stdin: RawFd) -> ! {
+fn guard(ear: RawFd, stdin: RawFd) {
+    prepare(NAME, ear, stdin);
     // SAFETY: both are open in the parent, and so here; they are closed only by the end of this process.
     let (ear, stdin) = unsafe { (BorrowedFd::borrow_raw(ear), BorrowedFd::borrow_raw(stdin)) };
-    prepare(ear, stdin);
     if let Some(command) = await_command(ear) {
         match await_word(ear, stdin) {
             Word::Dismissed => {}
@@ -114,25 +129,26 @@ fn guard(ear: RawFd, stdin: RawFd) -> ! {
             Word::LetGo => end(command, None),
         }
     }
-    // SAFETY: ends this process without running anything of what it shares with its parent.
-    unsafe { libc::_exit(0) }
 }
 
-/// Lets go of everything that is not needed. What fails is not needed either.
-fn prepare(ear: BorrowedFd<'_>, stdin: BorrowedFd<'_>) {
+/// Lets go of everything that is not needed: of all descriptors but these two, which may be the same one. What fails is
+/// not needed either. Only for a process that was forked and runs nothing else.
+pub(super) fn prepare(name: &std::ffi::CStr, one: RawFd, other: RawFd) {
     let _ = setsid();
-    let (one, other) = (ear.as_raw_fd(), stdin.as_raw_fd());
     let (low, high) = (one.min(other), one.max(other));
     close_range(0, low - 1);
     close_range(low + 1, high - 1);
     close_range(high + 1, RawFd::MAX);
     let _ = rustix::process::chdir(c"/");
-    title::change(NAME);
+    title::change(name);
     spare_from_oom();
 }
 
-/// Closes every descriptor from `first` to `last`.
+/// Closes every descriptor from `first` to `last`, if there is any number between.
 fn close_range(first: RawFd, last: RawFd) {
+    if first > last {
+        return;
+    }
     #[cfg(target_os = "linux")]
     // SAFETY: nothing of this process uses them: it has no other code than this file's.
     if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
@@ -226,7 +242,8 @@ fn has_no_reader(stdin: BorrowedFd<'_>) -> bool {
     }
 }
 
-fn pause(ms: i64) {
+/// Waits so many milliseconds.
+pub(super) fn pause(ms: i64) {
     let time = Timespec { tv_sec: 0, tv_nsec: ms * 1_000_000 };
     let _ = poll(&mut [], Some(&time));
 }

@@ -26,4 +26,5 @@ pub mod start;
 pub mod stdio;
 pub mod thread;
 mod title;
+pub mod wards;
 pub mod writeback;

@@ -6,6 +6,7 @@
 //! and no more, with every signal blocked and no handler of ours left.
 #![allow(unsafe_code)]
 
+use super::wards::Ward;
 use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -34,17 +35,18 @@ impl Program {
 
     /// Runs it with these as stdin, stdout and stderr and no other descriptor that this process has or was given; in
     /// a process group of its own, with the signals blocked that this process began with, and SIGPIPE as it is by
-    /// default. The kernel sends it SIGTERM when the calling thread ends. Its number; it is to be reaped.
+    /// default. The kernel sends it SIGTERM when the calling thread ends, and its whole group is killed if this process
+    /// dies while it is a ward. Its number; it is to be reaped, and to be no ward any more before that.
     ///
     /// Errors: it cannot be run; those of `execve` and `clone`.
     #[cfg(target_os = "linux")]
-    pub fn start(&self, stdio: [OwnedFd; 3]) -> io::Result<u32> {
-        linux::start(&self.path, &self.words, stdio)
+    pub fn start(&self, stdio: [OwnedFd; 3], ward: &Ward) -> io::Result<u32> {
+        linux::start(&self.path, &self.words, stdio, ward)
     }
 
     /// The same in the ordinary way.
     #[cfg(not(target_os = "linux"))]
-    pub fn start(&self, stdio: [OwnedFd; 3]) -> io::Result<u32> {
+    pub fn start(&self, stdio: [OwnedFd; 3], ward: &Ward) -> io::Result<u32> {
         use std::os::unix::process::CommandExt;
         let [stdin, stdout, stderr] = stdio;
         let word = |word: &CString| OsStr::from_bytes(word.to_bytes()).to_owned();
@@ -52,12 +54,15 @@ impl Program {
         command.arg0(word(&self.words[0])).args(self.words[1..].iter().map(word));
         command.process_group(0).stdin(stdin).stdout(stdout).stderr(stderr);
         super::child::begin_with_our_mask(&mut command);
-        Ok(command.spawn()?.id())
+        let id = command.spawn()?.id();
+        ward.enter(id as i32);
+        Ok(id)
     }
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
+    use super::Ward;
     use crate::sys::signal::{Mask, block_all, forget_handlers};
     use rustix::io::fcntl_dupfd_cloexec;
     use std::ffi::{CString, c_char, c_int, c_void};
@@ -77,13 +82,19 @@ mod linux {
         words: *const *const c_char,
         /// None of them is 0, 1 or 2.
         stdio: [RawFd; 3],
+        ward: *const Ward,
         mask: Mask,
         parent: libc::pid_t,
         /// Why the program does not run; 0 while that is not known.
         errno: AtomicI32,
     }
 
-    pub(super) fn start(path: &CString, words: &[CString], stdio: [OwnedFd; 3]) -> io::Result<u32> {
+    pub(super) fn start(
+        path: &CString,
+        words: &[CString],
+        stdio: [OwnedFd; 3],
+        ward: &Ward,
+    ) -> io::Result<u32> {
         let stdio = above_stdio(stdio)?;
         let mut pointers: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
         pointers.push(null());
@@ -91,6 +102,7 @@ mod linux {
             path: path.as_ptr(),
             words: pointers.as_ptr(),
             stdio: stdio.each_ref().map(AsRawFd::as_raw_fd),
+            ward: from_ref(ward),
             mask: Mask::at_start(),
             // SAFETY: it touches no memory.
             parent: unsafe { libc::getpid() },
@@ -111,6 +123,7 @@ mod linux {
         match errand.errno.load(Ordering::Relaxed) {
             0 => Ok(pid),
             errno => {
+                ward.strike();
                 let _ = crate::sys::child::reap(pid);
                 Err(io::Error::from_raw_os_error(errno))
             }
@@ -139,9 +152,11 @@ mod linux {
     /// Becomes the program; why not, if it does not.
     fn run(errand: &Errand) -> io::Error {
         forget_handlers();
-        // SAFETY: none of these calls touches memory of ours, except for the strings that `start` keeps.
+        // SAFETY: none of these calls touches memory of ours, except for what `start` keeps.
         unsafe {
             libc::setpgid(0, 0);
+            // before the look at who is the parent: who dies after that finds it there
+            (*errand.ward).enter(libc::getpid());
             if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) != 0 {
                 return io::Error::last_os_error();
             }
@@ -181,7 +196,8 @@ mod tests {
         let (mut from, to) = pipe().unwrap();
         let [stdin, stdout] = [File::open("/dev/null").unwrap().into(), OwnedFd::from(to)];
         let stderr = stdout.try_clone().unwrap();
-        let pid = program.start([stdin, stdout, stderr])?;
+        let ward = Ward::claim()?;
+        let pid = program.start([stdin, stdout, stderr], &ward)?;
         let mut said = String::new();
         from.read_to_string(&mut said).unwrap();
         let exit = await_exit(pid).unwrap();
@@ -242,7 +258,8 @@ mod tests {
     fn it_ends_with_the_thread_that_started_it() {
         let start = || {
             let null = || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
-            program("/bin/sleep", &["sleep", "60"]).start([null(), null(), null()]).unwrap()
+            let (sleep, ward) = (program("/bin/sleep", &["sleep", "60"]), Ward::claim().unwrap());
+            sleep.start([null(), null(), null()], &ward).unwrap()
         };
         let pid = std::thread::spawn(start).join().unwrap();
         assert_eq!(await_exit(pid).unwrap(), Exit::Signal(libc::SIGTERM));

@@ -173,7 +173,7 @@ fn the_guard_of_a_commands_stdin_ends_with_it() {
 
 /// The child of this process that has this name.
 #[cfg(target_os = "linux")]
-fn child_called(parent: u32, name: &str) -> Option<u32> {
+pub(crate) fn child_called(parent: u32, name: &str) -> Option<u32> {
     let stats = fs::read_dir("/proc").unwrap().map_while(Result::ok);
     let mut stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
     stats.find_map(|stat| {

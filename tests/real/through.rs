@@ -118,6 +118,44 @@ fn a_program_that_sleeps_holds_up_no_order() {
     }
 }
 
+/// Whether any process of this group lives. One that waits to be reaped, by whoever does that here, does not.
+#[cfg(target_os = "linux")]
+fn lives(group: &str) -> bool {
+    let stats = std::fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let mut stats = stats.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    stats.any(|stat| {
+        // pid (name) state ppid pgrp
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split_whitespace());
+        let fields: Vec<&str> = fields.into_iter().flatten().take(3).collect();
+        fields.first() != Some(&"Z") && fields.get(2) == Some(&group)
+    })
+}
+
+/// Each shell says its number, which is that of its group, and runs another program.
+#[cfg(target_os = "linux")]
+#[test]
+fn programs_and_what_they_run_end_with_a_process_that_is_killed() {
+    use super::commands::child_called;
+    use crate::util::until;
+    let numbers = tempfile::NamedTempFile::new().unwrap();
+    let program = format!("echo $$ >> {}; sleep 1000; cat; true", numbers.path().display());
+    for (encode, decode) in [(&program[..], "cat"), ("cat", &program)] {
+        let rx = Rx::keeping(&["through", decode, "patience", "5"]);
+        let sender = tx(rx.port, &["through", encode, decode, "threads", "3", "patience", "5"]);
+        sender.feed(20_000_000);
+        let begun = || std::fs::read_to_string(numbers.path()).unwrap();
+        assert!(eventually(DEADLINE, || begun().lines().count() >= 3), "{}", begun());
+        let killed: &Process = if encode == "cat" { &rx } else { &sender };
+        killed.await_command("sleep");
+        let guard = until("the guard", || child_called(killed.pid(), "through-guard"));
+        killed.kill();
+        for group in begun().lines().chain([guard.to_string().as_str()]) {
+            assert!(eventually(DEADLINE, || !lives(group)), "{group}");
+        }
+        std::fs::write(numbers.path(), "").unwrap();
+    }
+}
+
 #[test]
 fn one_that_sleeps_for_ever_is_not_waited_for() {
     let (got, sent) = carried(&["threads", "1"], ["sleep 1000", "cat"], b"some");
