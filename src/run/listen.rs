@@ -125,7 +125,8 @@ mod tests {
         let port = six.local_addr().unwrap().port();
         assert!(six.local_addr().unwrap().is_ipv6());
         assert!(std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_ok());
-        assert!(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+        // another process may have the same port of the other family
+        assert!(socket2::SockRef::from(&six).only_v6().unwrap());
     }
 
     #[test]
