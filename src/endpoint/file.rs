@@ -246,8 +246,8 @@ pub struct FileSource {
     passing: bool,
     /// The kernel was asked to read so far.
     wanted: u64,
-    /// Where the file was to be read from, if it has places.
-    began: Option<u64>,
+    /// Where the file was to be read from, and how long it was then, if it is one that says so.
+    began: Option<(u64, u64)>,
 }
 
 impl FileSource {
@@ -270,7 +270,10 @@ impl FileSource {
     pub fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
-        let began = (&file).stream_position().ok();
+        // a disk as a whole, and what the kernel makes up when it is read, have no length
+        let length =
+            file.metadata().ok().filter(|file| file.is_file() && file.len() > 0).map(|file| file.len());
+        let began = (&file).stream_position().ok().zip(length);
         let source = NamedFile::new(file, name.to_owned(), false);
         FileSource { source, kind, passing: false, wanted: 0, began }
     }
@@ -296,8 +299,10 @@ impl FileSource {
     /// in front of what was to be read next looks like any file that ends there.
     fn ends_before_what_was_read(&self) -> bool {
         let file = &self.source.file;
-        let Some((began, at)) = self.began.zip((&*file).stream_position().ok()) else { return false };
-        self.kind == Kind::File && at > began && file.metadata().is_ok_and(|now| now.len() < at)
+        let Some(((began, before), at)) = self.began.zip((&*file).stream_position().ok()) else {
+            return false;
+        };
+        at > began && file.metadata().is_ok_and(|now| now.len() < at && now.len() != before)
     }
 
     /// Whether there is nothing to read, rather than something that is lost.

@@ -51,6 +51,14 @@ fn a_file_that_is_cut_behind_the_reader_has_failed_and_one_that_ends_is_whole() 
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_says_that_it_has_no_length_is_whole_at_its_end() {
+    let mut source = FileSource::new(File::open("/proc/self/status").unwrap(), "the file");
+    while source.read(&mut [0; 600]).unwrap() > 0 {}
+    assert_eq!(source.finish(), Ok(()));
+}
+
 #[test]
 fn what_has_nothing_to_read_is_empty_for_most_programs_and_what_fails_is_not() {
     let source = |file| FileSource::new(file, "stdin").passing();
