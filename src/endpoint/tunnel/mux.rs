@@ -13,7 +13,10 @@
 //!    └─────────────────────────────────────▶ Finished there ───┘        reset, from anywhere: gone
 //! ```
 
+mod owed;
+
 use super::record::{DATA_MAX, HEADER, Record, TunnelBreach};
+use owed::Owed;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 
@@ -80,29 +83,6 @@ impl Stream {
             finished_there: false,
             heard: false,
         }
-    }
-}
-
-/// What the far end has not been told yet of a connection that it knows; told in this order. With `reset` there is nothing
-/// else.
-#[derive(Debug, Default)]
-struct Owed {
-    credit: u32,
-    finish: bool,
-    reset: bool,
-}
-
-impl Owed {
-    /// The next record; whether there is another one.
-    fn take(&mut self, id: u32) -> (Option<Record>, bool) {
-        let record = if self.credit > 0 {
-            Some(Record::Credit(id, std::mem::take(&mut self.credit)))
-        } else if std::mem::take(&mut self.finish) {
-            Some(Record::Finish(id))
-        } else {
-            std::mem::take(&mut self.reset).then_some(Record::Reset(id))
-        };
-        (record, self.credit > 0 || self.finish || self.reset)
     }
 }
 
@@ -271,12 +251,22 @@ impl Mux {
         if self.remove(id) {
             // of one that the far end has not been told of it need not hear
             if !self.unopened.remove(&id) {
-                self.owed.insert(id, Owed { reset: true, ..Owed::default() });
+                let owed = self.owed.entry(id).or_default();
+                (owed.finish, owed.reset) = (false, true);
             }
         }
     }
 
     // ---- from the far end to here -----------------------------------------------------------------------
+
+    /// A connection that the far end has accepted is open here too, which a credit of one byte tells: one of which that end
+    /// hears nothing but a reset was not opened.
+    pub fn opened(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        (stream.window, stream.granted) = (stream.window + 1, stream.granted + 1);
+        self.windows += 1;
+        self.owed.entry(id).or_default().credit += 1;
+    }
 
     /// Bytes of the stream have come. Data is offered to `write` first, if nothing of its connection waits; what
     /// that does not take is kept.
@@ -424,8 +414,11 @@ impl Mux {
                 self.owed.remove(&id);
                 let heard = self.streams.get(&id).is_some_and(|stream| stream.heard || stream.finished_there);
                 if self.remove(id) {
-                    let action = if heard { SocketAction::Reset } else { SocketAction::Refused };
-                    self.events.push_back(action(id));
+                    self.events.push_back(if heard {
+                        SocketAction::Reset(id)
+                    } else {
+                        SocketAction::Refused(id)
+                    });
                 }
             }
         }

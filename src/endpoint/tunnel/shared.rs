@@ -362,7 +362,9 @@ impl Tunnel {
                 Ok(stream) => raw.begin(stream, !self.only_sends()),
                 Err(why) => {
                     let why = raw.failed.insert(why);
-                    line = self.meets_strangers.then(|| why.clone());
+                    // where a stream goes out, its source fails like this
+                    let is_said = self.needs_no_leg() && self.directions[Way::Out as usize];
+                    line = (!is_said).then(|| why.clone());
                 }
             }
         }

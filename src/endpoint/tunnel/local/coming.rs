@@ -47,10 +47,9 @@ impl Local {
     }
 
     pub(super) fn open(&mut self, id: u32) {
-        let over = self.is_over_for_new();
-        self.served += 1;
         match &self.role {
-            Role::Initiate(_) if !over => {
+            Role::Initiate(_) if !self.is_over_for_new() => {
+                self.served += 1;
                 self.sockets.insert(id, Socket::Waiting);
                 self.waiting += 1;
             }
@@ -152,12 +151,16 @@ impl Local {
             Ok(()) => self.admit_registered(now, id, stream, Seen::nothing(token)),
             Err(e) => {
                 self.troubles.push(Trouble::Accepting(reason(&e)));
+                self.served -= 1;
                 self.break_off(id);
             }
         }
     }
 
     fn admit_registered(&mut self, now: Instant, id: u32, stream: TcpStream, seen: Seen) {
+        if let Role::Initiate(_) = self.role {
+            self.mux.opened(id);
+        }
         self.sockets.insert(id, Socket::Open(Open::new(stream)));
         self.look_at_open(now, id, seen);
         if let Some(Socket::Open(open)) = self.sockets.get(&id)
