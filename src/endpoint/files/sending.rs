@@ -274,9 +274,10 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
         Ok(())
     }
 
-    /// Sends these, each with the time since when it is known that another session sends it, and hears their verdicts.
+    /// Sends these, each with the time since when it is known that another session sends it, and hears their verdicts. Where
+    /// there is none at a moment, one may come while others are sent.
     fn send_these(&mut self, items: impl Iterator<Item = (Option<Instant>, Item)>) -> Result<(), Ending> {
-        let (mut items, mut unopened) = (items.fuse(), None);
+        let (mut items, mut unopened) = (items, None);
         loop {
             while self.has_room_ahead() {
                 let Some((since, item)) = unopened.take().or_else(|| items.next()) else { break };
