@@ -120,10 +120,11 @@ impl Tree {
         }
     }
 
-    /// A file could not be looked at, or not be moved. Said once: it is tried again and again.
+    /// A file could not be looked at, or not be moved. Said once for all in its folder: they are tried again and again.
     pub(super) fn unseen(&mut self, path: String, error: &io::Error) -> FolderChange {
-        self.tell_once(OsStr::new(&path), || {
-            format!("{path}: {}; it is tried again until that is over", reason(error))
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        self.tell_once(OsStr::new(&format!("\0unseen/{folder}")), || {
+            format!("{path}: {}; what is there is tried again until that is over", reason(error))
         });
         FolderChange::Unseen(path)
     }
