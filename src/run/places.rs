@@ -62,7 +62,7 @@ struct State {
     queue: Queue<Option<[u8; 32]>, u64>,
     members: HashMap<u64, Member>,
     last: u64,
-    /// The time of the queue: no session is blamed for a gap in which this process did not run.
+    /// The time of the queue: while others wait, no session is blamed for a gap in which this process did not run.
     steady: Steady,
     /// The time that the clock's thread waits for; none while nobody waits for a place.
     armed: Option<Instant>,
@@ -251,7 +251,8 @@ impl State {
     /// to do, until somebody comes.
     fn arm(&mut self, real: Instant) -> Duration {
         let now = self.now(real);
-        self.armed = self.queue.deadline().map(|at| at.min(now + TICK));
+        // what has fallen due before now is no gap
+        self.armed = self.queue.deadline().map(|at| at.clamp(now, now + TICK));
         self.armed.map_or(NEVER, |at| at.saturating_duration_since(now))
     }
 

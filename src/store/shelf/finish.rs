@@ -193,7 +193,12 @@ impl<D: Disk> Finished<D> {
     /// The disk fails; the file is stored all the same.
     pub fn note_then(&mut self, now: SystemTime, succeeded: bool, outcome: &str) -> Result<(), No> {
         self.sidecar.then = Some(Then { succeeded, outcome: outcome.to_owned(), at: time(now) });
-        let written = self.shelf.write(&place::sidecar(&self.name), &self.sidecar.encode());
+        let (known, before) = (self.sidecar.encode(), self.shelf.known_bytes(&self.name));
+        let written = self.shelf.write(&place::sidecar(&self.name), &known);
+        if written.is_ok() {
+            let mut accounts = self.shelf.lock_accounts();
+            accounts.note_finished(&self.sidecar.key, known.len() as u64, before);
+        }
         written.map_err(stored_but("how 'then' ended cannot be noted"))
     }
 
