@@ -22,6 +22,7 @@ use crate::proto::pacing::{Pacing, Step};
 use crate::proto::session::Outbound;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
+use rustix::param::page_size;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,10 +33,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// In charmode, while legs are on their way: the least time between two. Short enough for nobody to notice;
 /// long enough that the fastest typist of single bytes costs no more than a thousand legs a second.
 const JOIN: Duration = Duration::from_millis(1);
-
-/// The most bytes in a packet of a pipe: PIPE_BUF, a page. A read with less space than a packet has loses the rest of the
-/// packet. Where a leg begins with less space than this (`rate` below 160 KB/s, the end of `leglimit`), that may happen.
-const PACKET: usize = 4096;
 
 /// How a reading ends.
 enum End {
@@ -445,11 +442,12 @@ impl Ingest {
         Ok(Filled::Whole)
     }
 
-    /// Whether the source may be a pipe of packets (pipe2 with O_DIRECT; see [`PACKET`]) whose next packet has no place in the
-    /// leg. Its reading end cannot be told from another's.
+    /// Whether the source may be a pipe of packets (pipe2 with O_DIRECT) whose next packet has no place in the leg. Its reading
+    /// end cannot be told from another's. A packet has at most a page; a read with less space loses the rest of it. Where a
+    /// leg begins with less space (`rate` below 160 KB/s, the end of `leglimit`), that may happen.
     fn may_cut_a_packet(&self, cutting: &Cutting) -> bool {
         let left = cutting.size - cutting.filled;
-        matches!(cutting.vessel, Vessel::Memory(_)) && left < PACKET && self.source.has_pipe()
+        matches!(cutting.vessel, Vessel::Memory(_)) && left < page_size() && self.source.has_pipe()
     }
 
     /// The source gave nothing to a pipe: whether the pipe has no place for what there is. If there is nothing, this call

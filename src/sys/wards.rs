@@ -9,7 +9,8 @@
 //! may become another's. One that is being started when this process dies is in the table when the guard reads that, or
 //! sees the death itself and does not run.
 //!
-//! What it cannot prevent: SIGKILL to the guard and to this process, and not to the programs.
+//! What it cannot prevent: SIGKILL to the guard and to this process, and not to the programs; and that a program which
+//! ended with this process is reaped by another one, and its number given away, before the guard wakes.
 #![allow(unsafe_code)]
 
 use super::guard::{fork_off, pause, prepare};
@@ -130,7 +131,16 @@ fn wards() -> io::Result<&'static Wards> {
 
 fn start() -> io::Result<Wards> {
     let (ear, voice) = io::pipe()?;
-    let (table, us) = (Table::new()?, getpid());
+    static TABLE: OnceLock<Table> = OnceLock::new();
+    let table = match TABLE.get() {
+        Some(table) => *table,
+        // once, though it may be tried again
+        None => *TABLE.get_or_init({
+            let table = Table::new()?;
+            move || table
+        }),
+    };
+    let us = getpid();
     // SAFETY: `guard` makes system calls only: it neither allocates nor locks.
     unsafe { fork_off(|| guard(&ear, us, table)) }?;
     Ok(Wards { table, _voice: voice })
