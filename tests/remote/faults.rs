@@ -231,7 +231,7 @@ fn the_far_end_listens_on_the_ports_that_it_may() {
     let taken = std::net::TcpListener::bind(("0.0.0.0", 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let said = survives(&server, &["ports", &port], 1, |_, _| {});
-    let told = format!("port {port} is not free there; the data goes through ssh instead");
+    let told = format!("cannot listen on port {port} there; the data goes through ssh instead");
     assert_eq!(said.matches(&told).count(), 1, "{said}");
 }
 

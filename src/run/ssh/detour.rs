@@ -14,10 +14,10 @@ const WORTH_A_LINE: u64 = 8 << 20;
 pub fn why_none(host: &str, port: u16, ports: Option<Ports>, resolved: &Resolved) -> String {
     match (port, ports) {
         (0, Some(Ports { first, last })) if first == last => {
-            format!("{host}: port {first} is not free there")
+            format!("{host}: cannot listen on port {first} there")
         }
-        (0, Some(ports)) => format!("{host}: no port of {ports} is free there"),
-        (0, None) => format!("{host}: no port is free there"),
+        (0, Some(ports)) => format!("{host}: cannot listen on any port of {ports} there"),
+        (0, None) => format!("{host}: cannot listen on any port there"),
         _ if resolved.is_indirect => format!("{host}: reached through a jump host or a proxy"),
         _ => format!("{host}: ssh does not say where that is"),
     }
@@ -112,9 +112,9 @@ mod tests {
         let ports = Some(Ports { first: 5000, last: 5009 });
         let (plain, through) = (Resolved::default(), Resolved { is_indirect: true, ..Resolved::default() });
         for (port, ports, resolved, why) in [
-            (0, ports, &through, "backup: no port of 5000-5009 is free there"),
-            (0, Some(Ports { first: 5000, last: 5000 }), &plain, "backup: port 5000 is not free there"),
-            (0, None, &plain, "backup: no port is free there"),
+            (0, ports, &through, "backup: cannot listen on any port of 5000-5009 there"),
+            (0, Some(Ports { first: 5000, last: 5000 }), &plain, "backup: cannot listen on port 5000 there"),
+            (0, None, &plain, "backup: cannot listen on any port there"),
             (5000, ports, &through, "backup: reached through a jump host or a proxy"),
             (5000, None, &plain, "backup: ssh does not say where that is"),
         ] {
