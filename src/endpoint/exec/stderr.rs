@@ -224,6 +224,8 @@ mod tests {
             let writes = scope.spawn(move || command.write_all(&vec![b'x'; MUCH]).map(|()| command));
             reader.read_exact(&mut vec![0; MUCH]).unwrap();
             drop(reader);
+            // a process that another test forks may have it as well, for a moment
+            assert!(wait(&[Interest::end(&to)], Some(LONG)).unwrap()[0].any());
             let mut command = writes.join().unwrap().unwrap();
             command.write_all(b"lost").unwrap();
         });
