@@ -4,6 +4,7 @@ pub mod acknowledging;
 pub mod breach;
 pub mod check;
 mod codec;
+pub mod coming;
 pub mod event;
 pub mod front;
 pub mod handshake;

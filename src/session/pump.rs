@@ -7,6 +7,7 @@
 
 use crate::channel::failure;
 use crate::chaos::Harm;
+use crate::proto::coming::LegPart;
 use crate::proto::links::LossReason;
 use crate::proto::wire::{FRAME_MAX, Frame, LEG_HEADER, LegHeader, WireError, decode};
 use crate::session::pool::Buffer;
@@ -200,10 +201,10 @@ impl Inlet {
         self.bytes
     }
 
-    /// The number of the leg that has come in part, if it is wanted, and how many of its bytes there are.
-    pub fn part(&self) -> Option<(u64, usize)> {
+    /// What has come of the leg under way, if it is wanted.
+    pub fn part(&self) -> Option<LegPart> {
         let wanted = self.leg.as_ref().filter(|leg| !matches!(leg.room, Room::Nowhere));
-        wanted.map(|leg| (leg.header.sequence, leg.filled))
+        wanted.map(|leg| LegPart { leg: leg.header.sequence, bytes: leg.filled })
     }
 
     /// Reads until the socket is empty, a turn is over or the peer has finished.

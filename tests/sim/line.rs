@@ -1,6 +1,7 @@
 //! One connection as an end sees it: how far it has come, what was read and what is being written; and the books that
 //! show whether the session keeps its order on it.
 
+use millipede::proto::coming::{Coming, LegPart};
 use millipede::proto::handshake::Hearing;
 use millipede::proto::links::LossReason;
 use millipede::proto::mailbox::Item;
@@ -8,7 +9,7 @@ use millipede::proto::session::Landing;
 use millipede::proto::welcoming::Welcoming;
 use millipede::proto::wire::{self, Frame, LegHeader};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How far a connection has come.
 pub enum Stage {
@@ -46,8 +47,8 @@ pub struct Line {
     /// It is a leg.
     pub carries: bool,
     pub heard_at: Instant,
-    /// When it was last told how far a leg has come that is not whole; which leg, and how many of its bytes had come.
-    told: (Instant, u64, usize),
+    /// What was told of a leg that is not whole.
+    told: Coming,
     /// Bytes that the other kernel had confirmed when that was last told.
     pub confirmed: usize,
     /// Nothing more will be written.
@@ -68,7 +69,7 @@ impl Line {
             sent: 0,
             carries: false,
             heard_at: now,
-            told: (now, 0, 0),
+            told: Coming::new(now),
             confirmed: 0,
             finished: false,
             books: Books::default(),
@@ -103,13 +104,7 @@ impl Line {
     pub fn partly(&mut self, now: Instant) -> Option<u64> {
         let (header, _) = self.coming.filter(|(_, landing)| *landing == Landing::Keep)?;
         let bytes = self.moved.unwrap_or(self.inbox.len());
-        let (at, leg, known) = self.told;
-        if now - at < Duration::from_secs(1) {
-            return None;
-        }
-        let known = if leg == header.sequence && known <= bytes { known } else { 0 };
-        self.told = (now, header.sequence, bytes);
-        Some((bytes - known) as u64)
+        self.told.came(now, LegPart { leg: header.sequence, bytes })
     }
 
     /// The next thing in what was read.

@@ -10,7 +10,6 @@
 //! socket says otherwise.
 
 mod borrowing;
-mod coming;
 mod dialling;
 mod drain;
 mod ended;

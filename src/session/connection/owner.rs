@@ -2,7 +2,6 @@
 //! ends with it; for the end that dials see `dialling`.
 
 use super::borrowing::{Borrowing, LOOKOUT};
-use super::coming::Coming;
 use super::ended::Ended;
 use super::holding::Holding;
 use super::intake::{ConnectionIntake, Wait};
@@ -14,6 +13,7 @@ use super::writer::Writer;
 use crate::channel::hear::{self, Arrived};
 use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::Harm;
+use crate::proto::coming::Coming;
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
 use crate::proto::life::{REAP, REAP_BORROWED};
 use crate::proto::links::LossReason;

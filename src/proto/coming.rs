@@ -8,31 +8,40 @@ use std::time::{Duration, Instant};
 /// How often it is told, at most.
 const TOLD: Duration = Duration::from_secs(1);
 
+/// What has come of a leg that is wanted and not whole.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LegPart {
+    /// Its number.
+    pub leg: u64,
+    /// How many of its bytes.
+    pub bytes: usize,
+}
+
 /// What one connection has brought of its latest leg, as far as the core has heard of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Coming {
+pub struct Coming {
     /// When it was told last.
     told: Instant,
-    /// Of which leg, and how many of its bytes had come then.
-    part: (u64, usize),
+    /// What had come then.
+    part: LegPart,
 }
 
 impl Coming {
     /// Nothing was told.
-    pub(super) fn new(now: Instant) -> Self {
-        Coming { told: now, part: (0, 0) }
+    pub fn new(now: Instant) -> Self {
+        Coming { told: now, part: LegPart::default() }
     }
 
-    /// So many bytes have come of the leg of this number, which is wanted and not whole. How many more that are than the core
-    /// knows, if it is time to tell.
-    pub(super) fn came(&mut self, now: Instant, (leg, bytes): (u64, usize)) -> Option<u64> {
+    /// So much has come. How many bytes more that are than the core knows, if it is time to tell.
+    pub fn came(&mut self, now: Instant, part: LegPart) -> Option<u64> {
         if now.saturating_duration_since(self.told) < TOLD {
             return None;
         }
         // a leg that came damaged may come again
-        let known = if self.part.0 == leg && self.part.1 <= bytes { self.part.1 } else { 0 };
-        (self.told, self.part) = (now, (leg, bytes));
-        Some((bytes - known) as u64).filter(|more| *more > 0)
+        let goes_on = self.part.leg == part.leg && self.part.bytes <= part.bytes;
+        let known = if goes_on { self.part.bytes } else { 0 };
+        (self.told, self.part) = (now, part);
+        Some((part.bytes - known) as u64).filter(|more| *more > 0)
     }
 }
 
@@ -44,7 +53,8 @@ mod tests {
     fn what_comes_of_a_leg_is_told_once_a_second() {
         let start = Instant::now();
         let mut coming = Coming::new(start);
-        let mut came = |ms, leg, bytes| coming.came(start + Duration::from_millis(ms), (leg, bytes));
+        let mut came =
+            |ms, leg, bytes| coming.came(start + Duration::from_millis(ms), LegPart { leg, bytes });
         assert_eq!(came(500, 0, 100), None, "too soon");
         assert_eq!(came(1000, 0, 3000), Some(3000));
         assert_eq!(came(1900, 0, 5000), None);
