@@ -300,7 +300,7 @@ impl Start {
         let farewell = desk.peek(|core| core.session.farewell());
         let time = FAREWELL + Duration::from_millis(100);
         desk.see_off(time, HASTE, |open, heard| farewell.is_over(open, heard));
-        desk.await_output(LAST_WRITES, HASTE);
+        desk.await_note(LAST_WRITES, HASTE, |core| core.has_counted);
     }
 }
 

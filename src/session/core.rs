@@ -43,7 +43,7 @@ pub struct SessionCore {
     pub(super) last_loss: Option<String>,
     /// Bytes of the leg behind those that the output has taken, if the stream ended in the middle of it.
     pub(super) beyond: u64,
-    /// The output's thread has ended: the output takes nothing more.
+    /// The output takes nothing more: its thread has ended, or there is none.
     pub(super) has_counted: bool,
     /// Links as the user typed them; empty at the end that listens.
     pub(super) names: Vec<String>,
@@ -63,6 +63,7 @@ impl SessionCore {
         blocked: Arc<Blocked>,
     ) -> Self {
         SessionCore {
+            has_counted: session.receiving().is_none(),
             session,
             meters: [Meters::new(now), Meters::new(now)],
             outgoing,
@@ -75,7 +76,6 @@ impl SessionCore {
             met: None,
             last_loss: None,
             beyond: 0,
-            has_counted: false,
             names,
             now,
         }

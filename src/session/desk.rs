@@ -86,8 +86,6 @@ struct State<C, L> {
     heard_out: bool,
     /// When the farewell was asked to be short.
     hurried: Option<Instant>,
-    /// The output's thread has begun and not ended.
-    writes: bool,
 }
 
 /// What is to be done after the lock.
@@ -130,7 +128,6 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
             settled: Vec::new(),
             heard_out: false,
             hurried: None,
-            writes: false,
         };
         Desk { state: Mutex::new(state), clock: Condvar::new(), heard: Condvar::new(), audience }
     }

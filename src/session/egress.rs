@@ -122,10 +122,7 @@ impl Output {
         let (choice, fill) = (Choice::new(chosen), Mutex::default());
         let (lease, waiting) = (Mutex::new(writing), Mutex::default());
         let output = Arc::new(Output { lease, bell: bell.clone(), pipe, blocked, choice, fill, waiting });
-        let mut writing = output.lock();
-        writing.parts.sink.on_news(Box::new(move |_| bell.ring()));
-        writing.parts.desk.note_output(true);
-        drop(writing);
+        output.lock().parts.sink.on_news(Box::new(move |_| bell.ring()));
         output
     }
 
@@ -162,8 +159,7 @@ impl Output {
                 parts.desk.tell(|core, now| core.session.output_failed(now, error.code, &error.sentence));
             }
         }
-        parts.desk.note(|core| core.has_counted = true);
-        parts.desk.note_output(false);
+        parts.desk.note_awaited(|core| core.has_counted = true);
     }
 
     /// How the bytes of the stream get to the sink.

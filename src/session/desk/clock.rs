@@ -40,16 +40,15 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         self.clock.notify_all();
     }
 
-    /// The output's thread begins its work, or has ended it and counted all that the sink has taken.
-    pub fn note_output(&self, writes: bool) {
-        self.lock().writes = writes;
+    /// [`Desk::note`] for what [`Desk::await_note`] waits for.
+    pub fn note_awaited(&self, note: impl FnOnce(&mut C)) {
+        self.note(note);
         self.clock.notify_all();
     }
 
-    /// Waits until the output's thread has ended, if there is one; at most for `time`, or for `short` from when it is to
-    /// hurry.
-    pub fn await_output(&self, time: Duration, short: Duration) {
-        self.await_end(time, short, |state| !state.writes);
+    /// Waits until this is true of the core; at most for `time`, or for `short` from when it is to hurry.
+    pub fn await_note(&self, time: Duration, short: Duration, is_noted: impl Fn(&C) -> bool) {
+        self.await_end(time, short, |state| is_noted(&state.core));
     }
 
     /// Waits until `enough` is true, at most for `time`, or for `short` from when it is to hurry. `enough` is given how
