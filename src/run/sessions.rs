@@ -204,23 +204,8 @@ pub fn no_signals(error: io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chaos::Hazard;
-    use crate::endpoint::Discard;
-    use crate::proto::hello::{Features, Id};
     use crate::proto::outcome::Status;
-    use crate::proto::session::InboundConfig;
-    use crate::session::{Approach, Incoming, Setup, Start};
-
-    /// A session that takes a stream to nowhere, and has not started.
-    fn session() -> Start {
-        let receives = Incoming {
-            config: InboundConfig::new(Id::new([1; 16]), Features::NONE, 1 << 20),
-            sink: Box::new(Discard),
-            is_asked_to_end: || false,
-        };
-        let hear = Box::new(|_| ());
-        Start::new(Setup::new(Approach::Visit, None, Some(receives), Hazard::new(None), hear)).unwrap()
-    }
+    use crate::session::Start;
 
     fn ended() -> Outcome {
         Outcome::here(Status::Incomplete, "ended by SIGTERM")
@@ -229,7 +214,7 @@ mod tests {
     #[test]
     fn one_that_was_busy_has_time_to_hear_how_that_went_whenever_all_are_stopped() {
         for stopped_meanwhile in [false, true] {
-            let (all, start) = (Sessions::default(), session());
+            let (all, start) = (Sessions::default(), Start::to_nowhere());
             let number = all.add(start.handle());
             // as `stop` does, but for the time
             let stop = || _ = all.lock().ending.insert(ended());
@@ -254,7 +239,7 @@ mod tests {
 
     #[test]
     fn one_that_was_never_busy_is_stopped_at_once() {
-        let (all, start) = (Sessions::default(), session());
+        let (all, start) = (Sessions::default(), Start::to_nowhere());
         let number = all.add(start.handle());
         all.set_busy(number, false);
         all.stop(&ended());

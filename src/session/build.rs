@@ -275,6 +275,17 @@ impl Start {
         Ok(Start { handle, admission, threads })
     }
 
+    /// One that takes a stream to nowhere, for tests.
+    #[cfg(test)]
+    pub(crate) fn to_nowhere() -> Self {
+        use crate::{chaos::Hazard, endpoint::Discard, proto::hello, proto::session::InboundConfig};
+        let (instance, features) = (hello::Id::new([1; 16]), hello::Features::NONE);
+        let config = InboundConfig::new(instance, features, 1 << 20);
+        let receives = Incoming { config, sink: Box::new(Discard), is_asked_to_end: || false };
+        let hear = Box::new(|_| ());
+        Start::new(Setup::new(Approach::Visit, None, Some(receives), Hazard::new(None), hear)).unwrap()
+    }
+
     /// Where its orders and questions go.
     pub fn handle(&self) -> Handle {
         self.handle.clone()

@@ -213,26 +213,11 @@ impl Lobby {
 mod tests {
     use super::*;
     use crate::channel::Transport;
-    use crate::chaos::Hazard;
-    use crate::endpoint::Discard;
     use crate::proto::hello::{Features, Id};
     use crate::proto::outcome::Outcome;
-    use crate::proto::session::InboundConfig;
-    use crate::session::setup::{Approach, Incoming, Setup};
     use std::io::{ErrorKind, PipeReader, PipeWriter, pipe};
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc::{Receiver, channel};
-
-    /// A session that takes a stream to nowhere.
-    fn session() -> Start {
-        let receives = Incoming {
-            config: InboundConfig::new(Id::new([1; 16]), Features::NONE, 1 << 20),
-            sink: Box::new(Discard),
-            is_asked_to_end: || false,
-        };
-        let hear = Box::new(|_| ());
-        Start::new(Setup::new(Approach::Visit, None, Some(receives), Hazard::new(None), hear)).unwrap()
-    }
 
     fn address(session: u8) -> IpAddr {
         [192, 0, 2, session].into()
@@ -259,7 +244,7 @@ mod tests {
         let (made, sessions) = channel();
         let (gone, over) = channel();
         let make: Make = Box::new(move |_, _| {
-            let (start, gone) = (session(), gone.clone());
+            let (start, gone) = (Start::to_nowhere(), gone.clone());
             made.send(start.handle()).unwrap();
             let over = Box::new(move || Box::new(move || gone.send(()).unwrap()) as Rest);
             Ok(Made { start, over })
@@ -309,7 +294,7 @@ mod tests {
         let (made, sessions) = channel();
         let (goes_on, ends) = crossbeam_channel::bounded::<()>(0);
         let make: Make = Box::new(move |_, _| {
-            let (start, ends) = (session(), ends.clone());
+            let (start, ends) = (Start::to_nowhere(), ends.clone());
             made.send(start.handle()).unwrap();
             let rest = move || {
                 let _ = ends.recv();
