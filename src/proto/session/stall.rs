@@ -37,14 +37,34 @@ pub(super) struct Stall {
     heard: Instant,
     /// Bytes of legs that are not whole, since the mark moved last.
     parts: u64,
-    /// Those of them that have got through since then, while it is seen whether they flow.
-    flowing: (Instant, u64),
+    flow: Flow,
+}
+
+/// Bytes that have got through since a moment, while it is seen whether they flow.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Flow {
+    /// So many more; whether they flow, once that is seen.
+    fn add(&mut self, at: Instant, bytes: u64) -> bool {
+        self.bytes += bytes;
+        let time = at.saturating_duration_since(self.since);
+        if time < LOOK {
+            return false;
+        }
+        let Flow { bytes, .. } = std::mem::replace(self, Flow { since: at, bytes: 0 });
+        bytes as f64 >= FLOW as f64 * time.as_secs_f64()
+    }
 }
 
 impl Stall {
     /// Nothing is owed.
     pub(super) fn new(now: Instant) -> Self {
-        Stall { mark: Mark::default(), owed: false, since: now, heard: now, parts: 0, flowing: (now, 0) }
+        let flow = Flow { since: now, bytes: 0 };
+        Stall { mark: Mark::default(), owed: false, since: now, heard: now, parts: 0, flow }
     }
 
     /// The stream is so far, and whether the peer owes it progress.
@@ -59,14 +79,7 @@ impl Stall {
     pub(super) fn partly(&mut self, at: Instant, bytes: u64, most: u64) {
         let bytes = bytes.min((most * 2).saturating_sub(self.parts));
         self.parts += bytes;
-        self.flowing.1 += bytes;
-        let (from, sum) = self.flowing;
-        let time = at.saturating_duration_since(from);
-        if time < LOOK {
-            return;
-        }
-        self.flowing = (at, 0);
-        if sum as f64 >= FLOW as f64 * time.as_secs_f64() {
+        if self.flow.add(at, bytes) {
             self.since = self.since.max(at);
         }
     }
