@@ -172,7 +172,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
             self.running.insert(session, Running::new(now, presence));
             return Came::Go;
         }
-        if !self.has_room(now, key) {
+        if !self.make_room(now, key) {
             return Came::Full;
         }
         match self.ring.iter_mut().find(|(known, _)| known == key) {
@@ -185,7 +185,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     }
 
     /// Whether one more of this key may wait. Where its share is used up, one of it that is gone gives way.
-    fn has_room(&mut self, now: Instant, key: &K) -> bool {
+    fn make_room(&mut self, now: Instant, key: &K) -> bool {
         let of_key = self.ring.iter().find(|(known, _)| known == key).map(|(_, of_key)| of_key);
         if of_key.is_some_and(|of_key| of_key.len() >= self.bounds.of_one_key) {
             let gone = of_key.and_then(|of_key| self.first_gone(of_key)).filter(|(_, at)| *at <= now);

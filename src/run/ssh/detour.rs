@@ -42,12 +42,12 @@ impl Detour {
     }
 
     /// A direct link works.
-    pub fn works(&mut self) {
+    pub fn note_works(&mut self) {
         self.untold = false;
     }
 
     /// A direct link is dead, for this reason.
-    pub fn is_dead(&mut self, link: usize, why: &str) {
+    pub fn note_dead(&mut self, link: usize, why: &str) {
         self.why = self.links.get(link).map(|name| format!("{name}: {why}"));
     }
 
@@ -96,14 +96,14 @@ mod tests {
         let start = || Detour::new(Instant::now(), vec!["host:1".into()], None);
         let mut dead = start();
         assert_eq!(line(&mut dead, Duration::ZERO, WORTH_A_LINE), None, "it may work yet");
-        dead.is_dead(0, "refused");
+        dead.note_dead(0, "refused");
         let told = |why: &str| Some(format!("host:1: {why}; the data goes through ssh instead"));
         assert_eq!(line(&mut dead, Duration::ZERO, WORTH_A_LINE), told("refused"));
         assert_eq!(line(&mut start(), PATIENT, 0), told("no answer"));
         let mut over = start();
         assert_eq!(over.line(over.began, true, || WORTH_A_LINE), told("no answer"));
         let mut works = start();
-        works.works();
+        works.note_works();
         assert_eq!(line(&mut works, PATIENT, WORTH_A_LINE), None);
     }
 

@@ -352,9 +352,9 @@ impl Gathering<'_> {
                 Ok(Told::Up) => self.so_far.met = true,
                 Ok(Told::Direct) => {
                     self.so_far.met = true;
-                    self.detour.works();
+                    self.detour.note_works();
                 }
-                Ok(Told::Dead(link, why)) => self.detour.is_dead(link, &why),
+                Ok(Told::Dead(link, why)) => self.detour.note_dead(link, &why),
                 Ok(Told::Ended) => {
                     // the thread that was to tell of it may have been slower
                     let settled = self.session.settled();
