@@ -24,7 +24,7 @@ const FILES_LEAST: u64 = 8;
 const LOCAL_LEAST: u64 = 8;
 
 /// What a process has besides the connections of its sessions.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Others {
     /// Programs that legs go through.
     pub through: bool,
@@ -40,17 +40,17 @@ impl Others {
     /// As planned.
     pub(crate) fn of(common: &Common) -> Self {
         let tunnel = matches!(common.edge, EdgePlan::Terminate(_) | EdgePlan::Initiate { .. });
-        Others { through: common.through.is_some(), tunnel, ssh: false, files: false }
+        Others { through: common.through.is_some(), tunnel, ..Others::default() }
     }
 
     /// Of the near end of a command at another host.
     pub(crate) fn of_ssh() -> Self {
-        Others { through: false, tunnel: false, ssh: true, files: false }
+        Others { ssh: true, ..Others::default() }
     }
 
     /// Of who sends files.
     pub(crate) fn of_files() -> Self {
-        Others { through: false, tunnel: false, ssh: false, files: true }
+        Others { files: true, ..Others::default() }
     }
 
     /// What is set aside, before a session has more than one connection, for what there may be more or less of.

@@ -34,20 +34,20 @@ pub(super) fn look_at(root: &Path, path: &str) -> io::Result<Option<Standing>> {
 /// # Errors
 /// As with [`look_at`].
 pub(super) fn look_in(folder: BorrowedFd<'_>, name: &str) -> io::Result<Option<Standing>> {
-    let standing = stands(folder, name);
-    if standing.as_ref().is_err_and(is_gone) { Ok(None) } else { standing }
+    match open_and_look(folder, name) {
+        Err(error) if is_gone(&error) => Ok(None),
+        standing => standing,
+    }
 }
 
 /// The same; that it is gone is an error too.
-fn stands(folder: BorrowedFd<'_>, name: &str) -> io::Result<Option<Standing>> {
+fn open_and_look(folder: BorrowedFd<'_>, name: &str) -> io::Result<Option<Standing>> {
     let open = |access| {
         let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         openat(folder, name, flags, Mode::empty()).map(File::from)
     };
-    let of = |file: &File| Ok(Some(file.metadata()?).filter(Metadata::is_file).map(|found| Seen::of(&found)));
-    let of: &dyn Fn(&File) -> io::Result<Option<Seen>> = &of;
     // first without opening it in earnest: it may be a pipe or a device
-    let Some(seen) = of(&open(OFlags::PATH)?)? else { return Ok(None) };
+    let Some(seen) = seen_of(&open(OFlags::PATH)?)? else { return Ok(None) };
     let file = match open(OFlags::RDONLY) {
         // who sends it will say so
         Err(Errno::ACCESS | Errno::PERM) => return Ok(Some((seen, None))),
@@ -55,7 +55,12 @@ fn stands(folder: BorrowedFd<'_>, name: &str) -> io::Result<Option<Standing>> {
     };
     // whether it is written to first: who ends writing after that is seen by the times
     let writing = is_written(&file);
-    Ok(of(&file)?.map(|seen| (seen, writing)))
+    Ok(seen_of(&file)?.map(|seen| (seen, writing)))
+}
+
+/// How an open file stands; none if it is something else.
+fn seen_of(file: &File) -> io::Result<Option<Seen>> {
+    Ok(Some(file.metadata()?).filter(Metadata::is_file).map(|found| Seen::of(&found)))
 }
 
 /// Whether this says that no file is there.
