@@ -75,7 +75,7 @@ struct Link {
     failures: u32,
     timeouts: u32,
     probe_at: Option<Instant>,
-    /// Since when all attempts were refused, with no other answer.
+    /// Since when all attempts were refused, with no other answer and no connection up.
     refused: Option<Instant>,
     unresolved: bool,
     /// Whoever answered last has not proved its key.
@@ -260,7 +260,7 @@ impl Links {
         link.unproven = matches!(why, DialError::Unproven(_));
         // that another than the receiver answers is no more of an answer than none
         let refused = matches!(why, DialError::Refused | DialError::Closed | DialError::Unproven(_));
-        link.refused = refused.then(|| link.refused.unwrap_or(now));
+        link.refused = (refused && alone).then(|| link.refused.unwrap_or(now));
         if link.lifeline {
             link.bad = Some(link.last.clone());
             return false;

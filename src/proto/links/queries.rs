@@ -50,10 +50,9 @@ impl Links {
     pub fn refused_since(&self) -> Option<Instant> {
         let mut good = self.links.iter().filter(|link| link.bad.is_none()).peekable();
         good.peek()?;
-        good.map(|link| link.refused.filter(|_| link.up == 0))
-            .try_fold(None, |latest: Option<Instant>, at| {
-                at.map(|at| Some(latest.map_or(at, |latest| latest.max(at))))
-            })?
+        good.map(|link| link.refused).try_fold(None, |latest: Option<Instant>, at| {
+            at.map(|at| Some(latest.map_or(at, |latest| latest.max(at))))
+        })?
     }
 
     /// Whether no link's name has an address.

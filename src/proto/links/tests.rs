@@ -134,6 +134,21 @@ fn the_receiver_is_gone_when_every_link_is_refused() {
 }
 
 #[test]
+fn a_refusal_beside_a_connection_that_works_says_nothing_of_the_time_after_it() {
+    let start = Instant::now();
+    let mut links = links_of(start, 1, 2);
+    place_all(&mut links, start);
+    links.up(0);
+    links.failed(start + ms(100), 1, &REFUSED);
+    links.lost(start + ms(60_000), 0, &LossReason::Closed, true);
+    assert_eq!(links.refused_since(), None, "nothing was tried since");
+    let later = start + ms(60_000) + PAUSE_MAX;
+    place_all(&mut links, later);
+    links.failed(later, 0, &REFUSED);
+    assert_eq!(links.refused_since(), Some(later));
+}
+
+#[test]
 fn every_pair_of_state_and_move_is_legal_or_not() {
     let now = Instant::now();
     let states = [State::Resting(now), State::Dialling(1), State::Up(1), State::Leaving(1)];

@@ -2,7 +2,8 @@
 
 use super::super::super::hello::{Features, Hello};
 use super::super::super::life::Silence;
-use super::super::super::links::LossReason;
+use super::super::super::links::{DialError, LossReason, REFUSED_MAX};
+use super::super::super::way::Way;
 use super::super::super::wire::{Ack, Frame};
 use super::super::{DiallerConfig, Session};
 use super::rig::*;
@@ -141,4 +142,20 @@ fn where_all_of_a_link_are_silent_one_is_dialled_anew_and_its_welcome_condemns_t
     rig.later(secs(1) + RTT * 2);
     look(&mut rig, 2220);
     assert_eq!(rig.drops.len(), 3, "{:?}", rig.drops);
+}
+
+#[test]
+fn connections_that_were_refused_beside_one_that_works_do_not_end_the_session_when_that_one_breaks() {
+    let mut rig = begun(1, 2);
+    rig.lost(1, LossReason::Closed);
+    for _ in 0..20 {
+        rig.later(secs(1));
+        rig.pong(0);
+        rig.failed(1, DialError::Refused);
+    }
+    rig.lost(0, LossReason::Closed);
+    rig.later(ms(0));
+    assert_eq!(rig.session.outcome(Way::Out), None);
+    let (waited, ..) = rig.endures(Way::Out, &DialError::Refused);
+    assert_eq!(waited, REFUSED_MAX.as_secs());
 }
