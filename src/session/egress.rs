@@ -430,7 +430,8 @@ impl Writing {
         let missing = header.encoded as usize - at;
         let taken = self.parts.sink.take_from(socket, missing.min(PASS));
         if at == 0 && !matches!(taken, Ok(Ok(1..))) {
-            self.parts.desk.tell_as(by, |core, _| core.session.leave_head(header));
+            // the connection may be over, and the head has begun for all of them
+            self.parts.desk.note(|core| core.session.leave_head(header));
         }
         Ok(match taken {
             Ok(Ok(0)) => Pass::End,
