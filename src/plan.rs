@@ -5,7 +5,9 @@
 //! session goes stay `None` here.
 
 pub use crate::proto::waiting::Patience;
+pub use crate::proto::way::Ways;
 
+use crate::proto::way::Way;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -165,20 +167,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether a stream comes in.
-    pub fn receives(&self) -> bool {
-        self.receive.is_some() || self.transmit.as_ref().is_some_and(|transmit| transmit.duplex)
+    /// Which streams this process has.
+    pub fn ways(&self) -> Ways {
+        let has = |way: &Way| match way {
+            Way::In => self.receive.is_some(),
+            Way::Out => self.transmit.is_some(),
+        };
+        if self.is_duplex() { Ways::BOTH } else { Way::BOTH.into_iter().filter(has).collect() }
     }
 
     /// Whether two streams share their connections.
     pub fn is_duplex(&self) -> bool {
         self.receive.as_ref().is_some_and(|receive| receive.duplex.is_some())
             || self.transmit.as_ref().is_some_and(|transmit| transmit.duplex)
-    }
-
-    /// Whether a stream goes out.
-    pub fn transmits(&self) -> bool {
-        self.transmit.is_some() || self.receive.as_ref().is_some_and(|receive| receive.duplex.is_some())
     }
 }
 

@@ -29,7 +29,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("store", &["sys::thread", "sys::writeback"]),
     ("wording", &["proto"]),
     ("stage", &["proto::leg", "proto::wire::LegFlags", "proto::wire::LegHeader"]),
-    ("plan", &["proto::leg", "proto::waiting", "message"]),
+    ("plan", &["proto::leg", "proto::waiting", "proto::way", "message"]),
     ("report", &["error", "message", "plan", "proto"]),
     ("ssh", &["plan"]),
     ("cli", &["sys::limits", "error", "message", "plan", "proto::leg"]),

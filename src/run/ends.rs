@@ -12,7 +12,7 @@ use crate::error::{Failure, reason};
 use crate::plan::{EdgePlan, Host, Plan};
 use crate::proto::hello::{FarEnd, Features};
 use crate::proto::waiting::Patience;
-use crate::proto::way::Way;
+use crate::proto::way::{Way, Ways};
 use crate::run::descriptors::beside_local;
 use crate::run::listen;
 use crate::run::names::look_up;
@@ -42,10 +42,10 @@ impl Ends {
     /// # Errors
     /// The tunnel's port is taken, or the kernel has no descriptors left.
     pub fn new(plan: &Plan) -> Result<Self, Failure> {
-        let directions = [plan.receives(), plan.transmits()];
+        let ways = plan.ways();
         let edge = match &plan.common.edge {
             EdgePlan::Stdio => Edge::Stdio,
-            EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, directions[0], directions[1])),
+            EdgePlan::Exec { command } => Edge::Exec(Exec::new(command, ways)),
             EdgePlan::Terminate(on) => {
                 let listener = listen::announced(on, plan.common.patience, "tunnel on port")?;
                 Edge::Tunnel(tunnel(plan, Origin::Terminate(listener))?)
@@ -56,7 +56,7 @@ impl Ends {
             }
         };
         let interactive = plan.common.charmode || plan.is_duplex();
-        let one_socket = directions == [true; 2] && is_one_socket(io::stdin(), io::stdout());
+        let one_socket = ways == Ways::BOTH && is_one_socket(io::stdin(), io::stdout());
         Ok(Ends { edge, prbs: plan.common.prbs, interactive, one_socket })
     }
 
@@ -136,10 +136,9 @@ impl Ends {
 }
 
 fn tunnel(plan: &Plan, origin: Origin) -> Result<Arc<Tunnel>, Failure> {
-    let directions = [plan.receives(), plan.transmits()];
     let config = Config {
         origin,
-        directions,
+        ways: plan.ways(),
         // whoever is dialled is no stranger, nor is who has shown a key
         meets_strangers: plan.transmit.is_none() && plan.common.trust.is_none(),
         oneshot: plan.common.oneshot,

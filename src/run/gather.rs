@@ -9,7 +9,7 @@ use super::sessions::{Conclusion, Sessions};
 use crate::error::Failure;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
-use crate::proto::way::Way;
+use crate::proto::way::{Way, Ways};
 use crate::session::Handle;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub fn gather(
         ends,
         shared,
         running: sessions.all().len(),
-        settled: [false; 2],
+        settled: Ways::NONE,
         first: None,
         untold: false,
     };
@@ -53,8 +53,8 @@ struct Gathered<'a> {
     shared: bool,
     /// Sessions that have not ended.
     running: usize,
-    /// Streams whose outcome is known, by [`Way`].
-    settled: [bool; 2],
+    /// Streams whose outcome is known.
+    settled: Ways,
     /// The first failure, and the bare reason.
     first: Option<(Failure, String)>,
     /// Another stream may go on after the first failure, and the user has not been told.
@@ -63,7 +63,7 @@ struct Gathered<'a> {
 
 impl Gathered<'_> {
     fn settled(&mut self, way: Way, ending: Outcome) {
-        if std::mem::replace(&mut self.settled[way as usize], true) {
+        if !self.settled.insert(way) {
             return;
         }
         let why = ending.sentence.clone();
@@ -96,7 +96,7 @@ impl Gathered<'_> {
     fn tell(&mut self) {
         let sessions = self.sessions.all();
         let mut ways = sessions.iter().flat_map(Handle::ways);
-        let goes_on = ways.any(|way| !self.settled[way as usize]);
+        let goes_on = ways.any(|way| !self.settled.contains(way));
         if let Some((failure, _)) = self.first.as_ref().filter(|_| goes_on) {
             message::say(format_args!("{failure}; the other direction goes on"));
         }

@@ -234,8 +234,8 @@ impl Wanted {
         use rustix::termios::isatty;
         // on a terminal that carries the stream itself, a live line would garble it
         let files = plan.common.edge == EdgePlan::Stdio;
-        let typed = plan.transmits() && plan.common.prbs.is_none() && isatty(io::stdin());
-        let read = plan.receives() && isatty(io::stdout());
+        let typed = plan.ways().contains(Way::Out) && plan.common.prbs.is_none() && isatty(io::stdin());
+        let read = plan.ways().contains(Way::In) && isatty(io::stdout());
         let style = style(plan.common.progress, files && (typed || read));
         let tunnel = matches!(plan.common.edge, EdgePlan::Terminate { .. } | EdgePlan::Initiate { .. });
         Wanted { style, streams: !tunnel }

@@ -12,6 +12,7 @@
 
 use crate::error::reason;
 use crate::message::text::bounded;
+use crate::proto::way::{Way, Ways};
 use crate::sys::activation::OURS;
 use crate::sys::bell::Bell;
 use crate::sys::child::{Exit, await_exit, begin_with_our_mask, die_with_parent, heed_children};
@@ -111,13 +112,13 @@ pub(super) struct Running {
 }
 
 impl Exec {
-    /// A command that starts when the stream does: with what it shall take and give.
-    pub fn new(command: &str, takes: bool, gives: bool) -> Arc<Self> {
+    /// A command that starts when the stream does: it takes the stream that comes in, and gives the one that goes out.
+    pub fn new(command: &str, ways: Ways) -> Arc<Self> {
         Self::shared(Exec {
             command: command.into(),
             name: format!("exec {}", shown(command.as_ref(), SHOWN)),
-            takes,
-            gives,
+            takes: ways.contains(Way::In),
+            gives: ways.contains(Way::Out),
             shell: "sh".into(),
             knows: Vec::new(),
             reports: false,

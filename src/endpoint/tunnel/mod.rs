@@ -14,6 +14,7 @@ pub mod dial;
 pub mod handover;
 pub mod loan;
 pub mod local;
+mod meeting;
 pub mod mux;
 pub mod open;
 pub mod origin;

@@ -2,14 +2,12 @@
 //!
 //! One lock holds the local side; no one who has it waits for anything but the kernel's copy of the bytes, and no line is
 //! written under it. It is taken by the stream's source and its sink, and by whoever has the poll of the local sockets.
-//!
-//! Whoever says hello may be a stranger, so what the far ends seem to be decides nothing for good: as long as nothing
-//! was read from a local connection and no leg came, the phase follows the far ends met last. From then on it stays, and
-//! the stream waits for far ends that suit.
+//! How the phase follows the far ends that are met is in [`Meeting`].
 
 use super::dial::Resolver;
 use super::handover::Handover;
 use super::local::{self, Local, Role, Room, Trouble};
+use super::meeting::{Meeting, Misfit, Next, Shape};
 use super::origin::Origin;
 use super::poller::Poller;
 use super::raw::{self, Raw, tell_not_accepted};
@@ -17,7 +15,7 @@ use crate::endpoint::OnNews;
 use crate::error::reason;
 use crate::message;
 use crate::proto::hello::{FarEnd, Features};
-use crate::proto::way::Way;
+use crate::proto::way::{Way, Ways};
 use crate::sys::bell::Bell;
 use crate::sys::limits::allow_descriptors;
 use crate::sys::thread::spawn;
@@ -27,16 +25,12 @@ use std::net::TcpStream;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is said of a far end that does something else in each direction, or something else than before.
-const MIXED: &str = "the far end tunnels in one direction and not in the other";
-const CHANGED: &str = "the far end does not tunnel as the one did with which this tunnel has begun";
-
 /// What a tunnel is made from.
 pub struct Config {
     /// Where the local connections come from.
     pub origin: Origin,
-    /// Whether this process receives, and whether it transmits.
-    pub directions: [bool; 2],
+    /// Which streams this process has.
+    pub ways: Ways,
     /// Whether it only listens, and to anybody, so that whoever says hello decides what it is.
     pub meets_strangers: bool,
     /// Ends after the first connection.
@@ -59,7 +53,7 @@ pub struct Tunnel {
     pub(super) poller: OnceLock<Arc<Poller>>,
     source_news: OnceLock<OnNews>,
     sink_news: OnceLock<OnNews>,
-    directions: [bool; 2],
+    ways: Ways,
     meets_strangers: bool,
     /// Whether it opens connections, and accepts none.
     initiates: bool,
@@ -69,14 +63,11 @@ pub struct Tunnel {
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    /// What each direction's far end said last.
-    far: [Option<FarEnd>; 2],
-    /// Something was read from a local connection, or a leg came: the phase stays.
-    pub(super) begun: bool,
+    pub(super) meeting: Meeting,
     /// Counts the phases that were undone; what belongs to one with another number is over.
     generation: u64,
-    /// How the far ends that were met last do not suit, and from which verbosity on that is said.
-    misfit: Option<(u8, &'static str)>,
+    /// How the far ends that were met last do not suit.
+    misfit: Option<Misfit>,
     /// Where the local connections come from, unless the phase has it.
     origin: Option<Origin>,
     /// A connection to the target is being opened for [`Phase::Raw`].
@@ -102,6 +93,17 @@ pub(super) enum Phase {
     Failed(String),
 }
 
+impl Phase {
+    /// What the stream is, if it is anything yet.
+    fn shape(&self) -> Option<Shape> {
+        match self {
+            Self::Records(_) => Some(Shape::Records),
+            Self::Raw(_) => Some(Shape::Raw),
+            Self::Unmet | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// What becomes of something read from a connection of [`Phase::Raw`].
 pub(super) enum Commit {
     /// It is the stream.
@@ -125,8 +127,7 @@ impl Tunnel {
         let target = config.origin.target();
         let state = State {
             phase: Phase::Unmet,
-            far: [None, None],
-            begun: false,
+            meeting: Meeting::new(config.ways),
             generation: 0,
             misfit: None,
             origin: Some(config.origin),
@@ -143,7 +144,7 @@ impl Tunnel {
             poller: OnceLock::new(),
             source_news: OnceLock::new(),
             sink_news: OnceLock::new(),
-            directions: config.directions,
+            ways: config.ways,
             meets_strangers: config.meets_strangers,
             initiates,
             target,
@@ -161,22 +162,21 @@ impl Tunnel {
 
     /// Whether this end can carry any number of connections.
     fn has_records(&self) -> bool {
-        self.directions == [true, true]
+        self.ways == Ways::BOTH
     }
 
     /// The far end of one direction was met.
     pub fn meet(self: &Arc<Self>, way: Way, far: FarEnd) {
         let mut state = self.lock();
-        state.far[way as usize] = Some(far);
-        let misfit = match (self.wanted(&state), &state.phase) {
-            // of two directions one is always met first
-            (None, _) if self.is_mixed(&state) => Some((1, MIXED)),
-            (None, _) | (_, Phase::Failed(_)) => return,
-            (Some(true), Phase::Records(_)) | (Some(false), Phase::Raw(_)) => None,
-            (Some(_), _) if state.begun => Some((0, CHANGED)),
-            (Some(records), _) => {
+        let shape = state.phase.shape();
+        let misfit = match state.meeting.meet(way, far, shape) {
+            _ if matches!(state.phase, Phase::Failed(_)) => return,
+            Next::Nothing => return,
+            Next::Waits(misfit) => Some(misfit),
+            Next::Suits => None,
+            Next::Become(shape) => {
                 self.undo(&mut state);
-                state.phase = self.begin(&mut state, records).unwrap_or_else(Phase::Failed);
+                state.phase = self.begin(&mut state, shape).unwrap_or_else(Phase::Failed);
                 None
             }
         };
@@ -184,8 +184,9 @@ impl Tunnel {
         // one far end says it on each of its connections
         let told = std::mem::replace(&mut state.misfit, misfit) == misfit;
         drop(state);
-        if let (false, Some((level, misfit))) = (told, misfit) {
-            message::peer(level, "far ends that do not suit the tunnel", || format!("{misfit}; it waits"));
+        if let (false, Some(misfit)) = (told, misfit) {
+            let line = || format!("{}; it waits", misfit.sentence());
+            message::peer(misfit.level(), "far ends that do not suit the tunnel", line);
         }
         self.tell_both();
     }
@@ -193,35 +194,11 @@ impl Tunnel {
     /// The far end of one direction is gone before anything has begun, and is not expected back.
     pub fn forget(&self, way: Way) {
         let mut state = self.lock();
-        state.far[way as usize] = None;
-        if !state.begun && !matches!(state.phase, Phase::Failed(_)) {
+        if state.meeting.forget(way) && !matches!(state.phase, Phase::Failed(_)) {
             self.undo(&mut state);
         }
         drop(state);
         self.tell_both();
-    }
-
-    /// Whether the far ends that were met last want records; none if not all were met, or if they differ.
-    fn wanted(&self, state: &State) -> Option<bool> {
-        let met = |way: &usize| self.directions[*way].then_some(state.tunnels(*way));
-        let mut far = (0..2).filter_map(|way| met(&way));
-        let first = far.next()??;
-        let same = far.all(|other| other == Some(first));
-        same.then_some(first && self.has_records())
-    }
-
-    fn is_mixed(&self, state: &State) -> bool {
-        let far = [0, 1].map(|way| state.tunnels(way));
-        self.has_records() && matches!(far, [Some(a), Some(b)] if a != b)
-    }
-
-    /// Whether the far ends suit the phase.
-    pub(super) fn fits(&self, state: &State) -> bool {
-        match state.phase {
-            Phase::Records(_) => self.wanted(state) == Some(true),
-            Phase::Raw(_) => self.wanted(state) == Some(false),
-            Phase::Unmet | Phase::Failed(_) => false,
-        }
     }
 
     /// A leg has come: from now on the phase stays.
@@ -229,14 +206,10 @@ impl Tunnel {
     /// # Errors
     /// The far end that has sent it does not suit; why.
     pub(super) fn leg_came(self: &Arc<Self>, state: &mut State) -> Result<(), String> {
-        let decided = !matches!(state.phase, Phase::Unmet);
-        match &state.phase {
-            Phase::Failed(why) => return Err(why.clone()),
-            _ if self.is_mixed(state) => return Err(MIXED.into()),
-            _ if decided && !self.fits(state) => return Err(CHANGED.into()),
-            _ => {}
+        if let Phase::Failed(why) = &state.phase {
+            return Err(why.clone());
         }
-        if decided && !std::mem::replace(&mut state.begun, true) {
+        if state.meeting.leg(state.phase.shape()).map_err(Misfit::sentence)? {
             self.to_source.ring();
             if let Phase::Raw(raw) = &state.phase {
                 raw.trusted.ring();
@@ -255,9 +228,9 @@ impl Tunnel {
         }
     }
 
-    fn begin(self: &Arc<Self>, state: &mut State, records: bool) -> Result<Phase, String> {
+    fn begin(self: &Arc<Self>, state: &mut State, shape: Shape) -> Result<Phase, String> {
         let cannot = |e: io::Error| format!("cannot start the tunnel: {}", reason(&e));
-        if !records {
+        if shape == Shape::Raw {
             return self.begin_raw(state).map(Phase::Raw).map_err(cannot);
         }
         let allowed = allow_descriptors((2 * local::CONNECTIONS_MAX) as u64);
@@ -334,7 +307,7 @@ impl Tunnel {
 
     /// Whether there is no stream to receive.
     fn only_sends(&self) -> bool {
-        self.directions == [false, true]
+        !self.ways.contains(Way::In)
     }
 
     /// Whether a far end that was met is the one that is meant, though it has sent nothing: what the target does counts then.
@@ -363,7 +336,7 @@ impl Tunnel {
                 Err(why) => {
                     let why = raw.failed.insert(why);
                     // where a stream goes out, its source fails like this
-                    let is_said = self.needs_no_leg() && self.directions[Way::Out as usize];
+                    let is_said = self.needs_no_leg() && self.ways.contains(Way::Out);
                     line = (!is_said).then(|| why.clone());
                 }
             }
@@ -393,10 +366,10 @@ impl Tunnel {
             return Commit::Stale;
         }
         // a target that hangs up on a stranger has not ended anything
-        if end && !state.begun && self.initiates && self.has_records() && self.meets_strangers {
+        if end && !state.meeting.has_begun() && self.initiates && self.has_records() && self.meets_strangers {
             return Commit::Early;
         }
-        let first = !std::mem::replace(&mut state.begun, true);
+        let first = state.meeting.begin();
         drop(state);
         if first {
             self.to_sink.ring();
@@ -466,15 +439,14 @@ impl Tunnel {
 }
 
 impl State {
-    /// Whether the far end of one direction tunnels, if it was met.
-    fn tunnels(&self, way: usize) -> Option<bool> {
-        self.far[way].map(|far| far.features.contains(Features::TUNNEL))
+    /// Whether the far ends suit the phase.
+    pub(super) fn fits(&self) -> bool {
+        self.meeting.suits(self.phase.shape())
     }
 
     /// Tells the local side how much memory the far ends have.
     fn measure(&mut self) {
-        let least = self.far.iter().flatten().map(|far| far.buffer).min();
-        if let (Phase::Records(local), Some(least)) = (&mut self.phase, least) {
+        if let (Phase::Records(local), Some(least)) = (&mut self.phase, self.meeting.least_buffer()) {
             local.far_has(least);
         }
     }

@@ -27,7 +27,7 @@ impl TunnelSource {
     /// Gives what there is now; `None`: nothing, and no end.
     fn pull_now(&mut self, space: &mut [u8]) -> Result<Option<usize>, String> {
         let mut guard = self.tunnel.lock();
-        let (fits, state) = (self.tunnel.fits(&guard), &mut *guard);
+        let (fits, state) = (guard.fits(), &mut *guard);
         if fits && self.tunnel.needs_no_leg() {
             self.tunnel.try_again(state)?;
         }
@@ -46,8 +46,12 @@ impl TunnelSource {
                 if local.is_drained() {
                     self.tunnel.to_sink.ring();
                 }
-                state.begun |= pulled > 0;
-                Ok(if pulled > 0 { Some(pulled) } else { local.is_over().then_some(0) })
+                let over = local.is_over();
+                if pulled == 0 {
+                    return Ok(over.then_some(0));
+                }
+                state.meeting.begin();
+                Ok(Some(pulled))
             }
             // whatever there is waits for a far end that it is for
             Phase::Unmet | Phase::Raw(_) | Phase::Records(_) => Ok(None),
@@ -56,7 +60,7 @@ impl TunnelSource {
 
     fn has_input(&self) -> bool {
         let mut state = self.tunnel.lock();
-        let fits = self.tunnel.fits(&state);
+        let fits = state.fits();
         match &mut state.phase {
             Phase::Unmet => false,
             Phase::Failed(_) => true,
@@ -203,7 +207,7 @@ impl TunnelSink {
         match &state.phase {
             Phase::Failed(why) => Err(SinkError::output(why.clone())),
             // a reader that goes away counts once something has begun
-            Phase::Raw(_) => Ok(state.begun),
+            Phase::Raw(_) => Ok(state.meeting.has_begun()),
             Phase::Unmet | Phase::Records(_) => Ok(false),
         }
     }
@@ -249,7 +253,7 @@ impl Sink for TunnelSink {
 
     fn is_prompt(&mut self) -> bool {
         let state = self.tunnel.lock();
-        self.raw.is_none() && matches!(state.phase, Phase::Records(_)) && self.tunnel.fits(&state)
+        self.raw.is_none() && matches!(state.phase, Phase::Records(_)) && state.fits()
     }
 
     fn on_news(&mut self, call: OnNews) {
