@@ -6,16 +6,14 @@
 //! connection and no queue, so that one that takes no answers fills no memory; one that asks for more answers than its
 //! connections can be worth gets none.
 //!
-//! ```text
-//!            finish          finished by the far end and drained
-//!  Open ───────────▶ Finished here ─────────────────────────────▶ Closed
-//!    │ finished by the far end and drained: Shut        finish ▲
-//!    └─────────────────────────────────────▶ Finished there ───┘        reset, from anywhere: gone
-//! ```
+//! A connection is shut down for writing here when the far end has ended its direction and all that came was taken. It
+//! is closed when both have ended ([`Ends`]), and gone with a reset from anywhere.
 
+mod ends;
 mod owed;
 
 use super::record::{DATA_MAX, HEADER, Record, TunnelBreach};
+use ends::{End, Ends};
 use owed::Owed;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -65,8 +63,7 @@ struct Stream {
     taken: u32,
     /// Bytes it has not taken yet.
     waiting: VecDeque<u8>,
-    finished_here: bool,
-    finished_there: bool,
+    ends: Ends,
     /// The far end has said something of it.
     heard: bool,
 }
@@ -79,8 +76,7 @@ impl Stream {
             granted: WINDOW_FIRST,
             taken: 0,
             waiting: VecDeque::new(),
-            finished_here: false,
-            finished_there: false,
+            ends: Ends::Neither,
             heard: false,
         }
     }
@@ -158,7 +154,7 @@ impl Mux {
 
     /// Whether bytes of this connection may be sent now.
     pub fn may_send(&self, id: u32) -> bool {
-        self.streams.get(&id).is_some_and(|stream| stream.credit > 0 && !stream.finished_here)
+        self.streams.get(&id).is_some_and(|stream| stream.credit > 0 && !stream.ends.has(End::Here))
     }
 
     /// Whether records wait that [`Mux::records`] would give.
@@ -211,8 +207,10 @@ impl Mux {
         if self.has_records() {
             return Ok(0);
         }
-        let may_send = |stream: &&mut Stream| !stream.finished_here && stream.credit > 0;
-        let Some(stream) = self.streams.get_mut(&id).filter(may_send) else { return Ok(0) };
+        if !self.may_send(id) {
+            return Ok(0);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(0) };
         let credit = usize::try_from(stream.credit).unwrap_or(usize::MAX);
         let mut aside = [0; SPACE_MIN];
         let small = space.len() < SPACE_MIN;
@@ -234,13 +232,13 @@ impl Mux {
 
     /// Whether this connection sends nothing more, or is not known any more.
     pub fn has_finished(&self, id: u32) -> bool {
-        self.streams.get(&id).is_none_or(|stream| stream.finished_here)
+        self.streams.get(&id).is_none_or(|stream| stream.ends.has(End::Here))
     }
 
     /// This connection sends nothing more.
     pub fn finish(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if !std::mem::replace(&mut stream.finished_here, true) {
+        if stream.ends.finish(End::Here) {
             self.owed.entry(id).or_default().finish = true;
             self.close_if_over(id);
         }
@@ -336,7 +334,7 @@ impl Mux {
 
     /// Whether the far end sends nothing more on this connection, and all it sent was taken.
     pub fn is_shut(&self, id: u32) -> bool {
-        self.streams.get(&id).is_some_and(|stream| stream.finished_there && stream.waiting.is_empty())
+        self.streams.get(&id).is_some_and(|stream| stream.ends.has(End::There) && stream.waiting.is_empty())
     }
 
     // ---- answers ----------------------------------------------------------------------------------------
@@ -359,10 +357,10 @@ impl Mux {
     /// The stream from the far end is over, and so is the tunnel. Connections that the far end finished are kept until
     /// what came for them is taken; nothing is sent on them any more. All others are broken off.
     pub fn stream_ended(&mut self) {
-        let is_kept = |stream: &Stream| stream.finished_there && !stream.waiting.is_empty();
+        let is_kept = |stream: &Stream| stream.ends.has(End::There) && !stream.waiting.is_empty();
         let mut broken = Vec::new();
         for (id, stream) in &mut self.streams {
-            stream.finished_here = true;
+            stream.ends.finish(End::Here);
             broken.extend((!is_kept(stream)).then_some(*id));
         }
         for id in broken {
@@ -386,16 +384,7 @@ impl Mux {
                 self.insert(id);
                 self.events.push_back(SocketAction::Opened(id));
             }
-            Record::Data(id, length) => {
-                self.arriving = Arriving::Data(id, length as usize);
-                // one that was broken off here is not known any more, and its data is passed over
-                let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-                if stream.finished_there {
-                    return Err(TunnelBreach::DataAfterEnd);
-                }
-                stream.heard = true;
-                stream.granted = stream.granted.checked_sub(length).ok_or(TunnelBreach::BeyondCredit)?;
-            }
+            Record::Data(id, length) => return self.expect(id, length),
             Record::Credit(id, more) => {
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
                 stream.heard = true;
@@ -404,24 +393,35 @@ impl Mux {
             }
             Record::Finish(id) => {
                 let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-                if std::mem::replace(&mut stream.finished_there, true) {
+                if !stream.ends.finish(End::There) {
                     return Err(TunnelBreach::EndedTwice);
                 }
+                stream.heard = true;
                 self.shut_if_drained(id);
             }
             Record::Reset(id) => {
                 // nothing that this end had to say about it is of interest any more
                 self.owed.remove(&id);
-                let heard = self.streams.get(&id).is_some_and(|stream| stream.heard || stream.finished_there);
+                let heard = self.streams.get(&id).is_some_and(|stream| stream.heard);
                 if self.remove(id) {
-                    self.events.push_back(if heard {
-                        SocketAction::Reset(id)
-                    } else {
-                        SocketAction::Refused(id)
-                    });
+                    let refused = SocketAction::Refused(id);
+                    self.events.push_back(if heard { SocketAction::Reset(id) } else { refused });
                 }
             }
         }
+        Ok(())
+    }
+
+    /// So much data of this connection comes next.
+    fn expect(&mut self, id: u32, length: u32) -> Result<(), TunnelBreach> {
+        self.arriving = Arriving::Data(id, length as usize);
+        // one that was broken off here is not known any more, and its data is passed over
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        if stream.ends.has(End::There) {
+            return Err(TunnelBreach::DataAfterEnd);
+        }
+        stream.heard = true;
+        stream.granted = stream.granted.checked_sub(length).ok_or(TunnelBreach::BeyondCredit)?;
         Ok(())
     }
 
@@ -437,7 +437,7 @@ impl Mux {
         let first = self.streams.len() as u64 * u64::from(WINDOW_FIRST);
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.taken += taken as u32;
-        if stream.finished_there {
+        if stream.ends.has(End::There) {
             return self.shut_if_drained(id);
         }
         if stream.taken < stream.window / 2 {
@@ -462,8 +462,7 @@ impl Mux {
     }
 
     fn close_if_over(&mut self, id: u32) {
-        let over =
-            |stream: &Stream| stream.finished_here && stream.finished_there && stream.waiting.is_empty();
+        let over = |stream: &Stream| stream.ends == Ends::Both && stream.waiting.is_empty();
         if self.streams.get(&id).is_some_and(over) {
             self.remove(id);
             self.events.push_back(SocketAction::Closed(id));
