@@ -145,12 +145,15 @@ struct Crew {
     input: OnceLock<Weak<Input>>,
     /// The memory of outgoing legs. It is given back once the stream was judged.
     outgoing: Option<Pool>,
+    /// How many bytes of it there are once the far end was met.
+    ahead: u64,
     hear: Hear,
 }
 
 impl Crew {
-    fn new(outgoing: Option<Pool>, hear: Hear) -> Self {
-        Crew { output: OnceLock::new(), input: OnceLock::new(), outgoing, hear }
+    fn new(means: &Means, hear: Hear) -> Self {
+        let (outgoing, ahead) = (means.outgoing.clone(), means.buffer - means.reserved);
+        Crew { output: OnceLock::new(), input: OnceLock::new(), outgoing, ahead, hear }
     }
 
     /// The threads of the streams' ends, which the desk's news rouses from now on.
@@ -180,8 +183,11 @@ impl Audience for Arc<Crew> {
     }
 
     fn hear(&self, news: News) {
-        if matches!(news, News::Settled(Way::Out, _)) {
-            self.outgoing.iter().for_each(Pool::close);
+        match news {
+            // the input may read ahead, which may be what it waits for
+            News::Met(Way::Out, _) => self.outgoing.iter().for_each(|pool| pool.widen(self.ahead)),
+            News::Settled(Way::Out, _) => self.outgoing.iter().for_each(Pool::close),
+            News::Met(Way::In, _) | News::Settled(Way::In, _) | News::Tell(_) => {}
         }
         (self.hear)(news);
     }
@@ -193,8 +199,10 @@ struct Means {
     filters: Option<Arc<Filters>>,
     /// How what goes out gets through this process.
     passing: Choice,
-    /// In bytes: for the stream that goes out, and how much of that is for what its legs go through.
-    memory: (u64, u64),
+    /// Memory for the stream that goes out, in bytes.
+    buffer: u64,
+    /// How much of `buffer` is for what its legs go through; ≤ `buffer`.
+    reserved: u64,
     outgoing: Option<Pool>,
     incoming: Option<Pool>,
 }
@@ -214,7 +222,8 @@ impl Means {
             compressing,
             filters: through.map(|programs| Filters::new(programs, buffer.max(incoming_buffer))),
             passing: Choice::new(passage),
-            memory: (buffer, reserved),
+            buffer,
+            reserved,
             outgoing: setup.sends.is_some().then(|| Pool::new((buffer - reserved).min(BEFORE_MEETING))),
             incoming: setup.receives.is_some().then(|| incoming_pool(incoming_buffer)),
         })
@@ -231,7 +240,7 @@ impl Start {
         let Setup { approach, lifeline, sends, receives, inseparable, hazard, trust, hear, .. } = setup;
         let bell = |there: bool| there.then(Bell::new).transpose();
         let (output, input) = (bell(receives.is_some())?, bell(sends.is_some())?);
-        let crew = Arc::new(Crew::new(means.outgoing.clone(), hear));
+        let crew = Arc::new(Crew::new(&means, hear));
         let (waits, blocked) = (InputWaits::default(), Arc::new(Blocked::default()));
         let streams = (sends.as_ref(), receives.as_ref());
         let core = core(&approach, streams, inseparable, &means, waits.clone(), blocked.clone());
@@ -333,8 +342,7 @@ fn core(
     if means.compressing.is_some() {
         session.keep_legs_short();
     }
-    let pool = means.outgoing.clone();
-    SessionCore::new(now, session, pool, means.memory, approach.links(), waits, blocked)
+    SessionCore::new(now, session, means.buffer, approach.links(), waits, blocked)
 }
 
 /// The congestion control that the user wants for what goes out.

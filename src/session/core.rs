@@ -3,7 +3,6 @@
 use super::compressing::Path;
 use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
 use super::orders::{Core, Hunger};
-use super::pool::Pool;
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::outcome::{Outcome, Status};
@@ -25,11 +24,8 @@ pub struct SessionCore {
     pub session: Session,
     /// By [`Way`].
     pub(super) meters: [Meters; 2],
-    /// Memory for the legs that go out; at most `buffer` bytes of it.
-    outgoing: Option<Pool>,
+    /// Memory for the stream that goes out, in bytes.
     pub(super) buffer: u64,
-    /// Of `buffer`, what is not for legs as they are in the stream; ≤ `buffer`.
-    reserved: u64,
     /// What the input's thread waits for.
     pub(super) input: InputWaits,
     /// For how long the output has been taking nothing.
@@ -56,8 +52,7 @@ impl SessionCore {
     pub fn new(
         now: Instant,
         session: Session,
-        outgoing: Option<Pool>,
-        (buffer, reserved): (u64, u64),
+        buffer: u64,
         names: Vec<String>,
         input: InputWaits,
         blocked: Arc<Blocked>,
@@ -66,9 +61,7 @@ impl SessionCore {
             has_counted: session.receiving().is_none(),
             session,
             meters: [Meters::new(now), Meters::new(now)],
-            outgoing,
             buffer,
-            reserved,
             input,
             blocked,
             addresses: BTreeMap::new(),
@@ -130,13 +123,6 @@ impl SessionCore {
         self.session.sending().is_some_and(|sending| sending.sender().has_ended())
     }
 
-    /// Lets the input read ahead as far as it should by now, which may be what it waits for.
-    fn read_ahead(&self) {
-        if let (Some(pool), true) = (&self.outgoing, self.met.is_some()) {
-            pool.widen(self.buffer - self.reserved);
-        }
-    }
-
     /// How a stream was judged, if it was.
     pub fn outcome(&self, way: Way) -> Option<&Outcome> {
         self.session.outcome(way)
@@ -187,7 +173,6 @@ impl Core for SessionCore {
             meters.delivered(now, delivered);
             meters.wait_for(now, causes[way as usize]);
         }
-        self.read_ahead();
         self.session.output_blocked(self.blocked.for_how_long());
     }
 

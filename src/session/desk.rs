@@ -16,8 +16,10 @@
 //! What leads to nothing before the next event is only noted: neither post nor follow.
 //!
 //! Lock order: a poll that was lent ([`Lookout`](crate::endpoint::Lookout)), the lease of a source or sink, a
-//! connection's writer, the desk. The thread that posted something small writes it itself. It wakes the owner of the
-//! connection instead if the connection is busy with a large leg, or if the thread holds another connection's writer.
+//! connection's writer, the desk, the count of how long the output has been blocked.
+//!
+//! The thread that posted something small writes it itself. It wakes the owner of the connection instead if the
+//! connection is busy with a large leg, or if the thread holds another connection's writer.
 
 use super::orders::{Audience, Core, Hunger, News, Order, OutputQueue, Standing, Ticket};
 use crate::proto::leg::{CONNECTIONS_MAX, Payload};
@@ -97,6 +99,8 @@ struct Todo<L> {
     clock: bool,
     /// News wait for the audience.
     news: bool,
+    /// News there have been by now.
+    posted: u64,
     /// Only to be dropped.
     _freed: Vec<Payload>,
 }
@@ -214,6 +218,21 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         result
     }
 
+    /// [`Desk::carry_out`] for news of a connection that comes or goes. A peer can cause those without end, so its thread
+    /// goes on when the audience has heard of them: no more wait than there are connections.
+    fn carry_out_heard<R>(
+        &self,
+        state: MutexGuard<'_, State<C, L>>,
+        own: usize,
+        news: impl FnOnce(&mut C, Instant) -> R,
+    ) -> R {
+        let (result, todo) = self.decide(state, Some(own), news);
+        let posted = todo.posted;
+        self.follow(todo, true);
+        self.await_heard(posted);
+        result
+    }
+
     /// News, core, post, unlock.
     fn decide<R>(
         &self,
@@ -273,11 +292,11 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         (slot.epoch, slot.leaving, slot.open) = (slot.epoch + 1, false, true);
         let ticket = Ticket { place, epoch: slot.epoch };
         let todo = state.post_all(now, Some(place));
-        let news = state.unheard.posted();
         drop(state);
+        let posted = todo.posted;
         self.follow(todo, true);
         old.iter().for_each(|old| old.wake());
-        self.await_heard(news);
+        self.await_heard(posted);
         Ok(ticket)
     }
 
@@ -312,13 +331,14 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         (standing, now)
     }
 
-    /// A connection has ended, and the core is told so by `news`; nothing more is heard of it.
+    /// A connection has ended, and the core is told so by `news`; nothing more is heard of it. The audience has heard by
+    /// then what was posted.
     pub fn lose(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant)) {
         let mut state = self.lock();
         if state.is_current(ticket) {
             let slot = &mut state.slots[ticket.place];
             (slot.epoch, slot.leaving) = (slot.epoch + 1, false);
-            self.carry_out(state, Some(ticket.place), news);
+            self.carry_out_heard(state, ticket.place, news);
         }
     }
 
@@ -328,7 +348,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         let mut state = self.lock();
         let current = state.is_current(ticket);
         state.slots[ticket.place].open |= current;
-        current.then(|| self.carry_out(state, Some(ticket.place), news))
+        current.then(|| self.carry_out_heard(state, ticket.place, news))
     }
 
     /// The thread of this seat has no connection any more. `heard`: the session was over, and the peer has closed the
@@ -382,6 +402,7 @@ impl<C: Core, L> State<C, L> {
             input: false,
             clock: false,
             news: false,
+            posted: 0,
             _freed: self.core.take_freed(),
         };
         let mut wake = ConnectionSet::EMPTY;
@@ -402,7 +423,7 @@ impl<C: Core, L> State<C, L> {
             self.input_awaits = None;
         }
         todo.clock |= self.rearm(now);
-        todo.news = self.unheard.waits();
+        (todo.news, todo.posted) = (self.unheard.waits(), self.unheard.posted());
         todo
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A session that is forgotten and the next one that is met are news of two threads. Were each to tell its own after the
 //! lock, the audience could hear of the new one first, and forget that. So one thread at a time passes on what waits;
-//! another one leaves its own to that thread and goes on.
+//! another one leaves its own to that thread and goes on, unless a peer could make it come back with more for ever.
 
 use super::super::orders::Core;
 use super::{Desk, NEVER, Reach};

@@ -6,7 +6,6 @@ use crate::proto::leg::LEG_FIRST;
 use crate::proto::session::{DiallerConfig, Session};
 use crate::proto::wire::WindowEdge;
 use crate::session::orders::{Audience, News, Order};
-use crate::session::pool::Pool;
 use std::io::{self, PipeReader, PipeWriter};
 use std::time::Duration;
 
@@ -25,8 +24,7 @@ fn session(legs: usize) -> (SessionDesk, Ticket) {
     let (now, link) = (Instant::now(), || vec!["a".to_owned()]);
     let hello = Hello::of(Id::new([1; 16]), Features::NONE, BUFFER);
     let session = Session::dialling(now, DiallerConfig::new(hello, link(), 1, 7), None, false);
-    let memory = (Some(Pool::new(BUFFER)), (BUFFER, 0));
-    let core = SessionCore::new(now, session, memory.0, memory.1, link(), Default::default(), Arc::default());
+    let core = SessionCore::new(now, session, BUFFER, link(), Default::default(), Arc::default());
     let desk = SessionDesk::new(core, Box::new(Nobody));
     desk.seat(0, Seat::new().unwrap().0);
     desk.begin();
