@@ -4,6 +4,7 @@
 use super::line::{Books, Line, Read, Stage};
 use millipede::proto::handshake::{CHUNK, Hearing, WELCOME_TIME};
 use millipede::proto::hello::{Hello, Welcome};
+use millipede::proto::kernel::Signs;
 use millipede::proto::leg::{CONNECTIONS_MAX, LEG_MAX, Leg};
 use millipede::proto::life::{REAP, Silence};
 use millipede::proto::links::{DialError, LossReason};
@@ -165,7 +166,8 @@ impl Owner {
                 let Some(line) = self.lines[connection].as_ref().filter(|line| line.is_up()) else { return };
                 let peer = now - line.heard_at;
                 let kernel = if self.kernel_silent { peer } else { Duration::ZERO };
-                self.session.quiet(now, connection, Silence { peer, kernel, waits: true });
+                let silence = Silence { peer, kernel, waits: true };
+                self.session.examined(now, connection, Signs { silence, taken: 0, swallowed: false });
             }
             Action::Deliver(leg) => {
                 assert_eq!((leg.sequence, leg.offset), self.output.next, "delivered out of order");

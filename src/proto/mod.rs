@@ -9,6 +9,7 @@ pub mod event;
 pub mod front;
 pub mod handshake;
 pub mod hello;
+pub mod kernel;
 pub mod leg;
 pub mod life;
 pub mod links;

@@ -112,13 +112,6 @@ pub struct TcpInfo {
     pub out_of_order: u32,
 }
 
-impl TcpInfo {
-    /// Whether the peer's kernel still has to take something: what is in flight, or what its shut window keeps back.
-    pub fn waits(&self) -> bool {
-        self.unacked > 0 || self.probes > 0
-    }
-}
-
 /// Reads TCP_INFO.
 ///
 /// Errors: not a TCP socket; `Unsupported` elsewhere than on Linux.

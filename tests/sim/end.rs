@@ -13,7 +13,8 @@ use super::source::Source;
 use super::world::Mutation;
 use millipede::proto::handshake::{HELLO_TIME, Hearing};
 use millipede::proto::hello::{Features, Hello, Refusal};
-use millipede::proto::life::{REAP, Silence};
+use millipede::proto::kernel::KernelView;
+use millipede::proto::life::REAP;
 use millipede::proto::links::{DialError, LossReason};
 use millipede::proto::outcome::{CommandEnd, Outcome, Status};
 use millipede::proto::session::{Action, Farewell, Session, Whereabouts};
@@ -388,12 +389,14 @@ impl End {
             Action::Look(connection) => {
                 let Some(line) = self.lines[connection].as_mut().filter(|line| line.is_up()) else { return };
                 let conn = &net.conns[line.conn];
-                let (peer, kernel) = (now - line.heard_at, now - conn.kernel_at(self.which));
-                let confirmed = conn.confirmed(self.which);
-                let taken = confirmed - std::mem::replace(&mut line.confirmed, confirmed);
-                self.session.taken(connection, conn.kernel_at(self.which), taken as u64);
-                let waits = conn.has_to_take(self.which);
-                self.session.quiet(now, connection, Silence { peer, kernel, waits });
+                let view = KernelView {
+                    bytes_acked: conn.confirmed(self.which) as u64,
+                    since_ack: now - conn.kernel_at(self.which),
+                    unacked: conn.has_to_take(self.which).into(),
+                    ..KernelView::default()
+                };
+                let signs = line.progress.examine(now, line.heard_at, Some(view));
+                self.session.examined(now, connection, signs);
             }
             Action::Deliver(leg) => {
                 self.sink.iter_mut().for_each(|sink| sink.give(&mut net.clock, leg.clone()));

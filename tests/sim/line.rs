@@ -3,6 +3,7 @@
 
 use millipede::proto::coming::{Coming, LegPart};
 use millipede::proto::handshake::Hearing;
+use millipede::proto::kernel::KernelProgress;
 use millipede::proto::links::LossReason;
 use millipede::proto::mailbox::Item;
 use millipede::proto::session::Landing;
@@ -49,8 +50,8 @@ pub struct Line {
     pub heard_at: Instant,
     /// What was told of a leg that is not whole.
     told: Coming,
-    /// Bytes that the other kernel had confirmed when that was last told.
-    pub confirmed: usize,
+    /// What was seen of the other kernel.
+    pub progress: KernelProgress,
     /// Nothing more will be written.
     pub finished: bool,
     pub books: Books,
@@ -70,7 +71,7 @@ impl Line {
             carries: false,
             heard_at: now,
             told: Coming::new(now),
-            confirmed: 0,
+            progress: KernelProgress::new(now, 0),
             finished: false,
             books: Books::default(),
         }

@@ -231,7 +231,7 @@ impl Session {
     }
 
     /// The kernel of the peer took so many bytes on a connection, the last of them at that time.
-    pub fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
+    pub(super) fn taken(&mut self, connection: usize, at: Instant, bytes: u64) {
         self.ownership.taken(connection, at, bytes);
         let whole = std::mem::take(&mut self.stalls.counted[connection]);
         if let Some(sending) = &self.sending {

@@ -6,6 +6,7 @@
 //! Then one connection is given up early and dialled anew, since its welcome would show that the others are dead. Only a
 //! death that was judged by the longer limit can have been a false one.
 
+use super::super::kernel::Signs;
 use super::super::life::{PEER_SILENCE, Silence, limit_beside_others};
 use super::super::links::LossReason;
 use super::super::way::Way;
@@ -30,8 +31,18 @@ enum Finding {
 }
 
 impl Session {
-    /// The answer to [`Action::Look`]: the connection has nothing to read now, and has shown no life for so long.
-    pub fn quiet(&mut self, now: Instant, connection: usize, silence: Silence) {
+    /// The answer to [`Action::Look`]: the connection has nothing to read now, and shows these signs.
+    pub fn examined(&mut self, now: Instant, connection: usize, signs: Signs) {
+        let since = now.checked_sub(signs.silence.kernel).unwrap_or(now);
+        self.taken(connection, since, signs.taken);
+        if signs.swallowed {
+            self.stuck(now, connection, since);
+        }
+        self.quiet(now, connection, signs.silence);
+    }
+
+    /// A connection has shown no life for so long.
+    pub(super) fn quiet(&mut self, now: Instant, connection: usize, silence: Silence) {
         match self.examine(now, connection, silence) {
             Finding::Lives => {}
             Finding::GivenUp => self.give_up_silent(now, connection, None),

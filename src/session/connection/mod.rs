@@ -15,7 +15,6 @@ mod drain;
 mod ended;
 mod holding;
 mod intake;
-mod kernel_progress;
 mod owner;
 mod seat;
 mod shared;

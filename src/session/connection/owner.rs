@@ -5,7 +5,6 @@ use super::borrowing::{Borrowing, LOOKOUT};
 use super::ended::Ended;
 use super::holding::Holding;
 use super::intake::{ConnectionIntake, Wait};
-use super::kernel_progress::KernelProgress;
 use super::seat::{Seat, WAKER};
 use super::shared::{self, Shared};
 use super::stages::{Hearer, Stages};
@@ -15,12 +14,14 @@ use crate::channel::{Channel, failure, peer_key};
 use crate::chaos::Harm;
 use crate::proto::coming::Coming;
 use crate::proto::handshake::{Hearing, WELCOME_TIME};
+use crate::proto::kernel::{KernelProgress, KernelView};
 use crate::proto::life::{REAP, REAP_BORROWED};
 use crate::proto::links::LossReason;
 use crate::proto::welcoming::Welcoming;
 use crate::session::limits::FAREWELL;
 use crate::session::orders::{Standing, Ticket};
 use crate::session::pump::{Inlet, ReadEnd, Stop};
+use crate::sys::socket::TcpInfo;
 use mio::{Events, Poll, Token};
 use std::io;
 use std::sync::Arc;
@@ -374,16 +375,9 @@ impl<'a> Serving<'a> {
             return Err(Ended::Lost(LossReason::Silent));
         }
         if std::mem::take(&mut self.examined) {
-            let (silence, taken, stuck) = self.progress.silence(now, self.heard, self.channel.info());
+            let signs = self.progress.examine(now, self.heard, self.channel.info().map(view));
             let place = self.ticket.place;
-            self.shared.desk.tell_as(self.ticket, |core, now| {
-                let since = now.checked_sub(silence.kernel).unwrap_or(now);
-                core.session.taken(place, since, taken);
-                if stuck {
-                    core.session.stuck(now, place, since);
-                }
-                core.session.quiet(now, place, silence);
-            });
+            self.shared.desk.tell_as(self.ticket, |core, now| core.session.examined(now, place, signs));
         }
         Ok(())
     }
@@ -486,4 +480,10 @@ impl<'a> Serving<'a> {
         }
         shared.desk.closed(ticket.place, seat, heard_out);
     }
+}
+
+/// What the kernel says of a connection, as the core wants it.
+fn view(info: TcpInfo) -> KernelView {
+    let TcpInfo { bytes_acked, since_ack, unacked, backoff, probes, .. } = info;
+    KernelView { bytes_acked, since_ack, unacked, backoff, probes }
 }
