@@ -23,7 +23,7 @@ use super::life::{Answers, Leniency};
 use super::links::LossReason;
 use super::mailbox::{Item, Mailbox};
 use super::set::ConnectionSet;
-use super::way::Way;
+use super::way::{PerWay, Way};
 use course::Course;
 use dialler::Dialler;
 use listener::Listener;
@@ -79,7 +79,7 @@ pub struct Session {
     /// The stream that comes in.
     receiving: Option<Inbound>,
     /// By [`Way`]; None for a stream that the session does not have.
-    courses: [Option<Course>; 2],
+    courses: PerWay<Option<Course>>,
     /// One stream is of no use without the other: if one fails, the session ends.
     inseparable: bool,
     acknowledging: Acknowledging,
@@ -160,7 +160,10 @@ impl Session {
         receiving: Option<Inbound>,
         inseparable: bool,
     ) -> Self {
-        let courses = [receiving.is_some(), sending.is_some()].map(|there| there.then_some(Course::Going));
+        let courses = PerWay {
+            incoming: receiving.is_some().then_some(Course::Going),
+            outgoing: sending.is_some().then_some(Course::Going),
+        };
         Session {
             ownership,
             sending,
@@ -402,12 +405,11 @@ impl Session {
     /// What the streams say about the session.
     fn view(&self) -> View {
         let sending = self.sending.as_ref();
-        let going = Way::BOTH.map(|way| self.is_going(way));
         View {
             begun: self.has_received()
                 || self.ownership.is_bound()
                 || (sending.is_some() && !self.is_going(Way::Out) && self.has_met()),
-            wanted: going != [false; 2],
+            wanted: Way::BOTH.into_iter().any(|way| self.is_going(way)),
             in_doubt: self.is_going(Way::Out) && sending.is_some_and(Outbound::awaits_verdict),
         }
     }

@@ -1,12 +1,14 @@
 //! The two ways that a stream can go.
 
+use std::ops::{Index, IndexMut};
+
 /// One way, as this process sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Way {
     /// The stream comes in: this process receives it.
-    In = 0,
+    In,
     /// The stream goes out: this process transmits it.
-    Out = 1,
+    Out,
 }
 
 impl Way {
@@ -14,24 +16,70 @@ impl Way {
     pub const BOTH: [Self; 2] = [Self::In, Self::Out];
 }
 
+/// One of something for each way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerWay<T> {
+    /// That of [`Way::In`].
+    pub incoming: T,
+    /// That of [`Way::Out`].
+    pub outgoing: T,
+}
+
+impl<T> PerWay<T> {
+    /// What this makes for each way.
+    pub fn from_fn(mut make: impl FnMut(Way) -> T) -> Self {
+        PerWay { incoming: make(Way::In), outgoing: make(Way::Out) }
+    }
+
+    /// Both, [`Way::In`] first.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        [&self.incoming, &self.outgoing].into_iter()
+    }
+
+    /// Both, [`Way::In`] first.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        [&mut self.incoming, &mut self.outgoing].into_iter()
+    }
+}
+
+impl<T> Index<Way> for PerWay<T> {
+    type Output = T;
+
+    fn index(&self, way: Way) -> &T {
+        match way {
+            Way::In => &self.incoming,
+            Way::Out => &self.outgoing,
+        }
+    }
+}
+
+impl<T> IndexMut<Way> for PerWay<T> {
+    fn index_mut(&mut self, way: Way) -> &mut T {
+        match way {
+            Way::In => &mut self.incoming,
+            Way::Out => &mut self.outgoing,
+        }
+    }
+}
+
 /// A set of ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ways([bool; 2]);
+pub struct Ways(PerWay<bool>);
 
 impl Ways {
     /// Neither.
-    pub const NONE: Self = Self([false; 2]);
+    pub const NONE: Self = Self(PerWay { incoming: false, outgoing: false });
     /// Both.
-    pub const BOTH: Self = Self([true; 2]);
+    pub const BOTH: Self = Self(PerWay { incoming: true, outgoing: true });
 
     /// Whether this way is in the set.
     pub fn contains(self, way: Way) -> bool {
-        self.0[way as usize]
+        self.0[way]
     }
 
     /// Adds one. Returns whether it was not there.
     pub fn insert(&mut self, way: Way) -> bool {
-        !std::mem::replace(&mut self.0[way as usize], true)
+        !std::mem::replace(&mut self.0[way], true)
     }
 
     /// All of them, [`Way::In`] first.

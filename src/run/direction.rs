@@ -16,7 +16,7 @@ use crate::proto::hello::{Features, Hello, Id};
 use crate::proto::leg::LEG_MAX;
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
-use crate::proto::way::Way;
+use crate::proto::way::{Way, Ways};
 use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::sys::interface;
 use crate::trust::{PublicKey, Trust};
@@ -102,7 +102,11 @@ impl Parts<'_> {
     ) -> Result<Start, Failure> {
         let (inseparable, hazard) = (self.ends.need_both(), self.hazard.clone());
         let names = approach.links();
-        let ways = Way::BOTH.map(|way| [receives.is_some(), sends.is_some()][way as usize].then_some(way));
+        let has = |way: &Way| match way {
+            Way::In => receives.is_some(),
+            Way::Out => sends.is_some(),
+        };
+        let ways = Way::BOTH.into_iter().filter(has).collect();
         let setup = Setup {
             inseparable,
             through: self.common.through.clone(),
@@ -114,14 +118,14 @@ impl Parts<'_> {
 
     /// Who hears how a session goes: the ends of its streams, the user, and whoever gathers its outcome. Links are
     /// told to the user by these names. The session has these streams.
-    fn hear(&self, names: Vec<String>, ways: [Option<Way>; 2]) -> Hear {
+    fn hear(&self, names: Vec<String>, ways: Ways) -> Hear {
         let (ends, news) = (self.ends.clone(), self.news.clone());
         let names = Labels { links: names, trust: self.trust.clone() };
         Box::new(move |event| match event {
             News::Met(way, far) => ends.meet(way, far),
             News::Tell(event) => {
                 if matches!(event, Event::SessionForgotten) {
-                    ways.into_iter().flatten().for_each(|way| ends.forget(way));
+                    ways.iter().for_each(|way| ends.forget(way));
                 }
                 match event.of_strangers() {
                     Some(kind) => message::peer(event.level(), kind, || names.word(&event)),

@@ -29,7 +29,7 @@ use crate::proto::outcome::{Outcome, Status};
 use crate::proto::pacing::Pacing;
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{InboundConfig, Session};
-use crate::proto::way::Way;
+use crate::proto::way::{PerWay, Way};
 use crate::report::{Passage, Snapshot};
 use crate::sys::bell::Bell;
 use crate::sys::thread::spawn;
@@ -50,7 +50,7 @@ type Thread = (String, Box<dyn FnOnce() + Send>);
 pub struct Handle {
     desk: Arc<SessionDesk>,
     /// By [`Way`]; None for a stream that the session does not have.
-    pools: [Option<Pool>; 2],
+    pools: PerWay<Option<Pool>>,
     decoding: Decoding,
     compressing: Option<Arc<Compressing>>,
     filters: Option<Arc<Filters>>,
@@ -97,7 +97,7 @@ impl Handle {
 
     /// The streams that the session has.
     pub fn ways(&self) -> impl Iterator<Item = Way> {
-        Way::BOTH.into_iter().filter(|way| self.pools[*way as usize].is_some())
+        Way::BOTH.into_iter().filter(|way| self.pools[*way].is_some())
     }
 
     /// How its streams were judged, in that order.
@@ -112,7 +112,7 @@ impl Handle {
 
     /// How a stream goes; with what the kernels know of its connections and who the peer is, if that is wanted too.
     pub fn snapshot(&self, way: Way, in_depth: bool) -> Option<Snapshot> {
-        let pool = self.pools[way as usize].as_ref()?;
+        let pool = self.pools[way].as_ref()?;
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
         snapshot::add_stages(&mut snapshot, self.compressing.as_deref(), &self.decoding);
         if way == Way::In {
@@ -266,7 +266,7 @@ impl Start {
         };
         let handle = Handle {
             desk: desk.clone(),
-            pools: [incoming, outgoing.clone()],
+            pools: PerWay { incoming, outgoing: outgoing.clone() },
             decoding,
             compressing,
             filters,
@@ -316,7 +316,7 @@ impl Start {
             desk.tell(|core, now| core.session.fail(now, &Outcome::here(Status::Incomplete, why)));
         }
         desk.keep_time();
-        self.handle.pools[Way::Out as usize].iter().for_each(Pool::close);
+        self.handle.pools.outgoing.iter().for_each(Pool::close);
         let farewell = desk.peek(|core| core.session.farewell());
         let time = FAREWELL + Duration::from_millis(100);
         desk.see_off(time, HASTE, |open, heard| farewell.is_over(open, heard));

@@ -9,7 +9,7 @@ use crate::proto::outcome::{Outcome, Status};
 use crate::proto::sender::Progress;
 use crate::proto::session::{Action, Session};
 use crate::proto::set::ConnectionSet;
-use crate::proto::way::Way;
+use crate::proto::way::{PerWay, Way};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,8 +22,7 @@ pub const BEFORE_MEETING: u64 = 2 * LEG_MAX as u64;
 pub struct SessionCore {
     /// Decides everything.
     pub session: Session,
-    /// By [`Way`].
-    pub(super) meters: [Meters; 2],
+    pub(super) meters: PerWay<Meters>,
     /// Memory for the stream that goes out, in bytes.
     pub(super) buffer: u64,
     /// What the input's thread waits for.
@@ -60,7 +59,7 @@ impl SessionCore {
         SessionCore {
             has_counted: session.receiving().is_none(),
             session,
-            meters: [Meters::new(now), Meters::new(now)],
+            meters: PerWay::from_fn(|_| Meters::new(now)),
             buffer,
             input,
             blocked,
@@ -95,13 +94,13 @@ impl SessionCore {
     /// A leg of so many bytes was given to a connection.
     pub fn sent(&mut self, place: usize, bytes: u64) {
         let link = self.session.link_of(place);
-        self.meters[Way::Out as usize].leg(self.now, place, link, bytes);
+        self.meters.outgoing.leg(self.now, place, link, bytes);
     }
 
     /// A connection has brought a leg.
     pub fn came(&mut self, place: usize, sequence: u64, bytes: u64) {
         let link = self.session.link_of(place);
-        self.meters[Way::In as usize].leg(self.now, place, link, bytes);
+        self.meters.incoming.leg(self.now, place, link, bytes);
         self.brought[place] = Some(sequence);
     }
 
@@ -110,7 +109,7 @@ impl SessionCore {
         let pace = self.session.sending().and_then(|sending| sending.sender().pace(place));
         // the shortest: what waits in queues says nothing about how soon the path answers
         let round_trip = pace.and_then(|pace| pace.rtt_min()).unwrap_or_default();
-        Path { network: self.meters[Way::Out as usize].waited(self.now).network, round_trip }
+        Path { network: self.meters.outgoing.waited(self.now).network, round_trip }
     }
 
     /// With so many bytes the next piece of the input goes at once; never 0.
@@ -166,12 +165,15 @@ impl SessionCore {
 impl Core for SessionCore {
     fn enter(&mut self, now: Instant) {
         self.now = now;
-        let causes = [if self.met.is_some() { Cause::Network } else { Cause::Nobody }, self.cause()];
+        let causes = PerWay {
+            incoming: if self.met.is_some() { Cause::Network } else { Cause::Nobody },
+            outgoing: self.cause(),
+        };
         for way in Way::BOTH {
             let delivered = self.delivered(way);
-            let meters = &mut self.meters[way as usize];
+            let meters = &mut self.meters[way];
             meters.delivered(now, delivered);
-            meters.wait_for(now, causes[way as usize]);
+            meters.wait_for(now, causes[way]);
         }
         self.session.output_blocked(self.blocked.for_how_long());
     }

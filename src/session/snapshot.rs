@@ -80,7 +80,7 @@ impl SessionCore {
         let last_loss = losses.last.as_ref().map(|(link, why)| format!("{}: {why}", self.link_name(*link)));
         let sending = self.outbound();
         let (closing, detail) = (sending.awaits_verdict(), detail_out(sending));
-        let meters = &mut self.meters[Way::Out as usize];
+        let meters = &mut self.meters.outgoing;
         Snapshot {
             side: Side::Tx,
             peer: None,
@@ -152,7 +152,7 @@ impl SessionCore {
         let (delivered, waited) = (self.delivered(Way::In), self.waited_in(now));
         let closing = self.inbound().receiver().is_some_and(|receiver| receiver.whole().is_some());
         let detail = self.detail_in();
-        let meters = &mut self.meters[Way::In as usize];
+        let meters = &mut self.meters.incoming;
         Snapshot {
             side: Side::Rx,
             peer: None,
@@ -217,7 +217,7 @@ impl SessionCore {
 
     /// The output's waiting is measured where it happens; all other time is the network's, or the input's.
     fn waited_in(&mut self, now: Instant) -> Waited {
-        let all: Duration = self.meters[Way::In as usize].waited(now).network;
+        let all: Duration = self.meters.incoming.waited(now).network;
         let output = self.blocked.total().min(all);
         Waited { network: all - output, output, ..Waited::default() }
     }
@@ -225,7 +225,7 @@ impl SessionCore {
     // ---- either ---------------------------------------------------------------------------------------
 
     fn link(&mut self, now: Instant, way: Way, index: usize, name: String, trouble: String) -> Link {
-        let rate = self.meters[way as usize].link_rate(now, index);
+        let rate = self.meters[way].link_rate(now, index);
         Link { name, index, up: self.session.connections_on(index), rate, trouble }
     }
 
@@ -238,7 +238,7 @@ impl SessionCore {
         leg: Option<u64>,
     ) -> Connection {
         let (state, link) = state(&self.session, number);
-        let rate = self.meters[way as usize].connection_rate(now, number);
+        let rate = self.meters[way].connection_rate(now, number);
         Connection { number, link, state, leg, bytes, rate, kernel: None }
     }
 }

@@ -6,7 +6,7 @@
 //! stays ([`Meeting::begin`]), and waits for far ends that suit.
 
 use crate::proto::hello::{FarEnd, Features};
-use crate::proto::way::{Way, Ways};
+use crate::proto::way::{PerWay, Way, Ways};
 
 /// What the stream of a tunnel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) struct Meeting {
     /// Which streams this process has.
     ways: Ways,
     /// What the far end of each said last.
-    far: [Option<FarEnd>; 2],
+    far: PerWay<Option<FarEnd>>,
     /// Something was read from a local connection, or a leg came: the shape stays.
     begun: bool,
 }
@@ -70,7 +70,7 @@ pub(super) struct Meeting {
 impl Meeting {
     /// None was met.
     pub(super) fn new(ways: Ways) -> Self {
-        Meeting { ways, far: [None; 2], begun: false }
+        Meeting { ways, far: PerWay::default(), begun: false }
     }
 
     /// Whether this end can carry any number of connections.
@@ -90,7 +90,7 @@ impl Meeting {
 
     /// The far end of one way was met, while the stream is this; `None`: it is nothing yet.
     pub(super) fn meet(&mut self, way: Way, far: FarEnd, shape: Option<Shape>) -> Next {
-        self.far[way as usize] = Some(far);
+        self.far[way] = Some(far);
         match self.wanted() {
             None if self.is_mixed() => Next::Waits(Misfit::Mixed),
             None => Next::Nothing,
@@ -102,7 +102,7 @@ impl Meeting {
 
     /// The far end of one way is gone. Returns whether what was begun for it is undone.
     pub(super) fn forget(&mut self, way: Way) -> bool {
-        self.far[way as usize] = None;
+        self.far[way] = None;
         !self.begun
     }
 
@@ -147,7 +147,7 @@ impl Meeting {
 
     /// Whether the far end of one way tunnels, if it was met.
     fn tunnels(&self, way: Way) -> Option<bool> {
-        self.far[way as usize].map(|far| far.features.contains(Features::TUNNEL))
+        self.far[way].map(|far| far.features.contains(Features::TUNNEL))
     }
 }
 
@@ -161,8 +161,8 @@ mod tests {
     }
 
     /// One that has met these, of each way.
-    fn met(ways: Ways, ends: [Option<bool>; 2], begun: bool) -> Meeting {
-        Meeting { ways, far: ends.map(|end| end.map(|tunnels| far(tunnels, 1))), begun }
+    fn met(ways: Ways, ends: PerWay<Option<bool>>, begun: bool) -> Meeting {
+        Meeting { ways, far: PerWay::from_fn(|way| ends[way].map(|tunnels| far(tunnels, 1))), begun }
     }
 
     const SHAPES: [Option<Shape>; 3] = [None, Some(Records), Some(Raw)];
@@ -174,10 +174,10 @@ mod tests {
     }
 
     /// What the far ends of two streams want.
-    fn two(ends: [Option<bool>; 2]) -> Option<Shape> {
-        match ends {
-            [Some(true), Some(true)] => Some(Records),
-            [Some(false), Some(false)] => Some(Raw),
+    fn two(ends: PerWay<Option<bool>>) -> Option<Shape> {
+        match (ends.incoming, ends.outgoing) {
+            (Some(true), Some(true)) => Some(Records),
+            (Some(false), Some(false)) => Some(Raw),
             _ => None,
         }
     }
@@ -188,7 +188,7 @@ mod tests {
             let ways: Ways = [way].into_iter().collect();
             each(|shape, begun| {
                 for tunnels in [false, true] {
-                    let mut meeting = met(ways, [None; 2], begun);
+                    let mut meeting = met(ways, PerWay::default(), begun);
                     let expected = match (shape, begun) {
                         (Some(Raw), _) => Next::Suits,
                         (_, true) => Next::Waits(Misfit::Changed),
@@ -207,10 +207,10 @@ mod tests {
         each(|shape, begun| {
             for (first, second) in ENDS.into_iter().flat_map(|a| [false, true].map(|b| (a, b))) {
                 for way in Way::BOTH {
-                    let mut ends = [first; 2];
-                    ends[way as usize] = None;
+                    let mut ends = PerWay { incoming: first, outgoing: first };
+                    ends[way] = None;
                     let mut meeting = met(Ways::BOTH, ends, begun);
-                    ends[way as usize] = Some(second);
+                    ends[way] = Some(second);
                     let expected = match (first, two(ends)) {
                         (None, _) => Next::Nothing,
                         (Some(_), None) => Next::Waits(Misfit::Mixed),
@@ -229,9 +229,9 @@ mod tests {
     #[test]
     fn a_leg_of_every_pair_of_far_ends_in_every_shape() {
         each(|shape, begun| {
-            for ends in ENDS.into_iter().flat_map(|a| ENDS.map(|b| [a, b])) {
+            for ends in ENDS.into_iter().flat_map(|a| ENDS.map(|b| PerWay { incoming: a, outgoing: b })) {
                 let mut meeting = met(Ways::BOTH, ends, begun);
-                let mixed = matches!(ends, [Some(a), Some(b)] if a != b);
+                let mixed = matches!((ends.incoming, ends.outgoing), (Some(a), Some(b)) if a != b);
                 let expected = match shape {
                     _ if mixed => Err(Misfit::Mixed),
                     None => Ok(false),
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn who_is_forgotten_counts_no_more_and_undoes_what_has_not_begun() {
         for begun in [false, true] {
-            let mut meeting = met(Ways::BOTH, [Some(true); 2], begun);
+            let mut meeting = met(Ways::BOTH, PerWay::from_fn(|_| Some(true)), begun);
             assert!(meeting.suits(Some(Records)));
             assert_eq!(meeting.forget(Way::In), !begun);
             assert!(!meeting.suits(Some(Records)) && !meeting.suits(None));
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_least_buffer_of_those_that_were_met_counts() {
-        let mut meeting = met(Ways::BOTH, [None; 2], false);
+        let mut meeting = met(Ways::BOTH, PerWay::default(), false);
         assert_eq!(meeting.least_buffer(), None);
         meeting.meet(Way::Out, far(true, 9), None);
         assert_eq!(meeting.least_buffer(), Some(9));

@@ -33,7 +33,7 @@ impl Session {
 
     /// How a stream was judged, if it was.
     pub fn outcome(&self, way: Way) -> Option<&Outcome> {
-        self.courses[way as usize].as_ref().and_then(Course::outcome)
+        self.courses[way].as_ref().and_then(Course::outcome)
     }
 
     /// Whether every stream is done with.
@@ -62,17 +62,17 @@ impl Session {
 
     /// Whether there is such a stream and it was not judged.
     pub(super) fn is_going(&self, way: Way) -> bool {
-        self.courses[way as usize] == Some(Course::Going)
+        self.courses[way] == Some(Course::Going)
     }
 
     /// Whether there is no such stream, or nothing left to do for it.
     pub(super) fn is_done(&self, way: Way) -> bool {
-        matches!(self.courses[way as usize], None | Some(Course::Over(_)))
+        matches!(self.courses[way], None | Some(Course::Over(_)))
     }
 
     /// Makes a move of a stream's life, if it is legal. The owner hears of its outcome, once.
     fn advance(&mut self, way: Way, step: Move) {
-        let Some(course) = &mut self.courses[way as usize] else { return };
+        let Some(course) = &mut self.courses[way] else { return };
         let Some(next) = course.next(step) else { return };
         let was_going = std::mem::replace(course, next) == Course::Going;
         if let Some(outcome) = self.outcome(way).filter(|_| was_going).cloned() {

@@ -236,7 +236,7 @@ impl Session {
         let whole = std::mem::take(&mut self.stalls.counted[connection]);
         if let Some(sending) = &self.sending {
             let under_way = sending.sender().bytes_under_way();
-            self.stalls.ways[Way::Out as usize].partly(at, bytes.saturating_sub(whole), under_way);
+            self.stalls.ways.outgoing.partly(at, bytes.saturating_sub(whole), under_way);
         }
     }
 
@@ -246,7 +246,7 @@ impl Session {
         if let Some(receiving) = self.receiving.as_ref().filter(|_| open.contains(connection)) {
             // each connection has one at a time
             let under_way = open.len() as u64 * receiving.leg_max() as u64;
-            self.stalls.ways[Way::In as usize].partly(now, bytes, under_way);
+            self.stalls.ways.incoming.partly(now, bytes, under_way);
             // no message can come before the leg is whole
             self.ownership.spoke(now, connection);
         }

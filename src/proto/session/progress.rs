@@ -2,7 +2,7 @@
 
 use super::super::outcome::{Outcome, Status};
 use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, PROGRAM_STALLS, Patience};
-use super::super::way::Way;
+use super::super::way::{PerWay, Way};
 use super::Session;
 use super::stall::Mark;
 use std::time::{Duration, Instant};
@@ -13,20 +13,20 @@ impl Session {
         let came = self.mark_in();
         let went = self.mark_out();
         for (way, (mark, owed)) in [(Way::In, came), (Way::Out, went)] {
-            self.stalls.ways[way as usize].note(now, mark, owed);
+            self.stalls.ways[way].note(now, mark, owed);
         }
         if !std::mem::take(&mut self.stalls.lively) || self.is_over() {
             return;
         }
         let default = if self.view().begun { PATIENCE_BEGUN } else { PATIENCE_BEFORE };
         let patience = self.ownership.patience().unwrap_or(default);
-        let lasts = Way::BOTH.map(|way| self.stalls.ways[way as usize].lives(now));
+        let lasts = PerWay::from_fn(|way| self.stalls.ways[way].lives(now));
         let Patience::For(patience) = patience else { return };
         for way in Way::BOTH {
             // programs of either end may take their time for a leg, and whoever runs one ends it when it stalls
             let programs = if self.goes_through(way) { PROGRAM_STALLS } else { Duration::ZERO };
             let patience = patience + programs;
-            if lasts[way as usize] >= patience {
+            if lasts[way] >= patience {
                 let seconds = patience.as_secs();
                 let why = match way {
                     Way::In => format!("the sender answers, but nothing of the stream came for {seconds} s"),

@@ -11,7 +11,7 @@
 //! that break.
 
 use super::super::leg::CONNECTIONS_MAX;
-use super::super::way::Way;
+use super::super::way::PerWay;
 use std::time::{Duration, Instant};
 
 /// A pause between signs of life that is longer than this is silence.
@@ -103,8 +103,8 @@ impl Stall {
 /// The streams of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stalls {
-    /// By [`Way`].
-    pub(super) ways: [Stall; 2],
+    /// Of each way.
+    pub(super) ways: PerWay<Stall>,
     /// By connection: bytes of the legs that it has brought since it was last told what the peer's kernel took there. These
     /// legs are whole.
     pub(super) counted: [u64; CONNECTIONS_MAX],
@@ -115,12 +115,12 @@ pub(super) struct Stalls {
 impl Stalls {
     /// Nothing is owed.
     pub(super) fn new(now: Instant) -> Self {
-        Stalls { ways: [Stall::new(now); 2], counted: [0; CONNECTIONS_MAX], lively: false }
+        Stalls { ways: PerWay::from_fn(|_| Stall::new(now)), counted: [0; CONNECTIONS_MAX], lively: false }
     }
 
     /// The receiver says that its output is blocked.
     pub(super) fn excuse(&mut self, now: Instant) {
-        self.ways[Way::Out as usize].excuse(now);
+        self.ways.outgoing.excuse(now);
     }
 }
 
