@@ -17,6 +17,10 @@ pub const LEG_MAX: usize = 2 << 20;
 /// crosses in one round trip, and 16 of them do not hold up the head on a slow link.
 pub const LEG_FIRST: usize = 16 << 10;
 
+/// A leg of up to so many bytes is small: to carry it to another thread costs more than to write or to take it here.
+/// To copy more takes longer than a wake-up.
+pub const SMALL_LEG: u64 = 16 << 10;
+
 /// The bytes that a leg has at most on paths that are near. Longer ones leave the second-level cache between the read and
 /// the write of them.
 pub const LEG_NEAR: usize = 1 << 20;

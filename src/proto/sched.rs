@@ -158,8 +158,8 @@ pub const LATE_AT_LEAST: Duration = Duration::from_millis(200);
 /// When a leg is late on a connection that nothing is known about yet.
 pub const LATE_UNMEASURED: Duration = Duration::from_secs(1);
 
-/// Legs of so many bytes in all say nothing about a path's rate: they cross in a round trip, on any but the slowest.
-pub const SMALL: u64 = 4096;
+/// Legs of up to so many bytes in all say nothing about a path's rate: they cross in a round trip, on any but the slowest.
+pub const UNRATED_MAX: u64 = 4096;
 
 /// A path is near if its round trip takes no longer.
 pub const NEAR: Duration = Duration::from_millis(5);
@@ -232,10 +232,10 @@ impl Pace {
     }
 
     /// How long the connection should need for `bytes`, all that it was given included, and the age at which the last of
-    /// them is late. [`SMALL`] bytes or fewer say nothing about its rate: they should need a round trip, and are late
+    /// them is late. [`UNRATED_MAX`] bytes or fewer say nothing about its rate: they should need a round trip, and are late
     /// after max(200 ms, 3 RTT). Such is a lone keystroke on a connection that died while it rested.
     pub fn expect(&self, bytes: u64) -> (Option<Duration>, Duration) {
-        match self.rtt.filter(|_| bytes <= SMALL) {
+        match self.rtt.filter(|_| bytes <= UNRATED_MAX) {
             Some(rtt) => (Some(rtt), LATE_AT_LEAST.max(rtt * 3)),
             None => {
                 let need = self.need(bytes);

@@ -11,10 +11,15 @@
 //!            └── inbound                       the stream that comes in
 //! ```
 //!
-//! Here are connections that end, and the answers. In files of their own: `meeting`, how a connection comes up;
-//! `hearing`, what comes on it; `liveness`, whether it lives; `carrying`, what the input and the output tell and what
-//! follows from every event; `endings`, how streams end and what that means to each other; `terms`, what the owner
-//! gives and gets.
+//! Here are connections that end, and the answers. Events and what follows from them are in files of their own:
+//!
+//! - connections: `meeting`, how one comes up; `hearing`, what comes on it; `liveness` and `pulses`, whether it lives.
+//! - streams: `carrying`, what the input and the output tell, and what follows from every event; `progress` and `stall`,
+//!   whether anything is brought forward; `endings`, `course`, `judging` and `last_word`, how a stream ends;
+//!   `failing` and `unsaid`, how an end is told where there is no connection; `yielding`, a session that gives way.
+//! - the stream that goes out: `carriers`, `sole` and `assign`, which connection gets a leg; `sizes` and `circulation`,
+//!   how long legs are and how many are under way.
+//! - `config`, what a session is made from; `action`, what its owner is to do; `view`, what its parts know of each other.
 
 use super::acknowledging::Acknowledging;
 use super::hello::Features;
@@ -22,6 +27,7 @@ use super::leg::{CONNECTIONS_MAX, LINKS_MAX, Payload};
 use super::life::{Answers, Leniency};
 use super::links::LossReason;
 use super::mailbox::{Item, Mailbox};
+use super::peer_key::PeerKey;
 use super::set::ConnectionSet;
 use super::way::{PerWay, Way};
 use course::Course;
@@ -36,10 +42,12 @@ use std::time::{Duration, Instant};
 use unsaid::Unsaid;
 use view::View;
 
+mod action;
 mod assign;
 mod carriers;
 mod carrying;
 mod circulation;
+mod config;
 mod course;
 mod dialler;
 mod endings;
@@ -59,17 +67,15 @@ mod pulses;
 mod sizes;
 mod sole;
 mod stall;
-mod terms;
 mod unsaid;
 mod view;
 mod yielding;
 
+pub use action::{Action, Appetite, Farewell, Landing, Losses};
+pub use config::{DiallerConfig, InboundConfig, OutboundConfig, Tied};
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
 pub use ownership::Whereabouts;
-pub use terms::{
-    Action, Appetite, DiallerConfig, Farewell, InboundConfig, Landing, Losses, OutboundConfig, Tied,
-};
 
 /// One session, or the wait for one.
 pub struct Session {
@@ -336,7 +342,25 @@ impl Session {
         self.ownership.link_of(connection)
     }
 
-    /// How many times longer than usual a connection on this link may be silent.
+    /// Never sends overtaken legs again: for the simulator, which shows that this would be noticed.
+    #[doc(hidden)]
+    pub fn forgo_rescue(&mut self) {
+        self.sending.iter_mut().for_each(Outbound::forgo_rescue);
+    }
+
+    /// No leg is longer than [`encoded_max`](super::leg::encoded_max): each is encoded, which takes memory by its
+    /// length.
+    pub fn keep_legs_short(&mut self) {
+        self.sending.iter_mut().for_each(Outbound::keep_legs_short);
+    }
+
+    /// The key of the peer, once it is known, if connections are encrypted.
+    pub fn peer_key(&self) -> Option<PeerKey> {
+        self.ownership.key(self.sending.as_ref().and_then(Outbound::key))
+    }
+
+    /// How many times longer than usual a connection on this link may be silent. For tests.
+    #[doc(hidden)]
     pub fn lenience(&self, link: usize) -> u32 {
         self.leniency.of(link)
     }

@@ -60,7 +60,7 @@ impl Admission {
     /// The refusal to answer with.
     pub fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
         let Guest { channel, hello, address, round_trip } = guest;
-        // of nobody else: see what is said where it is read
+        // only on a connection that was there already may a hello hold a welcome
         let ahead = round_trip.and_then(|round_trip| Some((hello.welcome()?, round_trip)));
         let key = peer_key(&channel);
         let desk = &self.shared.desk;

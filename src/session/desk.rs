@@ -307,11 +307,6 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         over.or_else(|| state.slots[place].order.take())
     }
 
-    /// Whether the session is over.
-    pub fn is_over(&self) -> bool {
-        self.lock().over
-    }
-
     /// The seat of a place, if somebody has it.
     pub fn seat_at(&self, place: usize) -> Option<Arc<L>> {
         self.lock().slots[place].seat.clone()

@@ -18,7 +18,7 @@ use super::taking::{Held, Pass, Taking};
 use crate::endpoint::{Sink, SinkError};
 use crate::message;
 use crate::proto::front::Front;
-use crate::proto::leg::{CONNECTIONS_MAX, LEG_FIRST, Leg};
+use crate::proto::leg::{CONNECTIONS_MAX, Leg, SMALL_LEG};
 use crate::proto::wire::LegHeader;
 use crate::report::Passage;
 use crate::stage::StreamCrc;
@@ -393,7 +393,7 @@ impl Writing {
         let desk = &self.parts.desk;
         match legs {
             0 => {}
-            _ if bytes > LEG_FIRST as u64 => {
+            _ if bytes > SMALL_LEG => {
                 desk.tell(|core, now| core.session.delivered(now, legs, bytes));
             }
             _ => {

@@ -2,10 +2,13 @@
 //!
 //! A place that becomes free goes to the next key that has one waiting, and there to the one that came first. Whoever
 //! has a place and makes no progress for a minute loses it when another one waits; without a connection, after ten
-//! seconds. How many wait is bounded, and how many of one key, so that none keeps the others out by waiting. One that waits
-//! without a connection for ten seconds gives way to one of its key that has waited with one for as long, or that comes and
-//! finds no room: two that have both lost their connections do not put each other out, nor does the one that is back first
-//! the other. Pure: time comes in as an argument.
+//! seconds. How many wait is bounded, and how many of one key, so that none keeps the others out by waiting.
+//!
+//! One that waits without a connection for ten seconds gives way to one of its key that has waited with a connection for
+//! as long, or that comes and finds no room. So of two that have both lost their connections neither puts the other out,
+//! and the one that is back first does not either.
+//!
+//! Pure: time comes in as an argument.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;

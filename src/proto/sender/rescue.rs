@@ -29,7 +29,7 @@
 //!   bytes since the latest copy as those of its connections that bring anything still carry.
 //! - The first copy wins, and the receiver drops the rest.
 
-use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace, SMALL};
+use super::super::sched::{LATE_AT_LEAST, LATE_UNMEASURED, Pace, UNRATED_MAX};
 use super::super::set::ConnectionSet;
 use super::held::{Flight, Held};
 use super::{Connection, Sender};
@@ -201,7 +201,7 @@ impl Sender {
     fn is_slow_as_a_whole(&self, mates: ConnectionSet, held: &Held) -> bool {
         let brings = |mate: &usize| self.pace(*mate).and_then(Pace::confirmed_at) > held.sent;
         let carries = |mate| !self.is_idle(mate) && !held.carriers.contains(mate);
-        if held.len <= SMALL || !mates.iter().any(carries) {
+        if held.len <= UNRATED_MAX || !mates.iter().any(carries) {
             return false;
         }
         let lively: ConnectionSet = mates.iter().filter(brings).collect();

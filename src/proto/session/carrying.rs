@@ -2,7 +2,7 @@
 
 use super::super::event::Event;
 use super::super::hello::{Hello, HelloOption};
-use super::super::leg::{LEG_FIRST, Payload};
+use super::super::leg::{Payload, SMALL_LEG};
 use super::super::links::LossReason;
 use super::super::mailbox::Overflow;
 use super::super::outcome::{CommandEnd, Outcome, Status};
@@ -272,7 +272,7 @@ impl Session {
             self.actions.push_back(Action::Tell(Event::Rescued { sequence, connection }));
         }
         sending.assign(now, self.acknowledging.riding(), |connection, leg| {
-            if leg.len() <= LEG_FIRST as u64 {
+            if leg.len() <= SMALL_LEG {
                 self.acknowledging.ride(connection);
             }
             self.mailboxes[connection].leg(leg);

@@ -17,8 +17,9 @@ use super::super::peer_key::PeerKey;
 use super::super::segment::Segments;
 use super::super::set::ConnectionSet;
 use super::super::waiting::{ANYBODYS_WORD, PATIENCE_BEFORE, PATIENCE_BEGUN, Patience, Reminder};
+use super::action::Action;
+use super::config::DiallerConfig;
 use super::last_word::{LastWord, Move};
-use super::terms::{Action, DiallerConfig};
 use super::view::View;
 use std::time::{Duration, Instant};
 

@@ -15,22 +15,10 @@ use super::super::way::Way;
 use super::super::wire::{Abort, Frame, Verdict};
 use super::course::{Course, Move};
 use super::last_word::LastWord;
-use super::{Action, Farewell, Inbound, Outbound, Session};
+use super::{Action, Farewell, Inbound, Session};
 use std::time::{Duration, Instant};
 
 impl Session {
-    /// Never sends overtaken legs again: for the simulator, which shows that this would be noticed.
-    #[doc(hidden)]
-    pub fn forgo_rescue(&mut self) {
-        self.sending.iter_mut().for_each(Outbound::forgo_rescue);
-    }
-
-    /// No leg is longer than [`encoded_max`](super::super::leg::encoded_max): each is encoded, which takes memory by its
-    /// length.
-    pub fn keep_legs_short(&mut self) {
-        self.sending.iter_mut().for_each(Outbound::keep_legs_short);
-    }
-
     /// How a stream was judged, if it was.
     pub fn outcome(&self, way: Way) -> Option<&Outcome> {
         self.courses[way].as_ref().and_then(Course::outcome)

@@ -6,8 +6,8 @@ use super::super::outcome::Outcome;
 use super::super::peer_key::PeerKey;
 use super::super::waiting::Patience;
 use super::super::way::Way;
+use super::Session;
 use super::unsaid::{FAILURE, ORDER, Unsaid};
-use super::{Outbound, Session};
 use std::time::Instant;
 
 impl Session {
@@ -17,11 +17,6 @@ impl Session {
             self.stop(now, outcome);
         }
         self.step(now);
-    }
-
-    /// The key of the peer, once it is known, if connections are encrypted.
-    pub fn peer_key(&self) -> Option<PeerKey> {
-        self.ownership.key(self.sending.as_ref().and_then(Outbound::key))
     }
 
     /// A key is not trusted any more. If it is the peer's, the session ends so; one of which nothing has come loses its

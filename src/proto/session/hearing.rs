@@ -1,10 +1,10 @@
 //! What comes on a connection: legs and frames.
 
 use super::super::breach::Breach;
-use super::super::leg::{LEG_FIRST, Leg};
+use super::super::leg::{Leg, SMALL_LEG};
 use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
-use super::super::sched::SMALL;
+use super::super::sched::UNRATED_MAX;
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, LegHeader};
 use super::{Action, Landing, Session};
@@ -29,7 +29,7 @@ impl Session {
 
     /// A leg has come whole. If legs are checked, its CRC-32 was right.
     pub fn leg(&mut self, now: Instant, connection: usize, leg: Leg) {
-        let (small, answers) = (leg.len() <= LEG_FIRST as u64, self.is_going(Way::Out));
+        let (small, answers) = (leg.len() <= SMALL_LEG, self.is_going(Way::Out));
         self.note_coming(now, leg.len());
         let is_done = self.is_done(Way::In);
         let mut alone = false;
@@ -95,7 +95,7 @@ impl Session {
 
     /// A leg of so many bytes has come. A small one may be a keystroke, after which nothing follows for long.
     fn note_coming(&mut self, now: Instant, bytes: u64) {
-        if bytes > SMALL {
+        if bytes > UNRATED_MAX {
             self.came = Some(now);
         }
     }

@@ -11,8 +11,9 @@ use super::super::receiver::{LegFate, Receiver};
 use super::super::set::ConnectionSet;
 use super::super::waiting::linger;
 use super::super::wire::{Fin, LegFlags, LegHeader, Verdict, WindowEdge};
+use super::action::Landing;
+use super::config::InboundConfig;
 use super::last_word::{LastWord, Move};
-use super::terms::{InboundConfig, Landing};
 use std::time::Instant;
 
 /// What is known of the output.

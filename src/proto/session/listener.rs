@@ -16,7 +16,7 @@ use super::super::links::LossReason;
 use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::{Party, PeerKey};
 use super::super::waiting::{ANYBODYS_WORD, PATIENCE_BEGUN, Patience, Reminder};
-use super::terms::{InboundConfig, Tied};
+use super::config::{InboundConfig, Tied};
 use super::view::View;
 use std::time::{Duration, Instant};
 

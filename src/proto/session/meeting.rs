@@ -6,8 +6,8 @@ use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::way::Way;
 use super::super::wire::Frame;
+use super::action::Action;
 use super::listener::Occupancy;
-use super::terms::Action;
 use super::{Session, Unusable};
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use super::super::breach::Breach;
 use super::super::hello::{Id, Welcome};
 use super::super::leg::{CONNECTIONS_MAX, LEG_FIRST, Payload, encoded_max, leg_max, through_max};
 use super::super::peer_key::PeerKey;
-use super::super::sched::{LegSize, Meter, SMALL};
+use super::super::sched::{LegSize, Meter, UNRATED_MAX};
 use super::super::sender::Sender;
 use super::super::set::ConnectionSet;
 use super::super::wire::{Ack, Fin};
@@ -436,7 +436,7 @@ impl Outbound {
     pub fn drain_time(&self, link: usize) -> Option<Duration> {
         let mates = || self.carriers.on(link).iter();
         let bytes: u64 = mates().map(|mate| self.sender.bytes_in_flight(mate)).sum();
-        if bytes <= SMALL {
+        if bytes <= UNRATED_MAX {
             return Some(Duration::ZERO);
         }
         let rate: f64 = mates().filter_map(|mate| self.sender.pace(mate)?.rate()).sum();

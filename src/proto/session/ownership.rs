@@ -10,9 +10,9 @@ use super::super::links::{DialError, LossReason, State};
 use super::super::outcome::Outcome;
 use super::super::peer_key::PeerKey;
 use super::super::waiting::Patience;
+use super::action::Action;
 use super::dialler::Dialler;
 use super::listener::{Listener, Occupancy};
-use super::terms::Action;
 use super::view::View;
 use std::time::{Duration, Instant};
 

@@ -8,8 +8,8 @@
 
 use super::super::leg::{LEG_FIRST, LEG_MAX, LEG_NEAR};
 use super::super::set::ConnectionSet;
+use super::action::Appetite;
 use super::outbound::Outbound;
-use super::terms::Appetite;
 
 /// Below this it does not pay to have legs that cannot be cut.
 const WHOLE_LEAST: usize = 256 << 10;

@@ -3,8 +3,8 @@
 //! It does where its connection brings small legs, and nothing much: what answers them comes from those sockets. As soon as
 //! much is to be carried, two threads are better than one.
 
-use super::writer::SMALL;
 use crate::endpoint::Lookout;
+use crate::proto::leg::SMALL_LEG;
 use mio::{Registry, Token};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ impl Borrowing {
         let [written, before] = self.written;
         self.written[1] = written;
         let brought = std::mem::take(&mut self.brought);
-        if more || brought > SMALL || written - before > SMALL {
+        if more || brought > SMALL_LEG || written - before > SMALL_LEG {
             (self.small, self.busy) = (0, Some(now));
             return self.end(registry);
         }

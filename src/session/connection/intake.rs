@@ -8,7 +8,7 @@ use crate::channel::{Channel, failure};
 use crate::chaos::{Harm, Hazard};
 use crate::message;
 use crate::proto::breach::Breach;
-use crate::proto::leg::{LEG_FIRST, encoded_max};
+use crate::proto::leg::{SMALL_LEG, encoded_max};
 use crate::proto::links::LossReason;
 use crate::proto::session::Landing;
 use crate::proto::wire::{Frame, LegHeader};
@@ -155,7 +155,7 @@ impl Intake for ConnectionIntake<'_> {
         if let Some(harm) = self.due.take_if(|harm| *harm == Harm::Cut) {
             return Err(Stop::Harmed(harm));
         }
-        if header.encoded as usize > LEG_FIRST {
+        if u64::from(header.encoded) > SMALL_LEG {
             self.tell_before()?;
         }
         let large = header.encoded >= PASSED_LEAST && !header.has_crc();

@@ -1,8 +1,9 @@
 //! A connection's place in its session: how its owner is woken, and where something small is written.
 
 use super::drain::Drain;
-use super::writer::{SMALL, Writer};
+use super::writer::Writer;
 use crate::channel::Channel;
+use crate::proto::leg::SMALL_LEG;
 use crate::report::Kernel;
 use crate::session::core::SessionCore;
 use crate::session::desk::{Desk, Reach};
@@ -90,7 +91,7 @@ impl Reach<SessionCore> for Seat {
             return self.wake();
         }
         // without a connection nothing is lost: its owner looks into the mailbox when it has one
-        if self.lock().as_mut().is_some_and(|writer| !writer.flush(desk, SMALL)) {
+        if self.lock().as_mut().is_some_and(|writer| !writer.flush(desk, SMALL_LEG)) {
             self.wake();
         }
     }

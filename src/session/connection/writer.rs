@@ -11,7 +11,7 @@ use crate::channel::{Channel, UNSENT_LEAST, failure};
 use crate::chaos::{Harm, Hazard};
 use crate::message;
 use crate::proto::hello::Reply;
-use crate::proto::leg::Leg;
+use crate::proto::leg::{Leg, SMALL_LEG};
 use crate::proto::links::LossReason;
 use crate::proto::mailbox::Item;
 use crate::proto::welcoming::Welcoming;
@@ -28,10 +28,6 @@ use mio::Waker;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-
-/// A leg of at most this many bytes is written by the thread that posted it, without waking the owner of the connection.
-/// To copy more takes longer than a wake-up.
-pub(super) const SMALL: u64 = 16 << 10;
 
 /// After this many bytes the writer lets the thread read. Otherwise a fast path with small legs would never read
 /// acknowledgements, and legs would not grow.
@@ -171,7 +167,7 @@ impl Writer {
     /// # Errors
     /// Its bytes cannot be had; why, for the user.
     pub fn send(&mut self, header: LegHeader, leg: Leg) -> Result<(), String> {
-        self.busy.store(header.encoded as u64 > SMALL, Ordering::Relaxed);
+        self.busy.store(header.encoded as u64 > SMALL_LEG, Ordering::Relaxed);
         self.outlet.leg(header, leg)?;
         self.awaits_drain = true;
         self.count_frame();
@@ -290,8 +286,9 @@ impl Writer {
                 core.sent(place, bytes);
             }
             items.extend(std::iter::from_fn(|| core.session.take(place)).take(count));
-            let ready =
-                (1..=SMALL).contains(&bytes) && stays_ready && core.session.stays_ready(core.now(), place);
+            let ready = (1..=SMALL_LEG).contains(&bytes)
+                && stays_ready
+                && core.session.stays_ready(core.now(), place);
             Some((ready, core.session.mailbox(place).is_empty()))
         });
         let collected = match taken {
@@ -332,7 +329,7 @@ impl Writer {
             }
             Item::Leg(leg) => {
                 message::note(LEGS, || format!("connection {place}: {leg:?} goes out"));
-                self.busy.store(leg.len() > SMALL, Ordering::Relaxed);
+                self.busy.store(leg.len() > SMALL_LEG, Ordering::Relaxed);
                 if let Err(why) = self.put_leg(desk, leg) {
                     self.cannot_read(desk, &why);
                 }
