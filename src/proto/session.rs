@@ -16,7 +16,7 @@
 //! - connections: `meeting`, how one comes up; `hearing`, what comes on it; `liveness` and `pulses`, whether it lives.
 //! - streams: `carrying`, what the input and the output tell, and what follows from every event; `progress` and `stall`,
 //!   whether anything is brought forward; `endings`, `course`, `judging` and `last_word`, how a stream ends;
-//!   `failing` and `unsaid`, how an end is told where there is no connection; `yielding`, a session that gives way.
+//!   `why`, the reasons; `failing` and `unsaid`, how an end is told where there is no connection; `yielding`, a session that gives way.
 //! - the stream that goes out: `carriers`, `sole` and `assign`, which connection gets a leg; `sizes` and `circulation`,
 //!   how long legs are and how many are under way.
 //! - `config`, what a session is made from; `action`, what its owner is to do; `view`, what its parts know of each other.
@@ -69,6 +69,7 @@ mod sole;
 mod stall;
 mod unsaid;
 mod view;
+mod why;
 mod yielding;
 
 pub use action::{Action, Appetite, Farewell, Landing, Losses};

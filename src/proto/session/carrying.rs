@@ -230,10 +230,10 @@ impl Session {
         if self.ownership.forgets(now, view) {
             self.undo(now);
         }
-        if let Some(outcome) = self.ownership.given_up(now, view)
+        if let Some(why) = self.ownership.given_up(now, view)
             && !self.end_unsaid(now)
         {
-            self.stop_alone(now, &outcome, view.begun && view.in_doubt);
+            self.stop_alone(now, &why.outcome(), view.begun && view.in_doubt);
         }
     }
 

@@ -12,7 +12,6 @@ use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal, RefusalCode};
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::{DialError, Links, LossReason, REFUSED_MAX, State};
-use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::segment::Segments;
 use super::super::set::ConnectionSet;
@@ -21,6 +20,7 @@ use super::action::Action;
 use super::config::DiallerConfig;
 use super::last_word::{LastWord, Move};
 use super::view::View;
+use super::why::Why;
 use std::time::{Duration, Instant};
 
 /// Every link refusing for so long means that a peer that waits for nothing but a bye has left.
@@ -374,38 +374,35 @@ impl Dialler {
     // ---- giving up ------------------------------------------------------------------------------------
 
     /// The reason to end the session now, if there is one.
-    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Why> {
         if self.links.up_count() > 0 {
             return None;
         }
         if let Some((link, sentence)) = self.unwanted(view.begun) {
-            // once it has begun, being refused is only how the receiver's loss shows
-            let status = if view.begun { Status::Incomplete } else { Status::Refused };
             if self.links.is_lifeline(link) {
-                return Some(Outcome::here(Status::Incomplete, self.troubles()));
+                return Some(Why::NoWay { troubles: self.troubles() });
             }
-            return Some(Outcome::here(status, format!("{}: refused: {sentence}", self.names[link])));
+            let (link, sentence) = (self.names[link].clone(), sentence.to_owned());
+            return Some(Why::Refused { link, sentence, begun: view.begun });
         }
         if !view.begun && self.links.all_unresolved() {
-            return Some(Outcome::here(Status::Incomplete, self.troubles()));
+            return Some(Why::NoWay { troubles: self.troubles() });
         }
         let is_past = |at: Instant| at <= now;
         if self.gone_at(view).is_some_and(is_past) {
-            let why = format!("the receiver is gone: {}", self.troubles());
-            return Some(Outcome::here(Status::Incomplete, why));
+            return Some(Why::ReceiverGone { troubles: self.troubles() });
         }
         let waited = self.alone.map_or(0, |at| now.saturating_duration_since(at).as_secs());
         let is_still = |(link, sentence): &&(usize, String)| self.links.trouble(*link) == sentence;
         if let Some((link, sentence)) = self.busy.as_ref().filter(|_| !view.begun).filter(is_still)
             && self.patience_ends(view).is_some_and(is_past)
         {
-            let why = format!("{}: refused: {sentence}, for {waited} s", self.names[*link]);
-            return Some(Outcome::here(Status::Refused, why));
+            let (link, sentence) = (self.names[*link].clone(), sentence.clone());
+            return Some(Why::Busy { link, sentence, waited });
         }
-        let why = || format!("no connection for {waited} s: {}", self.troubles());
         let unproven = !view.begun && self.links.any_unproven();
-        let status = if unproven { Status::Refused } else { Status::Incomplete };
-        self.patience_ends(view).is_some_and(is_past).then(|| Outcome::here(status, why()))
+        let over = self.patience_ends(view).is_some_and(is_past);
+        over.then(|| Why::NoConnection { waited, troubles: self.troubles(), unproven })
     }
 
     /// The first link that was refused for good, with what was said there, if that ends the session.

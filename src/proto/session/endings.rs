@@ -15,6 +15,7 @@ use super::super::way::Way;
 use super::super::wire::{Abort, Frame, Verdict};
 use super::course::{Course, Move};
 use super::last_word::LastWord;
+use super::why::Why;
 use super::{Action, Farewell, Inbound, Session};
 use std::time::{Duration, Instant};
 
@@ -191,8 +192,8 @@ impl Session {
     pub(super) fn stop_alone(&mut self, now: Instant, outcome: &Outcome, in_doubt: bool) {
         self.abort(now, outcome);
         if in_doubt {
-            let why = format!("all has arrived, but no verdict: {}", outcome.sentence);
-            self.advance(Way::Out, Move::Fail(Outcome::here(Status::Incomplete, why)));
+            let why = Why::InDoubt { why: outcome.sentence.clone() };
+            self.advance(Way::Out, Move::Fail(why.outcome()));
         }
         self.end_both(outcome);
     }

@@ -3,10 +3,11 @@
 use super::super::breach::Breach;
 use super::super::leg::{Leg, SMALL_LEG};
 use super::super::links::LossReason;
-use super::super::outcome::{Outcome, Status};
+use super::super::outcome::Outcome;
 use super::super::sched::UNRATED_MAX;
 use super::super::way::Way;
 use super::super::wire::{Abort, Frame, LegHeader};
+use super::why::Why;
 use super::{Action, Landing, Session};
 use std::time::Instant;
 
@@ -185,9 +186,7 @@ impl Session {
             Frame::Nack { sequence } if is_up && !is_done => {
                 let bearable = sending.nacked(connection, sequence)?;
                 if !bearable {
-                    let why =
-                        format!("leg {sequence} arrived damaged again and again; the path corrupts data");
-                    self.fail_stream(now, Way::Out, Outcome::here(Status::Corrupt, why));
+                    self.fail_stream(now, Way::Out, Why::Damaged { sequence }.outcome());
                 }
             }
             Frame::Pong { token } if is_up && !is_done => self.hear_pong(now, connection, token),

@@ -14,6 +14,7 @@ use super::super::wire::{Fin, LegFlags, LegHeader, Verdict, WindowEdge};
 use super::action::Landing;
 use super::config::InboundConfig;
 use super::last_word::{LastWord, Move};
+use super::why::Why;
 use std::time::Instant;
 
 /// What is known of the output.
@@ -271,16 +272,15 @@ impl Inbound {
     /// if every leg was checked. None if the stream is not complete.
     pub fn verdict_when_closed(&self, crc: Option<u32>) -> Option<Verdict> {
         let fin = self.receiver.as_ref()?.complete()?;
-        let (status, sentence) = match (fin.crc, crc) {
-            (Some(announced), Some(found)) if announced != found => (
-                Status::Corrupt,
-                format!("the stream's checksum is {found:08x} where {announced:08x} was sent"),
-            ),
-            (Some(_), None) => {
-                (Status::Corrupt, "the stream has a checksum, but not each of its legs".into())
+        let wrong = match (fin.crc, crc) {
+            (Some(announced), Some(found)) if announced != found => {
+                Some(Why::ChecksumDiffers { found, announced })
             }
-            _ => (Status::Complete, String::new()),
+            (Some(_), None) => Some(Why::PartlyChecked),
+            _ => None,
         };
+        let status = wrong.as_ref().map_or(Status::Complete, Why::status);
+        let sentence = wrong.map_or(String::new(), |why| why.to_string());
         Some(Verdict { bytes: fin.bytes, crc: crc.and(fin.crc), status, command: None, sentence })
     }
 

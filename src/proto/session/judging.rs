@@ -3,6 +3,7 @@
 use super::super::outcome::{Outcome, Status};
 use super::super::wire::Verdict;
 use super::outbound::Outbound;
+use super::why::Why;
 
 impl Outbound {
     /// What the receiver's last word means. It must fit what was sent.
@@ -16,15 +17,12 @@ impl Outbound {
                 Outcome::there(Status::Complete, "")
             }
             (Status::Complete, Some(fin)) => {
-                let why = match fin.bytes == verdict.bytes {
-                    true => "the receiver confirms another checksum than that of what was sent".to_owned(),
-                    false => format!("the receiver confirms {} bytes of {}", verdict.bytes, fin.bytes),
-                };
-                Outcome::here(Status::Corrupt, why)
+                let (confirmed, sent) = (verdict.bytes, fin.bytes);
+                let same = confirmed == sent;
+                let why = if same { Why::AnotherChecksum } else { Why::AnotherLength { confirmed, sent } };
+                why.outcome()
             }
-            (Status::Complete, None) => {
-                Outcome::here(Status::Incomplete, "the receiver confirms a stream that has not ended")
-            }
+            (Status::Complete, None) => Why::Unended.outcome(),
             (status, _) => Outcome::there(status, verdict.sentence),
         }
     }

@@ -13,11 +13,11 @@ use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal, RefusalCode};
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::LossReason;
-use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::{Party, PeerKey};
 use super::super::waiting::{ANYBODYS_WORD, PATIENCE_BEGUN, Patience, Reminder};
 use super::config::{InboundConfig, Tied};
 use super::view::View;
+use super::why::Why;
 use std::time::{Duration, Instant};
 
 /// A session that has received nothing and has no connection is forgotten after this.
@@ -301,27 +301,22 @@ impl Listener {
     }
 
     /// The reason to end the session now, if there is one.
-    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Why> {
         if !view.begun {
             let is_late = self.alone_ends(view).is_some_and(|at| at <= now);
             if is_late && self.is_for_one() {
-                return Some(Outcome::here(Status::Incomplete, "the sender went away before it began"));
+                return Some(Why::LeftBeforeItBegan);
             }
             let at = self.unmet_ends(view).filter(|at| *at <= now)?;
             let waited = self.unmet.map_or(0, |unmet| (at - unmet).as_secs());
-            let why = match self.met || self.visited.is_some() {
-                true => format!("a sender came, but nothing of a stream in {waited} s"),
-                false => format!("no sender came for {waited} s"),
-            };
-            return Some(Outcome::here(Status::Incomplete, why));
+            return Some(Why::NothingCame { came: self.met || self.visited.is_some(), waited });
         }
         let alone = self.alone?;
         let at = self.alone_ends(view).filter(|at| *at <= now)?;
-        let why = match self.is_gone() {
-            true => "the sender is gone: all connections closed, and none came back".to_owned(),
-            false => format!("no connection from the sender for {} s", (at - alone).as_secs()),
-        };
-        Some(Outcome::here(Status::Incomplete, why))
+        Some(match self.is_gone() {
+            true => Why::SenderGone,
+            false => Why::NoSender { waited: (at - alone).as_secs() },
+        })
     }
 
     /// Whether there is no other session that this end could serve.

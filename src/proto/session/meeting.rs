@@ -2,12 +2,12 @@
 
 use super::super::hello::{FarEnd, Features, Hello, Refusal, Welcome};
 use super::super::links::{DialError, LossReason};
-use super::super::outcome::{Outcome, Status};
 use super::super::peer_key::PeerKey;
 use super::super::way::Way;
 use super::super::wire::Frame;
 use super::action::Action;
 use super::listener::Occupancy;
+use super::why::Why;
 use super::{Session, Unusable};
 use std::time::{Duration, Instant};
 
@@ -148,10 +148,9 @@ impl Session {
             }
         }
         self.give_up(now, connection, reason);
-        if let Unusable::LegGone(leg) = why {
-            let why = format!("the receiver has lost what it had confirmed, from leg {leg} on");
+        if let Unusable::LegGone(sequence) = why {
             // at once: no other connection would do better, and this one is not up
-            self.break_stream(now, Way::Out, Outcome::here(Status::Incomplete, why));
+            self.break_stream(now, Way::Out, Why::Forgotten { sequence }.outcome());
         }
     }
 

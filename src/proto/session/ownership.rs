@@ -7,13 +7,13 @@ use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal};
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::links::{DialError, LossReason, State};
-use super::super::outcome::Outcome;
 use super::super::peer_key::PeerKey;
 use super::super::waiting::Patience;
 use super::action::Action;
 use super::dialler::Dialler;
 use super::listener::{Listener, Occupancy};
 use super::view::View;
+use super::why::Why;
 use std::time::{Duration, Instant};
 
 /// The end's side of the connections.
@@ -314,7 +314,7 @@ impl Ownership {
     }
 
     /// The reason to end the session now, if there is one.
-    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Outcome> {
+    pub(super) fn given_up(&self, now: Instant, view: View) -> Option<Why> {
         match self {
             Ownership::Dialler(dialler) => dialler.given_up(now, view),
             Ownership::Listener(listener) => listener.given_up(now, view),

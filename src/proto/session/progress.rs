@@ -1,10 +1,10 @@
 //! What a session does about a peer that brings nothing forward; see [`Stalls`](super::stall::Stalls).
 
-use super::super::outcome::{Outcome, Status};
 use super::super::waiting::{PATIENCE_BEFORE, PATIENCE_BEGUN, PROGRAM_STALLS, Patience};
 use super::super::way::{PerWay, Way};
 use super::Session;
 use super::stall::Mark;
+use super::why::Why;
 use std::time::{Duration, Instant};
 
 impl Session {
@@ -27,17 +27,13 @@ impl Session {
             let programs = if self.goes_through(way) { PROGRAM_STALLS } else { Duration::ZERO };
             let patience = patience + programs;
             if lasts[way] >= patience {
-                let seconds = patience.as_secs();
+                let waited = patience.as_secs();
                 let why = match way {
-                    Way::In => format!("the sender answers, but nothing of the stream came for {seconds} s"),
-                    Way::Out if self.view().in_doubt => {
-                        format!("the receiver answers, but gave no verdict for {seconds} s")
-                    }
-                    Way::Out => {
-                        format!("the receiver answers, but took nothing of the stream for {seconds} s")
-                    }
+                    Way::In => Why::SenderStalls { waited },
+                    Way::Out if self.view().in_doubt => Why::NoVerdict { waited },
+                    Way::Out => Why::ReceiverStalls { waited },
                 };
-                self.stop(now, &Outcome::here(Status::Incomplete, why));
+                self.stop(now, &why.outcome());
             }
         }
     }
