@@ -1,7 +1,7 @@
 //! The watched folder: which of its folders the kernel watches for us, which are looked at now and then, and how files
 //! stand.
 //!
-//! Symbolic links are passed over, and so is the archive. Where the kernel watches no more folders, the rest is scanned
+//! Symbolic links below it are passed over, and so is the archive. Where the kernel watches no more folders, the rest is scanned
 //! every few seconds.
 
 use super::look::{is_gone, look_at};
@@ -233,7 +233,8 @@ impl Tree {
     }
 
     fn watch(&mut self, folder: &str, path: &Path) {
-        match self.notify.watch(path) {
+        // the user names the root, by a link or not; below it none is followed
+        match self.notify.watch(path, folder.is_empty()) {
             Ok(number) => {
                 self.polled.remove(folder);
                 if let Some(before) = self.numbers.insert(folder.to_owned(), number)
@@ -249,7 +250,12 @@ impl Tree {
                     self.numbers.remove(&before);
                 }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                // of any other one, the folder that it stood in tells that it has come again
+                if folder.is_empty() {
+                    self.poll(folder);
+                }
+            }
             // whoever reads it is told so too, and says it
             Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => {}
             Err(error) => {

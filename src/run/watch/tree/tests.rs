@@ -95,6 +95,18 @@ fn the_archive_is_no_part_of_it_though_both_have_other_folders_in_their_places()
 }
 
 #[test]
+fn a_folder_that_a_link_leads_to_is_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let [folder, link] = ["folder", "link"].map(|name| dir.path().join(name));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("folder", &link).unwrap();
+    let mut tree = Tree::open(&link, None).unwrap();
+    tree.scan("");
+    fs::write(folder.join("x"), "x").unwrap();
+    assert_eq!(tree.changes().last(), Some(&FolderChange::Complete("x".into())));
+}
+
+#[test]
 fn no_link_leads_out_of_it_wherever_on_the_way_it_stands() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
