@@ -6,10 +6,11 @@
 //!                      ╰──── fates ◀─────╯
 //! ```
 //!
-//! One thread has the tree and decides; where nothing happens, it waits for that without any time limit. A session is
-//! there only while there are files to be sent, so that an idle watch takes no place at the receiver. Nothing is kept on
-//! the disk: after a start all files are offered again, and the receiver says which it has. Files here are never written
-//! to, and never moved but into the archive.
+//! One thread has the tree and decides; where nothing happens, it only looks every few seconds whether the path of the
+//! folder still leads to the one that is watched, which nobody tells. A session is there only while there are files to be
+//! sent, so that an idle watch takes no place at the receiver. Nothing is kept on the disk: after a start all files are
+//! offered again, and the receiver says which it has. Files here are never written to, and never moved but into the
+//! archive.
 
 mod archive;
 mod look;
@@ -129,11 +130,12 @@ impl Watch {
                 self.under_way = true;
             }
             let next = (has_work && !self.under_way).then_some(self.next);
-            let at = [next, self.ripe.deadline(), self.tree.deadline()].into_iter().flatten().min();
-            let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+            let due = next.into_iter().chain(self.ripe.deadline());
+            let at = due.fold(self.tree.deadline(), Instant::min);
+            let left = at.saturating_duration_since(Instant::now());
             let interests =
                 [Interest::read(self.tree.notify()), Interest::read(bell), self.tree.mounts().interest()];
-            let waited = wait(&interests, left);
+            let waited = wait(&interests, Some(left));
             let [_, _, mounts] =
                 waited.map_err(|e| Failure::network(format!("cannot wait: {}", reason(&e))))?;
             if mounts.any() {

@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 #[cfg(test)]
 mod tests;
 
-/// How often folders are scanned that the kernel does not watch.
+/// How often folders are scanned that the kernel does not watch, and how often it is seen whether another folder has the
+/// root's place.
 const POLL: Duration = Duration::from_secs(5);
 
 /// Names that are not UTF-8 are told of once, as long as there are no more than this.
@@ -31,12 +32,15 @@ const ODD_MAX: usize = 1000;
 /// A watched folder and those below it.
 pub(super) struct Tree {
     root: PathBuf,
+    /// Which folder had the root's place before it was watched last; none if there was none, or nobody could say.
+    identity: Option<(u64, u64)>,
     notify: Notify,
     /// Relative paths; the root's is empty.
     folders: HashMap<Folder, String>,
     numbers: BTreeMap<String, Folder>,
-    /// Folders that the kernel does not watch, and when they are scanned next.
+    /// Folders that the kernel does not watch.
     polled: BTreeSet<String>,
+    /// When these are scanned next, and the root's place is looked at.
     next: Instant,
     mounts: Mounts,
     archive: Option<PathBuf>,
@@ -59,11 +63,12 @@ impl Tree {
         })?;
         Ok(Tree {
             root: root.to_owned(),
+            identity: identity_of(root).ok(),
             notify,
             folders: HashMap::new(),
             numbers: BTreeMap::new(),
             polled: BTreeSet::new(),
-            next: Instant::now(),
+            next: Instant::now() + POLL,
             mounts: Mounts::around(root).map_err(failed)?,
             archive: archive.map(Path::to_owned),
             limit_told: false,
@@ -90,8 +95,8 @@ impl Tree {
     }
 
     /// When there is something to look at, if nothing happens before.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.polled.is_empty()).then_some(self.next)
+    pub(super) fn deadline(&self) -> Instant {
+        self.next
     }
 
     /// All that has happened, and what was found where the kernel does not tell.
@@ -105,13 +110,31 @@ impl Tree {
         for event in happened {
             self.hear(event, &mut changes);
         }
-        if !self.polled.is_empty() && self.next <= Instant::now() {
+        if self.next <= Instant::now() {
+            self.look_at_root();
             for folder in self.polled.clone() {
                 changes.extend(self.scan(&folder));
             }
             self.next = Instant::now() + POLL;
         }
         changes
+    }
+
+    /// Another folder may have the root's place though the one that is watched was not moved itself: a folder above it was,
+    /// or a link on the way leads elsewhere now. Nothing tells of that.
+    fn look_at_root(&mut self) {
+        let now = match identity_of(&self.root) {
+            Ok(now) => Some(now),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            // nobody can say at this moment
+            Err(_) => return,
+        };
+        if now != self.identity {
+            if let Ok(mounts) = Mounts::around(&self.root) {
+                self.mounts = mounts;
+            }
+            self.leave_all();
+        }
     }
 
     /// How a file stands.
@@ -143,6 +166,10 @@ impl Tree {
         let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
         if self.is_archive(&path) {
             return vec![FolderChange::Scanned(folder.to_owned())];
+        }
+        if folder.is_empty() {
+            // before it is watched: if another one takes its place in between, that is found out
+            self.identity = identity_of(&path).ok();
         }
         self.watch(folder, &path);
         let entries = match fs::read_dir(&path) {
@@ -279,9 +306,6 @@ impl Tree {
     }
 
     fn poll(&mut self, folder: &str) {
-        if self.polled.is_empty() {
-            self.next = Instant::now() + POLL;
-        }
         self.polled.insert(folder.to_owned());
     }
 
@@ -298,7 +322,8 @@ impl Tree {
         }
     }
 
-    /// The root was moved, or is covered: what happens there is of no interest, and another folder may have its place.
+    /// The root was moved, or is covered, or its path leads elsewhere: what happens there is of no interest, and another
+    /// folder may have its place.
     fn leave_all(&mut self) {
         self.folders.drain().for_each(|(number, _)| self.notify.forget(number));
         self.numbers.clear();

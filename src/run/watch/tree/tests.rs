@@ -8,7 +8,7 @@ fn a_folder_that_cannot_be_read_is_looked_at_until_it_can() {
     std::os::unix::fs::symlink("b", &folder).unwrap();
     let mut tree = Tree::open(dir.path(), None).unwrap();
     assert_eq!(tree.scan("b"), [FolderChange::Scanned("b".into())]);
-    assert!(tree.deadline().is_some());
+    assert!(tree.polled.contains("b"));
     fs::remove_file(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("x"), "x").unwrap();
@@ -16,7 +16,7 @@ fn a_folder_that_cannot_be_read_is_looked_at_until_it_can() {
     let changes = tree.changes();
     let is_found = |event: &FolderChange| matches!(event, FolderChange::Found { path, .. } if path == "b/x");
     assert!(changes.iter().any(is_found), "{changes:?}");
-    assert_eq!(tree.deadline(), None, "the kernel tells of it from now on");
+    assert_eq!(tree.polled.len(), 0, "the kernel tells of it from now on");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn another_folder_in_the_place_of_one_that_was_moved_is_watched() {
     let mut tree = Tree::open(&root, None).unwrap();
     tree.scan("");
     tree.scan("sub");
-    assert_eq!(tree.deadline(), None);
+    assert_eq!(tree.polled.len(), 0);
     fs::rename(&root, &away).unwrap();
     assert_eq!(tree.changes(), []);
     fs::write(away.join("x"), "x").unwrap();
@@ -66,7 +66,7 @@ fn another_folder_in_the_place_of_one_that_was_moved_is_watched() {
     fs::create_dir_all(root.join("sub")).unwrap();
     fs::write(root.join("y"), "y").unwrap();
     assert_eq!(tree.changes(), []);
-    assert!(tree.deadline().is_some());
+    assert!(tree.polled.contains(""));
     tree.next = Instant::now();
     let changes = tree.changes();
     let is_found = |event: &FolderChange| matches!(event, FolderChange::Found { path, .. } if path == "y");
@@ -104,6 +104,47 @@ fn a_folder_that_a_link_leads_to_is_watched() {
     tree.scan("");
     fs::write(folder.join("x"), "x").unwrap();
     assert_eq!(tree.changes().last(), Some(&FolderChange::Complete("x".into())));
+}
+
+/// Nothing tells that another folder, where `y` is, has the root's place by now; it is found and watched, and the one that
+/// had it before is not.
+fn finds_another(tree: &mut Tree, before: &Path, now: &Path) {
+    fs::write(now.join("y"), "y").unwrap();
+    assert_eq!(tree.changes(), []);
+    tree.next = Instant::now();
+    let changes = tree.changes();
+    assert!(matches!(&changes[0], FolderChange::Found { path, .. } if path == "y"), "{changes:?}");
+    fs::write(before.join("x"), "x").unwrap();
+    fs::write(now.join("z"), "z").unwrap();
+    let changes = tree.changes();
+    assert!(!changes.contains(&FolderChange::Complete("x".into())), "{changes:?}");
+    assert_eq!(changes.last(), Some(&FolderChange::Complete("z".into())));
+    assert_eq!(tree.polled.len(), 0);
+}
+
+#[test]
+fn another_folder_in_its_place_is_watched_where_one_above_it_was_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let [root, away] = ["above/root", "away/root"].map(|path| dir.path().join(path));
+    fs::create_dir_all(&root).unwrap();
+    let mut tree = Tree::open(&root, None).unwrap();
+    tree.scan("");
+    fs::rename(dir.path().join("above"), dir.path().join("away")).unwrap();
+    fs::create_dir_all(&root).unwrap();
+    finds_another(&mut tree, &away, &root);
+}
+
+#[test]
+fn another_folder_is_watched_where_a_link_leads_to_it_from_now_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, two, link, new] = ["one", "two", "link", "new"].map(|name| dir.path().join(name));
+    [&one, &two].into_iter().for_each(|folder| fs::create_dir(folder).unwrap());
+    std::os::unix::fs::symlink("one", &link).unwrap();
+    let mut tree = Tree::open(&link, None).unwrap();
+    tree.scan("");
+    std::os::unix::fs::symlink("two", &new).unwrap();
+    fs::rename(&new, &link).unwrap();
+    finds_another(&mut tree, &one, &two);
 }
 
 #[test]
