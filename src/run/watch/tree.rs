@@ -12,7 +12,7 @@ use crate::sys::mounts::Mounts;
 use crate::sys::notify::{Folder, Happened, Notify};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -26,8 +26,8 @@ mod tests;
 /// root's place.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Names that are not UTF-8 are told of once, as long as there are no more than this.
-const ODD_MAX: usize = 1000;
+/// Folders in trouble and names that are not UTF-8 are told of as long as there are no more than this.
+const TOLD_MAX: usize = 1000;
 
 /// A watched folder and those below it.
 pub(super) struct Tree {
@@ -45,8 +45,21 @@ pub(super) struct Tree {
     mounts: Mounts,
     archive: Option<PathBuf>,
     limit_told: bool,
-    /// What was told of folders that cannot be read, and of odd names.
-    told: BTreeSet<OsString>,
+    /// What was told, and is not over as far as is known.
+    told: BTreeSet<Trouble>,
+}
+
+/// What is told once, until it is over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    /// Nothing can be heard of what happens.
+    Deaf,
+    /// A folder, or the rest of it, cannot be read.
+    Unread(String),
+    /// A file of this folder could not be looked at, or not be moved.
+    Unseen(String),
+    /// A name is not UTF-8.
+    Odd(PathBuf),
 }
 
 impl Tree {
@@ -104,7 +117,7 @@ impl Tree {
         let (mut happened, mut changes) = (vec![], vec![]);
         let read = self.notify.read(|event| happened.push(event));
         if let Err(error) = read {
-            self.tell_once(OsStr::new("\0inotify"), || format!("inotify: {}", reason(&error)));
+            self.tell_once(Trouble::Deaf, || format!("inotify: {}", reason(&error)));
             changes.push(FolderChange::Overflow);
         }
         for event in happened {
@@ -149,7 +162,7 @@ impl Tree {
     /// A file could not be looked at, or not be moved. Said once for all in its folder: they are tried again and again.
     pub(super) fn unseen(&mut self, path: String, error: &io::Error) -> FolderChange {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        self.tell_once(OsStr::new(&format!("\0unseen/{folder}")), || {
+        self.tell_once(Trouble::Unseen(folder.to_owned()), || {
             format!("{path}: {}; what is there is tried again until that is over", reason(error))
         });
         FolderChange::Unseen(path)
@@ -162,8 +175,7 @@ impl Tree {
 
     /// Watches a folder, then finds all that is in it.
     pub(super) fn scan(&mut self, folder: &str) -> Vec<FolderChange> {
-        // joined to nothing, the root would end in a slash
-        let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
+        let path = self.place(folder);
         if self.is_archive(&path) {
             return vec![FolderChange::Scanned(folder.to_owned())];
         }
@@ -176,7 +188,7 @@ impl Tree {
             Ok(entries) => entries,
             Err(error) if folder.is_empty() => {
                 self.poll(folder);
-                self.tell_once(OsStr::new("\0root"), || {
+                self.tell_once(Trouble::Unread(String::new()), || {
                     format!("watch {}: {}", path.display(), reason(&error))
                 });
                 return vec![FolderChange::Scanned(String::new())];
@@ -190,12 +202,29 @@ impl Tree {
                 return vec![FolderChange::Scanned(folder.to_owned())];
             }
         };
-        let mut changes = vec![];
+        let (mut changes, whole) = self.find(folder, entries);
+        if whole {
+            self.told.remove(&Trouble::Unread(folder.to_owned()));
+            if !changes.iter().any(|change| matches!(change, FolderChange::Unseen(_))) {
+                self.told.remove(&Trouble::Unseen(folder.to_owned()));
+            }
+        }
+        changes.push(FolderChange::Scanned(folder.to_owned()));
+        changes
+    }
+
+    /// All that is in a folder; whether it could be read to its end.
+    fn find(&mut self, folder: &str, entries: fs::ReadDir) -> (Vec<FolderChange>, bool) {
+        let (mut changes, mut whole) = (vec![], true);
+        let mut failed = |tree: &mut Self, path: &str, error| {
+            whole = false;
+            tree.unread(folder, &tree.place(path), &error);
+        };
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    self.unread(folder, &path, &error);
+                    failed(self, folder, error);
                     break;
                 }
             };
@@ -206,12 +235,11 @@ impl Tree {
                 Ok(kind) if kind.is_dir() && !self.polled.contains(&path) => {
                     changes.push(FolderChange::Folder(path))
                 }
-                Err(error) if !is_gone(&error) => self.unread(folder, &self.root.join(&path), &error),
+                Err(error) if !is_gone(&error) => failed(self, &path, error),
                 _ => {}
             }
         }
-        changes.push(FolderChange::Scanned(folder.to_owned()));
-        changes
+        (changes, whole)
     }
 
     fn hear(&mut self, happened: Happened, changes: &mut Vec<FolderChange>) {
@@ -302,7 +330,9 @@ impl Tree {
     /// A folder, or the rest of it, cannot be read: not now, and nobody tells when it can.
     fn unread(&mut self, folder: &str, path: &Path, error: &io::Error) {
         self.poll(folder);
-        self.tell_once(path.as_os_str(), || format!("{}: {}", path.display(), reason(error)));
+        self.tell_once(Trouble::Unread(folder.to_owned()), || {
+            format!("{}: {}", path.display(), reason(error))
+        });
     }
 
     fn poll(&mut self, folder: &str) {
@@ -340,6 +370,12 @@ impl Tree {
         }
     }
 
+    /// Where something below the root is, or the root itself.
+    fn place(&self, path: &str) -> PathBuf {
+        // joined to nothing, the root would end in a slash
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
     fn is_archive(&self, path: &Path) -> bool {
         let Some(Ok(archive)) = self.archive.as_deref().map(identity_of) else { return false };
         identity_of(path).is_ok_and(|identity| identity == archive)
@@ -356,7 +392,7 @@ impl Tree {
             Some(name) => Some(format!("{folder}/{name}")),
             None => {
                 let path = self.root.join(folder).join(name);
-                self.tell_once(path.as_os_str(), || {
+                self.tell_once(Trouble::Odd(path.clone()), || {
                     format!("{}: not sent: the name is not UTF-8", path.display())
                 });
                 None
@@ -364,8 +400,8 @@ impl Tree {
         }
     }
 
-    fn tell_once(&mut self, what: &OsStr, line: impl FnOnce() -> String) {
-        if self.told.len() < ODD_MAX && self.told.insert(what.to_owned()) {
+    fn tell_once(&mut self, trouble: Trouble, line: impl FnOnce() -> String) {
+        if self.told.len() < TOLD_MAX && self.told.insert(trouble) {
             message::say(line());
         }
     }

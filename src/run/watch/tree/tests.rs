@@ -51,6 +51,25 @@ fn a_file_that_cannot_be_looked_at_is_not_gone() {
 }
 
 #[test]
+fn what_is_over_is_told_again_when_it_happens_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let [root, away] = ["root", "away"].map(|name| dir.path().join(name));
+    fs::create_dir(&root).unwrap();
+    let mut tree = Tree::open(&root, None).unwrap();
+    let told = |tree: &mut Tree| {
+        tree.scan("");
+        tree.told.iter().cloned().collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        assert_eq!(told(&mut tree), []);
+        fs::rename(&root, &away).unwrap();
+        tree.unseen("x".into(), &ErrorKind::OutOfMemory.into());
+        assert_eq!(told(&mut tree), [Trouble::Unread("".into()), Trouble::Unseen("".into())]);
+        fs::rename(&away, &root).unwrap();
+    }
+}
+
+#[test]
 fn another_folder_in_the_place_of_one_that_was_moved_is_watched() {
     let dir = tempfile::tempdir().unwrap();
     let [root, away] = ["root", "away"].map(|name| dir.path().join(name));
