@@ -27,12 +27,12 @@ use crate::message;
 use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
 use crate::store::record::FileVerdict;
-use crate::store::ripe::{FolderChange, FolderTask, Ripe, Seen, Sent};
+use crate::store::ripe::{FolderTask, Ripe, Sent};
 use crate::sys::activation;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::thread::spawn;
-use archive::{Archive, Moved};
+use archive::Archive;
 use round::Rounds;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -154,39 +154,17 @@ impl Watch {
                     message::say(format!("{path}: not sent: the name {why}"));
                     vec![]
                 }
-                FolderTask::Archive(path, seen) => self.move_to_archive(path, &seen),
+                FolderTask::Archive(path, seen) => {
+                    let archive = self.archive.as_mut();
+                    archive
+                        .map(|archive| archive::put_away(archive, &mut self.tree, path, &seen))
+                        .into_iter()
+                        .collect()
+                }
             };
             let now = Instant::now();
             changes.into_iter().for_each(|change| self.ripe.hear(now, change));
         }
-    }
-
-    /// Moves a file to the archive if it stands so. Gives what there is to tell of it.
-    fn move_to_archive(&mut self, path: String, seen: &Seen) -> Vec<FolderChange> {
-        let Some(archive) = &mut self.archive else { return vec![] };
-        // Whoever had the file open may have closed it between the attempt to move it and the look: then the second attempt
-        // succeeds. A file that looks unchanged after both stays.
-        let mut kept = "it counts as changed, though it looks the same".to_owned();
-        for _ in 0..2 {
-            match archive.take(&path, seen) {
-                Ok(Moved::Away) => return vec![],
-                Err(error) => return vec![self.tree.unseen(path, &error)],
-                Ok(Moved::Changed) => {
-                    let found = self.tree.look(path.clone());
-                    let stands = matches!(&found, FolderChange::Found { seen: now, writing, .. }
-                        if now == seen && *writing != Some(true));
-                    if !stands {
-                        return vec![found];
-                    }
-                }
-                Ok(Moved::Not(why)) => {
-                    kept = why;
-                    break;
-                }
-            }
-        }
-        message::say(format!("{path}: stored, but not moved to the archive: {kept}"));
-        vec![FolderChange::Kept(path)]
     }
 
     /// Hears from a session.
