@@ -126,7 +126,7 @@ impl Watch {
             let now = Instant::now();
             let has_work = !self.under_way && self.work.is_waiting();
             if has_work && self.next <= now && !signals::is_asked_to_end() {
-                self.rounds.begin().map_err(no_thread)?;
+                self.rounds.begin();
                 self.under_way = true;
             }
             let next = (has_work && !self.under_way).then_some(self.next);
