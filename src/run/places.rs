@@ -213,7 +213,7 @@ impl Places {
         turned.follow(&self.lost);
     }
 
-    /// Sees which have no connection, and which are held up by this end: that counts as progress.
+    /// Sees which have no connection, and when bytes of each came last. That one is held up by this end counts as progress.
     fn look(&self, real: Instant) {
         let state = self.lock();
         let members = state.members.iter();
@@ -222,17 +222,19 @@ impl Places {
         drop(state);
         // outside of the lock: each has its own
         let seen = members.into_iter().map(|(number, session, holds_up)| {
-            let alone = session.and_then(|session| session.alone_for());
-            (number, alone, holds_up.is_some_and(|holds_up| holds_up()))
+            let alone = session.as_ref().and_then(Handle::alone_for);
+            let still = match holds_up.is_some_and(|holds_up| holds_up()) {
+                true => Some(Duration::ZERO),
+                false => session.as_ref().map(Handle::still_for),
+            };
+            (number, alone, still)
         });
         let seen: Vec<_> = seen.collect();
         let mut state = self.lock();
         let now = state.now(real);
-        for (number, alone, held_up) in seen {
+        for (number, alone, still) in seen {
             state.queue.seen(now, number, alone);
-            if held_up {
-                state.queue.progress(now, number);
-            }
+            still.into_iter().for_each(|still| state.queue.stood_still(now, number, still));
         }
     }
 
@@ -318,6 +320,7 @@ fn stop(session: &Handle, why: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Start;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -331,7 +334,7 @@ mod tests {
     }
 
     impl Places {
-        /// Nothing has come of that one for two hours.
+        /// Nothing whole has come of that one for two hours.
         fn silence(&self, number: u64) {
             self.lock().queue.progress(Instant::now() - 2 * HOUR, number);
         }
@@ -353,6 +356,17 @@ mod tests {
         places.silence(second);
         places.turn(Instant::now());
         assert_eq!([second, third].map(|number| places.has_place(number)), [true, false]);
+    }
+
+    #[test]
+    fn one_of_which_bytes_come_keeps_its_place_though_nothing_whole_does() {
+        let (places, mut comes) = places(1);
+        let (first, _second) = (comes(), comes());
+        // the bytes of its stream came just now, as far as that one knows
+        places.introduce(first, Start::to_nowhere().handle(), Arc::new(|| false));
+        places.silence(first);
+        places.turn(Instant::now());
+        assert!(places.has_place(first));
     }
 
     #[test]
