@@ -24,9 +24,10 @@ const SESSION: u32 = 0;
 /// its sender come again. One that has the same key and may want something else is no sign of that, since many senders may
 /// share a key; a session gives way to that one after [`Bounds::away`].
 const GONE: Duration = Duration::from_secs(1);
-/// How often all are looked at while others wait. So a gap is noticed in which this process did not run.
+/// How often all are looked at while anybody is there. So a gap is noticed in which this process did not run, also where
+/// nobody waits before it and somebody does after it.
 const TICK: Duration = Duration::from_secs(1);
-/// So long the clock waits where nobody waits for a place.
+/// So long the clock waits where nobody is there.
 const NEVER: Duration = Duration::from_secs(3600);
 /// How often it is looked meanwhile whether it has come again.
 const LOOK: Duration = Duration::from_millis(50);
@@ -62,9 +63,9 @@ struct State {
     queue: Queue<Option<[u8; 32]>, u64>,
     members: HashMap<u64, Member>,
     last: u64,
-    /// The time of the queue: while others wait, no session is blamed for a gap in which this process did not run.
+    /// The time of the queue: no session is blamed for a gap in which this process did not run.
     steady: Steady,
-    /// The time that the clock's thread waits for; none while nobody waits for a place.
+    /// The time that the clock's thread waits for; none while nobody is there.
     armed: Option<Instant>,
 }
 
@@ -102,7 +103,10 @@ impl Places {
 
     /// A session has come; its number. None: too many wait.
     pub(super) fn arrive(&self, key: Option<PeerKey>, visitor: &Visitor) -> Option<u64> {
-        let real = Instant::now();
+        self.arrive_at(Instant::now(), key, visitor)
+    }
+
+    fn arrive_at(&self, real: Instant, key: Option<PeerKey>, visitor: &Visitor) -> Option<u64> {
         // one that is gone may have to give way
         self.look(real);
         let mut state = self.lock();
@@ -249,12 +253,15 @@ impl State {
         self.steady.now(real, self.armed)
     }
 
-    /// Sets the clock; how long its thread waits, if nothing happens before. Where nobody waits for a place there is nothing
-    /// to do, until somebody comes.
+    /// Sets the clock; how long its thread waits, if nothing happens before. Where nobody is there it waits until somebody
+    /// comes.
     fn arm(&mut self, real: Instant) -> Duration {
         let now = self.now(real);
+        let is_anybody_there = self.queue.running() + self.queue.waiting() > 0;
+        let look = is_anybody_there.then_some(now + TICK);
         // what has fallen due before now is no gap
-        self.armed = self.queue.deadline().map(|at| at.clamp(now, now + TICK));
+        let due = self.queue.deadline().map(|at| at.max(now));
+        self.armed = look.into_iter().chain(due).min();
         self.armed.map_or(NEVER, |at| at.saturating_duration_since(now))
     }
 
@@ -378,6 +385,23 @@ mod tests {
         places.silence(held_up);
         places.leave(leaves);
         assert_eq!([held_up, third, fourth].map(|number| places.has_place(number)), [true, true, false]);
+    }
+
+    #[test]
+    fn time_in_which_this_process_did_not_run_takes_no_place_though_nobody_waited_then() {
+        let (places, mut comes) = places(1);
+        let first = comes();
+        let mut real = Instant::now();
+        places.lock().arm(real);
+        real += 2 * HOUR;
+        let out = Outbox::new().unwrap();
+        let visitor = Visitor { name: "b".into(), out, ledger: Ledger::new() };
+        let second = places.arrive_at(real, None, &visitor).unwrap();
+        places.turn(real);
+        assert_eq!([first, second].map(|number| places.has_place(number)), [true, false]);
+        places.leave(first);
+        places.leave(second);
+        assert_eq!(places.lock().arm(real), NEVER, "nobody is there");
     }
 
     #[test]
