@@ -1,7 +1,7 @@
 //! Places: which sessions of a standing receiver may send at a moment, and what the others are told.
 
 use super::boards;
-use crate::endpoint::files::{Ledger, Outbox};
+use crate::endpoint::files::{Ledger, MaySend, Outbox};
 use crate::proto::life::Steady;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::peer_key::PeerKey;
@@ -156,9 +156,14 @@ impl Places {
         self.lock().members.get(&number).and_then(|member| member.session.clone())
     }
 
-    /// A session may send.
-    pub(super) fn has_place(&self, number: u64) -> bool {
-        self.lock().queue.has_place(number)
+    /// Whether a session may send.
+    pub(super) fn may_send(&self, number: u64) -> MaySend {
+        let state = self.lock();
+        match (state.queue.has_place(number), state.queue.ahead(number)) {
+            (true, _) => MaySend::Yes,
+            (false, Some(_)) => MaySend::NotYet,
+            (false, None) => MaySend::NoMore,
+        }
     }
 
     /// A session has made progress.
@@ -304,17 +309,18 @@ struct Turned {
 impl Turned {
     /// Outside of the lock: a session may call back.
     fn follow(self, [stalled, away]: &[String; 2]) {
-        for (session, out) in self.going {
-            // its other connections are let in before it hears that they are
-            session.iter().for_each(Handle::use_all);
-            out.say(SESSION, &Down::Go(Vec::new()));
-        }
+        // first, so that each hears why before it is refused what it sends
         for (session, why) in self.lost {
             let why = match why {
                 Lost::Stalled => stalled,
                 Lost::Away => away,
             };
             stop(&session, why);
+        }
+        for (session, out) in self.going {
+            // its other connections are let in before it hears that they are
+            session.iter().for_each(Handle::use_all);
+            out.say(SESSION, &Down::Go(Vec::new()));
         }
     }
 }
@@ -341,6 +347,10 @@ mod tests {
     }
 
     impl Places {
+        fn has_place(&self, number: u64) -> bool {
+            self.may_send(number) == MaySend::Yes
+        }
+
         /// Nothing whole has come of that one for two hours.
         fn silence(&self, number: u64) {
             self.lock().queue.progress(Instant::now() - 2 * HOUR, number);
@@ -374,6 +384,17 @@ mod tests {
         places.silence(first);
         places.turn(Instant::now());
         assert!(places.has_place(first));
+    }
+
+    #[test]
+    fn one_that_has_lost_its_place_is_told_from_one_that_waits() {
+        let (places, mut comes) = places(1);
+        let all = [(); 3].map(|()| comes());
+        let may_send = || all.map(|number| places.may_send(number));
+        assert_eq!(may_send(), [MaySend::Yes, MaySend::NotYet, MaySend::NotYet]);
+        places.silence(all[0]);
+        places.turn(Instant::now());
+        assert_eq!(may_send(), [MaySend::NoMore, MaySend::Yes, MaySend::NotYet]);
     }
 
     #[test]
