@@ -54,7 +54,8 @@ pub trait Lookout: Send + Sync {
 /// Why a sink takes no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkError {
-    /// [`Status::Output`], or [`Status::Corrupt`] for a stream that does not verify.
+    /// [`Status::Output`]; [`Status::Corrupt`] for a stream that does not verify; [`Status::Incomplete`] where nothing is
+    /// wrong with the output, and the same may be sent again.
     pub code: Status,
     /// What happened, for the user.
     pub sentence: String,
@@ -71,6 +72,14 @@ impl SinkError {
     /// What comes is no record that may come there.
     pub fn senseless() -> Self {
         Self::output("the sender says what makes no sense")
+    }
+
+    /// The place of the session at a standing receiver is another one's.
+    pub fn displaced() -> Self {
+        SinkError {
+            code: Status::Incomplete,
+            ..Self::output("this session has lost its place, and others wait")
+        }
     }
 
     /// The reader has gone.

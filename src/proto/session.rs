@@ -386,6 +386,11 @@ impl Session {
         self.ownership.alone_since()
     }
 
+    /// When something of the stream that comes in got through last, or else when it was to begin: a leg, or bytes of one.
+    pub fn moved_in(&self) -> Instant {
+        self.stalls.ways[Way::In as usize].moved()
+    }
+
     /// Connections that were up and ended before the session did.
     pub fn losses(&self) -> &Losses {
         &self.losses

@@ -1,7 +1,7 @@
 //! Places: which sessions of a standing receiver may send at a moment, and what the others are told.
 
 use super::boards;
-use crate::endpoint::files::{Ledger, Outbox};
+use crate::endpoint::files::{Ledger, MaySend, Outbox};
 use crate::proto::life::Steady;
 use crate::proto::outcome::{Outcome, Status};
 use crate::proto::peer_key::PeerKey;
@@ -24,9 +24,10 @@ const SESSION: u32 = 0;
 /// its sender come again. One that has the same key and may want something else is no sign of that, since many senders may
 /// share a key; a session gives way to that one after [`Bounds::away`].
 const GONE: Duration = Duration::from_secs(1);
-/// How often all are looked at while others wait. So a gap is noticed in which this process did not run.
+/// How often all are looked at while anybody is there. So a gap is noticed in which this process did not run, also where
+/// nobody waits before it and somebody does after it.
 const TICK: Duration = Duration::from_secs(1);
-/// So long the clock waits where nobody waits for a place.
+/// So long the clock waits where nobody is there.
 const NEVER: Duration = Duration::from_secs(3600);
 /// How often it is looked meanwhile whether it has come again.
 const LOOK: Duration = Duration::from_millis(50);
@@ -62,9 +63,9 @@ struct State {
     queue: Queue<Option<[u8; 32]>, u64>,
     members: HashMap<u64, Member>,
     last: u64,
-    /// The time of the queue: while others wait, no session is blamed for a gap in which this process did not run.
+    /// The time of the queue: no session is blamed for a gap in which this process did not run.
     steady: Steady,
-    /// The time that the clock's thread waits for; none while nobody waits for a place.
+    /// The time that the clock's thread waits for; none while nobody is there.
     armed: Option<Instant>,
 }
 
@@ -102,7 +103,10 @@ impl Places {
 
     /// A session has come; its number. None: too many wait.
     pub(super) fn arrive(&self, key: Option<PeerKey>, visitor: &Visitor) -> Option<u64> {
-        let real = Instant::now();
+        self.arrive_at(Instant::now(), key, visitor)
+    }
+
+    fn arrive_at(&self, real: Instant, key: Option<PeerKey>, visitor: &Visitor) -> Option<u64> {
         // one that is gone may have to give way
         self.look(real);
         let mut state = self.lock();
@@ -152,9 +156,14 @@ impl Places {
         self.lock().members.get(&number).and_then(|member| member.session.clone())
     }
 
-    /// A session may send.
-    pub(super) fn has_place(&self, number: u64) -> bool {
-        self.lock().queue.has_place(number)
+    /// Whether a session may send.
+    pub(super) fn may_send(&self, number: u64) -> MaySend {
+        let state = self.lock();
+        match (state.queue.has_place(number), state.queue.ahead(number)) {
+            (true, _) => MaySend::Yes,
+            (false, Some(_)) => MaySend::NotYet,
+            (false, None) => MaySend::NoMore,
+        }
     }
 
     /// A session has made progress.
@@ -213,7 +222,7 @@ impl Places {
         turned.follow(&self.lost);
     }
 
-    /// Sees which have no connection, and which are held up by this end: that counts as progress.
+    /// Sees which have no connection, and when bytes of each came last. That one is held up by this end counts as progress.
     fn look(&self, real: Instant) {
         let state = self.lock();
         let members = state.members.iter();
@@ -222,17 +231,19 @@ impl Places {
         drop(state);
         // outside of the lock: each has its own
         let seen = members.into_iter().map(|(number, session, holds_up)| {
-            let alone = session.and_then(|session| session.alone_for());
-            (number, alone, holds_up.is_some_and(|holds_up| holds_up()))
+            let alone = session.as_ref().and_then(Handle::alone_for);
+            let still = match holds_up.is_some_and(|holds_up| holds_up()) {
+                true => Some(Duration::ZERO),
+                false => session.as_ref().map(Handle::still_for),
+            };
+            (number, alone, still)
         });
         let seen: Vec<_> = seen.collect();
         let mut state = self.lock();
         let now = state.now(real);
-        for (number, alone, held_up) in seen {
+        for (number, alone, still) in seen {
             state.queue.seen(now, number, alone);
-            if held_up {
-                state.queue.progress(now, number);
-            }
+            still.into_iter().for_each(|still| state.queue.stood_still(now, number, still));
         }
     }
 
@@ -247,12 +258,15 @@ impl State {
         self.steady.now(real, self.armed)
     }
 
-    /// Sets the clock; how long its thread waits, if nothing happens before. Where nobody waits for a place there is nothing
-    /// to do, until somebody comes.
+    /// Sets the clock; how long its thread waits, if nothing happens before. Where nobody is there it waits until somebody
+    /// comes.
     fn arm(&mut self, real: Instant) -> Duration {
         let now = self.now(real);
+        let is_anybody_there = self.queue.running() + self.queue.waiting() > 0;
+        let look = is_anybody_there.then_some(now + TICK);
         // what has fallen due before now is no gap
-        self.armed = self.queue.deadline().map(|at| at.clamp(now, now + TICK));
+        let due = self.queue.deadline().map(|at| at.max(now));
+        self.armed = look.into_iter().chain(due).min();
         self.armed.map_or(NEVER, |at| at.saturating_duration_since(now))
     }
 
@@ -295,17 +309,18 @@ struct Turned {
 impl Turned {
     /// Outside of the lock: a session may call back.
     fn follow(self, [stalled, away]: &[String; 2]) {
-        for (session, out) in self.going {
-            // its other connections are let in before it hears that they are
-            session.iter().for_each(Handle::use_all);
-            out.say(SESSION, &Down::Go(Vec::new()));
-        }
+        // first, so that each hears why before it is refused what it sends
         for (session, why) in self.lost {
             let why = match why {
                 Lost::Stalled => stalled,
                 Lost::Away => away,
             };
             stop(&session, why);
+        }
+        for (session, out) in self.going {
+            // its other connections are let in before it hears that they are
+            session.iter().for_each(Handle::use_all);
+            out.say(SESSION, &Down::Go(Vec::new()));
         }
     }
 }
@@ -318,6 +333,7 @@ fn stop(session: &Handle, why: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Start;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -331,7 +347,11 @@ mod tests {
     }
 
     impl Places {
-        /// Nothing has come of that one for two hours.
+        fn has_place(&self, number: u64) -> bool {
+            self.may_send(number) == MaySend::Yes
+        }
+
+        /// Nothing whole has come of that one for two hours.
         fn silence(&self, number: u64) {
             self.lock().queue.progress(Instant::now() - 2 * HOUR, number);
         }
@@ -356,6 +376,28 @@ mod tests {
     }
 
     #[test]
+    fn one_of_which_bytes_come_keeps_its_place_though_nothing_whole_does() {
+        let (places, mut comes) = places(1);
+        let (first, _second) = (comes(), comes());
+        // the bytes of its stream came just now, as far as that one knows
+        places.introduce(first, Start::to_nowhere().handle(), Arc::new(|| false));
+        places.silence(first);
+        places.turn(Instant::now());
+        assert!(places.has_place(first));
+    }
+
+    #[test]
+    fn one_that_has_lost_its_place_is_told_from_one_that_waits() {
+        let (places, mut comes) = places(1);
+        let all = [(); 3].map(|()| comes());
+        let may_send = || all.map(|number| places.may_send(number));
+        assert_eq!(may_send(), [MaySend::Yes, MaySend::NotYet, MaySend::NotYet]);
+        places.silence(all[0]);
+        places.turn(Instant::now());
+        assert_eq!(may_send(), [MaySend::NoMore, MaySend::Yes, MaySend::NotYet]);
+    }
+
+    #[test]
     fn whoever_leaves_takes_no_place_from_one_that_was_held_up_while_nobody_waited() {
         let (places, mut comes) = places(2);
         let [held_up, leaves] = [(); 2].map(|()| comes());
@@ -364,6 +406,23 @@ mod tests {
         places.silence(held_up);
         places.leave(leaves);
         assert_eq!([held_up, third, fourth].map(|number| places.has_place(number)), [true, true, false]);
+    }
+
+    #[test]
+    fn time_in_which_this_process_did_not_run_takes_no_place_though_nobody_waited_then() {
+        let (places, mut comes) = places(1);
+        let first = comes();
+        let mut real = Instant::now();
+        places.lock().arm(real);
+        real += 2 * HOUR;
+        let out = Outbox::new().unwrap();
+        let visitor = Visitor { name: "b".into(), out, ledger: Ledger::new() };
+        let second = places.arrive_at(real, None, &visitor).unwrap();
+        places.turn(real);
+        assert_eq!([first, second].map(|number| places.has_place(number)), [true, false]);
+        places.leave(first);
+        places.leave(second);
+        assert_eq!(places.lock().arm(real), NEVER, "nobody is there");
     }
 
     #[test]

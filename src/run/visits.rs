@@ -206,7 +206,7 @@ impl Maker {
         let [asked, moved, ousts] = [(); 3].map(|()| self.places.clone());
         let (sessions, among) = (self.sessions.clone(), among.clone());
         Place {
-            may_send: Box::new(move || asked.has_place(number)),
+            may_send: Box::new(move || asked.may_send(number)),
             progress: Box::new(move || moved.progress(number)),
             gives_way: Box::new(move |other| ousts.gives_way(other)),
             set_busy: Box::new(move |busy| among.get().is_none_or(|all| sessions.set_busy(*all, busy))),

@@ -6,10 +6,11 @@
 //!                      ╰──── fates ◀─────╯
 //! ```
 //!
-//! One thread has the tree and decides; where nothing happens, it waits for that without any time limit. A session is
-//! there only while there are files to be sent, so that an idle watch takes no place at the receiver. Nothing is kept on
-//! the disk: after a start all files are offered again, and the receiver says which it has. Files here are never written
-//! to, and never moved but into the archive.
+//! One thread has the tree and decides; where nothing happens, it only looks every few seconds whether the path of the
+//! folder still leads to the one that is watched, which nobody tells. A session is there only while there are files to be
+//! sent, so that an idle watch takes no place at the receiver. Nothing is kept on the disk: after a start all files are
+//! offered again, and the receiver says which it has. Files here are never written to, and never moved but into the
+//! archive.
 
 mod archive;
 mod look;
@@ -26,12 +27,12 @@ use crate::message;
 use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
 use crate::store::record::FileVerdict;
-use crate::store::ripe::{FolderChange, FolderTask, Ripe, Seen, Sent};
+use crate::store::ripe::{FolderTask, Ripe, Sent};
 use crate::sys::activation;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::thread::spawn;
-use archive::{Archive, Moved};
+use archive::Archive;
 use round::Rounds;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -125,15 +126,16 @@ impl Watch {
             let now = Instant::now();
             let has_work = !self.under_way && self.work.is_waiting();
             if has_work && self.next <= now && !signals::is_asked_to_end() {
-                self.rounds.begin().map_err(no_thread)?;
+                self.rounds.begin();
                 self.under_way = true;
             }
             let next = (has_work && !self.under_way).then_some(self.next);
-            let at = [next, self.ripe.deadline(), self.tree.deadline()].into_iter().flatten().min();
-            let left = at.map(|at| at.saturating_duration_since(Instant::now()));
+            let due = next.into_iter().chain(self.ripe.deadline());
+            let at = due.fold(self.tree.deadline(), Instant::min);
+            let left = at.saturating_duration_since(Instant::now());
             let interests =
                 [Interest::read(self.tree.notify()), Interest::read(bell), self.tree.mounts().interest()];
-            let waited = wait(&interests, left);
+            let waited = wait(&interests, Some(left));
             let [_, _, mounts] =
                 waited.map_err(|e| Failure::network(format!("cannot wait: {}", reason(&e))))?;
             if mounts.any() {
@@ -152,39 +154,17 @@ impl Watch {
                     message::say(format!("{path}: not sent: the name {why}"));
                     vec![]
                 }
-                FolderTask::Archive(path, seen) => self.move_to_archive(path, &seen),
+                FolderTask::Archive(path, seen) => {
+                    let archive = self.archive.as_mut();
+                    archive
+                        .map(|archive| archive::put_away(archive, &mut self.tree, path, &seen))
+                        .into_iter()
+                        .collect()
+                }
             };
             let now = Instant::now();
             changes.into_iter().for_each(|change| self.ripe.hear(now, change));
         }
-    }
-
-    /// Moves a file to the archive if it stands so. Gives what there is to tell of it.
-    fn move_to_archive(&mut self, path: String, seen: &Seen) -> Vec<FolderChange> {
-        let Some(archive) = &mut self.archive else { return vec![] };
-        // Whoever had the file open may have closed it between the attempt to move it and the look: then the second attempt
-        // succeeds. A file that looks unchanged after both stays.
-        let mut kept = "it counts as changed, though it looks the same".to_owned();
-        for _ in 0..2 {
-            match archive.take(&path, seen) {
-                Ok(Moved::Away) => return vec![],
-                Err(error) => return vec![self.tree.unseen(path, &error)],
-                Ok(Moved::Changed) => {
-                    let found = self.tree.look(path.clone());
-                    let stands = matches!(&found, FolderChange::Found { seen: now, writing, .. }
-                        if now == seen && *writing != Some(true));
-                    if !stands {
-                        return vec![found];
-                    }
-                }
-                Ok(Moved::Not(why)) => {
-                    kept = why;
-                    break;
-                }
-            }
-        }
-        message::say(format!("{path}: stored, but not moved to the archive: {kept}"));
-        vec![FolderChange::Kept(path)]
     }
 
     /// Hears from a session.

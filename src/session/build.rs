@@ -85,6 +85,12 @@ impl Handle {
         Some(self.desk.now().saturating_duration_since(since))
     }
 
+    /// For how long nothing has got through of the stream that comes in: no leg, nor bytes of one.
+    pub fn still_for(&self) -> Duration {
+        let since = self.desk.peek(|core| core.session.moved_in());
+        self.desk.now().saturating_duration_since(since)
+    }
+
     /// The stream waits no longer for its turn: from now on it has all its connections.
     pub fn use_all(&self) {
         self.desk.tell(|core, now| core.session.use_all(now));

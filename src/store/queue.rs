@@ -206,6 +206,14 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
         }
     }
 
+    /// A session was looked at: by its own clock it has made no progress for so long. That clock may count a gap in which
+    /// this process did not run, and the one of `now` does not: progress that was seen before counts more.
+    pub fn stood_still(&mut self, now: Instant, session: S, time: Duration) {
+        if let Some(running) = self.running.get_mut(&session) {
+            running.since = running.since.max(now.checked_sub(time).unwrap_or(running.since));
+        }
+    }
+
     /// A session was looked at: by its own clock it has had no connection for so long, or it has one.
     pub fn seen(&mut self, now: Instant, session: S, alone: Option<Duration>) {
         let running = self.running.get_mut(&session).map(|running| &mut running.presence);

@@ -49,8 +49,8 @@ enum State {
     Quiet { seen: Seen, since: Instant, asked: bool, new: bool },
     /// To be sent.
     Ready { seen: Seen, failures: u32 },
-    /// On its way. To be looked at again when it is over; complete, if that was said meanwhile.
-    Sending { seen: Seen, failures: u32, again: bool, complete: bool },
+    /// On its way. To be looked at again when it is over; complete or new, if that was said meanwhile.
+    Sending { seen: Seen, failures: u32, again: bool, complete: bool, new: bool },
     /// It is there, or refused. Owed: it is still to be archived.
     Done { seen: Seen, owed: bool },
     /// To be sent again.
@@ -132,7 +132,7 @@ impl Ripe {
             if let Some(state) = self.files.get_mut(&path)
                 && let State::Ready { seen, failures } = *state
             {
-                *state = State::Sending { seen, failures, again: false, complete: false };
+                *state = State::Sending { seen, failures, again: false, complete: false, new: false };
                 self.unstored.remove(&path);
                 return Some((path, seen));
             }
@@ -143,7 +143,7 @@ impl Ripe {
     /// What became of a file. True if the user is to hear of it: for each file the first failure.
     pub fn sent(&mut self, now: Instant, path: &str, outcome: Sent) -> bool {
         let Some(state) = self.files.get_mut(path) else { return false };
-        let State::Sending { seen, failures, again, complete } = *state else { return false };
+        let State::Sending { seen, failures, again, complete, new } = *state else { return false };
         if matches!(outcome, Sent::Refused | Sent::Failed) {
             self.unstored.insert(path.to_owned());
         }
@@ -169,7 +169,7 @@ impl Ripe {
             }
         }
         if again || outcome == Sent::Changed {
-            self.look(path.to_owned(), complete, false);
+            self.look(path.to_owned(), complete, new);
         }
         outcome == Sent::Refused || (outcome == Sent::Failed && failures == 0)
     }
@@ -201,7 +201,9 @@ impl Ripe {
             return;
         }
         match self.files.get_mut(&path) {
-            Some(State::Sending { again, complete, .. }) => (*again, *complete) = (true, true),
+            Some(State::Sending { again, complete, new, .. }) => {
+                (*again, *complete, *new) = (true, true, false);
+            }
             _ => self.look(path, true, false),
         }
     }
@@ -212,7 +214,7 @@ impl Ripe {
             return;
         }
         match self.files.get_mut(&path) {
-            Some(State::Sending { again, .. }) => *again = true,
+            Some(State::Sending { again, new, .. }) => (*again, *new) = (true, true),
             // whoever makes it may not have it open yet, and then it looks as if nobody wrote to it
             _ if seen.size == 0 => self.wait(now, path, seen, true),
             _ => self.look(path, false, true),
@@ -340,7 +342,9 @@ impl Ripe {
     fn forget(&mut self, path: String) {
         match self.files.get_mut(&path) {
             // it is being sent; the verdict still to come is about the old file
-            Some(State::Sending { again, complete, .. }) => (*again, *complete) = (true, false),
+            Some(State::Sending { again, complete, new, .. }) => {
+                (*again, *complete, *new) = (true, false, false);
+            }
             _ => drop(self.files.remove(&path)),
         }
         self.unstored.remove(&path);
@@ -404,7 +408,7 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 impl State {
     /// Its closing may have happened, and not been told.
     fn grow_old(&mut self) {
-        if let State::Looking { new, .. } | State::Quiet { new, .. } = self {
+        if let State::Looking { new, .. } | State::Quiet { new, .. } | State::Sending { new, .. } = self {
             *new = false;
         }
     }

@@ -51,16 +51,16 @@ mod linux {
         Ok(init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?)
     }
 
-    pub(super) fn watch(fd: &OwnedFd, folder: &Path) -> io::Result<Folder> {
+    pub(super) fn watch(fd: &OwnedFd, folder: &Path, follow: bool) -> io::Result<Folder> {
         let wanted = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVE
             | WatchFlags::MOVE_SELF
             | WatchFlags::CREATE
             | WatchFlags::DELETE
             | WatchFlags::ONLYDIR
-            | WatchFlags::DONT_FOLLOW
             | WatchFlags::EXCL_UNLINK;
-        Ok(add_watch(fd, folder, wanted)?)
+        let links = if follow { WatchFlags::empty() } else { WatchFlags::DONT_FOLLOW };
+        Ok(add_watch(fd, folder, wanted | links)?)
     }
 
     pub(super) fn forget(fd: &OwnedFd, folder: Folder) {
@@ -135,12 +135,14 @@ impl Notify {
         linux::new().map(|fd| Notify { fd })
     }
 
-    /// Hears of this folder, not of those below it, from now on; one that was watched has the number that it had.
+    /// Hears of this folder, not of those below it, from now on; one that was watched has the number that it had. `follow`:
+    /// where the path is a symbolic link, the folder that it leads to is meant.
     ///
     /// # Errors
-    /// `StorageFull`: the kernel's limit of watched folders is reached. Else the folder's.
-    pub fn watch(&self, folder: &Path) -> io::Result<Folder> {
-        linux::watch(&self.fd, folder)
+    /// `StorageFull`: the kernel's limit of watched folders is reached. `NotADirectory`: it is none, or it is a link that is
+    /// not followed. Else the folder's.
+    pub fn watch(&self, folder: &Path, follow: bool) -> io::Result<Folder> {
+        linux::watch(&self.fd, folder, follow)
     }
 
     /// Hears no more of it, except [`Happened::Unwatched`].
@@ -171,7 +173,7 @@ impl Notify {
     ///
     /// # Errors
     /// Always `StorageFull`, as where no more folders can be watched.
-    pub fn watch(&self, _: &Path) -> io::Result<Folder> {
+    pub fn watch(&self, _: &Path, _: bool) -> io::Result<Folder> {
         Err(io::ErrorKind::StorageFull.into())
     }
 
@@ -218,7 +220,7 @@ mod tests {
     fn what_happens_in_a_folder_is_heard() {
         let dir = tempfile::tempdir().unwrap();
         let notify = Notify::new().unwrap();
-        let folder = notify.watch(dir.path()).unwrap();
+        let folder = notify.watch(dir.path(), false).unwrap();
         let heard = || {
             let mut heard = vec![];
             notify.read(|event| heard.push(event)).unwrap();
@@ -239,6 +241,17 @@ mod tests {
         assert_eq!(heard(), [Happened::Moved(folder)]);
         notify.forget(folder);
         assert_eq!(heard(), [Happened::Unwatched(folder)]);
+    }
+
+    #[test]
+    fn a_link_leads_to_a_folder_where_it_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let [folder, link] = ["folder", "link"].map(|name| dir.path().join(name));
+        fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink("folder", &link).unwrap();
+        let notify = Notify::new().unwrap();
+        assert_eq!(notify.watch(&link, false).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        assert_eq!(notify.watch(&link, true).unwrap(), notify.watch(&folder, false).unwrap());
     }
 
     #[test]

@@ -346,9 +346,7 @@ fn no_sense() -> No {
 
 impl Sink for CommandedSink {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
-        if !(self.orders.place.may_send)() {
-            return Err(SinkError::senseless());
-        }
+        self.orders.place.allow()?;
         // a sender that takes no answers gets no more of them
         self.out.await_room();
         // from here on nothing waits for the sender

@@ -27,7 +27,7 @@ pub use inbox::{Inbox, InboxSink};
 pub use ledger::{Files, Ledger, UnderWay};
 pub use matter::{Matter, check};
 pub use outbox::{Outbox, OutboxSource};
-pub use place::Place;
+pub use place::{MaySend, Place};
 pub use receiving::{Hooks, Receiving, Then};
 pub use records::RecordSink;
 pub use sending::{Ending, Fate, Item, Pause, Sending};

@@ -68,7 +68,9 @@ struct State<D: Disk> {
     files: HashMap<u32, Phase<D>>,
     /// The number of the file that was opened last.
     last: u32,
-    /// Nothing more comes.
+    /// Nothing more comes, and whatever a job has not in hand is given up.
+    abandoned: bool,
+    /// The same, and what has come is durable.
     over: bool,
 }
 
@@ -120,7 +122,7 @@ where
         workers: Workers,
         out: Arc<Outbox>,
     ) -> Arc<Self> {
-        let state = Mutex::new(State { files: HashMap::new(), last: 0, over: false });
+        let state = Mutex::new(State { files: HashMap::new(), last: 0, abandoned: false, over: false });
         let turn = Mutex::new(());
         Arc::new(Receiving { shelf, peer, hooks, workers, out, state, turn, done: Condvar::new() })
     }
@@ -316,58 +318,6 @@ where
 
     // ---- jobs ----
 
-    fn opened(self: &Arc<Self>, file: u32, open: Open) {
-        match self.wanted(open) {
-            Ok(wanted) => self.ask(wanted, move |this, answer| this.answered(file, answer)),
-            Err(no) => self.judge(file, Err(no)),
-        }
-    }
-
-    /// Asks the shelf. Where somebody has the name, it is waited for apart: nobody else's files wait for it.
-    fn ask(
-        self: &Arc<Self>,
-        wanted: Wanted,
-        then: impl FnOnce(&Self, Result<OpenAnswer<D>, No>) + Send + 'static,
-    ) {
-        match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
-            Err(No::Held(held)) if held.by != self.peer.visit => {
-                self.apart("name", move |this| then(this, this.insist(&wanted)));
-            }
-            answer => then(self, answer),
-        }
-    }
-
-    /// Retries until the name is free, or its holder proves to be alive. If several sessions retry, one gets the name.
-    fn insist(&self, wanted: &Wanted) -> Result<OpenAnswer<D>, No> {
-        loop {
-            match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
-                Err(No::Held(held))
-                    if held.by != self.peer.visit
-                        && self.shelf.await_turn(&wanted.name, held.by, &self.hooks.place.gives_way) => {}
-                answer => return answer,
-            }
-        }
-    }
-
-    fn answered(&self, file: u32, answer: Result<OpenAnswer<D>, No>) {
-        let (phase, down) = match answer {
-            Ok(OpenAnswer::Go(mut arrival)) => {
-                let marks = arrival.marks();
-                (Phase::Offered(Box::new(arrival)), Down::Go(marks))
-            }
-            Ok(OpenAnswer::There(there)) => {
-                let mark = there.mark();
-                (Phase::There(Box::new(there)), Down::There(mark))
-            }
-            Err(no) => return self.judge(file, Err(no)),
-        };
-        self.lock().files.insert(file, phase);
-        self.done.notify_all();
-        self.out.say(file, &down);
-        // what comes next is up to the sender, from now on
-        (self.hooks.place.progress)();
-    }
-
     /// A file that came at once.
     fn whole(self: &Arc<Self>, file: u32, open: Open, sum: Sum, bytes: Vec<u8>) {
         let wanted = match self.wanted(open) {
@@ -467,11 +417,13 @@ where
 }
 
 impl<D: Disk> Receiving<D> {
-    /// Nothing more comes, and nobody waits for verdicts: what has come is kept, durably.
+    /// Nothing more comes, and nobody waits for verdicts: what has come is kept, durably. A file that a job opens is given up
+    /// when the job has its answer.
     pub(super) fn abandon(&self) {
         let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let phases: Vec<_> = {
             let mut state = lock();
+            state.abandoned = true;
             let left = |phase: &Phase<D>| !matches!(phase, Phase::Opening | Phase::Closing);
             let left: Vec<u32> = state.files.iter().filter(|(_, p)| left(p)).map(|(file, _)| *file).collect();
             left.iter().for_each(|file| self.hooks.ledger.forget(*file));

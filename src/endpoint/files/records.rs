@@ -33,9 +33,7 @@ where
 {
     /// All of these, from there on.
     fn take(&mut self, whole: &Shared, from: usize) -> Result<(), SinkError> {
-        if !(self.receiving.hooks.place.may_send)() {
-            return Err(SinkError::senseless());
-        }
+        self.receiving.hooks.place.allow()?;
         // a sender that takes no answers gets no more of them
         self.receiving.out.await_room();
         let all = (**whole).as_ref();

@@ -33,6 +33,8 @@ pub(super) struct Stall {
     mark: Mark,
     owed: bool,
     since: Instant,
+    /// When something of the stream got through last: the mark moved, or bytes flowed.
+    moved: Instant,
     /// The last sign of life.
     heard: Instant,
     /// Bytes of legs that are not whole, since the mark moved last.
@@ -64,11 +66,14 @@ impl Stall {
     /// Nothing is owed.
     pub(super) fn new(now: Instant) -> Self {
         let flow = Flow { since: now, bytes: 0 };
-        Stall { mark: Mark::default(), owed: false, since: now, heard: now, parts: 0, flow }
+        Stall { mark: Mark::default(), owed: false, since: now, moved: now, heard: now, parts: 0, flow }
     }
 
     /// The stream is so far, and whether the peer owes it progress.
     pub(super) fn note(&mut self, now: Instant, mark: Mark, owed: bool) {
+        if mark != self.mark {
+            self.moved = now;
+        }
         if mark != self.mark || !(owed && self.owed) {
             (self.since, self.parts) = (now, 0);
         }
@@ -81,7 +86,13 @@ impl Stall {
         self.parts += bytes;
         if self.flow.add(at, bytes) {
             self.since = self.since.max(at);
+            self.moved = self.moved.max(at);
         }
+    }
+
+    /// When something of the stream got through last, or when it was to begin. Signs of life are none of that.
+    pub(super) fn moved(&self) -> Instant {
+        self.moved
     }
 
     /// The output at the other end says that it is blocked.
@@ -147,6 +158,22 @@ mod tests {
         assert_eq!(stall.lives(start + secs(32)), secs(0));
         stall.note(start + secs(32), [1, 0, 0, 0], false);
         assert_eq!(stall.lives(start + secs(39)), secs(0));
+    }
+
+    #[test]
+    fn what_got_through_is_told_from_what_is_not_owed() {
+        let start = Instant::now();
+        let mut stall = Stall::new(start);
+        stall.note(start + secs(1), [1; 4], true);
+        for second in 2..9 {
+            stall.note(start + secs(second), [1; 4], second > 5);
+            stall.excuse(start + secs(second));
+            stall.partly(start + secs(second), 16 * 70, 1 << 20);
+            stall.lives(start + secs(second));
+        }
+        assert_eq!(stall.moved(), start + secs(1));
+        stall.partly(start + secs(9), 3000, 1 << 20);
+        assert_eq!(stall.moved(), start + secs(9));
     }
 
     /// For how long progress is owed at the end of so many seconds, in each of which so many bytes get through.

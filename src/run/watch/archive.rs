@@ -1,10 +1,11 @@
 //! Where files go that are stored: moved in one step, if they are still what was sent, and never over another one.
 
 use super::look::{Standing, is_gone, look_in};
-use super::tree::identity_of;
+use super::tree::{Tree, identity_of};
 use crate::error::{Failure, reason};
+use crate::message;
 use crate::store::below::folder_below;
-use crate::store::ripe::Seen;
+use crate::store::ripe::{FolderChange, Seen};
 use crate::sys::limits::is_short;
 use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
@@ -116,6 +117,34 @@ impl Archive {
     }
 }
 
+/// Moves a file of the tree to the archive if it stands so. Gives what there is to tell of it.
+pub(super) fn put_away(archive: &mut Archive, tree: &mut Tree, path: String, seen: &Seen) -> FolderChange {
+    // Whoever had the file open may have closed it between the attempt to move it and the look: then the second attempt
+    // succeeds. A file that looks unchanged after both stays.
+    let mut kept = "it counts as changed, though it looks the same".to_owned();
+    for _ in 0..2 {
+        match archive.take(&path, seen) {
+            // where the kernel does not watch, nobody else tells
+            Ok(Moved::Away) => return FolderChange::Gone(path),
+            Err(error) => return tree.unseen(path, &error),
+            Ok(Moved::Changed) => {
+                let found = tree.look(path.clone());
+                let stands = matches!(&found, FolderChange::Found { seen: now, writing, .. }
+                    if now == seen && *writing != Some(true));
+                if !stands {
+                    return found;
+                }
+            }
+            Ok(Moved::Not(why)) => {
+                kept = why;
+                break;
+            }
+        }
+    }
+    message::say(format!("{path}: stored, but not moved to the archive: {kept}"));
+    FolderChange::Kept(path)
+}
+
 /// It could not be moved: for good, unless it is for want of what there may be the next time.
 fn not_moved(error: io::Error) -> io::Result<Moved> {
     if is_short(&error) { Err(error) } else { Ok(Moved::Not(reason(&error))) }
@@ -152,6 +181,20 @@ fn take_name(from: Spot<'_>, to: Spot<'_>) -> io::Result<()> {
 mod tests {
     use super::super::look::look_at;
     use super::*;
+
+    #[test]
+    fn whoever_moves_a_file_to_the_archive_tells_that_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let [folder, to] = ["folder", "to"].map(|name| dir.path().join(name));
+        [&folder, &to].into_iter().for_each(|made| fs::create_dir(made).unwrap());
+        fs::write(folder.join("a"), "a").unwrap();
+        // not scanned yet: the kernel does not tell it anything
+        let mut tree = Tree::open(&folder, Some(&to)).unwrap();
+        let mut archive = Archive::open(&folder, &to).unwrap();
+        let (seen, _) = look_at(&folder, "a").unwrap().unwrap();
+        assert_eq!(put_away(&mut archive, &mut tree, "a".into(), &seen), FolderChange::Gone("a".into()));
+        assert_eq!(fs::read(to.join("a")).unwrap(), b"a");
+    }
 
     #[test]
     fn a_file_is_moved_if_it_is_the_one_that_was_sent_and_never_over_another() {

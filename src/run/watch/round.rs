@@ -61,14 +61,10 @@ impl Rounds {
         self.less.store(quiet.into(), Ordering::Relaxed);
     }
 
-    /// Begins one. Its end is told.
-    ///
-    /// # Errors
-    /// The kernel has no threads left.
-    pub(super) fn begin(&self) -> io::Result<()> {
+    /// Begins one. Its end is told, also that of one for which the kernel has no thread left.
+    pub(super) fn begin(&self) {
         let this = self.clone();
-        let round = self.work.begin();
-        spawn("round", move || this.work.end(this.run(round)))
+        self.work.begin(|round| spawn("round", move || this.work.end(this.run(round))));
     }
 
     fn run(&self, round: u64) -> Result<(), Failure> {

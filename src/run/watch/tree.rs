@@ -1,7 +1,7 @@
 //! The watched folder: which of its folders the kernel watches for us, which are looked at now and then, and how files
 //! stand.
 //!
-//! Symbolic links are passed over, and so is the archive. Where the kernel watches no more folders, the rest is scanned
+//! Symbolic links below it are passed over, and so is the archive. Where the kernel watches no more folders, the rest is scanned
 //! every few seconds.
 
 use super::look::{is_gone, look_at};
@@ -12,34 +12,54 @@ use crate::sys::mounts::Mounts;
 use crate::sys::notify::{Folder, Happened, Notify};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How often folders are scanned that the kernel does not watch.
+#[cfg(test)]
+mod tests;
+
+/// How often folders are scanned that the kernel does not watch, and how often it is seen whether another folder has the
+/// root's place.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Names that are not UTF-8 are told of once, as long as there are no more than this.
-const ODD_MAX: usize = 1000;
+/// Folders in trouble and names that are not UTF-8 are told of as long as there are no more than this.
+const TOLD_MAX: usize = 1000;
 
 /// A watched folder and those below it.
 pub(super) struct Tree {
     root: PathBuf,
+    /// Which folder had the root's place before it was watched last; none if there was none, or nobody could say.
+    identity: Option<(u64, u64)>,
     notify: Notify,
     /// Relative paths; the root's is empty.
     folders: HashMap<Folder, String>,
     numbers: BTreeMap<String, Folder>,
-    /// Folders that the kernel does not watch, and when they are scanned next.
+    /// Folders that the kernel does not watch.
     polled: BTreeSet<String>,
+    /// When these are scanned next, and the root's place is looked at.
     next: Instant,
     mounts: Mounts,
     archive: Option<PathBuf>,
     limit_told: bool,
-    /// What was told of folders that cannot be read, and of odd names.
-    told: BTreeSet<OsString>,
+    /// What was told, and is not over as far as is known.
+    told: BTreeSet<Trouble>,
+}
+
+/// What is told once, until it is over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    /// Nothing can be heard of what happens.
+    Deaf,
+    /// A folder, or the rest of it, cannot be read.
+    Unread(String),
+    /// A file of this folder could not be looked at, or not be moved.
+    Unseen(String),
+    /// A name is not UTF-8.
+    Odd(PathBuf),
 }
 
 impl Tree {
@@ -56,11 +76,12 @@ impl Tree {
         })?;
         Ok(Tree {
             root: root.to_owned(),
+            identity: identity_of(root).ok(),
             notify,
             folders: HashMap::new(),
             numbers: BTreeMap::new(),
             polled: BTreeSet::new(),
-            next: Instant::now(),
+            next: Instant::now() + POLL,
             mounts: Mounts::around(root).map_err(failed)?,
             archive: archive.map(Path::to_owned),
             limit_told: false,
@@ -87,8 +108,8 @@ impl Tree {
     }
 
     /// When there is something to look at, if nothing happens before.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        (!self.polled.is_empty()).then_some(self.next)
+    pub(super) fn deadline(&self) -> Instant {
+        self.next
     }
 
     /// All that has happened, and what was found where the kernel does not tell.
@@ -96,19 +117,37 @@ impl Tree {
         let (mut happened, mut changes) = (vec![], vec![]);
         let read = self.notify.read(|event| happened.push(event));
         if let Err(error) = read {
-            self.tell_once(OsStr::new("\0inotify"), || format!("inotify: {}", reason(&error)));
+            self.tell_once(Trouble::Deaf, || format!("inotify: {}", reason(&error)));
             changes.push(FolderChange::Overflow);
         }
         for event in happened {
             self.hear(event, &mut changes);
         }
-        if !self.polled.is_empty() && self.next <= Instant::now() {
+        if self.next <= Instant::now() {
+            self.look_at_root();
             for folder in self.polled.clone() {
                 changes.extend(self.scan(&folder));
             }
             self.next = Instant::now() + POLL;
         }
         changes
+    }
+
+    /// Another folder may have the root's place though the one that is watched was not moved itself: a folder above it was,
+    /// or a link on the way leads elsewhere now. Nothing tells of that.
+    fn look_at_root(&mut self) {
+        let now = match identity_of(&self.root) {
+            Ok(now) => Some(now),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+            // nobody can say at this moment
+            Err(_) => return,
+        };
+        if now != self.identity {
+            if let Ok(mounts) = Mounts::around(&self.root) {
+                self.mounts = mounts;
+            }
+            self.leave_all();
+        }
     }
 
     /// How a file stands.
@@ -123,7 +162,7 @@ impl Tree {
     /// A file could not be looked at, or not be moved. Said once for all in its folder: they are tried again and again.
     pub(super) fn unseen(&mut self, path: String, error: &io::Error) -> FolderChange {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        self.tell_once(OsStr::new(&format!("\0unseen/{folder}")), || {
+        self.tell_once(Trouble::Unseen(folder.to_owned()), || {
             format!("{path}: {}; what is there is tried again until that is over", reason(error))
         });
         FolderChange::Unseen(path)
@@ -136,17 +175,20 @@ impl Tree {
 
     /// Watches a folder, then finds all that is in it.
     pub(super) fn scan(&mut self, folder: &str) -> Vec<FolderChange> {
-        // joined to nothing, the root would end in a slash
-        let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
+        let path = self.place(folder);
         if self.is_archive(&path) {
             return vec![FolderChange::Scanned(folder.to_owned())];
+        }
+        if folder.is_empty() {
+            // before it is watched: if another one takes its place in between, that is found out
+            self.identity = identity_of(&path).ok();
         }
         self.watch(folder, &path);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if folder.is_empty() => {
                 self.poll(folder);
-                self.tell_once(OsStr::new("\0root"), || {
+                self.tell_once(Trouble::Unread(String::new()), || {
                     format!("watch {}: {}", path.display(), reason(&error))
                 });
                 return vec![FolderChange::Scanned(String::new())];
@@ -160,12 +202,29 @@ impl Tree {
                 return vec![FolderChange::Scanned(folder.to_owned())];
             }
         };
-        let mut changes = vec![];
+        let (mut changes, whole) = self.find(folder, entries);
+        if whole {
+            self.told.remove(&Trouble::Unread(folder.to_owned()));
+            if !changes.iter().any(|change| matches!(change, FolderChange::Unseen(_))) {
+                self.told.remove(&Trouble::Unseen(folder.to_owned()));
+            }
+        }
+        changes.push(FolderChange::Scanned(folder.to_owned()));
+        changes
+    }
+
+    /// All that is in a folder; whether it could be read to its end.
+    fn find(&mut self, folder: &str, entries: fs::ReadDir) -> (Vec<FolderChange>, bool) {
+        let (mut changes, mut whole) = (vec![], true);
+        let mut failed = |tree: &mut Self, path: &str, error| {
+            whole = false;
+            tree.unread(folder, &tree.place(path), &error);
+        };
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    self.unread(folder, &path, &error);
+                    failed(self, folder, error);
                     break;
                 }
             };
@@ -176,12 +235,11 @@ impl Tree {
                 Ok(kind) if kind.is_dir() && !self.polled.contains(&path) => {
                     changes.push(FolderChange::Folder(path))
                 }
-                Err(error) if !is_gone(&error) => self.unread(folder, &self.root.join(&path), &error),
+                Err(error) if !is_gone(&error) => failed(self, &path, error),
                 _ => {}
             }
         }
-        changes.push(FolderChange::Scanned(folder.to_owned()));
-        changes
+        (changes, whole)
     }
 
     fn hear(&mut self, happened: Happened, changes: &mut Vec<FolderChange>) {
@@ -230,7 +288,8 @@ impl Tree {
     }
 
     fn watch(&mut self, folder: &str, path: &Path) {
-        match self.notify.watch(path) {
+        // the user names the root, by a link or not; below it none is followed
+        match self.notify.watch(path, folder.is_empty()) {
             Ok(number) => {
                 self.polled.remove(folder);
                 if let Some(before) = self.numbers.insert(folder.to_owned(), number)
@@ -246,7 +305,12 @@ impl Tree {
                     self.numbers.remove(&before);
                 }
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                // of any other one, the folder that it stood in tells that it has come again
+                if folder.is_empty() {
+                    self.poll(folder);
+                }
+            }
             // whoever reads it is told so too, and says it
             Err(error) if Errno::from_io_error(&error) == Some(Errno::ACCESS) => {}
             Err(error) => {
@@ -266,13 +330,12 @@ impl Tree {
     /// A folder, or the rest of it, cannot be read: not now, and nobody tells when it can.
     fn unread(&mut self, folder: &str, path: &Path, error: &io::Error) {
         self.poll(folder);
-        self.tell_once(path.as_os_str(), || format!("{}: {}", path.display(), reason(error)));
+        self.tell_once(Trouble::Unread(folder.to_owned()), || {
+            format!("{}: {}", path.display(), reason(error))
+        });
     }
 
     fn poll(&mut self, folder: &str) {
-        if self.polled.is_empty() {
-            self.next = Instant::now() + POLL;
-        }
         self.polled.insert(folder.to_owned());
     }
 
@@ -289,7 +352,8 @@ impl Tree {
         }
     }
 
-    /// The root was moved, or is covered: what happens there is of no interest, and another folder may have its place.
+    /// The root was moved, or is covered, or its path leads elsewhere: what happens there is of no interest, and another
+    /// folder may have its place.
     fn leave_all(&mut self) {
         self.folders.drain().for_each(|(number, _)| self.notify.forget(number));
         self.numbers.clear();
@@ -304,6 +368,12 @@ impl Tree {
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Where something below the root is, or the root itself.
+    fn place(&self, path: &str) -> PathBuf {
+        // joined to nothing, the root would end in a slash
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
     }
 
     fn is_archive(&self, path: &Path) -> bool {
@@ -322,7 +392,7 @@ impl Tree {
             Some(name) => Some(format!("{folder}/{name}")),
             None => {
                 let path = self.root.join(folder).join(name);
-                self.tell_once(path.as_os_str(), || {
+                self.tell_once(Trouble::Odd(path.clone()), || {
                     format!("{}: not sent: the name is not UTF-8", path.display())
                 });
                 None
@@ -330,8 +400,8 @@ impl Tree {
         }
     }
 
-    fn tell_once(&mut self, what: &OsStr, line: impl FnOnce() -> String) {
-        if self.told.len() < ODD_MAX && self.told.insert(what.to_owned()) {
+    fn tell_once(&mut self, trouble: Trouble, line: impl FnOnce() -> String) {
+        if self.told.len() < TOLD_MAX && self.told.insert(trouble) {
             message::say(line());
         }
     }
@@ -344,123 +414,5 @@ pub(super) fn identity_of(folder: &Path) -> io::Result<(u64, u64)> {
         Ok((metadata.dev(), metadata.ino()))
     } else {
         Err(ErrorKind::NotADirectory.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_cannot_be_read_is_looked_at_until_it_can() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = dir.path().join("b");
-        // leads to itself, so that even root cannot read it
-        std::os::unix::fs::symlink("b", &folder).unwrap();
-        let mut tree = Tree::open(dir.path(), None).unwrap();
-        assert_eq!(tree.scan("b"), [FolderChange::Scanned("b".into())]);
-        assert!(tree.deadline().is_some());
-        fs::remove_file(&folder).unwrap();
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("x"), "x").unwrap();
-        tree.next = Instant::now();
-        let changes = tree.changes();
-        let is_found =
-            |event: &FolderChange| matches!(event, FolderChange::Found { path, .. } if path == "b/x");
-        assert!(changes.iter().any(is_found), "{changes:?}");
-        assert_eq!(tree.deadline(), None, "the kernel tells of it from now on");
-    }
-
-    #[test]
-    fn a_name_that_was_given_by_a_link_is_told_though_the_file_has_no_other() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("root");
-        fs::create_dir(&root).unwrap();
-        fs::write(dir.path().join("x"), "x").unwrap();
-        let mut tree = Tree::open(&root, None).unwrap();
-        tree.scan("");
-        fs::hard_link(dir.path().join("x"), root.join("x")).unwrap();
-        fs::remove_file(dir.path().join("x")).unwrap();
-        let seen = Seen::of(&root.join("x").metadata().unwrap());
-        assert_eq!(tree.changes(), [FolderChange::Named { path: "x".into(), seen }]);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_looked_at_is_not_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("x"), "x").unwrap();
-        let mut tree = Tree::open(dir.path(), None).unwrap();
-        // no kernel takes such a name, which it says as it says that it has no descriptors left
-        let long = "x".repeat(256);
-        for _ in 0..2 {
-            assert_eq!(tree.look(long.clone()), FolderChange::Unseen(long.clone()));
-        }
-        assert!(!tree.has_changed(&long, None));
-        assert_eq!(tree.told.len(), 1);
-        for gone in ["none", "none/x", "x/y", ""] {
-            assert_eq!(tree.look(gone.into()), FolderChange::Gone(gone.into()), "{gone}");
-        }
-    }
-
-    #[test]
-    fn another_folder_in_the_place_of_one_that_was_moved_is_watched() {
-        let dir = tempfile::tempdir().unwrap();
-        let [root, away] = ["root", "away"].map(|name| dir.path().join(name));
-        fs::create_dir_all(root.join("sub")).unwrap();
-        let mut tree = Tree::open(&root, None).unwrap();
-        tree.scan("");
-        tree.scan("sub");
-        assert_eq!(tree.deadline(), None);
-        fs::rename(&root, &away).unwrap();
-        assert_eq!(tree.changes(), []);
-        fs::write(away.join("x"), "x").unwrap();
-        fs::write(away.join("sub/x"), "x").unwrap();
-        fs::create_dir_all(root.join("sub")).unwrap();
-        fs::write(root.join("y"), "y").unwrap();
-        assert_eq!(tree.changes(), []);
-        assert!(tree.deadline().is_some());
-        tree.next = Instant::now();
-        let changes = tree.changes();
-        let is_found =
-            |event: &FolderChange| matches!(event, FolderChange::Found { path, .. } if path == "y");
-        assert!(
-            changes.iter().any(is_found) && changes.contains(&FolderChange::Folder("sub".into())),
-            "{changes:?}"
-        );
-        fs::write(root.join("z"), "z").unwrap();
-        assert_eq!(tree.changes().last(), Some(&FolderChange::Complete("z".into())));
-    }
-
-    #[test]
-    fn the_archive_is_no_part_of_it_though_both_have_other_folders_in_their_places() {
-        let dir = tempfile::tempdir().unwrap();
-        let [root, away] = ["root", "away"].map(|name| dir.path().join(name));
-        let archive = root.join("sent");
-        fs::create_dir_all(&archive).unwrap();
-        let mut tree = Tree::open(&root, Some(&archive)).unwrap();
-        for _ in 0..2 {
-            fs::write(archive.join("x"), "x").unwrap();
-            assert_eq!(tree.scan("sent"), [FolderChange::Scanned("sent".into())]);
-            fs::rename(&root, &away).unwrap();
-            fs::create_dir_all(&archive).unwrap();
-            fs::remove_dir_all(&away).unwrap();
-        }
-    }
-
-    #[test]
-    fn no_link_leads_out_of_it_wherever_on_the_way_it_stands() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("root");
-        fs::create_dir_all(dir.path().join("else/sub")).unwrap();
-        fs::create_dir_all(root.join("sub")).unwrap();
-        for path in ["else/key", "else/sub/key", "root/key", "root/sub/key"] {
-            fs::write(dir.path().join(path), path).unwrap();
-        }
-        let mut tree = Tree::open(&root, None).unwrap();
-        let mut is_found = |path: &str| matches!(tree.look(path.into()), FolderChange::Found { .. });
-        assert!(is_found("key") && is_found("sub/key"));
-        std::os::unix::fs::symlink("../else", root.join("link")).unwrap();
-        std::os::unix::fs::symlink("../else/key", root.join("file")).unwrap();
-        assert!(!is_found("link/key") && !is_found("link/sub/key") && !is_found("file"));
     }
 }

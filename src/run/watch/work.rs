@@ -2,10 +2,12 @@
 
 use crate::endpoint::files::Fate;
 use crate::error::Failure;
+use crate::run::sessions::no_thread;
 use crate::store::record::FileVerdict;
 use crate::store::ripe::Seen;
 use crate::sys::bell::Bell;
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a session tells.
@@ -83,11 +85,16 @@ impl Work {
 
     // ---- the session's side ---------------------------------------------------------------------------
 
-    /// A session begins; its number.
-    pub(super) fn begin(&self) -> u64 {
+    /// A session begins: `start` starts it, given its number. One that cannot be started is over at once, as one that
+    /// failed.
+    pub(super) fn begin(&self, start: impl FnOnce(u64) -> io::Result<()>) {
         let mut state = self.lock();
         state.round += 1;
-        state.round
+        let round = state.round;
+        drop(state);
+        if let Err(error) = start(round) {
+            self.end(Err(no_thread(error)));
+        }
     }
 
     /// The next file for it, if there is one.
@@ -134,5 +141,20 @@ impl Work {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_cannot_be_started_is_over_as_one_that_failed() {
+        let work = Work::new(Bell::new().unwrap());
+        work.begin(|_| Err(io::ErrorKind::WouldBlock.into()));
+        let told = work.told();
+        let [Told::Over(Err(failure), unjudged)] = &told[..] else { panic!("{} were told", told.len()) };
+        assert!(failure.sentence.starts_with("cannot start a thread"), "{failure}");
+        assert!(unjudged.is_empty() && work.told().is_empty());
     }
 }

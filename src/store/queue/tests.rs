@@ -15,6 +15,21 @@ fn turns(queue: &mut Sessions, now: Instant) -> Vec<Turn<u32>> {
 }
 
 #[test]
+fn progress_that_was_seen_before_counts_more_than_what_the_clock_of_a_session_says() {
+    let (mut queue, now) = queue(1);
+    let at = |seconds| now + Duration::from_secs(seconds);
+    queue.arrive(now, &"a", 1);
+    queue.arrive(now, &"b", 2);
+    queue.stood_still(at(50), 1, Duration::from_secs(10));
+    assert_eq!(queue.deadline(), Some(at(40) + STALL));
+    queue.stood_still(at(51), 1, Duration::from_secs(30));
+    assert_eq!(queue.deadline(), Some(at(40) + STALL));
+    queue.progress(at(52), 1);
+    queue.stood_still(at(53), 1, Duration::from_secs(12));
+    assert_eq!(queue.deadline(), Some(at(52) + STALL));
+}
+
+#[test]
 fn ten_with_two_places_all_get_their_turn_and_are_told_how_long_it_takes() {
     let (mut queue, now) = queue(2);
     for session in 0..10 {

@@ -75,8 +75,8 @@ pub enum FolderTask {
     Look(String),
     /// Watch this folder, then tell of all that is in it, and that it was scanned.
     Scan(String),
-    /// Move this file to the archive, if it stands so and nobody writes to it, replacing nothing; and tell: found,
-    /// gone or unseen where it does not stand so or that cannot be told, kept where it cannot be moved.
+    /// Move this file to the archive, if it stands so and nobody writes to it, replacing nothing; and tell: gone where it
+    /// was moved; found, gone or unseen where it does not stand so or that cannot be told; kept where it cannot be moved.
     Archive(String, Seen),
     /// Tell the user that this file cannot be sent by its name.
     Unnameable(String, BadName),

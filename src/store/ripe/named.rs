@@ -92,4 +92,8 @@ fn a_new_one_in_the_place_of_one_that_is_sent_is_not_complete_for_that() {
     assert_eq!(ripe.poll(now), look());
     ripe.hear(now, found("a", 2, None));
     assert_eq!((ripe.poll(now), ripe.send()), (None, None));
+    // nor when it has stood still: its closing tells more
+    assert_eq!((ripe.poll(now + QUIET), ripe.deadline()), (None, None));
+    complete(&mut ripe, now, "a", 3);
+    assert_eq!(ripe.send(), Some(("a".into(), seen(3))));
 }

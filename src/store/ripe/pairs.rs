@@ -18,6 +18,7 @@ fn name(state: Option<&State>) -> &'static str {
         Some(State::Quiet { asked: true, .. }) => "asked",
         Some(State::Ready { .. }) => "ready",
         Some(State::Sending { again: false, .. }) => "sending",
+        Some(State::Sending { new: true, .. }) => "anew",
         Some(State::Sending { complete: false, .. }) => "again",
         Some(State::Sending { complete: true, .. }) => "twice",
         Some(State::Done { owed: false, .. }) => "done",
@@ -37,11 +38,11 @@ fn watch_in(state: Option<State>, now: Instant) -> Ripe {
 }
 
 /// Every state of a file, in the order of the columns of the table below.
-fn states(since: Instant) -> [Option<State>; 17] {
+fn states(since: Instant) -> [Option<State>; 18] {
     let (seen, done) = (seen(1), Some((seen(1), true)));
     let looking = |complete, done| Some(State::Looking { complete, new: false, done, at: None });
     let quiet = |asked, new| Some(State::Quiet { seen, since, asked, new });
-    let sending = |again, complete| Some(State::Sending { seen, failures: 1, again, complete });
+    let sending = |again, complete, new| Some(State::Sending { seen, failures: 1, again, complete, new });
     [
         None,
         Some(State::Looking { complete: false, new: true, done: None, at: None }),
@@ -54,9 +55,10 @@ fn states(since: Instant) -> [Option<State>; 17] {
         quiet(false, false),
         quiet(true, false),
         Some(State::Ready { seen, failures: 1 }),
-        sending(false, false),
-        sending(true, false),
-        sending(true, true),
+        sending(false, false, false),
+        sending(true, false, false),
+        sending(true, false, true),
+        sending(true, true, false),
         Some(State::Done { seen, owed: false }),
         Some(State::Done { seen, owed: true }),
         Some(State::Failed { seen, failures: 1, at: since + QUIET }),
@@ -99,8 +101,8 @@ fn follows(happens: &Happens) -> String {
 /// What happens, and what follows of it in the states of a file that is not sent yet, and in the others.
 type Row = (Happens, &'static str, &'static str);
 
-const COLUMNS: &str =
-    "- named look closed recheck reclosed unseen new quiet asked ready sending again twice done owed failed";
+const COLUMNS: &str = "- named look closed recheck reclosed unseen new quiet asked ready \
+    sending again anew twice done owed failed";
 
 /// The same as before, in the states of a file that is not sent yet.
 const STAYS: &str = "- named look closed recheck reclosed unseen new quiet asked ready>";
@@ -127,43 +129,43 @@ fn what_is_found_in_every_state() {
         (
             Change(Complete("a".into())),
             "closed? closed? closed? closed? reclosed? reclosed? closed? closed? closed? closed? closed?>",
-            "twice twice twice reclosed? reclosed? closed?",
+            "twice twice twice twice reclosed? reclosed? closed?",
         ),
-        (named(0), "new new new new new new new new new new new>", "again again twice new new new"),
+        (named(0), "new new new new new new new new new new new>", "anew anew anew anew new new new"),
         (
             named(1),
             "named? named? named? named? named? named? named? named? named? named? named?>",
-            "again again twice named? named? named?",
+            "anew anew anew anew named? named? named?",
         ),
         (
             found(1, Some(false)),
             "ready> ready> ready> ready> owed! owed! ready> ready> ready> ready> ready>",
-            "sending again twice done owed! failed",
+            "sending again anew twice done owed! failed",
         ),
         (
             found(1, Some(true)),
             "quiet new quiet quiet owed owed quiet quiet quiet quiet ready>",
-            "sending again twice done owed failed",
+            "sending again anew twice done owed failed",
         ),
         (
             found(1, None),
             "quiet - quiet ready> owed! owed! quiet quiet quiet asked ready>",
-            "sending again twice done owed! failed",
+            "sending again anew twice done owed! failed",
         ),
         (
             found(2, Some(false)),
             "ready> ready> ready> ready> ready> ready> ready> ready> ready> ready> ready>",
-            "again again twice ready> ready> ready>",
+            "again again anew twice ready> ready> ready>",
         ),
         (
             found(2, Some(true)),
             "quiet new quiet quiet quiet quiet quiet quiet quiet quiet quiet>",
-            "again again twice quiet quiet quiet",
+            "again again anew twice quiet quiet quiet",
         ),
         (
             found(2, None),
             "quiet - quiet ready> quiet ready> quiet quiet quiet quiet quiet>",
-            "again again twice quiet quiet quiet",
+            "again again anew twice quiet quiet quiet",
         ),
     ]);
 }
@@ -173,27 +175,27 @@ fn whatever_else_happens_in_every_state() {
     use FolderChange::{Gone, Kept, Overflow, Unseen};
     use Happens::{Change, Time};
     hold([
-        (Change(Gone("a".into())), "- - - - - - - - - - ->", "again again again - - -"),
+        (Change(Gone("a".into())), "- - - - - - - - - - ->", "again again again again - - -"),
         (
             Change(Unseen("a".into())),
             "unseen unseen unseen unseen unseen unseen unseen unseen unseen unseen ready>",
-            "again again twice unseen unseen failed",
+            "again again anew twice unseen unseen failed",
         ),
-        (Change(Kept("a".into())), STAYS, "sending again twice done done failed"),
+        (Change(Kept("a".into())), STAYS, "sending again anew twice done done failed"),
         (
             Change(Overflow),
             "-# look# look# closed# recheck# reclosed# unseen# quiet# quiet# asked# ready#>",
-            "sending# again# twice# done# owed# failed#",
+            "sending# again# again# twice# done# owed# failed#",
         ),
-        (Happens::Sent(Sent::Stored), STAYS, "owed! recheck? reclosed? done owed failed"),
-        (Happens::Sent(Sent::Failed), STAYS, "failed look? closed? done owed failed"),
-        (Happens::Sent(Sent::Changed), STAYS, "look? look? closed? done owed failed"),
-        (Happens::Sent(Sent::Refused), STAYS, "done recheck? reclosed? done owed failed"),
-        (Happens::Sent(Sent::Unknown), STAYS, "ready> look? closed? done owed failed"),
+        (Happens::Sent(Sent::Stored), STAYS, "owed! recheck? named? reclosed? done owed failed"),
+        (Happens::Sent(Sent::Failed), STAYS, "failed look? named? closed? done owed failed"),
+        (Happens::Sent(Sent::Changed), STAYS, "look? look? named? closed? done owed failed"),
+        (Happens::Sent(Sent::Refused), STAYS, "done recheck? named? reclosed? done owed failed"),
+        (Happens::Sent(Sent::Unknown), STAYS, "ready> look? named? closed? done owed failed"),
         (
             Time,
             "- named look closed recheck reclosed look? new? asked? asked ready>",
-            "sending again twice done owed ready>",
+            "sending again anew twice done owed ready>",
         ),
     ]);
 }

@@ -1,6 +1,8 @@
 //! One sender at a time, without a session around it.
 
+use super::super::place::MaySend;
 use super::*;
+use crate::proto::outcome::Status;
 use crate::store::record::{DATA_MAX, encode};
 use crate::store::sum::Sum;
 use crate::sys::pipe::{Interest, wait};
@@ -137,6 +139,22 @@ fn no_stream_begins_while_another_one_comes() {
         encode(2, &second, &mut said);
         assert_eq!(sink.write(&[IoSlice::new(&said)]), Err(SinkError::senseless()), "{second:?}");
     }
+}
+
+#[test]
+fn whoever_sends_out_of_its_turn_hears_whether_it_had_one() {
+    for (may_send, says) in [
+        (MaySend::Yes, Ok(())),
+        (MaySend::NotYet, Err(SinkError::senseless())),
+        (MaySend::NoMore, Err(SinkError::displaced())),
+    ] {
+        let mut sink = sink(&Names::default(), "a", 1, |_| false);
+        sink.orders.place.may_send = Box::new(move || may_send);
+        let mut said = Vec::new();
+        encode(1, &opens("a"), &mut said);
+        assert_eq!(sink.write(&[IoSlice::new(&said)]).map(drop), says);
+    }
+    assert_eq!(SinkError::displaced().code, Status::Incomplete);
 }
 
 #[test]

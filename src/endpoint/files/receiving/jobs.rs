@@ -1,8 +1,9 @@
 //! What takes long is done by others than the thread that takes the records apart.
 
-use super::{Disk, FileVerdict, No, Phase, Receiving};
+use super::{Disk, Down, FileVerdict, No, Open, OpenAnswer, Phase, Receiving, Wanted};
 use crate::sys::thread::spawn;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 impl<D: Disk + 'static> Receiving<D>
 where
@@ -45,5 +46,70 @@ where
             this.judge(file, verdict);
         });
         Some(Phase::Closing)
+    }
+
+    // ---- opening ----
+
+    /// Answers a sender that wants to send a file.
+    pub(super) fn opened(self: &Arc<Self>, file: u32, open: Open) {
+        match self.wanted(open) {
+            Ok(wanted) => self.ask(wanted, move |this, answer| this.answered(file, answer)),
+            Err(no) => self.judge(file, Err(no)),
+        }
+    }
+
+    /// Asks the shelf. Where somebody has the name, it is waited for apart: nobody else's files wait for it.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        then: impl FnOnce(&Self, Result<OpenAnswer<D>, No>) + Send + 'static,
+    ) {
+        match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
+            Err(No::Held(held)) if held.by != self.peer.visit => {
+                self.apart("name", move |this| then(this, this.insist(&wanted)));
+            }
+            answer => then(self, answer),
+        }
+    }
+
+    /// Retries until the name is free, or its holder proves to be alive. If several sessions retry, one gets the name.
+    fn insist(&self, wanted: &Wanted) -> Result<OpenAnswer<D>, No> {
+        loop {
+            match self.shelf.open(SystemTime::now(), &self.peer, wanted.clone()) {
+                Err(No::Held(held))
+                    if held.by != self.peer.visit
+                        && self.shelf.await_turn(&wanted.name, held.by, &self.hooks.place.gives_way) => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The shelf has answered.
+    pub(super) fn answered(&self, file: u32, answer: Result<OpenAnswer<D>, No>) {
+        let (phase, down) = match answer {
+            Ok(OpenAnswer::Go(mut arrival)) => {
+                let marks = arrival.marks();
+                (Phase::Offered(Box::new(arrival)), Down::Go(marks))
+            }
+            Ok(OpenAnswer::There(there)) => {
+                let mark = there.mark();
+                (Phase::There(Box::new(there)), Down::There(mark))
+            }
+            Err(no) => return self.judge(file, Err(no)),
+        };
+        let mut state = self.lock();
+        if state.abandoned {
+            drop(state);
+            // the name is free before whoever waits for the end of all work sees that end
+            drop(phase);
+            self.lock().files.remove(&file);
+            return self.done.notify_all();
+        }
+        state.files.insert(file, phase);
+        drop(state);
+        self.done.notify_all();
+        self.out.say(file, &down);
+        // what comes next is up to the sender, from now on
+        (self.hooks.place.progress)();
     }
 }

@@ -239,3 +239,21 @@ fn a_file_that_its_sender_stops_or_leaves_is_under_way_no_more() {
     drop(sink);
     assert_eq!(files().moving, []);
 }
+
+#[test]
+fn a_file_that_is_opened_after_its_sender_has_left_keeps_no_name() {
+    let bench = Bench::new(None);
+    let receiving = &bench.receiving;
+    bench.bring("opening");
+    let ask = |visit| {
+        let peer = Peer { visit, ..receiving.peer.clone() };
+        receiving.shelf.open(SystemTime::now(), &peer, receiving.wanted(asked("new")).unwrap())
+    };
+    let answer = ask(1);
+    assert!(matches!(answer, Ok(OpenAnswer::Go(_))));
+    receiving.abandon();
+    assert!(receiving.holds_up(), "it is opened");
+    receiving.answered(9, answer);
+    assert_eq!(bench.phase(), "over");
+    assert!(!receiving.holds_up() && matches!(ask(2), Ok(OpenAnswer::Go(_))));
+}
