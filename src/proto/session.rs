@@ -388,7 +388,7 @@ impl Session {
 
     /// When something of the stream that comes in got through last, or else when it was to begin: a leg, or bytes of one.
     pub fn moved_in(&self) -> Instant {
-        self.stalls.ways[Way::In as usize].moved()
+        self.stalls.ways.incoming.moved()
     }
 
     /// Connections that were up and ended before the session did.
