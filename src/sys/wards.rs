@@ -1,8 +1,10 @@
-//! A process that ends the programs of this one when this process dies, however it dies.
+//! A process that ends the programs of this one when this process dies, however it dies: those of `through`, and the
+//! commands of `exec` and `then` that take no stream. (A command that takes one has a guard of its own,
+//! [`super::guard`].)
 //!
 //! One for all of them, since a program may run for every leg: the two processes share a page of memory, the table. A
 //! program's group stands there while it runs, so that to enter it and to strike it out is one store each. The guard
-//! sleeps until this process is dead, and then kills every group in the table. It is forked and not executed, and makes
+//! sleeps until this process is dead, and then ends every group in the table. It is forked and not executed, and makes
 //! system calls only, as [`super::guard`] does.
 //!
 //! What always holds: a program stands in the table before it runs, and no more once it may be reaped, when its number
@@ -10,24 +12,28 @@
 //! sees the death itself and does not run.
 //!
 //! What it cannot prevent: SIGKILL to the guard and to this process, and not to the programs; and that a program which
-//! ended with this process is reaped by another one, and its number given away, before the guard wakes.
+//! ended with this process is reaped by another one, and its number given away, before the guard looks again. A command
+//! that changed its user (sudo) may not be signalled.
 #![allow(unsafe_code)]
 
-use super::guard::{fork_off, pause, prepare};
+use super::guard::{TERM_GRACE_MS, ask_to_end, fork_off, kill, pause, prepare};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process, kill_process_group};
+use rustix::process::{Pid, getpid, getppid, test_kill_process_group};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr::null_mut;
 use std::slice;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// As `ps` and `pkill` see the guard; at most 15 bytes.
-const NAME: &std::ffi::CStr = c"through-guard";
+const NAME: &std::ffi::CStr = c"command-guard";
 
-/// Programs that may run at once: a page of them. 32 sessions with a program on each connection run half as many.
+/// Programs that may run at once: a page of them. 32 sessions with a program on each connection run half as many, and
+/// commands are far fewer.
 const PLACES: usize = 1024;
 
 /// What stands in a place that nobody has, and in one whose program does not run yet.
@@ -36,6 +42,9 @@ const TAKEN: i32 = -1;
 
 /// How often the guard looks whether this process has gone whose descriptors are closed.
 const STEP_MS: i64 = 1;
+
+/// How often it looks whether the groups have gone that were asked to end.
+const LOOK_MS: i64 = 20;
 
 /// What the two processes share.
 #[derive(Clone, Copy)]
@@ -61,20 +70,40 @@ impl Table {
         self.0.iter().find(is_claimed).map(|place| Ward { place })
     }
 
-    /// Kills every group that stands in it.
-    fn sweep(self) {
-        for place in self.0 {
+    /// Ends every group that stands in it: SIGTERM, and after a while SIGKILL. Only where nobody else uses it any more.
+    fn end(self) {
+        self.leaders().for_each(|(_, leader)| ask_to_end(leader));
+        let mut left = TERM_GRACE_MS;
+        while left > 0 && self.is_any_left() {
+            left -= LOOK_MS;
+            pause(LOOK_MS);
+        }
+        self.leaders().for_each(|(_, leader)| kill(leader));
+    }
+
+    /// Whether any group is still there. Those that are not stand in it no more.
+    fn is_any_left(self) -> bool {
+        for (place, leader) in self.leaders() {
+            // whose group is gone may be gone too, and its number another's
+            if test_kill_process_group(leader) == Err(Errno::SRCH) {
+                place.store(FREE, Ordering::Release);
+            }
+        }
+        self.leaders().next().is_some()
+    }
+
+    /// The groups that stand in it, and where.
+    fn leaders(self) -> impl Iterator<Item = (&'static AtomicI32, Pid)> {
+        self.0.iter().filter_map(|place| {
             // never the group of all processes
             let leader = Pid::from_raw(place.load(Ordering::Acquire).max(0)).filter(|pid| !pid.is_init());
-            let Some(leader) = leader else { continue };
-            // the leader first: a shell that saw its child die before would go on with its next command
-            let _ = kill_process(leader, Signal::KILL);
-            let _ = kill_process_group(leader, Signal::KILL);
-        }
+            leader.map(|leader| (place, leader))
+        })
     }
 }
 
 /// A program's place in the table, until this is dropped.
+#[derive(Debug)]
 pub struct Ward {
     place: &'static AtomicI32,
 }
@@ -86,6 +115,19 @@ impl Ward {
     /// `EAGAIN` where as many run as may; the kernel has no processes, descriptors or memory left for the guard.
     pub fn claim() -> io::Result<Ward> {
         wards()?.table.claim().ok_or_else(|| Errno::AGAIN.into())
+    }
+
+    /// The command stands in the table before it runs, as the leader of its process group. To be called before it is
+    /// spawned, with [`CommandExt::process_group`] 0; what is spawned is to be reaped only after this is dropped.
+    pub fn watch(&self, command: &mut Command) {
+        let place = self.place;
+        let enter = move || {
+            place.store(getpid().as_raw_pid(), Ordering::Release);
+            Ok(())
+        };
+        // SAFETY: between fork and exec the closure makes one system call and one store into memory that is shared with
+        // this process and never given back; it neither allocates nor locks.
+        unsafe { command.pre_exec(enter) };
     }
 
     /// The program leads the group of this number. Safe between fork and exec.
@@ -156,7 +198,7 @@ fn guard(ear: &PipeReader, parent: Pid, table: Table) {
     while getppid() == Some(parent) {
         pause(STEP_MS);
     }
-    table.sweep();
+    table.end();
 }
 
 #[cfg(test)]
@@ -170,13 +212,16 @@ mod tests {
     use std::io::Read;
     use std::os::fd::OwnedFd;
 
-    // That the guard does it when this process dies is held by tests/real/through.rs.
+    // That the guard does it when this process dies is held by tests/real/through.rs and tests/real/commands.rs.
 
-    /// A shell that runs another program, and one beside it: its number, and a pipe that ends with all of them.
-    fn begun(ward: &Ward) -> (u32, PipeReader) {
+    const SHELL: &str = "sleep 1000 & echo; sleep 1000; echo";
+
+    /// This line of shell, which runs another program, and one beside it: its number, and a pipe that ends with all of
+    /// them.
+    fn begun(ward: &Ward, line: &str) -> (u32, PipeReader) {
         let (mut from, to) = io::pipe().unwrap();
         let null = || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
-        let words = ["sh", "-c", "sleep 1000 & echo; sleep 1000; echo"].map(OsStr::new);
+        let words = ["sh", "-c", line].map(OsStr::new);
         let pid = Program::new("/bin/sh".as_ref(), words).unwrap();
         let pid = pid.start([null(), to.into(), null()], ward).unwrap();
         from.read_exact(&mut [0]).unwrap();
@@ -184,25 +229,44 @@ mod tests {
     }
 
     #[test]
-    fn all_that_stand_in_the_table_are_killed_with_what_they_started() {
+    fn all_that_stand_in_the_table_are_ended_with_what_they_started() {
         let table = Table::new().unwrap();
         let wards = [table.claim().unwrap(), table.claim().unwrap(), table.claim().unwrap()];
-        let [one, other] = [begun(&wards[0]), begun(&wards[2])];
-        table.sweep();
-        for (pid, mut from) in [one, other] {
-            assert_eq!(await_exit(pid).unwrap(), Exit::Signal(libc::SIGKILL));
+        let [one, other] =
+            [begun(&wards[0], SHELL), begun(&wards[2], &format!("trap '' TERM; {SHELL}; {SHELL}"))];
+        table.end();
+        for ((pid, mut from), signals) in
+            [(one, &[libc::SIGTERM, libc::SIGKILL][..]), (other, &[libc::SIGKILL])]
+        {
+            // on a machine so busy that it had no turn before, the first one is ended by the second signal too
+            let Exit::Signal(by) = await_exit(pid).unwrap() else { panic!("{signals:?}") };
+            assert!(signals.contains(&by), "{by}");
             assert_eq!(from.read_to_end(&mut Vec::new()).unwrap(), 0);
             reap(pid).unwrap();
         }
     }
 
     #[test]
+    fn a_command_stands_in_the_table_while_it_runs() {
+        let table = Table::new().unwrap();
+        let ward = table.claim().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("1000").process_group(0);
+        ward.watch(&mut command);
+        let mut child = command.spawn().unwrap();
+        assert_eq!(ward.place.load(Ordering::Acquire), child.id() as i32);
+        kill_group(child.id(), libc::SIGKILL).unwrap();
+        drop(ward);
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn who_has_left_the_table_is_spared_and_the_place_is_free() {
         let table = Table::new().unwrap();
         let ward = table.claim().unwrap();
-        let (pid, _from) = begun(&ward);
+        let (pid, _from) = begun(&ward, SHELL);
         drop(ward);
-        table.sweep();
+        table.end();
         assert_eq!(exit_so_far(pid), None);
         kill_group(pid, libc::SIGKILL).unwrap();
         reap(pid).unwrap();

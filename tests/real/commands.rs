@@ -265,6 +265,23 @@ fn a_giving_command_ends_with_its_sender() {
 }
 
 #[test]
+fn a_giving_command_ends_with_a_sender_that_was_killed() {
+    for command in [
+        "sleep 1000; sleep 1000",
+        "(while :; do sleep 0.01; echo x; done) | cat",
+        "trap '' TERM; sleep 1000; sleep 1000",
+        "sleep 1000 & kill -STOP $$; sleep 1000",
+    ] {
+        let rx = Rx::keeping(&[]);
+        let tx = tx(rx.port, &["exec", command]);
+        tx.await_command("sleep");
+        tx.signal(Signal::KILL);
+        // this waits for all who have its stderr, the commands among them
+        assert_eq!(tx.finish().signal(), Some(KILL), "{command}");
+    }
+}
+
+#[test]
 fn one_command_takes_and_gives() {
     let last = Rx::keeping(&[]);
     let port = last.port.to_string();

@@ -147,7 +147,7 @@ fn programs_and_what_they_run_end_with_a_process_that_is_killed() {
         assert!(eventually(DEADLINE, || begun().lines().count() >= 3), "{}", begun());
         let killed: &Process = if encode == "cat" { &rx } else { &sender };
         killed.await_command("sleep");
-        let guard = until("the guard", || child_called(killed.pid(), "through-guard"));
+        let guard = until("the guard", || child_called(killed.pid(), "command-guard"));
         killed.kill();
         for group in begun().lines().chain([guard.to_string().as_str()]) {
             assert!(eventually(DEADLINE, || !lives(group)), "{group}");
