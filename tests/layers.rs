@@ -87,6 +87,7 @@ const SEES: &[(&str, &[&str])] = &[
             "report",
             "run",
             "sys::out_of_memory::Allocator",
+            "sys::wards",
             "trust::keygen",
         ],
     ),

@@ -9,17 +9,19 @@
 //!
 //! What always holds: a program stands in the table before it runs, and no more once it may be reaped, when its number
 //! may become another's. One that is being started when this process dies is in the table when the guard reads that, or
-//! sees the death itself and does not run.
+//! sees the death itself and does not run. Where no program runs at the end of this process, the guard is gone before
+//! ([`dismiss`]).
 //!
 //! What it cannot prevent: SIGKILL to the guard and to this process, and not to the programs; and that a program which
-//! ended with this process is reaped by another one, and its number given away, before the guard looks again. A command
-//! that changed its user (sudo) may not be signalled.
+//! ended with this process is reaped by another one, and its number given away, before the guard looks again, or that this
+//! process dies just when it has reaped a command that could not be run. A command that changed its user (sudo) may not
+//! be signalled.
 #![allow(unsafe_code)]
 
 use super::guard::{TERM_GRACE_MS, ask_to_end, fork_off, kill, pause, prepare};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use rustix::process::{Pid, getpid, getppid, test_kill_process_group};
+use rustix::process::{Pid, WaitOptions, getpid, getppid, test_kill_process_group, waitpid};
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
@@ -36,9 +38,13 @@ const NAME: &std::ffi::CStr = c"command-guard";
 /// commands are far fewer.
 const PLACES: usize = 1024;
 
-/// What stands in a place that nobody has, and in one whose program does not run yet.
+/// What stands in a place that nobody has, in one whose program does not run yet, and in one that nobody gets any more.
 const FREE: i32 = 0;
 const TAKEN: i32 = -1;
+const CLOSED: i32 = -2;
+
+/// What this process says to the guard: it is not needed any more.
+const DISMISSED: u8 = 1;
 
 /// How often the guard looks whether this process has gone whose descriptors are closed.
 const STEP_MS: i64 = 1;
@@ -68,6 +74,14 @@ impl Table {
             place.compare_exchange(FREE, TAKEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };
         self.0.iter().find(is_claimed).map(|place| Ward { place })
+    }
+
+    /// Whether nobody has a place. Then nobody gets one any more.
+    fn close(self) -> bool {
+        let close = |place: &AtomicI32| {
+            place.compare_exchange(FREE, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        self.0.iter().all(close)
     }
 
     /// Ends every group that stands in it: SIGTERM, and after a while SIGKILL. Only where nobody else uses it any more.
@@ -151,12 +165,35 @@ impl Drop for Ward {
 struct Wards {
     table: Table,
     /// Closed with us; nobody else has it.
-    _voice: PipeWriter,
+    voice: PipeWriter,
+    guard: Pid,
+}
+
+impl Wards {
+    /// The guard ends, and is gone when this returns, and no program can be started any more; unless one runs: then the
+    /// guard has its work to do.
+    fn dismiss(&self) {
+        if self.table.close() {
+            // fails only when the guard is gone already
+            let _ = rustix::io::write(&self.voice, &[DISMISSED]);
+            // fails only if other code has reaped our child
+            let _ = retry_on_intr(|| waitpid(Some(self.guard), WaitOptions::empty()));
+        }
+    }
+}
+
+/// Those of this process, once one was started.
+static WARDS: OnceLock<Wards> = OnceLock::new();
+
+/// To be called at the end of this process, so that it leaves no guard behind, unless a program still runs.
+pub fn dismiss() {
+    if let Some(wards) = WARDS.get() {
+        wards.dismiss();
+    }
 }
 
 /// Those of this process, with a guard from the first call on.
 fn wards() -> io::Result<&'static Wards> {
-    static WARDS: OnceLock<Wards> = OnceLock::new();
     static STARTING: Mutex<()> = Mutex::new(());
     if let Some(wards) = WARDS.get() {
         return Ok(wards);
@@ -165,34 +202,38 @@ fn wards() -> io::Result<&'static Wards> {
     match WARDS.get() {
         Some(wards) => Ok(wards),
         None => {
-            let wards = start()?;
+            let wards = start(table()?)?;
             Ok(WARDS.get_or_init(|| wards))
         }
     }
 }
 
-fn start() -> io::Result<Wards> {
-    let (ear, voice) = io::pipe()?;
+/// The one of this process: there may be several attempts to start its guard.
+fn table() -> io::Result<Table> {
     static TABLE: OnceLock<Table> = OnceLock::new();
-    let table = match TABLE.get() {
-        Some(table) => *table,
-        // once, though it may be tried again
-        None => *TABLE.get_or_init({
+    match TABLE.get() {
+        Some(table) => Ok(*table),
+        None => {
             let table = Table::new()?;
-            move || table
-        }),
-    };
+            Ok(*TABLE.get_or_init(|| table))
+        }
+    }
+}
+
+fn start(table: Table) -> io::Result<Wards> {
+    let (ear, voice) = io::pipe()?;
     let us = getpid();
     // SAFETY: `guard` makes system calls only: it neither allocates nor locks.
-    unsafe { fork_off(|| guard(&ear, us, table)) }?;
-    Ok(Wards { table, _voice: voice })
+    let guard = unsafe { fork_off(|| guard(&ear, us, table)) }?;
+    Ok(Wards { table, voice, guard })
 }
 
 /// The guard's whole life. No allocation, no lock, no panic: other threads' locks may be held for ever here.
 fn guard(ear: &PipeReader, parent: Pid, table: Table) {
     prepare(NAME, ear.as_raw_fd(), ear.as_raw_fd());
-    // nothing is ever said
-    while rustix::io::read(ear.as_fd(), &mut [0; 1]) == Err(Errno::INTR) {}
+    if retry_on_intr(|| rustix::io::read(ear.as_fd(), &mut [0; 1])) == Ok(1) {
+        return;
+    }
     // The kernel closes the descriptors first. Once this has another parent, so has whoever was being started, and does
     // not run.
     while getppid() == Some(parent) {
@@ -272,6 +313,28 @@ mod tests {
         reap(pid).unwrap();
         let wards: Vec<Ward> = (0..PLACES).map_while(|_| table.claim()).collect();
         assert!(wards.len() == PLACES && table.claim().is_none());
+    }
+
+    #[test]
+    fn a_guard_is_dismissed_where_no_program_runs_and_none_starts_any_more() {
+        let wards = start(Table::new().unwrap()).unwrap();
+        wards.dismiss();
+        assert_eq!(waitpid(Some(wards.guard), WaitOptions::NOHANG).err(), Some(Errno::CHILD));
+        assert!(wards.table.claim().is_none());
+    }
+
+    #[test]
+    fn one_that_has_work_to_do_stays() {
+        let wards = start(Table::new().unwrap()).unwrap();
+        let ward = wards.table.claim().unwrap();
+        let (pid, _from) = begun(&ward, SHELL);
+        wards.dismiss();
+        assert!(waitpid(Some(wards.guard), WaitOptions::NOHANG).unwrap().is_none());
+        kill_group(pid, libc::SIGKILL).unwrap();
+        drop(ward);
+        reap(pid).unwrap();
+        rustix::io::write(&wards.voice, &[DISMISSED]).unwrap();
+        waitpid(Some(wards.guard), WaitOptions::empty()).unwrap();
     }
 
     #[test]
