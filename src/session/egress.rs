@@ -175,6 +175,9 @@ impl Output {
     /// Writes what is there if the sink never waits; otherwise wakes the egress thread.
     pub fn write_here(&self) {
         let Some(mut writing) = self.try_lock() else { return self.bell.ring() };
+        if writing.ended {
+            return;
+        }
         match writing.turn(false) {
             Ok(Turn::Asleep) => {}
             Ok(Turn::Close | Turn::Over | Turn::Waits) => self.bell.ring(),
@@ -472,3 +475,6 @@ impl Writing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
