@@ -10,7 +10,7 @@
 //! and its stdin is closed afterwards. If this process dies, another one does the same ([`Keeper`]). The command is
 //! reaped last of all, so that a signal to its group never hits another process.
 
-use crate::error::reason;
+use crate::error::{cannot_start_thread, reason};
 use crate::message::text::bounded;
 use crate::sys::activation::OURS;
 use crate::sys::bell::Bell;
@@ -245,7 +245,7 @@ impl Exec {
             drop((sender.send(started), exec));
             running.into_iter().for_each(|running| running.await_exit());
         });
-        spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
+        spawned.map_err(|e| cannot_start_thread(&e))?;
         started.recv().map_err(|_| "the command's thread is gone".to_owned())?
     }
 
