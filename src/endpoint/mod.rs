@@ -55,7 +55,7 @@ pub trait Lookout: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinkError {
     /// [`Status::Output`], or [`Status::Corrupt`] for a stream that does not verify.
-    pub code: Status,
+    pub status: Status,
     /// What happened, for the user.
     pub sentence: String,
     /// Nothing is wrong but that the reader wants no more of it.
@@ -65,7 +65,7 @@ pub struct SinkError {
 impl SinkError {
     /// The output failed.
     pub fn output(sentence: impl Into<String>) -> Self {
-        SinkError { code: Status::Output, sentence: sentence.into(), is_unwanted: false }
+        SinkError { status: Status::Output, sentence: sentence.into(), is_unwanted: false }
     }
 
     /// What comes is no record that may come there.

@@ -156,7 +156,7 @@ impl Output {
             // its reader was ended by the same signal, by which this process ends
             (Err(error), None) if error.is_unwanted && is_ending(parts.is_asked_to_end) => {}
             (Err(error), None) => {
-                parts.desk.tell(|core, now| core.session.output_failed(now, error.code, &error.sentence));
+                parts.desk.tell(|core, now| core.session.output_failed(now, error.status, &error.sentence));
             }
         }
         parts.desk.note_awaited(|core| core.has_counted = true);
