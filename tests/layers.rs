@@ -26,7 +26,7 @@ const SEES: &[(&str, &[&str])] = &[
     ("error", &["proto::outcome"]),
     ("message", &["sys::thread"]),
     ("trust", &["sys", "error", "message"]),
-    ("store", &["sys::thread", "sys::writeback"]),
+    ("store", &["sys::file_id", "sys::thread", "sys::writeback"]),
     ("wording", &["proto"]),
     ("stage", &["proto::leg", "proto::wire::LegFlags", "proto::wire::LegHeader"]),
     ("plan", &["proto::leg", "proto::waiting", "message"]),
