@@ -230,6 +230,10 @@ impl NamedFile {
     }
 }
 
+/// A file of fewer bytes is read: in parts nothing is saved, and each file that is sent so is open until the receiver has
+/// all of it.
+pub const PARTED_LEAST: u64 = 1 << 20;
+
 /// A part of a file, in place of the bytes that are there; never empty.
 #[derive(Clone, Debug)]
 pub struct Part {
