@@ -83,6 +83,11 @@ pub fn told(error: &io::Error) -> String {
     if error.raw_os_error().is_some() { reason(error) } else { error.to_string() }
 }
 
+/// What is said where the kernel has no thread for something.
+pub fn cannot_start_thread(error: &io::Error) -> String {
+    format!("cannot start a thread: {}", reason(error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,7 +95,9 @@ mod tests {
     #[test]
     fn our_own_words_stay_as_they_are_and_the_kernels_lose_their_number() {
         assert_eq!(told(&io::Error::other("WLAN0 has no IPv6 address")), "WLAN0 has no IPv6 address");
-        assert_eq!(told(&io::Error::from_raw_os_error(1)), "operation not permitted");
+        let refused = io::Error::from_raw_os_error(1);
+        assert_eq!(told(&refused), "operation not permitted");
+        assert_eq!(cannot_start_thread(&refused), "cannot start a thread: operation not permitted");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use millipede::message;
 use millipede::plan::{Common, Progress, Task};
 use millipede::run::{self, signals, ssh};
 use millipede::sys::out_of_memory::Allocator;
+use millipede::sys::wards;
 use millipede::trust::keygen;
 
 #[global_allocator]
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         }
     };
     message::finish();
+    wards::dismiss();
     // a process that was asked to end by a signal ends by it, so that a shell knows
     signals::end_as_asked();
     status

@@ -3,7 +3,10 @@
 //! What is written to a pipe or a socket counts when it has been read or acknowledged, what is written to a
 //! file when it is on the disk.
 
-use super::{DRAIN_PAUSES, END_GRACE, NamedFile, Part, SHORTER, Sink, SinkError, Source, WokenBy, wait_for};
+use super::{
+    DRAIN_PAUSES, END_GRACE, NamedFile, PARTED_LEAST, Part, SHORTER, Sink, SinkError, Source, WokenBy,
+    wait_for,
+};
 use crate::error::reason;
 use crate::sys::bell::Bell;
 use crate::sys::kept::KeptPipe;
@@ -18,9 +21,6 @@ use std::io::{self, ErrorKind, IoSlice, Read, Seek, SeekFrom, Write};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
-
-/// A file of fewer bytes is read: the other way saves nothing.
-const PARTED_LEAST: u64 = 1 << 20;
 
 /// The kernel is asked so many bytes ahead of what is sent to read a file from the disk.
 const AHEAD: u64 = 8 << 20;

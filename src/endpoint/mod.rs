@@ -56,7 +56,7 @@ pub trait Lookout: Send + Sync {
 pub struct SinkError {
     /// [`Status::Output`]; [`Status::Corrupt`] for a stream that does not verify; [`Status::Incomplete`] where nothing is
     /// wrong with the output, and the same may be sent again.
-    pub code: Status,
+    pub status: Status,
     /// What happened, for the user.
     pub sentence: String,
     /// Nothing is wrong but that the reader wants no more of it.
@@ -66,7 +66,7 @@ pub struct SinkError {
 impl SinkError {
     /// The output failed.
     pub fn output(sentence: impl Into<String>) -> Self {
-        SinkError { code: Status::Output, sentence: sentence.into(), is_unwanted: false }
+        SinkError { status: Status::Output, sentence: sentence.into(), is_unwanted: false }
     }
 
     /// What comes is no record that may come there.
@@ -77,7 +77,7 @@ impl SinkError {
     /// The place of the session at a standing receiver is another one's.
     pub fn displaced() -> Self {
         SinkError {
-            code: Status::Incomplete,
+            status: Status::Incomplete,
             ..Self::output("this session has lost its place, and others wait")
         }
     }
@@ -238,6 +238,10 @@ impl NamedFile {
         Arc::new(NamedFile { file, name, padded, unread: OnceLock::new() })
     }
 }
+
+/// A file of fewer bytes is read: in parts nothing is saved, and each file that is sent so is open until the receiver has
+/// all of it.
+pub const PARTED_LEAST: u64 = 1 << 20;
 
 /// A part of a file, in place of the bytes that are there; never empty.
 #[derive(Clone, Debug)]

@@ -59,7 +59,7 @@ impl Sink for PrbsSink {
             let origin = leg.origin.as_deref().unwrap_or("an unknown connection");
             let sentence =
                 format!("prbs does not verify: {mismatch}; it came in leg {} by {origin}", leg.sequence);
-            SinkError { code: Status::Corrupt, ..SinkError::output(sentence) }
+            SinkError { status: Status::Corrupt, ..SinkError::output(sentence) }
         })?;
         self.inner.verify(leg)
     }
@@ -113,7 +113,7 @@ mod tests {
             leg.payload = Arc::new(bytes);
             leg.origin = Some("connection 3 from 10.0.0.1:99".into());
             let error = sink.verify(&leg).unwrap_err();
-            assert_eq!(error.code, Status::Corrupt);
+            assert_eq!(error.status, Status::Corrupt);
             let last = offset + len as u64 - 1;
             assert!(error.sentence.contains(&format!("byte {last} is")), "{}", error.sentence);
             let brought = format!("leg {sequence} by connection 3 from 10.0.0.1:99");

@@ -1,6 +1,6 @@
 //! The sessions of this process, and the news of them.
 
-use crate::error::{Failure, reason};
+use crate::error::{Failure, cannot_start_thread, reason};
 use crate::proto::outcome::Outcome;
 use crate::proto::way::Way;
 use crate::session::Handle;
@@ -188,7 +188,7 @@ pub enum Conclusion {
 
 /// A session's thread could not be started.
 pub fn no_thread(error: io::Error) -> Failure {
-    Failure::network(format!("cannot start a thread: {}", reason(&error)))
+    Failure::network(cannot_start_thread(&error))
 }
 
 /// A session could not be started, nor what it needs.

@@ -20,7 +20,7 @@ use super::pool::Pool;
 use super::setup::{Approach, Hear, Incoming, Outgoing, Setup};
 use super::snapshot;
 use super::taking::Taking;
-use crate::error::reason;
+use crate::error::cannot_start_thread;
 use crate::message;
 use crate::plan::LinkPlan;
 use crate::proto::check::Expectations;
@@ -318,7 +318,7 @@ impl Start {
         desk.begin();
         let started = self.threads.into_iter().try_for_each(|(name, body)| spawn(&name, body));
         if let Err(error) = started {
-            let why = format!("cannot start a thread: {}", reason(&error));
+            let why = cannot_start_thread(&error);
             desk.tell(|core, now| core.session.fail(now, &Outcome::here(Status::Incomplete, why)));
         }
         desk.keep_time();

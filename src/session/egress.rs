@@ -156,7 +156,7 @@ impl Output {
             // its reader was ended by the same signal, by which this process ends
             (Err(error), None) if error.is_unwanted && is_ending(parts.is_asked_to_end) => {}
             (Err(error), None) => {
-                parts.desk.tell(|core, now| core.session.output_failed(now, error.code, &error.sentence));
+                parts.desk.tell(|core, now| core.session.output_failed(now, error.status, &error.sentence));
             }
         }
         parts.desk.note_awaited(|core| core.has_counted = true);
@@ -175,6 +175,9 @@ impl Output {
     /// Writes what is there if the sink never waits; otherwise wakes the egress thread.
     pub fn write_here(&self) {
         let Some(mut writing) = self.try_lock() else { return self.bell.ring() };
+        if writing.ended {
+            return;
+        }
         match writing.turn(false) {
             Ok(Turn::Asleep) => {}
             Ok(Turn::Close | Turn::Over | Turn::Waits) => self.bell.ring(),
@@ -472,3 +475,6 @@ impl Writing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

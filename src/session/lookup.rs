@@ -5,7 +5,7 @@
 //! one thread asks for a name at a time. Tries nothing again by itself.
 
 use super::resolve::NotResolved;
-use crate::error::reason;
+use crate::error::cannot_start_thread;
 use crate::sys::thread::spawn;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -78,7 +78,7 @@ impl Lookup {
             shared.lock().take(answer);
             shared.answered.notify_all();
         });
-        started.map_err(|error| format!("cannot start a thread: {}", reason(&error)))
+        started.map_err(|error| cannot_start_thread(&error))
     }
 }
 

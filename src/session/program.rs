@@ -3,6 +3,7 @@
 
 use crate::sys::start::Program;
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -11,15 +12,25 @@ use std::path::{Path, PathBuf};
 /// What a shell does itself although there is a program of that name, and not always in the same way.
 const BUILT_IN: [&str; 9] = ["[", "echo", "false", "kill", "printf", "pwd", "test", "time", "true"];
 
+/// Where a shell is looked for where there is no `PATH`, as the C library looks for one.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
 /// The command, as `sh -c` runs it.
 ///
 /// # Errors
 /// There is no shell, or a byte 0 in the command.
 pub(super) fn command(text: &str) -> io::Result<Program> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let (file, words) = match alone(text, &path) {
+    command_within(text, std::env::var_os("PATH").as_deref())
+}
+
+/// The same with this `PATH`. Where there is none, each shell has one of its own: then none is gone without.
+fn command_within(text: &str, path: Option<&OsStr>) -> io::Result<Program> {
+    let (file, words) = match path.and_then(|path| alone(text, path)) {
         Some(alone) => alone,
-        None => (found("sh", &path).ok_or(io::ErrorKind::NotFound)?, vec!["sh", "-c", text]),
+        None => {
+            let shell = found("sh", path.unwrap_or(DEFAULT_PATH.as_ref())).ok_or(Errno::NOENT)?;
+            (shell, vec!["sh", "-c", text])
+        }
     };
     Program::new(file.as_os_str(), words.into_iter().map(OsStr::new))
 }
@@ -49,6 +60,7 @@ fn found(program: &str, path: &OsStr) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::reason;
     use crate::sys::child::{Exit, await_exit, reap};
     use crate::sys::wards::Ward;
     use std::fs::File;
@@ -94,11 +106,11 @@ mod tests {
     }
 
     /// What it writes to stdout, and how it ends.
-    fn run(text: &str) -> (String, Exit) {
+    fn run(program: &Program) -> (String, Exit) {
         let (mut from, to) = pipe().unwrap();
         let null = || OwnedFd::from(File::options().read(true).write(true).open("/dev/null").unwrap());
         let ward = Ward::claim().unwrap();
-        let pid = command(text).unwrap().start([null(), to.into(), null()], &ward).unwrap();
+        let pid = program.start([null(), to.into(), null()], &ward).unwrap();
         let mut said = String::new();
         from.read_to_string(&mut said).unwrap();
         let exit = await_exit(pid).unwrap();
@@ -111,8 +123,17 @@ mod tests {
         for (text, said) in
             [("head -c 3 /dev/zero", "\0\0\0"), ("printf 'a b'", "a b"), ("echo $((1 + 1))", "2\n")]
         {
-            assert_eq!(run(text), (said.to_owned(), Exit::Status(0)), "{text}");
+            for path in [Some("/usr/bin:/bin"), None] {
+                let program = command_within(text, path.map(OsStr::new)).unwrap();
+                assert_eq!(run(&program), (said.to_owned(), Exit::Status(0)), "{text}");
+            }
         }
-        assert_eq!(run("no-such-program").1, Exit::Status(127));
+        assert_eq!(run(&command("no-such-program").unwrap()).1, Exit::Status(127));
+    }
+
+    #[test]
+    fn where_there_is_no_shell_the_words_are_the_kernels() {
+        let Err(error) = command_within("cat", Some("/nowhere".as_ref())) else { panic!("there is none") };
+        assert_eq!(reason(&error), "no such file or directory");
     }
 }

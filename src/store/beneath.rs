@@ -5,6 +5,7 @@
 
 use super::below::{FOLDER, at_once, by_parts};
 use super::disk::{Contents, Disk, Found, Standing};
+use crate::sys::file_id::FileId;
 use crate::sys::writeback::Writeback;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, flock, fstat, fstatvfs,
@@ -27,7 +28,7 @@ pub struct Beneath {
     root: OwnedFd,
     /// Where it was opened, and which folder it is.
     path: PathBuf,
-    identity: (u64, u64),
+    identity: FileId,
     /// openat2 is to be had.
     whole: bool,
     /// Renaming without replacing is to be had; false once the kernel or the file system said no.
@@ -42,7 +43,7 @@ impl Beneath {
     pub fn open(path: &Path) -> io::Result<Self> {
         let root = openat(CWD, path, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?;
         let whole = at_once(root.as_fd(), ".", FOLDER).is_ok();
-        let (path, identity) = (std::path::absolute(path)?, identity(&fstat(&root)?));
+        let (path, identity) = (std::path::absolute(path)?, FileId::from(&fstat(&root)?));
         Ok(Beneath { root, path, identity, whole, exclusive: AtomicBool::new(true) })
     }
 
@@ -118,17 +119,12 @@ fn not_linked(error: Errno) -> io::Error {
     }
 }
 
-/// Which file or folder it is, for as long as anybody has it open.
-fn identity(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
-}
-
 impl Disk for Beneath {
     type File = File;
 
     fn moved(&self) -> Option<&Path> {
         let moved = match stat(&self.path) {
-            Ok(stat) => identity(&stat) != self.identity,
+            Ok(stat) => FileId::from(&stat) != self.identity,
             // what cannot be asked is where it was
             Err(e) => matches!(e, Errno::NOENT | Errno::NOTDIR | Errno::LOOP),
         };

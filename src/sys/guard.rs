@@ -31,7 +31,7 @@ use std::process::Command;
 const NAME: &std::ffi::CStr = c"stdin-guard";
 
 /// How long the command has to end after SIGTERM, before SIGKILL.
-const TERM_GRACE_MS: i64 = 3000;
+pub(super) const TERM_GRACE_MS: i64 = 3000;
 
 /// How often the guard looks whether the group has gone.
 const STEP_MS: i64 = 20;
@@ -212,24 +212,34 @@ fn await_word(ear: BorrowedFd<'_>, stdin: BorrowedFd<'_>) -> Word {
 
 /// Ends the command's group; returns when nobody reads its stdin any more, if that is still held.
 fn end(command: Pid, stdin: Option<BorrowedFd<'_>>) {
-    // Whom a signal does not reach is waited for all the same. The shell goes first: the kernel signals the processes of
-    // a group one after another, and a shell that saw its child die before would go on with its next command.
-    let _ = kill_process(command, Signal::TERM);
-    let _ = kill_process_group(command, Signal::TERM);
-    // SIGCONT, so that a stopped command ends as well
-    let _ = kill_process_group(command, Signal::CONT);
+    // whom a signal does not reach is waited for all the same
+    ask_to_end(command);
     let mut left = TERM_GRACE_MS;
     // whose group is gone may be gone too, and its number another's
     while test_kill_process_group(command) != Err(Errno::SRCH) {
         if left <= 0 {
-            let _ = kill_process(command, Signal::KILL);
-            let _ = kill_process_group(command, Signal::KILL);
+            kill(command);
             break;
         }
         left -= STEP_MS;
         pause(STEP_MS);
     }
     while stdin.is_some_and(|stdin| !has_no_reader(stdin)) {}
+}
+
+/// Has this group end. Its leader goes first: the kernel signals the processes of a group one after another, and a shell
+/// that saw its child die before would go on with its next command.
+pub(super) fn ask_to_end(leader: Pid) {
+    let _ = kill_process(leader, Signal::TERM);
+    let _ = kill_process_group(leader, Signal::TERM);
+    // SIGCONT, so that a stopped command ends as well
+    let _ = kill_process_group(leader, Signal::CONT);
+}
+
+/// Kills this group, its leader first.
+pub(super) fn kill(leader: Pid) {
+    let _ = kill_process(leader, Signal::KILL);
+    let _ = kill_process_group(leader, Signal::KILL);
 }
 
 /// Waits until the pipe has no reader: whether it has none.

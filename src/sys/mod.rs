@@ -9,6 +9,7 @@ pub mod activation;
 pub mod bell;
 pub mod child;
 pub mod cpu;
+pub mod file_id;
 pub mod guard;
 pub mod interface;
 pub mod kept;

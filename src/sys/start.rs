@@ -35,7 +35,7 @@ impl Program {
 
     /// Runs it with these as stdin, stdout and stderr and no other descriptor that this process has or was given; in
     /// a process group of its own, with the signals blocked that this process began with, and SIGPIPE as it is by
-    /// default. The kernel sends it SIGTERM when the calling thread ends, and its whole group is killed if this process
+    /// default. The kernel sends it SIGTERM when the calling thread ends, and its whole group is ended if this process
     /// dies while it is a ward. Its number; it is to be reaped, and to be no ward any more before that.
     ///
     /// Errors: it cannot be run; those of `execve` and `clone`.

@@ -4,6 +4,7 @@
 //! cannot pass as the one that was looked at.
 
 use crate::error::reason;
+use crate::sys::file_id::FileId;
 use rustix::fs::OFlags;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::Read as _;
@@ -22,7 +23,7 @@ pub(super) struct Opened {
 /// time of its inode's last change, and cannot set that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    place: (u64, u64),
+    file: FileId,
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
@@ -32,7 +33,7 @@ impl Stamp {
     /// The state that this is of.
     pub(super) fn of(meta: &Metadata) -> Self {
         Self {
-            place: (meta.dev(), meta.ino()),
+            file: meta.into(),
             size: meta.size(),
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),

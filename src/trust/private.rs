@@ -4,6 +4,7 @@
 
 use super::open::{self, Opened};
 use super::public::{PublicKey, is_type};
+use crate::sys::file_id::FileId;
 use aws_lc_rs::rand;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
@@ -137,8 +138,7 @@ fn load(path: &Path, credentials: Option<&OsStr>) -> Result<PrivateKey, String> 
 fn is_below(opened: &Opened, path: &Path, folder: Option<&OsStr>) -> bool {
     let whole = |path: &Path| path.canonicalize().ok();
     let Some((path, folder)) = whole(path).zip(folder.map(Path::new).and_then(whole)) else { return false };
-    let same =
-        |there: std::fs::Metadata| (there.dev(), there.ino()) == (opened.meta.dev(), opened.meta.ino());
+    let same = |there: std::fs::Metadata| FileId::from(&there) == FileId::from(&opened.meta);
     path.starts_with(folder) && path.symlink_metadata().is_ok_and(same)
 }
 

@@ -171,6 +171,24 @@ fn the_guard_of_a_commands_stdin_ends_with_it() {
     }
 }
 
+/// One that ends by itself has reaped it.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_guard_of_other_programs_ends_with_the_process_that_has_it() {
+    for (at_rx, at_tx) in [(&[][..], &["exec", "cat"][..]), (&["through", "cat"], &["through", "cat", "cat"])]
+    {
+        let rx = Rx::keeping(at_rx);
+        let tx = tx(rx.port, at_tx);
+        let mut stdin = tx.stdin();
+        stdin.write_all(b"x").unwrap();
+        let guard = until("the guard", || child_called(tx.pid(), "command-guard"));
+        drop(stdin);
+        let (tx, rx) = (tx.finish(), rx.finish());
+        assert_eq!((rx.code(), tx.code(), rx.text()), (0, 0, "x"), "{rx:?} {tx:?}");
+        assert!(!Path::new(&format!("/proc/{guard}")).exists(), "{guard}");
+    }
+}
+
 /// The child of this process that has this name.
 #[cfg(target_os = "linux")]
 pub(crate) fn child_called(parent: u32, name: &str) -> Option<u32> {
@@ -262,6 +280,23 @@ fn a_giving_command_ends_with_its_sender() {
     let rx = Rx::keeping(&["exec", "head -c 10 >/dev/null; exit 9"]);
     let tx = tx(rx.port, &["exec", "yes | cat"]).finish();
     both(&rx.finish(), &tx, 5, "exited 9");
+}
+
+#[test]
+fn a_giving_command_ends_with_a_sender_that_was_killed() {
+    for command in [
+        "sleep 1000; sleep 1000",
+        "(while :; do sleep 0.01; echo x; done) | cat",
+        "trap '' TERM; sleep 1000; sleep 1000",
+        "sleep 1000 & kill -STOP $$; sleep 1000",
+    ] {
+        let rx = Rx::keeping(&[]);
+        let tx = tx(rx.port, &["exec", command]);
+        tx.await_command("sleep");
+        tx.signal(Signal::KILL);
+        // this waits for all who have its stderr, the commands among them
+        assert_eq!(tx.finish().signal(), Some(KILL), "{command}");
+    }
 }
 
 #[test]

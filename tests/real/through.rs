@@ -4,9 +4,11 @@ use super::{MIB, assert_same, both};
 use crate::util::pair::Duplex;
 use crate::util::relay::{Harm, Relay, There};
 use crate::util::{
-    DEADLINE, Ended, Keys, MILLIPEDE, Process, Rx, Signal, assert_complete, eventually, pattern, send, tx,
+    DEADLINE, Ended, Keys, MILLIPEDE, Process, Rx, Signal, assert_complete, eventually, pattern, send, shell,
+    tx,
 };
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -147,13 +149,30 @@ fn programs_and_what_they_run_end_with_a_process_that_is_killed() {
         assert!(eventually(DEADLINE, || begun().lines().count() >= 3), "{}", begun());
         let killed: &Process = if encode == "cat" { &rx } else { &sender };
         killed.await_command("sleep");
-        let guard = until("the guard", || child_called(killed.pid(), "through-guard"));
+        let guard = until("the guard", || child_called(killed.pid(), "command-guard"));
         killed.kill();
         for group in begun().lines().chain([guard.to_string().as_str()]) {
             assert!(eventually(DEADLINE, || !lives(group)), "{group}");
         }
         std::fs::write(numbers.path(), "").unwrap();
     }
+}
+
+#[test]
+fn without_a_path_programs_are_found_where_a_shell_has_them_and_not_in_the_working_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("cat");
+    std::fs::write(&other, "#!/bin/sh\necho another cat\n").unwrap();
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let start = |words: &str| {
+        let mut line = shell(&format!("unset PATH; exec $MP {words}"));
+        line.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        line
+    };
+    let rx = Rx::spawn(&mut start("rx 0 through cat"));
+    let tx = Process::spawn(&mut start(&format!("tx 127.0.0.1 {} through cat cat", rx.port)));
+    tx.feed(100_000);
+    assert_complete(&rx, &tx, rx.collect(), 100_000);
 }
 
 #[test]

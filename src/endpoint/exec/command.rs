@@ -7,10 +7,10 @@
 //!
 //! The command runs in a process group of its own, so that a pipeline ends as a whole. What always holds: the
 //! command's stdin is open until the end of the stream. If the stream is not completed, the command is ended first,
-//! and its stdin is closed afterwards. If this process dies, the guard does the same ([`Guard`]). The command is
+//! and its stdin is closed afterwards. If this process dies, another one does the same ([`Keeper`]). The command is
 //! reaped last of all, so that a signal to its group never hits another process.
 
-use crate::error::reason;
+use crate::error::{cannot_start_thread, reason};
 use crate::message::text::bounded;
 use crate::proto::way::{Way, Ways};
 use crate::sys::activation::OURS;
@@ -21,6 +21,7 @@ use crate::sys::pipe::{Interest, grow, wait};
 use crate::sys::signal::kill_group;
 use crate::sys::stdio::nothing_to_read;
 use crate::sys::thread::spawn;
+use crate::sys::wards::Ward;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use signal_hook::consts::{SIGCONT, SIGKILL, SIGPIPE, SIGTERM};
 use signal_hook::low_level::signal_name;
@@ -105,10 +106,36 @@ pub(super) struct Running {
     hold: Mutex<Option<OwnedFd>>,
     /// Its stdin is ours.
     takes: bool,
-    /// Keeps its stdin open although this process dies; there until `hold` goes or its exit is known.
-    guard: Mutex<Option<Guard>>,
+    /// Ends it if this process dies; there until it has taken the whole stream, or its exit is known.
+    keeper: Mutex<Option<Keeper>>,
     /// Held by the thread that ends the command; other threads wait for it.
     ending: Mutex<()>,
+}
+
+/// Who ends a command if this process dies.
+#[derive(Debug)]
+enum Keeper {
+    /// That of a command that takes a stream: it keeps the command's stdin open too.
+    OfStdin(Guard),
+    /// That of any other one.
+    OfGroup(Ward),
+}
+
+impl Keeper {
+    /// It is not needed any more.
+    fn dismiss(self) {
+        match self {
+            Keeper::OfStdin(guard) => guard.dismiss(),
+            Keeper::OfGroup(ward) => drop(ward),
+        }
+    }
+
+    /// The end of the command's stdin means the end of the stream from now on.
+    fn let_go(&self) {
+        if let Keeper::OfStdin(guard) = self {
+            guard.let_go();
+        }
+    }
 }
 
 impl Exec {
@@ -219,7 +246,7 @@ impl Exec {
             drop((sender.send(started), exec));
             running.into_iter().for_each(|running| running.await_exit());
         });
-        spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
+        spawned.map_err(|e| cannot_start_thread(&e))?;
         started.recv().map_err(|_| "the command's thread is gone".to_owned())?
     }
 
@@ -234,14 +261,13 @@ impl Exec {
             command.env_remove(name);
         }
         begin_with_our_mask(&mut command);
-        die_with_parent(&mut command);
         heed_children();
         command
     }
 
-    /// Chooses what the command has for stdin, stdout and stderr. If it takes a stream: our end of its stdin, and who
-    /// ends the command if this process dies.
-    fn connect(&self, command: &mut Command) -> io::Result<Option<(File, Guard)>> {
+    /// Chooses what the command has for stdin, stdout and stderr: our end of its stdin, if it takes a stream, and who ends
+    /// the command if this process dies.
+    fn connect(&self, command: &mut Command) -> io::Result<(Option<File>, Keeper)> {
         if self.gives {
             command.stdout(Stdio::piped());
         }
@@ -256,7 +282,7 @@ impl Exec {
                 return Err(error);
             }
             command.stdin(reader);
-            return Ok(Some((File::from(OwnedFd::from(writer)), guard)));
+            return Ok((Some(File::from(OwnedFd::from(writer))), Keeper::OfStdin(guard)));
         }
         if !self.gives {
             command.stdin(Stdio::null());
@@ -264,19 +290,22 @@ impl Exec {
             // in a group of its own it would be stopped if it read from the terminal
             command.stdin(nothing_to_read()?);
         }
-        Ok(None)
+        let ward = Ward::claim()?;
+        ward.watch(command);
+        Ok((None, Keeper::OfGroup(ward)))
     }
 
     fn start(&self) -> Result<Running, String> {
         let cannot = |e| format!("cannot run {}: {}", self.name, reason(&e));
         let exited = self.exited.get().cloned().map_or_else(Bell::new, Ok).map_err(cannot)?;
         let mut command = self.command();
-        let taken = self.connect(&mut command).map_err(cannot)?;
-        let (stdin, guard) = taken.map_or((None, None), |(stdin, guard)| (Some(stdin), Some(guard)));
+        let (stdin, keeper) = self.connect(&mut command).map_err(cannot)?;
+        // after its keeper was told of it: who dies after that is seen
+        die_with_parent(&mut command);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {
-                guard.into_iter().for_each(Guard::dismiss);
+                keeper.dismiss();
                 // what was not found is the shell, and not what it was to run
                 let shell = self.shell.to_string_lossy();
                 return Err(format!("cannot run {shell} for {}: {}", self.name, reason(&error)));
@@ -294,7 +323,7 @@ impl Exec {
             stderr: Mutex::new(stderr),
             hold: Mutex::new(None),
             takes: stdin.is_some(),
-            guard: Mutex::new(guard),
+            keeper: Mutex::new(Some(keeper)),
             ending: Mutex::new(()),
         };
         if let Err(error) = running.keep(stdin, stdout) {
@@ -376,13 +405,13 @@ impl Running {
     /// stream.
     pub(super) fn let_go_of_stdin(&self) {
         locked(&self.hold).take();
-        self.dismiss_guard();
+        self.dismiss_keeper();
     }
 
     /// The same, but if this process dies, the command is ended nevertheless. To be followed by [`Running::reap`].
     pub(super) fn close_stdin(&self) {
         locked(&self.hold).take();
-        locked(&self.guard).iter().for_each(Guard::let_go);
+        locked(&self.keeper).iter().for_each(Keeper::let_go);
     }
 
     /// Lets go of what keeps its stdout open. Where the source has closed its own end, who writes there gets SIGPIPE.
@@ -392,9 +421,9 @@ impl Running {
         }
     }
 
-    fn dismiss_guard(&self) {
-        let guard = locked(&self.guard).take();
-        guard.into_iter().for_each(Guard::dismiss);
+    fn dismiss_keeper(&self) {
+        let keeper = locked(&self.keeper).take();
+        keeper.into_iter().for_each(Keeper::dismiss);
     }
 
     /// Waits until it has exited, for what that is worth.
@@ -446,7 +475,7 @@ impl Running {
     pub(super) fn reap(&self) {
         if self.exit().is_some() {
             // the rest of its group was killed; once reaped, its number may belong to another process
-            self.dismiss_guard();
+            self.dismiss_keeper();
             if let Some(mut leader) = locked(&self.leader).take() {
                 // it has exited, so this neither waits nor fails
                 let _ = leader.wait();

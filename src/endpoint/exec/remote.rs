@@ -9,7 +9,7 @@
 use super::command::{Exec, Running, locked};
 use super::stderr::{Passing, QUIET};
 use crate::endpoint::{Sink, SinkError, Source, WokenBy};
-use crate::error::reason;
+use crate::error::{cannot_start_thread, reason};
 use crate::proto::outcome::CommandEnd;
 use crate::sys::bell::Bell;
 use crate::sys::child::Exit;
@@ -68,7 +68,7 @@ impl Remote {
             if let Some(stderr) = locked(&running.stderr).take() {
                 let remote = self.clone();
                 let spawned = spawn("stderr", move || remote.pass_on(stderr));
-                spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
+                spawned.map_err(|e| cannot_start_thread(&e))?;
             }
             Ok(running)
         });

@@ -1,6 +1,6 @@
 //! Where the bytes of a file come from that is to be sent, and how it is found out that they are others by now.
 
-use crate::endpoint::NamedFile;
+use crate::endpoint::{NamedFile, PARTED_LEAST};
 use crate::error::reason;
 use crate::store::ripe::Seen;
 use crate::sys::limits::is_short;
@@ -12,9 +12,6 @@ use std::sync::Arc;
 
 /// What is said of a file that is not what it was.
 pub(super) const CHANGED: &str = "it changed while it was sent";
-
-/// A file of fewer bytes is read: each one that is sent in parts is open until the receiver has all of it.
-const PARTED_LEAST: u64 = 1 << 20;
 
 /// Where its bytes come from.
 pub enum Matter {

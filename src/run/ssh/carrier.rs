@@ -1,6 +1,6 @@
 //! The system's ssh: what it says about a host, and the process that carries the far end.
 
-use crate::error::reason;
+use crate::error::{cannot_start_thread, reason};
 use crate::plan::Ports;
 use crate::ssh::{Line, Resolved};
 use crate::sys::bell::Bell;
@@ -161,7 +161,7 @@ impl Carrier {
             let _ = found.set(await_exit(pid).unwrap_or(Exit::Status(-1)));
             bell.ring();
         });
-        spawned.map_err(|e| format!("cannot start a thread: {e}"))?;
+        spawned.map_err(|e| cannot_start_thread(&e))?;
         Ok((Carrier { child, stdout, exit, exited }, from, to))
     }
 

@@ -6,6 +6,7 @@ use crate::error::{Failure, reason};
 use crate::message;
 use crate::store::below::folder_below;
 use crate::store::ripe::{FolderChange, Seen};
+use crate::sys::file_id::FileId;
 use crate::sys::limits::is_short;
 use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
@@ -47,7 +48,7 @@ impl Archive {
         if here == there {
             return Err(Failure::usage("archive is the folder that is watched"));
         }
-        if here.0 != there.0 {
+        if here.device != there.device {
             let shown = to.display();
             return Err(Failure::usage(format!("archive {shown} is not on the file system that is watched")));
         }
@@ -163,9 +164,8 @@ fn take_name(from: Spot<'_>, to: Spot<'_>) -> io::Result<()> {
     let aside = (to.0, aside.as_str());
     renameat(from.0, from.1, aside.0, aside.1)?;
     let remove = || unlinkat(aside.0, aside.1, AtFlags::empty());
-    let identity = |spot: Spot<'_>| {
-        statat(spot.0, spot.1, AtFlags::SYMLINK_NOFOLLOW).map(|found| (found.st_dev, found.st_ino))
-    };
+    let identity =
+        |spot: Spot<'_>| statat(spot.0, spot.1, AtFlags::SYMLINK_NOFOLLOW).map(|found| FileId::from(&found));
     if identity(aside)? == identity(to)? {
         return Ok(remove()?);
     }

@@ -8,6 +8,7 @@ use super::look::{is_gone, look_at};
 use crate::error::{Failure, reason};
 use crate::message;
 use crate::store::ripe::{FolderChange, Seen, paths_below};
+use crate::sys::file_id::FileId;
 use crate::sys::mounts::Mounts;
 use crate::sys::notify::{Folder, Happened, Notify};
 use rustix::io::Errno;
@@ -33,7 +34,7 @@ const TOLD_MAX: usize = 1000;
 pub(super) struct Tree {
     root: PathBuf,
     /// Which folder had the root's place before it was watched last; none if there was none, or nobody could say.
-    identity: Option<(u64, u64)>,
+    identity: Option<FileId>,
     notify: Notify,
     /// Relative paths; the root's is empty.
     folders: HashMap<Folder, String>,
@@ -407,12 +408,8 @@ impl Tree {
     }
 }
 
-/// Disk and number of a folder.
-pub(super) fn identity_of(folder: &Path) -> io::Result<(u64, u64)> {
+/// Which folder it is, by links or not.
+pub(super) fn identity_of(folder: &Path) -> io::Result<FileId> {
     let metadata = folder.metadata()?;
-    if metadata.is_dir() {
-        Ok((metadata.dev(), metadata.ino()))
-    } else {
-        Err(ErrorKind::NotADirectory.into())
-    }
+    if metadata.is_dir() { Ok(FileId::from(&metadata)) } else { Err(ErrorKind::NotADirectory.into()) }
 }

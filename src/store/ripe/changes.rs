@@ -1,16 +1,15 @@
 //! What a watch is told of its folder, and what it has others do.
 
 use super::super::name::BadName;
+use crate::sys::file_id::FileId;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
 /// A file as it stands: another one, or a changed one, differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// The disk.
-    pub device: u64,
-    /// The file on it.
-    pub inode: u64,
+    /// Which one.
+    pub id: FileId,
     /// Bytes.
     pub size: u64,
     /// When it was last written, in nanoseconds since 1970.
@@ -24,8 +23,7 @@ impl Seen {
     pub fn of(file: &Metadata) -> Self {
         let time = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
         Seen {
-            device: file.dev(),
-            inode: file.ino(),
+            id: file.into(),
             size: file.size(),
             modified: time(file.mtime(), file.mtime_nsec()),
             changed: time(file.ctime(), file.ctime_nsec()),

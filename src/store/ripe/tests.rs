@@ -1,9 +1,15 @@
 use super::*;
 use crate::store::name::BadName;
+use crate::sys::file_id::FileId;
 use proptest::prelude::*;
 
 pub(super) fn seen(version: u64) -> Seen {
-    Seen { device: 1, inode: 2, size: version, modified: version as i64, changed: version as i64 }
+    Seen {
+        id: FileId { device: 1, inode: 2 },
+        size: version,
+        modified: version as i64,
+        changed: version as i64,
+    }
 }
 
 pub(super) fn found(path: &str, version: u64, writing: Option<bool>) -> FolderChange {

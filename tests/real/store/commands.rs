@@ -44,6 +44,23 @@ fn each_stream_goes_to_a_command_that_knows_what_it_is() {
     assert_eq!((code, said.contains("exited 1")), (Some(5), true), "{said}");
 }
 
+/// One that takes a stream, and one after a file.
+#[test]
+fn commands_end_with_a_receiver_that_was_killed() {
+    let slow = "sleep 1000; sleep 1000; cat > /dev/null";
+    for after in [false, true] {
+        let room = Room::new();
+        let serve = if after { room.serve(&["then", slow]) } else { room.serve_as(&["exec", slow]) };
+        room.write("x", b"x");
+        let put = room.put(&serve, "a", &["put", "x"]);
+        serve.process.await_command("sleep");
+        serve.process.signal(Signal::KILL);
+        // this waits for all who have its stderr, the commands among them
+        assert_eq!(serve.process.end().0, None);
+        put.kill();
+    }
+}
+
 #[test]
 fn a_command_whose_stream_is_interrupted_is_ended_and_its_name_is_free() {
     let room = Room::new();

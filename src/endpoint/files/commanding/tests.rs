@@ -154,7 +154,7 @@ fn whoever_sends_out_of_its_turn_hears_whether_it_had_one() {
         encode(1, &opens("a"), &mut said);
         assert_eq!(sink.write(&[IoSlice::new(&said)]).map(drop), says);
     }
-    assert_eq!(SinkError::displaced().code, Status::Incomplete);
+    assert_eq!(SinkError::displaced().status, Status::Incomplete);
 }
 
 #[test]

@@ -1,0 +1,67 @@
+use super::super::core::SessionCore;
+use super::super::orders::{Audience, News};
+use super::*;
+use crate::proto::hello::{Features, Hello, Id};
+use crate::proto::session::{DiallerConfig, Session};
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+struct Nobody;
+
+impl Audience for Nobody {
+    fn rouse_output(&self, _: bool) {}
+    fn rouse_input(&self) {}
+    fn hear(&self, _: News) {}
+}
+
+fn desk() -> Arc<SessionDesk> {
+    let (now, links) = (Instant::now(), || vec!["a".to_owned()]);
+    let hello = Hello::of(Id::new([1; 16]), Features::NONE, 1 << 20);
+    let session = Session::dialling(now, DiallerConfig::new(hello, links(), 1, 7), None, false);
+    let core = SessionCore::new(now, session, 1 << 20, links(), Default::default(), Arc::default());
+    Arc::new(SessionDesk::new(core, Box::new(Nobody)))
+}
+
+/// Its reader wants no more, and it counts what it is given nevertheless.
+struct Left(Arc<AtomicU64>);
+
+impl Sink for Left {
+    fn write(&mut self, _: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        Err(SinkError::unwanted("its reader has gone"))
+    }
+
+    fn write_now(&mut self, slices: &[IoSlice<'_>]) -> Result<Option<usize>, SinkError> {
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(Some(bytes))
+    }
+
+    fn is_prompt(&mut self) -> bool {
+        true
+    }
+
+    fn watch(&mut self, _: &Bell) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_has_failed_gets_nothing_more_from_whoever_brings_a_leg() {
+    let written = Arc::new(AtomicU64::new(0));
+    let output = Output::new(Egress {
+        desk: desk(),
+        sink: Box::new(Left(written.clone())),
+        bell: Bell::new().unwrap(),
+        blocked: Arc::default(),
+        is_asked_to_end: || true,
+    });
+    output.lock().begin(vec![Leg::new(0, 0, Arc::new(vec![7; 100]))]);
+    output.run();
+    output.write_here();
+    assert_eq!(written.load(Ordering::Relaxed), 0);
+}
