@@ -363,8 +363,8 @@ impl Session {
         &self.losses
     }
 
-    /// Whether anything of a stream was received at either end, as far as is known here: then only this peer can finish
-    /// the session.
+    /// Whether only this peer can finish the session: anything of a stream was received at either end, as far as is known
+    /// here, or one end is there for the other alone.
     pub fn has_begun(&self) -> bool {
         self.view().begun
     }
@@ -403,10 +403,11 @@ impl Session {
     fn view(&self) -> View {
         let sending = self.sending.as_ref();
         let going = Way::BOTH.map(|way| self.is_going(way));
+        let received =
+            self.has_received() || (sending.is_some() && !self.is_going(Way::Out) && self.has_met());
         View {
-            begun: self.has_received()
-                || self.ownership.is_bound()
-                || (sending.is_some() && !self.is_going(Way::Out) && self.has_met()),
+            begun: received || self.ownership.is_bound(),
+            received,
             wanted: going != [false; 2],
             in_doubt: self.is_going(Way::Out) && sending.is_some_and(Outbound::awaits_verdict),
         }
