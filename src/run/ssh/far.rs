@@ -5,15 +5,14 @@
 //! end. It ends with its session, and COMMAND with it, whatever becomes of ssh.
 
 use super::end::{FAILED, Outcomes};
+use super::memory::buffer;
 use super::talk::{ANSWER, ONE_TIME, await_answer, say};
 use crate::channel::{Channel, Transport};
 use crate::chaos::Hazard;
 use crate::endpoint::exec::{Remote, RemoteSink, RemoteSource};
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::{
-    BUFFER_MIN, Compress, Family, FarPlan, LEVELS, ListenOn, ListenPlan, Patience, Ports, StreamPlan,
-};
+use crate::plan::{Compress, Family, FarPlan, LEVELS, ListenOn, ListenPlan, Patience, Ports, StreamPlan};
 use crate::proto::check::Expectations;
 use crate::proto::hello::Features;
 use crate::proto::rendezvous::{Answer, Greeting};
@@ -169,7 +168,7 @@ fn input(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> I
     let config = InboundConfig {
         patience: answer.patience.map(patience),
         tied: Some(Tied { unmet: UNMET, gone: GONE }),
-        ..InboundConfig::new(random_id(), features, buffer(answer))
+        ..InboundConfig::new(random_id(), features, buffer(answer.buffer))
     };
     Incoming { config, sink: Box::new(RemoteSink::new(remote.clone())), is_asked_to_end: || false }
 }
@@ -178,7 +177,7 @@ fn input(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> I
 fn output(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> Outgoing {
     let congestion = Some(answer.congestion.clone()).filter(|name| !name.is_empty());
     Outgoing {
-        config: OutboundConfig { buffer: buffer(answer) },
+        config: OutboundConfig { buffer: buffer(answer.buffer) },
         stream: StreamPlan { rate: answer.rate, congestion, compress, ..StreamPlan::default() },
         charmode: true,
         source: Box::new(RemoteSource::new(remote.clone())),
@@ -195,11 +194,6 @@ fn hear(news: Sender<Told>) -> Hear {
         }
         News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
     })
-}
-
-/// Memory for each stream, as the near end wants it.
-fn buffer(answer: &Answer) -> u64 {
-    answer.buffer.max(BUFFER_MIN)
 }
 
 /// A level; 0 is one that follows what holds the stream back.

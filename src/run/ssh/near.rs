@@ -3,6 +3,7 @@
 use super::carrier::{Carrier, hand_over, resolve};
 use super::detour::{Detour, why_none};
 use super::end::{FAILED, Outcomes, SessionEnd, result};
+use super::memory::buffer;
 use super::stdio::{Input, Output};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
 use crate::channel::connect::check_congestion;
@@ -263,14 +264,14 @@ fn setup(
     let names: Vec<String> = links.iter().map(ToString::to_string).chain([LIFELINE.into()]).collect();
     let approach = Approach::Dial(links, Box::new(dialler(plan, names.clone())));
     let sends = Outgoing {
-        config: OutboundConfig { buffer: plan.buffer },
+        config: OutboundConfig { buffer: buffer(plan.buffer) },
         stream: plan.stream.clone(),
         charmode: true,
         source: Box::new(input.source()?),
         is_asked_to_end: signals::is_asked_to_end,
     };
-    let config =
-        InboundConfig { patience: plan.patience, ..InboundConfig::new(random_id(), FEATURES, plan.buffer) };
+    let config = InboundConfig::new(random_id(), FEATURES, buffer(plan.buffer));
+    let config = InboundConfig { patience: plan.patience, ..config };
     let receives = Incoming { config, sink: output.sink()?, is_asked_to_end: || false };
     let hear = hear(names, direct, news);
     Ok(Setup {
@@ -289,7 +290,7 @@ fn dialler(plan: &SshPlan, links: Vec<String>) -> DiallerConfig {
             descriptors::connections(most, Others::of_ssh()).max(links)
         }
     };
-    let hello = Hello::of(random_id(), FEATURES | compress(&plan.stream), plan.buffer);
+    let hello = Hello::of(random_id(), FEATURES | compress(&plan.stream), buffer(plan.buffer));
     DiallerConfig {
         patience: plan.patience,
         lifeline: true,

@@ -121,7 +121,8 @@ fn who_dials_welcomes_the_far_end_of_a_lifeline_in_its_hello_and_nobody_else() {
             said[link] = hello.welcome();
         }
     }
-    // both ends of a lifeline have the same memory for legs
+    // the far end has not said yet how much memory it has: it is taken to have as much, and makes its own legs no longer
+    // than its own memory allows
     let welcome = Welcome { buffer: hello(0, 0).buffer, ..welcome(LISTENER, 0) };
     session.welcomed(later, 1, &welcome, None, RTT);
     assert!(matches!(session.take(1), Some(Item::Welcome(welcome)) if said == [None, Some(welcome)]));
