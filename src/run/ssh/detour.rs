@@ -3,6 +3,8 @@
 //! What always holds: there is one line at most, and none once a direct link has worked. A short command is not worth it.
 
 use crate::plan::Ports;
+use crate::proto::event::Event;
+use crate::proto::links::DialError;
 use crate::ssh::Resolved;
 use std::time::{Duration, Instant};
 
@@ -23,10 +25,22 @@ pub fn why_none(host: &str, port: u16, ports: Option<Ports>, resolved: &Resolved
     }
 }
 
-/// Whether all goes through ssh, and why.
+/// Why a direct link is not there, for a line that says what becomes of that. Nothing is to be asked or done then.
+fn briefly(why: &DialError) -> String {
+    match why {
+        DialError::Refused => "refused".into(),
+        DialError::Closed | DialError::Unproven(_) => "closed".into(),
+        DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => why.clone(),
+        DialError::TimedOut | DialError::NoWelcome | DialError::Swallowed => "no answer".into(),
+    }
+}
+
+/// Whether all goes through ssh, and why. The first links of the session are direct, the last one is the connection of ssh.
 #[derive(Debug)]
 pub struct Detour {
     began: Instant,
+    /// A connection has been up, over whichever link.
+    met: bool,
     /// The user still is to be told if no direct link works.
     untold: bool,
     /// Direct links.
@@ -38,17 +52,28 @@ pub struct Detour {
 impl Detour {
     /// These are the direct links; `none`: why there are none.
     pub fn new(began: Instant, links: Vec<String>, none: Option<String>) -> Self {
-        Detour { began, untold: true, links, why: none }
+        Detour { began, met: false, untold: true, links, why: none }
     }
 
-    /// A direct link works.
-    pub fn note_works(&mut self) {
-        self.untold = false;
+    /// The session tells this.
+    pub fn heed(&mut self, event: &Event) {
+        match event {
+            Event::ConnectionUp { link, .. } => {
+                self.met = true;
+                // a direct link works
+                self.untold &= *link >= self.links.len();
+            }
+            Event::LinkDied { link, reason } => {
+                let why = reason.as_ref().map_or("silent".into(), briefly);
+                self.why = self.links.get(*link).map(|name| format!("{name}: {why}"));
+            }
+            _ => {}
+        }
     }
 
-    /// A direct link is dead, for this reason.
-    pub fn note_dead(&mut self, link: usize, why: &str) {
-        self.why = self.links.get(link).map(|name| format!("{name}: {why}"));
+    /// Whether the far end was met.
+    pub fn has_met(&self) -> bool {
+        self.met
     }
 
     /// Whether there may be a line yet.
@@ -57,10 +82,10 @@ impl Detour {
     }
 
     /// The line, once it is certain and worth it. `over`: it will not be otherwise. `moved`: bytes of the streams so far.
-    pub fn line(&mut self, now: Instant, over: bool, moved: impl FnOnce() -> u64) -> Option<String> {
+    pub fn line(&mut self, now: Instant, over: bool, moved: u64) -> Option<String> {
         let late = now.saturating_duration_since(self.began) >= PATIENT;
         let certain = over || self.why.is_some();
-        if !self.untold || !(late || (certain && moved() >= WORTH_A_LINE)) {
+        if !self.untold || !(late || (certain && moved >= WORTH_A_LINE)) {
             return None;
         }
         self.untold = false;
@@ -76,8 +101,12 @@ mod tests {
 
     const LITTLE: u64 = WORTH_A_LINE - 1;
 
+    fn up(link: usize) -> Event {
+        Event::ConnectionUp { connection: link, link, rtt: Duration::ZERO, key: None }
+    }
+
     fn line(detour: &mut Detour, after: Duration, moved: u64) -> Option<String> {
-        detour.line(detour.began + after, false, || moved)
+        detour.line(detour.began + after, false, moved)
     }
 
     #[test]
@@ -96,15 +125,19 @@ mod tests {
         let start = || Detour::new(Instant::now(), vec!["host:1".into()], None);
         let mut dead = start();
         assert_eq!(line(&mut dead, Duration::ZERO, WORTH_A_LINE), None, "it may work yet");
-        dead.note_dead(0, "refused");
+        dead.heed(&Event::LinkDied { link: 0, reason: Some(DialError::Refused) });
         let told = |why: &str| Some(format!("host:1: {why}; the data goes through ssh instead"));
         assert_eq!(line(&mut dead, Duration::ZERO, WORTH_A_LINE), told("refused"));
         assert_eq!(line(&mut start(), PATIENT, 0), told("no answer"));
         let mut over = start();
-        assert_eq!(over.line(over.began, true, || WORTH_A_LINE), told("no answer"));
+        assert_eq!(over.line(over.began, true, WORTH_A_LINE), told("no answer"));
         let mut works = start();
-        works.note_works();
-        assert_eq!(line(&mut works, PATIENT, WORTH_A_LINE), None);
+        assert!(!works.has_met());
+        works.heed(&up(0));
+        assert_eq!((line(&mut works, PATIENT, WORTH_A_LINE), works.has_met()), (None, true));
+        let mut through = start();
+        through.heed(&up(1));
+        assert_eq!((line(&mut through, PATIENT, 0), through.has_met()), (told("no answer"), true));
     }
 
     #[test]
