@@ -192,13 +192,18 @@ struct Gathered {
 impl Gathered {
     /// Whether the last of the command's stderr may still be on its way.
     fn has_stderr(&self) -> bool {
-        self.outcomes[Way::Out as usize].as_ref().is_some_and(|input| input.command.is_some())
+        has_ended(&self.outcomes)
     }
 
     /// For how long ssh may write nothing before it is ended.
     fn pause(&self) -> Duration {
         if self.has_stderr() { LAST_OF_STDERR } else { LAST_WORDS }
     }
+}
+
+/// Whether it is known how the command ended.
+fn has_ended(outcomes: &Outcomes) -> bool {
+    outcomes[Way::Out as usize].as_ref().is_some_and(|input| input.command.is_some())
 }
 
 /// What the main thread hears: of each stream once, and of the end.
@@ -338,7 +343,9 @@ impl Gathering<'_> {
                     settled
                         .into_iter()
                         .for_each(|(way, outcome)| self.outcomes[way as usize] = Some(outcome));
-                    self.tell_detour(true);
+                    if has_ended(&self.outcomes) {
+                        self.tell_detour(true);
+                    }
                     break;
                 }
                 Err(RecvTimeoutError::Timeout) => self.tell_detour(false),
@@ -349,11 +356,11 @@ impl Gathering<'_> {
         Gathered { outcomes: self.outcomes, met }
     }
 
-    /// Says that all goes through ssh, once that is certain and worth a line. `over`: it will not be otherwise.
-    fn tell_detour(&self, over: bool) {
+    /// Says that all goes through ssh, once that is certain and worth a line. `whole`: all of the session did.
+    fn tell_detour(&self, whole: bool) {
         let snapshots = Way::BOTH.into_iter().filter_map(|way| self.session.snapshot(way, false));
         let moved = snapshots.map(|snapshot| snapshot.delivered).sum();
-        let line = locked(&self.known).line(Instant::now(), over, moved);
+        let line = locked(&self.known).line(Instant::now(), whole, moved);
         line.into_iter().for_each(message::say);
     }
 }
