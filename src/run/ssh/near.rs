@@ -2,7 +2,7 @@
 
 use super::carrier::{Carrier, hand_over, resolve};
 use super::detour::{Detour, why_none};
-use super::end::{FAILED, Outcomes, SessionEnd, result};
+use super::end::{FAILED, SessionEnd, result};
 use super::memory::buffer;
 use super::stdio::{Input, Output};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
@@ -15,10 +15,10 @@ use crate::plan::{Compress, Family, Host, LinkPlan, Patience, SshPlan};
 use crate::proto::event::Event;
 use crate::proto::hello::{Features, Hello};
 use crate::proto::leg::CONNECTIONS_MAX;
-use crate::proto::outcome::Outcome;
 use crate::proto::rendezvous::{Answer, COMMAND_MAX};
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
+use crate::run::conclusion::{self, Conclusion, Outcomes};
 use crate::run::descriptors::{self, Others};
 use crate::run::direction::{compress, random_id};
 use crate::run::monitor::{Monitor, Subject, Unless, Wanted};
@@ -28,7 +28,6 @@ use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing,
 use crate::ssh::resolved::Terminal;
 use crate::ssh::{Line, Reading, Resolved, read};
 use crate::sys::interface;
-use crate::sys::thread::spawn;
 use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
 use crate::wording::word;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -125,7 +124,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let output = Output::default();
     let gathered = session(plan, links, channel.vouched(far), trust, (&input, &output), detour)?;
     let exit = carrier.end(gathered.pause(), signals::is_asked_to_end);
-    if exit.is_none() && gathered.has_stderr() && !signals::is_asked_to_end() {
+    if exit.is_none() && gathered.has_ended() && !signals::is_asked_to_end() {
         message::say("ssh did not end after the command; the last of the command's stderr may be lost");
     }
     let Gathered { outcomes, met } = gathered;
@@ -190,26 +189,15 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Whether the last of the command's stderr may still be on its way.
-    fn has_stderr(&self) -> bool {
-        has_ended(&self.outcomes)
+    /// Whether it is known how the command ended. Then the last of its stderr may still be on its way.
+    fn has_ended(&self) -> bool {
+        self.outcomes.outgoing.as_ref().is_some_and(|input| input.command.is_some())
     }
 
     /// For how long ssh may write nothing before it is ended.
     fn pause(&self) -> Duration {
-        if self.has_stderr() { LAST_OF_STDERR } else { LAST_WORDS }
+        if self.has_ended() { LAST_OF_STDERR } else { LAST_WORDS }
     }
-}
-
-/// Whether it is known how the command ended.
-fn has_ended(outcomes: &Outcomes) -> bool {
-    outcomes[Way::Out as usize].as_ref().is_some_and(|input| input.command.is_some())
-}
-
-/// What the main thread hears: of each stream once, and of the end.
-enum Told {
-    Settled(Way, Outcome),
-    Ended,
 }
 
 /// What is known of the links, which the session tells as often as its peer likes.
@@ -238,12 +226,8 @@ fn session(
     let monitor =
         Monitor::start_unless(subjects.collect(), Wanted::nothing(), is_left(stdio)).map_err(no_thread)?;
     signals.watch(Sessions::new(vec![handle.clone()]), monitor.clone()).map_err(no_thread)?;
-    let run = move || {
-        start.run();
-        drop(sender.send(Told::Ended));
-    };
-    spawn("session", run).map_err(no_thread)?;
-    let gathered = Gathering { session: &handle, outcomes: Outcomes::default(), known }.gather(&news);
+    conclusion::run(start, sender)?;
+    let gathered = gather(&news, &handle, &known);
     if plan.verbose > 0 {
         monitor.end();
     }
@@ -307,12 +291,12 @@ fn dialler(plan: &SshPlan, links: Vec<String>) -> DiallerConfig {
 }
 
 /// Tells the user what a session tells, and the main thread what that depends on.
-fn hear(links: &[LinkPlan], known: Known, news: Sender<Told>) -> Hear {
+fn hear(links: &[LinkPlan], known: Known, news: Sender<Conclusion>) -> Hear {
     let names = names(links);
     let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
     Box::new(move |event| match event {
         News::Met(..) => {}
-        News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
+        News::Settled(way, outcome) => drop(news.send(Conclusion::Settled(way, outcome))),
         News::Tell(event) => {
             locked(&known).heed(&event);
             // one that is dialled late may find the session over
@@ -325,42 +309,27 @@ fn hear(links: &[LinkPlan], known: Known, news: Sender<Told>) -> Hear {
 }
 
 /// Waits for the end of the session.
-struct Gathering<'a> {
-    session: &'a Handle,
-    outcomes: Outcomes,
-    known: Known,
+fn gather(news: &Receiver<Conclusion>, session: &Handle, known: &Known) -> Gathered {
+    let mut outcomes = Outcomes::default();
+    loop {
+        let time = if locked(known).is_open() { LOOK } else { Duration::MAX };
+        match news.recv_timeout(time) {
+            Ok(Conclusion::Settled(way, outcome)) => _ = outcomes.note(way, outcome),
+            Ok(Conclusion::Ended) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => tell_detour(session, known, false),
+        }
+    }
+    let gathered = Gathered { outcomes, met: locked(known).has_met() };
+    if gathered.has_ended() {
+        tell_detour(session, known, true);
+    }
+    gathered
 }
 
-impl Gathering<'_> {
-    fn gather(mut self, news: &Receiver<Told>) -> Gathered {
-        loop {
-            let time = if locked(&self.known).is_open() { LOOK } else { Duration::MAX };
-            match news.recv_timeout(time) {
-                Ok(Told::Settled(way, outcome)) => self.outcomes[way as usize] = Some(outcome),
-                Ok(Told::Ended) => {
-                    // the thread that was to tell of it may have been slower
-                    let settled = self.session.settled();
-                    settled
-                        .into_iter()
-                        .for_each(|(way, outcome)| self.outcomes[way as usize] = Some(outcome));
-                    if has_ended(&self.outcomes) {
-                        self.tell_detour(true);
-                    }
-                    break;
-                }
-                Err(RecvTimeoutError::Timeout) => self.tell_detour(false),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
-        let met = locked(&self.known).has_met();
-        Gathered { outcomes: self.outcomes, met }
-    }
-
-    /// Says that all goes through ssh, once that is certain and worth a line. `whole`: all of the session did.
-    fn tell_detour(&self, whole: bool) {
-        let snapshots = Way::BOTH.into_iter().filter_map(|way| self.session.snapshot(way, false));
-        let moved = snapshots.map(|snapshot| snapshot.delivered).sum();
-        let line = locked(&self.known).line(Instant::now(), whole, moved);
-        line.into_iter().for_each(message::say);
-    }
+/// Says that all goes through ssh, once that is certain and worth a line. `whole`: all of the session did.
+fn tell_detour(session: &Handle, known: &Known, whole: bool) {
+    let snapshots = Way::BOTH.into_iter().filter_map(|way| session.snapshot(way, false));
+    let moved = snapshots.map(|snapshot| snapshot.delivered).sum();
+    let line = locked(known).line(Instant::now(), whole, moved);
+    line.into_iter().for_each(message::say);
 }
