@@ -58,8 +58,8 @@ pub struct SshPlan {
     pub threads: usize,
     /// How both streams are sent: `rate` and `congestion` alone may be there.
     pub stream: StreamPlan,
-    /// Memory for legs per direction, as in [`Common::buffer`].
-    pub buffer: u64,
+    /// Memory for legs per direction at either end, as in [`Common::buffer`]; None: what each end's host allows.
+    pub buffer: Option<u64>,
     /// How long to wait with no working connection; `None`: not given.
     pub patience: Option<Patience>,
     /// 0 to [`crate::message::LEVEL_MAX`].

@@ -142,7 +142,7 @@ fn ssh(typed: &Typed, rest: &[OsString]) -> Result<SshPlan, String> {
         program: typed.one("program"),
         threads: typed.one("threads").map_or(CONNECTIONS_MAX, |n: u64| n as usize),
         stream: stream(typed),
-        buffer: buffer(typed),
+        buffer: typed.one("buffer"),
         patience: typed.one("patience"),
         verbose: verbose(typed),
     })

@@ -375,7 +375,8 @@ pub const WORDS: &[Word] = &[
                the machine has or its control group or ulimit allows, if that is less. The least is 4M; a plain \
                number is MiB.\n\n\
                The smaller buffer of the two ends bounds what can be on its way, however many connections there \
-               are: a path needs its rate times its round-trip time.",
+               are: a path needs its rate times its round-trip time. With `ssh`, each end heeds what its own host has; \
+               SIZE, where it is given, holds for both.",
         ..WORD
     },
     Word {

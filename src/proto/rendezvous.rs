@@ -72,8 +72,8 @@ pub struct Answer {
     pub key: [u8; 32],
     /// Whether it tries to connect directly: otherwise there is nobody to listen for.
     pub direct: bool,
-    /// Memory for legs per direction, in bytes, at most.
-    pub buffer: u64,
+    /// Memory for legs per direction, in bytes, at most; never 0. None: not given, so that each end heeds its own host.
+    pub buffer: Option<u64>,
     /// How long to wait with no working connection, in seconds; 0 is for ever. None: not given.
     pub patience: Option<u64>,
     /// At most this many bytes a second of the command's output; never 0.
@@ -171,7 +171,7 @@ impl Answer {
             (self.compress.is_some(), flag::COMPRESS),
         ];
         out.push(flags.into_iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag));
-        for number in [self.buffer, self.patience.unwrap_or(0), self.rate.unwrap_or(0)] {
+        for number in [self.buffer.unwrap_or(0), self.patience.unwrap_or(0), self.rate.unwrap_or(0)] {
             out.extend_from_slice(&number.to_be_bytes());
         }
         out.extend_from_slice(&[self.compress.unwrap_or(0), self.verbose, congestion.len() as u8]);
@@ -201,7 +201,7 @@ impl Answer {
         let congestion = fields.slice(name).filter(|name| name.len() <= CONGESTION_MAX)?;
         let congestion = String::from_utf8(congestion.to_vec()).ok()?;
         let command = Some(fields.0.to_vec()).filter(|command| command.len() <= COMMAND_MAX)?;
-        let direct = flags & flag::DIRECT != 0;
+        let (direct, buffer) = (flags & flag::DIRECT != 0, Some(buffer).filter(|buffer| *buffer > 0));
         let patience = present(flags & flag::PATIENCE, patience)?;
         let rate = present(flags & flag::RATE, rate)?;
         let compress = present(flags & flag::COMPRESS, compress.into())?.map(|level| level as u8);
@@ -273,7 +273,7 @@ mod tests {
         Answer {
             key: [9; 32],
             direct: true,
-            buffer: 128 << 20,
+            buffer: Some(128 << 20),
             patience: Some(90),
             rate: None,
             compress: Some(3),
@@ -304,7 +304,7 @@ mod tests {
             &[0, 0, 0, 75],             // length of the body
             &[9; 32],                   // key
             &[11],                      // flags: direct, patience, compress
-            &[0, 0, 0, 0, 8, 0, 0, 0],  // buffer: 128 MiB
+            &[0, 0, 0, 0, 8, 0, 0, 0],  // buffer: 128 MiB; 0 would be none
             &[0, 0, 0, 0, 0, 0, 0, 90], // patience, in seconds
             &[0; 8],                    // no rate
             &[3],                       // compression: level 3
@@ -395,7 +395,7 @@ mod tests {
             forged[at] = byte;
             assert_eq!(Answer::decode(&sealed(forged)), Err(Wrong::Malformed), "byte {at} as {byte}");
         }
-        let longest = Answer { command: vec![b'x'; COMMAND_MAX], ..answer() };
+        let longest = Answer { buffer: None, command: vec![b'x'; COMMAND_MAX], ..answer() };
         assert_eq!(Answer::decode(&longest.encode()).map(|it| it.map(|(it, _)| it)), Ok(Some(longest)));
     }
 }

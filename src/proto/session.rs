@@ -396,8 +396,8 @@ impl Session {
         &self.losses
     }
 
-    /// Whether anything of a stream was received at either end, as far as is known here: then only this peer can finish
-    /// the session.
+    /// Whether only this peer can finish the session: anything of a stream was received at either end, as far as is known
+    /// here, or one end is there for the other alone.
     pub fn has_begun(&self) -> bool {
         self.view().begun
     }
@@ -435,10 +435,11 @@ impl Session {
     /// What the streams say about the session.
     fn view(&self) -> View {
         let sending = self.sending.as_ref();
+        let received =
+            self.has_received() || (sending.is_some() && !self.is_going(Way::Out) && self.has_met());
         View {
-            begun: self.has_received()
-                || self.ownership.is_bound()
-                || (sending.is_some() && !self.is_going(Way::Out) && self.has_met()),
+            begun: received || self.ownership.is_bound(),
+            received,
             wanted: Way::BOTH.into_iter().any(|way| self.is_going(way)),
             in_doubt: self.is_going(Way::Out) && sending.is_some_and(Outbound::awaits_verdict),
         }

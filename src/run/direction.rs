@@ -1,9 +1,10 @@
 //! Builds the session of a direction from its plan, and does not start it.
 
+use super::conclusion::Conclusion;
 use super::descriptors::{Others, connections};
 use super::ends::Ends;
 use super::listen;
-use super::sessions::{Conclusion, cannot_start};
+use super::sessions::cannot_start;
 use super::signals;
 use crate::channel::connect::check_congestion;
 use crate::chaos::Hazard;

@@ -4,12 +4,13 @@
 //! both is told once. Two streams of one session end each other within the session. Two sessions are independent,
 //! unless their ends need both.
 
+use super::conclusion::{Conclusion, Outcomes, note};
 use super::ends::Ends;
-use super::sessions::{Conclusion, Sessions};
+use super::sessions::Sessions;
 use crate::error::Failure;
 use crate::message;
 use crate::proto::outcome::{Outcome, Status};
-use crate::proto::way::{Way, Ways};
+use crate::proto::way::Way;
 use crate::session::Handle;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -32,14 +33,14 @@ pub fn gather(
         ends,
         shared,
         running: sessions.all().len(),
-        settled: Ways::NONE,
+        outcomes: Outcomes::default(),
         first: None,
         untold: false,
     };
     while gathered.running > 0 {
         match news.recv_timeout(if gathered.untold { TOGETHER } else { Duration::MAX }) {
             Ok(Conclusion::Settled(way, ending)) => gathered.settled(way, ending),
-            Ok(Conclusion::Ended(session)) => gathered.ended(session),
+            Ok(Conclusion::Ended) => gathered.running -= 1,
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => gathered.tell(),
         }
@@ -53,8 +54,7 @@ struct Gathered<'a> {
     shared: bool,
     /// Sessions that have not ended.
     running: usize,
-    /// Streams whose outcome is known.
-    settled: Ways,
+    outcomes: Outcomes,
     /// The first failure, and the bare reason.
     first: Option<(Failure, String)>,
     /// Another stream may go on after the first failure, and the user has not been told.
@@ -63,20 +63,10 @@ struct Gathered<'a> {
 
 impl Gathered<'_> {
     fn settled(&mut self, way: Way, ending: Outcome) {
-        if !self.settled.insert(way) {
-            return;
-        }
+        let Some(ending) = note(&mut self.outcomes, way, ending).cloned() else { return };
         let why = ending.sentence.clone();
         if let Err(failure) = self.judge(way, ending) {
             self.fail(failure, why);
-        }
-    }
-
-    fn ended(&mut self, session: usize) {
-        self.running -= 1;
-        // the thread that was to tell of it may have been slower
-        for (way, ending) in self.sessions.all()[session].settled() {
-            self.settled(way, ending);
         }
     }
 
@@ -96,7 +86,7 @@ impl Gathered<'_> {
     fn tell(&mut self) {
         let sessions = self.sessions.all();
         let mut ways = sessions.iter().flat_map(Handle::ways);
-        let goes_on = ways.any(|way| !self.settled.contains(way));
+        let goes_on = ways.any(|way| self.outcomes[way].is_none());
         if let Some((failure, _)) = self.first.as_ref().filter(|_| goes_on) {
             message::say(format_args!("{failure}; the other direction goes on"));
         }

@@ -1,6 +1,7 @@
 //! Carries out a plan: makes its sessions and their endpoints, attends to signals, and shows the user what happens.
 
 mod boards;
+pub mod conclusion;
 mod descriptors;
 mod direction;
 pub mod ends;
@@ -23,10 +24,9 @@ use crate::chaos::Hazard;
 use crate::error::Failure;
 use crate::plan::Plan;
 use crate::session::Start;
-use crate::sys::thread::spawn;
 use ends::{Ends, write_prbs};
 use monitor::{Monitor, Subject, Wanted};
-use sessions::{Conclusion, Sessions, no_signals, no_thread};
+use sessions::{Sessions, no_signals, no_thread};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -68,14 +68,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     if let Some(trust) = trust {
         keys::watch(trust, sessions.clone()).map_err(no_thread)?;
     }
-    for (index, start) in starts.into_iter().enumerate() {
-        let sender = sender.clone();
-        let run = move || {
-            start.run();
-            drop(sender.send(Conclusion::Ended(index)));
-        };
-        spawn("session", run).map_err(no_thread)?;
-    }
+    starts.into_iter().try_for_each(|start| conclusion::run(start, sender.clone()))?;
     drop(sender);
     let result = gather::gather(&news, &sessions, &ends, plan.is_duplex());
     monitor.end();

@@ -1,8 +1,7 @@
-//! The sessions of this process, and the news of them.
+//! The sessions of this process.
 
 use crate::error::{Failure, cannot_start_thread, reason};
 use crate::proto::outcome::Outcome;
-use crate::proto::way::Way;
 use crate::session::Handle;
 use crate::store::queue::AWAY;
 use std::io;
@@ -176,14 +175,6 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What has come of a session, or of one of its streams.
-pub enum Conclusion {
-    /// One of its streams was judged.
-    Settled(Way, Outcome),
-    /// It has ended; which of [`Sessions::all`].
-    Ended(usize),
 }
 
 /// A session's thread could not be started.

@@ -8,10 +8,13 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// Starts it, as a login shell would, and answers its greeting: it is to run this command.
-fn started(command: &str) -> (Child, ChildStdout) {
-    let mut far =
-        Command::new(MILLIPEDE).arg("far").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+/// Starts it, as a login shell would that runs this line before, and answers its greeting: it is to run this command, with
+/// this much memory for legs.
+fn started(before: &str, command: &str, buffer: Option<u64>) -> (Child, ChildStdout) {
+    let line = format!("{before}\nexec \"$0\" far");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line, MILLIPEDE]);
+    let mut far = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut heard, mut from) = (Vec::new(), far.stdout.take().unwrap());
     while Greeting::find(&heard, &mut 0).unwrap().is_none() {
         assert!(more(&mut from, &mut heard), "no greeting");
@@ -19,7 +22,7 @@ fn started(command: &str) -> (Child, ChildStdout) {
     let answer = Answer {
         key: *millipede::trust::PrivateKey::generate().unwrap().public().bytes(),
         direct: false,
-        buffer: 32 << 20,
+        buffer,
         patience: None,
         rate: None,
         compress: None,
@@ -53,20 +56,42 @@ fn welcome() -> Welcome {
     Welcome { instance: Id::new([2; 16]), next: 0, edge, leg_max, features, buffer }
 }
 
+/// The welcome, which is taken out of what is heard.
+fn welcomed(from: &mut ChildStdout, heard: &mut Vec<u8>) -> Welcome {
+    loop {
+        assert!(more(from, heard), "no welcome");
+        match Reply::decode(heard).unwrap() {
+            Some((Reply::Welcome(welcome), length)) => {
+                heard.drain(..length);
+                return welcome;
+            }
+            Some((reply, _)) => panic!("{reply:?}"),
+            None => {}
+        }
+    }
+}
+
+#[test]
+fn it_heeds_what_its_own_host_has_unless_the_user_says_how_much_to_take() {
+    const KIB: u64 = 256 << 10;
+    for (wanted, most) in [(None, KIB << 8), (Some(8 << 20), 8 << 20), (Some(80 << 20), 80 << 20)] {
+        let (mut far, mut from) = started(&format!("ulimit -d {KIB}"), "cat", wanted);
+        far.stdin.as_mut().unwrap().write_all(&hello(Vec::new()).encode()).unwrap();
+        let found = welcomed(&mut from, &mut Vec::new()).buffer;
+        // the machine that runs this may have less itself
+        assert!(found == most || (wanted.is_none() && found < most), "{wanted:?}: {found}");
+        far.kill().unwrap();
+        far.wait().unwrap();
+    }
+}
+
 #[test]
 fn the_output_of_a_command_follows_a_welcome_that_the_hello_brought() {
-    let (mut far, mut from) = started("echo some");
+    let (mut far, mut from) = started("", "echo some", Some(32 << 20));
     let said = hello(vec![HelloOption::welcome(&welcome())]);
     far.stdin.as_mut().unwrap().write_all(&said.encode()).unwrap();
     let mut heard = Vec::new();
-    let taken = loop {
-        assert!(more(&mut from, &mut heard), "no welcome");
-        if let Some((reply, length)) = Reply::decode(&heard).unwrap() {
-            assert!(matches!(reply, Reply::Welcome(_)), "{reply:?}");
-            break length;
-        }
-    };
-    heard.drain(..taken);
+    welcomed(&mut from, &mut heard);
     // nothing is said to it meanwhile
     loop {
         match wire::decode(&heard).unwrap() {

@@ -39,7 +39,7 @@ fn ssh_takes_all_that_follows_as_it_is() {
 fn words_before_ssh_are_for_its_connections() {
     let plan = ssh("threads 4 rate 10M congestion bbr buffer 64M patience 90 verbose 2 ports 5000-5099 \
                     program ~/bin/millipede over 192.0.2.7 over backup.lan ssh backup true");
-    assert_eq!((plan.threads, plan.buffer, plan.verbose), (4, 64 << 20, 2));
+    assert_eq!((plan.threads, plan.buffer, plan.verbose), (4, Some(64 << 20), 2));
     assert_eq!((plan.stream.rate, plan.stream.congestion), (Some(10 << 20), Some("bbr".into())));
     assert_eq!(plan.patience, Some(Patience::For(Duration::from_secs(90))));
     assert_eq!(plan.ports, Some(Ports { first: 5000, last: 5099 }));
@@ -48,6 +48,7 @@ fn words_before_ssh_are_for_its_connections() {
         (Some("~/bin/millipede".into()), vec![address("192.0.2.7"), name("backup.lan")])
     );
     let plan = ssh("ipv4 ports 5000 ssh backup true");
+    assert_eq!(plan.buffer, None, "each end heeds its own host");
     assert_eq!((plan.family, plan.ports), (Family::V4, Some(Ports { first: 5000, last: 5000 })));
     assert_eq!((plan.threads, plan.program, plan.over, plan.ports.is_some()), (16, None, vec![], true));
 }

@@ -316,6 +316,11 @@ impl Dialler {
         (connection < self.links.len()).then(|| self.links.state(connection))
     }
 
+    /// Whether whoever was met was started for this session, as the far end of a lifeline is.
+    pub(super) fn is_bound(&self) -> bool {
+        self.has_met && self.has_lifeline()
+    }
+
     fn has_lifeline(&self) -> bool {
         self.names.len().checked_sub(1).is_some_and(|last| self.links.is_lifeline(last))
     }
@@ -378,7 +383,7 @@ impl Dialler {
         if self.links.up_count() > 0 {
             return None;
         }
-        if let Some((link, sentence)) = self.unwanted(view.begun) {
+        if let Some((link, sentence)) = self.unwanted(view.received) {
             if self.links.is_lifeline(link) {
                 return Some(Why::NoWay { troubles: self.troubles() });
             }
@@ -406,12 +411,13 @@ impl Dialler {
     }
 
     /// The first link that was refused for good, with what was said there, if that ends the session.
-    fn unwanted(&self, begun: bool) -> Option<(usize, &str)> {
+    fn unwanted(&self, received: bool) -> Option<(usize, &str)> {
         let all = self.links.all_bad();
-        // where a receiver has been met, one link that leads elsewhere decides nothing
-        let decides = |link| !self.has_met || self.links.is_lifeline(link);
+        // where a receiver has been met, one link that leads elsewhere decides nothing, and a lifeline only where no other
+        // link has ever led there
+        let decides = |link| !self.has_met || (self.links.is_lifeline(link) && self.links.is_severed());
         let one = || {
-            let bad = self.links.first_bad().filter(|_| !begun && !self.links.hopeful());
+            let bad = self.links.first_bad().filter(|_| !received && !self.links.hopeful());
             bad.filter(|(link, _)| decides(*link))
         };
         all.or_else(one)

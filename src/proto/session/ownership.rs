@@ -252,9 +252,12 @@ impl Ownership {
         self.listener_mut().is_some_and(|listener| listener.forgets(now, view))
     }
 
-    /// Whether this end is there for the session that it serves, and for no other.
+    /// Whether one end has met the other, and is there for that one alone.
     pub(super) fn is_bound(&self) -> bool {
-        self.listener().is_some_and(Listener::is_bound)
+        match self {
+            Ownership::Dialler(dialler) => dialler.is_bound(),
+            Ownership::Listener(listener) => listener.is_bound(),
+        }
     }
 
     /// A message has come on a connection.

@@ -3,8 +3,10 @@
 /// What the streams of a session say about it, as far as its connections are concerned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
-    /// Something of a stream was received, so that only this peer can finish the session.
+    /// Only this peer can finish the session: something of a stream was received, or one end is there for the other alone.
     pub begun: bool,
+    /// Something of a stream was received; never without `begun`.
+    pub received: bool,
     /// A stream was not judged yet.
     pub wanted: bool,
     /// Every byte that goes out was received there, and only the verdict is missing.

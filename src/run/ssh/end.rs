@@ -1,14 +1,11 @@
 //! What a command at another host comes to, as ssh has it.
 
 use crate::proto::outcome::{CommandEnd, Outcome, Status};
-use crate::proto::way::Way;
+use crate::run::conclusion::Outcomes;
 use crate::sys::child::Exit;
 
 /// The exit status of ssh for its own failures, and so of this.
 pub const FAILED: u8 = 255;
-
-/// How the two streams of a session were judged here, by [`Way`].
-pub type Outcomes = [Option<Outcome>; 2];
 
 /// What has come of a session, here.
 #[derive(Clone, Debug, Default)]
@@ -24,7 +21,7 @@ pub struct SessionEnd {
 /// The exit status of the near end, and what the user is to be told. `host`: what messages call the far end.
 pub fn result(ended: &SessionEnd, host: &str) -> (u8, Option<String>) {
     let SessionEnd { outcomes, unwanted, .. } = ended;
-    let (output, input) = (outcomes[Way::In as usize].as_ref(), outcomes[Way::Out as usize].as_ref());
+    let (output, input) = (outcomes.incoming.as_ref(), outcomes.outgoing.as_ref());
     let Some((end, sentence)) = input.and_then(|input| Some((input.command?, input.sentence.clone()))) else {
         return (FAILED, Some(unknown_end(ended, host)));
     };
@@ -44,8 +41,9 @@ pub fn result(ended: &SessionEnd, host: &str) -> (u8, Option<String>) {
 
 /// What the user is to be told where it is not known how the command ended.
 fn unknown_end(ended: &SessionEnd, host: &str) -> String {
-    let failed = |way: Way| ended.outcomes[way as usize].as_ref().filter(|outcome| !outcome.is_complete());
-    let (output, input) = (failed(Way::In), failed(Way::Out));
+    let failed = |outcome: &&Outcome| !outcome.is_complete();
+    let output = ended.outcomes.incoming.as_ref().filter(failed);
+    let input = ended.outcomes.outgoing.as_ref().filter(failed);
     let Some(why) = input.or(output) else { return "the session has ended".to_owned() };
     if why.by_peer || why.status != Status::Incomplete {
         return told(why, host);
@@ -95,13 +93,15 @@ fn told(outcome: &Outcome, host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::way::PerWay;
 
     fn ended(end: CommandEnd) -> Option<Outcome> {
         Some(Outcome::there(Status::Complete, "").of_command(Some(end)))
     }
 
-    fn result(outcomes: &[Option<Outcome>; 2], unwanted: bool) -> (u8, Option<String>) {
-        super::result(&SessionEnd { outcomes: outcomes.clone(), unwanted, unmet: None }, "backup")
+    fn result([incoming, outgoing]: &[Option<Outcome>; 2], unwanted: bool) -> (u8, Option<String>) {
+        let outcomes = PerWay { incoming: incoming.clone(), outgoing: outgoing.clone() };
+        super::result(&SessionEnd { outcomes, unwanted, unmet: None }, "backup")
     }
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
     fn an_ssh_that_ends_before_anybody_was_met_is_what_is_told() {
         let links = Some(Outcome::here(Status::Incomplete, "host:1: connection refused; ssh: closed"));
         let told = |outcome: Option<Outcome>, unmet| {
-            let outcomes = [outcome.clone(), outcome];
+            let outcomes = PerWay { incoming: outcome.clone(), outgoing: outcome };
             super::result(&SessionEnd { outcomes, unwanted: false, unmet }, "backup")
         };
         for (exit, line) in [

@@ -4,30 +4,29 @@
 //! It says nothing to the user while all is well, as its stderr is that of COMMAND; what goes wrong is said by the near
 //! end. It ends with its session, and COMMAND with it, whatever becomes of ssh.
 
-use super::end::{FAILED, Outcomes};
+use super::end::FAILED;
+use super::memory::buffer;
 use super::talk::{ANSWER, ONE_TIME, await_answer, say};
 use crate::channel::{Channel, Transport};
 use crate::chaos::Hazard;
 use crate::endpoint::exec::{Remote, RemoteSink, RemoteSource};
 use crate::error::{Failure, reason};
 use crate::message;
-use crate::plan::{
-    BUFFER_MIN, Compress, Family, FarPlan, LEVELS, ListenOn, ListenPlan, Patience, Ports, StreamPlan,
-};
+use crate::plan::{Compress, Family, FarPlan, LEVELS, ListenOn, ListenPlan, Patience, Ports, StreamPlan};
 use crate::proto::check::Expectations;
 use crate::proto::hello::Features;
 use crate::proto::rendezvous::{Answer, Greeting};
 use crate::proto::session::{InboundConfig, OutboundConfig, Tied};
 use crate::proto::way::Way;
+use crate::run::conclusion::{self, Conclusion, Outcomes};
 use crate::run::direction::random_id;
 use crate::run::monitor::{Monitor, Subject, Wanted};
 use crate::run::sessions::{Sessions, cannot_start, no_signals, no_thread};
 use crate::run::{listen, signals};
-use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
+use crate::session::{Approach, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
 use crate::sys::account::login_shell;
 use crate::sys::child::leave_session;
 use crate::sys::stdio::{take_stdin, take_stdout};
-use crate::sys::thread::spawn;
 use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
 use crate::wording::word;
 use crossbeam_channel::{Receiver, Sender};
@@ -111,13 +110,8 @@ fn serve(
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
     let monitor = Monitor::start(subjects.collect(), Wanted::nothing()).map_err(no_thread)?;
     signals.watch(Sessions::new(vec![handle.clone()]), monitor).map_err(no_thread)?;
-    let run = move || {
-        start.run();
-        drop(sender.send(Told::Ended));
-    };
-    spawn("session", run).map_err(no_thread)?;
-    let outcomes = gather(&news, &handle, &remote)?;
-    match outcomes[Way::In as usize].as_ref().and_then(|input| input.command) {
+    conclusion::run(start, sender)?;
+    match gather(&news, &remote).incoming.and_then(|input| input.command) {
         Some(_) => remote.await_stderr(),
         None => remote.end(),
     }
@@ -130,19 +124,13 @@ fn shell() -> OsString {
     login_shell().or_else(named).unwrap_or_else(|| "/bin/sh".into())
 }
 
-/// What the main thread hears.
-enum Told {
-    Settled(Way, crate::proto::outcome::Outcome),
-    Ended,
-}
-
 fn setup(
     answer: &Answer,
     listener: Option<TcpListener>,
     lifeline: Lifeline,
     trust: Arc<Trust>,
     remote: &Arc<Remote>,
-    news: Sender<Told>,
+    news: Sender<Conclusion>,
 ) -> Setup {
     let compress = answer.compress.map(compress);
     let expectations = Expectations {
@@ -169,7 +157,7 @@ fn input(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> I
     let config = InboundConfig {
         patience: answer.patience.map(patience),
         tied: Some(Tied { unmet: UNMET, gone: GONE }),
-        ..InboundConfig::new(random_id(), features, buffer(answer))
+        ..InboundConfig::new(random_id(), features, buffer(answer.buffer))
     };
     Incoming { config, sink: Box::new(RemoteSink::new(remote.clone())), is_asked_to_end: || false }
 }
@@ -178,7 +166,7 @@ fn input(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> I
 fn output(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> Outgoing {
     let congestion = Some(answer.congestion.clone()).filter(|name| !name.is_empty());
     Outgoing {
-        config: OutboundConfig { buffer: buffer(answer) },
+        config: OutboundConfig { buffer: buffer(answer.buffer) },
         stream: StreamPlan { rate: answer.rate, congestion, compress, ..StreamPlan::default() },
         charmode: true,
         source: Box::new(RemoteSource::new(remote.clone())),
@@ -186,20 +174,15 @@ fn output(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> 
     }
 }
 
-fn hear(news: Sender<Told>) -> Hear {
+fn hear(news: Sender<Conclusion>) -> Hear {
     Box::new(move |event| match event {
         News::Met(..) => {}
         // what the user need know is said at the near end
         News::Tell(event) => {
             message::note(event.level().max(1), || word(&event, &|_| String::new(), &|_| ONE_TIME.to_owned()))
         }
-        News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
+        News::Settled(way, outcome) => drop(news.send(Conclusion::Settled(way, outcome))),
     })
-}
-
-/// Memory for each stream, as the near end wants it.
-fn buffer(answer: &Answer) -> u64 {
-    answer.buffer.max(BUFFER_MIN)
 }
 
 /// A level; 0 is one that follows what holds the stream back.
@@ -220,31 +203,14 @@ fn patience(seconds: u64) -> Patience {
 
 /// Waits until the session has ended. Meanwhile the command's stdout is closed when nobody wants it, and the command is
 /// ended when the session fails.
-fn gather(news: &Receiver<Told>, session: &Handle, remote: &Remote) -> Result<Outcomes, Failure> {
+fn gather(news: &Receiver<Conclusion>, remote: &Remote) -> Outcomes {
     let mut outcomes = Outcomes::default();
-    loop {
-        match news.recv() {
-            Ok(Told::Settled(Way::Out, outcome)) => {
-                if !outcome.is_complete() {
-                    remote.unwanted();
-                }
-                outcomes[Way::Out as usize] = Some(outcome);
-            }
-            Ok(Told::Settled(Way::In, outcome)) => {
-                if outcome.command.is_none() {
-                    remote.end();
-                }
-                outcomes[Way::In as usize] = Some(outcome);
-            }
-            Ok(Told::Ended) => {
-                // the thread that was to tell of it may have been slower
-                session
-                    .settled()
-                    .into_iter()
-                    .for_each(|(way, outcome)| outcomes[way as usize] = Some(outcome));
-                return Ok(outcomes);
-            }
-            Err(_) => return Ok(outcomes),
+    while let Ok(Conclusion::Settled(way, outcome)) = news.recv() {
+        match (way, conclusion::note(&mut outcomes, way, outcome)) {
+            (Way::Out, Some(output)) if !output.is_complete() => remote.unwanted(),
+            (Way::In, Some(input)) if input.command.is_none() => remote.end(),
+            _ => {}
         }
     }
+    outcomes
 }

@@ -17,6 +17,7 @@ pub mod carrier;
 pub mod detour;
 pub mod end;
 pub mod far;
+mod memory;
 pub mod near;
 pub mod stdio;
 pub mod talk;

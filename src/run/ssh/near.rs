@@ -2,7 +2,8 @@
 
 use super::carrier::{Carrier, hand_over, resolve};
 use super::detour::{Detour, why_none};
-use super::end::{FAILED, Outcomes, SessionEnd, result};
+use super::end::{FAILED, SessionEnd, result};
+use super::memory::buffer;
 use super::stdio::{Input, Output};
 use super::talk::{ANSWER, NoGreeting, ONE_TIME, await_greeting, say};
 use crate::channel::connect::check_congestion;
@@ -14,11 +15,10 @@ use crate::plan::{Compress, Family, Host, LinkPlan, Patience, SshPlan};
 use crate::proto::event::Event;
 use crate::proto::hello::{Features, Hello};
 use crate::proto::leg::CONNECTIONS_MAX;
-use crate::proto::links::DialError;
-use crate::proto::outcome::Outcome;
 use crate::proto::rendezvous::{Answer, COMMAND_MAX};
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
 use crate::proto::way::Way;
+use crate::run::conclusion::{self, Conclusion, Outcomes};
 use crate::run::descriptors::{self, Others};
 use crate::run::direction::{compress, random_id};
 use crate::run::monitor::{Monitor, Subject, Unless, Wanted};
@@ -28,13 +28,12 @@ use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing,
 use crate::ssh::resolved::Terminal;
 use crate::ssh::{Line, Reading, Resolved, read};
 use crate::sys::interface;
-use crate::sys::thread::spawn;
 use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
 use crate::wording::word;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For how long ssh may write nothing, once the session has ended, before it is ended. The far end ends by itself, and so
@@ -125,7 +124,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let output = Output::default();
     let gathered = session(plan, links, channel.vouched(far), trust, (&input, &output), detour)?;
     let exit = carrier.end(gathered.pause(), signals::is_asked_to_end);
-    if exit.is_none() && gathered.has_stderr() && !signals::is_asked_to_end() {
+    if exit.is_none() && gathered.has_ended() && !signals::is_asked_to_end() {
         message::say("ssh did not end after the command; the last of the command's stderr may be lost");
     }
     let Gathered { outcomes, met } = gathered;
@@ -183,7 +182,6 @@ fn answer(plan: &SshPlan, line: &Line, key: &PrivateKey, direct: bool) -> Answer
 }
 
 /// What has come of a session.
-#[derive(Default)]
 struct Gathered {
     outcomes: Outcomes,
     /// A connection has been up.
@@ -191,27 +189,22 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// Whether the last of the command's stderr may still be on its way.
-    fn has_stderr(&self) -> bool {
-        self.outcomes[Way::Out as usize].as_ref().is_some_and(|input| input.command.is_some())
+    /// Whether it is known how the command ended. Then the last of its stderr may still be on its way.
+    fn has_ended(&self) -> bool {
+        self.outcomes.outgoing.as_ref().is_some_and(|input| input.command.is_some())
     }
 
     /// For how long ssh may write nothing before it is ended.
     fn pause(&self) -> Duration {
-        if self.has_stderr() { LAST_OF_STDERR } else { LAST_WORDS }
+        if self.has_ended() { LAST_OF_STDERR } else { LAST_WORDS }
     }
 }
 
-/// What the main thread hears.
-enum Told {
-    Settled(Way, Outcome),
-    /// A connection is up, over whichever link.
-    Up,
-    /// A connection of a direct link is up.
-    Direct,
-    /// A direct link is dead, and why.
-    Dead(usize, String),
-    Ended,
+/// What is known of the links, which the session tells as often as its peer likes.
+type Known = Arc<Mutex<Detour>>;
+
+fn locked(known: &Known) -> MutexGuard<'_, Detour> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Carries the streams.
@@ -225,19 +218,16 @@ fn session(
 ) -> Result<Gathered, Failure> {
     let signals = signals::hear().map_err(no_signals)?;
     let (sender, news) = crossbeam_channel::unbounded();
-    let start =
-        Start::new(setup(plan, links, channel, trust, stdio, sender.clone())?).map_err(cannot_start)?;
+    let known = Arc::new(Mutex::new(detour));
+    let hear = hear(&links, known.clone(), sender.clone());
+    let start = Start::new(setup(plan, links, channel, trust, stdio, hear)?).map_err(cannot_start)?;
     let handle = start.handle();
     let subjects = handle.ways().map(|way| Subject { session: handle.clone(), way, expected: None });
     let monitor =
         Monitor::start_unless(subjects.collect(), Wanted::nothing(), is_left(stdio)).map_err(no_thread)?;
     signals.watch(Sessions::new(vec![handle.clone()]), monitor.clone()).map_err(no_thread)?;
-    let run = move || {
-        start.run();
-        drop(sender.send(Told::Ended));
-    };
-    spawn("session", run).map_err(no_thread)?;
-    let gathered = Gathering { session: &handle, so_far: Gathered::default(), detour }.gather(&news)?;
+    conclusion::run(start, sender)?;
+    let gathered = gather(&news, &handle, &known);
     if plan.verbose > 0 {
         monitor.end();
     }
@@ -257,27 +247,30 @@ fn setup(
     channel: Channel,
     trust: Trust,
     (input, output): (&Input, &Output),
-    news: Sender<Told>,
+    hear: Hear,
 ) -> Result<Setup, Failure> {
-    let direct = links.len();
-    let names: Vec<String> = links.iter().map(ToString::to_string).chain([LIFELINE.into()]).collect();
-    let approach = Approach::Dial(links, Box::new(dialler(plan, names.clone())));
+    let dials = dialler(plan, names(&links));
+    let approach = Approach::Dial(links, Box::new(dials));
     let sends = Outgoing {
-        config: OutboundConfig { buffer: plan.buffer },
+        config: OutboundConfig { buffer: buffer(plan.buffer) },
         stream: plan.stream.clone(),
         charmode: true,
         source: Box::new(input.source()?),
         is_asked_to_end: signals::is_asked_to_end,
     };
-    let config =
-        InboundConfig { patience: plan.patience, ..InboundConfig::new(random_id(), FEATURES, plan.buffer) };
+    let config = InboundConfig::new(random_id(), FEATURES, buffer(plan.buffer));
+    let config = InboundConfig { patience: plan.patience, ..config };
     let receives = Incoming { config, sink: output.sink()?, is_asked_to_end: || false };
-    let hear = hear(names, direct, news);
     Ok(Setup {
         lifeline: Some(Lifeline { channel, early: Vec::new(), round_trip: None }),
         trust: Some(Arc::new(trust)),
         ..Setup::new(approach, Some(sends), Some(receives), Hazard::new(None), hear)
     })
+}
+
+/// What the links are called; the lifeline comes last.
+fn names(links: &[LinkPlan]) -> Vec<String> {
+    links.iter().map(ToString::to_string).chain([LIFELINE.into()]).collect()
 }
 
 /// The end that dials these links, of which the last is the lifeline and has a connection for itself.
@@ -289,7 +282,7 @@ fn dialler(plan: &SshPlan, links: Vec<String>) -> DiallerConfig {
             descriptors::connections(most, Others::of_ssh()).max(links)
         }
     };
-    let hello = Hello::of(random_id(), FEATURES | compress(&plan.stream), plan.buffer);
+    let hello = Hello::of(random_id(), FEATURES | compress(&plan.stream), buffer(plan.buffer));
     DiallerConfig {
         patience: plan.patience,
         lifeline: true,
@@ -297,14 +290,15 @@ fn dialler(plan: &SshPlan, links: Vec<String>) -> DiallerConfig {
     }
 }
 
-/// Tells the user what a session tells, and the main thread what that depends on. The first links are direct.
-fn hear(names: Vec<String>, direct: usize, news: Sender<Told>) -> Hear {
+/// Tells the user what a session tells, and the main thread what that depends on.
+fn hear(links: &[LinkPlan], known: Known, news: Sender<Conclusion>) -> Hear {
+    let names = names(links);
     let name = move |link: usize| names.get(link).cloned().unwrap_or_default();
     Box::new(move |event| match event {
         News::Met(..) => {}
-        News::Settled(way, outcome) => drop(news.send(Told::Settled(way, outcome))),
+        News::Settled(way, outcome) => drop(news.send(Conclusion::Settled(way, outcome))),
         News::Tell(event) => {
-            told(&event, direct).into_iter().for_each(|told| drop(news.send(told)));
+            locked(&known).heed(&event);
             // one that is dialled late may find the session over
             let refused = matches!(event, Event::LinkRefused { .. });
             message::note(event.level().max(refused.into()), || {
@@ -314,68 +308,28 @@ fn hear(names: Vec<String>, direct: usize, news: Sender<Told>) -> Hear {
     })
 }
 
-/// What an event is to the main thread. The first links are direct.
-fn told(event: &Event, direct: usize) -> Option<Told> {
-    match event {
-        Event::ConnectionUp { link, .. } if *link < direct => Some(Told::Direct),
-        Event::ConnectionUp { .. } => Some(Told::Up),
-        Event::LinkDied { link, reason } if *link < direct => {
-            Some(Told::Dead(*link, reason.as_ref().map_or("silent".into(), briefly)))
-        }
-        _ => None,
-    }
-}
-
-/// Why a direct link is not there, for a line that says what becomes of that. Nothing is to be asked or done then.
-fn briefly(why: &DialError) -> String {
-    match why {
-        DialError::Refused => "refused".into(),
-        DialError::Closed | DialError::Unproven(_) => "closed".into(),
-        DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => why.clone(),
-        DialError::TimedOut | DialError::NoWelcome | DialError::Swallowed => "no answer".into(),
-    }
-}
-
 /// Waits for the end of the session.
-struct Gathering<'a> {
-    session: &'a Handle,
-    so_far: Gathered,
-    detour: Detour,
-}
-
-impl Gathering<'_> {
-    fn gather(mut self, news: &Receiver<Told>) -> Result<Gathered, Failure> {
-        loop {
-            let time = if self.detour.is_open() { LOOK } else { Duration::MAX };
-            match news.recv_timeout(time) {
-                Ok(Told::Settled(way, outcome)) => self.so_far.outcomes[way as usize] = Some(outcome),
-                Ok(Told::Up) => self.so_far.met = true,
-                Ok(Told::Direct) => {
-                    self.so_far.met = true;
-                    self.detour.note_works();
-                }
-                Ok(Told::Dead(link, why)) => self.detour.note_dead(link, &why),
-                Ok(Told::Ended) => {
-                    // the thread that was to tell of it may have been slower
-                    let settled = self.session.settled();
-                    settled
-                        .into_iter()
-                        .for_each(|(way, outcome)| self.so_far.outcomes[way as usize] = Some(outcome));
-                    self.tell_detour(true);
-                    return Ok(self.so_far);
-                }
-                Err(RecvTimeoutError::Timeout) => self.tell_detour(false),
-                Err(RecvTimeoutError::Disconnected) => return Ok(self.so_far),
-            }
+fn gather(news: &Receiver<Conclusion>, session: &Handle, known: &Known) -> Gathered {
+    let mut outcomes = Outcomes::default();
+    loop {
+        let time = if locked(known).is_open() { LOOK } else { Duration::MAX };
+        match news.recv_timeout(time) {
+            Ok(Conclusion::Settled(way, outcome)) => _ = conclusion::note(&mut outcomes, way, outcome),
+            Ok(Conclusion::Ended) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => tell_detour(session, known, false),
         }
     }
-
-    /// Says that all goes through ssh, once that is certain and worth a line. `over`: it will not be otherwise.
-    fn tell_detour(&mut self, over: bool) {
-        let moved = || {
-            let snapshots = Way::BOTH.into_iter().filter_map(|way| self.session.snapshot(way, false));
-            snapshots.map(|snapshot| snapshot.delivered).sum::<u64>()
-        };
-        self.detour.line(Instant::now(), over, moved).into_iter().for_each(message::say);
+    let gathered = Gathered { outcomes, met: locked(known).has_met() };
+    if gathered.has_ended() {
+        tell_detour(session, known, true);
     }
+    gathered
+}
+
+/// Says that all goes through ssh, once that is certain and worth a line. `whole`: all of the session did.
+fn tell_detour(session: &Handle, known: &Known, whole: bool) {
+    let snapshots = Way::BOTH.into_iter().filter_map(|way| session.snapshot(way, false));
+    let moved = snapshots.map(|snapshot| snapshot.delivered).sum();
+    let line = locked(known).line(Instant::now(), whole, moved);
+    line.into_iter().for_each(message::say);
 }

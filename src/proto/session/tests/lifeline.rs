@@ -121,7 +121,8 @@ fn who_dials_welcomes_the_far_end_of_a_lifeline_in_its_hello_and_nobody_else() {
             said[link] = hello.welcome();
         }
     }
-    // both ends of a lifeline have the same memory for legs
+    // the far end has not said yet how much memory it has: it is taken to have as much, and makes its own legs no longer
+    // than its own memory allows
     let welcome = Welcome { buffer: hello(0, 0).buffer, ..welcome(LISTENER, 0) };
     session.welcomed(later, 1, &welcome, None, RTT);
     assert!(matches!(session.take(1), Some(Item::Welcome(welcome)) if said == [None, Some(welcome)]));
@@ -187,6 +188,41 @@ fn without_its_lifeline_a_session_goes_on_over_direct_links() {
     rig.later(secs(10));
     assert!(!rig.over);
     assert!(rig.dials.iter().filter(|dial| dial.link == 1).count() == 1, "it cannot be had again");
+}
+
+/// Nothing was received yet of either stream when the lifeline and the direct link break together.
+fn quiet_and_cut_off() -> Rig {
+    let mut rig = dialler(1);
+    rig.welcomed(1, LISTENER, 0);
+    rig.welcomed(0, LISTENER, 0);
+    rig.forget();
+    rig.lost(1, LossReason::Closed);
+    rig.lost(0, LossReason::Closed);
+    rig.later(ms(200));
+    rig
+}
+
+#[test]
+fn a_quiet_session_survives_an_outage_where_a_direct_link_has_worked() {
+    let mut rig = quiet_and_cut_off();
+    assert!(rig.dials.iter().any(|dial| dial.link == 0 && dial.begun && dial.instance == Some(id(LISTENER))));
+    rig.failed(0, DialError::Refused);
+    rig.pass(secs(8));
+    rig.later(secs(5));
+    assert!(!rig.over && rig.dials.iter().any(|dial| dial.link == 0));
+    rig.welcomed(0, LISTENER, 0);
+    rig.ready(0);
+    rig.input(1);
+    assert_eq!(rig.sent(), [(0, 0)]);
+}
+
+#[test]
+fn a_quiet_session_waits_for_a_direct_link_as_long_as_one_that_has_said_something() {
+    let (seconds, status, sentence) = quiet_and_cut_off().endures(Way::Out, &DialError::Refused);
+    assert_eq!((seconds, status), (REFUSED_MAX.as_secs(), Status::Incomplete));
+    assert!(sentence.contains("the receiver is gone: host0: connection refused; ssh: ended"), "{sentence}");
+    let (seconds, ..) = quiet_and_cut_off().endures(Way::Out, &DialError::TimedOut);
+    assert!((3590..=3600).contains(&seconds), "the far end may be waiting behind a network that is away");
 }
 
 #[test]
