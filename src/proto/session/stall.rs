@@ -38,6 +38,8 @@ pub(super) struct Stall {
     /// The last sign of life.
     heard: Instant,
     /// Bytes of legs that are not whole, since the mark moved last.
+    since_mark: u64,
+    /// Of these, those that count as progress, since it is owed.
     parts: u64,
     flow: Flow,
 }
@@ -66,13 +68,22 @@ impl Stall {
     /// Nothing is owed.
     pub(super) fn new(now: Instant) -> Self {
         let flow = Flow { since: now, bytes: 0 };
-        Stall { mark: Mark::default(), owed: false, since: now, moved: now, heard: now, parts: 0, flow }
+        Stall {
+            mark: Mark::default(),
+            owed: false,
+            since: now,
+            moved: now,
+            heard: now,
+            since_mark: 0,
+            parts: 0,
+            flow,
+        }
     }
 
     /// The stream is so far, and whether the peer owes it progress.
     pub(super) fn note(&mut self, now: Instant, mark: Mark, owed: bool) {
         if mark != self.mark {
-            self.moved = now;
+            (self.moved, self.since_mark) = (now, 0);
         }
         if mark != self.mark || !(owed && self.owed) {
             (self.since, self.parts) = (now, 0);
@@ -82,11 +93,16 @@ impl Stall {
 
     /// So many bytes more got through, the last of them at that time. The legs under way have so many bytes, `most`.
     pub(super) fn partly(&mut self, at: Instant, bytes: u64, most: u64) {
-        let bytes = bytes.min((most * 2).saturating_sub(self.parts));
-        self.parts += bytes;
-        if self.flow.add(at, bytes) {
+        let counts = bytes.min((most * 2).saturating_sub(self.parts));
+        self.parts += counts;
+        // whether progress is owed changes with each leg that comes ahead of others: here it makes no difference
+        let may_be_whole = self.since_mark < most * 2;
+        self.since_mark = self.since_mark.saturating_add(bytes);
+        if self.flow.add(at, counts) {
             self.since = self.since.max(at);
-            self.moved = self.moved.max(at);
+            if may_be_whole {
+                self.moved = self.moved.max(at);
+            }
         }
     }
 
@@ -174,6 +190,23 @@ mod tests {
         assert_eq!(stall.moved(), start + secs(1));
         stall.partly(start + secs(9), 3000, 1 << 20);
         assert_eq!(stall.moved(), start + secs(9));
+    }
+
+    #[test]
+    fn bytes_of_legs_that_are_never_whole_get_nothing_through_whether_owed_or_not() {
+        let start = Instant::now();
+        for owed in [false, true] {
+            let mut stall = Stall::new(start);
+            stall.note(start, [1; 4], owed);
+            for second in 1..=60 {
+                stall.partly(start + secs(second), 3000, 30_000);
+                stall.note(start + secs(second), [1; 4], owed);
+            }
+            assert_eq!(stall.moved(), start + secs(20), "{owed}");
+            stall.note(start + secs(61), [2; 4], owed);
+            stall.partly(start + secs(62), 6000, 30_000);
+            assert_eq!(stall.moved(), start + secs(62), "{owed}");
+        }
     }
 
     /// For how long progress is owed at the end of so many seconds, in each of which so many bytes get through.
