@@ -109,6 +109,12 @@ impl Ripe {
                 }
             }
             FolderChange::Scanned(path) => self.scanned(&path),
+            // What was stored is remembered: the folder may come back, as after an unmount, and not all of it is to be read
+            // again then.
+            FolderChange::Elsewhere => {
+                let unstored = std::mem::take(&mut self.unstored);
+                unstored.into_iter().for_each(|path| self.forget(path));
+            }
             FolderChange::Overflow => {
                 self.files.values_mut().for_each(State::grow_old);
                 if self.rescan.replace(BTreeSet::new()).is_none() {
@@ -214,7 +220,10 @@ impl Ripe {
             return;
         }
         match self.files.get_mut(&path) {
-            Some(State::Sending { again, new, .. }) => (*again, *new) = (true, true),
+            // what was said of the one that is sent says nothing of this one
+            Some(State::Sending { again, complete, new, .. }) => {
+                (*again, *complete, *new) = (true, false, true);
+            }
             // whoever makes it may not have it open yet, and then it looks as if nobody wrote to it
             _ if seen.size == 0 => self.wait(now, path, seen, true),
             _ => self.look(path, false, true),

@@ -33,7 +33,7 @@ const TOLD_MAX: usize = 1000;
 /// A watched folder and those below it.
 pub(super) struct Tree {
     root: PathBuf,
-    /// Which folder had the root's place before it was watched last; none if there was none, or nobody could say.
+    /// Which folder had the root's place when that was looked at last; none if there was none.
     identity: Option<FileId>,
     notify: Notify,
     /// Relative paths; the root's is empty.
@@ -125,7 +125,7 @@ impl Tree {
             self.hear(event, &mut changes);
         }
         if self.next <= Instant::now() {
-            self.look_at_root();
+            changes.extend(self.look_at_root());
             for folder in self.polled.clone() {
                 changes.extend(self.scan(&folder));
             }
@@ -135,20 +135,24 @@ impl Tree {
     }
 
     /// Another folder may have the root's place though the one that is watched was not moved itself: a folder above it was,
-    /// or a link on the way leads elsewhere now. Nothing tells of that.
-    fn look_at_root(&mut self) {
+    /// or a link on the way leads elsewhere now. Nothing tells of that. Then what was watched is left.
+    fn look_at_root(&mut self) -> Option<FolderChange> {
         let now = match identity_of(&self.root) {
             Ok(now) => Some(now),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
             // nobody can say at this moment
-            Err(_) => return,
+            Err(_) => return None,
         };
-        if now != self.identity {
-            if let Ok(mounts) = Mounts::around(&self.root) {
-                self.mounts = mounts;
-            }
-            self.leave_all();
+        if now == self.identity {
+            return None;
         }
+        if now.is_some() {
+            // if they cannot be told at this moment, all of this is tried again
+            self.mounts = Mounts::around(&self.root).ok()?;
+        }
+        self.identity = now;
+        self.leave_all();
+        Some(FolderChange::Elsewhere)
     }
 
     /// How a file stands.
@@ -176,13 +180,15 @@ impl Tree {
 
     /// Watches a folder, then finds all that is in it.
     pub(super) fn scan(&mut self, folder: &str) -> Vec<FolderChange> {
+        // before it is watched: if another one takes its place in between, that is found out
+        let elsewhere = if folder.is_empty() { self.look_at_root() } else { None };
+        elsewhere.into_iter().chain(self.scan_here(folder)).collect()
+    }
+
+    fn scan_here(&mut self, folder: &str) -> Vec<FolderChange> {
         let path = self.place(folder);
         if self.is_archive(&path) {
             return vec![FolderChange::Scanned(folder.to_owned())];
-        }
-        if folder.is_empty() {
-            // before it is watched: if another one takes its place in between, that is found out
-            self.identity = identity_of(&path).ok();
         }
         self.watch(folder, &path);
         let entries = match fs::read_dir(&path) {

@@ -64,6 +64,8 @@ pub enum FolderChange {
     Scanned(String),
     /// Events were lost.
     Overflow,
+    /// Another folder has the place of the one that was watched, or none has: what is there is told anew.
+    Elsewhere,
 }
 
 /// What is to be done.

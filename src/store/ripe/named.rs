@@ -81,12 +81,19 @@ fn one_whose_closing_was_lost_is_sent_when_it_has_stood_still() {
 
 #[test]
 fn a_new_one_in_the_place_of_one_that_is_sent_is_not_complete_for_that() {
+    // that the old one went may have been lost
+    [false, true].into_iter().for_each(takes_its_place);
+}
+
+fn takes_its_place(told: bool) {
     let (mut ripe, now) = started();
     complete(&mut ripe, now, "a", 1);
     ripe.send().unwrap();
     // what was said of the old one says nothing of the new one
     ripe.hear(now, FolderChange::Complete("a".into()));
-    ripe.hear(now, FolderChange::Gone("a".into()));
+    if told {
+        ripe.hear(now, FolderChange::Gone("a".into()));
+    }
     named(&mut ripe, now, 2);
     ripe.sent(now, "a", Sent::Changed);
     assert_eq!(ripe.poll(now), look());

@@ -79,6 +79,7 @@ fn another_folder_in_the_place_of_one_that_was_moved_is_watched() {
     tree.scan("sub");
     assert_eq!(tree.polled.len(), 0);
     fs::rename(&root, &away).unwrap();
+    tree.next = Instant::now() + Duration::from_secs(3600);
     assert_eq!(tree.changes(), []);
     fs::write(away.join("x"), "x").unwrap();
     fs::write(away.join("sub/x"), "x").unwrap();
@@ -129,10 +130,12 @@ fn a_folder_that_a_link_leads_to_is_watched() {
 /// had it before is not.
 fn finds_another(tree: &mut Tree, before: &Path, now: &Path) {
     fs::write(now.join("y"), "y").unwrap();
+    tree.next = Instant::now() + Duration::from_secs(3600);
     assert_eq!(tree.changes(), []);
     tree.next = Instant::now();
     let changes = tree.changes();
-    assert!(matches!(&changes[0], FolderChange::Found { path, .. } if path == "y"), "{changes:?}");
+    let is_found = matches!(&changes[1], FolderChange::Found { path, .. } if path == "y");
+    assert!(changes[0] == FolderChange::Elsewhere && is_found, "{changes:?}");
     fs::write(before.join("x"), "x").unwrap();
     fs::write(now.join("z"), "z").unwrap();
     let changes = tree.changes();
@@ -151,6 +154,21 @@ fn another_folder_in_its_place_is_watched_where_one_above_it_was_moved() {
     fs::rename(dir.path().join("above"), dir.path().join("away")).unwrap();
     fs::create_dir_all(&root).unwrap();
     finds_another(&mut tree, &away, &root);
+}
+
+#[test]
+fn another_folder_in_its_place_is_found_by_a_scan_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let [root, away] = ["above/root", "away/root"].map(|path| dir.path().join(path));
+    fs::create_dir_all(root.join("sub")).unwrap();
+    let mut tree = Tree::open(&root, None).unwrap();
+    assert!(!tree.scan("").contains(&FolderChange::Elsewhere));
+    tree.scan("sub");
+    fs::rename(dir.path().join("above"), dir.path().join("away")).unwrap();
+    fs::create_dir_all(&root).unwrap();
+    assert!(tree.scan("").contains(&FolderChange::Elsewhere));
+    assert_eq!((tree.folders.len(), tree.polled.len()), (1, 0), "{}", away.display());
+    assert!(!tree.scan("").contains(&FolderChange::Elsewhere));
 }
 
 #[test]
