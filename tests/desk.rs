@@ -408,6 +408,37 @@ fn part() {
     owner.join().unwrap();
 }
 
+/// Connections that are let in and lost at once, beside a thread with other news: whoever lost one goes on when the
+/// audience has heard of that.
+fn come_and_go() {
+    sync::restart();
+    let crew = Crew::default();
+    let desk = Arc::new(TestDesk::new(Counting::default(), Box::new(crew.clone())));
+    desk.begin();
+    let guests = (0..CONNECTIONS).map(|place| {
+        let (desk, heard) = (desk.clone(), crew.1.clone());
+        shuttle::thread::spawn(move || {
+            let ticket = desk.admit(Arc::new(Wire::default()), |_, _| Ok::<_, ()>(place)).unwrap();
+            let mut said = 0;
+            desk.lose(ticket, |core, _| {
+                core.say();
+                said = core.said;
+            });
+            assert!(heard.lock().unwrap().len() as u64 >= said, "nobody has heard of it");
+        })
+    });
+    let guests: Vec<_> = guests.collect();
+    (0..2).for_each(|_| desk.tell(|core, _| core.say()));
+    guests.into_iter().for_each(|guest| guest.join().unwrap());
+    let said = CONNECTIONS as u64 + 2;
+    assert!(crew.1.lock().unwrap().iter().copied().eq(0..said), "each in order: {:?}", crew.1);
+}
+
+#[test]
+fn whoever_loses_a_connection_goes_on_when_that_was_heard() {
+    shuttle::check_random(come_and_go, SCHEDULES);
+}
+
 #[test]
 fn nobody_leaves_before_the_last_word_of_a_connection_that_has_just_come_up() {
     shuttle::check_random(part, SCHEDULES);

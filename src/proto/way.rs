@@ -97,3 +97,29 @@ impl FromIterator<Way> for Ways {
         set
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_has_its_own() {
+        let mut numbers = PerWay::from_fn(|way| if way == Way::In { 1 } else { 2 });
+        assert_eq!((numbers.incoming, numbers.outgoing), (numbers[Way::In], numbers[Way::Out]));
+        numbers[Way::Out] = 3;
+        numbers.iter_mut().for_each(|number| *number *= 10);
+        assert!(numbers.iter().eq(&[10, 30]));
+    }
+
+    #[test]
+    fn a_set_has_what_was_put_into_it_once() {
+        for one in Way::BOTH {
+            let mut ways: Ways = [one].into_iter().collect();
+            assert!(Way::BOTH.into_iter().all(|way| ways.contains(way) == (way == one)));
+            assert!(!ways.insert(one) && ways.iter().eq([one]));
+            let other = if one == Way::In { Way::Out } else { Way::In };
+            assert!(ways.insert(other) && ways == Ways::BOTH);
+        }
+        assert!(Ways::NONE.iter().next().is_none() && Ways::BOTH.iter().eq(Way::BOTH));
+    }
+}

@@ -309,7 +309,7 @@ struct Turned {
 impl Turned {
     /// Outside of the lock: a session may call back.
     fn follow(self, [stalled, away]: &[String; 2]) {
-        // first, so that each hears why before it is refused what it sends
+        // first: a sender that sends meanwhile is refused that, and is to hear the reason
         for (session, why) in self.lost {
             let why = match why {
                 Lost::Stalled => stalled,

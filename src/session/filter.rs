@@ -9,7 +9,7 @@
 //! Never waits: the thread that owns the connection polls its pipes beside the socket, and calls [`Run::advance`] when
 //! one of them has news. A run has all its memory from the start: one that held some and waited for more would wait for
 //! the others, and these for it. What always holds: the program is in a process group of its own, which is killed when
-//! the run is dropped, or this process dies. It has its three pipes and no other descriptor, and the signals that this
+//! the run is dropped, and ended when this process dies. It has its three pipes and no other descriptor, and the signals that this
 //! process began with.
 
 use super::pool::Buffer;

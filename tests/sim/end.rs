@@ -370,6 +370,20 @@ impl End {
         }
     }
 
+    /// Tells what is seen of a connection. No path here swallows large segments alone, so the kernel has none to send again.
+    fn look(&mut self, net: &Net, connection: usize) {
+        let Some(line) = self.lines[connection].as_mut().filter(|line| line.is_up()) else { return };
+        let (now, conn) = (net.clock.now, &net.conns[line.conn]);
+        let view = KernelView {
+            bytes_acked: conn.confirmed(self.which) as u64,
+            since_ack: now - conn.kernel_at(self.which),
+            unacked: conn.has_to_take(self.which).into(),
+            ..KernelView::default()
+        };
+        let signs = line.progress.examine(now, line.heard_at, Some(view));
+        self.session.examined(now, connection, signs);
+    }
+
     fn act(&mut self, net: &mut Net, action: Action) {
         let now = net.clock.now;
         if self.over.is_some() {
@@ -386,18 +400,7 @@ impl End {
                 }
                 self.session.lost(now, connection, &LossReason::Left);
             }
-            Action::Look(connection) => {
-                let Some(line) = self.lines[connection].as_mut().filter(|line| line.is_up()) else { return };
-                let conn = &net.conns[line.conn];
-                let view = KernelView {
-                    bytes_acked: conn.confirmed(self.which) as u64,
-                    since_ack: now - conn.kernel_at(self.which),
-                    unacked: conn.has_to_take(self.which).into(),
-                    ..KernelView::default()
-                };
-                let signs = line.progress.examine(now, line.heard_at, Some(view));
-                self.session.examined(now, connection, signs);
-            }
+            Action::Look(connection) => self.look(net, connection),
             Action::Deliver(leg) => {
                 self.sink.iter_mut().for_each(|sink| sink.give(&mut net.clock, leg.clone()));
             }

@@ -44,6 +44,11 @@ impl Misfit {
     }
 }
 
+/// Whether an end that has these streams can carry any number of connections.
+pub(super) fn has_records(ways: Ways) -> bool {
+    ways == Ways::BOTH
+}
+
 /// What follows from a far end that was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -71,11 +76,6 @@ impl Meeting {
     /// None was met.
     pub(super) fn new(ways: Ways) -> Self {
         Meeting { ways, far: PerWay::default(), begun: false }
-    }
-
-    /// Whether this end can carry any number of connections.
-    pub(super) fn has_records(&self) -> bool {
-        self.ways == Ways::BOTH
     }
 
     /// Whether something has begun, so that the shape stays.
@@ -136,13 +136,13 @@ impl Meeting {
         let mut far = self.ways.iter().map(|way| self.tunnels(way));
         let first = far.next()??;
         let same = far.all(|other| other == Some(first));
-        let shape = if first && self.has_records() { Shape::Records } else { Shape::Raw };
+        let shape = if first && has_records(self.ways) { Shape::Records } else { Shape::Raw };
         same.then_some(shape)
     }
 
     fn is_mixed(&self) -> bool {
         let far = Way::BOTH.map(|way| self.tunnels(way));
-        self.has_records() && matches!(far, [Some(a), Some(b)] if a != b)
+        has_records(self.ways) && matches!(far, [Some(a), Some(b)] if a != b)
     }
 
     /// Whether the far end of one way tunnels, if it was met.

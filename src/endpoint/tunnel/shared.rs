@@ -7,7 +7,7 @@
 use super::dial::Resolver;
 use super::handover::Handover;
 use super::local::{self, Local, Role, Room, Trouble};
-use super::meeting::{Meeting, Misfit, Next, Shape};
+use super::meeting::{Meeting, Misfit, Next, Shape, has_records};
 use super::origin::Origin;
 use super::poller::Poller;
 use super::raw::{self, Raw, tell_not_accepted};
@@ -162,7 +162,7 @@ impl Tunnel {
 
     /// Whether this end can carry any number of connections.
     fn has_records(&self) -> bool {
-        self.ways == Ways::BOTH
+        has_records(self.ways)
     }
 
     /// The far end of one direction was met.

@@ -151,7 +151,8 @@ impl Session {
         self.step(now);
     }
 
-    /// The output failed; `status` is [`Status::Output`] or, for a stream that does not verify, `Corrupt`.
+    /// The output failed; `status` is [`Status::Output`], `Corrupt` for a stream that does not verify, or `Incomplete` where
+    /// nothing is wrong with the output.
     pub fn output_failed(&mut self, now: Instant, status: Status, sentence: &str) {
         let verdict =
             self.receiving.as_ref().and_then(|receiving| receiving.verdict_when_failed(status, sentence));

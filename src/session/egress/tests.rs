@@ -2,8 +2,11 @@ use super::super::core::SessionCore;
 use super::super::orders::{Audience, News};
 use super::*;
 use crate::proto::hello::{Features, Hello, Id};
-use crate::proto::session::{DiallerConfig, Session};
-use std::io::IoSlice;
+use crate::proto::links::LossReason;
+use crate::proto::session::{DiallerConfig, InboundConfig, Session};
+use crate::session::connection::Seat;
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -64,4 +67,54 @@ fn a_sink_that_has_failed_gets_nothing_more_from_whoever_brings_a_leg() {
     output.run();
     output.write_here();
     assert_eq!(written.load(Ordering::Relaxed), 0);
+}
+
+/// It takes nothing, and the connection that brings the leg is lost meanwhile.
+struct Breaks(Arc<SessionDesk>, Ticket);
+
+impl Sink for Breaks {
+    fn write(&mut self, _: &[IoSlice<'_>]) -> Result<usize, SinkError> {
+        Err(SinkError::output("nothing is to be written"))
+    }
+
+    fn take_from(&mut self, _: BorrowedFd<'_>, _: usize) -> Result<io::Result<usize>, SinkError> {
+        let Breaks(desk, ticket) = self;
+        desk.lose(*ticket, |core, now| core.lost(now, ticket.place, &LossReason::Closed));
+        Ok(Err(ErrorKind::WouldBlock.into()))
+    }
+
+    fn watch(&mut self, _: &Bell) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_leg_of_which_nothing_was_taken_has_not_begun_though_its_connection_is_lost_meanwhile() {
+    let (now, features) = (Instant::now(), Features::NONE);
+    let session =
+        Session::listening(now, InboundConfig::new(Id::new([1; 16]), features, 1 << 20), None, false);
+    let core = SessionCore::new(now, session, 0, Vec::new(), Default::default(), Arc::default());
+    let desk = Arc::new(SessionDesk::new(core, Box::new(Nobody)));
+    let hello = Hello { attempt: 1, ..Hello::of(Id::new([2; 16]), features, 1 << 20) };
+    let seat = Seat::new().unwrap().0;
+    let ticket = desk.admit(seat, |core, now| core.session.hello(now, &hello, None)).unwrap();
+    let output = Output::new(Egress {
+        desk: desk.clone(),
+        sink: Box::new(Breaks(desk.clone(), ticket)),
+        bell: Bell::new().unwrap(),
+        blocked: Arc::default(),
+        is_asked_to_end: || false,
+    });
+    let header = LegHeader { sequence: 0, offset: 0, raw: 100, encoded: 100, flags: 0, crc: 0 };
+    let (socket, _other) = io::pipe().unwrap();
+    assert!(matches!(output.lock().pass(ticket, &header, 0, socket.as_fd()), Ok(Pass::Nothing)));
+    let begun = desk.peek(|core| {
+        let receiver = core.session.receiving().and_then(|receiving| receiving.receiver());
+        receiver.map(|receiver| receiver.has_begun_head())
+    });
+    assert_eq!(begun, Some(false));
 }
