@@ -14,6 +14,7 @@
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
+use super::life::REAP;
 use super::set::ConnectionSet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -71,6 +72,8 @@ struct Link {
     tried: bool,
     /// A connection of it has been up.
     proven: bool,
+    /// When the last of its connections was lost; none while one is up, or if none has been.
+    down_since: Option<Instant>,
     /// Attempts that failed in a row, one counted per pause; 0 while usable.
     failures: u32,
     timeouts: u32,
@@ -104,6 +107,8 @@ pub struct Links {
     connections: Vec<Connection>,
     /// Connections that rest.
     resting: ConnectionSet,
+    /// The lifeline has ended where no other link led to the receiver, and none has since.
+    severed: bool,
     /// One connection suffices.
     one: bool,
     headstart: Headstart,
@@ -123,6 +128,7 @@ impl Links {
             dialling: 0,
             tried: false,
             proven: false,
+            down_since: None,
             failures: 0,
             timeouts: 0,
             probe_at: None,
@@ -140,6 +146,7 @@ impl Links {
                 .map(|home| Connection { home: *home, state: State::Resting(now), dialled: None, misses: 0 })
                 .collect(),
             resting: (0..homes.len()).collect(),
+            severed: false,
             one: false,
             headstart: Headstart::ToCome,
             one_carries: false,
@@ -233,9 +240,10 @@ impl Links {
         let link = &mut self.links[index];
         link.dialling -= 1;
         link.up += 1;
-        link.proven = true;
+        (link.proven, link.down_since) = (true, None);
         (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
         (link.refused, link.unresolved, link.unproven) = (None, false, false);
+        self.severed = false;
         let mut recalled = self.recall();
         let stays = |at: &(usize, &Connection)| at.0 != connection && matches!(at.1.state, State::Up(_));
         let is_up = matches!(self.state(connection), State::Up(_));
@@ -262,7 +270,7 @@ impl Links {
         let refused = matches!(why, DialError::Refused | DialError::Closed | DialError::Unproven(_));
         link.refused = (refused && alone).then(|| link.refused.unwrap_or(now));
         if link.lifeline {
-            link.bad = Some(link.last.clone());
+            self.lifeline_ended(now, index);
             return false;
         }
         if !alone {
@@ -299,6 +307,7 @@ impl Links {
     pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason, progressed: bool) -> bool {
         let Some(index) = self.link_of(connection) else { return false };
         self.links[index].up -= 1;
+        self.links[index].down_since = (self.links[index].up == 0).then_some(now);
         let apart = self.connections[connection].dialled.map_or(now, |dialled| dialled + DIALS_APART);
         if *why == LossReason::Left {
             self.advance(connection, Move::Rest(now.max(apart)));
@@ -315,7 +324,7 @@ impl Links {
             why => why.to_string(),
         };
         if link.lifeline {
-            link.bad = Some(link.last.clone());
+            self.lifeline_ended(now, index);
             return false;
         }
         let died = *why == LossReason::Silent && link.up == 0;
@@ -323,6 +332,14 @@ impl Links {
             (link.failures, link.probe_at) = (link.failures.max(1), Some(now));
         }
         died
+    }
+
+    /// There is only one of it. The far end finds its connections of another link dead within [`REAP`]; if it has not yet,
+    /// it may be there for that link.
+    fn lifeline_ended(&mut self, now: Instant, index: usize) {
+        self.links[index].bad = Some(self.links[index].last.clone());
+        let leads_nowhere = |link: &Link| link.up == 0 && link.down_since.is_none_or(|at| now >= at + REAP);
+        self.severed = self.links.iter().filter(|link| !link.lifeline).all(leads_nowhere);
     }
 
     // ---- choosing -------------------------------------------------------------------------------------

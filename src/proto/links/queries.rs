@@ -76,10 +76,11 @@ impl Links {
         self.links[link].proven
     }
 
-    /// Whether the lifeline has ended, and no connection of another link has ever been up.
+    /// Whether the lifeline has ended when each other link had long been dead or had never led to the receiver, and none has
+    /// since.
+    /// Then the receiver's connections have all closed.
     pub fn is_severed(&self) -> bool {
-        let Some((last, direct)) = self.links.split_last() else { return false };
-        last.lifeline && last.bad.is_some() && direct.iter().all(|link| !link.proven)
+        self.severed
     }
 
     /// Whether a link was refused for good.

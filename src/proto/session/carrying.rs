@@ -234,7 +234,7 @@ impl Session {
         if let Some(why) = self.ownership.given_up(now, view)
             && !self.end_unsaid(now)
         {
-            self.stop_alone(now, &why.outcome(), view.begun && view.in_doubt);
+            self.stop_alone(now, &why.outcome(), view.received && view.in_doubt);
         }
     }
 

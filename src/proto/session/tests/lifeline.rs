@@ -1,7 +1,7 @@
 //! Sessions with a lifeline: what it carries, who finds it dead, and an end that is there for one sender alone.
 
 use super::super::super::hello::{Direction, Features, Hello, Welcome};
-use super::super::super::life::Silence;
+use super::super::super::life::{REAP, Silence};
 use super::super::super::links::{DialError, HEADSTART, LossReason, REFUSED_MAX};
 use super::super::super::mailbox::Item;
 use super::super::super::outcome::{CommandEnd, Outcome, Status};
@@ -223,6 +223,37 @@ fn a_quiet_session_waits_for_a_direct_link_as_long_as_one_that_has_said_somethin
     assert!(sentence.contains("the receiver is gone: host0: connection refused; ssh: ended"), "{sentence}");
     let (seconds, ..) = quiet_and_cut_off().endures(Way::Out, &DialError::TimedOut);
     assert!((3590..=3600).contains(&seconds), "the far end may be waiting behind a network that is away");
+}
+
+#[test]
+fn a_lifeline_that_ends_when_each_direct_link_is_dead_leaves_nothing_to_wait_for() {
+    for received in [false, true] {
+        let mut rig = dialler(1);
+        rig.welcomed(1, LISTENER, 0);
+        rig.welcomed(0, LISTENER, 0);
+        if received {
+            rig.ready(0);
+            rig.input(1);
+            rig.frame(0, ack(1, 1));
+        }
+        // the firewall drops what is on its way to the port: the far end finds its connection silent too
+        rig.lost(0, LossReason::Silent);
+        rig.pass_with(REAP + secs(60), &DialError::TimedOut);
+        assert!(!rig.over);
+        rig.lost(1, LossReason::Closed);
+        assert_eq!(rig.over, !received);
+        if received {
+            assert_eq!(rig.endures(Way::Out, &DialError::TimedOut).0, REFUSED_MAX.as_secs());
+        }
+    }
+}
+
+#[test]
+fn that_all_of_an_empty_input_has_arrived_is_not_said_where_nothing_was_received() {
+    let mut rig = quiet_and_cut_off();
+    rig.end_input();
+    let (_, _, sentence) = rig.endures(Way::Out, &DialError::Refused);
+    assert!(sentence.starts_with("the receiver is gone: "), "{sentence}");
 }
 
 #[test]
