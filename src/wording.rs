@@ -9,7 +9,7 @@ use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 /// Columns of a line that fits a terminal of 80 with the program's name before it.
-const LINE: usize = 80 - "millipede: ".len();
+pub const LINE: usize = 80 - "millipede: ".len();
 
 /// The line for an event, without the program's name. `links` gives the name of a link as the user typed it, `keys` the
 /// name of a peer's key.

@@ -105,7 +105,7 @@ pub enum Event {
     },
     /// The user was told of waiting, and that is over.
     WorksAgain {
-        /// Whether anything of a stream had been received before.
+        /// Whether anything of a stream had been received before, or one end is there for the other alone.
         begun: bool,
     },
 }

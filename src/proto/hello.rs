@@ -78,7 +78,8 @@ pub struct Hello {
     pub instance: Option<Id>,
     /// What this connection is for.
     pub direction: Direction,
-    /// Whether any leg of the session has been sent: then only the receiver that has it will do.
+    /// Whether any leg of the session has been sent, or the far end was met that was started for it: then no other receiver
+    /// will do.
     pub begun: bool,
     /// What both ends must have in common, if anything.
     pub checkphrase: Option<[u8; 4]>,

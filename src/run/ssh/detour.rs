@@ -7,7 +7,9 @@ use crate::plan::Ports;
 use crate::proto::event::Event;
 use crate::proto::links::DialError;
 use crate::ssh::Resolved;
+use crate::wording::LINE;
 use std::time::{Duration, Instant};
+use unicode_width::UnicodeWidthStr;
 
 /// It is told after this time, or so many bytes.
 const PATIENT: Duration = Duration::from_secs(5);
@@ -110,12 +112,18 @@ impl Detour {
             return None;
         }
         self.untold = false;
-        Some(format!("{}; the data goes through ssh instead", self.why()))
+        let (why, shorter) = self.why();
+        let told = |why: &str| format!("{why}; the data goes through ssh instead");
+        let whole = told(&why);
+        Some(if whole.width() > LINE { told(&shorter.unwrap_or(why)) } else { whole })
     }
 
-    fn why(&self) -> String {
+    /// Why it does, in full; and shorter, if there are several reasons.
+    fn why(&self) -> (String, Option<String>) {
         let each = |link: &Direct| format!("{}: {}", link.name, link.dead.as_deref().unwrap_or("no answer"));
-        self.none.clone().unwrap_or_else(|| self.links.iter().map(each).collect::<Vec<_>>().join(", "))
+        let why: Vec<_> = self.links.iter().map(each).collect();
+        let shorter = (why.len() > 1).then(|| format!("none of {} direct links works", why.len()));
+        (self.none.clone().unwrap_or_else(|| why.join(", ")), shorter)
     }
 }
 
@@ -188,6 +196,15 @@ mod tests {
         dies(&mut detour, 1, DialError::TimedOut);
         let both = told("a:1: refused, b:1: no answer");
         assert_eq!(line(&mut detour, Duration::ZERO, WORTH_A_LINE), both);
+    }
+
+    #[test]
+    fn the_line_fits_a_terminal_however_many_links_there_are() {
+        let names = ["backup-1.example.org:18806", "backup-2.example.org:18806"];
+        let mut detour = started(&names, None);
+        let line = line(&mut detour, PATIENT, 0).unwrap();
+        assert!(line.width() <= LINE, "{line}");
+        assert_eq!(Some(line), told("none of 2 direct links works"));
     }
 
     #[test]
