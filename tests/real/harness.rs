@@ -50,6 +50,8 @@ fn an_order_is_obeyed_before_it_returns() {
     }
     let mut others: Vec<TcpStream> = (0..5).map(|_| connect(relay.port)).collect();
     others.iter_mut().for_each(|other| ping(other, 1));
+    // they are counted at the end of the turn in which they were served
+    relay.await_open(6);
     assert_eq!((relay.open(), relay.kill_all(), relay.open()), (6, 6, 0));
     others.into_iter().for_each(assert_reset);
     relay.refuse(true);
