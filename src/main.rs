@@ -13,7 +13,7 @@ use millipede::error::{Failure, Status, reason};
 use millipede::message;
 use millipede::plan::{Common, Progress, Task};
 use millipede::run::{self, signals, ssh};
-use millipede::sys::out_of_memory::Allocator;
+use millipede::sys::out_of_memory::{self, Allocator};
 use millipede::sys::wards;
 use millipede::trust::keygen;
 
@@ -22,6 +22,10 @@ static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
+        // that is how a thread ends which begins where no memory is left for the stack of its signals
+        if panic.location().is_some_and(|at| at.file().ends_with("stack_overflow.rs")) {
+            out_of_memory::stay();
+        }
         message::say_at_last(format_args!("internal error, please report it: {panic}"));
         // before the command's stdin closes, which it would take for the end of the stream
         exec::kill();

@@ -86,7 +86,7 @@ const SEES: &[(&str, &[&str])] = &[
             "plan",
             "report",
             "run",
-            "sys::out_of_memory::Allocator",
+            "sys::out_of_memory",
             "sys::wards",
             "trust::keygen",
         ],

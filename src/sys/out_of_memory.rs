@@ -123,6 +123,20 @@ fn again(allocate: impl Fn() -> *mut u8) -> *mut u8 {
         }
         sleep(PATIENCE / TRIES);
     }
+    end()
+}
+
+/// For a thread that was refused memory and can go on with nothing: it stays as it is while the process ends in order, and
+/// ends that if it takes too long.
+pub fn stay() -> ! {
+    tell();
+    if BELL.get().is_some() {
+        sleep(PATIENCE);
+    }
+    end()
+}
+
+fn end() -> ! {
     // if that fails nothing more can be said
     let _ = rustix::io::write(rustix::stdio::stderr(), LAST_WORDS);
     // SAFETY: ends the process without running anything else, which might allocate.
