@@ -137,78 +137,76 @@ impl fmt::Display for Why {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Status::{Corrupt, Incomplete, Refused};
+
+    fn hold<const N: usize>(rows: [(Why, Status, &str); N]) {
+        for (why, status, words) in rows {
+            let outcome = why.outcome();
+            assert_eq!((outcome.status, outcome.sentence.as_str()), (status, words));
+            assert!(!outcome.by_peer, "{why:?}");
+        }
+    }
 
     #[test]
-    fn every_reason_has_its_status_and_its_words() {
-        let (link, sentence, troubles) = ("a:1".to_owned(), "busy".to_owned(), "a:1: silent".to_owned());
-        let (why, waited, sequence) = ("it left".to_owned(), 60, 7);
-        let named = |begun| Why::Refused { link: link.clone(), sentence: sentence.clone(), begun };
-        let silent = |unproven| Why::NoConnection { waited, troubles: troubles.clone(), unproven };
-        use Status::{Corrupt, Incomplete, Refused};
-        for (why, status, words) in [
-            (Why::NoWay { troubles: troubles.clone() }, Incomplete, "a:1: silent"),
-            (named(false), Refused, "a:1: refused: busy"),
-            (named(true), Incomplete, "a:1: refused: busy"),
+    fn why_the_end_that_dials_gives_up() {
+        let (link, sentence) = (|| "a:1".to_owned(), || "busy".to_owned());
+        let (troubles, waited) = (|| "a:1: silent".to_owned(), 60);
+        let refused = |begun| Why::Refused { link: link(), sentence: sentence(), begun };
+        let silent = |unproven| Why::NoConnection { waited, troubles: troubles(), unproven };
+        hold([
+            (Why::NoWay { troubles: troubles() }, Incomplete, "a:1: silent"),
+            (refused(false), Refused, "a:1: refused: busy"),
+            (refused(true), Incomplete, "a:1: refused: busy"),
+            (Why::ReceiverGone { troubles: troubles() }, Incomplete, "the receiver is gone: a:1: silent"),
             (
-                Why::ReceiverGone { troubles: troubles.clone() },
-                Incomplete,
-                "the receiver is gone: a:1: silent",
-            ),
-            (
-                Why::Busy { link: link.clone(), sentence: sentence.clone(), waited },
+                Why::Busy { link: link(), sentence: sentence(), waited },
                 Refused,
                 "a:1: refused: busy, for 60 s",
             ),
             (silent(true), Refused, "no connection for 60 s: a:1: silent"),
             (silent(false), Incomplete, "no connection for 60 s: a:1: silent"),
+        ]);
+    }
+
+    #[test]
+    fn why_the_end_that_listens_gives_up() {
+        let nothing = |came| Why::NothingCame { came, waited: 60 };
+        hold([
             (Why::LeftBeforeItBegan, Incomplete, "the sender went away before it began"),
-            (
-                Why::NothingCame { came: true, waited },
-                Incomplete,
-                "a sender came, but nothing of a stream in 60 s",
-            ),
-            (Why::NothingCame { came: false, waited }, Incomplete, "no sender came for 60 s"),
+            (nothing(true), Incomplete, "a sender came, but nothing of a stream in 60 s"),
+            (nothing(false), Incomplete, "no sender came for 60 s"),
             (Why::SenderGone, Incomplete, "the sender is gone: all connections closed, and none came back"),
-            (Why::NoSender { waited }, Incomplete, "no connection from the sender for 60 s"),
-            (
-                Why::SenderStalls { waited },
-                Incomplete,
-                "the sender answers, but nothing of the stream came for 60 s",
-            ),
-            (
-                Why::ReceiverStalls { waited },
-                Incomplete,
-                "the receiver answers, but took nothing of the stream for 60 s",
-            ),
+            (Why::NoSender { waited: 60 }, Incomplete, "no connection from the sender for 60 s"),
+        ]);
+    }
+
+    #[test]
+    fn why_a_peer_that_answers_is_given_up() {
+        let waited = 60;
+        let stalls = "the sender answers, but nothing of the stream came for 60 s";
+        let takes_nothing = "the receiver answers, but took nothing of the stream for 60 s";
+        hold([
+            (Why::SenderStalls { waited }, Incomplete, stalls),
+            (Why::ReceiverStalls { waited }, Incomplete, takes_nothing),
             (Why::NoVerdict { waited }, Incomplete, "the receiver answers, but gave no verdict for 60 s"),
-            (Why::InDoubt { why }, Incomplete, "all has arrived, but no verdict: it left"),
-            (
-                Why::Damaged { sequence },
-                Corrupt,
-                "leg 7 arrived damaged again and again; the path corrupts data",
-            ),
-            (
-                Why::Forgotten { sequence },
-                Incomplete,
-                "the receiver has lost what it had confirmed, from leg 7 on",
-            ),
-            (
-                Why::AnotherChecksum,
-                Corrupt,
-                "the receiver confirms another checksum than that of what was sent",
-            ),
+            (Why::InDoubt { why: "it left".into() }, Incomplete, "all has arrived, but no verdict: it left"),
+        ]);
+    }
+
+    #[test]
+    fn why_what_was_sent_is_not_what_was_received() {
+        let damaged = "leg 7 arrived damaged again and again; the path corrupts data";
+        let forgotten = "the receiver has lost what it had confirmed, from leg 7 on";
+        let checksum = "the receiver confirms another checksum than that of what was sent";
+        let differs = "the stream's checksum is 00000001 where 00000abc was sent";
+        hold([
+            (Why::Damaged { sequence: 7 }, Corrupt, damaged),
+            (Why::Forgotten { sequence: 7 }, Incomplete, forgotten),
+            (Why::AnotherChecksum, Corrupt, checksum),
             (Why::AnotherLength { confirmed: 1, sent: 2 }, Corrupt, "the receiver confirms 1 bytes of 2"),
             (Why::Unended, Incomplete, "the receiver confirms a stream that has not ended"),
-            (
-                Why::ChecksumDiffers { found: 1, announced: 0xabc },
-                Corrupt,
-                "the stream's checksum is 00000001 where 00000abc was sent",
-            ),
+            (Why::ChecksumDiffers { found: 1, announced: 0xabc }, Corrupt, differs),
             (Why::PartlyChecked, Corrupt, "the stream has a checksum, but not each of its legs"),
-        ] {
-            let outcome = why.outcome();
-            assert_eq!((outcome.status, outcome.sentence.as_str()), (status, words));
-            assert!(!outcome.by_peer, "{why:?}");
-        }
+        ]);
     }
 }
