@@ -22,8 +22,7 @@ static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     panic::set_hook(Box::new(|panic| {
-        // that is how a thread ends which begins where no memory is left for the stack of its signals
-        if panic.location().is_some_and(|at| at.file().ends_with("stack_overflow.rs")) {
+        if out_of_memory::is_why(panic) {
             out_of_memory::stay();
         }
         message::say_at_last(format_args!("internal error, please report it: {panic}"));

@@ -11,6 +11,7 @@ use crate::sys::bell::Bell;
 use crate::sys::memory::Region;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io;
+use std::panic::PanicHookInfo;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -27,6 +28,9 @@ const TRIES: u32 = 2000;
 
 /// The last words where nothing can be put into words any more.
 const LAST_WORDS: &[u8] = b"millipede: out of memory: the kernel gives no more\n";
+
+/// How the standard library words ENOMEM, in every language.
+const REFUSAL: &str = "(os error 12)";
 
 /// The exit status then: the stream could not be completed.
 const STATUS: i32 = 1;
@@ -126,6 +130,14 @@ fn again(allocate: impl Fn() -> *mut u8) -> *mut u8 {
     end()
 }
 
+/// Whether a thread panics because the kernel refused it memory. The standard library does so where it asks for memory
+/// itself, as for the stack of a new thread's signals, and then names the kernel's error.
+pub fn is_why(panic: &PanicHookInfo<'_>) -> bool {
+    let words = panic.payload();
+    let words = words.downcast_ref::<String>().map(String::as_str).or(words.downcast_ref::<&str>().copied());
+    words.is_some_and(|words| words.contains(REFUSAL))
+}
+
 /// For a thread that was refused memory and can go on with nothing: it stays as it is while the process ends in order, and
 /// ends that if it takes too long.
 pub fn stay() -> ! {
@@ -148,7 +160,13 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    // What the process does is held by tests/ends.rs. Nothing here may tell: it is told to the whole process.
+    // What the process does is held by tests/real/processes.rs. Nothing here may tell: it is told to the whole process.
+
+    #[test]
+    fn a_refusal_is_worded_so() {
+        let error = io::Error::from_raw_os_error(libc::ENOMEM).to_string();
+        assert!(error.ends_with(REFUSAL), "{error}");
+    }
 
     #[test]
     fn what_succeeds_is_asked_for_once() {
