@@ -142,7 +142,9 @@ fn setup(
         through: false,
     };
     let approach = Approach::Listen(listener, expectations);
-    let (sends, receives) = (output(answer, compress, remote), input(answer, compress, remote));
+    let buffer = buffer(answer.buffer);
+    let sends = output(answer, buffer, compress, remote);
+    let receives = input(answer, buffer, compress, remote);
     Setup {
         lifeline: Some(lifeline),
         trust: Some(trust),
@@ -151,22 +153,22 @@ fn setup(
 }
 
 /// The stream that is the command's input.
-fn input(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> Incoming {
+fn input(answer: &Answer, buffer: u64, compress: Option<Compress>, remote: &Arc<Remote>) -> Incoming {
     let compresses = if compress.is_some() { Features::COMPRESS } else { Features::NONE };
     let features = Features::CHECKSUM | Features::DUPLEX | compresses;
     let config = InboundConfig {
         patience: answer.patience.map(patience),
         tied: Some(Tied { unmet: UNMET, gone: GONE }),
-        ..InboundConfig::new(random_id(), features, buffer(answer.buffer))
+        ..InboundConfig::new(random_id(), features, buffer)
     };
     Incoming { config, sink: Box::new(RemoteSink::new(remote.clone())), is_asked_to_end: || false }
 }
 
 /// The stream that is the command's output.
-fn output(answer: &Answer, compress: Option<Compress>, remote: &Arc<Remote>) -> Outgoing {
+fn output(answer: &Answer, buffer: u64, compress: Option<Compress>, remote: &Arc<Remote>) -> Outgoing {
     let congestion = Some(answer.congestion.clone()).filter(|name| !name.is_empty());
     Outgoing {
-        config: OutboundConfig { buffer: buffer(answer.buffer) },
+        config: OutboundConfig { buffer },
         stream: StreamPlan { rate: answer.rate, congestion, compress, ..StreamPlan::default() },
         charmode: true,
         source: Box::new(RemoteSource::new(remote.clone())),

@@ -250,15 +250,16 @@ fn setup(
     hear: Hear,
 ) -> Result<Setup, Failure> {
     let dials = dialler(plan, names(&links));
+    let buffer = dials.hello.buffer;
     let approach = Approach::Dial(links, Box::new(dials));
     let sends = Outgoing {
-        config: OutboundConfig { buffer: buffer(plan.buffer) },
+        config: OutboundConfig { buffer },
         stream: plan.stream.clone(),
         charmode: true,
         source: Box::new(input.source()?),
         is_asked_to_end: signals::is_asked_to_end,
     };
-    let config = InboundConfig::new(random_id(), FEATURES, buffer(plan.buffer));
+    let config = InboundConfig::new(random_id(), FEATURES, buffer);
     let config = InboundConfig { patience: plan.patience, ..config };
     let receives = Incoming { config, sink: output.sink()?, is_asked_to_end: || false };
     Ok(Setup {
