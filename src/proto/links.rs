@@ -107,6 +107,8 @@ pub struct Links {
     connections: Vec<Connection>,
     /// Connections that rest.
     resting: ConnectionSet,
+    /// When an answer came on the lifeline last.
+    lifeline_answered: Option<Instant>,
     /// The lifeline has ended where no other link led to the receiver, and none has since.
     severed: bool,
     /// One connection suffices.
@@ -146,6 +148,7 @@ impl Links {
                 .map(|home| Connection { home: *home, state: State::Resting(now), dialled: None, misses: 0 })
                 .collect(),
             resting: (0..homes.len()).collect(),
+            lifeline_answered: None,
             severed: false,
             one: false,
             headstart: Headstart::ToCome,
@@ -270,7 +273,7 @@ impl Links {
         let refused = matches!(why, DialError::Refused | DialError::Closed | DialError::Unproven(_));
         link.refused = (refused && alone).then(|| link.refused.unwrap_or(now));
         if link.lifeline {
-            self.lifeline_ended(now, index);
+            self.lifeline_ended(index);
             return false;
         }
         if !alone {
@@ -324,7 +327,7 @@ impl Links {
             why => why.to_string(),
         };
         if link.lifeline {
-            self.lifeline_ended(now, index);
+            self.lifeline_ended(index);
             return false;
         }
         let died = *why == LossReason::Silent && link.up == 0;
@@ -334,11 +337,20 @@ impl Links {
         died
     }
 
-    /// There is only one of it. The far end finds its connections of another link dead within [`REAP`]; if it has not yet,
-    /// it may be there for that link.
-    fn lifeline_ended(&mut self, now: Instant, index: usize) {
+    /// An answer has come on a link.
+    pub fn answered(&mut self, now: Instant, link: usize) {
+        if self.links[link].lifeline {
+            self.lifeline_answered = Some(now);
+        }
+    }
+
+    /// There is only one of it. The far end may be there for another link that has led to it, and where the whole network is
+    /// away it has not even seen the lifeline end. It is there for none where the lifeline has outlived each other link by
+    /// [`REAP`]: within that time the far end has found their connections dead too.
+    fn lifeline_ended(&mut self, index: usize) {
         self.links[index].bad = Some(self.links[index].last.clone());
-        let leads_nowhere = |link: &Link| link.up == 0 && link.down_since.is_none_or(|at| now >= at + REAP);
+        let outlived = |at: Instant| self.lifeline_answered.is_some_and(|answered| answered >= at + REAP);
+        let leads_nowhere = |link: &Link| link.up == 0 && link.down_since.is_none_or(outlived);
         self.severed = self.links.iter().filter(|link| !link.lifeline).all(leads_nowhere);
     }
 

@@ -76,9 +76,8 @@ impl Links {
         self.links[link].proven
     }
 
-    /// Whether the lifeline has ended when each other link had long been dead or had never led to the receiver, and none has
-    /// since.
-    /// Then the receiver's connections have all closed.
+    /// Whether the lifeline has ended where it had long outlived each other link, or these had never led to the receiver,
+    /// and none does since. Then nothing is left that the receiver waits for.
     pub fn is_severed(&self) -> bool {
         self.severed
     }

@@ -317,6 +317,11 @@ impl Dialler {
         (connection < self.links.len()).then(|| self.links.state(connection))
     }
 
+    /// An answer has come on a link.
+    pub(super) fn answered(&mut self, now: Instant, link: usize) {
+        self.links.answered(now, link);
+    }
+
     /// Whether whoever was met was started for this session, as the far end of a lifeline is.
     pub(super) fn is_bound(&self) -> bool {
         self.has_met && self.has_lifeline()
@@ -414,8 +419,8 @@ impl Dialler {
     /// The first link that was refused for good, with what was said there, if that ends the session.
     fn unwanted(&self, received: bool) -> Option<(usize, &str)> {
         let all = self.links.all_bad();
-        // where a receiver has been met, one link that leads elsewhere decides nothing, and a lifeline only where no other
-        // link led there when it ended
+        // where a receiver has been met, one link that leads elsewhere decides nothing, and a lifeline only where it has
+        // outlived all others
         let decides = |link| !self.has_met || (self.links.is_lifeline(link) && self.links.is_severed());
         let one = || {
             let bad = self.links.first_bad().filter(|_| !received && !self.links.hopeful());

@@ -151,6 +151,7 @@ impl Session {
         let rtt = self.rtt_of(connection);
         if let Some(link) = self.sending.as_ref().and_then(|sending| sending.link_of(connection)) {
             self.answers[link].heard(now, sent, rtt, welcome);
+            self.ownership.answered(now, link);
         }
     }
 

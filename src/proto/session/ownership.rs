@@ -173,6 +173,13 @@ impl Ownership {
         }
     }
 
+    /// An answer has come on a link that this end dials.
+    pub(super) fn answered(&mut self, now: Instant, link: usize) {
+        if let Some(dialler) = self.dialler_mut() {
+            dialler.answered(now, link);
+        }
+    }
+
     /// See [`Dialler::stuck`].
     pub(super) fn stuck(&mut self, now: Instant, connection: usize, since: Instant) -> bool {
         self.dialler_mut().is_some_and(|dialler| dialler.stuck(now, connection, since))
