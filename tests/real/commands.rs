@@ -300,6 +300,19 @@ fn a_giving_command_ends_with_a_sender_that_was_killed() {
 }
 
 #[test]
+fn a_command_that_has_taken_its_stream_and_gives_another_ends_with_a_process_that_was_killed() {
+    let rx = Rx::keeping(&["duplex", "exec", "cat >/dev/null; trap '' TERM; sleep 1000; sleep 1000"]);
+    let tx = tx(rx.port, &["duplex"]);
+    tx.feed(5);
+    rx.await_command("sleep");
+    rx.signal(Signal::KILL);
+    // this waits for all who have its stderr, the commands among them
+    assert_eq!(rx.finish().signal(), Some(KILL));
+    tx.signal(Signal::KILL);
+    tx.finish();
+}
+
+#[test]
 fn one_command_takes_and_gives() {
     let last = Rx::keeping(&[]);
     let port = last.port.to_string();

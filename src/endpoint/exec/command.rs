@@ -106,7 +106,7 @@ pub(super) struct Running {
     hold: Mutex<Option<OwnedFd>>,
     /// Its stdin is ours.
     takes: bool,
-    /// Ends it if this process dies; there until it has taken the whole stream, or its exit is known.
+    /// Ends it if this process dies; there until its exit is known, or it has taken the whole stream and gives none.
     keeper: Mutex<Option<Keeper>>,
     /// Held by the thread that ends the command; other threads wait for it.
     ending: Mutex<()>,
@@ -168,6 +168,11 @@ impl Exec {
             exited: OnceLock::new(),
             state: Mutex::new(State::Waiting),
         })
+    }
+
+    /// Whether it gives a stream.
+    pub(super) fn gives(&self) -> bool {
+        self.gives
     }
 
     /// Runs a command that takes nothing, to its end.
@@ -300,7 +305,8 @@ impl Exec {
         let exited = self.exited.get().cloned().map_or_else(Bell::new, Ok).map_err(cannot)?;
         let mut command = self.command();
         let (stdin, keeper) = self.connect(&mut command).map_err(cannot)?;
-        // after its keeper was told of it: who dies after that is seen
+        // After the keeper knows of it: a command that the keeper does not know yet sees the death of this process itself, and
+        // does not run.
         die_with_parent(&mut command);
         let mut child = match command.spawn() {
             Ok(child) => child,
@@ -402,13 +408,14 @@ impl Running {
     }
 
     /// From now on the end of its stdin means the end of the stream. Called when the command has taken the whole
-    /// stream.
+    /// stream, and gives none: then it may go on without this process.
     pub(super) fn let_go_of_stdin(&self) {
         locked(&self.hold).take();
         self.dismiss_keeper();
     }
 
-    /// The same, but if this process dies, the command is ended nevertheless. To be followed by [`Running::reap`].
+    /// The same, but if this process dies, the command is ended nevertheless: it gives a stream too. To be followed by
+    /// [`Running::reap`].
     pub(super) fn close_stdin(&self) {
         locked(&self.hold).take();
         locked(&self.keeper).iter().for_each(Keeper::let_go);

@@ -138,7 +138,11 @@ impl Sink for CommandSink {
         let (running, stdin) = self.start()?;
         drained(&running, stdin)?;
         self.running = None;
-        running.let_go_of_stdin();
+        if self.exec.gives() {
+            running.close_stdin();
+        } else {
+            running.let_go_of_stdin();
+        }
         running.verdict().map_err(SinkError::output)
     }
 }
