@@ -49,12 +49,33 @@ enum State {
     Quiet { seen: Seen, since: Instant, asked: bool, new: bool },
     /// To be sent.
     Ready { seen: Seen, failures: u32 },
-    /// On its way. To be looked at again when it is over; complete or new, if that was said meanwhile.
-    Sending { seen: Seen, failures: u32, again: bool, complete: bool, new: bool },
+    /// On its way.
+    Sending { seen: Seen, failures: u32, meanwhile: Meanwhile },
     /// It is there, or refused. Owed: it is still to be archived.
     Done { seen: Seen, owed: bool },
     /// To be sent again.
     Failed { seen: Seen, failures: u32, at: Instant },
+}
+
+/// What was said of a file since it is on its way. It is looked at when that is over, unless nothing was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meanwhile {
+    Nothing,
+    /// It stands otherwise, or is gone.
+    Changed,
+    /// It was closed.
+    Complete,
+    /// Another one has got its name, and was not closed since.
+    New,
+}
+
+impl Meanwhile {
+    /// It may stand otherwise. What more was said of it stays.
+    fn change(&mut self) {
+        if *self == Meanwhile::Nothing {
+            *self = Meanwhile::Changed;
+        }
+    }
 }
 
 /// The core of a watch.
@@ -114,6 +135,12 @@ impl Ripe {
             FolderChange::Elsewhere => {
                 let unstored = std::mem::take(&mut self.unstored);
                 unstored.into_iter().for_each(|path| self.forget(path));
+                // what is on its way may turn out to be another one, or none
+                for state in self.files.values_mut() {
+                    if let State::Sending { meanwhile, .. } = state {
+                        meanwhile.change();
+                    }
+                }
             }
             FolderChange::Overflow => {
                 self.files.values_mut().for_each(State::grow_old);
@@ -138,7 +165,7 @@ impl Ripe {
             if let Some(state) = self.files.get_mut(&path)
                 && let State::Ready { seen, failures } = *state
             {
-                *state = State::Sending { seen, failures, again: false, complete: false, new: false };
+                *state = State::Sending { seen, failures, meanwhile: Meanwhile::Nothing };
                 self.unstored.remove(&path);
                 return Some((path, seen));
             }
@@ -149,7 +176,8 @@ impl Ripe {
     /// What became of a file. True if the user is to hear of it: for each file the first failure.
     pub fn sent(&mut self, now: Instant, path: &str, outcome: Sent) -> bool {
         let Some(state) = self.files.get_mut(path) else { return false };
-        let State::Sending { seen, failures, again, complete, new } = *state else { return false };
+        let State::Sending { seen, failures, meanwhile } = *state else { return false };
+        let again = meanwhile != Meanwhile::Nothing;
         if matches!(outcome, Sent::Refused | Sent::Failed) {
             self.unstored.insert(path.to_owned());
         }
@@ -175,7 +203,7 @@ impl Ripe {
             }
         }
         if again || outcome == Sent::Changed {
-            self.look(path.to_owned(), complete, new);
+            self.look(path.to_owned(), meanwhile == Meanwhile::Complete, meanwhile == Meanwhile::New);
         }
         outcome == Sent::Refused || (outcome == Sent::Failed && failures == 0)
     }
@@ -207,9 +235,7 @@ impl Ripe {
             return;
         }
         match self.files.get_mut(&path) {
-            Some(State::Sending { again, complete, new, .. }) => {
-                (*again, *complete, *new) = (true, true, false);
-            }
+            Some(State::Sending { meanwhile, .. }) => *meanwhile = Meanwhile::Complete,
             _ => self.look(path, true, false),
         }
     }
@@ -221,9 +247,7 @@ impl Ripe {
         }
         match self.files.get_mut(&path) {
             // what was said of the one that is sent says nothing of this one
-            Some(State::Sending { again, complete, new, .. }) => {
-                (*again, *complete, *new) = (true, false, true);
-            }
+            Some(State::Sending { meanwhile, .. }) => *meanwhile = Meanwhile::New,
             // whoever makes it may not have it open yet, and then it looks as if nobody wrote to it
             _ if seen.size == 0 => self.wait(now, path, seen, true),
             _ => self.look(path, false, true),
@@ -270,8 +294,10 @@ impl Ripe {
             Some(State::Failed { seen: known, .. } | State::Ready { seen: known, .. }) if *known == seen => {
                 return;
             }
-            Some(State::Sending { seen: known, again, .. }) => {
-                *again |= *known != seen;
+            Some(State::Sending { seen: known, meanwhile, .. }) => {
+                if *known != seen {
+                    meanwhile.change();
+                }
                 return;
             }
             Some(State::Quiet { seen: known, since, new: false, .. })
@@ -306,10 +332,7 @@ impl Ripe {
             found.insert(path.clone());
         }
         let (complete, new, done) = match self.files.get_mut(&path) {
-            Some(State::Sending { again, .. }) => {
-                *again = true;
-                return;
-            }
+            Some(State::Sending { meanwhile, .. }) => return meanwhile.change(),
             // whoever sends it looks at it
             Some(State::Ready { .. } | State::Failed { .. }) => return,
             Some(State::Looking { complete, new, done, .. }) => (*complete, *new, *done),
@@ -351,9 +374,7 @@ impl Ripe {
     fn forget(&mut self, path: String) {
         match self.files.get_mut(&path) {
             // it is being sent; the verdict still to come is about the old file
-            Some(State::Sending { again, complete, new, .. }) => {
-                (*again, *complete, *new) = (true, false, false);
-            }
+            Some(State::Sending { meanwhile, .. }) => *meanwhile = Meanwhile::Changed,
             _ => drop(self.files.remove(&path)),
         }
         self.unstored.remove(&path);
@@ -417,8 +438,10 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 impl State {
     /// Its closing may have happened, and not been told.
     fn grow_old(&mut self) {
-        if let State::Looking { new, .. } | State::Quiet { new, .. } | State::Sending { new, .. } = self {
-            *new = false;
+        match self {
+            State::Looking { new, .. } | State::Quiet { new, .. } => *new = false,
+            State::Sending { meanwhile: meanwhile @ Meanwhile::New, .. } => *meanwhile = Meanwhile::Changed,
+            _ => {}
         }
     }
 

@@ -104,3 +104,20 @@ fn takes_its_place(told: bool) {
     complete(&mut ripe, now, "a", 3);
     assert_eq!(ripe.send(), Some(("a".into(), seen(3))));
 }
+
+#[test]
+fn of_another_folder_nothing_counts_as_not_stored_that_it_does_not_have() {
+    let (mut ripe, now) = started();
+    for path in ["refused", "under way"] {
+        complete(&mut ripe, now, path, 1);
+        assert!(ripe.send().is_some());
+    }
+    ripe.sent(now, "refused", Sent::Refused);
+    assert_eq!(ripe.unstored(), 1);
+    ripe.hear(now, FolderChange::Elsewhere);
+    assert_eq!(ripe.unstored(), 0);
+    ripe.sent(now, "under way", Sent::Refused);
+    assert_eq!(ripe.poll(now), Some(FolderTask::Look("under way".into())));
+    ripe.hear(now, FolderChange::Gone("under way".into()));
+    assert_eq!((ripe.unstored(), ripe.files.len()), (0, 0));
+}

@@ -17,10 +17,10 @@ fn name(state: Option<&State>) -> &'static str {
         Some(State::Quiet { asked: false, .. }) => "quiet",
         Some(State::Quiet { asked: true, .. }) => "asked",
         Some(State::Ready { .. }) => "ready",
-        Some(State::Sending { again: false, .. }) => "sending",
-        Some(State::Sending { new: true, .. }) => "anew",
-        Some(State::Sending { complete: false, .. }) => "again",
-        Some(State::Sending { complete: true, .. }) => "twice",
+        Some(State::Sending { meanwhile: Meanwhile::Nothing, .. }) => "sending",
+        Some(State::Sending { meanwhile: Meanwhile::Changed, .. }) => "again",
+        Some(State::Sending { meanwhile: Meanwhile::Complete, .. }) => "twice",
+        Some(State::Sending { meanwhile: Meanwhile::New, .. }) => "anew",
         Some(State::Done { owed: false, .. }) => "done",
         Some(State::Done { owed: true, .. }) => "owed",
         Some(State::Failed { .. }) => "failed",
@@ -42,7 +42,7 @@ fn states(since: Instant) -> [Option<State>; 18] {
     let (seen, done) = (seen(1), Some((seen(1), true)));
     let looking = |complete, done| Some(State::Looking { complete, new: false, done, at: None });
     let quiet = |asked, new| Some(State::Quiet { seen, since, asked, new });
-    let sending = |again, complete, new| Some(State::Sending { seen, failures: 1, again, complete, new });
+    let sending = |meanwhile| Some(State::Sending { seen, failures: 1, meanwhile });
     [
         None,
         Some(State::Looking { complete: false, new: true, done: None, at: None }),
@@ -55,10 +55,10 @@ fn states(since: Instant) -> [Option<State>; 18] {
         quiet(false, false),
         quiet(true, false),
         Some(State::Ready { seen, failures: 1 }),
-        sending(false, false, false),
-        sending(true, false, false),
-        sending(true, false, true),
-        sending(true, true, false),
+        sending(Meanwhile::Nothing),
+        sending(Meanwhile::Changed),
+        sending(Meanwhile::New),
+        sending(Meanwhile::Complete),
         Some(State::Done { seen, owed: false }),
         Some(State::Done { seen, owed: true }),
         Some(State::Failed { seen, failures: 1, at: since + QUIET }),
