@@ -41,6 +41,8 @@ pub(super) struct Stall {
     since_mark: u64,
     /// Of these, those that count as progress, since it is owed.
     parts: u64,
+    /// The most bytes that legs under way have had since the mark moved last.
+    most: u64,
     flow: Flow,
 }
 
@@ -76,6 +78,7 @@ impl Stall {
             heard: now,
             since_mark: 0,
             parts: 0,
+            most: 0,
             flow,
         }
     }
@@ -83,7 +86,7 @@ impl Stall {
     /// The stream is so far, and whether the peer owes it progress.
     pub(super) fn note(&mut self, now: Instant, mark: Mark, owed: bool) {
         if mark != self.mark {
-            (self.moved, self.since_mark) = (now, 0);
+            (self.moved, self.since_mark, self.most) = (now, 0, 0);
         }
         if mark != self.mark || !(owed && self.owed) {
             (self.since, self.parts) = (now, 0);
@@ -93,10 +96,13 @@ impl Stall {
 
     /// So many bytes more got through, the last of them at that time. The legs under way have so many bytes, `most`.
     pub(super) fn partly(&mut self, at: Instant, bytes: u64, most: u64) {
-        let counts = bytes.min((most * 2).saturating_sub(self.parts));
+        // connections that break take none of what the others may bring
+        self.most = self.most.max(most);
+        let may_come = self.most.saturating_mul(2);
+        let counts = bytes.min(may_come.saturating_sub(self.parts));
         self.parts += counts;
         // whether progress is owed changes with each leg that comes ahead of others: here it makes no difference
-        let may_be_whole = self.since_mark < most * 2;
+        let may_be_whole = self.since_mark < may_come;
         self.since_mark = self.since_mark.saturating_add(bytes);
         if self.flow.add(at, counts) {
             self.since = self.since.max(at);
@@ -207,6 +213,21 @@ mod tests {
             stall.partly(start + secs(62), 6000, 30_000);
             assert_eq!(stall.moved(), start + secs(62), "{owed}");
         }
+    }
+
+    #[test]
+    fn what_connections_brought_that_broke_is_not_charged_to_those_that_are_left() {
+        let start = Instant::now();
+        let mut stall = Stall::new(start);
+        stall.note(start, [1; 4], true);
+        stall.partly(start + secs(1), 500_000, 16 << 15);
+        stall.note(start + secs(1), [1; 4], true);
+        for second in 2..=60 {
+            stall.partly(start + secs(second), 3000, 1 << 15);
+            stall.note(start + secs(second), [1; 4], true);
+            stall.lives(start + secs(second));
+        }
+        assert_eq!((stall.lives(start + secs(60)), stall.moved()), (secs(0), start + secs(60)));
     }
 
     /// For how long progress is owed at the end of so many seconds, in each of which so many bytes get through.
