@@ -144,6 +144,7 @@ impl Heard {
         *charge = Charge::Known(sessions, monitor);
         drop(charge);
         spawn("memory", move || {
+            out_of_memory::listen();
             // without this wait, the thread that is refused memory ends the process itself
             if wait(&[Interest::read(&refused)], None).is_ok() {
                 ending.stop(&Outcome::here(Status::Incomplete, REFUSED));

@@ -38,8 +38,11 @@ const STATUS: i32 = 1;
 static REFUSED: AtomicBool = AtomicBool::new(false);
 static SPARED: AtomicPtr<Region> = AtomicPtr::new(null_mut());
 static BELL: OnceLock<Bell> = OnceLock::new();
+/// Somebody hears the bell.
+static HEARD: AtomicBool = AtomicBool::new(false);
 
-/// The bell that rings when memory was refused. Whoever asks for it listens from now on, and ends the process in order.
+/// The bell that rings when memory was refused. Whoever asks for it is to end the process in order then, and says so with
+/// [`listen`] when it hears the bell from now on.
 ///
 /// # Errors
 /// No descriptor left, or no memory for the spare.
@@ -52,6 +55,11 @@ pub fn heard() -> io::Result<Bell> {
     let spare = Box::into_raw(Box::new(Region::new(SPARE)?));
     drop_spare(SPARED.swap(spare, Ordering::AcqRel));
     Ok(BELL.get_or_init(|| bell).clone())
+}
+
+/// The bell is heard from now on.
+pub fn listen() {
+    HEARD.store(true, Ordering::Release);
 }
 
 /// Whether memory was refused: the process is about to end, and nothing that goes wrong now is news.
@@ -120,7 +128,7 @@ fn insist(allocate: impl Fn() -> *mut u8) -> *mut u8 {
 #[cold]
 fn again(allocate: impl Fn() -> *mut u8) -> *mut u8 {
     tell();
-    for _ in 0..if BELL.get().is_some() { TRIES } else { 1 } {
+    for _ in 0..if is_heard() { TRIES } else { 1 } {
         let start = allocate();
         if !start.is_null() {
             return start;
@@ -142,10 +150,15 @@ pub fn is_why(panic: &PanicHookInfo<'_>) -> bool {
 /// ends that if it takes too long.
 pub fn stay() -> ! {
     tell();
-    if BELL.get().is_some() {
+    if is_heard() {
         sleep(PATIENCE);
     }
     end()
+}
+
+/// Whether the process is to end in order.
+fn is_heard() -> bool {
+    HEARD.load(Ordering::Acquire)
 }
 
 fn end() -> ! {
