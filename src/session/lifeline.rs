@@ -31,7 +31,7 @@ pub struct Lifeline {
 }
 
 impl Lifeline {
-    /// Hears the hello on it, and has the session let it in. If it ends before anybody has come, so does the session.
+    /// Hears the hello on it, and has the session let it in. If it ends where nobody else has come, so does the session.
     pub fn meet(self, desk: &SessionDesk, admission: &Mutex<Admission>, expectations: &Expectations) {
         let Lifeline { channel, early, round_trip } = self;
         let mut hearing = Hearing::new(Instant::now(), HELLO);
@@ -64,12 +64,13 @@ impl Lifeline {
     }
 }
 
-/// The connection has ended before it was let in. Without another one nobody will come; who has come on another one may
+/// The connection has ended before it was let in. Where no other one is up, nobody will come. Who has come on another one may
 /// not have said anything yet, and the session knows how long to wait for that.
 fn end(desk: &SessionDesk) {
     let gone = Outcome::here(Status::Incomplete, "the connection ended before the session began");
     desk.tell(|core, now| {
-        if core.met.is_none() && !core.session.has_begun() {
+        let somebody = core.met.is_some() && core.session.alone_since().is_none();
+        if !somebody && !core.session.has_begun() {
             core.session.fail(now, &gone);
         }
     });
