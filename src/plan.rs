@@ -7,7 +7,7 @@
 pub use crate::proto::waiting::Patience;
 pub use crate::proto::way::Ways;
 
-use crate::proto::way::Way;
+use crate::proto::way::PerWay;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -169,11 +169,9 @@ pub struct Plan {
 impl Plan {
     /// Which streams this process has.
     pub fn ways(&self) -> Ways {
-        let has = |way: &Way| match way {
-            Way::In => self.receive.is_some(),
-            Way::Out => self.transmit.is_some(),
-        };
-        if self.is_duplex() { Ways::BOTH } else { Way::BOTH.into_iter().filter(has).collect() }
+        let both = self.is_duplex();
+        let (incoming, outgoing) = (both || self.receive.is_some(), both || self.transmit.is_some());
+        PerWay { incoming, outgoing }.into()
     }
 
     /// Whether two streams share their connections.

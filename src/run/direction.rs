@@ -17,7 +17,7 @@ use crate::proto::hello::{Features, Hello, Id};
 use crate::proto::leg::LEG_MAX;
 use crate::proto::peer_key::PeerKey;
 use crate::proto::session::{DiallerConfig, InboundConfig, OutboundConfig};
-use crate::proto::way::{Way, Ways};
+use crate::proto::way::{PerWay, Ways};
 use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::sys::interface;
 use crate::trust::{PublicKey, Trust};
@@ -103,11 +103,7 @@ impl Parts<'_> {
     ) -> Result<Start, Failure> {
         let (inseparable, hazard) = (self.ends.need_both(), self.hazard.clone());
         let names = approach.links();
-        let has = |way: &Way| match way {
-            Way::In => receives.is_some(),
-            Way::Out => sends.is_some(),
-        };
-        let ways = Way::BOTH.into_iter().filter(has).collect();
+        let ways = PerWay { incoming: receives.is_some(), outgoing: sends.is_some() }.into();
         let setup = Setup {
             inseparable,
             through: self.common.through.clone(),

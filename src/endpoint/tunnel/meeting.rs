@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn one_stream_is_raw_whatever_its_far_end_does() {
         for way in Way::BOTH {
-            let ways: Ways = [way].into_iter().collect();
+            let ways = PerWay::from_fn(|one| one == way).into();
             each(|shape, begun| {
                 for tunnels in [false, true] {
                     let mut meeting = met(ways, PerWay::default(), begun);
