@@ -71,22 +71,6 @@ impl Tally {
             Some(_) => message::say(failure),
         }
     }
-
-    /// The session is over: how this process ends, and a failure that is to be said before the last line, which is another.
-    fn conclude(
-        &mut self,
-        outcome: Result<(), Failure>,
-        ending: Ending,
-    ) -> (Option<Failure>, Result<(), Failure>) {
-        match (outcome, self.first.take(), ending) {
-            (Err(failure), first, _) => (first, Err(failure)),
-            (Ok(()), Some(first), _) => (None, Err(first)),
-            (Ok(()), None, Ending::Whole) => (None, Ok(())),
-            (Ok(()), None, Ending::Broken | Ending::Senseless) => {
-                (None, Err(Failure::network("the receiver ended before every file had its verdict")))
-            }
-        }
-    }
 }
 
 /// Sends all files; returns when each has its verdict.
@@ -102,21 +86,31 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     };
     let (items, total) = items(plan, unnamed)?;
     let (outcome, ending) = send(plan, items, total, &tally, &ledger)?;
-    let is_complete = outcome.is_ok();
     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-    let (unsaid, result) = tally.conclude(outcome, ending);
-    unsaid.iter().for_each(message::say);
-    if !is_complete
-        && result.as_ref().is_err_and(|failure| failure.status == Status::Incomplete)
-        && !plan.files.is_empty()
-        && ledger.files().moved > 0
-    {
-        message::note(0, || AGAIN.into());
+    let first = tally.first.take();
+    if let Err(failure) = outcome {
+        // the last line of the process is another
+        first.iter().for_each(message::say);
+        if failure.status == Status::Incomplete && !plan.files.is_empty() && ledger.files().moved > 0 {
+            message::note(0, || AGAIN.into());
+        }
+        return Err(failure);
     }
-    if is_complete && (result.is_ok() || tally.failed > 0 && total > 1) {
-        message::announce(|| tally.summary());
+    match (first, ending) {
+        (Some(failure), _) => {
+            if total > 1 {
+                message::announce(|| tally.summary());
+            }
+            Err(failure)
+        }
+        (None, Ending::Whole) => {
+            message::announce(|| tally.summary());
+            Ok(())
+        }
+        (None, Ending::Broken | Ending::Senseless) => {
+            Err(Failure::network("the receiver ended before every file had its verdict"))
+        }
     }
-    result
 }
 
 /// Sends these files, of which there are `total`, until the session is over: how that ended, and how the sending of files.
@@ -348,28 +342,4 @@ fn hear(names: Labels, less: Arc<AtomicU8>) -> Hear {
             message::note(event.level() + less.load(Ordering::Relaxed), || names.word(&event));
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_failure_is_told_though_the_session_fails_too() {
-        let [no_file, broken] = [Failure::input("a: no such file"), Failure::network("the receiver is gone")];
-        let failed = || {
-            let mut tally = Tally::default();
-            tally.fail(no_file.clone());
-            tally
-        };
-        let both = (Some(no_file.clone()), Err(broken.clone()));
-        assert_eq!(failed().conclude(Err(broken.clone()), Ending::Broken), both);
-        assert_eq!(failed().conclude(Ok(()), Ending::Whole), (None, Err(no_file.clone())));
-        assert_eq!(Tally::default().conclude(Ok(()), Ending::Whole), (None, Ok(())));
-        assert_eq!(
-            Tally::default().conclude(Err(broken.clone()), Ending::Broken),
-            (None, Err(broken.clone()))
-        );
-        assert!(Tally::default().conclude(Ok(()), Ending::Broken).1.is_err());
-    }
 }

@@ -103,3 +103,17 @@ fn one_that_was_killed_loses_its_place_before_long_when_others_wait() {
     assert_eq!(room.put(&serve, "a", &["put", "big"]).end(), (Some(0), String::new()));
     assert!(room.stored("big") == Some(bytes(1, 40 * MIB)));
 }
+
+#[test]
+fn the_first_failure_is_told_though_the_session_fails_too() {
+    let room = Room::new();
+    room.write("big", &bytes(1, 40 * MIB));
+    let serve = room.serve(&[]);
+    let put = room.put(&serve, "a", &["patience", "1", "rate", "4M", "put", "is-nowhere", "big"]);
+    room.await_partial(MIB as u64);
+    serve.process.kill();
+    let (code, said) = put.end();
+    assert_eq!((code, said.contains("is-nowhere: not sent: no such file")), (Some(1), true), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains("no connection for 1 s"), "{said}");
+}
