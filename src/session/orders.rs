@@ -39,6 +39,17 @@ pub trait Audience: Send + Sync {
     fn hear(&self, news: News);
 }
 
+/// An audience that does nothing.
+#[cfg(test)]
+pub struct Nobody;
+
+#[cfg(test)]
+impl Audience for Nobody {
+    fn rouse_output(&self, _: bool) {}
+    fn rouse_input(&self) {}
+    fn hear(&self, _: News) {}
+}
+
 /// What the rest of the process is told.
 #[derive(Debug)]
 pub enum News {

@@ -1,6 +1,7 @@
 //! Where the stream comes from and goes to: what kind of thing it is, how much is in it, when it is ready.
 #![allow(unsafe_code)]
 
+use crate::sys::file_id::FileId;
 use crate::sys::stdio::nowhere_to_write;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
@@ -45,7 +46,7 @@ pub fn kind(fd: impl AsFd) -> Kind {
 pub fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
     let [one, other] = [fstat(one), fstat(other)].map(|stat| {
         let socket = stat.ok().filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
-        socket.map(|stat| (stat.st_dev, stat.st_ino))
+        socket.map(|stat| FileId::from(&stat))
     });
     one.is_some() && one == other
 }

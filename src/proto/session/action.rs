@@ -46,7 +46,7 @@ pub enum Action {
     Drop(usize, LossReason),
     /// Close the connection in order, because it has nothing on the way, and tell that it is lost as left.
     Leave(usize),
-    /// Tell `quiet` as soon as the connection has nothing to read.
+    /// Tell `examined` as soon as the connection has nothing to read.
     Look(usize),
     /// Give a leg to the output; tell `delivered` when it has been taken.
     Deliver(Leg),

@@ -102,20 +102,20 @@ impl Detour {
         self.untold && self.lifeline != Lifeline::Ended
     }
 
-    /// The line, once it is certain and worth it. `whole`: the session is over, and has brought the end of the command.
+    /// The line, once it is certain and worth it. `over`: the session is, and has brought the end of the command.
     /// `moved`: bytes of the streams so far.
-    pub fn line(&mut self, now: Instant, whole: bool, moved: u64) -> Option<String> {
-        let goes_through = whole || self.lifeline == Lifeline::Up;
+    pub fn line(&mut self, now: Instant, over: bool, moved: u64) -> Option<String> {
+        let goes_through = over || self.lifeline == Lifeline::Up;
         let late = now.saturating_duration_since(self.began) >= PATIENT;
-        let certain = whole || self.links.iter().all(|link| link.dead.is_some());
+        let certain = over || self.links.iter().all(|link| link.dead.is_some());
         if !self.untold || !goes_through || !(late || (certain && moved >= WORTH_A_LINE)) {
             return None;
         }
         self.untold = false;
         let (why, shorter) = self.why();
         let told = |why: &str| format!("{why}; the data goes through ssh instead");
-        let whole = told(&why);
-        Some(if whole.width() > LINE { told(&shorter.unwrap_or(why)) } else { whole })
+        let line = told(&why);
+        Some(if line.width() > LINE { told(&shorter.unwrap_or(why)) } else { line })
     }
 
     /// Why it does, in full; and shorter, if there are several reasons.

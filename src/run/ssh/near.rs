@@ -124,7 +124,7 @@ fn attempt(plan: &SshPlan, line: &Line, resolved: &Resolved) -> Result<u8, Failu
     let output = Output::default();
     let gathered = session(plan, links, channel.vouched(far), trust, (&input, &output), detour)?;
     let exit = carrier.end(gathered.pause(), signals::is_asked_to_end);
-    if exit.is_none() && gathered.has_ended() && !signals::is_asked_to_end() {
+    if exit.is_none() && gathered.knows_end() && !signals::is_asked_to_end() {
         message::say("ssh did not end after the command; the last of the command's stderr may be lost");
     }
     let Gathered { outcomes, met } = gathered;
@@ -190,13 +190,13 @@ struct Gathered {
 
 impl Gathered {
     /// Whether it is known how the command ended. Then the last of its stderr may still be on its way.
-    fn has_ended(&self) -> bool {
+    fn knows_end(&self) -> bool {
         self.outcomes.outgoing.as_ref().is_some_and(|input| input.command.is_some())
     }
 
     /// For how long ssh may write nothing before it is ended.
     fn pause(&self) -> Duration {
-        if self.has_ended() { LAST_OF_STDERR } else { LAST_WORDS }
+        if self.knows_end() { LAST_OF_STDERR } else { LAST_WORDS }
     }
 }
 
@@ -321,16 +321,16 @@ fn gather(news: &Receiver<Conclusion>, session: &Handle, known: &Known) -> Gathe
         }
     }
     let gathered = Gathered { outcomes, met: locked(known).has_met() };
-    if gathered.has_ended() {
+    if gathered.knows_end() {
         tell_detour(session, known, true);
     }
     gathered
 }
 
-/// Says that all goes through ssh, once that is certain and worth a line. `whole`: all of the session did.
-fn tell_detour(session: &Handle, known: &Known, whole: bool) {
+/// Says that all goes through ssh, once that is certain and worth a line; see [`Detour::line`].
+fn tell_detour(session: &Handle, known: &Known, over: bool) {
     let snapshots = Way::BOTH.into_iter().filter_map(|way| session.snapshot(way, false));
     let moved = snapshots.map(|snapshot| snapshot.delivered).sum();
-    let line = locked(known).line(Instant::now(), whole, moved);
+    let line = locked(known).line(Instant::now(), over, moved);
     line.into_iter().for_each(message::say);
 }

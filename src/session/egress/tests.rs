@@ -1,5 +1,5 @@
 use super::super::core::SessionCore;
-use super::super::orders::{Audience, News};
+use super::super::orders::Nobody;
 use super::*;
 use crate::proto::hello::{Features, Hello, Id};
 use crate::proto::links::LossReason;
@@ -9,14 +9,6 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-
-struct Nobody;
-
-impl Audience for Nobody {
-    fn rouse_output(&self, _: bool) {}
-    fn rouse_input(&self) {}
-    fn hear(&self, _: News) {}
-}
 
 fn desk() -> Arc<SessionDesk> {
     let (now, links) = (Instant::now(), || vec!["a".to_owned()]);

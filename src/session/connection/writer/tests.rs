@@ -5,19 +5,11 @@ use crate::proto::hello::{Features, Hello, Id, Welcome};
 use crate::proto::leg::LEG_FIRST;
 use crate::proto::session::{DiallerConfig, Session};
 use crate::proto::wire::WindowEdge;
-use crate::session::orders::{Audience, News, Order};
+use crate::session::orders::{Nobody, Order};
 use std::io::{self, PipeReader, PipeWriter};
 use std::time::Duration;
 
 const BUFFER: u64 = 64 << 20;
-
-struct Nobody;
-
-impl Audience for Nobody {
-    fn rouse_output(&self, _: bool) {}
-    fn rouse_input(&self) {}
-    fn hear(&self, _: News) {}
-}
 
 /// A session with one connection that was welcomed, and so many small legs for it.
 fn session(legs: usize) -> (SessionDesk, Ticket) {
