@@ -4,8 +4,9 @@
 //! that is in use, and every run is harmed at the same frames, in the same ways. The last words of
 //! a session (bye, abort) are not counted: harm to them changes nothing but how long the other end lingers.
 
+use crate::sync::Unpoisoned;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What is done to the connection that sends or receives a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Hazard {
 
     /// Counts one frame, sent or received on any connection; what shall happen to its connection.
     pub fn frame(&self) -> Option<Harm> {
-        self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).frame()
+        self.0.as_ref()?.lock().unpoisoned().frame()
     }
 }
 

@@ -19,14 +19,14 @@ use std::path::PathBuf;
 /// root alone: traits and types, not what its files have.
 const SEES: &[(&str, &[&str])] = &[
     ("proto", &[]),
-    ("sys", &[]),
     ("sync", &[]),
-    ("chaos", &[]),
+    ("sys", &["sync"]),
+    ("chaos", &["sync"]),
     ("prbs", &[]),
     ("error", &["proto::outcome"]),
-    ("message", &["sys::thread"]),
-    ("trust", &["sys", "error", "message"]),
-    ("store", &["sys::file_id", "sys::thread", "sys::writeback"]),
+    ("message", &["sys::thread", "sync"]),
+    ("trust", &["sys", "sync", "error", "message"]),
+    ("store", &["sync", "sys::file_id", "sys::thread", "sys::writeback"]),
     ("wording", &["proto"]),
     ("stage", &["proto::leg", "proto::wire::LegFlags", "proto::wire::LegHeader"]),
     ("plan", &["proto::leg", "proto::waiting", "proto::way", "message"]),
@@ -35,7 +35,16 @@ const SEES: &[(&str, &[&str])] = &[
     ("cli", &["sys::limits", "error", "message", "plan", "proto::leg"]),
     (
         "channel",
-        &["sys", "error", "trust::*", "proto::handshake", "proto::hello", "proto::links", "proto::peer_key"],
+        &[
+            "sys",
+            "sync",
+            "error",
+            "trust::*",
+            "proto::handshake",
+            "proto::hello",
+            "proto::links",
+            "proto::peer_key",
+        ],
     ),
     (
         "endpoint",
@@ -72,8 +81,8 @@ const SEES: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "sys", "chaos", "prbs", "error", "message", "plan", "report", "proto", "stage", "channel",
-            "trust", "endpoint", "session", "store", "wording", "ssh",
+            "sys", "sync", "chaos", "prbs", "error", "message", "plan", "report", "proto", "stage",
+            "channel", "trust", "endpoint", "session", "store", "wording", "ssh",
         ],
     ),
     (

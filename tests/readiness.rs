@@ -7,10 +7,13 @@
 // what is pub for the library is reached from here alone
 #![allow(unreachable_pub)]
 
+#[path = "../src/sync/poison.rs"]
+mod poison;
+
 mod sync {
+    pub(crate) use super::poison::Unpoisoned;
     pub use shuttle::sync::atomic::{AtomicBool, Ordering};
     pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
-    pub use std::sync::PoisonError;
 }
 
 #[path = "../src/session/connection"]

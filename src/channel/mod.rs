@@ -14,6 +14,7 @@ pub use transport::Transport;
 
 use crate::error::reason;
 use crate::proto::peer_key::PeerKey;
+use crate::sync::Unpoisoned;
 use crate::sys::kept::KeptPipe;
 use crate::sys::socket::{self, TcpInfo};
 use crate::trust::{PublicKey, Trust};
@@ -24,7 +25,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tls::Tls;
 
 /// What the kernel may hold unsent at least before a connection counts as full, in bytes, and what it may at first: about
@@ -101,7 +102,7 @@ impl Channel {
     }
 
     fn tls(&self) -> Option<MutexGuard<'_, Tls>> {
-        self.tls.as_ref().map(|tls| tls.lock().unwrap_or_else(PoisonError::into_inner))
+        self.tls.as_ref().map(|tls| tls.lock().unpoisoned())
     }
 
     /// Goes on with the handshake, as far as it goes without waiting.

@@ -10,13 +10,14 @@ use super::notices;
 use super::queue::{PIECE_MAX, Queue};
 use super::screen::{ERASE, LiveLines, Screen};
 use super::text::one_line;
+use crate::sync::Unpoisoned;
 use crate::sys::thread::spawn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr, write};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// At the end, the process waits no longer than this for a pipe or a terminal that takes nothing: a process that was asked
@@ -133,7 +134,7 @@ impl Printer {
                 drop(state);
                 return write_if_ready(stderr, rest.as_bytes());
             }
-            state = self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.written.wait_timeout(state, left).unpoisoned().0;
         }
     }
 
@@ -203,15 +204,15 @@ impl Printer {
             state = match state.limiter.next_due() {
                 Some(at) => {
                     let left = at.saturating_duration_since(now);
-                    self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.work.wait_timeout(state, left).unpoisoned().0
                 }
-                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.work.wait(state).unpoisoned(),
             };
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 }
 

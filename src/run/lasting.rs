@@ -5,8 +5,9 @@
 //! keeps the others out.
 
 use crate::proto::peer_key::PeerKey;
+use crate::sync::Unpoisoned;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The sessions that are over and have a command that goes on.
 pub(super) struct Lasting {
@@ -43,7 +44,7 @@ impl Lasting {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Option<PeerKey>, usize>> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.counts.lock().unpoisoned()
     }
 }
 

@@ -10,10 +10,11 @@ use crate::report::{Board, Served, ServedSession};
 use crate::session::Handle;
 use crate::store::queue::{Bounds, Came, Lost, Queue, Turn};
 use crate::store::record::Down;
+use crate::sync::Unpoisoned;
 use crate::sys::thread::spawn;
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -211,7 +212,7 @@ impl Places {
             self.turn(Instant::now());
             let mut state = self.lock();
             let wait = state.arm(Instant::now());
-            drop(self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
+            drop(self.changed.wait_timeout(state, wait).unpoisoned());
         }
     }
 
@@ -248,7 +249,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 }
 

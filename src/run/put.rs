@@ -17,6 +17,7 @@ use crate::session::{Approach, Hear, Incoming, News, Outgoing, Setup, Start};
 use crate::store::meta::{META_MAX, Meta};
 use crate::store::name::{BadName, Name};
 use crate::store::record::FileVerdict;
+use crate::sync::Unpoisoned;
 use crate::sys::stdio::stdin_was_closed;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
@@ -24,7 +25,7 @@ use std::fmt::Display;
 use std::io::{self, Read as _};
 use std::path::{Component, Path};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Memory for what the receiver says: verdicts are small.
@@ -82,11 +83,11 @@ pub fn put(plan: &PutPlan) -> Result<(), Failure> {
     let (failed, account) = (tally.clone(), ledger.clone());
     let unnamed = move |failure| {
         account.fail();
-        failed.lock().unwrap_or_else(PoisonError::into_inner).fail(failure);
+        failed.lock().unpoisoned().fail(failure);
     };
     let (items, total) = items(plan, unnamed)?;
     let (outcome, ending) = send(plan, items, total, &tally, &ledger)?;
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tally = tally.lock().unpoisoned();
     let first = tally.first.take();
     if let Err(failure) = outcome {
         // the last line of the process is another
@@ -181,7 +182,7 @@ fn wait_for(pause: Pause<'_>, level: &mut u8) {
 
 /// Tells what became of a file.
 fn tell(tally: &Mutex<Tally>, name: &Name, fate: Fate) {
-    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut tally = tally.lock().unpoisoned();
     let (status, what) = match fate.verdict {
         FileVerdict::Stored => {
             tally.stored += 1;

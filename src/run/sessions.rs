@@ -4,8 +4,9 @@ use crate::error::{Failure, cannot_start_thread, reason};
 use crate::proto::outcome::Outcome;
 use crate::session::Handle;
 use crate::store::queue::AWAY;
+use crate::sync::Unpoisoned;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// How long a peer has to hear what became of what its session did.
@@ -153,8 +154,7 @@ impl Sessions {
     /// their peers have had time to hear what became of what they did, or are gone.
     pub fn await_end(&self) -> Outcome {
         let goes_on = |state: &mut State| state.ending.is_none();
-        let mut state =
-            self.0.changed.wait_while(self.lock(), goes_on).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.changed.wait_while(self.lock(), goes_on).unpoisoned();
         loop {
             let ending = state.ending.clone();
             if let Some(ending) = ending.clone().filter(|_| state.sessions.is_empty()) {
@@ -168,12 +168,12 @@ impl Sessions {
             due.for_each(|session| ending.iter().for_each(|ending| session.stop(ending)));
             let is_left = |state: &mut State| !state.sessions.is_empty();
             let waited = self.0.changed.wait_timeout_while(self.lock(), LOOK, is_left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.unpoisoned().0;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock().unpoisoned()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::message;
 use crate::proto::outcome::{Outcome, Status};
 use crate::run::monitor::Monitor;
 use crate::run::sessions::Sessions;
+use crate::sync::Unpoisoned;
 use crate::sys::out_of_memory;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::signal::{ASKING, any_pending, block, blocked_at_start, end_by, ignored_at_start, unblock};
@@ -21,7 +22,7 @@ use signal_hook::low_level::signal_name;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// The signals that end this process.
@@ -61,7 +62,7 @@ pub fn end_as_asked() {
 }
 
 fn ending() -> Option<i32> {
-    let hearing = HEARING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let hearing = HEARING.lock().unpoisoned().take();
     if let Some(Hearing { handle, done }) = hearing {
         // the kernel may have given that thread a signal whose handler has not run yet
         handle.close();
@@ -117,7 +118,7 @@ pub fn hear() -> io::Result<Heard> {
     let mut signals = Signals::new(ends.into_iter().chain(others))?;
     let (until_done, done) = channel::<()>();
     let hearing = Hearing { handle: signals.handle(), done };
-    *HEARING.lock().unwrap_or_else(PoisonError::into_inner) = Some(hearing);
+    *HEARING.lock().unpoisoned() = Some(hearing);
     let charge = Arc::new(Mutex::new(Charge::None { asked: false }));
     let heard = Heard(charge.clone());
     spawn("signals", move || {
@@ -137,7 +138,7 @@ impl Heard {
     /// The kernel has no threads left, or no memory.
     pub fn watch(self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         let (refused, ending) = (out_of_memory::heard()?, sessions.clone());
-        let mut charge = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut charge = self.0.lock().unpoisoned();
         if let Charge::None { asked: true } = *charge {
             monitor.report();
         }
@@ -154,7 +155,7 @@ impl Heard {
 }
 
 fn act(signal: i32, charge: &Mutex<Charge>) {
-    let mut charge = charge.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut charge = charge.lock().unpoisoned();
     match (signal, &mut *charge) {
         (SIGUSR2, _) => message::raise(),
         (report, Charge::Known(_, monitor)) if REPORT.contains(&report) => monitor.report(),

@@ -28,13 +28,14 @@ use crate::plan::WatchPlan;
 use crate::proto::outcome::Outcome;
 use crate::store::record::FileVerdict;
 use crate::store::ripe::{FolderTask, Ripe, Sent};
+use crate::sync::Unpoisoned;
 use crate::sys::activation;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::thread::spawn;
 use archive::Archive;
 use round::Rounds;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tree::Tree;
 use work::{Told, Work};
@@ -66,7 +67,7 @@ pub fn watch(plan: &WatchPlan) -> Result<(), Failure> {
     let (ending, all, rung) = (ended.clone(), sessions.clone(), bell.clone());
     let await_end = move || {
         let outcome = all.await_end();
-        *ending.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        *ending.lock().unpoisoned() = Some(outcome);
         rung.ring();
     };
     spawn("end", await_end).map_err(no_thread)?;
@@ -111,7 +112,7 @@ impl Watch {
     fn run(&mut self, bell: &Bell, ended: &Mutex<Option<Outcome>>) -> Result<Outcome, Failure> {
         loop {
             bell.clear();
-            if let Some(outcome) = ended.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            if let Some(outcome) = ended.lock().unpoisoned().take() {
                 return Ok(outcome);
             }
             self.work.told().into_iter().for_each(|told| self.hear(told));

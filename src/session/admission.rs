@@ -11,13 +11,14 @@ use crate::message;
 use crate::proto::hello::{Features, Hello, Id, Refusal, RefusalCode};
 use crate::proto::leg::LINKS_MAX;
 use crate::proto::links::LossReason;
+use crate::sync::Unpoisoned;
 use crate::sys::thread::spawn;
 use crate::trust::Trust;
 use mio::Poll;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Lets peers into one session.
 pub struct Admission {
@@ -35,11 +36,11 @@ pub struct Admission {
 
 impl Host for Arc<Mutex<Admission>> {
     fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
-        self.lock().unwrap_or_else(PoisonError::into_inner).admit(guest)
+        self.lock().unpoisoned().admit(guest)
     }
 
     fn knows(&self, address: IpAddr) -> bool {
-        self.lock().unwrap_or_else(PoisonError::into_inner).knows(address)
+        self.lock().unpoisoned().knows(address)
     }
 }
 

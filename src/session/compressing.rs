@@ -19,10 +19,11 @@ use crate::report::Compressed;
 use crate::stage::adapt::{Adaptive, Interval, Look, RUNGS};
 use crate::stage::compress::{Encoder, worth};
 use crate::stage::{COMPRESSED, TRAILER, encoded, plain};
+use crate::sync::Unpoisoned;
 use crate::sys::cpu::{idle_time, thread_time};
 use mio::Waker;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Compressing takes this part of `buffer`: half of that for encoders, half for compressed legs.
@@ -130,7 +131,7 @@ impl Compressing {
 
     /// How it goes, for a report.
     pub fn report(&self) -> Compressed {
-        locked(&self.state).totals
+        self.state.lock().unpoisoned().totals
     }
 
     /// Whether a connection may ask for a leg now. If not, it is woken when it may.
@@ -145,7 +146,7 @@ impl Compressing {
 
     /// Whether legs are compressed at present, and not only looked at now and then.
     pub fn compresses(&self) -> bool {
-        self.fixed.is_some() || locked(&self.state).level.level().is_some()
+        self.fixed.is_some() || self.state.lock().unpoisoned().level.level().is_some()
     }
 
     /// A leg as it is to be sent, and its header, by a wish for this leg; `crc` is there if legs are checked. May wait for
@@ -160,7 +161,7 @@ impl Compressing {
             let (header, payload) = (plain(&leg, crc), leg);
             Done { header, payload, wall: Duration::ZERO, cpu: Duration::ZERO, looks: None }
         });
-        locked(&self.state).count(wish.level, &done);
+        self.state.lock().unpoisoned().count(wish.level, &done);
         (done.header, done.payload)
     }
 
@@ -170,7 +171,7 @@ impl Compressing {
             return;
         }
         let now = Instant::now();
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock().unpoisoned();
         if now.saturating_duration_since(state.asked) < ASK {
             return;
         }
@@ -178,7 +179,7 @@ impl Compressing {
         // no lock is held while another one is taken
         drop(state);
         if let Some(path) = path() {
-            locked(&self.state).judge(now, path, self.encoders.most());
+            self.state.lock().unpoisoned().judge(now, path, self.encoders.most());
         }
     }
 
@@ -187,7 +188,7 @@ impl Compressing {
         if self.fixed.is_some() {
             return Wish { level: self.fixed, look: None };
         }
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock().unpoisoned();
         let look = state.level.looks().and_then(|(next, every)| {
             state.to_look = state.to_look.min(every).saturating_sub(1);
             (state.to_look == 0).then(|| {
@@ -286,11 +287,6 @@ impl State {
             self.so_far = Interval::default();
         }
     }
-}
-
-/// A poisoned lock does not matter: a panic ends the process.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

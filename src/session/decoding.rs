@@ -6,8 +6,9 @@
 use super::pool::{Pool, Reservation};
 use crate::proto::leg::CONNECTIONS_MAX;
 use crate::stage::compress::{Decoder, Misfit};
+use crate::sync::Unpoisoned;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// Decoders may take this part of a pool at most.
 const SHARE: usize = 32;
@@ -78,7 +79,7 @@ impl Decoding {
             if bench.made == 0 {
                 return None;
             }
-            bench = self.0.returned.wait(bench).unwrap_or_else(PoisonError::into_inner);
+            bench = self.0.returned.wait(bench).unpoisoned();
         }
     }
 
@@ -93,7 +94,7 @@ impl Decoding {
     }
 
     fn bench(&self) -> MutexGuard<'_, Bench> {
-        self.0.bench.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.bench.lock().unpoisoned()
     }
 }
 

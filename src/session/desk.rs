@@ -28,7 +28,7 @@ use crate::proto::outcome::Outcome;
 use crate::proto::session::Action;
 use crate::proto::set::ConnectionSet;
 use crate::proto::way::Way;
-use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{self, Arc, Condvar, Mutex, MutexGuard, Unpoisoned};
 use std::time::{Duration, Instant};
 use unheard::Unheard;
 
@@ -361,7 +361,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
 
     /// A poisoned lock does not matter: a panic ends the process.
     fn lock(&self) -> MutexGuard<'_, State<C, L>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 }
 

@@ -10,9 +10,10 @@ use crate::channel::connect::{self, Dialled, Options};
 use crate::plan::{Host, LinkPlan};
 use crate::proto::hello::Hello;
 use crate::proto::links::DialError;
+use crate::sync::Unpoisoned;
 use crate::trust::Trust;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long the far end of a connection that was there before may take to answer: it answers at once, but through a
@@ -35,7 +36,7 @@ impl Destination {
             Destination::Addresses(addresses) => return addresses.dial(connection, hello, timeout, segment),
             Destination::Lifeline(lifeline) => lifeline,
         };
-        let channel = lifeline.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let channel = lifeline.lock().unpoisoned().take();
         let Some(channel) = channel else {
             return Dialled::Failed(DialError::Unreachable("it cannot be had again".into()));
         };
@@ -76,7 +77,7 @@ impl Addresses {
         for address in addresses {
             match connect::dial(address, &options, hello, Instant::now() + timeout) {
                 Ok(answer) => {
-                    *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+                    *self.good.lock().unpoisoned() = Some(address);
                     return answer;
                 }
                 // of several reasons the last that is not a plain refusal says most
@@ -96,7 +97,7 @@ impl Addresses {
                 NotResolved::Unanswered(_) => DialError::Unanswered(why),
             }
         })?;
-        let good = *self.good.lock().unwrap_or_else(PoisonError::into_inner);
+        let good = *self.good.lock().unpoisoned();
         let first = good.and_then(|good| addresses.iter().position(|address| *address == good));
         let count = addresses.len().max(1);
         addresses.rotate_left(first.unwrap_or(connection % count));

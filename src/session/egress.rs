@@ -22,6 +22,7 @@ use crate::proto::leg::{CONNECTIONS_MAX, Leg, SMALL_LEG};
 use crate::proto::wire::LegHeader;
 use crate::report::Passage;
 use crate::stage::StreamCrc;
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, Ready, capacity, unread, wait};
 use crate::sys::signal;
@@ -29,7 +30,7 @@ use mio::Waker;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 
 /// Legs that go out in one call, at most.
 const BATCH: usize = 64;
@@ -230,7 +231,7 @@ impl Output {
     }
 
     fn lock(&self) -> MutexGuard<'_, Writing> {
-        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lease.lock().unpoisoned()
     }
 
     fn try_lock(&self) -> Option<MutexGuard<'_, Writing>> {
@@ -242,7 +243,7 @@ impl Output {
     }
 
     fn waiting(&self) -> MutexGuard<'_, [Option<Arc<Waker>>; CONNECTIONS_MAX]> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unpoisoned()
     }
 
     /// Wakes whoever found that somebody had the lease.
@@ -307,7 +308,7 @@ impl Taking for Output {
     fn hold(&self) -> Option<Held> {
         let pipe = self.pipe.upgrade()?;
         let of = capacity(&pipe);
-        if self.fill.lock().unwrap_or_else(PoisonError::into_inner).is_thin(unread(&pipe).unwrap_or(of), of) {
+        if self.fill.lock().unpoisoned().is_thin(unread(&pipe).unwrap_or(of), of) {
             self.choice.copy(&Why::Pieces);
             return None;
         }

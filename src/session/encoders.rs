@@ -8,11 +8,12 @@
 use super::pool::{Pool, Reservation};
 use crate::proto::leg::CONNECTIONS_MAX;
 use crate::stage::compress::{Encoder, TABLES, TABLES_MIN};
+use crate::sync::Unpoisoned;
 use crate::sys::cpu::cores;
 use mio::Waker;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// Legs that are compressed or wait for that, for each encoder: so many that none runs dry.
 const AHEAD: usize = 2;
@@ -96,7 +97,7 @@ impl Encoders {
         bench.arrivals += 1;
         bench.queue.push_back(number);
         while bench.queue.front() != Some(&number) || (bench.idle.is_empty() && bench.made == self.most) {
-            bench = self.moved.wait(bench).unwrap_or_else(PoisonError::into_inner);
+            bench = self.moved.wait(bench).unpoisoned();
         }
         bench.queue.pop_front();
         let taken = bench.idle.pop().or_else(|| {
@@ -129,7 +130,7 @@ impl Encoders {
 
     /// A poisoned lock does not matter: a panic ends the process.
     fn lock(&self) -> MutexGuard<'_, Bench> {
-        self.bench.lock().unwrap_or_else(PoisonError::into_inner)
+        self.bench.lock().unpoisoned()
     }
 }
 

@@ -20,10 +20,11 @@ use crate::proto::leg::Payload;
 use crate::proto::links::HEADSTART;
 use crate::proto::pacing::{Pacing, Step};
 use crate::proto::session::Outbound;
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use rustix::param::page_size;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -211,7 +212,7 @@ impl Input {
     }
 
     fn lock(&self) -> MutexGuard<'_, Reading> {
-        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lease.lock().unpoisoned()
     }
 }
 

@@ -12,9 +12,10 @@ use crate::proto::check::Expectations;
 use crate::proto::handshake::{Heard, Hearing};
 use crate::proto::hello::{Refusal, Reply};
 use crate::proto::outcome::{Outcome, Status};
+use crate::sync::Unpoisoned;
 use crate::sys::pipe::{Interest, wait};
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long the end that dials may take to say hello: it says so at once, but through a connection that may be slow.
@@ -41,7 +42,7 @@ impl Lifeline {
                 Heard::More => {}
                 Heard::Hello(hello) => {
                     let guest = Guest { channel, hello: *hello, address: None, round_trip };
-                    let admitted = admission.lock().unwrap_or_else(PoisonError::into_inner).admit(guest);
+                    let admitted = admission.lock().unpoisoned().admit(guest);
                     return match admitted {
                         Ok(true) => {}
                         Ok(false) => end(desk),

@@ -18,12 +18,13 @@ use crate::message;
 use crate::proto::hello::{Hello, Refusal, RefusalCode};
 use crate::proto::outcome::Status;
 use crate::proto::peer_key::{Party, PeerKey};
+use crate::sync::Unpoisoned;
 use crate::sys::thread::spawn;
 use crossbeam_channel::{Receiver, SendError};
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Sessions that are over and remembered: more than end while a connection's attempt is under way.
 const OVER_MAX: usize = 1024;
@@ -119,7 +120,7 @@ impl Host for Lobby {
     /// Into its session, or into a new one.
     fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
         let known = self.known.clone();
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = known.lock().unpoisoned();
         let party = (guest.hello.session, peer_key(&guest.channel));
         if let Some((_, admission)) = known.here.iter_mut().find(|(here, _)| *here == party) {
             return admission.admit(guest);
@@ -140,7 +141,7 @@ impl Host for Lobby {
     }
 
     fn knows(&self, address: IpAddr) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unpoisoned();
         known.here.iter().any(|(_, admission)| admission.knows(address))
     }
 }
@@ -201,7 +202,7 @@ impl Lobby {
             start.run();
             let rest = over();
             let past = Past::new(party, &session);
-            let admission = all.lock().unwrap_or_else(PoisonError::into_inner).leave(past);
+            let admission = all.lock().unpoisoned().leave(past);
             // outside of the lock
             drop(admission);
             rest();

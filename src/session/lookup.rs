@@ -6,9 +6,10 @@
 
 use super::resolve::NotResolved;
 use crate::error::cannot_start_thread;
+use crate::sync::Unpoisoned;
 use crate::sys::thread::spawn;
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// What the resolver says about the name.
@@ -62,7 +63,7 @@ impl Lookup {
         }
         let waits = |known: &mut Known| known.addresses.is_empty() && known.answers == before;
         let waited = shared.answered.wait_timeout_while(known, patience, waits);
-        let known = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let known = waited.unpoisoned().0;
         match (known.addresses.is_empty(), &known.failure) {
             (false, _) => Ok(known.addresses.clone()),
             (true, Some(failure)) if known.answers > before => Err(failure.clone()),
@@ -84,7 +85,7 @@ impl Lookup {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unpoisoned()
     }
 }
 

@@ -5,8 +5,9 @@
 use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use crate::proto::sched::Meter;
 use crate::report::Waited;
+use crate::sync::Unpoisoned;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// A rate that is shown is measured over so long: long enough not to jump when the output takes bytes in bursts.
@@ -193,7 +194,7 @@ impl Blocked {
     }
 
     fn waits(&self) -> MutexGuard<'_, Waits> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unpoisoned()
     }
 }
 

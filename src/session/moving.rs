@@ -10,12 +10,13 @@ use super::compressing::Compressing;
 use super::pool::{Pool, Reservation};
 use crate::error::reason;
 use crate::proto::leg::{Content, Leg, Payload};
+use crate::sync::Unpoisoned;
 use crate::sys::kept::{KeptPipe, SIZE, works};
 use crate::sys::limits::descriptors;
 use std::any::Any;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Pipes in use at a time, at most: an ordinary user may have 64 MiB in pipes, and 1024 descriptors.
 const PIPES_MAX: usize = 24;
@@ -119,7 +120,7 @@ pub struct PipeContent {
 impl PipeContent {
     /// Gives it to an empty pipe as well; false if that has not all of it, and it must be read.
     pub fn give_to(&self, work: &mut KeptPipe) -> bool {
-        let pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
+        let pipe = self.pipe.lock().unpoisoned();
         pipe.as_ref().is_some_and(|(pipe, ..)| pipe.give_to(work).is_ok_and(|all| all))
     }
 
@@ -128,7 +129,7 @@ impl PipeContent {
     /// # Errors
     /// The kernel's.
     pub fn read(&self) -> io::Result<()> {
-        let mut pipe = self.pipe.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pipe = self.pipe.lock().unpoisoned();
         if let Some((kept, ..)) = &mut *pipe {
             let mut bytes = vec![0; self.len];
             kept.read_all(&mut bytes)?;

@@ -8,13 +8,14 @@
 //! was asked for still does not exceed it. If the
 //! kernel refuses memory within the capacity, the pool closes: the process is ending then ([`crate::sys::out_of_memory`]).
 
+use crate::sync::Unpoisoned;
 use crate::sys::memory::{Memory, SMALL_MAX};
 use crate::sys::out_of_memory;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The step of small sizes, in bytes: a cache line, so that two legs never share one.
@@ -143,10 +144,8 @@ impl Pool {
             }
             state.waiting += 1;
             state = match left {
-                None => self.shared.returned.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) => {
-                    self.shared.returned.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+                None => self.shared.returned.wait(state).unpoisoned(),
+                Some(left) => self.shared.returned.wait_timeout(state, left).unpoisoned().0,
             };
             state.waiting -= 1;
         }
@@ -246,7 +245,7 @@ impl fmt::Debug for Pool {
 impl Shared {
     /// A poisoned lock does not matter: nothing panics between two changes that belong together.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 }
 

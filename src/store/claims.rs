@@ -4,8 +4,9 @@
 //! name hears who has it, and may wait until that one lets go of it.
 
 use super::name::Name;
+use crate::sync::Unpoisoned;
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Whoever wants a name waits so long before anything else: the end of one that is gone may be behind all that it sent.
@@ -67,12 +68,12 @@ impl<V> Claims<V> {
     fn await_free(&self, name: &Name, visit: u64, time: Duration) -> bool {
         let has = |held: &mut HashMap<Name, Entry<V>>| held.get(name).is_some_and(|e| e.visit == visit);
         let waited = self.0.freed.wait_timeout_while(self.lock(), time, has);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        !waited.unpoisoned().1.timed_out()
     }
 
     /// All of them.
     pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Name, Entry<V>>> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.held.lock().unpoisoned()
     }
 }
 

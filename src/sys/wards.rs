@@ -19,6 +19,7 @@
 #![allow(unsafe_code)]
 
 use super::guard::{TERM_GRACE_MS, ask_to_end, fork_off, kill, pause, prepare};
+use crate::sync::Unpoisoned;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::process::{Pid, WaitOptions, getpid, getppid, test_kill_process_group, waitpid};
@@ -29,7 +30,7 @@ use std::process::Command;
 use std::ptr::null_mut;
 use std::slice;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 /// As `ps` and `pkill` see the guard; at most 15 bytes.
 const NAME: &std::ffi::CStr = c"command-guard";
@@ -198,7 +199,7 @@ fn wards() -> io::Result<&'static Wards> {
     if let Some(wards) = WARDS.get() {
         return Ok(wards);
     }
-    let _turn = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = STARTING.lock().unpoisoned();
     match WARDS.get() {
         Some(wards) => Ok(wards),
         None => {

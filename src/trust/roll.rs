@@ -8,9 +8,10 @@ use super::open::{self, Stamp};
 use super::peers::{Peers, told};
 use super::public::PublicKey;
 use crate::error::reason;
+use crate::sync::Unpoisoned;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// Who is let in, now. Seen by every connection, and read anew by whoever calls [`Self::refresh`].
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Roll {
 
     /// The name of a key that is let in now; `None`: it is not. Takes no system call and waits for no file.
     pub fn allows(&self, key: &PublicKey) -> Option<Arc<str>> {
-        self.peers.read().unwrap_or_else(PoisonError::into_inner).name(key).cloned()
+        self.peers.read().unpoisoned().name(key).cloned()
     }
 
     /// Looks at the file, and reads it if it has changed since it was read but not since the last look. To be called
@@ -97,7 +98,7 @@ impl Roll {
 
     /// Puts a list in the place of the one there is; returns who is not let in any more.
     fn replace(&self, new: Peers) -> Vec<(PublicKey, Arc<str>)> {
-        let mut place = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.peers.write().unpoisoned();
         let old = std::mem::replace(&mut *place, Arc::new(new));
         let gone = old.iter().filter(|(key, _)| !place.is_allowed(key));
         gone.map(|(key, name)| (*key, name.clone())).collect()
@@ -115,7 +116,7 @@ impl WatchedFile {
         &self,
         read: impl FnOnce(&Look) -> Result<Option<Peers>, String>,
     ) -> Option<Result<Peers, String>> {
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looks = self.looks.lock().unpoisoned();
         let now = match fs::metadata(&self.path) {
             Ok(meta) => Look::File(Stamp::of(&meta)),
             Err(error) => Look::Nothing(reason(&error)),

@@ -1,12 +1,15 @@
 //! The desk's lock, bell and clock, as the model has them: a lock that knows who holds it, a bell that may not be rung
 //! under it, and a clock that goes on only while somebody waits for it.
 
+#[path = "../../src/sync/poison.rs"]
+mod poison;
+
+pub(crate) use poison::Unpoisoned;
 pub use shuttle::sync::Arc;
 use shuttle::thread::ThreadId;
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::sync::LockResult;
-pub use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 /// Waits that are longer end by a bell only: one that is not rung leaves a thread that waits for ever.
@@ -113,6 +116,6 @@ impl Condvar {
         drop(held);
         shuttle::thread::yield_now();
         CLOCK.set(Some(now() + time));
-        Ok((lock.lock().unwrap_or_else(PoisonError::into_inner), ()))
+        Ok((lock.lock().unpoisoned(), ()))
     }
 }

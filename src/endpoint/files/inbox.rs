@@ -3,11 +3,12 @@
 use super::outbox::Outbox;
 use crate::endpoint::{Sink, SinkError};
 use crate::store::record::{Down, Item, RecordReader};
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 /// Records that may wait here. A receiver says few things of each file, and of few files at a time.
@@ -50,7 +51,7 @@ impl Inbox {
             if state.closed {
                 return None;
             }
-            state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.news.wait(state).unpoisoned();
         }
     }
 
@@ -58,7 +59,7 @@ impl Inbox {
     pub fn await_news(&self, time: Duration) -> bool {
         let nothing = |state: &mut State| state.records.is_empty() && !state.closed;
         let waited = self.news.wait_timeout_while(self.lock(), time, nothing);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        !waited.unpoisoned().1.timed_out()
     }
 
     /// Has whoever waits for room there hear that there is news here.
@@ -72,7 +73,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 
     fn close(&self) {

@@ -3,11 +3,12 @@
 use crate::endpoint::{OnNews, Part, Source, WokenBy};
 use crate::store::record::{Down, encode};
 use crate::store::summing::WAITING_MAX;
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Bytes that may wait before who fills it waits too: enough to sum up pieces while others are taken.
@@ -141,7 +142,7 @@ impl Outbox {
     pub fn await_room(&self) -> bool {
         let mut state = self.lock();
         while state.bytes >= FULL && !state.closed {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.room.wait(state).unpoisoned();
         }
         !state.closed
     }
@@ -150,7 +151,7 @@ impl Outbox {
     pub fn await_room_or_news(&self) -> Option<bool> {
         let mut state = self.lock();
         while state.bytes >= WORTHY && !state.closed && !state.news {
-            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.room.wait(state).unpoisoned();
         }
         let has_room = state.bytes < WORTHY;
         state.news &= has_room;
@@ -234,7 +235,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 }
 

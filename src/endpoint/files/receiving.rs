@@ -18,9 +18,10 @@ use crate::store::record::{Down, FileVerdict, Open, STORED_BUT, Up};
 use crate::store::shelf::{Arrival, FileBreach, Finished, No, OpenAnswer, Peer, Shelf, There, Wanted};
 use crate::store::sum::{Mark, Sum};
 use crate::store::summing::Shared;
+use crate::sync::Unpoisoned;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 mod jobs;
@@ -131,14 +132,14 @@ where
     pub fn await_end(&self, time: Duration) {
         let busy = |state: &mut State<D>| !state.over || state.is_busy();
         let waited = self.done.wait_timeout_while(self.lock(), time, busy);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        drop(waited.unpoisoned());
     }
 
     /// Waits until nothing is done any more with a file after which a command runs.
     pub fn await_commands(&self) {
         if self.hooks.then.is_some() {
             let waited = self.done.wait_while(self.lock(), |state| state.is_busy());
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            drop(waited.unpoisoned());
         }
     }
 
@@ -195,7 +196,7 @@ where
             state.files.len() >= FILES_MAX && jobs.count() > 0
         };
         while waits(&state) {
-            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.done.wait(state).unpoisoned();
         }
         if state.files.len() >= FILES_MAX {
             return Err(SinkError::senseless());
@@ -307,7 +308,7 @@ where
     /// Nothing more comes: waits for all verdicts; what is not whole is kept for another time.
     pub(super) fn finish_all(&self) {
         let busy = |state: &mut State<D>| state.is_busy();
-        let mut state = self.done.wait_while(self.lock(), busy).unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.done.wait_while(self.lock(), busy).unpoisoned();
         let left = std::mem::take(&mut state.files);
         // outside of the lock: a disk may take its time to close them, and whoever asks what is done here does not wait for that
         drop(state);
@@ -360,7 +361,7 @@ where
     /// Runs a command after a file, and notes how it ended. Meanwhile the session is not stopped: its sender waits to hear
     /// that, and would have the command run once more.
     fn run(&self, then: &Then<D>, finished: &mut Finished<D>) -> Result<(), No> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn.lock().unpoisoned();
         let set_busy = &self.hooks.place.set_busy;
         if !set_busy(true) {
             return Err(No::Ends);
@@ -412,7 +413,7 @@ where
     }
 
     fn lock(&self) -> MutexGuard<'_, State<D>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 }
 
@@ -420,7 +421,7 @@ impl<D: Disk> Receiving<D> {
     /// Nothing more comes, and nobody waits for verdicts: what has come is kept, durably. A file that a job opens is given up
     /// when the job has its answer.
     pub(super) fn abandon(&self) {
-        let lock = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = || self.state.lock().unpoisoned();
         let phases: Vec<_> = {
             let mut state = lock();
             state.abandoned = true;

@@ -9,7 +9,7 @@
 //! time it has the lock, so that it does not become the thread that polls. No more than [`LEFT_MAX`] is left.
 //! `tests/readiness.rs` tries this in every order of the threads.
 
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, Unpoisoned};
 use mio::Token;
 
 /// So much may be left to a thread that writes: as much as one look of the poll brings. A thread that writes for longer
@@ -96,6 +96,6 @@ impl Handover {
 
     /// Held for a moment only.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unpoisoned()
     }
 }

@@ -3,7 +3,7 @@
 //! What always holds: the own thread hears what the poll says unless somebody has borrowed it, and is woken when it has the
 //! poll back. A borrower looks at once. `tests/readiness.rs` tries this in every order of the threads.
 
-use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::sync::{Mutex, MutexGuard, Unpoisoned};
 use std::time::Instant;
 
 /// To whom the poll is lent.
@@ -60,6 +60,6 @@ impl Loans {
 
     /// Held for a moment only.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unpoisoned()
     }
 }

@@ -8,11 +8,12 @@
 
 use super::handover::LEFT_MAX;
 use super::loan::Loans;
+use crate::sync::Unpoisoned;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// The poll that can be lent and the waker, in the poll in which the own thread waits.
@@ -134,7 +135,7 @@ impl Poller {
         loan: Option<u64>,
         mut heed: impl FnMut(&Events, &mut Option<Instant>),
     ) -> Option<bool> {
-        let mut held = self.poll.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.poll.lock().unpoisoned();
         // asked while nobody else looks: if the loan ends only now, the own thread looks afterwards, and sees the new deadline
         if loan.is_some_and(|loan| !self.loans.is_current(loan)) {
             return None;

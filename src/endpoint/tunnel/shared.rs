@@ -16,13 +16,14 @@ use crate::error::reason;
 use crate::message;
 use crate::proto::hello::{FarEnd, Features};
 use crate::proto::way::{Way, Ways};
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use crate::sys::limits::allow_descriptors;
 use crate::sys::thread::spawn;
 use mio::{Registry, Waker};
 use std::io;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What a tunnel is made from.
@@ -434,7 +435,7 @@ impl Tunnel {
 
     /// Nothing panics half-way while it holds the lock without ending the process.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 }
 

@@ -27,13 +27,14 @@ use crate::run::signals;
 use crate::session::{Approach, Handle, Hear, Incoming, Lifeline, News, Outgoing, Setup, Start};
 use crate::ssh::resolved::Terminal;
 use crate::ssh::{Line, Reading, Resolved, read};
+use crate::sync::Unpoisoned;
 use crate::sys::interface;
 use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
 use crate::wording::word;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// For how long ssh may write nothing, once the session has ended, before it is ended. The far end ends by itself, and so
@@ -203,10 +204,6 @@ impl Gathered {
 /// What is known of the links, which the session tells as often as its peer likes.
 type Known = Arc<Mutex<Detour>>;
 
-fn locked(known: &Known) -> MutexGuard<'_, Detour> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Carries the streams.
 fn session(
     plan: &SshPlan,
@@ -299,7 +296,7 @@ fn hear(links: &[LinkPlan], known: Known, news: Sender<Conclusion>) -> Hear {
         News::Met(..) => {}
         News::Settled(way, outcome) => drop(news.send(Conclusion::Settled(way, outcome))),
         News::Tell(event) => {
-            locked(&known).heed(&event);
+            known.lock().unpoisoned().heed(&event);
             // one that is dialled late may find the session over
             let refused = matches!(event, Event::LinkRefused { .. });
             message::note(event.level().max(refused.into()), || {
@@ -313,14 +310,14 @@ fn hear(links: &[LinkPlan], known: Known, news: Sender<Conclusion>) -> Hear {
 fn gather(news: &Receiver<Conclusion>, session: &Handle, known: &Known) -> Gathered {
     let mut outcomes = Outcomes::default();
     loop {
-        let time = if locked(known).is_open() { LOOK } else { Duration::MAX };
+        let time = if known.lock().unpoisoned().is_open() { LOOK } else { Duration::MAX };
         match news.recv_timeout(time) {
             Ok(Conclusion::Settled(way, outcome)) => _ = conclusion::note(&mut outcomes, way, outcome),
             Ok(Conclusion::Ended) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => tell_detour(session, known, false),
         }
     }
-    let gathered = Gathered { outcomes, met: locked(known).has_met() };
+    let gathered = Gathered { outcomes, met: known.lock().unpoisoned().has_met() };
     if gathered.knows_end() {
         tell_detour(session, known, true);
     }
@@ -331,6 +328,6 @@ fn gather(news: &Receiver<Conclusion>, session: &Handle, known: &Known) -> Gathe
 fn tell_detour(session: &Handle, known: &Known, over: bool) {
     let snapshots = Way::BOTH.into_iter().filter_map(|way| session.snapshot(way, false));
     let moved = snapshots.map(|snapshot| snapshot.delivered).sum();
-    let line = locked(known).line(Instant::now(), over, moved);
+    let line = known.lock().unpoisoned().line(Instant::now(), over, moved);
     line.into_iter().for_each(message::say);
 }

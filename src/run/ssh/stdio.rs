@@ -6,6 +6,7 @@
 use crate::endpoint::file::{FileSink, FileSource};
 use crate::endpoint::{Discard, NamedFile, Sink, SinkError};
 use crate::error::{Failure, reason};
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use crate::sys::pipe::{Interest, wait};
 use crate::sys::stdio::{nothing_to_read, stdin_was_closed, stdout_was_closed};
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// Whether nobody has the other end of this any more.
@@ -40,12 +41,12 @@ impl<T> Clone for Taken<T> {
 
 impl<T> Taken<T> {
     fn set(&self, file: Weak<T>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+        *self.0.lock().unpoisoned() = Some(file);
     }
 
     /// Whether this holds of what was taken; None if nothing was. What is gone has no other end. Meanwhile it is not let go.
     fn is_gone_or(&self, holds: impl FnOnce(&T) -> bool) -> Option<bool> {
-        let taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.0.lock().unpoisoned();
         taken.as_ref().map(|file| file.upgrade().is_none_or(|file| holds(&file)))
     }
 }

@@ -5,10 +5,11 @@ use crate::error::Failure;
 use crate::run::sessions::no_thread;
 use crate::store::record::FileVerdict;
 use crate::store::ripe::Seen;
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What a session tells.
 pub(super) enum Told {
@@ -140,7 +141,7 @@ impl Work {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unpoisoned()
     }
 }
 

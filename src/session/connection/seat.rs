@@ -7,10 +7,11 @@ use crate::proto::leg::SMALL_LEG;
 use crate::report::Kernel;
 use crate::session::core::SessionCore;
 use crate::session::desk::{Desk, Reach};
+use crate::sync::Unpoisoned;
 use mio::{Poll, Token, Waker};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The token of a thread's waker; its one connection has another.
 pub(super) const WAKER: Token = Token(1);
@@ -66,7 +67,7 @@ impl Seat {
 
     /// Waits for whoever writes now, which is never long.
     pub fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock().unpoisoned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::orders::Core;
 use super::{Desk, GRAIN, NEVER, Reach, State};
-use crate::sync::{self, PoisonError};
+use crate::sync::{self, Unpoisoned};
 use std::time::{Duration, Instant};
 
 impl<C: Core, L: Reach<C>> Desk<C, L> {
@@ -30,7 +30,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
             let soon = std::mem::take(&mut state.stirred).then(|| now + GRAIN);
             state.armed = state.core.deadline(now).into_iter().chain(soon).min();
             let wait = state.armed.map_or(NEVER, |at| at.saturating_duration_since(now));
-            drop(self.clock.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner));
+            drop(self.clock.wait_timeout(state, wait).unpoisoned());
         }
     }
 
@@ -72,7 +72,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
                 return;
             }
             let waited = self.clock.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.unpoisoned().0;
         }
     }
 }

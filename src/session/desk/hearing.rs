@@ -6,7 +6,7 @@
 
 use super::super::orders::Core;
 use super::{Desk, NEVER, Reach};
-use crate::sync::PoisonError;
+use crate::sync::Unpoisoned;
 
 impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// Tells the audience what waits, unless another thread does.
@@ -24,7 +24,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         let mut state = self.lock();
         while state.unheard.heard() < news {
             let waited = self.heard.wait_timeout(state, NEVER);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = waited.unpoisoned().0;
         }
     }
 }

@@ -5,10 +5,11 @@ use super::super::place;
 use super::hold::Holds;
 use super::no::{No, disk_failed};
 use super::rules::Rules;
+use crate::sync::Unpoisoned;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 /// Folders that are known to be durable. More are forgotten, and synced again when they are next used.
@@ -143,7 +144,7 @@ impl<D: Disk> Shelf<D> {
     }
 
     fn lock_settled(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settled.lock().unpoisoned()
     }
 }
 

@@ -12,9 +12,10 @@ use super::base::{Accounts, Shelf};
 use super::hold::Hold;
 use super::no::{No, disk_failed};
 use super::rules::{Peer, Wanted};
+use crate::sync::Unpoisoned;
 use std::collections::HashMap;
 use std::io;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, SystemTime};
 
 /// All that is finished is counted again at most so often, since that reads what is known of every file.
@@ -173,7 +174,7 @@ impl<D: Disk> Shelf<D> {
     }
 
     pub(super) fn lock_accounts(&self) -> MutexGuard<'_, Accounts> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accounts.lock().unpoisoned()
     }
 }
 

@@ -10,7 +10,8 @@
 //! of its stream alone, and lets none begin afterwards.
 
 use crate::endpoint::exec::Exec;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use crate::sync::Unpoisoned;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// The command of one sender, shared with the thread that sees the end of its session.
 #[derive(Default)]
@@ -83,6 +84,6 @@ impl Current {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unpoisoned()
     }
 }

@@ -1,8 +1,9 @@
 //! What takes long is done by others than the thread that takes the records apart.
 
 use super::{Disk, Down, FileVerdict, No, Open, OpenAnswer, Phase, Receiving, Wanted};
+use crate::sync::Unpoisoned;
 use crate::sys::thread::spawn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 impl<D: Disk + 'static> Receiving<D>
@@ -27,7 +28,7 @@ where
     /// Has something done by a thread of its own.
     pub(super) fn apart(self: &Arc<Self>, thread: &str, job: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let (this, job) = (self.clone(), Arc::new(Mutex::new(Some(job))));
-        let take = |job: &Mutex<Option<_>>| job.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let take = |job: &Mutex<Option<_>>| job.lock().unpoisoned().take();
         let theirs = job.clone();
         if spawn(thread, move || take(&theirs).into_iter().for_each(|job| job(&this))).is_err() {
             // there are no threads left: then they do wait
