@@ -2,9 +2,11 @@
 //!
 //! Either starts the command when it first needs it, and ends it when it is dropped before its time.
 
-use super::command::{Exec, Running, locked};
+use super::command::Exec;
+use super::running::Running;
 use crate::endpoint::{DRAIN_PAUSES, END_GRACE, Sink, SinkError, Source, WokenBy, wait_for};
 use crate::error::reason;
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use crate::sys::child::Exit;
 use crate::sys::pipe::{Interest, unread, wait};
@@ -35,7 +37,7 @@ impl CommandSink {
     fn start(&mut self) -> Result<(Arc<Running>, &File), SinkError> {
         if self.running.is_none() {
             let running = self.exec.running().map_err(SinkError::output)?;
-            let stdin = locked(&running.stdin).take();
+            let stdin = running.stdin.lock().unpoisoned().take();
             let stdin = stdin.ok_or_else(|| SinkError::output("the command's stdin is gone"))?;
             self.running = Some((running, stdin));
         }
@@ -170,7 +172,7 @@ impl CommandSource {
     fn start(&mut self) -> Result<(Arc<Running>, &File), String> {
         if self.running.is_none() {
             let running = self.exec.running()?;
-            let stdout = locked(&running.stdout).take();
+            let stdout = running.stdout.lock().unpoisoned().take();
             self.running = Some((running, stdout.ok_or("the command's stdout is gone")?));
         }
         match &self.running {

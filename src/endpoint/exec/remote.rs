@@ -6,11 +6,13 @@
 //! has ended takes nothing, even if a process that it left behind would. When nobody wants its output any more, writing
 //! there fails, as behind any pipe.
 
-use super::command::{Exec, Running, locked};
+use super::command::Exec;
+use super::running::Running;
 use super::stderr::{Passing, QUIET};
 use crate::endpoint::{Sink, SinkError, Source, WokenBy};
 use crate::error::{cannot_start_thread, reason};
 use crate::proto::outcome::CommandEnd;
+use crate::sync::Unpoisoned;
 use crate::sys::bell::Bell;
 use crate::sys::child::Exit;
 use crate::sys::pipe::{Interest, wait};
@@ -64,8 +66,8 @@ impl Remote {
     fn running(self: &Arc<Self>) -> Result<Arc<Running>, String> {
         let started = self.running.get_or_init(|| {
             let running = self.exec.running()?;
-            *locked(&self.stdout) = locked(&running.stdout).take().map(Arc::new);
-            if let Some(stderr) = locked(&running.stderr).take() {
+            *self.stdout.lock().unpoisoned() = running.stdout.lock().unpoisoned().take().map(Arc::new);
+            if let Some(stderr) = running.stderr.lock().unpoisoned().take() {
                 let remote = self.clone();
                 let spawned = spawn("stderr", move || remote.pass_on(stderr));
                 spawned.map_err(|e| cannot_start_thread(&e))?;
@@ -78,7 +80,7 @@ impl Remote {
     /// Nobody wants its output any more: its stdout is closed.
     pub fn unwanted(&self) {
         self.unwanted.ring();
-        locked(&self.stdout).take();
+        self.stdout.lock().unpoisoned().take();
     }
 
     /// Ends the command and its group, unless it has ended by itself.
@@ -127,7 +129,7 @@ impl RemoteSink {
     fn start(&mut self) -> Result<(Arc<Running>, &mut Option<File>), SinkError> {
         if self.running.is_none() {
             let running = self.remote.running().map_err(SinkError::output)?;
-            let stdin = locked(&running.stdin).take();
+            let stdin = running.stdin.lock().unpoisoned().take();
             self.running = Some((running, stdin));
         }
         match &mut self.running {
@@ -221,7 +223,7 @@ impl RemoteSource {
     /// Its stdout, if anybody wants that.
     fn stdout(&self) -> Result<Option<Arc<File>>, String> {
         self.remote.running()?;
-        Ok(locked(&self.remote.stdout).clone())
+        Ok(self.remote.stdout.lock().unpoisoned().clone())
     }
 }
 
