@@ -59,6 +59,16 @@ impl Accepted {
     }
 }
 
+/// How far a connection is with its close.
+struct Finishing {
+    /// Until then it may take.
+    until: Instant,
+    /// This end has written everything, and said that nothing follows.
+    has_said_so: bool,
+    /// The peer has closed in order.
+    heard_out: bool,
+}
+
 /// Work on one connection.
 pub(super) struct Serving<'a> {
     shared: &'a Shared,
@@ -80,11 +90,8 @@ pub(super) struct Serving<'a> {
     coming: Coming,
     /// The core wants to know of its signs of life.
     examined: bool,
-    /// The session is over: until then the connection may take to close.
-    finishing: Option<Instant>,
-    /// While finishing: the peer has closed in order.
-    heard_out: bool,
-    finished: bool,
+    /// The session is over.
+    finishing: Option<Finishing>,
     /// There is more to read or to write, and the poll need not say so.
     more: bool,
     /// There may be more to write, and the socket was not full.
@@ -126,8 +133,6 @@ impl<'a> Serving<'a> {
             heard: now,
             examined: false,
             finishing: None,
-            heard_out: false,
-            finished: false,
             more: true,
             unwritten: false,
             called: true,
@@ -181,7 +186,8 @@ impl<'a> Serving<'a> {
         loop {
             let now = self.stand()?;
             self.flush()?;
-            let until = self.finishing.map_or(hearing.until(), |finishing| finishing.min(hearing.until()));
+            let until =
+                self.finishes_until().map_or(hearing.until(), |finishing| finishing.min(hearing.until()));
             if let Some(welcome) = hearing.welcome().map_err(Ended::Lost)? {
                 let (desk, round_trip) = (&self.shared.desk, hearing.taken(now));
                 let key = peer_key(&self.channel);
@@ -229,7 +235,7 @@ impl<'a> Serving<'a> {
             self.finish(now, end)?;
             self.more = self.unwritten || self.goes_on(end);
             self.borrowing.follow(self.poll.registry(), now, self.more);
-            let times = [self.finishing, self.wakes_at(), self.stages_look(), self.holding.until()];
+            let times = [self.finishes_until(), self.wakes_at(), self.stages_look(), self.holding.until()];
             let until = times.into_iter().flatten().min();
             self.wait(now, events, until)?;
         }
@@ -244,7 +250,8 @@ impl<'a> Serving<'a> {
             Standing::Leaving => return Err(Ended::Lost(LossReason::Left)),
             Standing::Over => return Err(Ended::Over),
             Standing::Finishing if self.finishing.is_none() => {
-                self.finishing = Some(now + FAREWELL);
+                self.finishing =
+                    Some(Finishing { until: now + FAREWELL, has_said_so: false, heard_out: false });
                 self.seat.lock().iter_mut().for_each(Writer::spare);
                 self.stages.clear();
             }
@@ -384,13 +391,13 @@ impl<'a> Serving<'a> {
 
     /// The peer has ended the connection, or the session is over and everything was written.
     fn finish(&mut self, now: Instant, end: ReadEnd) -> Result<(), Ended> {
-        if let Some(until) = self.finishing {
+        if let Some(finishing) = &mut self.finishing {
             let written = !self.unwritten && self.seat.lock().as_ref().is_none_or(Writer::is_empty);
-            if written && !std::mem::replace(&mut self.finished, written) {
+            if written && !std::mem::replace(&mut finishing.has_said_so, true) {
                 self.channel.finish_writing();
             }
-            self.heard_out = end == ReadEnd::Eof && !self.mute;
-            if self.mute || until <= now {
+            finishing.heard_out = end == ReadEnd::Eof && !self.mute;
+            if self.mute || finishing.until <= now {
                 return Err(Ended::Lost(LossReason::Closed));
             }
         }
@@ -405,6 +412,10 @@ impl<'a> Serving<'a> {
             ReadEnd::Held => self.holding.until().is_none(),
             ReadEnd::Blocked | ReadEnd::Eof => false,
         }
+    }
+
+    fn finishes_until(&self) -> Option<Instant> {
+        self.finishing.as_ref().map(|finishing| finishing.until)
     }
 
     fn wakes_at(&self) -> Option<Instant> {
@@ -467,7 +478,7 @@ impl<'a> Serving<'a> {
     fn close(mut self, ended: Ended) {
         self.holding.end(self.poll.registry());
         self.borrowing.end(self.poll.registry());
-        let Serving { shared, seat, ticket, channel, finishing, heard_out, stages, .. } = self;
+        let Serving { shared, seat, ticket, channel, finishing, stages, .. } = self;
         // programs end before anybody is told that nothing is under way here any more
         drop(stages);
         let writer = seat.lock().take();
@@ -475,10 +486,10 @@ impl<'a> Serving<'a> {
         let why =
             ended.leave(writer, &channel, orderly, || shared.desk.peek(|core| core.session.has_spoken()));
         drop(channel);
-        if let (Some(why), None) = (why, finishing) {
+        if let (Some(why), None) = (why, &finishing) {
             shared.desk.lose(ticket, |core, now| core.lost(now, ticket.place, &why));
         }
-        shared.desk.closed(ticket.place, seat, heard_out);
+        shared.desk.closed(ticket.place, seat, finishing.is_some_and(|finishing| finishing.heard_out));
     }
 }
 
