@@ -14,7 +14,7 @@
 //! A link is *usable* while it has a connection up, or has not failed since it last had one. A link that is not usable
 //! is dead: one connection at a time probes it, with growing, jittered pauses.
 
-use super::life::REAP;
+use super::life::{PEER_SILENCE, REAP};
 use super::set::ConnectionSet;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -101,6 +101,22 @@ impl Link {
     }
 }
 
+/// How the lifeline ended. There is only one of it.
+#[derive(Clone, Copy)]
+struct LifelineEnd {
+    at: Instant,
+    /// Answers had come until then: it was not the network that was away.
+    answered: bool,
+}
+
+impl LifelineEnd {
+    /// Whether the receiver waits for a link no more whose last connection was lost at that time: within [`REAP`] it has
+    /// found that connection dead too, and then it saw the lifeline end.
+    fn is_end_of(self, down_since: Instant) -> bool {
+        self.answered && self.at >= down_since + REAP
+    }
+}
+
 /// All links and connections of one end that dials.
 pub struct Links {
     links: Vec<Link>,
@@ -109,8 +125,7 @@ pub struct Links {
     resting: ConnectionSet,
     /// When an answer came on the lifeline last.
     lifeline_answered: Option<Instant>,
-    /// The lifeline has ended where no other link led to the receiver, and none has since.
-    severed: bool,
+    lifeline_end: Option<LifelineEnd>,
     /// One connection suffices.
     one: bool,
     headstart: Headstart,
@@ -149,7 +164,7 @@ impl Links {
                 .collect(),
             resting: (0..homes.len()).collect(),
             lifeline_answered: None,
-            severed: false,
+            lifeline_end: None,
             one: false,
             headstart: Headstart::ToCome,
             one_carries: false,
@@ -246,7 +261,6 @@ impl Links {
         (link.proven, link.down_since) = (true, None);
         (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
         (link.refused, link.unresolved, link.unproven) = (None, false, false);
-        self.severed = false;
         let mut recalled = self.recall();
         let stays = |at: &(usize, &Connection)| at.0 != connection && matches!(at.1.state, State::Up(_));
         let is_up = matches!(self.state(connection), State::Up(_));
@@ -273,7 +287,7 @@ impl Links {
         let refused = matches!(why, DialError::Refused | DialError::Closed | DialError::Unproven(_));
         link.refused = (refused && alone).then(|| link.refused.unwrap_or(now));
         if link.lifeline {
-            self.lifeline_ended(index);
+            self.lifeline_ended(now, index);
             return false;
         }
         if !alone {
@@ -327,7 +341,7 @@ impl Links {
             why => why.to_string(),
         };
         if link.lifeline {
-            self.lifeline_ended(index);
+            self.lifeline_ended(now, index);
             return false;
         }
         let died = *why == LossReason::Silent && link.up == 0;
@@ -344,14 +358,11 @@ impl Links {
         }
     }
 
-    /// There is only one of it. The far end may be there for another link that has led to it, and where the whole network is
-    /// away it has not even seen the lifeline end. It is there for none where the lifeline has outlived each other link by
-    /// [`REAP`]: within that time the far end has found their connections dead too.
-    fn lifeline_ended(&mut self, index: usize) {
+    /// The lifeline is gone, and cannot be dialled again.
+    fn lifeline_ended(&mut self, now: Instant, index: usize) {
         self.links[index].bad = Some(self.links[index].last.clone());
-        let outlived = |at: Instant| self.lifeline_answered.is_some_and(|answered| answered >= at + REAP);
-        let leads_nowhere = |link: &Link| link.up == 0 && link.down_since.is_none_or(outlived);
-        self.severed = self.links.iter().filter(|link| !link.lifeline).all(leads_nowhere);
+        let answered = self.lifeline_answered.is_some_and(|at| now < at + PEER_SILENCE);
+        self.lifeline_end = Some(LifelineEnd { at: now, answered });
     }
 
     // ---- choosing -------------------------------------------------------------------------------------

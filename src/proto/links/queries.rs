@@ -76,10 +76,15 @@ impl Links {
         self.links[link].proven
     }
 
-    /// Whether the lifeline has ended where it had long outlived each other link, or these had never led to the receiver,
-    /// and none does since. Then nothing is left that the receiver waits for.
+    /// Whether the lifeline has ended and no other link leads to the receiver: each was refused for good, or has never led
+    /// there, or was down for so long before the lifeline's end that the receiver waits for it no more.
     pub fn is_severed(&self) -> bool {
-        self.severed
+        let Some(end) = self.lifeline_end else { return false };
+        let leads_nowhere = |link: &Link| {
+            let is_down = link.up == 0 && link.down_since.is_none_or(|at| end.is_end_of(at));
+            link.bad.is_some() || is_down
+        };
+        self.links.iter().filter(|link| !link.lifeline).all(leads_nowhere)
     }
 
     /// Whether a link was refused for good.

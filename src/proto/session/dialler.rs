@@ -1,9 +1,9 @@
 //! The end that dials: its links and attempts, and when it gives the receiver up.
 //!
 //! Nothing is given up while a connection is up. Without one the reasons are, in this order: every link refused for
-//! good (before anything was received, one is enough if no other is still hoped for, and a lifeline where no other
-//! link led to the receiver when it ended); no name has an address; all
-//! refuse for a while in mid-session, so that the receiver is gone; patience is over.
+//! good (before anything was received, one is enough if no other is still hoped for); no name has an address; all refuse for
+//! a while in mid-session, or the lifeline has ended and no other link leads to the receiver, so that it is gone; patience
+//! is over.
 //!
 //! With keys, only what was said after the proof of a key is the receiver's. All else is a fault of its link: whoever
 //! refuses, closes, or answers without the receiver's key may stand on the way. It is tried again, and believed when
@@ -419,8 +419,8 @@ impl Dialler {
     /// The first link that was refused for good, with what was said there, if that ends the session.
     fn unwanted(&self, received: bool) -> Option<(usize, &str)> {
         let all = self.links.all_bad();
-        // where a receiver has been met, one link that leads elsewhere decides nothing, and a lifeline only where it has
-        // outlived all others
+        // where a receiver has been met, one link that leads elsewhere decides nothing, and a lifeline only where no other
+        // link leads to the receiver
         let decides = |link| !self.has_met || (self.links.is_lifeline(link) && self.links.is_severed());
         let one = || {
             let bad = self.links.first_bad().filter(|_| !received && !self.links.hopeful());
@@ -439,8 +439,8 @@ impl Dialler {
     }
 
     /// When the receiver is believed to be gone. Where every link refuses: before patience is over only if the user gave
-    /// none, and the session has begun. Where the lifeline has ended and no other link led to the receiver then: that one
-    /// waits for nobody, whatever the user's patience.
+    /// none, and the session has begun. Where the lifeline has ended and no other link leads to the receiver: that one waits
+    /// for nobody, whatever the user's patience.
     fn gone_at(&self, view: View) -> Option<Instant> {
         let early = view.begun && self.patience.is_none();
         let refused = self.links.refused_since().filter(|_| early);

@@ -1,6 +1,6 @@
 //! Sessions with a lifeline: what it carries, who finds it dead, and an end that is there for one sender alone.
 
-use super::super::super::hello::{Direction, Features, Hello, Welcome};
+use super::super::super::hello::{Direction, Features, Hello, RefusalCode, Welcome};
 use super::super::super::life::{REAP, Silence};
 use super::super::super::links::{DialError, HEADSTART, LossReason, REFUSED_MAX};
 use super::super::super::mailbox::Item;
@@ -225,8 +225,8 @@ fn a_quiet_session_waits_for_a_direct_link_as_long_as_one_that_has_said_somethin
     assert!((3590..=3600).contains(&seconds), "the far end may be waiting behind a network that is away");
 }
 
-/// The direct link was up, and dead for long when the lifeline ended, which had answered all that time or none of it.
-fn with_a_dead_direct_link(received: bool, answers: bool) -> Rig {
+/// The direct link was up, and had been dead for two minutes when the lifeline ended, which had answered for so long.
+fn with_a_dead_direct_link(received: bool, answers: Duration) -> Rig {
     let mut rig = dialler(1);
     rig.welcomed(1, LISTENER, 0);
     rig.welcomed(0, LISTENER, 0);
@@ -236,11 +236,11 @@ fn with_a_dead_direct_link(received: bool, answers: bool) -> Rig {
         rig.frame(0, ack(1, 1));
     }
     rig.lost(0, LossReason::Silent);
-    let until = rig.now + REAP + secs(60);
+    let (began, until) = (rig.now, rig.now + REAP + secs(60));
     while rig.now < until {
         rig.forget();
         rig.pass_with(secs(30), &DialError::TimedOut);
-        if answers && !rig.pings(1).is_empty() {
+        if rig.now <= began + answers && !rig.pings(1).is_empty() {
             rig.pong(1);
         }
     }
@@ -251,19 +251,37 @@ fn with_a_dead_direct_link(received: bool, answers: bool) -> Rig {
 
 #[test]
 fn a_lifeline_that_has_outlived_each_direct_link_leaves_nothing_to_wait_for() {
-    assert!(with_a_dead_direct_link(false, true).over);
-    let rig = with_a_dead_direct_link(true, true);
+    assert!(with_a_dead_direct_link(false, secs(120)).over);
+    let rig = with_a_dead_direct_link(true, secs(120));
     assert!(!rig.over);
     assert_eq!(rig.endures(Way::Out, &DialError::TimedOut).0, REFUSED_MAX.as_secs());
 }
 
 #[test]
 fn where_the_whole_network_was_away_the_far_end_may_be_there_yet() {
-    for received in [false, true] {
-        let rig = with_a_dead_direct_link(received, false);
-        assert!(!rig.over);
-        assert!(rig.endures(Way::Out, &DialError::TimedOut).0 > 3000, "{received}");
+    for answers in [0, 60, 90].map(secs) {
+        for received in [false, true] {
+            let rig = with_a_dead_direct_link(received, answers);
+            assert!(!rig.over);
+            assert!(rig.endures(Way::Out, &DialError::TimedOut).0 > 3000, "{answers:?} {received}");
+        }
     }
+}
+
+#[test]
+fn nobody_waits_for_a_link_that_was_refused_for_good() {
+    let mut rig = dialler(2);
+    (0..3).filter(|connection| *connection != 1).for_each(|connection| rig.welcomed(connection, LISTENER, 0));
+    rig.ready(0);
+    rig.input(1);
+    rig.frame(0, ack(1, 1));
+    rig.lost(0, LossReason::Closed);
+    rig.lost(2, LossReason::Closed);
+    rig.failed(1, DialError::TimedOut);
+    assert!(rig.dials.iter().any(|dial| dial.connection == 0));
+    rig.refused(0, RefusalCode::NotThatReceiver);
+    assert!(!rig.over, "link 1 has never answered, and is dialled for a while yet");
+    assert_eq!(rig.endures(Way::Out, &DialError::TimedOut).0, REFUSED_MAX.as_secs());
 }
 
 #[test]
