@@ -135,12 +135,7 @@ impl Ripe {
             FolderChange::Elsewhere => {
                 let unstored = std::mem::take(&mut self.unstored);
                 unstored.into_iter().for_each(|path| self.forget(path));
-                // what is on its way may turn out to be another one, or none
-                for state in self.files.values_mut() {
-                    if let State::Sending { meanwhile, .. } = state {
-                        meanwhile.change();
-                    }
-                }
+                self.files.values_mut().for_each(State::be_elsewhere);
             }
             FolderChange::Overflow => {
                 self.files.values_mut().for_each(State::grow_old);
@@ -441,6 +436,16 @@ impl State {
         match self {
             State::Looking { new, .. } | State::Quiet { new, .. } => *new = false,
             State::Sending { meanwhile: meanwhile @ Meanwhile::New, .. } => *meanwhile = Meanwhile::Changed,
+            _ => {}
+        }
+    }
+
+    /// Its name may be another file's by now, or nobody's: nothing that was said of it counts any more.
+    fn be_elsewhere(&mut self) {
+        match self {
+            State::Looking { complete, new, .. } => (*complete, *new) = (false, false),
+            State::Quiet { new, .. } => *new = false,
+            State::Sending { meanwhile, .. } => *meanwhile = Meanwhile::Changed,
             _ => {}
         }
     }

@@ -121,3 +121,23 @@ fn of_another_folder_nothing_counts_as_not_stored_that_it_does_not_have() {
     ripe.hear(now, FolderChange::Gone("under way".into()));
     assert_eq!((ripe.unstored(), ripe.files.len()), (0, 0));
 }
+
+#[test]
+fn what_was_said_of_a_file_is_not_said_of_the_one_that_has_its_name_in_another_folder() {
+    for is_under_way in [true, false] {
+        let (mut ripe, now) = started();
+        if is_under_way {
+            complete(&mut ripe, now, "a", 1);
+            assert!(ripe.send().is_some());
+        }
+        ripe.hear(now, FolderChange::Complete("a".into()));
+        ripe.hear(now, FolderChange::Elsewhere);
+        ripe.sent(now, "a", Sent::Stored);
+        while ripe.poll(now).is_some() {}
+        ripe.hear(now, FolderChange::Found { path: "a".into(), seen: seen(2), writing: None });
+        assert_eq!(ripe.send(), None, "half of it may be there");
+        assert_eq!(ripe.poll(now + QUIET), Some(FolderTask::Look("a".into())));
+        ripe.hear(now + QUIET, FolderChange::Found { path: "a".into(), seen: seen(2), writing: None });
+        assert_eq!(ripe.send(), Some(("a".into(), seen(2))));
+    }
+}
