@@ -144,13 +144,18 @@ impl Heard {
         }
         *charge = Charge::Known(sessions, monitor);
         drop(charge);
+        let (listening, listens) = channel::<()>();
         spawn("memory", move || {
             out_of_memory::listen();
-            // without this wait, the thread that is refused memory ends the process itself
+            drop(listening);
+            // if waiting fails, the thread that was refused memory ends the process after a while
             if wait(&[Interest::read(&refused)], None).is_ok() {
                 ending.stop(&Outcome::here(Status::Incomplete, REFUSED));
             }
-        })
+        })?;
+        // from here on threads are started, each of which may be refused memory; nothing is sent
+        let _ = listens.recv();
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use std::io;
 use std::panic::PanicHookInfo;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ const LAST_WORDS: &[u8] = b"millipede: out of memory: the kernel gives no more\n
 /// How the standard library words ENOMEM, in every language.
 const REFUSAL: &str = "(os error 12)";
 
-/// The exit status then: the stream could not be completed.
-const STATUS: i32 = 1;
+/// The exit status then: the stream could not be completed, if no other was set.
+static STATUS: AtomicI32 = AtomicI32::new(1);
 
 static REFUSED: AtomicBool = AtomicBool::new(false);
 static SPARED: AtomicPtr<Region> = AtomicPtr::new(null_mut());
@@ -41,8 +41,8 @@ static BELL: OnceLock<Bell> = OnceLock::new();
 /// Somebody hears the bell.
 static HEARD: AtomicBool = AtomicBool::new(false);
 
-/// The bell that rings when memory was refused. Whoever asks for it is to end the process in order then, and says so with
-/// [`listen`] when it hears the bell from now on.
+/// The bell that rings when memory was refused. Whoever takes it must end the process in order when it rings, and calls
+/// [`listen`] before it waits for that.
 ///
 /// # Errors
 /// No descriptor left, or no memory for the spare.
@@ -55,6 +55,11 @@ pub fn heard() -> io::Result<Bell> {
     let spare = Box::into_raw(Box::new(Region::new(SPARE)?));
     drop_spare(SPARED.swap(spare, Ordering::AcqRel));
     Ok(BELL.get_or_init(|| bell).clone())
+}
+
+/// Sets the exit status of a process that cannot end in order. It is 1 before.
+pub fn end_with(status: u8) {
+    STATUS.store(status.into(), Ordering::Relaxed);
 }
 
 /// The bell is heard from now on.
@@ -128,10 +133,13 @@ fn insist(allocate: impl Fn() -> *mut u8) -> *mut u8 {
 #[cold]
 fn again(allocate: impl Fn() -> *mut u8) -> *mut u8 {
     tell();
-    for _ in 0..if is_heard() { TRIES } else { 1 } {
+    for _ in 0..TRIES {
         let start = allocate();
         if !start.is_null() {
             return start;
+        }
+        if !is_heard() {
+            break;
         }
         sleep(PATIENCE / TRIES);
     }
@@ -165,7 +173,7 @@ fn end() -> ! {
     // if that fails nothing more can be said
     let _ = rustix::io::write(rustix::stdio::stderr(), LAST_WORDS);
     // SAFETY: ends the process without running anything else, which might allocate.
-    unsafe { libc::_exit(STATUS) }
+    unsafe { libc::_exit(STATUS.load(Ordering::Relaxed)) }
 }
 
 #[cfg(test)]

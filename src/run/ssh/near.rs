@@ -29,6 +29,7 @@ use crate::ssh::resolved::Terminal;
 use crate::ssh::{Line, Reading, Resolved, read};
 use crate::sync::Unpoisoned;
 use crate::sys::interface;
+use crate::sys::out_of_memory;
 use crate::trust::{PrivateKey, PublicKey, Roll, Trust};
 use crate::wording::word;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -57,6 +58,8 @@ const LOOK: Duration = Duration::from_millis(200);
 /// or that of ssh.
 pub fn near(plan: &SshPlan) -> u8 {
     message::set_level(plan.verbose);
+    // every other status may be the command's
+    out_of_memory::end_with(FAILED);
     let line = match read(&plan.line) {
         Reading::Command(line) => line,
         Reading::Other => return leave_to_ssh(plan),
