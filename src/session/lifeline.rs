@@ -32,7 +32,7 @@ pub struct Lifeline {
 }
 
 impl Lifeline {
-    /// Hears the hello on it, and has the session let it in. If it ends where nobody else has come, so does the session.
+    /// Hears the hello on it, and has the session let it in. If it ends where no other connection is up, so does the session.
     pub fn meet(self, desk: &SessionDesk, admission: &Mutex<Admission>, expectations: &Expectations) {
         let Lifeline { channel, early, round_trip } = self;
         let mut hearing = Hearing::new(Instant::now(), HELLO);
@@ -65,8 +65,8 @@ impl Lifeline {
     }
 }
 
-/// The connection has ended before it was let in. Where no other one is up, nobody will come. Who has come on another one may
-/// not have said anything yet, and the session knows how long to wait for that.
+/// The connection has ended before it brought anything. Where no other one is up, nobody will come. Who has come on another
+/// one may not have said anything yet, and the session knows how long to wait for that.
 fn end(desk: &SessionDesk) {
     let gone = Outcome::here(Status::Incomplete, "the connection ended before the session began");
     desk.tell(|core, now| {

@@ -242,8 +242,8 @@ impl Invocation {
         let exited = self.exited.clone().map_or_else(Bell::new, Ok).map_err(cannot)?;
         let mut command = self.command();
         let (stdin, keeper) = self.connect(&mut command).map_err(cannot)?;
-        // After the keeper knows of it: a command that the keeper does not know yet sees the death of this process itself, and
-        // does not run.
+        // The hooks of the new process run in this order: the keeper hears of it first. If this process dies before that, the
+        // second hook sees it, and the command does not run.
         die_with_parent(&mut command);
         let child = match command.spawn() {
             Ok(child) => child,

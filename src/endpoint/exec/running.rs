@@ -49,7 +49,7 @@ pub(super) struct Running {
     hold: Mutex<Option<OwnedFd>>,
     /// Its stdin is ours.
     takes: bool,
-    /// Ends it if this process dies; there until its exit is known, or it has taken the whole stream and gives none.
+    /// Ends it if this process dies; there until it is reaped, or has taken the whole stream and gives none.
     keeper: Mutex<Option<Keeper>>,
     /// Held by the thread that ends the command; other threads wait for it.
     ending: Mutex<()>,

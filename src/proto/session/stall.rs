@@ -7,8 +7,8 @@
 //!
 //! Where a leg takes longer than patience, its bytes are progress before it is whole: if they flow, which is more than
 //! questions and acknowledgements do, and if they can be bytes of legs that will be whole. A peer that lets bytes through
-//! and no leg holds nobody for long: at most twice the bytes of the legs under way count, a second time for connections
-//! that break.
+//! and no leg holds nobody for long: at most twice the most bytes count that legs under way have had since the mark moved, a second time for
+//! connections that break.
 
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::way::PerWay;
@@ -96,7 +96,7 @@ impl Stall {
 
     /// So many bytes more got through, the last of them at that time. The legs under way have so many bytes, `most`.
     pub(super) fn partly(&mut self, at: Instant, bytes: u64, most: u64) {
-        // connections that break take none of what the others may bring
+        // a connection that breaks leaves the bound as it was
         self.most = self.most.max(most);
         let may_come = self.most.saturating_mul(2);
         let counts = bytes.min(may_come.saturating_sub(self.parts));
