@@ -19,7 +19,7 @@
 //!   `why`, the reasons; `failing` and `unsaid`, how an end is told where there is no connection; `yielding`, a session that gives way.
 //! - the stream that goes out: `carriers`, `sole` and `assign`, which connection gets a leg; `sizes` and `circulation`,
 //!   how long legs are and how many are under way.
-//! - `config`, what a session is made from; `action`, what its owner is to do; `view`, what its parts know of each other.
+//! - `config`, what a session is made from; `post`, what it writes; `action`, what its owner is to do; `view`, what its parts know of each other.
 
 use super::acknowledging::Acknowledging;
 use super::hello::Features;
@@ -34,6 +34,7 @@ use course::Course;
 use dialler::Dialler;
 use listener::Listener;
 use ownership::Ownership;
+use post::Post;
 use pulse::{Pulse, REST};
 use pulses::Pulses;
 use stall::Stalls;
@@ -61,6 +62,7 @@ mod liveness;
 mod meeting;
 mod outbound;
 mod ownership;
+mod post;
 mod progress;
 mod pulse;
 mod pulses;
@@ -90,16 +92,12 @@ pub struct Session {
     /// One stream is of no use without the other: if one fails, the session ends.
     inseparable: bool,
     acknowledging: Acknowledging,
-    mailboxes: [Mailbox; CONNECTIONS_MAX],
-    posted: ConnectionSet,
-    /// What came, was read or waited, and is of no use any more.
-    freed: Vec<Payload>,
+    post: Post,
     actions: VecDeque<Action>,
     /// [`Action::Over`] is among the actions, or was: nothing may follow it.
     told_over: bool,
     /// Of connections that are up, where a stream goes out.
     pulses: Pulses,
-    pings: u64,
     /// By link.
     answers: [Answers; LINKS_MAX],
     /// When a leg came last that was not small.
@@ -178,13 +176,10 @@ impl Session {
             courses,
             inseparable,
             acknowledging: Acknowledging::default(),
-            mailboxes: Default::default(),
-            posted: ConnectionSet::EMPTY,
-            freed: Vec::new(),
+            post: Post::default(),
             actions: VecDeque::new(),
             told_over: false,
             pulses: Pulses::default(),
-            pings: 0,
             answers: Default::default(),
             came: None,
             busy: Some(now),
@@ -222,8 +217,7 @@ impl Session {
 
     /// Forgets a connection: nothing comes on it any more, and nothing is written.
     fn forget(&mut self, now: Instant, connection: usize, why: &LossReason) {
-        self.clear_mailbox(connection);
-        self.posted.remove(connection);
+        self.post.clear(connection);
         self.acknowledging.close(connection);
         if let Some(receiving) = &mut self.receiving {
             receiving.decodes(connection, false);
@@ -241,11 +235,6 @@ impl Session {
         if !self.is_over() && self.ownership.lost(now, connection, why, again, view) {
             self.losses = Losses { count: self.losses.count + 1, last: link.map(|link| (link, why.clone())) };
         }
-    }
-
-    /// What waits to be written on a connection is not written any more.
-    fn clear_mailbox(&mut self, connection: usize) {
-        self.freed.extend(self.mailboxes[connection].clear().map(|leg| leg.payload));
     }
 
     /// Takes the connection from the outgoing stream. Gives how many legs are to be sent again.
@@ -278,24 +267,24 @@ impl Session {
 
     /// Connections in whose mailboxes something was put since this was asked last.
     pub fn take_posted(&mut self) -> ConnectionSet {
-        std::mem::take(&mut self.posted)
+        self.post.take_posted()
     }
 
     /// The next thing to write on this connection, in the order in which it is to be written.
     pub fn take(&mut self, connection: usize) -> Option<Item> {
-        self.mailboxes[connection].take()
+        self.post.take(connection)
     }
 
     /// What waits to be written on this connection.
     pub fn mailbox(&self, connection: usize) -> &Mailbox {
-        &self.mailboxes[connection]
+        self.post.mailbox(connection)
     }
 
     /// Payload that nobody needs any more since this was asked last, to be dropped where that delays nobody. Nothing else
     /// here drops payload.
     pub fn take_freed(&mut self) -> Vec<Payload> {
         let mut freed = self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default();
-        freed.append(&mut self.freed);
+        freed.append(&mut self.post.take_freed());
         freed.extend(self.receiving.iter_mut().flat_map(Inbound::take_freed));
         freed
     }

@@ -4,7 +4,6 @@ use super::super::event::Event;
 use super::super::hello::{Hello, HelloOption};
 use super::super::leg::{Payload, SMALL_LEG};
 use super::super::links::LossReason;
-use super::super::mailbox::Overflow;
 use super::super::outcome::{CommandEnd, Outcome, Status};
 use super::super::receiver::Receiver;
 use super::super::way::Way;
@@ -50,7 +49,7 @@ impl Session {
         let goes_on = |sending: &&mut Outbound| wanted && !sending.sender().has_ended();
         match self.sending.as_mut().filter(goes_on) {
             Some(sending) => sending.push(payload),
-            None => self.freed.push(payload),
+            None => self.post.free(payload),
         }
         self.step(now);
     }
@@ -171,7 +170,7 @@ impl Session {
         receiving.note_enough();
         if receiving.tells_enough() {
             let connections = self.acknowledging.open_connections();
-            connections.iter().for_each(|connection| self.post(now, connection, Frame::Enough));
+            connections.iter().for_each(|connection| self.say(now, connection, Frame::Enough));
         }
         self.step(now);
     }
@@ -276,11 +275,10 @@ impl Session {
             if leg.len() <= SMALL_LEG {
                 self.acknowledging.ride(connection);
             }
-            self.mailboxes[connection].leg(leg);
-            self.posted.insert(connection);
+            self.post.leg(connection, leg);
         });
         if let Some((fin, connections)) = sending.take_fin() {
-            connections.iter().for_each(|connection| self.post(now, connection, Frame::Fin(fin)));
+            connections.iter().for_each(|connection| self.say(now, connection, Frame::Fin(fin)));
         }
     }
 
@@ -291,20 +289,15 @@ impl Session {
         let holds = holds || receiving.is_closing() || !receiving.decoding().is_empty();
         self.acknowledging.note_held(now, holds);
         for (connection, ack) in self.acknowledging.take_due(now, receiving.position(), self.blocked) {
-            self.post(now, connection, Frame::Ack(ack));
+            self.say(now, connection, Frame::Ack(ack));
         }
     }
 
-    pub(super) fn post(&mut self, now: Instant, connection: usize, frame: Frame) {
-        match self.mailboxes[connection].frame(frame) {
-            Ok(unwanted) => {
-                self.freed.extend(unwanted.map(|leg| leg.payload));
-                self.posted.insert(connection);
-            }
-            Err(Overflow) => {
-                let why = "brings damaged legs and takes no complaints".into();
-                self.give_up(now, connection, LossReason::Failed(why));
-            }
+    /// A frame for the peer, on this connection. Where it cannot even be complained of damaged legs, that is given up.
+    pub(super) fn say(&mut self, now: Instant, connection: usize, frame: Frame) {
+        if self.post.frame(connection, frame).is_err() {
+            let why = "brings damaged legs and takes no complaints".into();
+            self.give_up(now, connection, LossReason::Failed(why));
         }
     }
 }

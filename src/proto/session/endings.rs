@@ -81,7 +81,7 @@ impl Session {
         // what they decode is not wanted any more, and what answers the verdict may be behind it
         self.actions.extend(receiving.decoding().iter().map(Action::Look));
         for connection in self.carrying().iter() {
-            self.post(now, connection, Frame::Verdict(verdict.clone()));
+            self.say(now, connection, Frame::Verdict(verdict.clone()));
         }
         self.judge(now, Way::In, outcome);
     }
@@ -118,10 +118,10 @@ impl Session {
     /// Says bye. A ping follows at the end that dials: the pong proves that the peer has heard the bye, and so does a
     /// connection that it closes in order.
     fn say_bye(&mut self, now: Instant, connection: usize) {
-        self.post(now, connection, Frame::Bye);
-        if self.ownership.dials() && self.pulses.say_bye(now, connection, self.pings + 1) {
-            self.pings += 1;
-            self.post(now, connection, Frame::Ping { token: self.pings });
+        self.say(now, connection, Frame::Bye);
+        let dials = self.ownership.dials();
+        if let Some(token) = dials.then(|| self.pulses.say_bye(now, connection)).flatten() {
+            self.say(now, connection, Frame::Ping { token });
         }
     }
 
@@ -216,7 +216,7 @@ impl Session {
             failed.map_or((outcome.status, &outcome.sentence), |verdict| (verdict.status, &verdict.sentence));
         let abort = Abort { status, sentence: sentence.clone() };
         for connection in self.carrying().iter() {
-            self.post(now, connection, Frame::Abort(abort.clone()));
+            self.say(now, connection, Frame::Abort(abort.clone()));
         }
     }
 

@@ -47,7 +47,7 @@ impl Session {
                 Err(breach) => self.give_up(now, connection, LossReason::Breach(breach)),
             }
         } else {
-            self.freed.push(leg.payload);
+            self.post.free(leg.payload);
         }
         match alone {
             true => self.acknowledging.took_alone(now, connection),
@@ -112,7 +112,7 @@ impl Session {
     pub fn leg_damaged(&mut self, now: Instant, connection: usize, sequence: u64) {
         self.again += 1;
         if !self.is_done(Way::In) {
-            self.post(now, connection, Frame::Nack { sequence });
+            self.say(now, connection, Frame::Nack { sequence });
             self.acknowledging.took(now, connection);
         }
         self.step(now);
@@ -125,7 +125,7 @@ impl Session {
         if self.acknowledging.is_open(connection) {
             self.leg(now, connection, leg);
         } else {
-            self.freed.push(leg.payload);
+            self.post.free(leg.payload);
             self.step(now);
         }
     }
@@ -165,7 +165,7 @@ impl Session {
         let is_up = sending.link_of(connection).is_some();
         match frame {
             // this end had the verdict, said bye and was done; the bye was lost
-            Frame::Verdict(_) if is_done => self.post(now, connection, Frame::Bye),
+            Frame::Verdict(_) if is_done => self.say(now, connection, Frame::Bye),
             Frame::Verdict(verdict) if is_up => self.hear_verdict(now, connection, verdict),
             Frame::Ack(ack) if is_up && !is_done => {
                 let before = sending.received();
@@ -218,7 +218,7 @@ impl Session {
             return Err(Breach::NotWelcome);
         }
         match frame {
-            Frame::Ping { token } => self.post(now, connection, Frame::Pong { token }),
+            Frame::Ping { token } => self.say(now, connection, Frame::Pong { token }),
             Frame::Fin(fin) if !is_done => {
                 receiving.fin(fin)?;
                 self.works(connection);

@@ -167,9 +167,8 @@ impl Session {
             return;
         }
         for connection in self.pulses.due_now(now, busy, dials).iter() {
-            if self.pulses.ask(now, connection, self.pings + 1) {
-                self.pings += 1;
-                self.post(now, connection, Frame::Ping { token: self.pings });
+            if let Some(token) = self.pulses.ask(now, connection) {
+                self.say(now, connection, Frame::Ping { token });
             }
         }
     }

@@ -59,15 +59,14 @@ impl Session {
 
     /// Welcomes the far end of a connection, which has this much memory and makes use of these features.
     fn welcome(&mut self, now: Instant, connection: usize, buffer: u64, features: Features) {
-        self.clear_mailbox(connection);
+        self.post.clear(connection);
         let Some(receiving) = &mut self.receiving else { return };
         receiving.open(connection, features);
-        self.mailboxes[connection].welcome(receiving.welcome(buffer));
-        self.posted.insert(connection);
+        self.post.welcome(connection, receiving.welcome(buffer));
         self.acknowledging.open(now, connection);
         let enough = receiving.tells_enough().then_some(Frame::Enough);
         if let Some(word) = receiving.verdict().cloned().map(Frame::Verdict).or(enough) {
-            self.post(now, connection, word);
+            self.say(now, connection, word);
         }
         self.actions.push_back(Action::Met(Way::In, FarEnd { features, buffer }));
     }

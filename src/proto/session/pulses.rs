@@ -30,6 +30,8 @@ pub(super) struct Pulses {
     watched: ConnectionSet,
     /// None while no connection is up.
     first: Option<First>,
+    /// The token of the last ping, on whatever connection.
+    token: u64,
 }
 
 impl Pulses {
@@ -77,21 +79,27 @@ impl Pulses {
         self.up.iter().filter(|connection| self.get(*connection).is_some_and(due)).collect()
     }
 
-    /// See [`Pulse::ask`].
-    pub(super) fn ask(&mut self, now: Instant, connection: usize, token: u64) -> bool {
-        let asks = self.each[connection].as_mut().is_some_and(|pulse| pulse.ask(now, token));
-        self.asked = self.asked | (ConnectionSet::of(connection) & self.up);
-        self.find_first();
-        asks
-    }
-
-    /// See [`Pulse::say_bye`]. Whether the connection is up.
-    pub(super) fn say_bye(&mut self, now: Instant, connection: usize, token: u64) -> bool {
-        let Some(pulse) = &mut self.each[connection] else { return false };
-        pulse.say_bye(now, token);
+    /// See [`Pulse::ask`]. The token of the ping, if one goes out.
+    pub(super) fn ask(&mut self, now: Instant, connection: usize) -> Option<u64> {
+        let token = self.next_token();
+        let asks = self.each[connection].as_mut()?.ask(now, token);
         self.asked.insert(connection);
         self.find_first();
-        true
+        asks.then_some(token)
+    }
+
+    /// See [`Pulse::say_bye`]. The token of the ping, if the connection is up.
+    pub(super) fn say_bye(&mut self, now: Instant, connection: usize) -> Option<u64> {
+        let token = self.next_token();
+        self.each[connection].as_mut()?.say_bye(now, token);
+        self.asked.insert(connection);
+        self.find_first();
+        Some(token)
+    }
+
+    fn next_token(&mut self) -> u64 {
+        self.token += 1;
+        self.token
     }
 
     /// See [`Pulse::answered`].
@@ -157,7 +165,7 @@ mod tests {
         pulses.up(start + FIRST / 2, 1);
         assert_eq!((pulses.due(None, true), pulses.due(None, false)), (Some(start + FIRST), None));
         assert_eq!(pulses.due_now(start + FIRST, None, true), set(&[3]));
-        assert!(pulses.ask(start + FIRST, 3, 1));
+        assert_eq!(pulses.ask(start + FIRST, 3), Some(1));
         assert_eq!(pulses.due(None, true), Some(start + FIRST / 2 + FIRST));
         pulses.gone(1);
         assert_eq!(pulses.due(None, true), Some(start + FIRST + REST));
@@ -173,8 +181,7 @@ mod tests {
         for connection in [0, 5, 9] {
             pulses.up(start, connection);
         }
-        pulses.ask(start, 5, 1);
-        pulses.ask(start, 2, 1);
+        assert_eq!((pulses.ask(start, 5), pulses.ask(start, 2)), (Some(1), None));
         assert!(pulses.look(start, set(&[9]), true).is_empty());
         assert_eq!(pulses.look_at(), Some(start + LOOK));
         assert_eq!(pulses.look(start + LOOK, set(&[9, 11]), true), set(&[5, 9]), "the others are not up");
