@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         message::say_at_last(format_args!("internal error, please report it: {panic}"));
         // before the command's stdin closes, which it would take for the end of the stream
         exec::kill();
-        process::exit(Status::Incomplete.code().into());
+        process::exit(out_of_memory::status());
     }));
     let status = match cli::parse(arguments()) {
         Ok(Task::Carry(plan)) => carry_out(&plan.common, || run::run(&plan)).into(),

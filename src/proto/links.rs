@@ -105,15 +105,16 @@ impl Link {
 #[derive(Clone, Copy)]
 struct LifelineEnd {
     at: Instant,
-    /// Answers had come until then: it was not the network that was away.
-    answered: bool,
+    /// When an answer had come on it last.
+    answered: Option<Instant>,
 }
 
 impl LifelineEnd {
-    /// Whether the receiver waits for a link no more whose last connection was lost at that time: within [`REAP`] it has
-    /// found that connection dead too, and then it saw the lifeline end.
-    fn is_end_of(self, down_since: Instant) -> bool {
-        self.answered && self.at >= down_since + REAP
+    /// Whether the receiver waits no more for a link whose last connection was lost at that time. Within [`REAP`] it has
+    /// found that connection dead too. If the lifeline answered after that, and until it ended, the receiver has seen its
+    /// end; else the network may have been away.
+    fn outlived(self, down_since: Instant) -> bool {
+        self.answered.is_some_and(|at| at >= down_since + REAP && self.at < at + PEER_SILENCE)
     }
 }
 
@@ -314,9 +315,16 @@ impl Links {
     /// The receiver at this link's end does not want this session; the link is not used again.
     pub fn condemn(&mut self, now: Instant, connection: usize, sentence: &str) {
         if let State::Dialling(index) = self.state(connection) {
-            self.links[index].dialling -= 1;
-            self.links[index].bad = Some(sentence.to_owned());
+            let link = &mut self.links[index];
+            link.dialling -= 1;
+            link.last = sentence.to_owned();
+            link.bad = Some(sentence.to_owned());
             self.advance(connection, Move::Rest(now));
+            if self.links[index].lifeline {
+                // that it was refused is an answer too
+                self.answered(now, index);
+                self.lifeline_ended(now, index);
+            }
         }
     }
 
@@ -361,8 +369,7 @@ impl Links {
     /// The lifeline is gone, and cannot be dialled again.
     fn lifeline_ended(&mut self, now: Instant, index: usize) {
         self.links[index].bad = Some(self.links[index].last.clone());
-        let answered = self.lifeline_answered.is_some_and(|at| now < at + PEER_SILENCE);
-        self.lifeline_end = Some(LifelineEnd { at: now, answered });
+        self.lifeline_end = Some(LifelineEnd { at: now, answered: self.lifeline_answered });
     }
 
     // ---- choosing -------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ const LAST_WORDS: &[u8] = b"millipede: out of memory: the kernel gives no more\n
 /// How the standard library words ENOMEM, in every language.
 const REFUSAL: &str = "(os error 12)";
 
-/// The exit status then: the stream could not be completed, if no other was set.
+/// The exit status then: 1, the stream could not be completed, unless another was set.
 static STATUS: AtomicI32 = AtomicI32::new(1);
 
 static REFUSED: AtomicBool = AtomicBool::new(false);
@@ -54,12 +54,22 @@ pub fn heard() -> io::Result<Bell> {
     share_heaps();
     let spare = Box::into_raw(Box::new(Region::new(SPARE)?));
     drop_spare(SPARED.swap(spare, Ordering::AcqRel));
-    Ok(BELL.get_or_init(|| bell).clone())
+    let bell = BELL.get_or_init(|| bell).clone();
+    if is_known() {
+        // it was refused before there was a bell to ring
+        bell.ring();
+    }
+    Ok(bell)
 }
 
 /// Sets the exit status of a process that cannot end in order. It is 1 before.
 pub fn end_with(status: u8) {
     STATUS.store(status.into(), Ordering::Relaxed);
+}
+
+/// That status.
+pub fn status() -> i32 {
+    STATUS.load(Ordering::Relaxed)
 }
 
 /// The bell is heard from now on.
@@ -173,7 +183,7 @@ fn end() -> ! {
     // if that fails nothing more can be said
     let _ = rustix::io::write(rustix::stdio::stderr(), LAST_WORDS);
     // SAFETY: ends the process without running anything else, which might allocate.
-    unsafe { libc::_exit(STATUS.load(Ordering::Relaxed)) }
+    unsafe { libc::_exit(status()) }
 }
 
 #[cfg(test)]

@@ -76,15 +76,13 @@ impl Links {
         self.links[link].proven
     }
 
-    /// Whether the lifeline has ended and no other link leads to the receiver: each was refused for good, or has never led
-    /// there, or was down for so long before the lifeline's end that the receiver waits for it no more.
+    /// Whether the lifeline has ended and no other link leads to the receiver: each was refused for good, has never led
+    /// there, or was outlived by the lifeline.
     pub fn is_severed(&self) -> bool {
         let Some(end) = self.lifeline_end else { return false };
-        let leads_nowhere = |link: &Link| {
-            let is_down = link.up == 0 && link.down_since.is_none_or(|at| end.is_end_of(at));
-            link.bad.is_some() || is_down
-        };
-        self.links.iter().filter(|link| !link.lifeline).all(leads_nowhere)
+        let is_given_up =
+            |link: &Link| link.bad.is_some() || link.down_since.is_none_or(|at| end.outlived(at));
+        self.links.iter().filter(|link| !link.lifeline).all(|link| link.up == 0 && is_given_up(link))
     }
 
     /// Whether a link was refused for good.
