@@ -16,10 +16,12 @@
 //! - connections: `meeting`, how one comes up; `hearing`, what comes on it; `liveness` and `pulses`, whether it lives.
 //! - streams: `carrying`, what the input and the output tell, and what follows from every event; `progress` and `stall`,
 //!   whether anything is brought forward; `endings`, `course`, `judging` and `last_word`, how a stream ends;
-//!   `why`, the reasons; `failing` and `unsaid`, how an end is told where there is no connection; `yielding`, a session that gives way.
+//!   `why`, the reasons; `failing` and `unsaid`, how an end is told where there is no connection; `yielding`, a session
+//!   that gives way.
 //! - the stream that goes out: `carriers`, `sole` and `assign`, which connection gets a leg; `sizes` and `circulation`,
 //!   how long legs are and how many are under way.
-//! - `config`, what a session is made from; `post`, what it writes; `action`, what its owner is to do; `view`, what its parts know of each other.
+//! - `config`, what a session is made from; `post`, what it writes; `action`, what its owner is to do; `view`, what its
+//!   parts know of each other.
 
 use super::acknowledging::Acknowledging;
 use super::hello::Features;
@@ -74,7 +76,7 @@ mod view;
 mod why;
 mod yielding;
 
-pub use action::{Action, Appetite, Farewell, Landing, Losses};
+pub use action::{Action, Appetite, Farewell, Landing, Loss, Losses};
 pub use config::{DiallerConfig, InboundConfig, OutboundConfig, Tied};
 pub use inbound::{Brought, Inbound};
 pub use outbound::{Given, Outbound, Unusable};
@@ -225,7 +227,7 @@ impl Session {
         let said_bye = self.pulses.get(connection).is_some_and(Pulse::has_said_bye);
         // a peer that has heard the bye closes in order
         if said_bye && *why == LossReason::Closed {
-            self.heard_bye();
+            self.bye_has_arrived();
         }
         // when bye was said and nothing else goes on, it is no loss that a connection ends
         let why = if said_bye && self.is_done(Way::In) { &LossReason::Left } else { why };
@@ -233,7 +235,8 @@ impl Session {
         let again = self.detach(now, connection, why);
         let view = self.view();
         if !self.is_over() && self.ownership.lost(now, connection, why, again, view) {
-            self.losses = Losses { count: self.losses.count + 1, last: link.map(|link| (link, why.clone())) };
+            let last = link.map(|link| Loss { connection, link, why: why.clone() });
+            self.losses = Losses { count: self.losses.count + 1, last };
         }
     }
 
@@ -284,7 +287,7 @@ impl Session {
     /// here drops payload.
     pub fn take_freed(&mut self) -> Vec<Payload> {
         let mut freed = self.sending.as_mut().map(Outbound::take_freed).unwrap_or_default();
-        freed.append(&mut self.post.take_freed());
+        self.post.take_freed(&mut freed);
         freed.extend(self.receiving.iter_mut().flat_map(Inbound::take_freed));
         freed
     }

@@ -35,7 +35,6 @@ pub struct SessionCore {
     pub(super) brought: [Option<u64>; CONNECTIONS_MAX],
     /// When the first connection was up.
     pub(super) met: Option<Instant>,
-    pub(super) last_loss: Option<String>,
     /// Bytes of the leg behind those that the output has taken, if the stream ended in the middle of it.
     pub(super) beyond: u64,
     /// The output takes nothing more: its thread has ended, or there is none.
@@ -66,7 +65,6 @@ impl SessionCore {
             addresses: BTreeMap::new(),
             brought: [None; CONNECTIONS_MAX],
             met: None,
-            last_loss: None,
             beyond: 0,
             names,
             now,
@@ -87,7 +85,6 @@ impl SessionCore {
 
     /// A connection has ended.
     pub fn lost(&mut self, now: Instant, place: usize, why: &LossReason) {
-        self.last_loss = Some(format!("connection {place}: {why}"));
         self.session.lost(now, place, why);
     }
 
@@ -118,7 +115,7 @@ impl SessionCore {
     }
 
     /// Whether the stream that goes out has ended, be it before its input.
-    pub fn has_ceased(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.session.sending().is_some_and(|sending| sending.sender().has_ended())
     }
 

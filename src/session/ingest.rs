@@ -378,7 +378,7 @@ impl Ingest {
     fn appetite(&self, waits: bool) -> Result<Option<usize>, End> {
         let has_rate = self.pacing.has_rate();
         let (hunger, size, ceased) =
-            self.desk.peek(|core| (core.hunger(), core.piece_size(), core.has_ceased()));
+            self.desk.peek(|core| (core.hunger(), core.piece_size(), core.has_ended()));
         if ceased {
             return Err(End::Unwanted);
         }

@@ -77,7 +77,8 @@ impl SessionCore {
         let (links, connections) = (self.links_out(now), self.connections_out(now));
         let delivered = self.delivered(Way::Out);
         let losses = self.session.losses();
-        let last_loss = losses.last.as_ref().map(|(link, why)| format!("{}: {why}", self.link_name(*link)));
+        let last_loss =
+            losses.last.as_ref().map(|loss| format!("{}: {}", self.link_name(loss.link), loss.why));
         let sending = self.outbound();
         let (closing, detail) = (sending.awaits_verdict(), detail_out(sending));
         let meters = &mut self.meters.outgoing;
@@ -152,6 +153,9 @@ impl SessionCore {
         let (delivered, waited) = (self.delivered(Way::In), self.waited_in(now));
         let closing = self.inbound().receiver().is_some_and(|receiver| receiver.whole().is_some());
         let detail = self.detail_in();
+        let losses = self.session.losses();
+        let last_loss =
+            losses.last.as_ref().map(|loss| format!("connection {}: {}", loss.connection, loss.why));
         let meters = &mut self.meters.incoming;
         Snapshot {
             side: Side::Rx,
@@ -167,8 +171,8 @@ impl SessionCore {
             buffer,
             detail,
             waited,
-            lost: self.session.losses().count,
-            last_loss: self.last_loss.clone(),
+            lost: losses.count,
+            last_loss,
             links,
             connections,
         }

@@ -70,8 +70,19 @@ pub enum Action {
 pub struct Losses {
     /// How many.
     pub count: u64,
-    /// The link and reason of the last one.
-    pub last: Option<(usize, LossReason)>,
+    /// The last one.
+    pub last: Option<Loss>,
+}
+
+/// A connection that was up and has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Its number.
+    pub connection: usize,
+    /// The link that it was on.
+    pub link: usize,
+    /// Why it ended.
+    pub why: LossReason,
 }
 
 /// Where the bytes of a leg go.

@@ -360,7 +360,7 @@ impl Dialler {
     }
 
     /// The peer has heard the bye.
-    pub(super) fn heard_bye(&mut self) {
+    pub(super) fn bye_has_arrived(&mut self) {
         self.bye.advance(Move::Hear);
     }
 

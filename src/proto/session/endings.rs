@@ -42,7 +42,7 @@ impl Session {
         let heard = self.receiving.as_ref().is_some_and(|receiving| receiving.last_word == LastWord::Heard);
         match (sent, received) {
             (None, Some(received)) if heard || received.by_peer => Farewell::Nobody,
-            (Some(_), None) if self.has_parted() => Farewell::Nobody,
+            (Some(_), None) if self.dialler_has_parted() => Farewell::Nobody,
             (Some(sent), None) if sent.by_peer => Farewell::First,
             (Some(sent), Some(received)) if is_well(sent) && is_well(received) => Farewell::First,
             _ => Farewell::All,
@@ -133,13 +133,13 @@ impl Session {
     }
 
     /// Whether this end dials, and has told its last word to whoever was there to hear it.
-    fn has_parted(&self) -> bool {
+    fn dialler_has_parted(&self) -> bool {
         self.ownership.dials() && self.ownership.has_parted(self.stepped)
     }
 
     /// The peer has heard bye.
-    pub(super) fn heard_bye(&mut self) {
-        self.ownership.heard_bye();
+    pub(super) fn bye_has_arrived(&mut self) {
+        self.ownership.bye_has_arrived();
     }
 
     /// Streams that were judged and whose last words are done with are over.

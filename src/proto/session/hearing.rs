@@ -206,7 +206,7 @@ impl Session {
         self.note_answer(now, connection, answer.asked, false);
         self.works(connection);
         if answer.heard_bye {
-            self.heard_bye();
+            self.bye_has_arrived();
         }
     }
 

@@ -193,9 +193,9 @@ impl Ownership {
     }
 
     /// The peer has heard the bye.
-    pub(super) fn heard_bye(&mut self) {
+    pub(super) fn bye_has_arrived(&mut self) {
         if let Some(dialler) = self.dialler_mut() {
-            dialler.heard_bye();
+            dialler.bye_has_arrived();
         }
     }
 
