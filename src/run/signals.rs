@@ -153,7 +153,7 @@ impl Heard {
                 ending.stop(&Outcome::here(Status::Incomplete, REFUSED));
             }
         })?;
-        // from here on threads are started, each of which may be refused memory; nothing is sent
+        // the session's threads start after this; nothing is ever sent, and receiving ends when the thread listens
         let _ = listens.recv();
         Ok(())
     }

@@ -65,7 +65,7 @@ impl Lifeline {
     }
 }
 
-/// The connection has ended before it brought anything. Where no other one is up, nobody will come. Who has come on another
+/// The connection has ended without being let in. Where no other one is up, nobody will come. Who has come on another
 /// one may not have said anything yet, and the session knows how long to wait for that.
 fn end(desk: &SessionDesk) {
     let gone = Outcome::here(Status::Incomplete, "the connection ended before the session began");

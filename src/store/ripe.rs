@@ -440,7 +440,7 @@ impl State {
         }
     }
 
-    /// Its name may be another file's by now, or nobody's: nothing that was said of it counts any more.
+    /// Its name may be another file's by now, or nobody's: that it was closed, or is new, counts no more.
     fn be_elsewhere(&mut self) {
         match self {
             State::Looking { complete, new, .. } => (*complete, *new) = (false, false),

@@ -4,7 +4,7 @@ use std::sync::LockResult;
 
 /// What a lock gave, whoever panicked under it: a panic ends the process, so nobody is left to mind.
 pub(crate) trait Unpoisoned {
-    /// The guard, or whatever the lock was waited for with.
+    /// What the lock or the wait gives.
     type Held;
 
     /// That, poisoned or not.

@@ -1,4 +1,4 @@
-//! The command itself: when it starts, and that it ends.
+//! The command itself: when it starts, and who ends it.
 //!
 //! ```text
 //!  Waiting ──first byte wanted or there──▶ Running ──exits──▶ Running, exit known ──success──▶ Over
@@ -66,7 +66,7 @@ struct Invocation {
     knows: Vec<(String, OsString)>,
     /// Its stderr is a pipe to us.
     reports: bool,
-    /// Rung once its exit is known, and never cleared; None for a bell of its own.
+    /// Rung once its exit is known, and never cleared; None: it gets a bell of its own when it starts.
     exited: Option<Bell>,
 }
 
@@ -242,8 +242,8 @@ impl Invocation {
         let exited = self.exited.clone().map_or_else(Bell::new, Ok).map_err(cannot)?;
         let mut command = self.command();
         let (stdin, keeper) = self.connect(&mut command).map_err(cannot)?;
-        // The hooks of the new process run in this order: the keeper hears of it first. If this process dies before that, the
-        // second hook sees it, and the command does not run.
+        // The hooks of the new process run in order: the keeper hears of it first, and the last one sees whether this
+        // process has died, so that the command does not run.
         die_with_parent(&mut command);
         let child = match command.spawn() {
             Ok(child) => child,

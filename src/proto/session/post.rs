@@ -66,8 +66,8 @@ impl Post {
         self.freed.push(payload);
     }
 
-    /// All of that since this was asked last.
-    pub(super) fn take_freed(&mut self) -> Vec<Payload> {
-        std::mem::take(&mut self.freed)
+    /// Moves all of that there since this was asked last.
+    pub(super) fn take_freed(&mut self, to: &mut Vec<Payload>) {
+        to.append(&mut self.freed);
     }
 }

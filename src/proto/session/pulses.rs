@@ -30,7 +30,7 @@ pub(super) struct Pulses {
     watched: ConnectionSet,
     /// None while no connection is up.
     first: Option<First>,
-    /// The token of the last ping, on whatever connection.
+    /// The last token that was given out, whether or not its ping went out.
     token: u64,
 }
 

@@ -7,8 +7,8 @@
 //!
 //! Where a leg takes longer than patience, its bytes are progress before it is whole: if they flow, which is more than
 //! questions and acknowledgements do, and if they can be bytes of legs that will be whole. A peer that lets bytes through
-//! and no leg holds nobody for long: at most twice the most bytes count that legs under way have had since the mark moved, a second time for
-//! connections that break.
+//! and no leg holds nobody for long. Of such bytes count at most twice as many as the legs under way have had at most since
+//! the mark moved; the second time is for connections that break.
 
 use super::super::leg::CONNECTIONS_MAX;
 use super::super::way::PerWay;

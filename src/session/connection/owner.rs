@@ -61,10 +61,10 @@ impl Accepted {
 
 /// How far a connection is with its close.
 struct Finishing {
-    /// Until then it may take.
+    /// The close may take until then.
     until: Instant,
     /// This end has written everything, and said that nothing follows.
-    has_said_so: bool,
+    has_said_all: bool,
     /// The peer has closed in order.
     heard_out: bool,
 }
@@ -251,7 +251,7 @@ impl<'a> Serving<'a> {
             Standing::Over => return Err(Ended::Over),
             Standing::Finishing if self.finishing.is_none() => {
                 self.finishing =
-                    Some(Finishing { until: now + FAREWELL, has_said_so: false, heard_out: false });
+                    Some(Finishing { until: now + FAREWELL, has_said_all: false, heard_out: false });
                 self.seat.lock().iter_mut().for_each(Writer::spare);
                 self.stages.clear();
             }
@@ -393,7 +393,7 @@ impl<'a> Serving<'a> {
     fn finish(&mut self, now: Instant, end: ReadEnd) -> Result<(), Ended> {
         if let Some(finishing) = &mut self.finishing {
             let written = !self.unwritten && self.seat.lock().as_ref().is_none_or(Writer::is_empty);
-            if written && !std::mem::replace(&mut finishing.has_said_so, true) {
+            if written && !std::mem::replace(&mut finishing.has_said_all, true) {
                 self.channel.finish_writing();
             }
             finishing.heard_out = end == ReadEnd::Eof && !self.mute;
