@@ -6,8 +6,8 @@
 //!
 //! - **stream**: the bytes from start to end. **leg**: a piece of it, at most 2 MiB, with a sequence number
 //!   from 0.
-//! - **link**: one `tx HOST PORT` of the ordered list. **connection**: one TCP connection on a link, with a thread
-//!   that owns it.
+//! - **link**: one `tx HOST PORT` of the ordered list. **connection**: one of up to 16, by its number: a TCP connection on
+//!   a link, with a thread that owns it. When the TCP connection is made anew, the number stays.
 //! - **session**: one stream's transfer, or that of two with `duplex`, named by a random 128-bit id.
 //!   **instance**: the receiving process, named by another.
 //! - **window**: how far beyond what is delivered the sender may go. **head**: the leg that the receiver wants
@@ -16,7 +16,6 @@
 //! - **rescue**: sending an overtaken leg again on another connection.
 //! - **verdict**: the receiver's last word on the whole stream. **patience**: how long a session waits with no
 //!   working connection.
-//! - **place**, in [`session`]: the number of a connection. It stays when the TCP connection is another one.
 //! - **core**: what decides for a session, [`proto::session`]. **desk**: the lock it stands behind,
 //!   [`session::desk`]. **channel**: a connection's bytes on the wire.
 //!

@@ -218,10 +218,10 @@ impl Wire {
         assert!(!WRITES.with(Cell::get), "a thread that holds one writer waits for another");
         let mut written = self.written.lock().unwrap();
         WRITES.with(|writes| writes.set(true));
-        while let Some(Some(piece)) = desk.peek_as(ticket, |core| core.mail[ticket.place].pop_front()) {
+        while let Some(Some(piece)) = desk.peek_as(ticket, |core| core.mail[ticket.connection].pop_front()) {
             written.push(piece);
             if let (_, Written::Leg(_)) = piece {
-                desk.tell_writing(ticket, |core, _| core.sent(ticket.place));
+                desk.tell_writing(ticket, |core, _| core.sent(ticket.connection));
             }
         }
         WRITES.with(|writes| writes.set(false));
@@ -278,7 +278,7 @@ fn own(desk: &TestDesk, wire: &Arc<Wire>, ticket: Ticket) {
         read += news.len();
         for (_, piece) in news {
             let Written::Leg(which) = piece else { continue };
-            assert_eq!(which as usize % CONNECTIONS, ticket.place, "on the wrong connection");
+            assert_eq!(which as usize % CONNECTIONS, ticket.connection, "on the wrong connection");
             // the input is wanted then; in some schedules nothing else follows, and it is only noted
             let notes = thread_rng().gen_bool(0.5);
             desk.tell_as(ticket, |core, _| {
@@ -291,7 +291,7 @@ fn own(desk: &TestDesk, wire: &Arc<Wire>, ticket: Ticket) {
         }
         if desk.standing(ticket).0 == Standing::Finishing {
             wire.flush(desk);
-            return desk.closed(ticket.place, wire, true);
+            return desk.closed(ticket.connection, wire, true);
         }
         wire.bell.wait();
     }
@@ -333,15 +333,15 @@ fn play() {
     let desk = Arc::new(TestDesk::new(core, Box::new(crew.clone())));
     let wires: Vec<Arc<Wire>> = (0..CONNECTIONS).map(|_| Arc::default()).collect();
     let owners: Vec<_> = (0..CONNECTIONS)
-        .map(|place| {
-            let (desk, wire, heard) = (desk.clone(), wires[place].clone(), crew.1.clone());
+        .map(|connection| {
+            let (desk, wire, heard) = (desk.clone(), wires[connection].clone(), crew.1.clone());
             shuttle::thread::spawn(move || {
                 let mut said = 0;
                 let come = |core: &mut Counting, _| {
                     core.meet();
                     core.say();
                     said = core.said;
-                    Ok::<_, ()>(place)
+                    Ok::<_, ()>(connection)
                 };
                 let ticket = desk.admit(wire.clone(), come).unwrap();
                 assert!(heard.lock().unwrap().len() as u64 >= said, "nobody has heard of it");
@@ -415,10 +415,10 @@ fn come_and_go() {
     let crew = Crew::default();
     let desk = Arc::new(TestDesk::new(Counting::default(), Box::new(crew.clone())));
     desk.begin();
-    let guests = (0..CONNECTIONS).map(|place| {
+    let guests = (0..CONNECTIONS).map(|connection| {
         let (desk, heard) = (desk.clone(), crew.1.clone());
         shuttle::thread::spawn(move || {
-            let ticket = desk.admit(Arc::new(Wire::default()), |_, _| Ok::<_, ()>(place)).unwrap();
+            let ticket = desk.admit(Arc::new(Wire::default()), |_, _| Ok::<_, ()>(connection)).unwrap();
             let mut said = 0;
             desk.lose(ticket, |core, _| {
                 core.say();

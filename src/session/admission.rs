@@ -77,15 +77,15 @@ impl Admission {
             }
         };
         let admitted = desk.admit(seat.clone(), |core, now| {
-            let (place, link) = (core.session.hello(now, &hello, key)?, usize::from(hello.link));
+            let (connection, link) = (core.session.hello(now, &hello, key)?, usize::from(hello.link));
             core.met(now, link, address.map(|address| address.ip()));
             if channel.is_borrowed() {
                 core.session.set_lifeline(link);
             }
             if let Some((welcome, round_trip)) = &ahead {
-                core.session.welcomed_ahead(now, place, welcome, key, *round_trip);
+                core.session.welcomed_ahead(now, connection, welcome, key, *round_trip);
             }
-            Ok(place)
+            Ok(connection)
         });
         let ticket = match admitted {
             Ok(ticket) => ticket,
@@ -106,8 +106,8 @@ impl Admission {
     /// process has no means for it.
     fn start(&self, seated: Seated, ahead: bool, hello: &Hello) -> bool {
         let Seated { ticket, seat, poll, channel, address } = seated;
-        let (place, desk) = (ticket.place, &self.shared.desk);
-        let origin = format!("connection {place} from {address}");
+        let (connection, desk) = (ticket.connection, &self.shared.desk);
+        let origin = format!("connection {connection} from {address}");
         let proved = channel.key().zip(self.trust.as_ref());
         let key = proved.map_or(String::new(), |(key, trust)| format!(", key {}", trust.name(&key)));
         let up = format!("{origin} is up{key}");
@@ -115,11 +115,11 @@ impl Admission {
         let ahead = ahead.then(|| hello.features.contains(Features::CHECKSUM));
         let shared = self.shared.clone();
         let owner = Accepted { ticket, seat: seat.clone(), poll, channel, origin, ahead, shared };
-        let started = chosen.and_then(|()| spawn(&format!("connection {place}"), move || owner.run()));
+        let started = chosen.and_then(|()| spawn(&format!("connection {connection}"), move || owner.run()));
         if let Err(error) = started {
             let why = LossReason::Failed(reason(&error));
-            desk.lose(ticket, |core, now| core.lost(now, place, &why));
-            desk.closed(place, &seat, false);
+            desk.lose(ticket, |core, now| core.lost(now, connection, &why));
+            desk.closed(connection, &seat, false);
             self.tell_lack(address, &error);
             return false;
         }

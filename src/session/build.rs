@@ -459,12 +459,12 @@ fn dialling(
         lifeline.map(|lifeline| Destination::Lifeline(Arc::new(Mutex::new(Some(lifeline.channel)))));
     let destinations: Vec<_> = links.iter().map(addresses).chain(lifeline).collect();
     let mut threads: Vec<Thread> = Vec::new();
-    for place in 0..connections {
+    for connection in 0..connections {
         let (seat, poll) = Seat::new()?;
-        shared.desk.seat(place, seat.clone());
+        shared.desk.seat(connection, seat.clone());
         let owner =
-            Dialling { place, seat, poll, destinations: destinations.clone(), shared: shared.clone() };
-        threads.push((format!("connection {place}"), Box::new(move || owner.run())));
+            Dialling { connection, seat, poll, destinations: destinations.clone(), shared: shared.clone() };
+        threads.push((format!("connection {connection}"), Box::new(move || owner.run())));
     }
     Ok(threads)
 }

@@ -135,13 +135,13 @@ impl Compressing {
     }
 
     /// Whether a connection may ask for a leg now. If not, it is woken when it may.
-    pub fn admit(&self, place: usize, waker: &Arc<Waker>) -> bool {
-        !self.compresses() || self.encoders.admit(place, waker)
+    pub fn admit(&self, connection: usize, waker: &Arc<Waker>) -> bool {
+        !self.compresses() || self.encoders.admit(connection, waker)
     }
 
     /// A connection has ended.
-    pub fn leave(&self, place: usize) {
-        self.encoders.leave(place);
+    pub fn leave(&self, connection: usize) {
+        self.encoders.leave(connection);
     }
 
     /// Whether legs are compressed at present, and not only looked at now and then.

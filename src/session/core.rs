@@ -76,7 +76,7 @@ impl SessionCore {
         self.now
     }
 
-    /// A connection of this place is up, or about to be, on a link that leads to this address.
+    /// A connection is up, or about to be, on a link that leads to this address.
     pub fn met(&mut self, now: Instant, link: usize, address: Option<IpAddr>) {
         self.met.get_or_insert(now);
         self.meters.iter_mut().for_each(|meters| meters.meet(now));
@@ -84,26 +84,26 @@ impl SessionCore {
     }
 
     /// A connection has ended.
-    pub fn lost(&mut self, now: Instant, place: usize, why: &LossReason) {
-        self.session.lost(now, place, why);
+    pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason) {
+        self.session.lost(now, connection, why);
     }
 
     /// A leg of so many bytes was given to a connection.
-    pub fn sent(&mut self, place: usize, bytes: u64) {
-        let link = self.session.link_of(place);
-        self.meters.outgoing.leg(self.now, place, link, bytes);
+    pub fn sent(&mut self, connection: usize, bytes: u64) {
+        let link = self.session.link_of(connection);
+        self.meters.outgoing.leg(self.now, connection, link, bytes);
     }
 
     /// A connection has brought a leg.
-    pub fn came(&mut self, place: usize, sequence: u64, bytes: u64) {
-        let link = self.session.link_of(place);
-        self.meters.incoming.leg(self.now, place, link, bytes);
-        self.brought[place] = Some(sequence);
+    pub fn came(&mut self, connection: usize, sequence: u64, bytes: u64) {
+        let link = self.session.link_of(connection);
+        self.meters.incoming.leg(self.now, connection, link, bytes);
+        self.brought[connection] = Some(sequence);
     }
 
     /// What the level of compressing follows, on this connection.
-    pub fn path(&mut self, place: usize) -> Path {
-        let pace = self.session.sending().and_then(|sending| sending.sender().pace(place));
+    pub fn path(&mut self, connection: usize) -> Path {
+        let pace = self.session.sending().and_then(|sending| sending.sender().pace(connection));
         // the shortest: what waits in queues says nothing about how soon the path answers
         let round_trip = pace.and_then(|pace| pace.rtt_min()).unwrap_or_default();
         Path { network: self.meters.outgoing.waited(self.now).network, round_trip }

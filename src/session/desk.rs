@@ -52,22 +52,23 @@ pub trait Reach<C>: Sized {
     fn nudge(&self, desk: &Desk<C, Self>);
 }
 
-struct Slot<L> {
+/// What the desk knows of a connection.
+struct Connection<L> {
     seat: Option<Arc<L>>,
-    /// Counts the connections of this place; a ticket with another number is over.
+    /// Counts the TCP connections that had this number; a ticket with another count is over.
     epoch: u64,
     order: Option<Order>,
     leaving: bool,
     /// Its signs of life are to be told.
     look: bool,
-    /// It has a connection, whose last words may still be on their way.
+    /// It is up, or its last words may still be on their way.
     open: bool,
 }
 
 /// What is behind the lock.
 struct State<C, L> {
     core: C,
-    slots: [Slot<L>; CONNECTIONS_MAX],
+    connections: [Connection<L>; CONNECTIONS_MAX],
     output: OutputQueue,
     /// The input waits until a leg is wanted more than this, or until a far end was met.
     input_awaits: Option<Hunger>,
@@ -116,10 +117,11 @@ pub struct Desk<C, L> {
 impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// A desk at which nothing has happened yet.
     pub fn new(core: C, audience: Box<dyn Audience>) -> Self {
-        let slot = || Slot { seat: None, epoch: 0, order: None, leaving: false, look: false, open: false };
+        let connection =
+            || Connection { seat: None, epoch: 0, order: None, leaving: false, look: false, open: false };
         let state = State {
             core,
-            slots: std::array::from_fn(|_| slot()),
+            connections: std::array::from_fn(|_| connection()),
             output: OutputQueue::default(),
             input_awaits: None,
             met: false,
@@ -148,7 +150,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     pub fn tell_as<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
         let state = self.lock();
         let current = state.is_current(ticket);
-        current.then(|| self.carry_out(state, Some(ticket.place), news))
+        current.then(|| self.carry_out(state, Some(ticket.connection), news))
     }
 
     /// [`Desk::tell_as`] for a thread that holds the connection's writer. The owners of other connections are only
@@ -158,7 +160,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         if !state.is_current(ticket) {
             return None;
         }
-        let (result, mut todo) = self.decide(state, Some(ticket.place), news);
+        let (result, mut todo) = self.decide(state, Some(ticket.connection), news);
         todo.seats.iter_mut().for_each(|(_, wake)| *wake = true);
         self.follow(todo, false);
         Some(result)
@@ -268,9 +270,9 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
 
     // ---- connections ----------------------------------------------------------------------------------
 
-    /// From now on the thread of this seat dials for this place.
-    pub fn seat(&self, place: usize, seat: Arc<L>) {
-        self.lock().slots[place].seat = Some(seat);
+    /// From now on the thread of this seat dials for this connection.
+    pub fn seat(&self, connection: usize, seat: Arc<L>) {
+        self.lock().connections[connection].seat = Some(seat);
     }
 
     /// Lets a peer in, if the core agrees. Gives the ticket of the new connection, which replaces an older one in its
@@ -286,12 +288,12 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         let mut state = self.lock();
         state.stirred = true;
         let now = state.enter();
-        let place = news(&mut state.core, now)?;
-        let slot = &mut state.slots[place];
-        let old = slot.seat.replace(seat);
-        (slot.epoch, slot.leaving, slot.open) = (slot.epoch + 1, false, true);
-        let ticket = Ticket { place, epoch: slot.epoch };
-        let todo = state.post_all(now, Some(place));
+        let connection = news(&mut state.core, now)?;
+        let kept = &mut state.connections[connection];
+        let old = kept.seat.replace(seat);
+        (kept.epoch, kept.leaving, kept.open) = (kept.epoch + 1, false, true);
+        let ticket = Ticket { connection, epoch: kept.epoch };
+        let todo = state.post_all(now, Some(connection));
         drop(state);
         let posted = todo.posted;
         self.follow(todo, true);
@@ -300,16 +302,16 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         Ok(ticket)
     }
 
-    /// What the thread that dials for this place shall do while it has no connection.
-    pub fn take_order(&self, place: usize) -> Option<Order> {
+    /// What the thread that dials for this connection shall do while that is not up.
+    pub fn take_order(&self, connection: usize) -> Option<Order> {
         let mut state = self.lock();
         let over = state.over.then_some(Order::Finish);
-        over.or_else(|| state.slots[place].order.take())
+        over.or_else(|| state.connections[connection].order.take())
     }
 
-    /// The seat of a place, if somebody has it.
-    pub fn seat_at(&self, place: usize) -> Option<Arc<L>> {
-        self.lock().slots[place].seat.clone()
+    /// The seat of a connection, if somebody has it.
+    pub fn seat_at(&self, connection: usize) -> Option<Arc<L>> {
+        self.lock().connections[connection].seat.clone()
     }
 
     /// How a connection stands, and the time.
@@ -319,8 +321,8 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
         let standing = match () {
             () if !state.is_current(ticket) => Standing::Over,
             () if state.over => Standing::Finishing,
-            () if state.slots[ticket.place].leaving => Standing::Leaving,
-            () if std::mem::take(&mut state.slots[ticket.place].look) => Standing::Examined,
+            () if state.connections[ticket.connection].leaving => Standing::Leaving,
+            () if std::mem::take(&mut state.connections[ticket.connection].look) => Standing::Examined,
             () => Standing::Wanted,
         };
         (standing, now)
@@ -331,9 +333,9 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     pub fn lose(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant)) {
         let mut state = self.lock();
         if state.is_current(ticket) {
-            let slot = &mut state.slots[ticket.place];
-            (slot.epoch, slot.leaving) = (slot.epoch + 1, false);
-            self.carry_out_heard(state, ticket.place, news);
+            let kept = &mut state.connections[ticket.connection];
+            (kept.epoch, kept.leaving) = (kept.epoch + 1, false);
+            self.carry_out_heard(state, ticket.connection, news);
         }
     }
 
@@ -342,17 +344,17 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     pub fn connected<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
         let mut state = self.lock();
         let current = state.is_current(ticket);
-        state.slots[ticket.place].open |= current;
-        current.then(|| self.carry_out_heard(state, ticket.place, news))
+        state.connections[ticket.connection].open |= current;
+        current.then(|| self.carry_out_heard(state, ticket.connection, news))
     }
 
     /// The thread of this seat has no connection any more. `heard`: the session was over, and the peer has closed the
     /// connection in order.
-    pub fn closed(&self, place: usize, seat: &Arc<L>, heard: bool) {
+    pub fn closed(&self, connection: usize, seat: &Arc<L>, heard: bool) {
         let mut state = self.lock();
-        let slot = &mut state.slots[place];
-        if slot.seat.as_ref().is_some_and(|current| Arc::ptr_eq(current, seat)) {
-            slot.open = false;
+        let kept = &mut state.connections[connection];
+        if kept.seat.as_ref().is_some_and(|current| Arc::ptr_eq(current, seat)) {
+            kept.open = false;
             state.heard_out |= heard;
             drop(state);
             self.clock.notify_all();
@@ -386,7 +388,7 @@ impl<C: Core, L> State<C, L> {
     }
 
     fn is_current(&self, ticket: Ticket) -> bool {
-        self.slots[ticket.place].epoch == ticket.epoch
+        self.connections[ticket.connection].epoch == ticket.epoch
     }
 
     /// Everything that the core wants done, for everybody but the thread that owns connection `own`.
@@ -405,10 +407,10 @@ impl<C: Core, L> State<C, L> {
             self.post(action, &mut wake, &mut todo);
         }
         let mail = self.core.take_posted();
-        for place in (wake | mail).iter() {
+        for connection in (wake | mail).iter() {
             // the thread that owns it may be about to sleep, and is to look at how it stands
-            let wakes = wake.contains(place);
-            let seat = self.slots[place].seat.clone().filter(|_| wakes || Some(place) != own);
+            let wakes = wake.contains(connection);
+            let seat = self.connections[connection].seat.clone().filter(|_| wakes || Some(connection) != own);
             todo.seats.extend(seat.map(|seat| (seat, wakes)));
         }
         let something = self.output.close || !self.output.legs.is_empty() || self.over;
@@ -430,23 +432,23 @@ impl<C: Core, L> State<C, L> {
     fn post(&mut self, action: Action, wake: &mut ConnectionSet, todo: &mut Todo<L>) {
         match action {
             Action::Dial { connection, link, hello, timeout, segment } => {
-                let slot = &mut self.slots[connection];
-                slot.epoch += 1;
-                let ticket = Ticket { place: connection, epoch: slot.epoch };
-                slot.order = Some(Order::Dial { ticket, link, hello, timeout, segment });
+                let kept = &mut self.connections[connection];
+                kept.epoch += 1;
+                let ticket = Ticket { connection, epoch: kept.epoch };
+                kept.order = Some(Order::Dial { ticket, link, hello, timeout, segment });
                 wake.insert(connection);
             }
             Action::Drop(connection, _why) => {
-                let slot = &mut self.slots[connection];
-                (slot.epoch, slot.leaving) = (slot.epoch + 1, false);
+                let kept = &mut self.connections[connection];
+                (kept.epoch, kept.leaving) = (kept.epoch + 1, false);
                 wake.insert(connection);
             }
             Action::Look(connection) => {
-                self.slots[connection].look = true;
+                self.connections[connection].look = true;
                 wake.insert(connection);
             }
             Action::Leave(connection) => {
-                self.slots[connection].leaving = true;
+                self.connections[connection].leaving = true;
                 wake.insert(connection);
             }
             Action::Deliver(leg) => self.output.legs.push_back(leg),

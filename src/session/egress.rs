@@ -98,7 +98,7 @@ pub struct Output {
     choice: Choice,
     /// How full the pipe was when a connection had to wait for it.
     fill: Mutex<Fill>,
-    /// By the place of its connection, who waits until nobody has the lease.
+    /// By connection, who waits until nobody has the lease.
     waiting: Mutex<[Option<Arc<Waker>>; CONNECTIONS_MAX]>,
 }
 
@@ -278,7 +278,7 @@ impl Taking for Output {
         }
         // whoever has it writes legs that come before this one, or another copy of it
         let Some(mut writing) = self.try_lock().or_else(|| {
-            self.waiting()[by.place] = Some(waker.clone());
+            self.waiting()[by.connection] = Some(waker.clone());
             // it may have been given back just before that
             self.try_lock()
         }) else {
@@ -422,7 +422,7 @@ impl Writing {
             return Ok(Pass::Not);
         }
         if at == 0 {
-            match desk.tell_as(by, |core, _| core.session.begin_head(by.place, header)) {
+            match desk.tell_as(by, |core, _| core.session.begin_head(by.connection, header)) {
                 Some(true) => {}
                 Some(false) => return Ok(Pass::Not),
                 None => return Ok(Pass::Over),
@@ -461,8 +461,8 @@ impl Writing {
     /// All of a leg was moved.
     fn through(&mut self, by: Ticket, header: &LegHeader, last: usize) -> Pass {
         let through = self.parts.desk.tell_as(by, |core, now| {
-            core.came(by.place, header.sequence, header.raw.into());
-            core.session.head_through(now, by.place, header)
+            core.came(by.connection, header.sequence, header.raw.into());
+            core.session.head_through(now, by.connection, header)
         });
         match through {
             // another copy was whole before, and all of it counts as taken when it is to be written

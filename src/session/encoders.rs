@@ -40,7 +40,7 @@ struct Bench {
     /// Whoever waits for an encoder, in order of arrival.
     queue: VecDeque<u64>,
     arrivals: u64,
-    /// Connections that wait for their turn to ask for a leg, by place.
+    /// Connections that wait for their turn to ask for a leg.
     parked: VecDeque<(usize, Arc<Waker>)>,
 }
 
@@ -73,21 +73,21 @@ impl Encoders {
     }
 
     /// Whether a connection may ask for a leg now. If not, it is woken when it may.
-    pub fn admit(&self, place: usize, waker: &Arc<Waker>) -> bool {
+    pub fn admit(&self, connection: usize, waker: &Arc<Waker>) -> bool {
         let mut bench = self.lock();
         if bench.under_way() < self.most * AHEAD {
             return true;
         }
-        if bench.parked.iter().all(|(parked, _)| *parked != place) {
-            bench.parked.push_back((place, waker.clone()));
+        if bench.parked.iter().all(|(parked, _)| *parked != connection) {
+            bench.parked.push_back((connection, waker.clone()));
         }
         false
     }
 
     /// A connection has ended: whoever was to be woken after it is woken.
-    pub fn leave(&self, place: usize) {
+    pub fn leave(&self, connection: usize) {
         let mut bench = self.lock();
-        bench.parked.retain(|(parked, _)| *parked != place);
+        bench.parked.retain(|(parked, _)| *parked != connection);
         self.wake(bench);
     }
 
@@ -196,7 +196,7 @@ mod tests {
         encoders.with(|_| {
             assert!(encoders.admit(0, &seats[0].1));
             encoders.lock().queue.push_back(99);
-            (0..3).for_each(|place| assert!(!encoders.admit(place, &seats[place].1)));
+            (0..3).for_each(|connection| assert!(!encoders.admit(connection, &seats[connection].1)));
             encoders.lock().queue.clear();
             encoders.leave(1);
             assert!(is_woken(0) && !is_woken(2), "there is room for one");

@@ -74,15 +74,15 @@ pub enum Hunger {
     Idle,
 }
 
-/// One TCP connection of a place. News under the ticket of a connection that is over is ignored.
+/// One TCP connection. When it is over, and another one has its number, news under its ticket is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The connection's number in the session.
-    pub place: usize,
+    pub connection: usize,
     pub(super) epoch: u64,
 }
 
-/// What the owner of a place shall do when it has no connection.
+/// What the owner of a connection shall do while that is not up.
 #[derive(Debug)]
 pub enum Order {
     /// Get a connection, which will be known by this ticket.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// A thread that dials.
 pub struct Dialling {
     /// Its number; threads begin with different addresses of a name.
-    pub place: usize,
+    pub connection: usize,
     /// What it owns.
     pub seat: Arc<Seat>,
     /// Where it waits.
@@ -31,10 +31,10 @@ impl Dialling {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(8);
         loop {
-            match self.shared.desk.take_order(self.place) {
+            match self.shared.desk.take_order(self.connection) {
                 Some(Order::Dial { ticket, link, hello, timeout, segment }) => {
                     let hello = self.shared.desk.peek(|core| core.session.renewed(*hello));
-                    let dialled = self.destinations[link].dial(self.place, &hello, timeout, segment);
+                    let dialled = self.destinations[link].dial(self.connection, &hello, timeout, segment);
                     self.answered(ticket, link, dialled, &mut events);
                 }
                 Some(Order::Finish) => return,
@@ -47,13 +47,13 @@ impl Dialling {
     }
 
     fn answered(&mut self, ticket: Ticket, link: usize, dialled: Dialled, events: &mut Events) {
-        let (desk, place) = (&self.shared.desk, self.place);
+        let (desk, connection) = (&self.shared.desk, self.connection);
         match dialled {
             Dialled::Refused(refusal) => {
-                desk.lose(ticket, |core, now| core.session.refused(now, place, &refusal));
+                desk.lose(ticket, |core, now| core.session.refused(now, connection, &refusal));
             }
             Dialled::Failed(error) => {
-                desk.lose(ticket, |core, now| core.session.dial_failed(now, place, &error));
+                desk.lose(ticket, |core, now| core.session.dial_failed(now, connection, &error));
             }
             Dialled::Welcomed(welcomed) => {
                 let address = welcomed.channel.peer().map(|address| address.ip());
@@ -61,14 +61,14 @@ impl Dialling {
                 let key = peer_key(&welcomed.channel);
                 let told = desk.connected(ticket, |core, now| {
                     core.met(now, link, address);
-                    core.session.welcomed(now, place, &welcome, key, round_trip);
+                    core.session.welcomed(now, connection, &welcome, key, round_trip);
                     shared::is_checked(&core.session)
                 });
                 let Some(checked) = told else { return };
                 let origin = address.map_or_else(|| "nowhere".to_owned(), |address| address.to_string());
                 let channel = Arc::new(welcomed.channel);
                 let serving = Serving::new(&self.shared, &self.seat, &mut self.poll, ticket, channel.clone());
-                let origin = format!("connection {place} to {origin}");
+                let origin = format!("connection {connection} to {origin}");
                 serving.run(Welcoming::Done, checked, Inlet::with(&welcomed.early), &origin, events);
             }
         }

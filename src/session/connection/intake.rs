@@ -74,8 +74,9 @@ impl ConnectionIntake<'_> {
     }
 
     fn tell(&self, frame: Frame) -> Result<(), Stop> {
-        let place = self.ticket.place;
-        let told = self.shared.desk.tell_as(self.ticket, |core, now| core.session.frame(now, place, frame));
+        let connection = self.ticket.connection;
+        let told =
+            self.shared.desk.tell_as(self.ticket, |core, now| core.session.frame(now, connection, frame));
         told.ok_or(Stop::Over)
     }
 
@@ -119,8 +120,8 @@ impl ConnectionIntake<'_> {
 
     /// Where the bytes of a leg go that are read here.
     fn keep(&self, header: &LegHeader) -> Result<Room, Stop> {
-        let place = self.ticket.place;
-        let landing = self.shared.desk.peek_as(self.ticket, |core| core.session.landing(place, header));
+        let connection = self.ticket.connection;
+        let landing = self.shared.desk.peek_as(self.ticket, |core| core.session.landing(connection, header));
         let room = match landing.ok_or(Stop::Over)?? {
             Landing::Scratch => None,
             Landing::Keep => self.room(header, header.encoded as usize)?,
@@ -137,8 +138,9 @@ impl ConnectionIntake<'_> {
             if let Some(room) = self.shared.pool.take_within(len, LOOK) {
                 return Ok(Some(room));
             }
-            let place = self.ticket.place;
-            let landing = self.shared.desk.peek_as(self.ticket, |core| core.session.landing(place, header));
+            let connection = self.ticket.connection;
+            let landing =
+                self.shared.desk.peek_as(self.ticket, |core| core.session.landing(connection, header));
             if out_of_memory::is_known() || landing.ok_or(Stop::Over)?? == Landing::Scratch {
                 return Ok(None);
             }
@@ -229,8 +231,8 @@ impl Intake for ConnectionIntake<'_> {
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), Stop> {
-        let place = self.ticket.place;
-        message::note(FRAMES, || format!("connection {place}: {frame:?} came"));
+        let connection = self.ticket.connection;
+        message::note(FRAMES, || format!("connection {connection}: {frame:?} came"));
         let counts = !is_last_word(&frame);
         self.tell_before()?;
         match frame {

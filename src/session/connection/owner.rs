@@ -182,7 +182,7 @@ impl<'a> Serving<'a> {
     /// Waits for the far end's welcome, and tells of it.
     fn await_welcome(&mut self, events: &mut Events) -> Result<Inlet, Ended> {
         let mut hearing = Hearing::new(self.heard, WELCOME_TIME);
-        let place = self.ticket.place;
+        let connection = self.ticket.connection;
         loop {
             let now = self.stand()?;
             self.flush()?;
@@ -192,7 +192,7 @@ impl<'a> Serving<'a> {
                 let (desk, round_trip) = (&self.shared.desk, hearing.taken(now));
                 let key = peer_key(&self.channel);
                 let told = desk.tell_as(self.ticket, |core, now| {
-                    core.session.welcomed(now, place, &welcome, key, round_trip);
+                    core.session.welcomed(now, connection, &welcome, key, round_trip);
                     shared::is_checked(&core.session)
                 });
                 let checked = told.ok_or(Ended::Over)?;
@@ -262,8 +262,8 @@ impl<'a> Serving<'a> {
 
     /// Whether this thread has anything to write: what others post they mostly write themselves.
     fn is_to_write(&mut self) -> bool {
-        let place = self.ticket.place;
-        let mail = self.shared.desk.peek_as(self.ticket, |core| !core.session.mailbox(place).is_empty());
+        let connection = self.ticket.connection;
+        let mail = self.shared.desk.peek_as(self.ticket, |core| !core.session.mailbox(connection).is_empty());
         let is_called = std::mem::take(&mut self.called) || self.unwritten;
         is_called || self.finishing.is_some() || mail.unwrap_or(true)
     }
@@ -298,7 +298,7 @@ impl<'a> Serving<'a> {
             let turn = self.stages.turn(hearer, pool, compressing, self.poll.registry())?;
             let Some((header, leg)) = turn else { break };
             if let Some(compressing) = compressing {
-                compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.place)));
+                compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.connection)));
             }
             if let Some(writer) = &mut *self.seat.lock() {
                 // what a program made is in memory
@@ -368,10 +368,10 @@ impl<'a> Serving<'a> {
 
     /// Tells how far a leg has come that takes long.
     fn tell_coming(&mut self, now: Instant, inlet: &Inlet) {
-        let place = self.ticket.place;
+        let connection = self.ticket.connection;
         let part = inlet.part().filter(|_| self.finishing.is_none());
         if let Some(bytes) = part.and_then(|part| self.coming.came(now, part)) {
-            self.shared.desk.tell_as(self.ticket, |core, now| core.session.coming(now, place, bytes));
+            self.shared.desk.tell_as(self.ticket, |core, now| core.session.coming(now, connection, bytes));
         }
     }
 
@@ -383,8 +383,8 @@ impl<'a> Serving<'a> {
         }
         if std::mem::take(&mut self.examined) {
             let signs = self.progress.examine(now, self.heard, self.channel.info().map(view));
-            let place = self.ticket.place;
-            self.shared.desk.tell_as(self.ticket, |core, now| core.session.examined(now, place, signs));
+            let connection = self.ticket.connection;
+            self.shared.desk.tell_as(self.ticket, |core, now| core.session.examined(now, connection, signs));
         }
         Ok(())
     }
@@ -487,9 +487,9 @@ impl<'a> Serving<'a> {
             ended.leave(writer, &channel, orderly, || shared.desk.peek(|core| core.session.has_spoken()));
         drop(channel);
         if let (Some(why), None) = (why, &finishing) {
-            shared.desk.lose(ticket, |core, now| core.lost(now, ticket.place, &why));
+            shared.desk.lose(ticket, |core, now| core.lost(now, ticket.connection, &why));
         }
-        shared.desk.closed(ticket.place, seat, finishing.is_some_and(|finishing| finishing.heard_out));
+        shared.desk.closed(ticket.connection, seat, finishing.is_some_and(|finishing| finishing.heard_out));
     }
 }
 

@@ -67,13 +67,13 @@ impl Came {
     /// The connection is over.
     pub(super) fn tell(self, hearer: Hearer<'_>, before: Option<Frame>) -> Result<(), Stop> {
         let Hearer { desk, ticket, origin } = hearer;
-        let place = ticket.place;
+        let connection = ticket.connection;
         let told = match self {
             Came::Again | Came::Encoded(..) => {
-                desk.tell_as(ticket, |core, now| core.session.leg_again(now, place))
+                desk.tell_as(ticket, |core, now| core.session.leg_again(now, connection))
             }
             Came::Damaged(sequence) => {
-                desk.tell_as(ticket, |core, now| core.session.leg_damaged(now, place, sequence))
+                desk.tell_as(ticket, |core, now| core.session.leg_damaged(now, connection, sequence))
             }
             Came::Whole(header, crc, buffer) => {
                 let (payload, origin): (Payload, _) = (Arc::new(buffer), Some(origin.clone()));
@@ -82,10 +82,10 @@ impl Came {
                     format!("{}: {leg:?} came", leg.origin.as_deref().unwrap_or_default())
                 });
                 desk.tell_as(ticket, |core, now| {
-                    core.came(place, leg.sequence, leg.len());
+                    core.came(connection, leg.sequence, leg.len());
                     match before {
-                        Some(frame) => core.session.frame_and_leg(now, place, frame, leg),
-                        None => core.session.leg(now, place, leg),
+                        Some(frame) => core.session.frame_and_leg(now, connection, frame, leg),
+                        None => core.session.leg(now, connection, leg),
                     }
                 })
             }
@@ -160,9 +160,9 @@ impl Stages {
         self.look = None;
         self.decode(hearer, pool, registry)?;
         let Hearer { desk, ticket, .. } = hearer;
-        let (place, waits) = (ticket.place, !self.queue.is_empty());
+        let (connection, waits) = (ticket.connection, !self.queue.is_empty());
         if std::mem::replace(&mut self.told, waits) != waits {
-            desk.tell_as(ticket, |core, now| core.session.decodes(now, place, waits));
+            desk.tell_as(ticket, |core, now| core.session.decodes(now, connection, waits));
         }
         // the receiver takes no longer ones, and the CRC-32 of the stream's bytes may follow what the program makes
         let sending = |core: &mut SessionCore| core.session.sending().map(|sending| sending.encoded_max());
@@ -170,7 +170,7 @@ impl Stages {
         match self.encode(most.saturating_sub(stage::TRAILER), registry, compressing) {
             Ok(None) => Ok(None),
             Ok(Some(Encoded { made, sealed })) => {
-                let noted = desk.note_as(ticket, |core| core.session.encoded(place, made as u64));
+                let noted = desk.note_as(ticket, |core| core.session.encoded(connection, made as u64));
                 noted.map(|()| Some(sealed)).ok_or(Stop::Over)
             }
             Err(why) => {
@@ -298,7 +298,7 @@ impl Stages {
         registry: &Registry,
     ) -> Result<bool, Stop> {
         let Hearer { desk, ticket, .. } = hearer;
-        let landing = desk.peek_as(ticket, |core| core.session.landing(ticket.place, header));
+        let landing = desk.peek_as(ticket, |core| core.session.landing(ticket.connection, header));
         let landing = landing.ok_or(Stop::Over)??;
         let room = pool.try_take(header.raw as usize);
         let filters = self.filters.clone();

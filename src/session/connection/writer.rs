@@ -259,37 +259,37 @@ impl Writer {
 
     /// Tells the core that the path drains, if the core waits for that and it does. If not, the poll will say when.
     fn tell_if_drained<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>) {
-        let place = self.ticket.place;
+        let connection = self.ticket.connection;
         if !(self.awaits_drain && self.welcoming.lets_frames_out() && self.path_drains()) {
             return;
         }
-        if self.compressing.as_ref().is_none_or(|(all, waker)| all.admit(place, waker)) {
+        if self.compressing.as_ref().is_none_or(|(all, waker)| all.admit(connection, waker)) {
             self.awaits_drain = false;
-            desk.tell_writing(self.ticket, |core, now| core.session.ready(now, place));
+            desk.tell_writing(self.ticket, |core, now| core.session.ready(now, connection));
         }
     }
 
     /// Takes what waits, unless it is a larger leg.
     fn collect<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> Collected {
-        let (place, count) = (self.ticket.place, self.welcoming.most_items());
+        let (connection, count) = (self.ticket.connection, self.welcoming.most_items());
         if count == 0 {
             return Collected::Nothing;
         }
         let stays_ready = self.stays_ready();
         let mut items = std::mem::take(&mut self.items);
         let taken = desk.note_as(self.ticket, |core| {
-            let bytes = core.session.mailbox(place).leg_bytes();
+            let bytes = core.session.mailbox(connection).leg_bytes();
             if bytes > most {
                 return None;
             }
             if bytes > 0 {
-                core.sent(place, bytes);
+                core.sent(connection, bytes);
             }
-            items.extend(std::iter::from_fn(|| core.session.take(place)).take(count));
+            items.extend(std::iter::from_fn(|| core.session.take(connection)).take(count));
             let ready = (1..=SMALL_LEG).contains(&bytes)
                 && stays_ready
-                && core.session.stays_ready(core.now(), place);
-            Some((ready, core.session.mailbox(place).is_empty()))
+                && core.session.stays_ready(core.now(), connection);
+            Some((ready, core.session.mailbox(connection).is_empty()))
         });
         let collected = match taken {
             Some(None) => Collected::TooLarge,
@@ -314,21 +314,21 @@ impl Writer {
     }
 
     fn put<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, item: Item) {
-        let place = self.ticket.place;
+        let connection = self.ticket.connection;
         match item {
             Item::Welcome(welcome) => {
                 self.outlet.raw(&Reply::Welcome(welcome).encode());
                 self.welcoming.note_written();
             }
             Item::Frame(frame) => {
-                message::note(FRAMES, || format!("connection {place}: {frame:?} goes out"));
+                message::note(FRAMES, || format!("connection {connection}: {frame:?} goes out"));
                 self.outlet.frame(&frame);
                 if !is_last_word(&frame) {
                     self.count_frame();
                 }
             }
             Item::Leg(leg) => {
-                message::note(LEGS, || format!("connection {place}: {leg:?} goes out"));
+                message::note(LEGS, || format!("connection {connection}: {leg:?} goes out"));
                 self.busy.store(leg.len() > SMALL_LEG, Ordering::Relaxed);
                 if let Err(why) = self.put_leg(desk, leg) {
                     self.cannot_read(desk, &why);
@@ -376,7 +376,7 @@ impl Writer {
 
     /// The rest of a leg's bytes cannot be had any more. The connection cannot carry anything but them.
     fn breaks_off<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, why: String) {
-        let broken = Some(self.ticket.place);
+        let broken = Some(self.ticket.connection);
         desk.tell_writing(self.ticket, |core, now| core.session.leg_failed(now, broken, &why));
         self.failed = Some(LossReason::Failed(why));
     }
@@ -393,7 +393,7 @@ impl Writer {
             return (stage::plain(&leg, crc), leg);
         };
         let encoded = compressing.encode(wish, leg, crc);
-        compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.place)));
+        compressing.judge(|| desk.peek_as(self.ticket, |core| core.path(self.ticket.connection)));
         encoded
     }
 
@@ -411,7 +411,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if let Some((compressing, _)) = &self.compressing {
-            compressing.leave(self.ticket.place);
+            compressing.leave(self.ticket.connection);
         }
     }
 }

@@ -55,7 +55,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// many connections are open, and whether the peer was seen to close one in order.
     pub fn see_off(&self, time: Duration, short: Duration, enough: impl Fn(usize, bool) -> bool) {
         self.await_end(time, short, |state| {
-            enough(state.slots.iter().filter(|slot| slot.open).count(), state.heard_out)
+            enough(state.connections.iter().filter(|connection| connection.open).count(), state.heard_out)
         });
     }
 

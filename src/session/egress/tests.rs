@@ -71,7 +71,7 @@ impl Sink for Breaks {
 
     fn take_from(&mut self, _: BorrowedFd<'_>, _: usize) -> Result<io::Result<usize>, SinkError> {
         let Breaks(desk, ticket) = self;
-        desk.lose(*ticket, |core, now| core.lost(now, ticket.place, &LossReason::Closed));
+        desk.lose(*ticket, |core, now| core.lost(now, ticket.connection, &LossReason::Closed));
         Ok(Err(ErrorKind::WouldBlock.into()))
     }
 
