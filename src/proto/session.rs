@@ -396,9 +396,10 @@ impl Session {
 
     /// Whether anything of a stream is known to have been received at either end; also of a session that is over.
     pub fn has_received(&self) -> bool {
-        // the end alone would be announced again to an end that listens, and has no place at another sender
-        let is_tied = if self.ownership.dials() { Inbound::is_bound } else { Inbound::has_begun };
-        let received = self.receiving.as_ref().is_some_and(is_tied)
+        // At an end that listens, the length of a stream without legs does not count: its sender says it again. At one that
+        // dials it does: no other sender can go on with that stream.
+        let counts = if self.ownership.dials() { Inbound::is_bound } else { Inbound::has_begun };
+        let received = self.receiving.as_ref().is_some_and(counts)
             || self.sending.as_ref().is_some_and(|sending| sending.sender().has_received());
         received && self.has_met()
     }

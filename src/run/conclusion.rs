@@ -6,14 +6,22 @@ use crate::proto::outcome::Outcome;
 use crate::proto::way::{PerWay, Way};
 use crate::session::Start;
 use crate::sys::thread::spawn;
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
-/// What has come of a session, or of one of its streams. Of each session there are five of these at most.
+/// So many conclusions come of a session at most: of each stream twice, and its end.
+const EACH: usize = 5;
+
+/// What has come of a session, or of one of its streams.
 pub enum Conclusion {
     /// One of its streams was judged; told once or twice.
     Settled(Way, Outcome),
     /// It has ended, and how each of its streams was judged has been told.
     Ended,
+}
+
+/// The conclusions of so many sessions. Whoever tells one never waits.
+pub fn channel(sessions: usize) -> (Sender<Conclusion>, Receiver<Conclusion>) {
+    crossbeam_channel::bounded(EACH * sessions)
 }
 
 /// Runs a session in a thread of its own, and tells of its end.

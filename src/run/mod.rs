@@ -23,6 +23,7 @@ pub mod watch;
 use crate::chaos::Hazard;
 use crate::error::Failure;
 use crate::plan::Plan;
+use crate::proto::way::Way;
 use crate::session::Start;
 use ends::{Ends, write_prbs};
 use monitor::{Monitor, Subject, Wanted};
@@ -42,7 +43,7 @@ pub fn run(plan: &Plan) -> Result<(), Failure> {
     let trust = plan.common.trust.as_ref().map(keys::load).transpose()?;
     let signals = signals::hear().map_err(no_signals)?;
     let ends = Arc::new(Ends::new(plan)?);
-    let (sender, news) = crossbeam_channel::unbounded();
+    let (sender, news) = conclusion::channel(Way::BOTH.len());
     let hazard = Hazard::new(plan.common.chaos);
     let parts = direction::Parts {
         common: &plan.common,

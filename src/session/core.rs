@@ -1,8 +1,10 @@
-//! The core that stands behind the desk: what `proto` decides, and beside it what is counted for reports.
+//! The core that stands behind the desk: what `proto` decides, and beside it what is counted for reports and for the level
+//! of compression.
 
 use super::compressing::Path;
-use super::meters::{Blocked, Cause, InputWait, InputWaits, Meters};
+use super::meters::{Cause, Meters};
 use super::orders::{Core, Hunger};
+use super::waits::{Blocked, InputWait, InputWaits};
 use crate::proto::leg::{CONNECTIONS_MAX, LEG_MAX, Payload};
 use crate::proto::links::LossReason;
 use crate::proto::outcome::{Outcome, Status};

@@ -12,9 +12,9 @@
 
 use super::choice::{Choice, Fill, TOLD, Why};
 use super::connection::SessionDesk;
-use super::meters::Blocked;
 use super::orders::{Delivery, Ticket};
 use super::taking::{Held, Pass, Taking};
+use super::waits::Blocked;
 use crate::endpoint::{Sink, SinkError};
 use crate::message;
 use crate::proto::front::Front;

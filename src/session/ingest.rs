@@ -10,11 +10,11 @@
 //! ingest thread.
 
 use super::connection::SessionDesk;
-use super::meters::{InputWait, InputWaits};
 use super::moving::{Mover, Moving};
 use super::orders::{Core, Hunger};
 use super::part::PartContent;
 use super::pool::{Buffer, Pool};
+use super::waits::{InputWait, InputWaits};
 use crate::endpoint::{Nothing, Source, WokenBy};
 use crate::proto::leg::Payload;
 use crate::proto::links::HEADSTART;

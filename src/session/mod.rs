@@ -46,6 +46,7 @@ pub mod resolve;
 pub mod setup;
 pub mod snapshot;
 pub mod taking;
+mod waits;
 
 pub use build::{Handle, Start};
 pub use lifeline::Lifeline;

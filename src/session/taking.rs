@@ -1,7 +1,7 @@
 //! What a connection and the output say to each other about bytes that are moved from the socket to the sink.
 
-use super::meters::Blocked;
 use super::orders::Ticket;
+use super::waits::Blocked;
 use crate::proto::wire::LegHeader;
 use mio::Waker;
 use std::fs::File;

@@ -353,8 +353,8 @@ impl Dialler {
 
     // ---- the bye --------------------------------------------------------------------------------------
 
-    /// The stream that goes out was judged, and bye was said. With `last`, nothing else keeps the session, and not for
-    /// longer than this.
+    /// The stream that goes out was judged, and bye was said. `last`: no other stream is left, and this end waits for so long
+    /// at most until the peer has heard it.
     pub(super) fn said_bye(&mut self, now: Instant, last: Option<Duration>) {
         self.bye.advance(Move::Say(last.map(|time| now + time)));
     }

@@ -7,6 +7,18 @@
 //! would wait for a connection that nobody dials any more.
 //!
 //! Everything else that ends a stream (an abort, a signal, an input that failed, a peer that is gone) ends the session.
+//!
+//! Where all of a stream was received and only the verdict is missing, the end that sends dials again. What happens then:
+//!
+//! ```text
+//!  a connection is welcomed          the verdict is said again (`meeting`), and counts
+//!  ... and still no verdict comes    Why::NoVerdict after `patience` (`progress`)
+//!  every link refuses in words       Why::Refused at once (`dialler`), as all rows below
+//!  every link refuses to connect     Why::ReceiverGone after 15 s, with keys 5 minutes; with `patience` after that
+//!  nobody answers                    Why::NoConnection after `patience`
+//! ```
+//!
+//! Of the last three the user is told as of Why::InDoubt, and the status is 1.
 
 use super::super::outcome::{Outcome, Status};
 use super::super::set::ConnectionSet;
@@ -125,7 +137,7 @@ impl Session {
         }
     }
 
-    /// How long the peer is looked for to hear the bye. Where no stream comes back, this end knows all that it will ever
+    /// How long this end keeps dialling to deliver the bye. Where no stream comes back, this end knows all that it will ever
     /// know, and whoever started it waits.
     fn parting_time(&self) -> Duration {
         let linger = linger(self.ownership.patience());

@@ -11,7 +11,7 @@ use super::unsaid::{FAILURE, ORDER, Unsaid};
 use std::time::Instant;
 
 impl Session {
-    /// This end cannot go on; the peer is told why. Where it is being looked for, that takes a second at most.
+    /// This end cannot go on; the peer is told why. With no connection up, dialling goes on for up to [`ORDER`] to tell it.
     pub fn fail(&mut self, now: Instant, outcome: &Outcome) {
         if !self.defers(now, None, outcome) {
             self.stop(now, outcome);
@@ -48,7 +48,7 @@ impl Session {
                 Patience::ForEver => time,
             });
         match &mut self.unsaid {
-            // what failed first is the reason, and an order is in a hurry
+            // what failed first is the reason; the user waits for an order to take effect
             Some(unsaid) => unsaid.until = unsaid.until.min(until),
             None => self.unsaid = Some(Unsaid { way, outcome: outcome.clone(), until }),
         }

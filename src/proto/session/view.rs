@@ -5,7 +5,7 @@
 pub(super) struct View {
     /// Only this peer can finish the session: something of a stream was received, or one end is there for the other alone.
     pub begun: bool,
-    /// Something of a stream was received; never without `begun`.
+    /// Something of a stream was received, or the one that goes out was judged; never without `begun`.
     pub received: bool,
     /// A stream was not judged yet.
     pub wanted: bool,

@@ -103,7 +103,7 @@ fn serve(
     let command = OsString::from_vec(answer.command.clone());
     let remote = Remote::new(shell(), command).map_err(cannot_start)?;
     let signals = signals::hear().map_err(no_signals)?;
-    let (sender, news) = crossbeam_channel::unbounded();
+    let (sender, news) = conclusion::channel(1);
     let start = Start::new(setup(&answer, listener, lifeline, trust, &remote, sender.clone()))
         .map_err(cannot_start)?;
     let handle = start.handle();

@@ -217,7 +217,7 @@ fn session(
     detour: Detour,
 ) -> Result<Gathered, Failure> {
     let signals = signals::hear().map_err(no_signals)?;
-    let (sender, news) = crossbeam_channel::unbounded();
+    let (sender, news) = conclusion::channel(1);
     let known = Arc::new(Mutex::new(detour));
     let hear = hear(&links, known.clone(), sender.clone());
     let start = Start::new(setup(plan, links, channel, trust, stdio, hear)?).map_err(cannot_start)?;
