@@ -362,10 +362,15 @@ fn play() {
     let taken = writer.join().unwrap();
     reader.join().unwrap();
     owners.into_iter().for_each(|owner| owner.join().unwrap());
+    all_came(&crew, &wires, &taken);
+}
+
+/// Every leg and every word has come once, and in order.
+fn all_came(crew: &Crew, wires: &[Arc<Wire>], taken: &[Leg]) {
     let said = LEGS + CONNECTIONS as u64;
     assert!(crew.1.lock().unwrap().iter().copied().eq(0..said), "each in order: {:?}", crew.1);
     let mut words = 0;
-    for wire in &wires {
+    for wire in wires {
         let written = wire.written.lock().unwrap();
         assert!(written.windows(2).all(|pair| pair[0].0 < pair[1].0), "out of order: {written:?}");
         words += written.iter().filter(|(_, what)| *what == Written::Word).count() as u64;

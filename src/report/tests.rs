@@ -163,9 +163,9 @@ fn the_peers_key_is_named_where_connections_are_encrypted() {
     assert_eq!(line(keyed(print)), Some(format!("  encrypted; key of the peer: {print}")));
 }
 
-#[test]
-fn before_the_first_connection() {
-    let nothing = Snapshot {
+/// Of a sender that has read something, and has met nobody.
+fn nobody_yet() -> Snapshot {
+    Snapshot {
         phase: Phase::Waiting,
         elapsed: secs(12),
         delivered: 0,
@@ -176,10 +176,14 @@ fn before_the_first_connection() {
         last_loss: None,
         connections: Vec::new(),
         ..tx()
-    };
+    }
+}
+
+#[test]
+fn a_sender_before_the_first_connection() {
     let mut waiting = Snapshot {
         detail: Detail::Tx { read: 2 * MIB, sent: 0, again: (0, 0), rescues: 0, damaged: 0 },
-        ..nothing.clone()
+        ..nobody_yet()
     };
     waiting.links.truncate(1);
     waiting.links[0] = Link { up: 0, trouble: "connection refused".into(), ..waiting.links[0].clone() };
@@ -195,6 +199,10 @@ millipede: tx: no connection yet, after 0:00:12
      1     0            -  10.0.0.2:8834: connection refused
 ",
     );
+}
+
+#[test]
+fn a_receiver_before_the_first_connection() {
     shown(
         &Snapshot {
             side: Side::Rx,
@@ -208,7 +216,7 @@ millipede: tx: no connection yet, after 0:00:12
             },
             held: 0,
             links: Vec::new(),
-            ..nothing
+            ..nobody_yet()
         },
         "\
 millipede: rx: no sender yet, after 0:00:12

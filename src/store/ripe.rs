@@ -267,13 +267,7 @@ impl Ripe {
     }
 
     fn found(&mut self, now: Instant, path: String, seen: Seen, writing: Option<bool>) {
-        if self.is_ignored(&path) {
-            return;
-        }
-        if let Err(why) = Name::stored(path.clone()) {
-            if self.unnameable.insert(path.clone()) {
-                self.tasks.push_back(FolderTask::Unnameable(path, why));
-            }
+        if self.is_ignored(&path) || !self.is_nameable(&path) {
             return;
         }
         if let Some(found) = &mut self.rescan {
@@ -316,6 +310,15 @@ impl Ripe {
             // whoever writes will close it; and if that is not told, it is looked at again
             Some(true) | None => self.wait(now, path, seen, new),
         }
+    }
+
+    /// Whether a receiver could store a file of this name. The user hears once of each that it could not.
+    fn is_nameable(&mut self, path: &str) -> bool {
+        let Err(why) = Name::stored(path.to_owned()) else { return true };
+        if self.unnameable.insert(path.to_owned()) {
+            self.tasks.push_back(FolderTask::Unnameable(path.to_owned(), why));
+        }
+        false
     }
 
     /// What was known of it holds until it can be looked at again.

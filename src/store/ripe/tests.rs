@@ -287,6 +287,28 @@ impl Folder {
         self.events.push_back(FolderChange::Named { path: path.into(), seen: seen(self.versions) });
     }
 
+    /// Everything is closed, told and sent, as long as that takes.
+    fn settle(&mut self, ripe: &mut Ripe, mut now: Instant, told: bool) {
+        self.blind = false;
+        for (name, (_, open)) in &mut self.files {
+            if std::mem::take(open) {
+                self.events.push_back(FolderChange::Complete(name.clone()));
+            }
+        }
+        for round in 0.. {
+            self.work(ripe, now, told);
+            while !self.sending.is_empty() {
+                self.arrive(ripe, now, true);
+            }
+            match ripe.deadline() {
+                Some(at) => now = now.max(at),
+                None if ripe.tasks.is_empty() && ripe.ready.is_empty() => break,
+                None => {}
+            }
+            assert!(round < 100, "never quiet: {ripe:?}");
+        }
+    }
+
     fn work(&mut self, ripe: &mut Ripe, now: Instant, told: bool) {
         while let Some(event) = self.events.pop_front() {
             ripe.hear(now, event);
@@ -382,24 +404,7 @@ proptest! {
                 Act::Pass(seconds) => now += Duration::from_secs(seconds),
             }
         }
-        folder.blind = false;
-        for (name, (_, open)) in &mut folder.files {
-            if std::mem::take(open) {
-                folder.events.push_back(FolderChange::Complete(name.clone()));
-            }
-        }
-        for round in 0.. {
-            folder.work(&mut ripe, now, told);
-            while !folder.sending.is_empty() {
-                folder.arrive(&mut ripe, now, true);
-            }
-            match ripe.deadline() {
-                Some(at) => now = now.max(at),
-                None if ripe.tasks.is_empty() && ripe.ready.is_empty() => break,
-                None => {}
-            }
-            prop_assert!(round < 100, "never quiet: {:?}", ripe);
-        }
+        folder.settle(&mut ripe, now, told);
         for (name, (version, _)) in folder.files {
             let expected = Some(&version).filter(|_| name != "e.part");
             prop_assert_eq!(folder.receiver.get(&name), expected, "{}: {:?}", name, ripe);
