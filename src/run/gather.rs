@@ -75,8 +75,11 @@ impl Gathered<'_> {
         if self.ends.need_both() {
             self.sessions.stop(&Outcome::here(Status::Incomplete, failure.sentence.clone()));
         }
-        match &self.first {
+        match &mut self.first {
             None => (self.first, self.untold) = (Some((failure, why)), true),
+            // One command that failed was the output of one stream and the input of the other, and each end hears of these
+            // in an order of its own. The input decides at both: it ends both streams.
+            Some((first, told)) if *told == why && failure.status == Status::Input => *first = failure,
             Some((_, told)) if *told == why => {}
             Some(_) => message::say(failure.sentence),
         }
