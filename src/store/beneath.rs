@@ -87,10 +87,15 @@ impl Beneath {
         by_parts(openat(&self.root, ".", FOLDER, Mode::empty())?, path, FOLDER)
     }
 
-    /// A link and then one name less, where the kernel can't rename without replacing. A crash between the two leaves
-    /// both names for one file.
-    fn rename_by_linking(&self, from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &str)) -> io::Result<()> {
-        linkat(from.0, from.1, to.0, to.1, AtFlags::empty()).map_err(not_linked)?;
+    /// A link and then one name less, where the kernel can't rename without replacing, or has `forbidden` it. A crash
+    /// between the two leaves both names for one file.
+    fn rename_by_linking(
+        &self,
+        from: (BorrowedFd<'_>, &str),
+        to: (BorrowedFd<'_>, &str),
+        forbidden: bool,
+    ) -> io::Result<()> {
+        linkat(from.0, from.1, to.0, to.1, AtFlags::empty()).map_err(|error| not_linked(error, forbidden))?;
         Ok(unlinkat(from.0, from.1, AtFlags::empty())?)
     }
 }
@@ -109,9 +114,11 @@ impl AsFd for Handle<'_> {
     }
 }
 
-/// Why a link was not made, which was the last way to give a name and replace nothing.
-fn not_linked(error: Errno) -> io::Error {
+/// Why a link was not made, which was the last way to give a name and replace nothing. Where renaming was forbidden as well,
+/// as in a folder that may not be changed, that is what the kernel says of both.
+fn not_linked(error: Errno, forbidden: bool) -> io::Error {
     match error {
+        Errno::PERM if forbidden => error.into(),
         Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS => {
             io::Error::other("the file system can neither link nor rename without replacing")
         }
@@ -184,12 +191,12 @@ impl Disk for Beneath {
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                     self.exclusive.store(false, Ordering::Relaxed);
                 }
-                // a sandbox's way of saying that it does not allow the call, or the file system's of its own no
-                Err(Errno::PERM) => {}
+                // a sandbox does not allow the call, or the folder may not be changed: then a link is forbidden too
+                Err(Errno::PERM) => return self.rename_by_linking(from, to, true),
                 renamed => return Ok(renamed?),
             }
         }
-        self.rename_by_linking(from, to)
+        self.rename_by_linking(from, to, false)
     }
 
     fn replace(&self, from: &str, to: &str) -> io::Result<()> {
@@ -326,10 +333,11 @@ mod tests {
 
     #[test]
     fn a_file_system_without_any_way_to_give_a_name_is_told_so() {
-        let told = not_linked(Errno::PERM);
+        let told = not_linked(Errno::PERM, false);
         assert!(told.to_string().contains("neither link nor rename"), "{told}");
-        assert_eq!(not_linked(Errno::EXIST).kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(not_linked(Errno::NOSPC).kind(), io::ErrorKind::StorageFull);
+        assert_eq!(not_linked(Errno::PERM, true).kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(not_linked(Errno::EXIST, false).kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(not_linked(Errno::NOSPC, true).kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]
