@@ -77,7 +77,9 @@
 //!                           ├─▶ proto::pacing           how far and how fast the input may be read
 //!                           ├─▶ pump ─▶ proto::wire     frames and legs out of and into a connection
 //!                           ├─▶ channel                 one TCP connection, and the handshake on it
-//!                           ╰─▶ stage                   checks or rewrites a leg on its way
+//!                           ├─▶ stage                   checks or rewrites a leg on its way
+//!                           ├─▶ endpoint                by its traits: sources, sinks and who is told
+//!                           ╰─▶ report, message         the figures of a report, and lines for the user
 //! ```
 //!
 //! # Where things live

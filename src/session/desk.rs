@@ -13,7 +13,16 @@
 //! the user. Under the lock there is no I/O, no waiting, no line and no bell. News for the audience are heard after the
 //! lock, and in the order in which they were posted (`hearing`).
 //!
-//! What leads to nothing before the next event is only noted: neither post nor follow.
+//! There are three verbs. With `_as`, whoever speaks shows its ticket, and gets None if its TCP connection is over.
+//!
+//! ```text
+//!  tell     news: the core's event, then post and follow
+//!  note     something that counts at the next event; nothing follows from it now, but that the input may be woken
+//!  peek     a question
+//! ```
+//!
+//! What is measured elsewhere, such as for how long the output has been blocked, comes in through a cell that the core
+//! reads before each event: see `waits`.
 //!
 //! Lock order: a poll that was lent ([`Lookout`](crate::endpoint::Lookout)), the lease of a source or sink, a
 //! connection's writer, the desk, the count of how long the output has been blocked.
