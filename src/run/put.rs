@@ -59,7 +59,7 @@ impl Tally {
             (0, 1) => "the file was there already".into(),
             (stored, 0) => format!("{stored} files are stored"),
             (0, already) => format!("{already} files were there already"),
-            (stored, already) => format!("{stored} files are stored, {already} were there already"),
+            (stored, already) => format!("files: {stored} stored, {already} there already"),
         }
     }
 
