@@ -3,7 +3,7 @@
 //! Pure: links and keys are named by the caller, who also decides from [`Event::level`] whether the line is wanted.
 
 use crate::proto::event::Event;
-use crate::proto::links::LossReason;
+use crate::proto::links::{DialError, LossReason};
 use crate::proto::peer_key::PeerKey;
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
@@ -36,9 +36,7 @@ pub fn word(event: &Event, links: &dyn Fn(usize) -> String, keys: &dyn Fn(PeerKe
         Event::SmallerSegments { link, size } => {
             format!("{}: large packets get lost; using {size} bytes", links(*link))
         }
-        Event::OtherReceiver { link } => {
-            format!("{}: another receiver; all links must lead to one", links(*link))
-        }
+        Event::OtherReceiver { link } => format!("{}: {}", links(*link), DialError::OtherReceiver),
         Event::Rescued { sequence, connection } => {
             format!("leg {sequence} overtaken on connection {connection}, rescued")
         }
@@ -113,7 +111,6 @@ fn until(left: Option<Duration>, for_ever: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::links::DialError;
 
     fn worded(event: &Event) -> String {
         word(event, &|link| format!("host{link}"), &|PeerKey(bytes)| format!("of {}", bytes[0]))
@@ -200,6 +197,37 @@ mod tests {
         assert_eq!(worded(&lost(None)), "connection 3 lost (closed by the sender)");
         let sender = "host1: connection 3 lost (closed by the peer), 2 legs to send again";
         assert_eq!(worded(&lost(Some(1))), sender);
+    }
+
+    #[test]
+    fn why_a_connection_is_lost_is_said_in_a_few_words() {
+        for (reason, why) in [
+            (LossReason::Swallows, "large segments do not get through"),
+            (LossReason::TakesNoComplaints, "brings damaged legs and takes no complaints"),
+            (LossReason::Failed("connection reset".into()), "connection reset"),
+        ] {
+            let lost = |link| {
+                let reason = reason.clone();
+                Event::ConnectionLost { connection: 3, link, reason, again: 1, strange: false }
+            };
+            let line = format!("host1: connection 3 lost ({why}), 1 leg to send again");
+            assert_eq!(worded(&lost(Some(1))), line);
+            assert_eq!(worded(&lost(None)), format!("connection 3 lost ({why})"));
+        }
+    }
+
+    #[test]
+    fn why_a_link_died_is_said_in_a_few_words_or_in_those_of_whoever_answered() {
+        let other = "another receiver; all links must lead to one";
+        for (reason, why) in [
+            (DialError::RefusedInWords("busy with another session".into()), "busy with another session"),
+            (DialError::OtherReceiver, other),
+            (DialError::Unreachable("no route to host".into()), "no route to host"),
+        ] {
+            let line = format!("host1: {why}; passed over until it answers");
+            assert_eq!(worded(&Event::LinkDied { link: 1, reason: Some(reason) }), line);
+        }
+        assert_eq!(worded(&Event::OtherReceiver { link: 1 }), format!("host1: {other}"));
     }
 
     #[test]

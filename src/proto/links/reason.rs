@@ -22,6 +22,11 @@ pub enum DialError {
     Unanswered(String),
     /// Whoever answers has not proved a key that is let in: it may be another than the receiver, or stand between.
     Unproven(String),
+    /// Whoever answered refused the connection in these words, and may take the next attempt. Somebody is there, so this
+    /// is no sign that the receiver is gone, as [`DialError::Refused`] is.
+    RefusedInWords(String),
+    /// Another receiver than the session's welcomed the connection. The session's own may be there at the next attempt.
+    OtherReceiver,
     /// Anything else the kernel says, or a peer that is no millipede.
     Unreachable(String),
 }
@@ -40,9 +45,11 @@ impl fmt::Display for DialError {
             DialError::Closed => f.write_str("accepted, then closed: no receiver behind it?"),
             DialError::TimedOut => f.write_str("no answer"),
             DialError::NoWelcome | DialError::Swallowed => f.write_str("connected, but no answer"),
+            DialError::OtherReceiver => f.write_str("another receiver; all links must lead to one"),
             DialError::Unresolved(why)
             | DialError::Unanswered(why)
             | DialError::Unproven(why)
+            | DialError::RefusedInWords(why)
             | DialError::Unreachable(why) => f.write_str(why),
         }
     }
@@ -57,6 +64,10 @@ pub enum LossReason {
     Failed(String),
     /// No life for too long.
     Silent,
+    /// The path swallows large segments, while small ones get through.
+    Swallows,
+    /// More complaints about damaged legs wait than may: the peer goes on to send, and takes nothing.
+    TakesNoComplaints,
     /// The peer broke the rules.
     Breach(Breach),
     /// This side closed it on purpose: to move to another link, or as its own fault plan demands.
@@ -69,6 +80,8 @@ impl fmt::Display for LossReason {
             LossReason::Closed => f.write_str("closed by the peer"),
             LossReason::Failed(why) => f.write_str(why),
             LossReason::Silent => f.write_str("silent"),
+            LossReason::Swallows => f.write_str("large segments do not get through"),
+            LossReason::TakesNoComplaints => f.write_str("brings damaged legs and takes no complaints"),
             LossReason::Breach(what) => write!(f, "the peer {what}"),
             LossReason::Left => f.write_str("left"),
         }

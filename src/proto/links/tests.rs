@@ -134,6 +134,19 @@ fn the_receiver_is_gone_when_every_link_is_refused() {
 }
 
 #[test]
+fn whoever_answers_shows_that_somebody_is_there() {
+    let start = Instant::now();
+    for answer in [DialError::RefusedInWords("wait".into()), DialError::OtherReceiver] {
+        let mut links = links_of(start, 1, 1);
+        place_all(&mut links, start);
+        links.failed(start, 0, &answer);
+        assert_eq!((links.refused_since(), links.any_unproven()), (None, false));
+        assert!(!answer.is_silence() && !links.all_unresolved());
+        assert_eq!(links.trouble(0), answer.to_string());
+    }
+}
+
+#[test]
 fn a_refusal_beside_a_connection_that_works_says_nothing_of_the_time_after_it() {
     let start = Instant::now();
     let mut links = links_of(start, 1, 2);

@@ -296,8 +296,7 @@ impl Session {
     /// A frame for the peer, on this connection. If too many complaints wait there already, the connection is given up.
     pub(super) fn say(&mut self, now: Instant, connection: usize, frame: Frame) {
         if self.post.frame(connection, frame).is_err() {
-            let why = "brings damaged legs and takes no complaints".into();
-            self.give_up(now, connection, LossReason::Failed(why));
+            self.give_up(now, connection, LossReason::TakesNoComplaints);
         }
     }
 }

@@ -179,14 +179,12 @@ impl Dialler {
             RefusalCode::TooMany if self.links.one_suffices() => self.links.put_off(now, connection),
             // an attempt that a newer one replaced, a hello damaged on its way: try again
             RefusalCode::Stale | RefusalCode::TooMany | RefusalCode::Malformed => {
-                self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
+                self.refused_for_now(now, connection, refusal);
             }
             // a session that has just ended
-            RefusalCode::Finished if !begun => {
-                self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
-            }
+            RefusalCode::Finished if !begun => self.refused_for_now(now, connection, refusal),
             RefusalCode::NotThatReceiver if !begun && self.has_led(connection) => {
-                self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
+                self.refused_for_now(now, connection, refusal);
             }
             _ => {
                 // where this ends the session, that is told in the same words; and a receiver that has finished says how
@@ -203,10 +201,15 @@ impl Dialler {
         }
     }
 
+    /// Whoever answered refused the connection in words that need not hold for the next attempt.
+    fn refused_for_now(&mut self, now: Instant, connection: usize, refusal: &Refusal) {
+        self.failed(now, connection, &DialError::RefusedInWords(refusal.sentence.clone()));
+    }
+
     /// The receiver is with another session: its end is waited for. The user hears of it once.
     fn wait_for_turn(&mut self, now: Instant, connection: usize, refusal: &Refusal) {
         let Some(State::Dialling(link)) = self.state(connection) else { return };
-        self.failed(now, connection, &DialError::Unreachable(refusal.sentence.clone()));
+        self.refused_for_now(now, connection, refusal);
         if self.busy.replace((link, refusal.sentence.clone())).is_none() {
             let ends = self.alone.and_then(|at| self.patience.unwrap_or(PATIENCE_BEFORE).ends(at));
             let left = self.reminder.tell(now, ends);
@@ -217,13 +220,13 @@ impl Dialler {
 
     /// Another receiver than the session's answered.
     pub(super) fn met_another(&mut self, now: Instant, connection: usize, begun: bool) {
-        let sentence = "another receiver; all links must lead to one".to_owned();
+        let why = DialError::OtherReceiver;
         // where no connection is up, any receiver would do: that it will not do is for its key
         if !begun && self.has_led(connection) && self.links.up_count() > 0 {
-            return self.failed(now, connection, &DialError::Unreachable(sentence));
+            return self.failed(now, connection, &why);
         }
         let event = |link, _| Some(Event::OtherReceiver { link });
-        self.condemn(now, connection, sentence, event);
+        self.condemn(now, connection, why.to_string(), event);
     }
 
     /// Whether the link of an attempt has led to the session's receiver. If another one answers there before anything was

@@ -255,8 +255,7 @@ impl Session {
     /// again and again: on its way there is something that swallows large segments.
     pub fn stuck(&mut self, now: Instant, connection: usize, since: Instant) {
         if self.ownership.stuck(now, connection, since) {
-            let why = "large segments do not get through".into();
-            self.give_up(now, connection, LossReason::Failed(why));
+            self.give_up(now, connection, LossReason::Swallows);
         }
         self.step(now);
     }

@@ -33,7 +33,8 @@ fn briefly(why: &DialError) -> String {
     match why {
         DialError::Refused => "refused".into(),
         DialError::Closed | DialError::Unproven(_) => "closed".into(),
-        DialError::Unresolved(why) | DialError::Unanswered(why) | DialError::Unreachable(why) => why.clone(),
+        DialError::Unresolved(_) | DialError::Unanswered(_) | DialError::Unreachable(_) => why.to_string(),
+        DialError::RefusedInWords(_) | DialError::OtherReceiver => why.to_string(),
         DialError::TimedOut | DialError::NoWelcome | DialError::Swallowed => "no answer".into(),
     }
 }
@@ -186,6 +187,18 @@ mod tests {
         let mut works = start();
         works.heed(&up(0));
         assert_eq!(line(&mut works, PATIENT, WORTH_A_LINE), None);
+    }
+
+    #[test]
+    fn whoever_answers_and_refuses_is_quoted() {
+        for (why, because) in [
+            (DialError::RefusedInWords("so many are enough".into()), "host:1: so many are enough"),
+            (DialError::OtherReceiver, "host:1: another receiver; all links must lead to one"),
+        ] {
+            let mut dead = started(&["host:1"], None);
+            dies(&mut dead, 0, why);
+            assert_eq!(line(&mut dead, PATIENT, 0), told(because));
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The end that dials, before anything was received, where another receiver takes the place of the one that was met.
 
+use super::super::super::event::Event;
 use super::super::super::hello::RefusalCode;
-use super::super::super::links::LossReason;
+use super::super::super::links::{DialError, LossReason};
 use super::super::super::way::Way;
 use super::rig::*;
 
@@ -65,4 +66,28 @@ fn where_a_link_never_led_to_the_receiver_another_one_there_is_no_successor() {
     rig.forget();
     (0..30).for_each(|_| rig.later(secs(1)));
     assert!(!rig.over && rig.dials.iter().all(|dial| dial.link == 0));
+}
+
+#[test]
+fn that_another_receiver_answers_is_said_of_a_link_that_may_lead_to_the_first_one_again() {
+    let mut rig = up(1, 2);
+    rig.lost(0, LossReason::Silent);
+    rig.welcomed(0, LISTENER + 1, 0);
+    assert_eq!(rig.session.trouble(0), "another receiver; all links must lead to one");
+    assert_eq!(rig.said(), [], "it is not refused for good");
+}
+
+#[test]
+fn whoever_refuses_for_now_is_quoted_and_tried_again() {
+    for code in [RefusalCode::Stale, RefusalCode::Malformed, RefusalCode::Finished] {
+        let mut rig = dialler(1, 1);
+        rig.refused(0, code);
+        let why = refusal(code).sentence;
+        assert_eq!(rig.session.trouble(0), why);
+        let reason = Some(DialError::RefusedInWords(why));
+        assert!(rig.events.contains(&Event::LinkDied { link: 0, reason }), "{:?}", rig.events);
+        rig.forget();
+        rig.later(secs(1));
+        assert_eq!((rig.dials.len(), rig.over), (1, false));
+    }
 }

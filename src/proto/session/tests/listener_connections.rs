@@ -6,6 +6,7 @@ use super::super::super::event::Event;
 use super::super::super::hello::{Hello, RefusalCode};
 use super::super::super::leg::{Leg, window};
 use super::super::super::links::{DialError, LossReason};
+use super::super::super::mailbox::NACKS_MAX;
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
 use super::super::super::wire::Frame;
@@ -251,6 +252,14 @@ fn a_leg_against_the_rules_is_an_error_of_its_connection_alone() {
     assert_eq!(rig.drops[1..], [(0, LossReason::Breach(Breach::OtherEnd))]);
     rig.leg(1, 1);
     assert_eq!((&rig.delivers[..], rig.over), (&[1][..], false));
+}
+
+#[test]
+fn a_connection_on_which_too_many_complaints_wait_is_given_up() {
+    let mut rig = listener_begun(None);
+    let damaged = 1..=NACKS_MAX as u64 + 1;
+    rig.does(|s, now| damaged.for_each(|sequence| s.leg_damaged(now, 0, sequence)));
+    assert_eq!((rig.drops, rig.over), (vec![(0, LossReason::TakesNoComplaints)], false));
 }
 
 #[test]
