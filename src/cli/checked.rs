@@ -5,7 +5,7 @@
 
 use super::entry::Side;
 use super::typed::Typed;
-use super::words::{WITH_SSH, WORDS, word};
+use super::words::{WORDS, word};
 use super::{value, wrong};
 use crate::plan::{
     BUFFER_DEFAULT, BUFFER_MIN, Common, Compress, EdgePlan, Family, FarPlan, Goal, Host, LinkPlan, ListenOn,
@@ -16,9 +16,6 @@ use crate::proto::leg::{CONNECTIONS_MAX, LINKS_MAX};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-
-/// The words that take the place of stdin and stdout.
-const EDGES: [&str; 3] = ["terminate", "initiate", "exec"];
 
 /// What is to be done, or a sentence that names the word that is wrong. `rest` follows `ssh` or `put`.
 pub(super) fn task(typed: &Typed, rest: &[OsString]) -> Result<Task, String> {
@@ -55,9 +52,9 @@ fn serve(typed: &Typed) -> Result<ServePlan, String> {
         (None, Some(command)) => Goal::Exec(command),
         _ => return Err("serve needs into, the folder for the files, or exec, a command for each".to_owned()),
     };
-    let folder = ["then", "replace", "sums", "quota", "keep", "keepfree"];
-    if let (Goal::Exec(_), Some(word)) = (&goal, folder.into_iter().find(|word| typed.given(word))) {
-        return Err(format!("{word} goes with into, and there is exec in its place"));
+    let folders = WORDS.iter().find(|word| word.with_into && typed.given(word.name));
+    if let (Goal::Exec(_), Some(word)) = (&goal, folders) {
+        return Err(format!("{} goes with into, and there is exec in its place", word.name));
     }
     let keys: Option<String> = typed.one("require");
     let require: Vec<String> = keys.iter().flat_map(|keys| keys.split(',')).map(str::to_owned).collect();
@@ -121,7 +118,7 @@ pub(super) fn far(args: &[OsString]) -> Result<FarPlan, String> {
 
 fn ssh(typed: &Typed, rest: &[OsString]) -> Result<SshPlan, String> {
     let wrong = WORDS.iter().find(|word| {
-        let goes = matches!(word.side, Side::Ssh) || WITH_SSH.contains(&word.name);
+        let goes = matches!(word.side, Side::Ssh) || word.with_ssh;
         typed.given(word.name) && !goes
     });
     if let Some(word) = wrong {
@@ -188,7 +185,6 @@ fn sides(typed: &Typed) -> Result<(), String> {
 
 /// The rules between words that depend on a third one; clap holds the others.
 fn conflicts(typed: &Typed) -> Result<(), String> {
-    let edge = EDGES.into_iter().find(|name| typed.given(name));
     if typed.given("duplex") && typed.given("rx") && typed.given("tx") {
         return Err(
             "duplex goes with rx or with tx: one process listens, the other dials, and both streams go \
@@ -205,9 +201,11 @@ fn conflicts(typed: &Typed) -> Result<(), String> {
     if typed.given("key") && typed.given("rx") && typed.given("tx") && !typed.given("peers") {
         return Err("key with rx and tx needs peers: else tx can be led to its own rx".to_owned());
     }
-    match edge {
-        Some(edge) if typed.given("prbs") && (typed.given("tx") || typed.given("duplex")) => {
-            Err(format!("{edge} and prbs exclude each other: each is the stream's source"))
+    let mut sources = WORDS.iter().filter(|word| word.is_source && typed.given(word.name));
+    match (sources.next(), sources.next()) {
+        // where nothing is sent, both are for the stream that comes
+        (Some(one), Some(other)) if typed.given("tx") || typed.given("duplex") => {
+            Err(wrong::exclusive(one, other))
         }
         _ => Ok(()),
     }

@@ -106,6 +106,12 @@ pub struct Word {
     pub operands: Operands,
     /// Where it may stand.
     pub side: Side,
+    /// Whether it may stand before `ssh` too, though its side is another.
+    pub with_ssh: bool,
+    /// Whether it is of use with `into` alone, and not with the `exec` of `serve`.
+    pub with_into: bool,
+    /// Whether the stream that is sent comes from it, in place of stdin: one such word is enough.
+    pub is_source: bool,
     /// Whether it may be given more than once.
     pub repeats: bool,
     /// The words that cannot stand beside it.
@@ -139,6 +145,9 @@ pub(super) const WORD: Word = Word {
     letter: None,
     operands: Operands::None,
     side: Side::Both,
+    with_ssh: false,
+    with_into: false,
+    is_source: false,
     repeats: false,
     excludes: &[],
     common: true,

@@ -4,7 +4,7 @@
 //! only named, and those that go with `serve`, `put` or `ssh` alone are named where these are explained.
 
 use super::entry::{Side, Word};
-use super::words::{WITH_SSH, WORDS};
+use super::words::WORDS;
 
 /// The right margin.
 const COLUMNS: usize = 79;
@@ -65,8 +65,9 @@ pub(super) fn explain(word: &Word) -> String {
         let words = WORDS.iter().filter(|word| side.contains(&word.side)).filter(fits);
         words.map(|word| word.name).collect::<Vec<_>>().join(", ")
     };
+    let with_ssh = || WORDS.iter().filter(|word| word.with_ssh).map(|word| format!(", {}", word.name));
     let others = match word.name {
-        "ssh" => beside(&[Side::Ssh]) + ", " + &WITH_SSH.join(", "),
+        "ssh" => beside(&[Side::Ssh]) + &with_ssh().collect::<String>(),
         "watch" => beside(&[Side::Watch, Side::Named]) + ", and those of tx that send a stream",
         "put" | "name" => beside(&[Side::Named]) + ", and those of tx that send a stream",
         "tx" => beside(&[Side::Tx, Side::Stream, Side::Both]),
@@ -129,6 +130,16 @@ mod tests {
                 _ => (screen.clone(), word.shown()),
             };
             assert!(place.contains(&shown), "{} is missing:\n{place}", word.name);
+        }
+    }
+
+    #[test]
+    fn every_word_that_may_stand_before_ssh_is_named_with_it() {
+        let explained = explain(word("ssh").unwrap());
+        let (_, listed) = explained.split_once("Words for it:").unwrap();
+        let listed: Vec<&str> = listed.split([' ', '\n', ',', '.']).collect();
+        for word in WORDS.iter().filter(|word| word.with_ssh) {
+            assert!(listed.contains(&word.name), "{} is missing:\n{explained}", word.name);
         }
     }
 

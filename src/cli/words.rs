@@ -20,10 +20,6 @@ pub fn word(name: &str) -> Option<&'static Word> {
     WORDS.iter().find(|word| word.name == name || word.aliases.contains(&name))
 }
 
-/// Words of the other sides that may stand before `ssh` too.
-pub(super) const WITH_SSH: [&str; 9] =
-    ["threads", "rate", "compress", "congestion", "buffer", "patience", "ipv4", "ipv6", "verbose"];
-
 /// Every word, in the order of the help.
 pub const WORDS: &[Word] = &[
     Word {
@@ -112,6 +108,7 @@ pub const WORDS: &[Word] = &[
         name: "ipv4",
         letter: Some('4'),
         excludes: &["ipv6"],
+        with_ssh: true,
         common: false,
         short: "use IPv4 only between the two hosts",
         long: "Uses IPv4 only between the two hosts: of the names after `tx` and `rx` the IPv4 addresses, and where \
@@ -122,6 +119,7 @@ pub const WORDS: &[Word] = &[
         name: "ipv6",
         letter: Some('6'),
         excludes: &["ipv4"],
+        with_ssh: true,
         common: false,
         short: "use IPv6 only between the two hosts",
         long: "Uses IPv6 only between the two hosts: of the names after `tx` and `rx` the IPv6 addresses, and where \
@@ -144,6 +142,7 @@ pub const WORDS: &[Word] = &[
         name: "threads",
         operands: Operands::Number("N", 1, CONNECTIONS_MAX as u64),
         side: Side::Tx,
+        with_ssh: true,
         short: "connections, 1 to 16 (default 16)",
         long: "Uses N connections, 1 to 16. The default is 16. With as many `tx` as threads, each link has one \
                connection.",
@@ -233,6 +232,7 @@ pub const WORDS: &[Word] = &[
         name: "exec",
         operands: Operands::Command("COMMAND"),
         excludes: &["terminate", "initiate"],
+        is_source: true,
         short: "pipe into (rx) or from (tx) a command",
         long: "Runs `sh -c COMMAND`: `rx` pipes the stream into it, `tx` pipes the stream from it. Its exit status \
                counts: when the command fails, the stream fails at both ends.\n\n\
@@ -243,6 +243,7 @@ pub const WORDS: &[Word] = &[
         name: "terminate",
         operands: Operands::AddressPort,
         excludes: &["exec", "initiate"],
+        is_source: true,
         short: "tunnel from TCP connections accepted here",
         long: "Carries TCP connections that are accepted here in place of stdin and stdout: any number of them where \
                the far side has `initiate`, otherwise one. Listens on 127.0.0.1 unless ADDRESS, an IP address or a \
@@ -256,6 +257,7 @@ pub const WORDS: &[Word] = &[
         name: "initiate",
         operands: Operands::HostPort,
         excludes: &["exec", "terminate"],
+        is_source: true,
         short: "tunnel to TCP connections opened from here",
         long: "Carries TCP connections that are opened from here to HOST in place of stdin and stdout: one for each \
                that `terminate` at the far side accepts, otherwise one.\n\n\
@@ -273,6 +275,7 @@ pub const WORDS: &[Word] = &[
         name: "prbs",
         operands: Operands::Number("SEED", 0, u16::MAX as u64),
         side: Side::Free,
+        is_source: true,
         common: false,
         short: "send and verify a pseudorandom stream",
         long: "Sends a pseudorandom stream in place of stdin (`tx`), or verifies every byte of it and passes it on \
@@ -306,6 +309,7 @@ pub const WORDS: &[Word] = &[
         name: "congestion",
         operands: Operands::Algorithm("NAME"),
         side: Side::Stream,
+        with_ssh: true,
         common: false,
         short: "congestion control of the connections, e.g. bbr",
         long: "Uses the kernel's congestion control NAME for the connections, such as `bbr` for a long path that \
@@ -319,6 +323,7 @@ pub const WORDS: &[Word] = &[
         name: "rate",
         operands: Operands::Size("SIZE", 1, 1, u64::MAX),
         side: Side::Stream,
+        with_ssh: true,
         common: false,
         short: "at most this many bytes a second, such as 10M",
         long: "Sends at most SIZE bytes of the stream a second.",
@@ -328,6 +333,7 @@ pub const WORDS: &[Word] = &[
         name: "compress",
         operands: Operands::Perhaps("LEVEL", *LEVELS.start(), *LEVELS.end()),
         side: Side::Stream,
+        with_ssh: true,
         short: "compress legs in parallel, if that is faster",
         long: "Compresses the stream with zstd, each leg in the thread of its connection. Without LEVEL the level \
                follows what holds the stream back: it rises while the network does, and falls to none where the \
@@ -369,6 +375,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "buffer",
         operands: Operands::Size("SIZE", 1 << 20, BUFFER_MIN, BUFFER_MAX),
+        with_ssh: true,
         common: false,
         short: "memory per direction, at most (default 128M)",
         long: "Uses at most SIZE of memory for the legs of each direction. The default is 128M, or a quarter of what \
@@ -382,6 +389,7 @@ pub const WORDS: &[Word] = &[
     Word {
         name: "patience",
         operands: Operands::Time("SECONDS"),
+        with_ssh: true,
         common: false,
         short: "give up after this long without a connection",
         long: "Gives up when no connection has worked for SECONDS; 0 waits for ever. The default is 3600 once the \
@@ -428,6 +436,7 @@ pub const WORDS: &[Word] = &[
         name: "verbose",
         operands: Operands::Number("N", 0, LEVEL_MAX as u64),
         side: Side::Free,
+        with_ssh: true,
         common: false,
         short: "say more, 0 to 20",
         long: "Says more on stderr. 0: one line at the end, only on a terminal or in a service's journal. 1: that \

@@ -30,11 +30,10 @@ pub(super) fn told_by_clap(error: &clap::Error) -> Stop {
 }
 
 /// Two words that exclude each other, in the order of the table.
-fn exclusive(one: &Word, other: &Word) -> String {
+pub(super) fn exclusive(one: &Word, other: &Word) -> String {
     let place = |word: &Word| WORDS.iter().position(|known| known.name == word.name);
     let (first, second) = if place(one) < place(other) { (one, other) } else { (other, one) };
-    let source = ["exec", "terminate", "initiate", "prbs"].contains(&first.name);
-    let why = if source { ": each is the stream's source" } else { "" };
+    let why = if first.is_source && second.is_source { ": each is the stream's source" } else { "" };
     format!("{} and {} exclude each other{why}", first.name, second.name)
 }
 

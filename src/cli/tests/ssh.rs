@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::{address, name, wrong};
-use crate::plan::{Family, FarPlan, Patience, Ports, SshPlan};
+use crate::plan::{Compress, Family, FarPlan, Patience, Ports, SshPlan};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
@@ -47,6 +47,8 @@ fn words_before_ssh_are_for_its_connections() {
         (plan.program, plan.over),
         (Some("~/bin/millipede".into()), vec![address("192.0.2.7"), name("backup.lan")])
     );
+    let plan = ssh("ipv6 compress 3 ssh backup true");
+    assert_eq!((plan.family, plan.stream.compress), (Family::V6, Some(Compress::Level(3))));
     let plan = ssh("ipv4 ports 5000 ssh backup true");
     assert_eq!(plan.buffer, None, "each end heeds its own host");
     assert_eq!((plan.family, plan.ports), (Family::V4, Some(Ports { first: 5000, last: 5000 })));

@@ -62,6 +62,7 @@ pub(super) const THEN: Word = Word {
     name: "then",
     operands: Operands::Command("COMMAND"),
     side: Side::Serve,
+    with_into: true,
     common: false,
     short: "with serve, run this after each file",
     long: "Runs COMMAND, with `sh -c`, after each file that is stored. A file whose COMMAND has failed is not a success; \
@@ -109,6 +110,7 @@ pub(super) const REQUIRE: Word = Word {
 pub(super) const REPLACE: Word = Word {
     name: "replace",
     side: Side::Serve,
+    with_into: true,
     common: false,
     short: "with serve, let newer files replace older ones",
     long: "Lets a newer file of the same key and name take an older one's place, from one moment to the next once \
@@ -119,6 +121,7 @@ pub(super) const REPLACE: Word = Word {
 pub(super) const SUMS: Word = Word {
     name: "sums",
     side: Side::Serve,
+    with_into: true,
     common: false,
     short: "with serve, put NAME.sha256 beside each file",
     long: "Puts a file NAME.sha256 beside each, which sha256sum -c checks. Names that end so are refused then.",
@@ -129,6 +132,7 @@ pub(super) const QUOTA: Word = Word {
     name: "quota",
     operands: Operands::Size("SIZE", 1, 1, u64::MAX),
     side: Side::Serve,
+    with_into: true,
     common: false,
     short: "with serve, the most bytes of each key",
     long: "Lets each key have SIZE bytes here at most, finished and not, with what is known of its files.",
@@ -139,6 +143,7 @@ pub(super) const KEEP: Word = Word {
     name: "keep",
     operands: Operands::Number("DAYS", 0, 36500),
     side: Side::Serve,
+    with_into: true,
     common: false,
     short: "with serve, keep unfinished files (default 7)",
     long: "Removes what has not come whole when nothing more of it has come for DAYS days, 7 by default.",
@@ -149,6 +154,7 @@ pub(super) const KEEPFREE: Word = Word {
     name: "keepfree",
     operands: Operands::Size("SIZE", 1, 0, u64::MAX),
     side: Side::Serve,
+    with_into: true,
     common: false,
     short: "with serve, leave so much of the disk free",
     long: "Takes no file that would leave less than SIZE bytes of the disk free.",
