@@ -242,7 +242,9 @@ impl Owner {
             Item::Frame(Frame::Ack(ack)) => self.told.edge = Some(ack.edge),
             Item::Frame(Frame::Ping { token }) => self.told.pings[connection] = Some(token),
             Item::Frame(Frame::Fin(fin)) => self.told.fin = Some(fin),
-            Item::Frame(_) => {}
+            // nothing of these is of use to a peer that answers by its script
+            Item::Frame(Frame::Leg(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_)) => {}
+            Item::Frame(Frame::Bye | Frame::Enough | Frame::Abort(_)) => {}
             Item::Leg(leg) => {
                 let beyond = leg.sequence >= self.edge.legs || leg.range().end > self.edge.bytes;
                 assert!(!beyond, "{leg:?} is sent beyond the window, {:?}", self.edge);

@@ -246,7 +246,19 @@ impl Imp {
                     self.came = self.came.max((header.sequence + 1, end));
                 }
                 Ok(Some(Read::Frame(Frame::Fin(fin)))) => self.told = Some(fin),
-                Ok(Some(Read::Frame(_) | Read::Piece(..))) => {}
+                // nothing else that it hears is remembered; `message` makes frames of every kind
+                Ok(Some(Read::Frame(
+                    Frame::Leg(_)
+                    | Frame::Ping { .. }
+                    | Frame::Bye
+                    | Frame::Ack(_)
+                    | Frame::Nack { .. }
+                    | Frame::Pong { .. }
+                    | Frame::Verdict(_)
+                    | Frame::Enough
+                    | Frame::Abort(_),
+                ))) => {}
+                Ok(Some(Read::Piece(..))) => {}
                 Ok(None) | Err(_) => return,
             }
         }

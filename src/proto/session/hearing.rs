@@ -193,7 +193,10 @@ impl Session {
             Frame::Enough if is_up && !is_done => {
                 self.actions.extend(sending.cease()?.then_some(Action::Cease));
             }
-            _ => {}
+            // of a connection that carries nothing of the stream, or of a stream that is done with
+            Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) | Frame::Enough => {}
+            // not of a receiver: `hear` sends these elsewhere
+            Frame::Leg(_) | Frame::Fin(_) | Frame::Ping { .. } | Frame::Bye | Frame::Abort(_) => {}
         }
         Ok(())
     }
@@ -224,7 +227,13 @@ impl Session {
                 self.works(connection);
             }
             Frame::Bye => receiving.heard_bye(),
-            _ => {}
+            // of a stream that is done with
+            Frame::Fin(_) => {}
+            // its payload follows, and all of it comes by `leg`
+            Frame::Leg(_) => {}
+            // not of a sender: `hear` sends these elsewhere
+            Frame::Ack(_) | Frame::Nack { .. } | Frame::Pong { .. } | Frame::Verdict(_) => {}
+            Frame::Enough | Frame::Abort(_) => {}
         }
         Ok(())
     }
