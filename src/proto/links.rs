@@ -28,12 +28,13 @@ mod state;
 pub use headstart::HEADSTART;
 use headstart::Headstart;
 pub use reason::{DialError, LossReason};
-use state::Move;
-pub use state::State;
+use state::DialMove;
+pub use state::DialState;
 
-/// Pauses between probes of a dead link, and between attempts of a connection that achieves nothing.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The first and the longest pause between probes of a dead link. A connection that achieves nothing takes the same pauses
+/// between its attempts.
+const PROBE_PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PROBE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// The least time between two dials of a connection that was welcomed, whatever it achieved: who welcomes and closes
 /// again and again does not keep this end busy. Attempts that fail have their pauses.
@@ -56,7 +57,7 @@ pub const REFUSED_MAX: Duration = Duration::from_secs(15);
 
 struct Connection {
     home: usize,
-    state: State,
+    state: DialState,
     /// When it was dialled last.
     dialled: Option<Instant>,
     /// How many of its attempts and connections in a row achieved nothing.
@@ -161,7 +162,12 @@ impl Links {
             links: (0..links).map(link).collect(),
             connections: homes
                 .iter()
-                .map(|home| Connection { home: *home, state: State::Resting(now), dialled: None, misses: 0 })
+                .map(|home| Connection {
+                    home: *home,
+                    state: DialState::Resting(now),
+                    dialled: None,
+                    misses: 0,
+                })
                 .collect(),
             resting: (0..homes.len()).collect(),
             lifeline_answered: None,
@@ -189,7 +195,7 @@ impl Links {
         }
         for connection in 0..self.connections.len() {
             if self.links[self.connections[connection].home].keeper != Some(connection) {
-                self.advance(connection, Move::Wait(now + LATER));
+                self.advance(connection, DialMove::Wait(now + LATER));
             }
         }
         self.links[last].lifeline = true;
@@ -221,18 +227,18 @@ impl Links {
     pub fn any_rested(&self, now: Instant) -> bool {
         let kept_back = self.others_from().filter(|at| *at > now);
         let mut resting = self.resting.iter().take_while(|one| *one == 0 || kept_back.is_none());
-        resting.any(|one| matches!(self.state(one), State::Resting(at) if at <= now))
+        resting.any(|one| matches!(self.state(one), DialState::Resting(at) if at <= now))
     }
 
     /// Where this resting connection should dial now, and how long it may take. Counts as dialling from then.
     pub fn place(&mut self, now: Instant, connection: usize, begun: bool) -> Option<(usize, Duration)> {
-        let State::Resting(at) = self.state(connection) else { return None };
+        let DialState::Resting(at) = self.state(connection) else { return None };
         let kept_back = connection > 0 && self.others_from().is_some_and(|at| at > now);
         if at > now || kept_back || (self.one && !self.may_be_the_one(now, connection)) {
             return None;
         }
         let link = self.choose(now, connection)?;
-        self.advance(connection, Move::Dial(link));
+        self.advance(connection, DialMove::Dial(link));
         self.headstart.note_dial(now, connection);
         self.connections[connection].dialled = Some(now);
         self.links[link].dialling += 1;
@@ -244,7 +250,7 @@ impl Links {
     /// When a resting connection may next be placed.
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let resting = self.resting.iter().filter_map(|connection| match self.state(connection) {
-            State::Resting(at) => Some(at),
+            DialState::Resting(at) => Some(at),
             _ => None,
         });
         let probes = self.links.iter().filter(|l| l.bad.is_none()).filter_map(|l| l.probe_at);
@@ -254,8 +260,8 @@ impl Links {
 
     /// The attempt succeeded. Returns the connections that shall leave where they are and come home.
     pub fn up(&mut self, connection: usize) -> Vec<usize> {
-        let State::Dialling(index) = self.state(connection) else { return Vec::new() };
-        self.advance(connection, Move::Welcome);
+        let DialState::Dialling(index) = self.state(connection) else { return Vec::new() };
+        self.advance(connection, DialMove::Welcome);
         let link = &mut self.links[index];
         link.dialling -= 1;
         link.up += 1;
@@ -263,10 +269,10 @@ impl Links {
         (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
         (link.refused, link.unresolved, link.unproven) = (None, false, false);
         let mut recalled = self.recall();
-        let stays = |at: &(usize, &Connection)| at.0 != connection && matches!(at.1.state, State::Up(_));
-        let is_up = matches!(self.state(connection), State::Up(_));
+        let stays = |at: &(usize, &Connection)| at.0 != connection && matches!(at.1.state, DialState::Up(_));
+        let is_up = matches!(self.state(connection), DialState::Up(_));
         if is_up && self.one && self.connections.iter().enumerate().any(|at| stays(&at)) {
-            self.advance(connection, Move::Recall);
+            self.advance(connection, DialMove::Recall);
             recalled.push(connection);
         }
         recalled
@@ -274,11 +280,11 @@ impl Links {
 
     /// The attempt failed. True if that makes its link dead.
     pub fn failed(&mut self, now: Instant, connection: usize, why: &DialError) -> bool {
-        let State::Dialling(index) = self.state(connection) else { return false };
+        let DialState::Dialling(index) = self.state(connection) else { return false };
         // where others are up, only this connection has trouble
         let alone = self.links[index].up == 0;
         let at = if alone { now } else { self.pause_ends(now, connection) };
-        self.advance(connection, Move::Rest(at));
+        self.advance(connection, DialMove::Rest(at));
         let link = &mut self.links[index];
         link.dialling -= 1;
         link.last = why.to_string();
@@ -305,21 +311,21 @@ impl Links {
 
     /// The receiver lets no more connections in for now, and has nothing against the session or its link.
     pub fn put_off(&mut self, now: Instant, connection: usize) {
-        if let State::Dialling(index) = self.state(connection) {
+        if let DialState::Dialling(index) = self.state(connection) {
             self.links[index].dialling -= 1;
             let at = self.pause_ends(now, connection).max(now + DIALS_APART);
-            self.advance(connection, Move::Rest(at));
+            self.advance(connection, DialMove::Rest(at));
         }
     }
 
     /// The receiver at this link's end does not want this session; the link is not used again.
     pub fn condemn(&mut self, now: Instant, connection: usize, sentence: &str) {
-        if let State::Dialling(index) = self.state(connection) {
+        if let DialState::Dialling(index) = self.state(connection) {
             let link = &mut self.links[index];
             link.dialling -= 1;
             link.last = sentence.to_owned();
             link.bad = Some(sentence.to_owned());
-            self.advance(connection, Move::Rest(now));
+            self.advance(connection, DialMove::Rest(now));
             if self.links[index].lifeline {
                 // that it was refused is an answer too
                 self.answered(now, index);
@@ -335,14 +341,14 @@ impl Links {
         self.links[index].down_since = (self.links[index].up == 0).then_some(now);
         let apart = self.connections[connection].dialled.map_or(now, |dialled| dialled + DIALS_APART);
         if *why == LossReason::Left {
-            self.advance(connection, Move::Rest(now.max(apart)));
+            self.advance(connection, DialMove::Rest(now.max(apart)));
             return false;
         }
         if progressed {
             self.connections[connection].misses = 0;
         }
         let at = self.pause_ends(now, connection).max(apart);
-        self.advance(connection, Move::Rest(at));
+        self.advance(connection, DialMove::Rest(at));
         let link = &mut self.links[index];
         link.last = match why {
             LossReason::Closed if link.lifeline => "ended".to_owned(),
@@ -389,7 +395,7 @@ impl Links {
 
     /// When the attempts that are under way began.
     fn attempts(&self) -> impl Iterator<Item = Instant> {
-        let under_way = self.connections.iter().filter(|c| matches!(c.state, State::Dialling(_)));
+        let under_way = self.connections.iter().filter(|c| matches!(c.state, DialState::Dialling(_)));
         under_way.filter_map(|connection| connection.dialled)
     }
 
@@ -423,11 +429,11 @@ impl Links {
         let mut leaving = Vec::new();
         for index in 0..self.len() {
             let Connection { home, state, .. } = self.connections[index];
-            if let State::Up(link) = state
+            if let DialState::Up(link) = state
                 && link != home
                 && self.links[home].up > 0
             {
-                self.advance(index, Move::Recall);
+                self.advance(index, DialMove::Recall);
                 leaving.push(index);
             }
         }
@@ -443,14 +449,16 @@ impl Links {
         now + wait
     }
 
-    fn advance(&mut self, connection: usize, step: Move) {
+    fn advance(&mut self, connection: usize, step: DialMove) {
         let state = &mut self.connections[connection].state;
         match state.next(step) {
             Some(next) => {
                 *state = next;
                 match next {
-                    State::Resting(_) => self.resting.insert(connection),
-                    State::Dialling(_) | State::Up(_) | State::Leaving(_) => self.resting.remove(connection),
+                    DialState::Resting(_) => self.resting.insert(connection),
+                    DialState::Dialling(_) | DialState::Up(_) | DialState::Leaving(_) => {
+                        self.resting.remove(connection)
+                    }
                 }
             }
             None => unreachable!("{step:?} is no move of a connection that is {state:?}"),
@@ -458,9 +466,10 @@ impl Links {
     }
 }
 
-/// 0.1 s, doubling to 5 s, of which a random half to all.
+/// The pause after so many misses in a row. Starts at 0.1 s and doubles up to 5 s; the pause that is taken is a random
+/// part of that, at least half.
 fn pause(rng: &mut SmallRng, times: u32) -> Duration {
-    let full = (PAUSE_FIRST * (1 << (times.max(1) - 1).min(6))).min(PAUSE_MAX);
+    let full = (PROBE_PAUSE_FIRST * (1 << (times.max(1) - 1).min(6))).min(PROBE_PAUSE_MAX);
     full.mul_f64(rng.random_range(0.5..=1.0))
 }
 

@@ -7,7 +7,7 @@
 //!
 //! What always holds: from the second attempt of a session on, no attempt of any connection is delayed here.
 
-use super::state::State;
+use super::state::DialState;
 use std::time::{Duration, Instant};
 
 /// For this long no other connection than the first is dialled. A receiver that is near answers in half of this time;
@@ -41,12 +41,12 @@ impl Headstart {
 
     /// Until when no other connection is dialled than the first, which is in this state; None if nothing keeps them back.
     /// `carries`: the first one carries all that is new.
-    pub(super) fn ends(self, first: State, carries: bool) -> Option<Instant> {
+    pub(super) fn ends(self, first: DialState, carries: bool) -> Option<Instant> {
         let Headstart::Since(began) = self else { return None };
         match first {
-            State::Dialling(_) => Some(began + HEADSTART),
-            State::Up(_) => Some(began + if carries { ALONE } else { HEADSTART }),
-            State::Resting(_) | State::Leaving(_) => None,
+            DialState::Dialling(_) => Some(began + HEADSTART),
+            DialState::Up(_) => Some(began + if carries { ALONE } else { HEADSTART }),
+            DialState::Resting(_) | DialState::Leaving(_) => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is known of the links and connections, for whoever asks. Nothing changes here.
 
-use super::{Link, Links, State};
+use super::{DialState, Link, Links};
 use std::time::Instant;
 
 impl Links {
@@ -15,7 +15,7 @@ impl Links {
     }
 
     /// Where a connection is.
-    pub fn state(&self, connection: usize) -> State {
+    pub fn state(&self, connection: usize) -> DialState {
         self.connections[connection].state
     }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 ///  Wait: Resting, for longer
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum DialState {
     /// There is none; it may be dialled from this time on.
     Resting(Instant),
     /// It is being dialled on this link.
@@ -25,7 +25,7 @@ pub enum State {
 
 /// What happens to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Move {
+pub(super) enum DialMove {
     /// It is dialled on this link.
     Dial(usize),
     /// It was welcomed.
@@ -38,16 +38,16 @@ pub(super) enum Move {
     Wait(Instant),
 }
 
-impl State {
+impl DialState {
     /// The state after a move; None if the move is not legal.
-    pub(super) fn next(self, step: Move) -> Option<State> {
+    pub(super) fn next(self, step: DialMove) -> Option<DialState> {
         match (self, step) {
-            (State::Resting(_), Move::Dial(link)) => Some(State::Dialling(link)),
-            (State::Resting(_), Move::Wait(at)) => Some(State::Resting(at)),
-            (State::Dialling(link), Move::Welcome) => Some(State::Up(link)),
-            (State::Up(link), Move::Recall) => Some(State::Leaving(link)),
-            (State::Dialling(_) | State::Up(_) | State::Leaving(_), Move::Rest(at)) => {
-                Some(State::Resting(at))
+            (DialState::Resting(_), DialMove::Dial(link)) => Some(DialState::Dialling(link)),
+            (DialState::Resting(_), DialMove::Wait(at)) => Some(DialState::Resting(at)),
+            (DialState::Dialling(link), DialMove::Welcome) => Some(DialState::Up(link)),
+            (DialState::Up(link), DialMove::Recall) => Some(DialState::Leaving(link)),
+            (DialState::Dialling(_) | DialState::Up(_) | DialState::Leaving(_), DialMove::Rest(at)) => {
+                Some(DialState::Resting(at))
             }
             _ => None,
         }
@@ -56,8 +56,8 @@ impl State {
     /// The link of a connection that is up.
     pub fn up_on(self) -> Option<usize> {
         match self {
-            State::Up(link) | State::Leaving(link) => Some(link),
-            State::Resting(_) | State::Dialling(_) => None,
+            DialState::Up(link) | DialState::Leaving(link) => Some(link),
+            DialState::Resting(_) | DialState::Dialling(_) => None,
         }
     }
 }

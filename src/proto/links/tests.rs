@@ -40,12 +40,12 @@ fn the_dead_link_is_passed_over_and_probed_by_its_keeper() {
         links.failed(start, connection, &REFUSED);
     }
     assert_eq!(place_all(&mut links, start), [(2, 1), (4, 1), (5, 1)], "connection 0 keeps link 0");
-    assert_eq!(place_all(&mut links, start + PAUSE_MAX), [(0, 0)]);
+    assert_eq!(place_all(&mut links, start + PROBE_PAUSE_MAX), [(0, 0)]);
     for connection in [2, 4, 5] {
         links.up(connection);
     }
     assert_eq!(links.up(0), [2, 4, 5], "called back when it answers");
-    assert_eq!(links.state(2), State::Leaving(1));
+    assert_eq!(links.state(2), DialState::Leaving(1));
     links.lost(start, 2, &LossReason::Left, true);
     assert_eq!(links.place(start, 2, true), None, "a link that comes and goes keeps nobody busy");
     assert_eq!(links.place(start + DIALS_APART, 2, true).map(|(link, _)| link), Some(0));
@@ -62,8 +62,8 @@ fn one_connection_finds_the_link_that_works() {
         now += ms(1);
     }
     assert_eq!(links.place(now, 0, false), None, "all pause");
-    assert!(links.deadline(now).is_some_and(|at| at < now + PAUSE_FIRST));
-    assert_eq!(place_all(&mut links, now + PAUSE_MAX).len(), 1);
+    assert!(links.deadline(now).is_some_and(|at| at < now + PROBE_PAUSE_FIRST));
+    assert_eq!(place_all(&mut links, now + PROBE_PAUSE_MAX).len(), 1);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn killed_connections_are_dialled_again_at_once_and_idle_ones_with_pauses() {
     now += DIALS_APART;
     links.lost(now, 0, &reset, false);
     assert_eq!(place_all(&mut links, now), [], "it achieved nothing");
-    assert_eq!(place_all(&mut links, now + PAUSE_MAX).len(), 1);
+    assert_eq!(place_all(&mut links, now + PROBE_PAUSE_MAX).len(), 1);
 }
 
 #[test]
@@ -128,8 +128,8 @@ fn the_receiver_is_gone_when_every_link_is_refused() {
     assert_eq!(links.refused_since(), None);
     links.failed(start + ms(500), 1, &DialError::Closed);
     assert_eq!(links.refused_since(), Some(start + ms(500)));
-    place_all(&mut links, start + PAUSE_MAX);
-    links.failed(start + PAUSE_MAX, 0, &DialError::TimedOut);
+    place_all(&mut links, start + PROBE_PAUSE_MAX);
+    links.failed(start + PROBE_PAUSE_MAX, 0, &DialError::TimedOut);
     assert_eq!(links.refused_since(), None, "silence is not a refusal");
 }
 
@@ -155,7 +155,7 @@ fn a_refusal_beside_a_connection_that_works_says_nothing_of_the_time_after_it() 
     links.failed(start + ms(100), 1, &REFUSED);
     links.lost(start + ms(60_000), 0, &LossReason::Closed, true);
     assert_eq!(links.refused_since(), None, "nothing was tried since");
-    let later = start + ms(60_000) + PAUSE_MAX;
+    let later = start + ms(60_000) + PROBE_PAUSE_MAX;
     place_all(&mut links, later);
     links.failed(later, 0, &REFUSED);
     assert_eq!(links.refused_since(), Some(later));
@@ -164,16 +164,17 @@ fn a_refusal_beside_a_connection_that_works_says_nothing_of_the_time_after_it() 
 #[test]
 fn every_pair_of_state_and_move_is_legal_or_not() {
     let now = Instant::now();
-    let states = [State::Resting(now), State::Dialling(1), State::Up(1), State::Leaving(1)];
-    let moves = [Move::Dial(2), Move::Welcome, Move::Recall, Move::Rest(now), Move::Wait(now)];
+    let states = [DialState::Resting(now), DialState::Dialling(1), DialState::Up(1), DialState::Leaving(1)];
+    let moves =
+        [DialMove::Dial(2), DialMove::Welcome, DialMove::Recall, DialMove::Rest(now), DialMove::Wait(now)];
     let table = states.map(|state| moves.map(|step| state.next(step)));
-    let rested = Some(State::Resting(now));
+    let rested = Some(DialState::Resting(now));
     assert_eq!(
         table,
         [
-            [Some(State::Dialling(2)), None, None, None, rested],
-            [None, Some(State::Up(1)), None, rested, None],
-            [None, None, Some(State::Leaving(1)), rested, None],
+            [Some(DialState::Dialling(2)), None, None, None, rested],
+            [None, Some(DialState::Up(1)), None, rested, None],
+            [None, None, Some(DialState::Leaving(1)), rested, None],
             [None, None, None, rested, None],
         ]
     );
@@ -189,12 +190,12 @@ fn a_lifeline_has_one_connection_once_and_the_others_are_dialled_later() {
         links.failed(start, connection, &REFUSED);
     }
     links.up(2);
-    let later = start + PAUSE_MAX * 2;
+    let later = start + PROBE_PAUSE_MAX * 2;
     assert!(place_all(&mut links, later).iter().all(|(_, link)| *link < 2), "nobody else takes it");
     assert!(!links.lost(later, 2, &LossReason::Closed, true));
     assert_eq!(links.first_bad(), Some((2, "ended")));
     assert!(links.is_lifeline(2) && links.all_bad().is_none());
-    let placed = place_all(&mut links, later + PAUSE_MAX * 2);
+    let placed = place_all(&mut links, later + PROBE_PAUSE_MAX * 2);
     assert!(placed.iter().all(|(_, link)| *link < 2), "its keeper goes elsewhere: {placed:?}");
 }
 
@@ -204,7 +205,7 @@ fn a_lifeline_alone_is_all_there_is() {
     let mut links = links_of(start, 1, 1).with_lifeline(start);
     assert_eq!(place_all(&mut links, start), [(0, 0)]);
     links.failed(start, 0, &DialError::Closed);
-    assert_eq!(place_all(&mut links, start + PAUSE_MAX * 9), []);
+    assert_eq!(place_all(&mut links, start + PROBE_PAUSE_MAX * 9), []);
     assert_eq!(links.all_bad().map(|(link, _)| link), Some(0));
 }
 
@@ -222,12 +223,13 @@ fn where_one_suffices_links_are_tried_one_after_the_other_until_one_is_up() {
     assert_eq!(links.up(1), [0; 0]);
     assert_eq!(links.up(0), [0], "it came later, and leaves");
     links.lost(start + NEXT * 3, 0, &LossReason::Left, true);
-    assert_eq!(place_all(&mut links, start + PAUSE_MAX * 9), []);
-    links.lost(start + PAUSE_MAX * 9, 1, &LossReason::Closed, true);
-    assert_eq!(place_all(&mut links, start + PAUSE_MAX * 9), [(0, 0)], "none is up");
+    assert_eq!(place_all(&mut links, start + PROBE_PAUSE_MAX * 9), []);
+    links.lost(start + PROBE_PAUSE_MAX * 9, 1, &LossReason::Closed, true);
+    assert_eq!(place_all(&mut links, start + PROBE_PAUSE_MAX * 9), [(0, 0)], "none is up");
     links.up(0);
     links.suffice_with_one(false);
-    let others: Vec<usize> = place_all(&mut links, start + PAUSE_MAX * 9).iter().map(|at| at.0).collect();
+    let others: Vec<usize> =
+        place_all(&mut links, start + PROBE_PAUSE_MAX * 9).iter().map(|at| at.0).collect();
     assert_eq!(others, [1, 2, 3, 4, 5, 6, 7]);
 }
 
@@ -238,7 +240,7 @@ fn where_one_suffices_one_that_comes_up_while_its_home_works_again_leaves_once()
     links.suffice_with_one(true);
     // the first two links refused, the third accepts and is silent, and then the first opens
     for (connection, link) in [(0, 2), (1, 0)] {
-        links.advance(connection, Move::Dial(link));
+        links.advance(connection, DialMove::Dial(link));
         links.links[link].dialling += 1;
     }
     assert_eq!(links.up(1), [0; 0]);

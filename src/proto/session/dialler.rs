@@ -12,7 +12,7 @@
 use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal, RefusalCode};
 use super::super::leg::CONNECTIONS_MAX;
-use super::super::links::{DialError, Links, LossReason, REFUSED_MAX, State};
+use super::super::links::{DialError, DialState, Links, LossReason, REFUSED_MAX};
 use super::super::peer_key::PeerKey;
 use super::super::segment::Segments;
 use super::super::set::ConnectionSet;
@@ -155,7 +155,7 @@ impl Dialler {
 
     /// An attempt failed.
     pub(super) fn failed(&mut self, now: Instant, connection: usize, why: &DialError) {
-        let Some(State::Dialling(link)) = self.state(connection) else { return };
+        let Some(DialState::Dialling(link)) = self.state(connection) else { return };
         if self.links.failed(now, connection, why) {
             self.events.push(Event::LinkDied { link, reason: Some(why.clone()) });
         }
@@ -208,7 +208,7 @@ impl Dialler {
 
     /// The receiver is with another session: its end is waited for. The user hears of it once.
     fn wait_for_turn(&mut self, now: Instant, connection: usize, refusal: &Refusal) {
-        let Some(State::Dialling(link)) = self.state(connection) else { return };
+        let Some(DialState::Dialling(link)) = self.state(connection) else { return };
         self.refused_for_now(now, connection, refusal);
         if self.busy.replace((link, refusal.sentence.clone())).is_none() {
             let ends = self.alone.and_then(|at| self.patience.unwrap_or(PATIENCE_BEFORE).ends(at));
@@ -233,7 +233,7 @@ impl Dialler {
     /// received, that one may have taken the first one's place, whose connections are not found dead yet. When they are,
     /// it may have the stream.
     fn has_led(&self, connection: usize) -> bool {
-        matches!(self.state(connection), Some(State::Dialling(link)) if self.links.is_proven(link))
+        matches!(self.state(connection), Some(DialState::Dialling(link)) if self.links.is_proven(link))
     }
 
     /// The link of an attempt is not used again. The user hears of it once.
@@ -244,7 +244,7 @@ impl Dialler {
         sentence: String,
         event: impl FnOnce(usize, String) -> Option<Event>,
     ) {
-        let Some(State::Dialling(link)) = self.state(connection) else { return };
+        let Some(DialState::Dialling(link)) = self.state(connection) else { return };
         if !self.links.is_bad(link) {
             self.events.extend(event(link, sentence.clone()));
         }
@@ -316,7 +316,7 @@ impl Dialler {
     }
 
     /// Where a connection is; None for one that this session does not have.
-    pub(super) fn state(&self, connection: usize) -> Option<State> {
+    pub(super) fn state(&self, connection: usize) -> Option<DialState> {
         (connection < self.links.len()).then(|| self.links.state(connection))
     }
 

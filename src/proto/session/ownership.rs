@@ -6,7 +6,7 @@
 use super::super::event::Event;
 use super::super::hello::{Hello, Id, Refusal};
 use super::super::leg::CONNECTIONS_MAX;
-use super::super::links::{DialError, LossReason, State};
+use super::super::links::{DialError, DialState, LossReason};
 use super::super::peer_key::PeerKey;
 use super::super::waiting::Patience;
 use super::action::Action;
@@ -42,10 +42,10 @@ impl Ownership {
     pub(super) fn whereabouts(&self, connection: usize) -> Whereabouts {
         match self {
             Ownership::Dialler(dialler) => match dialler.state(connection) {
-                Some(State::Dialling(link)) => Whereabouts::Dialling(link),
-                Some(State::Up(link)) => Whereabouts::Up(link),
-                Some(State::Leaving(link)) => Whereabouts::Leaving(link),
-                Some(State::Resting(_)) | None => Whereabouts::Down,
+                Some(DialState::Dialling(link)) => Whereabouts::Dialling(link),
+                Some(DialState::Up(link)) => Whereabouts::Up(link),
+                Some(DialState::Leaving(link)) => Whereabouts::Leaving(link),
+                Some(DialState::Resting(_)) | None => Whereabouts::Down,
             },
             Ownership::Listener(listener) => {
                 listener.link_of(connection).map_or(Whereabouts::Down, Whereabouts::Up)
