@@ -21,12 +21,14 @@ use rand::{RngExt, SeedableRng};
 use std::time::{Duration, Instant};
 
 mod headstart;
+mod link;
 mod queries;
 mod reason;
 mod state;
 
 pub use headstart::HEADSTART;
 use headstart::Headstart;
+use link::Link;
 pub use reason::{DialError, LossReason};
 use state::DialMove;
 pub use state::DialState;
@@ -62,44 +64,6 @@ struct Connection {
     dialled: Option<Instant>,
     /// How many of its attempts and connections in a row achieved nothing.
     misses: u32,
-}
-
-struct Link {
-    /// The connection that stays with this link and probes it; none if there are more links than connections.
-    keeper: Option<usize>,
-    up: usize,
-    dialling: usize,
-    /// The link has been dialled.
-    tried: bool,
-    /// A connection of it has been up.
-    proven: bool,
-    /// When the last of its connections was lost; none while one is up, or if none has been.
-    down_since: Option<Instant>,
-    /// Attempts that failed in a row, one counted per pause; 0 while usable.
-    failures: u32,
-    timeouts: u32,
-    probe_at: Option<Instant>,
-    /// Since when all attempts were refused, with no other answer and no connection up.
-    refused: Option<Instant>,
-    unresolved: bool,
-    /// Whoever answered last has not proved its key.
-    unproven: bool,
-    /// The link is dialled by its keeper alone, and once.
-    lifeline: bool,
-    /// Not to be used again, and why.
-    bad: Option<String>,
-    last: String,
-}
-
-impl Link {
-    fn usable(&self) -> bool {
-        self.bad.is_none() && (self.up > 0 || self.failures == 0)
-    }
-
-    /// Whether its keeper has still to dial the link for the first time.
-    fn is_to_be_tried(&self) -> bool {
-        self.bad.is_none() && !self.tried && self.keeper.is_some()
-    }
 }
 
 /// How the lifeline ended. There is only one of it.
@@ -141,23 +105,7 @@ impl Links {
     /// first. `seed` decides the jitter alone.
     pub fn new(now: Instant, links: usize, connections: usize, seed: u64) -> Self {
         let homes = homes(links, connections);
-        let link = |index| Link {
-            keeper: homes.iter().position(|home| *home == index),
-            up: 0,
-            dialling: 0,
-            tried: false,
-            proven: false,
-            down_since: None,
-            failures: 0,
-            timeouts: 0,
-            probe_at: None,
-            refused: None,
-            unresolved: false,
-            unproven: false,
-            lifeline: false,
-            bad: None,
-            last: String::new(),
-        };
+        let link = |index| Link::new(homes.iter().position(|home| *home == index));
         Links {
             links: (0..links).map(link).collect(),
             connections: homes
@@ -241,10 +189,9 @@ impl Links {
         self.advance(connection, DialMove::Dial(link));
         self.headstart.note_dial(now, connection);
         self.connections[connection].dialled = Some(now);
-        self.links[link].dialling += 1;
-        self.links[link].tried = true;
+        self.links[link].dial();
         let max = if begun { DIAL_MAX_BEGUN } else { DIAL_MAX };
-        Some((link, (DIAL_FIRST * (1 << self.links[link].timeouts.min(4))).min(max)))
+        Some((link, (DIAL_FIRST * (1 << self.links[link].state().timeouts().min(4))).min(max)))
     }
 
     /// When a resting connection may next be placed.
@@ -253,7 +200,7 @@ impl Links {
             DialState::Resting(at) => Some(at),
             _ => None,
         });
-        let probes = self.links.iter().filter(|l| l.bad.is_none()).filter_map(|l| l.probe_at);
+        let probes = self.links.iter().filter_map(|link| link.state().probe_at());
         let next = self.attempts().map(|dialled| dialled + NEXT).max().filter(|_| self.one);
         resting.chain(probes).chain(next).chain(self.others_from()).filter(|at| *at > now).min()
     }
@@ -262,12 +209,7 @@ impl Links {
     pub fn up(&mut self, connection: usize) -> Vec<usize> {
         let DialState::Dialling(index) = self.state(connection) else { return Vec::new() };
         self.advance(connection, DialMove::Welcome);
-        let link = &mut self.links[index];
-        link.dialling -= 1;
-        link.up += 1;
-        (link.proven, link.down_since) = (true, None);
-        (link.failures, link.timeouts, link.probe_at) = (0, 0, None);
-        (link.refused, link.unresolved, link.unproven) = (None, false, false);
+        self.links[index].welcome();
         let mut recalled = self.recall();
         let stays = |at: &(usize, &Connection)| at.0 != connection && matches!(at.1.state, DialState::Up(_));
         let is_up = matches!(self.state(connection), DialState::Up(_));
@@ -282,29 +224,12 @@ impl Links {
     pub fn failed(&mut self, now: Instant, connection: usize, why: &DialError) -> bool {
         let DialState::Dialling(index) = self.state(connection) else { return false };
         // where others are up, only this connection has trouble
-        let alone = self.links[index].up == 0;
-        let at = if alone { now } else { self.pause_ends(now, connection) };
+        let at = if self.links[index].up() == 0 { now } else { self.pause_ends(now, connection) };
         self.advance(connection, DialMove::Rest(at));
-        let link = &mut self.links[index];
-        link.dialling -= 1;
-        link.last = why.to_string();
-        link.unresolved = matches!(why, DialError::Unresolved(_));
-        link.unproven = matches!(why, DialError::Unproven(_));
-        // that another than the receiver answers is no more of an answer than none
-        let refused = matches!(why, DialError::Refused | DialError::Closed | DialError::Unproven(_));
-        link.refused = (refused && alone).then(|| link.refused.unwrap_or(now));
-        if link.lifeline {
+        let Links { links, rng, .. } = self;
+        let died = links[index].fail(now, why, |failures| pause(rng, failures));
+        if self.links[index].lifeline {
             self.lifeline_ended(now, index);
-            return false;
-        }
-        if !alone {
-            return false;
-        }
-        let died = link.failures == 0;
-        if link.probe_at.is_none_or(|at| at <= now) {
-            link.failures += 1;
-            link.timeouts += u32::from(why.is_silence());
-            link.probe_at = Some(now + pause(&mut self.rng, link.failures));
         }
         died
     }
@@ -312,7 +237,7 @@ impl Links {
     /// The receiver lets no more connections in for now, and has nothing against the session or its link.
     pub fn put_off(&mut self, now: Instant, connection: usize) {
         if let DialState::Dialling(index) = self.state(connection) {
-            self.links[index].dialling -= 1;
+            self.links[index].put_off();
             let at = self.pause_ends(now, connection).max(now + DIALS_APART);
             self.advance(connection, DialMove::Rest(at));
         }
@@ -321,10 +246,7 @@ impl Links {
     /// The receiver at this link's end does not want this session; the link is not used again.
     pub fn condemn(&mut self, now: Instant, connection: usize, sentence: &str) {
         if let DialState::Dialling(index) = self.state(connection) {
-            let link = &mut self.links[index];
-            link.dialling -= 1;
-            link.last = sentence.to_owned();
-            link.bad = Some(sentence.to_owned());
+            self.links[index].condemn(sentence);
             self.advance(connection, DialMove::Rest(now));
             if self.links[index].lifeline {
                 // that it was refused is an answer too
@@ -337,8 +259,7 @@ impl Links {
     /// The connection is gone; `progressed` if it achieved anything. True if its link is dead now.
     pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason, progressed: bool) -> bool {
         let Some(index) = self.link_of(connection) else { return false };
-        self.links[index].up -= 1;
-        self.links[index].down_since = (self.links[index].up == 0).then_some(now);
+        let died = self.links[index].lose(now, why);
         let apart = self.connections[connection].dialled.map_or(now, |dialled| dialled + DIALS_APART);
         if *why == LossReason::Left {
             self.advance(connection, DialMove::Rest(now.max(apart)));
@@ -349,18 +270,8 @@ impl Links {
         }
         let at = self.pause_ends(now, connection).max(apart);
         self.advance(connection, DialMove::Rest(at));
-        let link = &mut self.links[index];
-        link.last = match why {
-            LossReason::Closed if link.lifeline => "ended".to_owned(),
-            why => why.to_string(),
-        };
-        if link.lifeline {
+        if self.links[index].lifeline {
             self.lifeline_ended(now, index);
-            return false;
-        }
-        let died = *why == LossReason::Silent && link.up == 0;
-        if died {
-            (link.failures, link.probe_at) = (link.failures.max(1), Some(now));
         }
         died
     }
@@ -374,7 +285,7 @@ impl Links {
 
     /// The lifeline is gone, and cannot be dialled again.
     fn lifeline_ended(&mut self, now: Instant, index: usize) {
-        self.links[index].bad = Some(self.links[index].last.clone());
+        self.links[index].end();
         self.lifeline_end = Some(LifelineEnd { at: now, answered: self.lifeline_answered });
     }
 
@@ -401,27 +312,21 @@ impl Links {
 
     fn choose(&self, now: Instant, connection: usize) -> Option<usize> {
         let home = self.connections[connection].home;
-        if self.links[home].usable() {
+        if self.links[home].state().is_usable() {
             return Some(home);
         }
         // with more links than connections, some link can be reached only by a connection that gives up its own
         let needed_elsewhere = self.up_count() == 0 && self.links.iter().any(|link| link.keeper.is_none());
         let home_link = &self.links[home];
-        if home_link.keeper == Some(connection) && home_link.bad.is_none() && !needed_elsewhere {
-            return self.due(now, home).then_some(home);
+        if home_link.keeper == Some(connection) && !home_link.state().is_bad() && !needed_elsewhere {
+            return self.links[home].is_due(now).then_some(home);
         }
         let all = || (0..self.links.len()).filter(|link| !self.links[*link].lifeline);
         // of the dead ones that which has waited longest, or those that time out would starve the others
-        let due = || std::iter::once(home).chain(all()).filter(|link| self.due(now, *link));
+        let due = || std::iter::once(home).chain(all()).filter(|link| self.links[*link].is_due(now));
         all()
-            .find(|link| self.links[*link].usable())
-            .or_else(|| due().min_by_key(|link| self.links[*link].probe_at))
-    }
-
-    /// Whether a dead link may be probed now.
-    fn due(&self, now: Instant, link: usize) -> bool {
-        let link = &self.links[link];
-        link.bad.is_none() && link.dialling == 0 && link.probe_at.is_none_or(|at| at <= now)
+            .find(|link| self.links[*link].state().is_usable())
+            .or_else(|| due().min_by_key(|link| self.links[*link].state().probe_at()))
     }
 
     /// Connections elsewhere whose home lives again.
@@ -431,7 +336,7 @@ impl Links {
             let Connection { home, state, .. } = self.connections[index];
             if let DialState::Up(link) = state
                 && link != home
-                && self.links[home].up > 0
+                && self.links[home].up() > 0
             {
                 self.advance(index, DialMove::Recall);
                 leaving.push(index);

@@ -36,6 +36,11 @@ impl DialError {
     pub fn is_silence(&self) -> bool {
         matches!(self, DialError::TimedOut | DialError::NoWelcome | DialError::Swallowed)
     }
+
+    /// Nobody wants the connection. That another than the receiver answers is no more of an answer than none.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, DialError::Refused | DialError::Closed | DialError::Unproven(_))
+    }
 }
 
 impl fmt::Display for DialError {

@@ -241,7 +241,7 @@ fn where_one_suffices_one_that_comes_up_while_its_home_works_again_leaves_once()
     // the first two links refused, the third accepts and is silent, and then the first opens
     for (connection, link) in [(0, 2), (1, 0)] {
         links.advance(connection, DialMove::Dial(link));
-        links.links[link].dialling += 1;
+        links.links[link].dial();
     }
     assert_eq!(links.up(1), [0; 0]);
     assert_eq!(links.up(0), [0]);
