@@ -178,7 +178,7 @@ impl Maker {
             ledger: visitor.ledger.clone(),
             current,
             holds_up: works.clone(),
-            alive,
+            _alive: alive,
         };
         let afterwards = Afterwards {
             finish: Box::new(move || {

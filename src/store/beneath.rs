@@ -47,14 +47,6 @@ impl Beneath {
         Ok(Beneath { root, path, identity, whole, exclusive: AtomicBool::new(true) })
     }
 
-    /// The same without the newer calls of the kernel, as where a sandbox forbids them.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn open_the_other_way(path: &Path) -> io::Result<Self> {
-        Ok(Beneath { whole: false, exclusive: AtomicBool::new(false), ..Self::open(path)? })
-    }
-
     /// Takes the folder for this process alone, for as long as what is returned lives. None: another one has it.
     ///
     /// # Errors
@@ -292,9 +284,14 @@ mod tests {
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
+    /// Without the newer calls of the kernel, as where a sandbox forbids them.
+    fn open_the_other_way(path: &Path) -> io::Result<Beneath> {
+        Ok(Beneath { whole: false, exclusive: AtomicBool::new(false), ..Beneath::open(path)? })
+    }
+
     /// Both ways of opening and renaming, in a folder of their own, with another folder beside it.
     fn each(test: impl Fn(&Path, &Beneath)) {
-        for open in [Beneath::open, Beneath::open_the_other_way] {
+        for open in [Beneath::open, open_the_other_way] {
             let outside = TempDir::new().unwrap();
             let path = outside.path().join("dir");
             fs::create_dir(&path).unwrap();

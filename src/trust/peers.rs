@@ -5,7 +5,7 @@
 //! all: a line that is not understood must not leave somebody out, and options that would restrict a key must not
 //! be passed over.
 
-use super::open::{self, Opened};
+use super::open::Opened;
 use super::public::PublicKey;
 use crate::message::text::cleaned;
 use std::collections::HashMap;
@@ -22,15 +22,6 @@ const FILE_MAX: usize = 1 << 20;
 pub struct Peers(HashMap<PublicKey, Arc<str>>);
 
 impl Peers {
-    /// The list in a file.
-    ///
-    /// # Errors
-    /// A sentence that names the word, the file, and the line where there is one.
-    pub fn load(path: &Path) -> Result<Self, String> {
-        let loaded = open::open(path).and_then(|opened| Self::of(&opened));
-        loaded.map_err(|wrong| told(path, &wrong))
-    }
-
     /// This key alone.
     pub fn only(key: PublicKey) -> Self {
         Self([(key, key.to_string().into())].into())
@@ -199,15 +190,16 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_used_is_named() {
+        use crate::trust::Roll;
         use std::fs::{self, Permissions};
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("peers");
-        let refused = || Peers::load(&path).unwrap_err();
+        let refused = || Roll::load(&path).unwrap_err();
         let named = |wrong: &str| format!("peers {}: {wrong}", path.display());
         assert_eq!(refused(), named("no such file or directory"));
         fs::write(&path, key(1).openssh("one")).unwrap();
-        assert!(Peers::load(&path).is_ok());
+        assert!(Roll::load(&path).is_ok());
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
         assert_eq!(refused(), named("anybody may write to it (mode 0666): chmod o-w"));
         fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();

@@ -123,7 +123,7 @@ pub struct Orders {
     /// This end holds its sender up: a command does not take what is there, is begun, ended or waited for.
     pub holds_up: Arc<AtomicBool>,
     /// Dropped when no command of this sender runs any more.
-    pub alive: Sender<()>,
+    pub _alive: Sender<()>,
 }
 
 /// A stream that may come, or comes.

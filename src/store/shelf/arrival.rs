@@ -136,20 +136,10 @@ impl<D: Disk> Arrival<D> {
         Ok(())
     }
 
-    /// These bytes come next.
+    /// These bytes come next. They are summed up beside that, and kept until then.
     ///
     /// # Errors
     /// There is no room for them, or the disk fails; what came before is kept if its size was said.
-    pub fn write(&mut self, now: SystemTime, bytes: &[u8]) -> Result<(), No> {
-        self.put(now, bytes)?;
-        self.summing.add(bytes);
-        self.advance(now)
-    }
-
-    /// The same of these, which are summed up beside that, and kept until then.
-    ///
-    /// # Errors
-    /// As with `write`.
     pub fn write_shared(&mut self, now: SystemTime, whole: &Shared, range: Range<usize>) -> Result<(), No> {
         self.put(now, &(**whole).as_ref()[range.clone()])?;
         self.summing.add_shared(whole, range);

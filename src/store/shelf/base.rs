@@ -49,11 +49,6 @@ impl<D: Disk> Shelf<D> {
         Ok(Arc::new(shelf))
     }
 
-    /// The disk.
-    pub fn disk(&self) -> &D {
-        &self.disk
-    }
-
     /// Its folder is where it was: what is stored here is found there.
     ///
     /// # Errors

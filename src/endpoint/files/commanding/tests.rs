@@ -29,7 +29,7 @@ fn sink(
         ledger: Ledger::new(),
         current: Arc::default(),
         holds_up: Arc::default(),
-        alive: crossbeam_channel::bounded(0).0,
+        _alive: crossbeam_channel::bounded(0).0,
     };
     CommandedSink::new(orders, Outbox::new().unwrap())
 }

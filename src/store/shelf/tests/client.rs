@@ -1,10 +1,11 @@
 //! Somebody who sends a file, as the real one does.
 
-use super::super::{Finished, No, OpenAnswer, Peer, Rules, Shelf, Wanted};
+use super::super::{Arrival, Finished, No, OpenAnswer, Peer, Rules, Shelf, Wanted};
 use crate::store::disk::Disk;
 use crate::store::meta::Meta;
 use crate::store::name::Name;
 use crate::store::sum::Sum;
+use crate::store::summing::Shared;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +33,14 @@ pub(super) fn bytes(seed: u8, size: usize) -> Vec<u8> {
         .map(|at| (at as u8).wrapping_mul(31).wrapping_add((at >> 8) as u8) ^ seed)
         .map(|b| b | 1)
         .collect()
+}
+
+impl<D: Disk> Arrival<D> {
+    /// These bytes come next, in a leg of their own.
+    pub(super) fn write(&mut self, now: SystemTime, bytes: &[u8]) -> Result<(), No> {
+        let leg: Shared = Arc::new(bytes.to_vec());
+        self.write_shared(now, &leg, 0..bytes.len())
+    }
 }
 
 #[derive(Clone, Debug)]
