@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 /// What is done to the connection that sends or receives a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Harm {
+pub(crate) enum Harm {
     /// Closed in order (FIN), with no farewell of the protocol.
     Close,
     /// Reset (RST): what is still in the kernel's buffers is lost.
@@ -37,7 +37,7 @@ const TURNS: [Harm; 4] = [Harm::Close, Harm::Reset, Harm::Cut, Harm::Silence];
 
 /// Counts frames and says which of them does harm.
 #[derive(Debug, Clone)]
-pub struct Chaos {
+pub(crate) struct Chaos {
     every: u64,
     /// Frames until the next harm, always 1 to `every`.
     left: u64,
@@ -47,13 +47,13 @@ pub struct Chaos {
 
 impl Chaos {
     /// A plan that does harm at every `n`th frame. 0 is taken as 1; below 2 no session gets anywhere.
-    pub fn new(n: u64) -> Self {
+    pub(crate) fn new(n: u64) -> Self {
         let every = n.max(1);
         Chaos { every, left: every, done: 0 }
     }
 
     /// Counts one frame; what shall happen to its connection, if anything.
-    pub fn frame(&mut self) -> Option<Harm> {
+    pub(crate) fn frame(&mut self) -> Option<Harm> {
         self.left -= 1;
         if self.left > 0 {
             return None;
@@ -68,16 +68,16 @@ impl Chaos {
 /// One plan for all connections of a process; by default there is none, and nothing is harmed. Clones are the
 /// same plan.
 #[derive(Debug, Clone, Default)]
-pub struct Hazard(Option<Arc<Mutex<Chaos>>>);
+pub(crate) struct Hazard(Option<Arc<Mutex<Chaos>>>);
 
 impl Hazard {
     /// Harm at every `n`th frame, if `n` is given.
-    pub fn new(n: Option<u64>) -> Self {
+    pub(crate) fn new(n: Option<u64>) -> Self {
         Hazard(n.map(|n| Arc::new(Mutex::new(Chaos::new(n)))))
     }
 
     /// Counts one frame, sent or received on any connection; what shall happen to its connection.
-    pub fn frame(&self) -> Option<Harm> {
+    pub(crate) fn frame(&self) -> Option<Harm> {
         self.0.as_ref()?.lock().unpoisoned().frame()
     }
 }

@@ -23,7 +23,7 @@ pub struct Failure {
     /// The exit status that goes with it.
     pub status: Status,
     /// What happened and what to do, for the user: one line, without the program's name.
-    pub sentence: String,
+    pub(crate) sentence: String,
 }
 
 impl Failure {
@@ -32,22 +32,22 @@ impl Failure {
     }
 
     /// A link or the peer is gone, the patience is over, or this machine lacks what is needed.
-    pub fn network(sentence: impl Into<String>) -> Self {
+    pub(crate) fn network(sentence: impl Into<String>) -> Self {
         Self::new(Status::Incomplete, sentence)
     }
 
     /// The command line is wrong.
-    pub fn usage(sentence: impl Into<String>) -> Self {
+    pub(crate) fn usage(sentence: impl Into<String>) -> Self {
         Self::new(Status::Usage, sentence)
     }
 
     /// Our input failed.
-    pub fn input(sentence: impl Into<String>) -> Self {
+    pub(crate) fn input(sentence: impl Into<String>) -> Self {
         Self::new(Status::Input, sentence)
     }
 
     /// Our output failed.
-    pub fn output(sentence: impl Into<String>) -> Self {
+    pub(crate) fn output(sentence: impl Into<String>) -> Self {
         Self::new(Status::Output, sentence)
     }
 
@@ -55,7 +55,7 @@ impl Failure {
     ///
     /// # Errors
     /// The failure.
-    pub fn unless_complete(outcome: Outcome, peer: &str) -> Result<(), Self> {
+    pub(crate) fn unless_complete(outcome: Outcome, peer: &str) -> Result<(), Self> {
         let Outcome { status, sentence, by_peer, .. } = outcome;
         match (status, by_peer) {
             (Status::Complete, _) => Ok(()),
@@ -79,12 +79,12 @@ pub fn reason(error: &io::Error) -> String {
 }
 
 /// An error that may be one of ours, whose words stay as they are, or the kernel's.
-pub fn told(error: &io::Error) -> String {
+pub(crate) fn told(error: &io::Error) -> String {
     if error.raw_os_error().is_some() { reason(error) } else { error.to_string() }
 }
 
 /// What is said where the kernel has no thread for something.
-pub fn cannot_start_thread(error: &io::Error) -> String {
+pub(crate) fn cannot_start_thread(error: &io::Error) -> String {
     format!("cannot start a thread: {}", reason(error))
 }
 

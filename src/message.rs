@@ -11,16 +11,15 @@
 
 mod level;
 mod limit;
-pub mod notices;
+pub(crate) mod notices;
 mod printer;
 mod queue;
 mod screen;
-pub mod text;
+pub(crate) mod text;
 
-pub use level::{LEVEL_MAX, Reader, reader};
-pub use limit::Kind;
-pub use printer::is_in_foreground;
-pub use screen::LiveLines;
+pub(crate) use level::{LEVEL_MAX, Reader, reader};
+pub(crate) use limit::Kind;
+pub(crate) use screen::LiveLines;
 
 use std::fmt::Display;
 use text::{LINE_MAX, bounded, cleaned, one_line};
@@ -42,12 +41,12 @@ pub fn say_block(lines: &str) {
 }
 
 /// Says a text that has the program's name where it belongs: a report.
-pub fn say_text(text: &str) {
+pub(crate) fn say_text(text: &str) {
     PRINTER.say(text.lines().map(|line| bounded(&cleaned(line), LINE_MAX) + "\n").collect());
 }
 
 /// Says a line at this verbosity and above; below, the line is not even made.
-pub fn note(level: u8, line: impl FnOnce() -> String) {
+pub(crate) fn note(level: u8, line: impl FnOnce() -> String) {
     if self::level() >= level {
         say(line());
     }
@@ -55,7 +54,7 @@ pub fn note(level: u8, line: impl FnOnce() -> String) {
 
 /// Says a line that a peer or a stranger has caused, at this verbosity and above. Of each kind a few are said; how
 /// many more there were is told later, with the kind's name. One that is not said is not even made.
-pub fn peer(level: u8, kind: Kind, line: impl FnOnce() -> String) {
+pub(crate) fn peer(level: u8, kind: Kind, line: impl FnOnce() -> String) {
     if self::level() >= level && PRINTER.may_say(kind) {
         say(line());
     }
@@ -68,7 +67,7 @@ pub fn announce(line: impl FnOnce() -> String) {
 }
 
 /// Says a line that is worth a person's while though nothing failed, unless `quiet`.
-pub fn remark(line: impl FnOnce() -> String) {
+pub(crate) fn remark(line: impl FnOnce() -> String) {
     if !VERBOSITY.is_quiet() {
         say(line());
     }
@@ -80,7 +79,7 @@ pub fn say_at_last(line: impl Display) {
 }
 
 /// From now on this stands below the lines, or nothing; stderr is a terminal.
-pub fn show(live: Option<LiveLines>) {
+pub(crate) fn show(live: Option<LiveLines>) {
     PRINTER.show(live);
 }
 
@@ -102,23 +101,23 @@ pub fn set_quiet(quiet: bool) {
 }
 
 /// The verbosity now.
-pub fn level() -> u8 {
+pub(crate) fn level() -> u8 {
     VERBOSITY.level()
 }
 
 /// One more level of verbosity; after the highest, back to the one given. Says which it is now.
-pub fn raise() {
+pub(crate) fn raise() {
     say(notices::level_is(VERBOSITY.raise()));
 }
 
 /// The verbosity from which on a line is said that a person or a service's journal always gets, unless `quiet`, and
 /// others at this level.
-pub fn watched(level: u8) -> u8 {
+pub(crate) fn watched(level: u8) -> u8 {
     if reader() == Reader::Other || VERBOSITY.is_quiet() { level } else { 0 }
 }
 
 /// The same where only the journal always gets it: a person at a terminal has asked for nothing of the kind.
-pub fn journaled(level: u8) -> u8 {
+pub(crate) fn journaled(level: u8) -> u8 {
     if reader() == Reader::Journal { watched(level) } else { level }
 }
 

@@ -4,8 +4,8 @@
 //! typed and nothing of sockets: names are not resolved, nothing is opened. Defaults that depend on how the
 //! session goes stay `None` here.
 
-pub use crate::proto::waiting::Patience;
-pub use crate::proto::way::Ways;
+pub(crate) use crate::proto::waiting::Patience;
+pub(crate) use crate::proto::way::Ways;
 
 use crate::proto::way::PerWay;
 use std::ffi::OsString;
@@ -14,13 +14,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// Memory for legs per direction, unless `buffer` is given: enough for 1 Gbit/s at a second of round trip.
-pub const BUFFER_DEFAULT: u64 = 128 << 20;
+pub(crate) const BUFFER_DEFAULT: u64 = 128 << 20;
 
 /// The least memory for legs: with less, legs get too small to be efficient.
-pub const BUFFER_MIN: u64 = 4 << 20;
+pub(crate) const BUFFER_MIN: u64 = 4 << 20;
 
 /// The most memory for legs that can be asked for: beyond any machine, and sums of it never overflow.
-pub const BUFFER_MAX: u64 = 1 << 40;
+pub(crate) const BUFFER_MAX: u64 = 1 << 40;
 
 /// What a process is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,41 +45,41 @@ pub enum Task {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshPlan {
     /// The command line of ssh, as typed.
-    pub line: Vec<OsString>,
+    pub(crate) line: Vec<OsString>,
     /// Where the far end is reached directly, in this order; empty: where ssh connects to.
-    pub over: Vec<Host>,
+    pub(crate) over: Vec<Host>,
     /// Which addresses count where a name has several.
-    pub family: Family,
+    pub(crate) family: Family,
     /// The ports that the far end may listen on.
-    pub ports: Option<Ports>,
+    pub(crate) ports: Option<Ports>,
     /// This program at the far end, a path; None: as the login shell finds it.
-    pub program: Option<String>,
+    pub(crate) program: Option<String>,
     /// Connections, besides that of ssh; 1 to [`crate::proto::leg::CONNECTIONS_MAX`].
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// How both streams are sent: `rate` and `congestion` alone may be there.
-    pub stream: StreamPlan,
+    pub(crate) stream: StreamPlan,
     /// Memory for legs per direction at either end, as in [`Common::buffer`]; None: what each end's host allows.
-    pub buffer: Option<u64>,
+    pub(crate) buffer: Option<u64>,
     /// How long to wait with no working connection; `None`: not given.
-    pub patience: Option<Patience>,
+    pub(crate) patience: Option<Patience>,
     /// 0 to [`crate::message::LEVEL_MAX`].
-    pub verbose: u8,
+    pub(crate) verbose: u8,
 }
 
 /// The far end of a command that was started through ssh.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FarPlan {
     /// The ports that it may listen on; None: any free one.
-    pub ports: Option<Ports>,
+    pub(crate) ports: Option<Ports>,
 }
 
 /// A range of ports, none of them 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ports {
+pub(crate) struct Ports {
     /// The first one.
-    pub first: u16,
+    pub(crate) first: u16,
     /// The last one, no less than the first.
-    pub last: u16,
+    pub(crate) last: u16,
 }
 
 impl fmt::Display for Ports {
@@ -92,32 +92,32 @@ impl fmt::Display for Ports {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServePlan {
     /// Where to listen.
-    pub listen: ListenPlan,
+    pub(crate) listen: ListenPlan,
     /// Where files and streams go.
-    pub goal: Goal,
+    pub(crate) goal: Goal,
     /// Runs after each file; never empty, and only with [`Goal::Into`].
-    pub then: Option<String>,
+    pub(crate) then: Option<String>,
     /// Sessions at a time; at least 1, and no more than `buffer` has [`BUFFER_MIN`].
-    pub sessions: usize,
+    pub(crate) sessions: usize,
     /// Keys that metadata must have.
-    pub require: Vec<String>,
+    pub(crate) require: Vec<String>,
     /// Newer files take older ones' places.
-    pub replace: bool,
+    pub(crate) replace: bool,
     /// Sums stand beside files.
-    pub sums: bool,
+    pub(crate) sums: bool,
     /// The most bytes of each key.
-    pub quota: Option<u64>,
+    pub(crate) quota: Option<u64>,
     /// Days that unfinished files are kept.
-    pub keep: u64,
+    pub(crate) keep: u64,
     /// Bytes of the disk that stay free.
-    pub keepfree: u64,
+    pub(crate) keepfree: u64,
     /// What holds for any plan; without `edge`, `oneshot` and `prbs`.
     pub common: Common,
 }
 
 /// Where a standing receiver puts what comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Goal {
+pub(crate) enum Goal {
     /// Into this folder. It has not been opened.
     Into(PathBuf),
     /// Each into the stdin of this command, run by `sh -c`; never empty.
@@ -128,15 +128,15 @@ pub enum Goal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PutPlan {
     /// Where to, and how.
-    pub transmit: TransmitPlan,
+    pub(crate) transmit: TransmitPlan,
     /// The files; none: stdin, and there is a name. With a name, one at most.
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// What it is called. It has not been checked.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// A file with metadata. It has not been opened.
-    pub meta: Option<PathBuf>,
+    pub(crate) meta: Option<PathBuf>,
     /// `KEY=VALUE`, each. They have not been checked.
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// What holds for any plan; without `edge`, `oneshot` and `prbs`.
     pub common: Common,
 }
@@ -147,11 +147,11 @@ pub struct WatchPlan {
     /// Where to, and what is said of each file; no files and no name.
     pub put: PutPlan,
     /// The folder. It has not been opened.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Where files are moved to that are stored. It has not been opened.
-    pub archive: Option<PathBuf>,
+    pub(crate) archive: Option<PathBuf>,
     /// Which files are passed over. They have not been checked.
-    pub ignored: Vec<String>,
+    pub(crate) ignored: Vec<String>,
 }
 
 /// The streams that a process is asked to carry. At least one of `receive` and `transmit` is there, unless `common.prbs` is:
@@ -159,23 +159,23 @@ pub struct WatchPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The receiving direction.
-    pub receive: Option<ReceivePlan>,
+    pub(crate) receive: Option<ReceivePlan>,
     /// The transmitting direction, independent of the other.
-    pub transmit: Option<TransmitPlan>,
+    pub(crate) transmit: Option<TransmitPlan>,
     /// What holds for both.
     pub common: Common,
 }
 
 impl Plan {
     /// Which streams this process has.
-    pub fn ways(&self) -> Ways {
+    pub(crate) fn ways(&self) -> Ways {
         let both = self.is_duplex();
         let (incoming, outgoing) = (both || self.receive.is_some(), both || self.transmit.is_some());
         PerWay { incoming, outgoing }.into()
     }
 
     /// Whether two streams share their connections.
-    pub fn is_duplex(&self) -> bool {
+    pub(crate) fn is_duplex(&self) -> bool {
         self.receive.as_ref().is_some_and(|receive| receive.duplex.is_some())
             || self.transmit.as_ref().is_some_and(|transmit| transmit.duplex)
     }
@@ -186,41 +186,41 @@ impl Plan {
 pub struct Common {
     /// Who this end is and who is let in; `None`: nothing is encrypted. With both directions and without `duplex`,
     /// its `peers` are there.
-    pub trust: Option<TrustPlan>,
+    pub(crate) trust: Option<TrustPlan>,
     /// Must be equal at both ends; absent matches only absent.
-    pub checkphrase: Option<[u8; 4]>,
+    pub(crate) checkphrase: Option<[u8; 4]>,
     /// Pass on whatever has been read at once. Always set with [`EdgePlan::Terminate`] and [`EdgePlan::Initiate`].
-    pub charmode: bool,
+    pub(crate) charmode: bool,
     /// Where the stream comes from and goes to.
-    pub edge: EdgePlan,
+    pub(crate) edge: EdgePlan,
     /// End after the first connection; only with [`EdgePlan::Terminate`] and [`EdgePlan::Initiate`].
-    pub oneshot: bool,
+    pub(crate) oneshot: bool,
     /// Generate (when transmitting) and verify (when receiving) the pseudorandom stream of this seed. When
     /// transmitting, `edge` is then [`EdgePlan::Stdio`].
-    pub prbs: Option<u16>,
+    pub(crate) prbs: Option<u16>,
     /// Break the connection in use at every Nth frame; at least 2.
-    pub chaos: Option<u64>,
+    pub(crate) chaos: Option<u64>,
     /// Bytes of memory for legs per direction, [`BUFFER_MIN`] to [`BUFFER_MAX`].
-    pub buffer: u64,
+    pub(crate) buffer: u64,
     /// The programs that legs go through, if they do.
-    pub through: Option<Through>,
+    pub(crate) through: Option<Through>,
     /// How long to wait with no working connection; `None`: not given, so that the default of each phase holds.
-    pub patience: Option<Patience>,
+    pub(crate) patience: Option<Patience>,
     /// 0 to [`crate::message::LEVEL_MAX`].
     pub verbose: u8,
     /// Whether there is a live line.
     pub progress: Progress,
     /// What the user says that the stream's size is, in bytes.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 /// The files that say who is who. Neither has been opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrustPlan {
+pub(crate) struct TrustPlan {
     /// Has this end's private key.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
     /// Lists the public keys that are let in; `None`: exactly the own one is.
-    pub peers: Option<PathBuf>,
+    pub(crate) peers: Option<PathBuf>,
 }
 
 /// Whether there is a live line on stderr.
@@ -237,7 +237,7 @@ pub enum Progress {
 
 /// Where the stream comes from and goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EdgePlan {
+pub(crate) enum EdgePlan {
     /// Standard input and output.
     Stdio,
     /// TCP connections accepted here; on loopback unless an address is given.
@@ -258,7 +258,7 @@ pub enum EdgePlan {
 
 /// Which version of IP may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     /// Both.
     #[default]
     Any,
@@ -270,7 +270,7 @@ pub enum Family {
 
 impl Family {
     /// Whether an address is of it; one that is mapped from IPv4 is IPv4.
-    pub fn has(self, address: IpAddr) -> bool {
+    pub(crate) fn has(self, address: IpAddr) -> bool {
         match self {
             Self::Any => true,
             Self::V4 => address.to_canonical().is_ipv4(),
@@ -281,7 +281,7 @@ impl Family {
 
 /// A host as the user named it, and displayed as that. Not resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
+pub(crate) enum Host {
     /// An IP address; never one that is mapped from IPv4. Link-local IPv6 only with [`LinkPlan::via`].
     Address(IpAddr),
     /// An IPv6 address on one network interface of this host.
@@ -312,16 +312,16 @@ impl fmt::Display for Host {
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenPlan {
+pub(crate) struct ListenPlan {
     /// On which addresses.
-    pub on: ListenOn,
+    pub(crate) on: ListenOn,
     /// The port; 0 takes a free one.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// On which addresses to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ListenOn {
+pub(crate) enum ListenOn {
     /// On all of this host that are of this family.
     All(Family),
     /// On this one; of a name, on its first.
@@ -330,29 +330,29 @@ pub enum ListenOn {
 
 /// The receiving direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReceivePlan {
+pub(crate) struct ReceivePlan {
     /// Where to listen.
-    pub listen: ListenPlan,
+    pub(crate) listen: ListenPlan,
     /// The stream that goes the other way over the same connections, and the congestion control for it. Then the
     /// plan has no other transmitting direction.
-    pub duplex: Option<StreamPlan>,
+    pub(crate) duplex: Option<StreamPlan>,
 }
 
 /// The programs that legs go through, each for `sh -c`; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Through {
+pub(crate) struct Through {
     /// What this end gives the legs that it sends; there where it sends any.
-    pub encode: Option<String>,
+    pub(crate) encode: Option<String>,
     /// What it gives the legs that it receives.
-    pub decode: Option<String>,
+    pub(crate) decode: Option<String>,
 }
 
 /// The levels of zstd that the user may ask for: above these, memory and time grow and legs do not shrink.
-pub const LEVELS: std::ops::RangeInclusive<u64> = 1..=19;
+pub(crate) const LEVELS: std::ops::RangeInclusive<u64> = 1..=19;
 
 /// How the legs of a stream are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compress {
+pub(crate) enum Compress {
     /// With a level that follows what holds the stream back.
     Adaptive,
     /// With this level of zstd, one of [`LEVELS`].
@@ -361,44 +361,44 @@ pub enum Compress {
 
 /// A stream to be sent: how far and how fast it is read, and how it is sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamPlan {
+pub(crate) struct StreamPlan {
     /// End the stream after this many times 2 MiB; in bytes, it fits a u64.
-    pub leglimit: Option<u64>,
+    pub(crate) leglimit: Option<u64>,
     /// Wait this many microseconds before each 2 MiB of the stream.
-    pub delayus: Option<u64>,
+    pub(crate) delayus: Option<u64>,
     /// At most this many bytes a second; never 0.
-    pub rate: Option<u64>,
+    pub(crate) rate: Option<u64>,
     /// The kernel's congestion control for the connections; never empty. `None`: the kernel's default.
-    pub congestion: Option<String>,
+    pub(crate) congestion: Option<String>,
     /// How its legs are compressed, if they are.
-    pub compress: Option<Compress>,
+    pub(crate) compress: Option<Compress>,
 }
 
 /// The transmitting direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransmitPlan {
+pub(crate) struct TransmitPlan {
     /// The ordered list of links; 1 to [`crate::proto::leg::LINKS_MAX`].
-    pub links: Vec<LinkPlan>,
+    pub(crate) links: Vec<LinkPlan>,
     /// Connections; 1 to [`crate::proto::leg::CONNECTIONS_MAX`].
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// CRC-32 on every leg and over the stream; with `duplex`, of both streams.
-    pub checksum: bool,
+    pub(crate) checksum: bool,
     /// What is sent.
-    pub stream: StreamPlan,
+    pub(crate) stream: StreamPlan,
     /// Another stream comes the other way over the same connections. Then the plan has no other receiving direction.
-    pub duplex: bool,
+    pub(crate) duplex: bool,
 }
 
 /// A link: one way to the receiver. Displayed as the user typed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkPlan {
+pub(crate) struct LinkPlan {
     /// The host to connect to.
-    pub host: Host,
+    pub(crate) host: Host,
     /// Its port, never 0.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The local address or interface that this link is bound to, never empty; of the same IP version as `host`
     /// where both are addresses.
-    pub via: Option<String>,
+    pub(crate) via: Option<String>,
 }
 
 impl fmt::Display for LinkPlan {

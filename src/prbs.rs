@@ -26,11 +26,11 @@ pub struct Prbs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mismatch {
     /// The offset of the first wrong byte, in bytes from the start of the stream.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// What belongs there.
-    pub expected: u8,
+    pub(crate) expected: u8,
     /// What was there.
-    pub found: u8,
+    pub(crate) found: u8,
 }
 
 impl fmt::Display for Mismatch {

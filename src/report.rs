@@ -10,13 +10,13 @@ mod live;
 mod snapshot;
 mod summary;
 
-pub use board::{Board, FileUnderWay, Sent, Served, ServedSession};
-pub use figures::{COLUMNS, size, time};
-pub use live::{live, plain};
-pub use snapshot::{
+pub(crate) use board::{Board, FileUnderWay, Sent, Served, ServedSession};
+pub(crate) use figures::{COLUMNS, size, time};
+pub(crate) use live::{live, plain};
+pub(crate) use snapshot::{
     Compressed, Connection, Detail, Kernel, Link, Passage, Phase, Side, Snapshot, State, Waited,
 };
-pub use summary::Summary;
+pub(crate) use summary::Summary;
 
 use crate::message::text::clipped;
 use figures::{count, rate};
@@ -27,7 +27,7 @@ use std::time::Duration;
 const ROWS: usize = 8;
 
 /// Several lines, of which the first begins as all messages do.
-pub fn render(snapshot: &Snapshot) -> String {
+pub(crate) fn render(snapshot: &Snapshot) -> String {
     let mut lines = vec![headline(snapshot)];
     if snapshot.has_met() {
         lines.push(format!("  held back by: {}", held_back(snapshot)));

@@ -9,11 +9,15 @@ use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
 
 /// Columns of a line that fits a terminal of 80 with the program's name before it.
-pub const LINE: usize = 80 - "millipede: ".len();
+pub(crate) const LINE: usize = 80 - "millipede: ".len();
 
 /// The line for an event, without the program's name. `links` gives the name of a link as the user typed it, `keys` the
 /// name of a peer's key.
-pub fn word(event: &Event, links: &dyn Fn(usize) -> String, keys: &dyn Fn(PeerKey) -> String) -> String {
+pub(crate) fn word(
+    event: &Event,
+    links: &dyn Fn(usize) -> String,
+    keys: &dyn Fn(PeerKey) -> String,
+) -> String {
     match event {
         Event::SessionBegins => "a session begins".into(),
         Event::SessionForgotten => "the session that never began is forgotten".into(),

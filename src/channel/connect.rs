@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What came of an attempt.
-pub enum Dialled {
+pub(crate) enum Dialled {
     /// The receiver wants this connection.
     Welcomed(Box<Welcomed>),
     /// It does not, and says why.
@@ -30,35 +30,35 @@ pub enum Dialled {
 }
 
 /// A connection and what the receiver said on it.
-pub struct Welcomed {
+pub(crate) struct Welcomed {
     /// The connection.
-    pub channel: Channel,
+    pub(crate) channel: Channel,
     /// What the receiver said.
-    pub welcome: Welcome,
+    pub(crate) welcome: Welcome,
     /// From the hello's leaving to the welcome's coming.
-    pub round_trip: Duration,
+    pub(crate) round_trip: Duration,
     /// Bytes that followed the welcome.
-    pub early: Vec<u8>,
+    pub(crate) early: Vec<u8>,
 }
 
 /// How a link's sockets are made.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// The local address or interface that they are bound to.
-    pub via: Option<String>,
+    pub(crate) via: Option<String>,
     /// The kernel's congestion control, where the user chose one.
-    pub congestion: Option<String>,
+    pub(crate) congestion: Option<String>,
     /// The largest segments in both directions, in bytes; None for what the path says it can.
-    pub segment: Option<u16>,
+    pub(crate) segment: Option<u16>,
     /// The keys, if the connections are encrypted.
-    pub trust: Option<Arc<Trust>>,
+    pub(crate) trust: Option<Arc<Trust>>,
 }
 
 /// One attempt at one address, answered by a welcome or a refusal until `deadline`.
 ///
 /// # Errors
 /// Why there is no answer.
-pub fn dial(
+pub(crate) fn dial(
     address: SocketAddr,
     options: &Options,
     hello: &Hello,
@@ -139,7 +139,7 @@ fn connect(address: SocketAddr, options: &Options, deadline: Instant) -> Result<
 ///
 /// # Errors
 /// Why there is no answer.
-pub fn greet(
+pub(crate) fn greet(
     channel: Channel,
     hello: &Hello,
     deadline: Instant,
@@ -247,7 +247,7 @@ fn stranger(error: HelloError) -> DialError {
 ///
 /// # Errors
 /// Why not, and what to do about it.
-pub fn check_congestion(name: &str) -> Result<(), String> {
+pub(crate) fn check_congestion(name: &str) -> Result<(), String> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP));
     choose_congestion(&socket.map_err(|e| reason(&e))?, name)
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 
 /// What one reading has brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrived {
+pub(crate) enum Arrived {
     /// Bytes: ask the [`Hearing`], then read on.
     Bytes,
     /// The peer has said nothing more yet.
@@ -18,7 +18,7 @@ pub enum Arrived {
 ///
 /// # Errors
 /// The kernel's.
-pub fn read(stream: &mut impl Read, hearing: &mut Hearing) -> io::Result<Arrived> {
+pub(crate) fn read(stream: &mut impl Read, hearing: &mut Hearing) -> io::Result<Arrived> {
     let mut chunk = [0; CHUNK];
     loop {
         match stream.read(&mut chunk) {

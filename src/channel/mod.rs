@@ -4,12 +4,13 @@
 //! time. It knows neither frames nor sessions, and never waits. [`connect`] gets one for the side that dials, hello and
 //! answer included; [`hear`] reads the messages of the handshake.
 
-pub mod connect;
-pub mod hear;
+pub(crate) mod connect;
+pub(crate) mod hear;
 mod tls;
 mod transport;
 
-pub use tls::{Shaking, TlsError};
+pub use tls::Shaking;
+pub(crate) use tls::TlsError;
 pub use transport::Transport;
 
 use crate::error::reason;
@@ -30,7 +31,7 @@ use tls::Tls;
 
 /// What the kernel may hold unsent at least before a connection counts as full, in bytes, and what it may at first: about
 /// a first leg. Sixteen connections on a link of 2 Mbit/s that held 256 KiB each would queue for 16 s.
-pub const UNSENT_LEAST: u32 = 16 << 10;
+pub(crate) const UNSENT_LEAST: u32 = 16 << 10;
 
 /// One connection's bytes.
 pub struct Channel {
@@ -54,13 +55,13 @@ pub fn prepare(stream: &impl AsFd) -> io::Result<()> {
 
 impl Channel {
     /// A connection whose bytes cross as they are.
-    pub fn plain(transport: Transport) -> Self {
+    pub(crate) fn plain(transport: Transport) -> Self {
         Channel { transport, tls: None, vouched: None }
     }
 
     /// The same connection, known to be this peer's: what its bytes cross keeps them safe, and has proved whose it is.
     #[must_use]
-    pub fn vouched(self, key: PublicKey) -> Self {
+    pub(crate) fn vouched(self, key: PublicKey) -> Self {
         Channel { vouched: Some(key), ..self }
     }
 
@@ -78,13 +79,13 @@ impl Channel {
     ///
     /// # Errors
     /// The library's: its settings do not fit each other.
-    pub fn accepted(self, trust: &Trust) -> io::Result<Self> {
+    pub(crate) fn accepted(self, trust: &Trust) -> io::Result<Self> {
         let tls = Tls::server(trust.accept().map_err(io::Error::other)?);
         Ok(Channel { tls: Some(Box::new(Mutex::new(tls))), ..self })
     }
 
     /// Whether it is encrypted.
-    pub fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         self.tls.is_some()
     }
 
@@ -92,12 +93,12 @@ impl Channel {
     ///
     /// # Errors
     /// The kernel's; that there is nothing more for now.
-    pub fn discard(&self, space: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn discard(&self, space: &mut [u8]) -> io::Result<usize> {
         (&self.transport).read(space)
     }
 
     /// Whether a read that brings less than there is space for has brought all that the kernel had.
-    pub fn is_read_whole(&self) -> bool {
+    pub(crate) fn is_read_whole(&self) -> bool {
         self.tls.is_none() && !self.transport.is_borrowed()
     }
 
@@ -120,7 +121,7 @@ impl Channel {
     }
 
     /// Whether bytes cross as they are, so that [`Channel::send_file`] and [`Channel::send_kept`] can send them.
-    pub fn sends_files(&self) -> bool {
+    pub(crate) fn sends_files(&self) -> bool {
         self.tls.is_none() && self.transport.sends_files()
     }
 
@@ -129,7 +130,7 @@ impl Channel {
     ///
     /// # Errors
     /// The kernel's, for the socket or the file; `Unsupported` where files cannot be sent so.
-    pub fn send_file(&self, file: &File, at: u64, len: usize) -> io::Result<usize> {
+    pub(crate) fn send_file(&self, file: &File, at: u64, len: usize) -> io::Result<usize> {
         match self.tls {
             Some(_) => Err(io::ErrorKind::Unsupported.into()),
             None => self.transport.send_file(file, at, len),
@@ -140,7 +141,7 @@ impl Channel {
     ///
     /// # Errors
     /// The kernel's; `Unsupported` where bytes do not cross as they are.
-    pub fn send_kept(&self, pipe: &mut KeptPipe) -> io::Result<usize> {
+    pub(crate) fn send_kept(&self, pipe: &mut KeptPipe) -> io::Result<usize> {
         match self.tls {
             Some(_) => Err(io::ErrorKind::Unsupported.into()),
             None => self.transport.send_kept(pipe),
@@ -151,7 +152,7 @@ impl Channel {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn write_with_more(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn write_with_more(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.tls {
             Some(_) => (&mut &*self).write_vectored(slices),
             None => self.transport.write_with_more(slices),
@@ -159,7 +160,7 @@ impl Channel {
     }
 
     /// Has the kernel send at once what it holds back for what follows.
-    pub fn push(&self) {
+    pub(crate) fn push(&self) {
         self.transport.push();
     }
 
@@ -167,12 +168,12 @@ impl Channel {
     ///
     /// # Errors
     /// The kernel's; that there is none yet.
-    pub fn peek(&self, space: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn peek(&self, space: &mut [u8]) -> io::Result<usize> {
         self.transport.peek(space)
     }
 
     /// Whether this is another program's connection, which cannot be had again and whose life is that program's care.
-    pub fn is_borrowed(&self) -> bool {
+    pub(crate) fn is_borrowed(&self) -> bool {
         self.transport.is_borrowed()
     }
 
@@ -181,38 +182,38 @@ impl Channel {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
+    pub(crate) fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         self.transport.register(registry, token)
     }
 
     /// Takes it out of that poll.
-    pub fn deregister(&self, registry: &Registry) {
+    pub(crate) fn deregister(&self, registry: &Registry) {
         self.transport.deregister(registry);
     }
 
     /// What becomes readable when the peer speaks.
-    pub fn readable(&self) -> BorrowedFd<'_> {
+    pub(crate) fn readable(&self) -> BorrowedFd<'_> {
         self.transport.readable()
     }
 
     /// What becomes writable when the path takes more.
-    pub fn writable(&self) -> BorrowedFd<'_> {
+    pub(crate) fn writable(&self) -> BorrowedFd<'_> {
         self.transport.writable()
     }
 
     /// Whether the path takes more now: fewer bytes wait unsent in the kernel than it may hold. If not, the poll says
     /// when it does: to ask is what makes the kernel report that.
-    pub fn drains(&self) -> bool {
+    pub(crate) fn drains(&self) -> bool {
         self.transport.drains()
     }
 
     /// Lets the kernel hold so many bytes unsent, no fewer than [`UNSENT_LEAST`].
-    pub fn hold_unsent(&self, bytes: u32) {
+    pub(crate) fn hold_unsent(&self, bytes: u32) {
         self.transport.hold_unsent(bytes);
     }
 
     /// Nothing more will be written.
-    pub fn finish_writing(&self) {
+    pub(crate) fn finish_writing(&self) {
         if let Some(mut tls) = self.tls() {
             tls.close(&self.transport);
         }
@@ -220,7 +221,7 @@ impl Channel {
     }
 
     /// When it is dropped it is reset: the peer's kernel is told at once, and nothing lingers here.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.transport.give_up();
     }
 
@@ -228,22 +229,22 @@ impl Channel {
     ///
     /// # Errors
     /// The kernel does not have it, or not for this user.
-    pub fn choose_congestion(&self, name: &str) -> io::Result<()> {
+    pub(crate) fn choose_congestion(&self, name: &str) -> io::Result<()> {
         self.transport.choose_congestion(name)
     }
 
     /// What the kernel knows about it.
-    pub fn info(&self) -> Option<TcpInfo> {
+    pub(crate) fn info(&self) -> Option<TcpInfo> {
         self.transport.info()
     }
 
     /// The kernel's congestion control for it; empty where that is unknown.
-    pub fn congestion(&self) -> String {
+    pub(crate) fn congestion(&self) -> String {
         self.transport.congestion()
     }
 
     /// Where it leads.
-    pub fn peer(&self) -> Option<SocketAddr> {
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
         self.transport.peer()
     }
 }
@@ -294,16 +295,16 @@ impl Write for &Channel {
 }
 
 /// Why a connection is gone, as the kernel says.
-pub fn failure(error: &io::Error) -> crate::proto::links::LossReason {
+pub(crate) fn failure(error: &io::Error) -> crate::proto::links::LossReason {
     crate::proto::links::LossReason::Failed(reason(error))
 }
 
 /// The peer's key, as the core knows it.
-pub fn peer_key(channel: &Channel) -> Option<PeerKey> {
+pub(crate) fn peer_key(channel: &Channel) -> Option<PeerKey> {
     channel.key().map(|key| PeerKey(*key.bytes()))
 }
 
 /// What was wrong with a connection's encryption, if that was the failure.
-pub fn tls_error(error: &io::Error) -> Option<&TlsError> {
+pub(crate) fn tls_error(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }

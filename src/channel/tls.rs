@@ -42,7 +42,7 @@ pub enum Shaking {
 
 /// Why a connection's TLS failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// The peer shows a key that is not let in; whether it has that key was not looked at.
     #[error("key {0} is not among the peers")]
     Unknown(PublicKey),

@@ -40,7 +40,7 @@ impl Transport {
     ///
     /// # Errors
     /// The kernel does not make them non-blocking.
-    pub fn pipes(from: OwnedFd, to: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn pipes(from: OwnedFd, to: OwnedFd) -> io::Result<Self> {
         for pipe in [&from, &to] {
             fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
         }

@@ -101,7 +101,7 @@ pub struct Word {
     /// Other spellings.
     pub aliases: &'static [&'static str],
     /// The spelling as one letter after a dash.
-    pub letter: Option<char>,
+    pub(crate) letter: Option<char>,
     /// What follows it.
     pub operands: Operands,
     /// Where it may stand.
@@ -113,11 +113,11 @@ pub struct Word {
     /// Whether the stream that is sent comes from it, in place of stdin: one such word is enough.
     pub is_source: bool,
     /// Whether it may be given more than once.
-    pub repeats: bool,
+    pub(crate) repeats: bool,
     /// The words that cannot stand beside it.
-    pub excludes: &'static [&'static str],
+    pub(crate) excludes: &'static [&'static str],
     /// Whether it has a line of its own in the one screen of help.
-    pub common: bool,
+    pub(crate) common: bool,
     /// What it does, for that line and the completions: at most 50 characters.
     pub short: &'static str,
     /// What it does, in whole sentences; what is typed stands in backticks. The first paragraph is enough by itself

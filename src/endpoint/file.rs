@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const AHEAD: u64 = 8 << 20;
 
 /// The stream goes to a file.
-pub struct FileSink {
+pub(crate) struct FileSink {
     file: Option<Arc<File>>,
     kind: Kind,
     name: String,
@@ -43,7 +43,7 @@ impl FileSink {
     ///
     /// # Errors
     /// It is closed.
-    pub fn stdout() -> Result<Self, SinkError> {
+    pub(crate) fn stdout() -> Result<Self, SinkError> {
         if stdout_was_closed() {
             return Err(SinkError::output("stdout is closed; redirect it to where the stream shall go"));
         }
@@ -53,7 +53,7 @@ impl FileSink {
     }
 
     /// Any file, under this name in messages.
-    pub fn new(file: File, name: &str) -> Self {
+    pub(crate) fn new(file: File, name: &str) -> Self {
         let kind = match kind(&file) {
             Kind::Socket if is_uncounted(&file) => Kind::Other,
             kind => kind,
@@ -72,19 +72,19 @@ impl FileSink {
     /// The same, but what was written counts, as it does for most programs: whoever reads is neither watched nor waited
     /// for, and no disk either.
     #[must_use]
-    pub fn passing(self) -> Self {
+    pub(crate) fn passing(self) -> Self {
         FileSink { passing: true, ..self }
     }
 
     /// The same, but of a socket that this process may read from as well: closing one descriptor of it does not tell the
     /// reader that the stream has ended. So the end is told in another way, and nobody writes there afterwards.
     #[must_use]
-    pub fn two_way(self, two_way: bool) -> Self {
+    pub(crate) fn two_way(self, two_way: bool) -> Self {
         FileSink { two_way, ..self }
     }
 
     /// The file, without holding it open; nothing once this has finished.
-    pub fn held(&self) -> Weak<File> {
+    pub(crate) fn held(&self) -> Weak<File> {
         self.file.as_ref().map_or_else(Weak::new, Arc::downgrade)
     }
 
@@ -239,7 +239,7 @@ impl Sink for FileSink {
 }
 
 /// The stream comes from a file.
-pub struct FileSource {
+pub(crate) struct FileSource {
     source: Arc<NamedFile>,
     kind: Kind,
     /// Its end is an end, whoever wrote it.
@@ -255,7 +255,7 @@ impl FileSource {
     ///
     /// # Errors
     /// It is closed, or a socket of datagrams.
-    pub fn stdin() -> Result<Self, String> {
+    pub(crate) fn stdin() -> Result<Self, String> {
         if stdin_was_closed() {
             return Err("stdin is closed; there is nothing to send".into());
         }
@@ -267,7 +267,7 @@ impl FileSource {
     }
 
     /// Any file, under this name in messages.
-    pub fn new(file: File, name: &str) -> Self {
+    pub(crate) fn new(file: File, name: &str) -> Self {
         let kind = kind(&file);
         grow(&file);
         // a disk as a whole, and what the kernel makes up when it is read, have no length
@@ -282,12 +282,12 @@ impl FileSource {
     /// has hung up and what was opened for writing alone are empty. A terminal is read when something was
     /// typed, not before.
     #[must_use]
-    pub fn passing(self) -> Self {
+    pub(crate) fn passing(self) -> Self {
         FileSource { passing: true, ..self }
     }
 
     /// The file, without holding it open.
-    pub fn held(&self) -> Weak<NamedFile> {
+    pub(crate) fn held(&self) -> Weak<NamedFile> {
         Arc::downgrade(&self.source)
     }
 

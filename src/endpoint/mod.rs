@@ -4,9 +4,9 @@
 //! failure. Both wait only in their own direction's thread. Neither cuts or orders legs.
 
 pub mod exec;
-pub mod file;
-pub mod files;
-pub mod prbs;
+pub(crate) mod file;
+pub(crate) mod files;
+pub(crate) mod prbs;
 pub mod tunnel;
 
 use crate::error::reason;
@@ -34,11 +34,11 @@ const DRAIN_PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::
 
 /// Called from any thread when a source or sink has news. The argument: whether the calling thread may read or write at
 /// once.
-pub type OnNews = Box<dyn Fn(bool) + Send + Sync>;
+pub(crate) type OnNews = Box<dyn Fn(bool) + Send + Sync>;
 
 /// The wait for news of the sockets behind a sink. A thread has it, and may lend it to another one that writes to the sink: to
 /// one at a time, the last that borrows it.
-pub trait Lookout: Send + Sync {
+pub(crate) trait Lookout: Send + Sync {
     /// Borrows it: from now on, this registry's poll tells under this token when to [look](Lookout::look). The loan's number;
     /// None if it is not to be had. The borrower is to look at once.
     fn borrow(&self, registry: &Registry, token: Token) -> Option<u64>;
@@ -53,29 +53,29 @@ pub trait Lookout: Send + Sync {
 
 /// Why a sink takes no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SinkError {
+pub(crate) struct SinkError {
     /// [`Status::Output`]; [`Status::Corrupt`] for a stream that does not verify; [`Status::Incomplete`] where nothing is
     /// wrong with the output, and the same may be sent again.
-    pub status: Status,
+    pub(crate) status: Status,
     /// What happened, for the user.
-    pub sentence: String,
+    pub(crate) sentence: String,
     /// Nothing is wrong but that the reader wants no more of it.
-    pub is_unwanted: bool,
+    pub(crate) is_unwanted: bool,
 }
 
 impl SinkError {
     /// The output failed.
-    pub fn output(sentence: impl Into<String>) -> Self {
+    pub(crate) fn output(sentence: impl Into<String>) -> Self {
         SinkError { status: Status::Output, sentence: sentence.into(), is_unwanted: false }
     }
 
     /// What comes is no record that may come there.
-    pub fn senseless() -> Self {
+    pub(crate) fn senseless() -> Self {
         Self::output("the sender says what makes no sense")
     }
 
     /// The place of the session at a standing receiver is another one's.
-    pub fn displaced() -> Self {
+    pub(crate) fn displaced() -> Self {
         SinkError {
             status: Status::Incomplete,
             ..Self::output("this session has lost its place, and others wait")
@@ -83,14 +83,14 @@ impl SinkError {
     }
 
     /// The reader has gone.
-    pub fn unwanted(sentence: impl Into<String>) -> Self {
+    pub(crate) fn unwanted(sentence: impl Into<String>) -> Self {
         SinkError { is_unwanted: true, ..Self::output(sentence) }
     }
 }
 
 /// Where the stream goes. Call order: `verify` for each leg before any of it is written, `write` and `watch`
 /// as they come, `finish` once, after the last byte; dropped without `finish` if the stream was not completed.
-pub trait Sink: Send {
+pub(crate) trait Sink: Send {
     /// Looks at the next leg: whether it may be written.
     ///
     /// # Errors
@@ -197,7 +197,7 @@ fn slices(legs: &[Leg], taken: usize) -> Vec<IoSlice<'_>> {
 }
 
 /// The stream goes nowhere.
-pub struct Discard;
+pub(crate) struct Discard;
 
 impl Sink for Discard {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, SinkError> {
@@ -215,48 +215,48 @@ impl Sink for Discard {
 }
 
 /// What is wrong with a file that has lost bytes which were to be sent.
-pub const SHORTER: &str = "it became shorter while it was sent";
+pub(crate) const SHORTER: &str = "it became shorter while it was sent";
 
 /// A file that the stream comes from, under this name in messages.
 #[derive(Debug)]
-pub struct NamedFile {
+pub(crate) struct NamedFile {
     /// Open for reading.
-    pub file: File,
+    pub(crate) file: File,
     /// As the user knows it.
-    pub name: String,
+    pub(crate) name: String,
     /// Zeros go in the place of bytes that cannot be read any more: whoever sends it has summed it up before, so that the
     /// receiver finds out.
-    pub padded: bool,
+    pub(crate) padded: bool,
     /// Why zeros went, where the kernel failed to read. A file that became shorter says that itself.
-    pub unread: OnceLock<String>,
+    pub(crate) unread: OnceLock<String>,
 }
 
 impl NamedFile {
     /// A file that is open for reading, under this name in messages; with zeros in the place of what cannot be read, or
     /// not.
-    pub fn new(file: File, name: String, padded: bool) -> Arc<Self> {
+    pub(crate) fn new(file: File, name: String, padded: bool) -> Arc<Self> {
         Arc::new(NamedFile { file, name, padded, unread: OnceLock::new() })
     }
 }
 
 /// A file of fewer bytes is read: in parts nothing is saved, and each file that is sent so is open until the receiver has
 /// all of it.
-pub const PARTED_LEAST: u64 = 1 << 20;
+pub(crate) const PARTED_LEAST: u64 = 1 << 20;
 
 /// A part of a file, in place of the bytes that are there; never empty.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// The file.
-    pub file: Arc<NamedFile>,
+    pub(crate) file: Arc<NamedFile>,
     /// Where the part begins, in bytes.
-    pub at: u64,
+    pub(crate) at: u64,
     /// Its length in bytes.
-    pub len: usize,
+    pub(crate) len: usize,
 }
 
 impl Part {
     /// What of it is behind so many bytes.
-    pub fn behind(&self, bytes: usize) -> Self {
+    pub(crate) fn behind(&self, bytes: usize) -> Self {
         Part { file: self.file.clone(), at: self.at + bytes as u64, len: self.len - bytes }
     }
 
@@ -264,7 +264,7 @@ impl Part {
     ///
     /// # Errors
     /// The file cannot be read there, in words for the user.
-    pub fn read(&self, space: &mut [u8]) -> Result<usize, String> {
+    pub(crate) fn read(&self, space: &mut [u8]) -> Result<usize, String> {
         let most = self.len.min(space.len());
         loop {
             let failed = match self.file.file.read_at(&mut space[..most], self.at) {
@@ -286,7 +286,7 @@ impl Part {
 
 /// Where the stream comes from. Call order: `read` and `wait` as they come, `finish` once after `read` gave 0; or
 /// `cut_off` once, before that.
-pub trait Source: Send {
+pub(crate) trait Source: Send {
     /// Waits until there is something to read, and reads it; 0 at the end.
     ///
     /// # Errors
@@ -373,7 +373,7 @@ pub trait Source: Send {
 }
 
 /// The stream comes from nowhere: it is empty.
-pub struct Nothing;
+pub(crate) struct Nothing;
 
 impl Source for Nothing {
     fn read(&mut self, _space: &mut [u8]) -> Result<usize, String> {
@@ -391,7 +391,7 @@ impl Source for Nothing {
 
 /// What ended a wait for input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WokenBy {
+pub(crate) enum WokenBy {
     /// There is input, or its end.
     Input,
     /// The bell rang.

@@ -12,14 +12,14 @@ use std::time::Duration;
 const CHUNK: usize = 256 << 10;
 
 /// The stream of a seed, without end.
-pub struct PrbsSource {
+pub(crate) struct PrbsSource {
     prbs: Prbs,
     offset: u64,
 }
 
 impl PrbsSource {
     /// From the stream's start.
-    pub fn new(seed: u16) -> Self {
+    pub(crate) fn new(seed: u16) -> Self {
         PrbsSource { prbs: Prbs::new(seed), offset: 0 }
     }
 }
@@ -41,14 +41,14 @@ impl Source for PrbsSource {
 }
 
 /// Lets through to another sink only what is in its place in the stream of a seed.
-pub struct PrbsSink {
+pub(crate) struct PrbsSink {
     prbs: Prbs,
     inner: Box<dyn Sink>,
 }
 
 impl PrbsSink {
     /// Verifies what goes to `inner`.
-    pub fn new(seed: u16, inner: Box<dyn Sink>) -> Self {
+    pub(crate) fn new(seed: u16, inner: Box<dyn Sink>) -> Self {
         PrbsSink { prbs: Prbs::new(seed), inner }
     }
 }
@@ -78,7 +78,7 @@ impl Sink for PrbsSink {
 }
 
 /// Writes the stream of a seed to `sink` until the sink takes no more; why it takes no more.
-pub fn generate(seed: u16, sink: &mut dyn Sink) -> SinkError {
+pub(crate) fn generate(seed: u16, sink: &mut dyn Sink) -> SinkError {
     let (prbs, mut offset) = (Prbs::new(seed), 0);
     let mut chunk = vec![0; CHUNK];
     loop {

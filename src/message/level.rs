@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// The highest verbosity.
-pub const LEVEL_MAX: u8 = 20;
+pub(crate) const LEVEL_MAX: u8 = 20;
 
 /// The level given and the level now. `given` ≤ `now` ≤ [`LEVEL_MAX`].
 pub(crate) struct Verbosity {
@@ -56,7 +56,7 @@ impl Verbosity {
 
 /// Who reads stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub(crate) enum Reader {
     /// A person, now.
     Terminal,
     /// The journal of a service: a person, later.
@@ -66,7 +66,7 @@ pub enum Reader {
 }
 
 /// Who reads stderr, as it was when this was first asked.
-pub fn reader() -> Reader {
+pub(crate) fn reader() -> Reader {
     static READER: OnceLock<Reader> = OnceLock::new();
     *READER.get_or_init(|| match rustix::fs::fstat(io::stderr()) {
         _ if rustix::termios::isatty(io::stderr()) => Reader::Terminal,

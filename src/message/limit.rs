@@ -17,7 +17,7 @@ pub(crate) const BURST: u32 = 5;
 pub(crate) const REFILL: Duration = Duration::from_secs(60);
 
 /// A kind of line: a few words that complete "214 more like it: ". They are constants of the source, so there are few.
-pub type Kind = &'static str;
+pub(crate) type Kind = &'static str;
 
 /// What has been said of late, by kind.
 pub(crate) struct Limiter {

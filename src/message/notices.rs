@@ -7,17 +7,17 @@
 use super::limit::Kind;
 
 /// Tells of lines that could not be written in time.
-pub fn dropped(lines: usize) -> String {
+pub(crate) fn dropped(lines: usize) -> String {
     format!("… {lines} {} dropped", if lines == 1 { "line" } else { "lines" })
 }
 
 /// Tells of lines that were not said because there were too many like them.
-pub fn more_like_it(kind: Kind, lines: u64) -> String {
+pub(crate) fn more_like_it(kind: Kind, lines: u64) -> String {
     format!("… and {lines} more like it: {kind}")
 }
 
 /// The answer to SIGUSR2.
-pub fn level_is(level: u8) -> String {
+pub(crate) fn level_is(level: u8) -> String {
     format!("verbosity is now {level}")
 }
 

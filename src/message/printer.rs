@@ -229,7 +229,7 @@ fn columns(terminal: impl AsFd) -> usize {
 }
 
 /// Whether the terminal's keys are for this process, so that its lines are too.
-pub fn is_in_foreground(terminal: impl AsFd) -> bool {
+pub(crate) fn is_in_foreground(terminal: impl AsFd) -> bool {
     rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 

@@ -13,11 +13,11 @@ const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 
 /// The live line of each direction, for any width.
-pub struct LiveLines {
+pub(crate) struct LiveLines {
     /// The rows, of at most so many columns.
-    pub rows: Box<dyn Fn(usize) -> Vec<String> + Send + Sync>,
+    pub(crate) rows: Box<dyn Fn(usize) -> Vec<String> + Send + Sync>,
     /// Whether the rows are shown even where the terminal is in another process's hands.
-    pub always: bool,
+    pub(crate) always: bool,
 }
 
 /// A terminal's state, as far as it is this process's doing.

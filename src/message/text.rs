@@ -8,7 +8,7 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The most characters of one line of any origin. Four bytes each, it goes to a pipe in one piece.
-pub const LINE_MAX: usize = 1000;
+pub(crate) const LINE_MAX: usize = 1000;
 
 /// Accents that may stand on one letter. Decomposed Vietnamese needs two.
 const MARKS_MAX: usize = 2;
@@ -27,7 +27,7 @@ const BLANKS: &[(char, char)] = &[
 ];
 
 /// The text without characters that are invisible or that show anywhere else than in their place.
-pub fn cleaned(text: &str) -> Cow<'_, str> {
+pub(crate) fn cleaned(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return text.into();
     }
@@ -65,7 +65,7 @@ fn visible(c: char, marks: &mut usize) -> char {
 }
 
 /// The text, or its beginning with an ellipsis: at most `max` characters.
-pub fn bounded(text: &str, max: usize) -> String {
+pub(crate) fn bounded(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text.to_owned(),
         Some(_) => text.chars().take(max - 1).chain(['…']).collect(),
@@ -73,7 +73,7 @@ pub fn bounded(text: &str, max: usize) -> String {
 }
 
 /// The line, or its beginning with an ellipsis: at most `columns` of a terminal.
-pub fn clipped(line: &str, columns: usize) -> String {
+pub(crate) fn clipped(line: &str, columns: usize) -> String {
     if line.width() <= columns {
         return line.to_owned();
     }
@@ -89,7 +89,7 @@ pub fn clipped(line: &str, columns: usize) -> String {
 const PREFIX: &str = "millipede: ";
 
 /// The line as it is written: the program's name, nothing invisible, a newline.
-pub fn one_line(line: &str) -> String {
+pub(crate) fn one_line(line: &str) -> String {
     let line = cleaned(line.trim_end_matches(['\n', '\r']));
     format!("{PREFIX}{}\n", bounded(&line, LINE_MAX))
 }

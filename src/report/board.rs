@@ -11,61 +11,61 @@ const ROWS: usize = 8;
 
 /// A file that is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileUnderWay {
+pub(crate) struct FileUnderWay {
     /// What it is called.
-    pub name: String,
+    pub(crate) name: String,
     /// So much of it is through, or was there.
-    pub at: u64,
+    pub(crate) at: u64,
     /// Bytes in all, where that is known.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 /// Files as their sender sees them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// The folder that is watched, if one is.
-    pub folder: Option<String>,
+    pub(crate) folder: Option<String>,
     /// The one that is under way, or was last.
-    pub file: Option<FileUnderWay>,
+    pub(crate) file: Option<FileUnderWay>,
     /// Files that are stored, were there already, and were not stored.
-    pub judged: [u64; 3],
+    pub(crate) judged: [u64; 3],
     /// How many there are by now.
-    pub total: u64,
+    pub(crate) total: u64,
     /// Bytes that have moved.
-    pub moved: u64,
+    pub(crate) moved: u64,
     /// Bytes that did not have to move, because they were there.
-    pub there: u64,
+    pub(crate) there: u64,
     /// So many go first, as long as this sender waits for a place.
-    pub ahead: Option<u32>,
+    pub(crate) ahead: Option<u32>,
 }
 
 /// A standing receiver.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Served {
+pub(crate) struct Served {
     /// Places, and how many are taken.
-    pub places: (usize, usize),
+    pub(crate) places: (usize, usize),
     /// In the order in which they came.
-    pub sessions: Vec<ServedSession>,
+    pub(crate) sessions: Vec<ServedSession>,
 }
 
 /// One of its sessions.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ServedSession {
+pub(crate) struct ServedSession {
     /// Who sends.
-    pub peer: String,
+    pub(crate) peer: String,
     /// So many go first, if it has no place.
-    pub ahead: Option<usize>,
+    pub(crate) ahead: Option<usize>,
     /// Bytes a second, of late.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// What is under way, the one that was begun first before the others.
-    pub files: Vec<FileUnderWay>,
+    pub(crate) files: Vec<FileUnderWay>,
     /// Files that are stored, were there already, and were not stored.
-    pub judged: [u64; 3],
+    pub(crate) judged: [u64; 3],
 }
 
 /// What stands above the streams.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Board {
+pub(crate) enum Board {
     /// At a sender.
     Sent(Sent),
     /// At a receiver.
@@ -74,7 +74,7 @@ pub enum Board {
 
 impl Board {
     /// Lines of a report, each of at most 80 columns with the program's name before the first.
-    pub fn report(&self) -> Vec<String> {
+    pub(crate) fn report(&self) -> Vec<String> {
         let lines = match self {
             Board::Sent(sent) => sent.report(),
             Board::Served(served) => served.report(),
@@ -83,7 +83,7 @@ impl Board {
     }
 
     /// Rows for a terminal of so many columns; none where there is nothing to see.
-    pub fn rows(&self, columns: usize) -> Vec<String> {
+    pub(crate) fn rows(&self, columns: usize) -> Vec<String> {
         let rows = match self {
             Board::Sent(sent) => sent.row(columns).into_iter().collect(),
             Board::Served(served) => served.rows(columns),
@@ -92,7 +92,7 @@ impl Board {
     }
 
     /// Whether there is anything to see, though no stream moves.
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         match self {
             Board::Sent(sent) => sent.ahead.is_some(),
             Board::Served(served) => !served.sessions.is_empty(),
@@ -100,7 +100,7 @@ impl Board {
     }
 
     /// One line for a log, if there is anything to say.
-    pub fn plain(&self) -> Option<String> {
+    pub(crate) fn plain(&self) -> Option<String> {
         match self {
             Board::Sent(sent) => sent.row(usize::MAX),
             Board::Served(served) => (!served.sessions.is_empty()).then(|| served.headline()),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// The right margin of a report and of a last line.
-pub const COLUMNS: usize = 80;
+pub(crate) const COLUMNS: usize = 80;
 
 /// Bytes, with three digits that count: `12.4 GiB`.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -27,7 +27,7 @@ pub(crate) fn rate(bytes_per_second: f64) -> String {
 }
 
 /// `h:mm:ss`, with days before it where there are any.
-pub fn time(elapsed: Duration) -> String {
+pub(crate) fn time(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
     let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
     let days = if days > 0 { format!("{days}d ") } else { String::new() };

@@ -11,7 +11,7 @@ use crate::message::text::clipped;
 const BAR_MIN: usize = 8;
 
 /// The live line, of at most so many columns.
-pub fn live(snapshot: &Snapshot, columns: usize) -> String {
+pub(crate) fn live(snapshot: &Snapshot, columns: usize) -> String {
     let Parts { short, head, elapsed, buffer, tail } = Parts::of(snapshot);
     let full = format!("{head}{elapsed}{buffer}{tail}");
     // "  [", "]"
@@ -24,7 +24,7 @@ pub fn live(snapshot: &Snapshot, columns: usize) -> String {
 }
 
 /// The same for a log: without a bar, however wide.
-pub fn plain(snapshot: &Snapshot) -> String {
+pub(crate) fn plain(snapshot: &Snapshot) -> String {
     let Parts { head, elapsed, buffer, tail, .. } = Parts::of(snapshot);
     head + &elapsed + &buffer + &tail
 }

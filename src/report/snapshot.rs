@@ -8,46 +8,46 @@ use std::time::Duration;
 
 /// One direction at one moment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Which of the two.
-    pub side: Side,
+    pub(crate) side: Side,
     /// What the key is called that the peer has proved, where connections are encrypted and it is known.
-    pub peer: Option<String>,
+    pub(crate) peer: Option<String>,
     /// How far it has come.
-    pub phase: Phase,
+    pub(crate) phase: Phase,
     /// Since the first connection; before there was one, since the start.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
     /// The stream's size, where that is known beforehand.
-    pub expected: Option<u64>,
+    pub(crate) expected: Option<u64>,
     /// Bytes that the output has taken.
-    pub delivered: u64,
+    pub(crate) delivered: u64,
     /// The same per second, of late.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// Bytes in legs now. At most `buffer`.
-    pub held: u64,
+    pub(crate) held: u64,
     /// Memory for legs.
-    pub buffer: u64,
+    pub(crate) buffer: u64,
     /// What only this side knows.
-    pub detail: Detail,
+    pub(crate) detail: Detail,
     /// How its bytes get through this process.
-    pub passage: Passage,
+    pub(crate) passage: Passage,
     /// What compressing has come to, where legs are compressed.
-    pub compressed: Option<Compressed>,
+    pub(crate) compressed: Option<Compressed>,
     /// What it has waited for.
-    pub waited: Waited,
+    pub(crate) waited: Waited,
     /// Connections that ended before the stream did.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// Which was the last of them, and why.
-    pub last_loss: Option<String>,
+    pub(crate) last_loss: Option<String>,
     /// In the order of the sender's list.
-    pub links: Vec<Link>,
+    pub(crate) links: Vec<Link>,
     /// In the order of their numbers.
-    pub connections: Vec<Connection>,
+    pub(crate) connections: Vec<Connection>,
 }
 
 /// The two directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// Sends.
     Tx,
     /// Receives.
@@ -56,7 +56,7 @@ pub enum Side {
 
 impl Side {
     /// As the user typed it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Side::Tx => "tx",
             Side::Rx => "rx",
@@ -66,7 +66,7 @@ impl Side {
 
 /// How far a direction has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// There has been no connection.
     Waiting,
     /// The stream moves.
@@ -79,7 +79,7 @@ pub enum Phase {
 
 /// What only one side knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
+pub(crate) enum Detail {
     /// Of the sender.
     Tx {
         /// Bytes read from the input.
@@ -112,7 +112,7 @@ pub enum Detail {
 
 /// How the bytes of a stream get through a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Passage {
+pub(crate) enum Passage {
     /// They are read, and written from memory.
     #[default]
     Copied,
@@ -125,25 +125,25 @@ pub enum Passage {
 
 /// What compressing has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Compressed {
+pub(crate) struct Compressed {
     /// Bytes of the stream that were sent, again or not; at the receiver, of those that came compressed.
-    pub raw: u64,
+    pub(crate) raw: u64,
     /// What they were sent as.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Of `raw`, what was sent as it is.
-    pub as_it_is: u64,
+    pub(crate) as_it_is: u64,
     /// The level by now; None where legs go as they are. Not known at the receiver.
-    pub level: Option<i32>,
+    pub(crate) level: Option<i32>,
 }
 
 impl Compressed {
     /// How many times smaller it was made.
-    pub fn ratio(&self) -> f64 {
+    pub(crate) fn ratio(&self) -> f64 {
         self.raw as f64 / self.sent.max(1) as f64
     }
 
     /// What so many bytes of the stream come to, each sent once; None if that is not less.
-    pub fn saved(&self, bytes: u64) -> Option<u64> {
+    pub(crate) fn saved(&self, bytes: u64) -> Option<u64> {
         let come_to = (bytes as f64 / self.ratio()) as u64;
         (self.sent < self.raw && come_to < bytes).then_some(come_to)
     }
@@ -152,54 +152,54 @@ impl Compressed {
 /// Time spent waiting, by what for; all zero as long as there has been no connection. At the receiver `input` and
 /// `pacing` are zero: it cannot tell them from the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Waited {
+pub(crate) struct Waited {
     /// For the network, and for what cannot be told from it.
-    pub network: Duration,
+    pub(crate) network: Duration,
     /// For the input.
-    pub input: Duration,
+    pub(crate) input: Duration,
     /// For the pace that `rate` or `delayus` sets.
-    pub pacing: Duration,
+    pub(crate) pacing: Duration,
     /// For the output.
-    pub output: Duration,
+    pub(crate) output: Duration,
 }
 
 /// One way to the receiver.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Link {
+pub(crate) struct Link {
     /// As the sender's user typed it; at the receiver where it comes from.
-    pub name: String,
+    pub(crate) name: String,
     /// Its place in the sender's list.
-    pub index: usize,
+    pub(crate) index: usize,
     /// Connections that are up.
-    pub up: usize,
+    pub(crate) up: usize,
     /// Bytes of the stream a second over these.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// What went wrong last; empty if nothing has, or it is over.
-    pub trouble: String,
+    pub(crate) trouble: String,
 }
 
 /// One connection.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// The same at both ends.
-    pub number: usize,
+    pub(crate) number: usize,
     /// The link it is on or was on last, by its place.
-    pub link: Option<usize>,
+    pub(crate) link: Option<usize>,
     /// What it does.
-    pub state: State,
+    pub(crate) state: State,
     /// The leg it was given, or brought, last.
-    pub leg: Option<u64>,
+    pub(crate) leg: Option<u64>,
     /// Bytes in legs it was given or has brought, copies included.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// The same per second.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// What the kernel knows, of a connection that is up.
-    pub kernel: Option<Kernel>,
+    pub(crate) kernel: Option<Kernel>,
 }
 
 /// What a connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// Is up.
     Up,
     /// Is being made.
@@ -212,7 +212,7 @@ pub enum State {
 
 impl State {
     /// For a table.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             State::Up => "up",
             State::Dialling => "dialling",
@@ -222,38 +222,38 @@ impl State {
     }
 
     /// Whether it carries anything.
-    pub fn is_up(self) -> bool {
+    pub(crate) fn is_up(self) -> bool {
         matches!(self, State::Up | State::Leaving)
     }
 }
 
 /// What the kernel knows about a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     /// The round-trip time.
-    pub rtt: Duration,
+    pub(crate) rtt: Duration,
     /// Segments that may be in flight.
-    pub window: u32,
+    pub(crate) window: u32,
     /// Segments sent again.
-    pub retransmits: u32,
+    pub(crate) retransmits: u32,
     /// The congestion control's name.
-    pub control: String,
+    pub(crate) control: String,
 }
 
 impl Snapshot {
     /// Whether the other end was ever met. A sender whose input was empty has sent all there is without that.
-    pub fn has_met(&self) -> bool {
+    pub(crate) fn has_met(&self) -> bool {
         self.delivered > 0 || self.lost > 0 || self.waited != Waited::default() || self.is_connected()
     }
 
     /// Whether a connection is up.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.connections.iter().any(|connection| connection.state.is_up())
     }
 
     /// Whether the whole stream has arrived, and the output has been given all of it but does not say that it is
     /// safe there: it may be flushing a disk.
-    pub fn awaits_output(&self) -> bool {
+    pub(crate) fn awaits_output(&self) -> bool {
         let all = match self.detail {
             Detail::Tx { read, .. } => read,
             Detail::Rx { received, .. } => received,
@@ -262,18 +262,18 @@ impl Snapshot {
     }
 
     /// Bytes per second since the first connection.
-    pub fn overall(&self) -> f64 {
+    pub(crate) fn overall(&self) -> f64 {
         per_second(self.delivered, self.elapsed)
     }
 
     /// How much of the stream is there, where its size is known and right so far.
-    pub fn fraction(&self) -> Option<f64> {
+    pub(crate) fn fraction(&self) -> Option<f64> {
         let expected = self.expected.filter(|size| *size >= self.delivered && *size > 0)?;
         Some(self.delivered as f64 / expected as f64)
     }
 
     /// How long the rest should take, from how it went of late and how it went on the whole.
-    pub fn left(&self) -> Option<Duration> {
+    pub(crate) fn left(&self) -> Option<Duration> {
         let rest = self.expected?.checked_sub(self.delivered).filter(|rest| *rest > 0)?;
         let rate = (self.rate + self.overall()) / 2.0;
         let seconds = (rest as f64 / rate).ceil();
@@ -281,7 +281,7 @@ impl Snapshot {
     }
 
     /// How much of the memory for legs is in use, in percent.
-    pub fn fill(&self) -> u64 {
+    pub(crate) fn fill(&self) -> u64 {
         (self.held * 100).div_ceil(self.buffer.max(1)).min(100)
     }
 }

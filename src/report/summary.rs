@@ -13,30 +13,30 @@ const WIDTH: usize = COLUMNS - "millipede: ".len();
 
 /// What one direction has come to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Which.
-    pub side: Side,
+    pub(crate) side: Side,
     /// Whether the output has the whole stream.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// Whether the output may have more than is known here.
-    pub in_doubt: bool,
+    pub(crate) in_doubt: bool,
     /// Bytes that the output has taken, as far as is known.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// What was known or given as the stream's size.
-    pub expected: Option<u64>,
+    pub(crate) expected: Option<u64>,
     /// Since the first connection.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// Legs that crossed more than once, for whatever reason.
-    pub again: u64,
+    pub(crate) again: u64,
     /// Connections that ended before the stream did.
-    pub lost: u64,
+    pub(crate) lost: u64,
     /// What the stream's bytes were sent or came as, where that is known and less.
-    pub sent_as: Option<u64>,
+    pub(crate) sent_as: Option<u64>,
 }
 
 impl Summary {
     /// Of a direction that is over, as it was seen last. None where it has not ended, or never met the other end.
-    pub fn of(snapshot: &Snapshot) -> Option<Summary> {
+    pub(crate) fn of(snapshot: &Snapshot) -> Option<Summary> {
         let Phase::Over(result) = &snapshot.phase else { return None };
         let again = match snapshot.detail {
             Detail::Tx { again: (legs, _), .. } => legs,
@@ -60,7 +60,7 @@ impl Summary {
     }
 
     /// What is to be said where the stream was whole, and smaller than it should have been.
-    pub fn shortfall(&self) -> Option<String> {
+    pub(crate) fn shortfall(&self) -> Option<String> {
         let expected = self.expected.filter(|expected| self.complete && self.bytes < *expected)?;
         Some(format!("the stream had {}, not the {expected} expected", count(self.bytes, "byte")))
     }

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 const EACH: usize = 5;
 
 /// What has come of a session, or of one of its streams.
-pub enum Conclusion {
+pub(crate) enum Conclusion {
     /// One of its streams was judged; told once or twice.
     Settled(Way, Outcome),
     /// It has ended, and how each of its streams was judged has been told.
@@ -20,7 +20,7 @@ pub enum Conclusion {
 }
 
 /// The conclusions of so many sessions. Whoever tells one never waits.
-pub fn channel(sessions: usize) -> (Sender<Conclusion>, Receiver<Conclusion>) {
+pub(crate) fn channel(sessions: usize) -> (Sender<Conclusion>, Receiver<Conclusion>) {
     crossbeam_channel::bounded(EACH * sessions)
 }
 
@@ -28,7 +28,7 @@ pub fn channel(sessions: usize) -> (Sender<Conclusion>, Receiver<Conclusion>) {
 ///
 /// # Errors
 /// There is no thread for it.
-pub fn run(start: Start, news: Sender<Conclusion>) -> Result<(), Failure> {
+pub(crate) fn run(start: Start, news: Sender<Conclusion>) -> Result<(), Failure> {
     let session = start.handle();
     let run = move || {
         start.run();
@@ -42,10 +42,10 @@ pub fn run(start: Start, news: Sender<Conclusion>) -> Result<(), Failure> {
 }
 
 /// How streams were judged, as far as that is known.
-pub type Outcomes = PerWay<Option<Outcome>>;
+pub(crate) type Outcomes = PerWay<Option<Outcome>>;
 
 /// Takes note of what was told. Gives it back where it is news.
-pub fn note(outcomes: &mut Outcomes, way: Way, outcome: Outcome) -> Option<&Outcome> {
+pub(crate) fn note(outcomes: &mut Outcomes, way: Way, outcome: Outcome) -> Option<&Outcome> {
     let known = &mut outcomes[way];
     if known.is_some() { None } else { Some(known.insert(outcome)) }
 }

@@ -27,13 +27,13 @@ const LOCAL_LEAST: u64 = 8;
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Others {
     /// Programs that legs go through.
-    pub through: bool,
+    pub(crate) through: bool,
     /// A tunnel.
-    pub tunnel: bool,
+    pub(crate) tunnel: bool,
     /// The ssh that carries the last link, its pipes among them.
-    pub ssh: bool,
+    pub(crate) ssh: bool,
     /// Files that are sent, each open until all of it has gone.
-    pub files: bool,
+    pub(crate) files: bool,
 }
 
 impl Others {

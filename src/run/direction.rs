@@ -33,17 +33,17 @@ const ABILITIES: Features = Features(Features::CHECKSUM.0 | Features::TUNNEL.0 |
 /// Everything that all sessions are made from.
 pub(crate) struct Parts<'a> {
     /// What holds for all.
-    pub common: &'a Common,
+    pub(crate) common: &'a Common,
     /// Where streams come from and go to.
-    pub ends: &'a Arc<Ends>,
+    pub(crate) ends: &'a Arc<Ends>,
     /// What is done to connections on purpose.
-    pub hazard: Hazard,
+    pub(crate) hazard: Hazard,
     /// The keys, if connections are encrypted.
-    pub trust: Option<Arc<Trust>>,
+    pub(crate) trust: Option<Arc<Trust>>,
     /// The channel for the news of how streams end.
-    pub news: Sender<Conclusion>,
+    pub(crate) news: Sender<Conclusion>,
     /// The size of the stream that goes out, where its source knows that.
-    pub source_size: Cell<Option<u64>>,
+    pub(crate) source_size: Cell<Option<u64>>,
 }
 
 impl Parts<'_> {

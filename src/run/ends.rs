@@ -21,7 +21,7 @@ use std::io;
 use std::sync::Arc;
 
 /// The ends of a process's streams.
-pub struct Ends {
+pub(crate) struct Ends {
     edge: Edge,
     prbs: Option<u16>,
     /// The received stream may go to a terminal.
@@ -41,7 +41,7 @@ impl Ends {
     ///
     /// # Errors
     /// The tunnel's port is taken, or the kernel has no descriptors left.
-    pub fn new(plan: &Plan) -> Result<Self, Failure> {
+    pub(crate) fn new(plan: &Plan) -> Result<Self, Failure> {
         let ways = plan.ways();
         let edge = match &plan.common.edge {
             EdgePlan::Stdio => Edge::Stdio,
@@ -64,7 +64,7 @@ impl Ends {
     ///
     /// # Errors
     /// stdout is closed, or is a terminal and no word of the user explains that.
-    pub fn sink(&self) -> Result<Box<dyn Sink>, Failure> {
+    pub(crate) fn sink(&self) -> Result<Box<dyn Sink>, Failure> {
         // nobody wants to see pseudorandom bytes on a terminal: they are only verified
         let terminal = rustix::termios::isatty(io::stdout());
         let unseen = self.prbs.is_some() && terminal;
@@ -91,7 +91,7 @@ impl Ends {
     ///
     /// # Errors
     /// stdin is closed.
-    pub fn source(&self) -> Result<Box<dyn Source>, Failure> {
+    pub(crate) fn source(&self) -> Result<Box<dyn Source>, Failure> {
         Ok(match (self.prbs, &self.edge) {
             (Some(seed), _) => Box::new(PrbsSource::new(seed)),
             (None, Edge::Exec(exec)) => Box::new(CommandSource::new(exec.clone())),
@@ -101,7 +101,7 @@ impl Ends {
     }
 
     /// What the far ends should know of these ends.
-    pub fn features(&self) -> Features {
+    pub(crate) fn features(&self) -> Features {
         match &self.edge {
             Edge::Tunnel(tunnel) => tunnel.features(),
             Edge::Stdio | Edge::Exec(_) => Features::NONE,
@@ -109,26 +109,26 @@ impl Ends {
     }
 
     /// The far end of a stream was met.
-    pub fn meet(&self, way: Way, far: FarEnd) {
+    pub(crate) fn meet(&self, way: Way, far: FarEnd) {
         if let Edge::Tunnel(tunnel) = &self.edge {
             tunnel.meet(way, far);
         }
     }
 
     /// The far end of a stream that has not begun is gone.
-    pub fn forget(&self, way: Way) {
+    pub(crate) fn forget(&self, way: Way) {
         if let Edge::Tunnel(tunnel) = &self.edge {
             tunnel.forget(way);
         }
     }
 
     /// Whether one direction is of no use without the other.
-    pub fn need_both(&self) -> bool {
+    pub(crate) fn need_both(&self) -> bool {
         matches!(self.edge, Edge::Tunnel(_))
     }
 
     /// A direction has failed: ends the command, if there is one.
-    pub fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         if let Edge::Exec(exec) = &self.edge {
             exec.end();
         }
@@ -159,7 +159,7 @@ fn target(host: &Host, port: u16, patience: Option<Patience>) -> Target {
 ///
 /// # Errors
 /// Always: that is how it ends.
-pub fn write_prbs(seed: u16) -> Result<(), Failure> {
+pub(crate) fn write_prbs(seed: u16) -> Result<(), Failure> {
     if rustix::termios::isatty(io::stdout()) {
         let why = "prbs alone writes binary data to stdout, which is a terminal: redirect it";
         return Err(Failure::usage(why));

@@ -22,7 +22,7 @@ const TOGETHER: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// That failure.
-pub fn gather(
+pub(crate) fn gather(
     news: &Receiver<Conclusion>,
     sessions: &Sessions,
     ends: &Ends,

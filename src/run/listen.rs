@@ -20,7 +20,11 @@ const BACKLOG: i32 = 4096;
 ///
 /// # Errors
 /// Those of [`open`].
-pub fn announced(plan: &ListenPlan, patience: Option<Patience>, what: &str) -> Result<TcpListener, Failure> {
+pub(crate) fn announced(
+    plan: &ListenPlan,
+    patience: Option<Patience>,
+    what: &str,
+) -> Result<TcpListener, Failure> {
     let listener = open(plan, patience)?;
     let port = listener.local_addr().map_or(plan.port, |address| address.port());
     let line = format!("{what} {port}");
@@ -37,7 +41,7 @@ pub fn announced(plan: &ListenPlan, patience: Option<Patience>, what: &str) -> R
 ///
 /// # Errors
 /// The name cannot be resolved, the port is taken or not allowed, or the address is not one of this host.
-pub fn open(plan: &ListenPlan, patience: Option<Patience>) -> Result<TcpListener, Failure> {
+pub(crate) fn open(plan: &ListenPlan, patience: Option<Patience>) -> Result<TcpListener, Failure> {
     let port = plan.port;
     let host = match &plan.on {
         ListenOn::All(family) => return all(*family, port).map_err(|e| cannot("", port, &e)),

@@ -1,20 +1,20 @@
 //! Carries out a plan: makes its sessions and their endpoints, attends to signals, and shows the user what happens.
 
 mod boards;
-pub mod conclusion;
+pub(crate) mod conclusion;
 mod descriptors;
 mod direction;
-pub mod ends;
-pub mod gather;
+pub(crate) mod ends;
+pub(crate) mod gather;
 mod keys;
 mod lasting;
-pub mod listen;
-pub mod monitor;
-pub mod names;
+pub(crate) mod listen;
+pub(crate) mod monitor;
+pub(crate) mod names;
 mod places;
 pub mod put;
 pub mod serve;
-pub mod sessions;
+pub(crate) mod sessions;
 pub mod signals;
 pub mod ssh;
 mod visits;

@@ -26,13 +26,13 @@ const BRIEF: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_millis(500);
 
 /// A stream that can be asked.
-pub struct Subject {
+pub(crate) struct Subject {
     /// Its session.
-    pub session: Handle,
+    pub(crate) session: Handle,
     /// Which of the session's.
-    pub way: Way,
+    pub(crate) way: Way,
     /// The stream's size, where that is known beforehand.
-    pub expected: Option<u64>,
+    pub(crate) expected: Option<u64>,
 }
 
 /// Says how the files stand.
@@ -51,7 +51,7 @@ enum Request {
 
 /// The handle on it.
 #[derive(Clone)]
-pub struct Monitor {
+pub(crate) struct Monitor {
     requests: Sender<Request>,
 }
 
@@ -60,7 +60,7 @@ impl Monitor {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn start(subjects: Vec<Subject>, wanted: Wanted) -> io::Result<Monitor> {
+    pub(crate) fn start(subjects: Vec<Subject>, wanted: Wanted) -> io::Result<Monitor> {
         Self::considerate(subjects, wanted, None)
     }
 
@@ -68,7 +68,11 @@ impl Monitor {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn start_unless(subjects: Vec<Subject>, wanted: Wanted, unless: Unless) -> io::Result<Monitor> {
+    pub(crate) fn start_unless(
+        subjects: Vec<Subject>,
+        wanted: Wanted,
+        unless: Unless,
+    ) -> io::Result<Monitor> {
         Self::considerate(subjects, wanted, Some(unless))
     }
 
@@ -82,7 +86,7 @@ impl Monitor {
     }
 
     /// Reports on stderr, soon.
-    pub fn report(&self) {
+    pub(crate) fn report(&self) {
         match self.requests.try_send(Request::Report) {
             // it will be in the report that is due already, or it is over
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
@@ -90,13 +94,13 @@ impl Monitor {
     }
 
     /// From now on it is for these streams, and shows this above them.
-    pub fn show(&self, subjects: Vec<Subject>, board: impl Fn() -> Board + Send + 'static) {
+    pub(crate) fn show(&self, subjects: Vec<Subject>, board: impl Fn() -> Board + Send + 'static) {
         // it is over, if it fails
         let _ = self.requests.send(Request::Show(subjects, Box::new(board)));
     }
 
     /// Shows how it ended, and erases the live line for good.
-    pub fn end(self) {
+    pub(crate) fn end(self) {
         let (done, over) = bounded(0);
         if self.requests.send_timeout(Request::End(done), ANSWER).is_ok() {
             let _ = over.recv_timeout(ANSWER * 2);
@@ -105,7 +109,7 @@ impl Monitor {
 }
 
 /// Says whether nobody is there any more to be reported to.
-pub type Unless = Box<dyn Fn() -> bool + Send>;
+pub(crate) type Unless = Box<dyn Fn() -> bool + Send>;
 
 struct Thread {
     inbox: Receiver<Request>,
@@ -212,7 +216,7 @@ enum Style {
 
 /// What is shown although the user asked for no report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     style: Style,
     /// The directions carry a stream of the user's, of which a part is worth mentioning; a tunnel's is nobody's.
     streams: bool,
@@ -220,17 +224,17 @@ pub struct Wanted {
 
 impl Wanted {
     /// Nothing but reports.
-    pub fn nothing() -> Wanted {
+    pub(crate) fn nothing() -> Wanted {
         Wanted { style: Style::None, streams: false }
     }
 
     /// What is wanted where files are sent or received. `typed`: a stream comes from a terminal.
-    pub fn of_files(progress: Progress, typed: bool) -> Wanted {
+    pub(crate) fn of_files(progress: Progress, typed: bool) -> Wanted {
         Wanted { style: style(progress, typed), streams: false }
     }
 
     /// What the plan wants, given what stdin, stdout and stderr are; to be asked while they are still there.
-    pub fn of(plan: &Plan) -> Wanted {
+    pub(crate) fn of(plan: &Plan) -> Wanted {
         use rustix::termios::isatty;
         // on a terminal that carries the stream itself, a live line would garble it
         let files = plan.common.edge == EdgePlan::Stdio;

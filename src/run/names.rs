@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Why there are none.
-pub fn look_up(host: &Host, port: u16, patience: Option<Patience>) -> Resolution {
+pub(crate) fn look_up(host: &Host, port: u16, patience: Option<Patience>) -> Resolution {
     if !matches!(host, Host::Name { .. }) {
         return resolve(host, port);
     }

@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// The sessions of this process, for orders. Some may come and go.
 #[derive(Clone, Default)]
-pub struct Sessions(Arc<Shared>);
+pub(crate) struct Sessions(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -77,7 +77,7 @@ impl State {
 
 impl Sessions {
     /// These sessions.
-    pub fn new(sessions: Vec<Handle>) -> Self {
+    pub(crate) fn new(sessions: Vec<Handle>) -> Self {
         let all = Sessions::default();
         for session in sessions {
             all.add(session);
@@ -86,12 +86,12 @@ impl Sessions {
     }
 
     /// Every one.
-    pub fn all(&self) -> Vec<Handle> {
+    pub(crate) fn all(&self) -> Vec<Handle> {
         self.lock().sessions.iter().map(|member| member.session.clone()).collect()
     }
 
     /// One more; its number. If all were stopped before, so is this one.
-    pub fn add(&self, session: Handle) -> u64 {
+    pub(crate) fn add(&self, session: Handle) -> u64 {
         let mut state = self.lock();
         state.last += 1;
         let (number, hurries, ending) = (state.last, state.hurries, state.ending.clone());
@@ -108,19 +108,19 @@ impl Sessions {
     }
 
     /// All were stopped.
-    pub fn are_stopped(&self) -> bool {
+    pub(crate) fn are_stopped(&self) -> bool {
         self.lock().ending.is_some()
     }
 
     /// The one of this number is over.
-    pub fn remove(&self, number: u64) {
+    pub(crate) fn remove(&self, number: u64) {
         self.lock().sessions.retain(|member| member.number != number);
         self.0.changed.notify_all();
     }
 
     /// Ends every session, telling the peers. Those that are busy, or were a moment ago, are left to whoever is in
     /// [`Sessions::await_end`].
-    pub fn stop(&self, ending: &Outcome) {
+    pub(crate) fn stop(&self, ending: &Outcome) {
         let mut state = self.lock();
         state.ending.get_or_insert(ending.clone());
         let due = state.due(Instant::now());
@@ -131,7 +131,7 @@ impl Sessions {
 
     /// What the session of this number does is not to be stopped in the middle, or may be again. False: all were stopped
     /// before, and nothing begins any more.
-    pub fn set_busy(&self, number: u64, busy: bool) -> bool {
+    pub(crate) fn set_busy(&self, number: u64, busy: bool) -> bool {
         let mut state = self.lock();
         let goes_on = state.ending.is_none();
         if let Some(member) = state.sessions.iter_mut().find(|member| member.number == number) {
@@ -145,14 +145,14 @@ impl Sessions {
     }
 
     /// From now on, no end waits long for its peer to close.
-    pub fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         self.lock().hurries = true;
         self.all().iter().for_each(Handle::hurry);
     }
 
     /// Waits until all were stopped and have gone; how they were stopped. Meanwhile stops those that were busy then, once
     /// their peers have had time to hear what became of what they did, or are gone.
-    pub fn await_end(&self) -> Outcome {
+    pub(crate) fn await_end(&self) -> Outcome {
         let goes_on = |state: &mut State| state.ending.is_none();
         let mut state = self.0.changed.wait_while(self.lock(), goes_on).unpoisoned();
         loop {
@@ -178,17 +178,17 @@ impl Sessions {
 }
 
 /// A session's thread could not be started.
-pub fn no_thread(error: io::Error) -> Failure {
+pub(crate) fn no_thread(error: io::Error) -> Failure {
     Failure::network(cannot_start_thread(&error))
 }
 
 /// A session could not be started, nor what it needs.
-pub fn cannot_start(error: io::Error) -> Failure {
+pub(crate) fn cannot_start(error: io::Error) -> Failure {
     Failure::network(format!("cannot start: {}", reason(&error)))
 }
 
 /// Signals are not heard.
-pub fn no_signals(error: io::Error) -> Failure {
+pub(crate) fn no_signals(error: io::Error) -> Failure {
     Failure::network(format!("cannot hear signals: {}", reason(&error)))
 }
 

@@ -81,7 +81,7 @@ static HEARD: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
 /// Whether this process has been asked to end, also if the signal has not reached the thread that acts on it. False
 /// until signals are heard. Must be called by a thread that blocks signals, as all do except that one.
-pub fn is_asked_to_end() -> bool {
+pub(crate) fn is_asked_to_end() -> bool {
     // in this order, because a signal that is not pending any more was heard before
     HEARD.get().is_some_and(|heard| any_pending(&heeded()) || heard.load(Ordering::SeqCst) != 0)
 }
@@ -100,14 +100,14 @@ enum Charge {
 }
 
 /// Signals are heard, and end the process.
-pub struct Heard(Arc<Mutex<Charge>>);
+pub(crate) struct Heard(Arc<Mutex<Charge>>);
 
 /// Hears signals from now on. Those that were ignored when the process started stay ignored. The calling thread, and
 /// all that it starts from now on, are not interrupted by them.
 ///
 /// # Errors
 /// The kernel's.
-pub fn hear() -> io::Result<Heard> {
+pub(crate) fn hear() -> io::Result<Heard> {
     block(ASKING).forget();
     let ends = heeded();
     let heard = HEARD.get_or_init(Arc::default);
@@ -136,7 +136,7 @@ impl Heard {
     ///
     /// # Errors
     /// The kernel has no threads left, or no memory.
-    pub fn watch(self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
+    pub(crate) fn watch(self, sessions: Sessions, monitor: Monitor) -> io::Result<()> {
         let (refused, ending) = (out_of_memory::heard()?, sessions.clone());
         let mut charge = self.0.lock().unpoisoned();
         if let Charge::None { asked: true } = *charge {

@@ -37,15 +37,15 @@ const LISTENER: Token = Token(0);
 const FIRST_PEER: usize = 1;
 
 /// A peer whose hello is in order.
-pub struct Guest {
+pub(crate) struct Guest {
     /// Its connection.
-    pub channel: Channel,
+    pub(crate) channel: Channel,
     /// What it said.
-    pub hello: Hello,
+    pub(crate) hello: Hello,
     /// Where it comes from; None for a connection that was there already.
-    pub address: Option<SocketAddr>,
+    pub(crate) address: Option<SocketAddr>,
     /// Of a connection that was there already: how long the far end takes to answer on it.
-    pub round_trip: Option<Duration>,
+    pub(crate) round_trip: Option<Duration>,
 }
 
 /// A peer that has not said hello yet.
@@ -84,7 +84,7 @@ enum Sorted {
 }
 
 /// Who lets in those peers whose hello is in order.
-pub trait Host: Send {
+pub(crate) trait Host: Send {
     /// Lets one in. False: there was no means to let it in.
     ///
     /// # Errors
@@ -96,7 +96,7 @@ pub trait Host: Send {
 }
 
 /// The thread's state.
-pub struct Door {
+pub(crate) struct Door {
     poll: Poll,
     listener: TcpListener,
     expectations: Expectations,
@@ -124,7 +124,7 @@ impl Door {
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(
+    pub(crate) fn new(
         listener: std::net::TcpListener,
         expectations: Expectations,
         trust: Option<Arc<Trust>>,
@@ -153,7 +153,7 @@ impl Door {
     }
 
     /// Keeps the door until the process ends.
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(64);
         loop {
             let allowed = self.pending.has_postponed().then(|| self.allowance.next());

@@ -21,13 +21,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 /// Lets peers into one session.
-pub struct Admission {
+pub(crate) struct Admission {
     /// The session.
-    pub shared: Shared,
+    pub(crate) shared: Shared,
     /// The kernel's congestion control for what goes out, where the user chose one.
-    pub congestion: Option<String>,
+    pub(crate) congestion: Option<String>,
     /// The keys, if connections are encrypted.
-    pub trust: Option<Arc<Trust>>,
+    pub(crate) trust: Option<Arc<Trust>>,
     /// The last session that was refused because another receiver has its beginning.
     stranded: Option<Id>,
     /// Where its connections come from.
@@ -46,12 +46,12 @@ impl Host for Arc<Mutex<Admission>> {
 
 impl Admission {
     /// To this session, to which nobody has come yet. `congestion`, `trust`: as the fields say.
-    pub fn new(shared: Shared, congestion: Option<String>, trust: Option<Arc<Trust>>) -> Self {
+    pub(crate) fn new(shared: Shared, congestion: Option<String>, trust: Option<Arc<Trust>>) -> Self {
         Admission { shared, congestion, trust, stranded: None, origins: Origins::default() }
     }
 
     /// Whether a connection of the session comes from this address.
-    pub fn knows(&self, address: IpAddr) -> bool {
+    pub(crate) fn knows(&self, address: IpAddr) -> bool {
         self.origins.contains(address)
     }
 
@@ -59,7 +59,7 @@ impl Admission {
     ///
     /// # Errors
     /// The refusal to answer with.
-    pub fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
+    pub(crate) fn admit(&mut self, guest: Guest) -> Result<bool, (Channel, Refusal)> {
         let Guest { channel, hello, address, round_trip } = guest;
         // only on a connection that was there already may a hello hold a welcome
         let ahead = round_trip.and_then(|round_trip| Some((hello.welcome()?, round_trip)));

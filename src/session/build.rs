@@ -47,7 +47,7 @@ type Thread = (String, Box<dyn FnOnce() + Send>);
 
 /// A handle on a session, for orders and questions.
 #[derive(Clone)]
-pub struct Handle {
+pub(crate) struct Handle {
     desk: Arc<SessionDesk>,
     /// By [`Way`]; None for a stream that the session does not have.
     pools: PerWay<Option<Pool>>,
@@ -64,60 +64,60 @@ pub struct Handle {
 
 impl Handle {
     /// Ends the session, telling the peer.
-    pub fn stop(&self, ending: &Outcome) {
+    pub(crate) fn stop(&self, ending: &Outcome) {
         self.desk.tell(|core, now| core.session.fail(now, ending));
     }
 
     /// A key is not trusted any more; if it is the peer's, the session ends so.
-    pub fn distrust(&self, key: PublicKey, ending: &Outcome) {
+    pub(crate) fn distrust(&self, key: PublicKey, ending: &Outcome) {
         self.desk.tell(|core, now| core.session.distrust(now, PeerKey(*key.bytes()), ending));
     }
 
     /// The peer's key, once it is known.
-    pub fn peer(&self) -> Option<PublicKey> {
+    pub(crate) fn peer(&self) -> Option<PublicKey> {
         self.desk.peek(|core| core.session.peer_key()).map(|PeerKey(bytes)| PublicKey::new(bytes))
     }
 
     /// For how long an end that listens has had no connection, if it had one before.
-    pub fn alone_for(&self) -> Option<Duration> {
+    pub(crate) fn alone_for(&self) -> Option<Duration> {
         let since = self.desk.peek(|core| core.session.alone_since())?;
         // in its time, without the gaps in which this process did not run
         Some(self.desk.now().saturating_duration_since(since))
     }
 
     /// For how long nothing has got through of the stream that comes in: no leg, nor bytes of one.
-    pub fn still_for(&self) -> Duration {
+    pub(crate) fn still_for(&self) -> Duration {
         let since = self.desk.peek(|core| core.session.moved_in());
         self.desk.now().saturating_duration_since(since)
     }
 
     /// The stream waits no longer for its turn: from now on it has all its connections.
-    pub fn use_all(&self) {
+    pub(crate) fn use_all(&self) {
         self.desk.tell(|core, now| core.session.use_all(now));
     }
 
     /// From now on, the end waits but shortly for the peer to close.
-    pub fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         self.desk.hurry();
     }
 
     /// The streams that the session has.
-    pub fn ways(&self) -> impl Iterator<Item = Way> {
+    pub(crate) fn ways(&self) -> impl Iterator<Item = Way> {
         Way::BOTH.into_iter().filter(|way| self.pools[*way].is_some())
     }
 
     /// How its streams were judged, in that order.
-    pub fn settled(&self) -> Vec<(Way, Outcome)> {
+    pub(crate) fn settled(&self) -> Vec<(Way, Outcome)> {
         self.desk.settled()
     }
 
     /// Whether anything of a stream is known to have been received at either end.
-    pub fn has_received(&self) -> bool {
+    pub(crate) fn has_received(&self) -> bool {
         self.desk.peek(|core| core.session.has_received())
     }
 
     /// How a stream goes; with what the kernels know of its connections and who the peer is, if that is wanted too.
-    pub fn snapshot(&self, way: Way, in_depth: bool) -> Option<Snapshot> {
+    pub(crate) fn snapshot(&self, way: Way, in_depth: bool) -> Option<Snapshot> {
         let pool = self.pools[way].as_ref()?;
         let mut snapshot = snapshot::snapshot(&self.desk, way, pool);
         snapshot::add_stages(&mut snapshot, self.compressing.as_deref(), &self.decoding);
@@ -136,7 +136,7 @@ impl Handle {
 }
 
 /// A session that is ready to start.
-pub struct Start {
+pub(crate) struct Start {
     handle: Handle,
     /// Lets connections in, if others accept them.
     admission: Option<Admission>,
@@ -241,7 +241,7 @@ impl Start {
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(mut setup: Setup) -> io::Result<Self> {
+    pub(crate) fn new(mut setup: Setup) -> io::Result<Self> {
         let means = Means::new(&mut setup)?;
         let Setup { approach, lifeline, sends, receives, inseparable, hazard, trust, hear, .. } = setup;
         let bell = |there: bool| there.then(Bell::new).transpose();
@@ -302,18 +302,18 @@ impl Start {
     }
 
     /// Where its orders and questions go.
-    pub fn handle(&self) -> Handle {
+    pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
     /// Who lets connections in, if others accept them; once.
-    pub fn take_admission(&mut self) -> Option<Admission> {
+    pub(crate) fn take_admission(&mut self) -> Option<Admission> {
         self.admission.take()
     }
 
     /// Starts every thread and works until the session is over. If the kernel has no threads left, the session fails: the
     /// threads that run may have met the peer meanwhile, which is told why.
-    pub fn run(self) {
+    pub(crate) fn run(self) {
         let desk = &self.handle.desk;
         desk.begin();
         let started = self.threads.into_iter().try_for_each(|(name, body)| spawn(&name, body));

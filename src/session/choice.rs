@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The verbosity at which it is told.
-pub const TOLD: u8 = 2;
+pub(crate) const TOLD: u8 = 2;
 
 /// A pipe must have had no place for more this many times before its filling is judged.
 const FULL: u32 = 16;
@@ -20,7 +20,7 @@ const COPIES: u8 = 2;
 
 /// Why bytes are copied from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub(crate) enum Why {
     /// The kernel does not move any.
     Kernel,
     /// The bytes fill less than half of the pages that hold them, and each page takes the place of a full one in a pipe.
@@ -41,7 +41,7 @@ impl fmt::Display for Why {
 
 /// What was chosen for one way of a session. Any thread may look.
 #[derive(Clone, Debug, Default)]
-pub struct Choice {
+pub(crate) struct Choice {
     /// At the start.
     chosen: Passage,
     state: Arc<AtomicU8>,
@@ -49,28 +49,28 @@ pub struct Choice {
 
 impl Choice {
     /// In this way, as far as nothing speaks against it.
-    pub fn new(chosen: Passage) -> Self {
+    pub(crate) fn new(chosen: Passage) -> Self {
         Choice { chosen, ..Self::default() }
     }
 
     /// The way that was chosen at the start.
-    pub fn chosen(&self) -> Passage {
+    pub(crate) fn chosen(&self) -> Passage {
         self.chosen
     }
 
     /// The way of what came last.
-    pub fn latest(&self) -> Passage {
+    pub(crate) fn latest(&self) -> Passage {
         let moves = self.state.load(Ordering::Relaxed) == MOVES;
         if self.chosen == Passage::Moved && !moves { Passage::Copied } else { self.chosen }
     }
 
     /// Whether moving may be tried.
-    pub fn may_move(&self) -> bool {
+    pub(crate) fn may_move(&self) -> bool {
         self.chosen == Passage::Moved && self.state.load(Ordering::Relaxed) != COPIES
     }
 
     /// What came last was moved, or was not. Whether something is moved now, and was not before.
-    pub fn note(&self, moves: bool) -> bool {
+    pub(crate) fn note(&self, moves: bool) -> bool {
         let state = if moves { MOVES } else { NOT_NOW };
         let before = self.state.load(Ordering::Relaxed);
         // only written where that is new: this is called often
@@ -81,7 +81,7 @@ impl Choice {
     }
 
     /// From now on everything is copied.
-    pub fn copy(&self, why: &Why) {
+    pub(crate) fn copy(&self, why: &Why) {
         if self.state.swap(COPIES, Ordering::Relaxed) != COPIES {
             message::note(TOLD, || format!("the stream is copied from now on: {why}"));
         }
@@ -90,7 +90,7 @@ impl Choice {
 
 /// How full a pipe was when it took nothing more.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fill {
+pub(crate) struct Fill {
     times: u32,
     bytes: u64,
     /// What it could have held.
@@ -100,7 +100,7 @@ pub struct Fill {
 impl Fill {
     /// A pipe took nothing more when it had `bytes` in it and could hold `of`. Whether pipes hold so little that bytes should
     /// be copied for good: less than half, on average.
-    pub fn is_thin(&mut self, bytes: usize, of: usize) -> bool {
+    pub(crate) fn is_thin(&mut self, bytes: usize, of: usize) -> bool {
         (self.times, self.bytes, self.of) = (self.times + 1, self.bytes + bytes as u64, self.of + of as u64);
         self.times >= FULL && self.bytes * 2 < self.of
     }

@@ -37,15 +37,15 @@ const ASK: Duration = Duration::from_millis(50);
 
 /// What the level follows, beside what is measured here.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Path {
+pub(crate) struct Path {
     /// The time that the stream has waited for the network, in all.
-    pub network: Duration,
+    pub(crate) network: Duration,
     /// The round trip of the connection.
-    pub round_trip: Duration,
+    pub(crate) round_trip: Duration,
 }
 
 /// The compressing of one stream.
-pub struct Compressing {
+pub(crate) struct Compressing {
     /// The level that the user wants; None for one that adapts.
     fixed: Option<i32>,
     /// For encoders and compressed legs.
@@ -69,7 +69,7 @@ struct State {
 
 /// What is to be done with a leg.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub(crate) struct Wish {
     level: Option<i32>,
     /// The level that a look compares with that one.
     look: Option<i32>,
@@ -77,7 +77,7 @@ pub struct Wish {
 
 impl Wish {
     /// Whether the leg's bytes must be in memory.
-    pub fn sees_bytes(self) -> bool {
+    pub(crate) fn sees_bytes(self) -> bool {
         self.level.is_some() || self.look.is_some()
     }
 }
@@ -96,7 +96,7 @@ impl Compressing {
     ///
     /// # Errors
     /// There is no memory for an encoder.
-    pub fn new(compress: Compress, buffer: u64) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(compress: Compress, buffer: u64) -> io::Result<Arc<Self>> {
         let fixed = match compress {
             Compress::Level(level) => Some(level),
             Compress::Adaptive => None,
@@ -120,38 +120,38 @@ impl Compressing {
     }
 
     /// Bytes of this much memory that are not for legs as they are in the stream.
-    pub fn reserve(buffer: u64) -> u64 {
+    pub(crate) fn reserve(buffer: u64) -> u64 {
         buffer / SHARE
     }
 
     /// Bytes in use.
-    pub fn held(&self) -> u64 {
+    pub(crate) fn held(&self) -> u64 {
         self.pool.in_use()
     }
 
     /// How it goes, for a report.
-    pub fn report(&self) -> Compressed {
+    pub(crate) fn report(&self) -> Compressed {
         self.state.lock().unpoisoned().totals
     }
 
     /// Whether a connection may ask for a leg now. If not, it is woken when it may.
-    pub fn admit(&self, connection: usize, waker: &Arc<Waker>) -> bool {
+    pub(crate) fn admit(&self, connection: usize, waker: &Arc<Waker>) -> bool {
         !self.compresses() || self.encoders.admit(connection, waker)
     }
 
     /// A connection has ended.
-    pub fn leave(&self, connection: usize) {
+    pub(crate) fn leave(&self, connection: usize) {
         self.encoders.leave(connection);
     }
 
     /// Whether legs are compressed at present, and not only looked at now and then.
-    pub fn compresses(&self) -> bool {
+    pub(crate) fn compresses(&self) -> bool {
         self.fixed.is_some() || self.state.lock().unpoisoned().level.level().is_some()
     }
 
     /// A leg as it is to be sent, and its header, by a wish for this leg; `crc` is there if legs are checked. May wait for
     /// other legs to be compressed, but for nothing else.
-    pub fn encode(&self, wish: Wish, leg: Leg, crc: Option<u32>) -> (LegHeader, Leg) {
+    pub(crate) fn encode(&self, wish: Wish, leg: Leg, crc: Option<u32>) -> (LegHeader, Leg) {
         let done = if wish.sees_bytes() {
             self.encoders.with(|encoder| self.work(encoder, wish, &leg, crc))
         } else {
@@ -166,7 +166,7 @@ impl Compressing {
     }
 
     /// Judges the level, if it is time; `path` is asked for what is known elsewhere.
-    pub fn judge(&self, path: impl FnOnce() -> Option<Path>) {
+    pub(crate) fn judge(&self, path: impl FnOnce() -> Option<Path>) {
         if self.fixed.is_some() {
             return;
         }
@@ -184,7 +184,7 @@ impl Compressing {
     }
 
     /// What is to be done with the next leg; to be asked once for each.
-    pub fn wish(&self) -> Wish {
+    pub(crate) fn wish(&self) -> Wish {
         if self.fixed.is_some() {
             return Wish { level: self.fixed, look: None };
         }

@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Memory the input may fill before any receiver was met: two pieces, one that waits and one that is read.
-pub const BEFORE_MEETING: u64 = 2 * LEG_MAX as u64;
+pub(crate) const BEFORE_MEETING: u64 = 2 * LEG_MAX as u64;
 
 /// The core, and what is counted for reports.
-pub struct SessionCore {
+pub(crate) struct SessionCore {
     /// Decides everything.
-    pub session: Session,
+    pub(crate) session: Session,
     pub(super) meters: PerWay<Meters>,
     /// Memory for the stream that goes out, in bytes.
     pub(super) buffer: u64,
@@ -49,7 +49,7 @@ pub struct SessionCore {
 
 impl SessionCore {
     /// Nothing has happened yet.
-    pub fn new(
+    pub(crate) fn new(
         now: Instant,
         session: Session,
         buffer: u64,
@@ -74,37 +74,37 @@ impl SessionCore {
     }
 
     /// When the latest event was.
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.now
     }
 
     /// A connection is up, or about to be, on a link that leads to this address.
-    pub fn met(&mut self, now: Instant, link: usize, address: Option<IpAddr>) {
+    pub(crate) fn met(&mut self, now: Instant, link: usize, address: Option<IpAddr>) {
         self.met.get_or_insert(now);
         self.meters.iter_mut().for_each(|meters| meters.meet(now));
         self.addresses.extend(address.map(|address| (link, address)));
     }
 
     /// A connection has ended.
-    pub fn lost(&mut self, now: Instant, connection: usize, why: &LossReason) {
+    pub(crate) fn lost(&mut self, now: Instant, connection: usize, why: &LossReason) {
         self.session.lost(now, connection, why);
     }
 
     /// A leg of so many bytes was given to a connection.
-    pub fn sent(&mut self, connection: usize, bytes: u64) {
+    pub(crate) fn sent(&mut self, connection: usize, bytes: u64) {
         let link = self.session.link_of(connection);
         self.meters.outgoing.leg(self.now, connection, link, bytes);
     }
 
     /// A connection has brought a leg.
-    pub fn came(&mut self, connection: usize, sequence: u64, bytes: u64) {
+    pub(crate) fn came(&mut self, connection: usize, sequence: u64, bytes: u64) {
         let link = self.session.link_of(connection);
         self.meters.incoming.leg(self.now, connection, link, bytes);
         self.brought[connection] = Some(sequence);
     }
 
     /// What the level of compressing follows, on this connection.
-    pub fn path(&mut self, connection: usize) -> Path {
+    pub(crate) fn path(&mut self, connection: usize) -> Path {
         let pace = self.session.sending().and_then(|sending| sending.sender().pace(connection));
         // the shortest: what waits in queues says nothing about how soon the path answers
         let round_trip = pace.and_then(|pace| pace.rtt_min()).unwrap_or_default();
@@ -112,17 +112,17 @@ impl SessionCore {
     }
 
     /// With so many bytes the next piece of the input goes at once; never 0.
-    pub fn piece_size(&self) -> usize {
+    pub(crate) fn piece_size(&self) -> usize {
         self.session.appetite().size().max(1)
     }
 
     /// Whether the stream that goes out has ended, be it before its input.
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.session.sending().is_some_and(|sending| sending.sender().has_ended())
     }
 
     /// How a stream was judged, if it was.
-    pub fn outcome(&self, way: Way) -> Option<&Outcome> {
+    pub(crate) fn outcome(&self, way: Way) -> Option<&Outcome> {
         self.session.outcome(way)
     }
 

@@ -15,7 +15,7 @@ const SHARE: usize = 32;
 
 /// The decompressing of one stream. Clones are the same.
 #[derive(Clone)]
-pub struct Decoding(Arc<Shared>);
+pub(crate) struct Decoding(Arc<Shared>);
 
 struct Shared {
     pool: Pool,
@@ -34,7 +34,7 @@ struct Bench {
 
 impl Decoding {
     /// For legs that live in this pool.
-    pub fn new(pool: Pool) -> Self {
+    pub(crate) fn new(pool: Pool) -> Self {
         let (bench, returned) = (Mutex::default(), Condvar::new());
         Decoding(Arc::new(Shared {
             pool,
@@ -49,7 +49,7 @@ impl Decoding {
     ///
     /// # Errors
     /// What came is no compressed leg of this length.
-    pub fn decode(&self, encoded: &[u8], raw: &mut [u8]) -> Result<(), Misfit> {
+    pub(crate) fn decode(&self, encoded: &[u8], raw: &mut [u8]) -> Result<(), Misfit> {
         let (mut decoder, reserved) = self.take().ok_or(Misfit)?;
         let decoded = decoder.decode(encoded, raw);
         self.bench().idle.push((decoder, reserved));
@@ -61,7 +61,7 @@ impl Decoding {
     }
 
     /// Bytes of the stream that came compressed, and what they came as.
-    pub fn so_far(&self) -> (u64, u64) {
+    pub(crate) fn so_far(&self) -> (u64, u64) {
         (self.0.raw.load(Ordering::Relaxed), self.0.encoded.load(Ordering::Relaxed))
     }
 

@@ -54,7 +54,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 const GRAIN: Duration = Duration::from_millis(20);
 
 /// How one connection is reached: the thread that owns it, and its socket for whoever has something small to write.
-pub trait Reach<C>: Sized {
+pub(crate) trait Reach<C>: Sized {
     /// Wakes the thread that owns it.
     fn wake(&self);
     /// Writes what waits, if that is small; otherwise wakes the owner. The caller has no writer.
@@ -116,7 +116,7 @@ struct Todo<L> {
 }
 
 /// The lock, the clock's bell, and the bell of who waits until the audience has heard something.
-pub struct Desk<C, L> {
+pub(crate) struct Desk<C, L> {
     state: Mutex<State<C, L>>,
     clock: Condvar,
     heard: Condvar,
@@ -125,7 +125,7 @@ pub struct Desk<C, L> {
 
 impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// A desk at which nothing has happened yet.
-    pub fn new(core: C, audience: Box<dyn Audience>) -> Self {
+    pub(crate) fn new(core: C, audience: Box<dyn Audience>) -> Self {
         let connection =
             || Connection { seat: None, epoch: 0, order: None, leaving: false, look: false, open: false };
         let state = State {
@@ -150,13 +150,13 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     // ---- news -----------------------------------------------------------------------------------------
 
     /// Tells the core something, and carries out what follows.
-    pub fn tell<R>(&self, news: impl FnOnce(&mut C, Instant) -> R) -> R {
+    pub(crate) fn tell<R>(&self, news: impl FnOnce(&mut C, Instant) -> R) -> R {
         self.carry_out(self.lock(), None, news)
     }
 
     /// [`Desk::tell`] for the thread that owns a connection. That thread writes what is posted for its own connection
     /// itself, afterwards. None if the connection is over: then the core was told nothing.
-    pub fn tell_as<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
+    pub(crate) fn tell_as<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
         let state = self.lock();
         let current = state.is_current(ticket);
         current.then(|| self.carry_out(state, Some(ticket.connection), news))
@@ -164,7 +164,11 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
 
     /// [`Desk::tell_as`] for a thread that holds the connection's writer. The owners of other connections are only
     /// woken: a thread that holds one writer and waits for another could wait for ever.
-    pub fn tell_writing<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
+    pub(crate) fn tell_writing<R>(
+        &self,
+        ticket: Ticket,
+        news: impl FnOnce(&mut C, Instant) -> R,
+    ) -> Option<R> {
         let state = self.lock();
         if !state.is_current(ticket) {
             return None;
@@ -176,23 +180,23 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     }
 
     /// Looks at the core. `look` must change nothing from which an action follows.
-    pub fn peek<R>(&self, look: impl FnOnce(&mut C) -> R) -> R {
+    pub(crate) fn peek<R>(&self, look: impl FnOnce(&mut C) -> R) -> R {
         look(&mut self.lock().core)
     }
 
     /// [`Desk::peek`] from a connection's thread; None if the connection is over.
-    pub fn peek_as<R>(&self, ticket: Ticket, look: impl FnOnce(&mut C) -> R) -> Option<R> {
+    pub(crate) fn peek_as<R>(&self, ticket: Ticket, look: impl FnOnce(&mut C) -> R) -> Option<R> {
         let mut state = self.lock();
         state.is_current(ticket).then(|| look(&mut state.core))
     }
 
     /// Notes something from which nothing follows before the next event, or only that the input is wanted.
-    pub fn note<R>(&self, note: impl FnOnce(&mut C) -> R) -> R {
+    pub(crate) fn note<R>(&self, note: impl FnOnce(&mut C) -> R) -> R {
         self.note_in(self.lock(), note)
     }
 
     /// [`Desk::note`] from a connection's thread; None if the connection is over.
-    pub fn note_as<R>(&self, ticket: Ticket, note: impl FnOnce(&mut C) -> R) -> Option<R> {
+    pub(crate) fn note_as<R>(&self, ticket: Ticket, note: impl FnOnce(&mut C) -> R) -> Option<R> {
         let state = self.lock();
         state.is_current(ticket).then(|| self.note_in(state, note))
     }
@@ -208,12 +212,12 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     }
 
     /// The time as all deadlines see it: without the gaps in which this process did not run.
-    pub fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.lock().now()
     }
 
     /// How streams were judged, in that order.
-    pub fn settled(&self) -> Vec<(Way, Outcome)> {
+    pub(crate) fn settled(&self) -> Vec<(Way, Outcome)> {
         self.lock().settled.clone()
     }
 
@@ -280,7 +284,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     // ---- connections ----------------------------------------------------------------------------------
 
     /// From now on the thread of this seat dials for this connection.
-    pub fn seat(&self, connection: usize, seat: Arc<L>) {
+    pub(crate) fn seat(&self, connection: usize, seat: Arc<L>) {
         self.lock().connections[connection].seat = Some(seat);
     }
 
@@ -289,7 +293,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     ///
     /// # Errors
     /// The core's refusal.
-    pub fn admit<E>(
+    pub(crate) fn admit<E>(
         &self,
         seat: Arc<L>,
         news: impl FnOnce(&mut C, Instant) -> Result<usize, E>,
@@ -312,19 +316,19 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     }
 
     /// What the thread that dials for this connection shall do while that is not up.
-    pub fn take_order(&self, connection: usize) -> Option<Order> {
+    pub(crate) fn take_order(&self, connection: usize) -> Option<Order> {
         let mut state = self.lock();
         let over = state.over.then_some(Order::Finish);
         over.or_else(|| state.connections[connection].order.take())
     }
 
     /// The seat of a connection, if somebody has it.
-    pub fn seat_at(&self, connection: usize) -> Option<Arc<L>> {
+    pub(crate) fn seat_at(&self, connection: usize) -> Option<Arc<L>> {
         self.lock().connections[connection].seat.clone()
     }
 
     /// How a connection stands, and the time.
-    pub fn standing(&self, ticket: Ticket) -> (Standing, Instant) {
+    pub(crate) fn standing(&self, ticket: Ticket) -> (Standing, Instant) {
         let mut state = self.lock();
         let now = state.now();
         let standing = match () {
@@ -339,7 +343,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
 
     /// A connection has ended, and the core is told so by `news`; nothing more is heard of it. The audience has heard by
     /// then what was posted.
-    pub fn lose(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant)) {
+    pub(crate) fn lose(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant)) {
         let mut state = self.lock();
         if state.is_current(ticket) {
             let kept = &mut state.connections[ticket.connection];
@@ -350,7 +354,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
 
     /// [`Desk::tell_as`] for the news that the thread of this seat has a connection. Whatever the news leads to, the
     /// connection is one whose last words are waited for, until it is [closed](Desk::closed).
-    pub fn connected<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
+    pub(crate) fn connected<R>(&self, ticket: Ticket, news: impl FnOnce(&mut C, Instant) -> R) -> Option<R> {
         let mut state = self.lock();
         let current = state.is_current(ticket);
         state.connections[ticket.connection].open |= current;
@@ -359,7 +363,7 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
 
     /// The thread of this seat has no connection any more. `heard`: the session was over, and the peer has closed the
     /// connection in order.
-    pub fn closed(&self, connection: usize, seat: &Arc<L>, heard: bool) {
+    pub(crate) fn closed(&self, connection: usize, seat: &Arc<L>, heard: bool) {
         let mut state = self.lock();
         let kept = &mut state.connections[connection];
         if kept.seat.as_ref().is_some_and(|current| Arc::ptr_eq(current, seat)) {

@@ -22,7 +22,7 @@ const LIFELINE: Duration = Duration::from_secs(60);
 
 /// Where a link leads.
 #[derive(Clone)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// To these, which can be dialled again and again.
     Addresses(Arc<Addresses>),
     /// To a connection that is there already, until it is taken.
@@ -31,7 +31,13 @@ pub enum Destination {
 
 impl Destination {
     /// One attempt, see [`Addresses::dial`].
-    pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration, segment: Option<u16>) -> Dialled {
+    pub(crate) fn dial(
+        &self,
+        connection: usize,
+        hello: &Hello,
+        timeout: Duration,
+        segment: Option<u16>,
+    ) -> Dialled {
         let lifeline = match self {
             Destination::Addresses(addresses) => return addresses.dial(connection, hello, timeout, segment),
             Destination::Lifeline(lifeline) => lifeline,
@@ -46,7 +52,7 @@ impl Destination {
 }
 
 /// The addresses of one link, shared by the threads that dial them.
-pub struct Addresses {
+pub(crate) struct Addresses {
     plan: LinkPlan,
     options: Options,
     /// Of a link that has a name.
@@ -57,7 +63,7 @@ pub struct Addresses {
 
 impl Addresses {
     /// Nothing is resolved yet.
-    pub fn new(plan: LinkPlan, congestion: Option<String>, trust: Option<Arc<Trust>>) -> Self {
+    pub(crate) fn new(plan: LinkPlan, congestion: Option<String>, trust: Option<Arc<Trust>>) -> Self {
         let (host, port) = (plan.host.clone(), plan.port);
         let named = matches!(host, Host::Name { .. });
         let lookup = named.then(|| Lookup::new(move || resolve(&host, port)));
@@ -67,7 +73,13 @@ impl Addresses {
 
     /// One attempt: each address of the name in turn, each for `timeout` at most. Connections begin with different
     /// addresses until one is known to answer. The resolver has `timeout` where no address is known yet.
-    pub fn dial(&self, connection: usize, hello: &Hello, timeout: Duration, segment: Option<u16>) -> Dialled {
+    pub(crate) fn dial(
+        &self,
+        connection: usize,
+        hello: &Hello,
+        timeout: Duration,
+        segment: Option<u16>,
+    ) -> Dialled {
         let options = Options { segment, ..self.options.clone() };
         let addresses = match self.in_order(connection, timeout) {
             Ok(addresses) => addresses,

@@ -43,17 +43,17 @@ const BATCH_BYTES: u64 = 1 << 20;
 const PASS: usize = 256 << 10;
 
 /// What egress is made from.
-pub struct Egress {
+pub(crate) struct Egress {
     /// The session.
-    pub desk: Arc<SessionDesk>,
+    pub(crate) desk: Arc<SessionDesk>,
     /// Where the stream goes.
-    pub sink: Box<dyn Sink>,
+    pub(crate) sink: Box<dyn Sink>,
     /// Rung when there is something to do, or the sink has news.
-    pub bell: Bell,
+    pub(crate) bell: Bell,
     /// For how long the sink has been taking nothing.
-    pub blocked: Arc<Blocked>,
+    pub(crate) blocked: Arc<Blocked>,
     /// Whether this process was asked to end.
-    pub is_asked_to_end: fn() -> bool,
+    pub(crate) is_asked_to_end: fn() -> bool,
 }
 
 /// How a turn of writing ends.
@@ -89,7 +89,7 @@ struct Writing {
 }
 
 /// The output of a session.
-pub struct Output {
+pub(crate) struct Output {
     lease: Mutex<Writing>,
     bell: Bell,
     /// The sink's pipe, if it has one, while that is open.
@@ -104,7 +104,7 @@ pub struct Output {
 
 impl Output {
     /// Nothing written yet.
-    pub fn new(parts: Egress) -> Arc<Self> {
+    pub(crate) fn new(parts: Egress) -> Arc<Self> {
         let bell = parts.bell.clone();
         let pipe = parts.sink.pipe().as_ref().map(Arc::downgrade).unwrap_or_default();
         let blocked = parts.blocked.clone();
@@ -128,7 +128,7 @@ impl Output {
     }
 
     /// The thread's work: writes until the stream is delivered, the sink fails or the session is over.
-    pub fn run(&self) {
+    pub(crate) fn run(&self) {
         let delivered = self.deliver();
         let writing = &mut *self.lock();
         writing.ended = true;
@@ -164,17 +164,17 @@ impl Output {
     }
 
     /// How the bytes of the stream get to the sink.
-    pub fn passage(&self) -> Passage {
+    pub(crate) fn passage(&self) -> Passage {
         self.choice.latest()
     }
 
     /// Wakes the egress thread. For a caller that may not write.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.bell.ring();
     }
 
     /// Writes what is there if the sink never waits; otherwise wakes the egress thread.
-    pub fn write_here(&self) {
+    pub(crate) fn write_here(&self) {
         let Some(mut writing) = self.try_lock() else { return self.bell.ring() };
         if writing.ended {
             return;

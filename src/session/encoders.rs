@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 const AHEAD: usize = 2;
 
 /// The encoders of one stream.
-pub struct Encoders {
+pub(crate) struct Encoders {
     pool: Pool,
     /// log2 of the largest table of an encoder.
     tables: u32,
@@ -49,19 +49,19 @@ impl Encoders {
     ///
     /// # Errors
     /// There is no memory for one.
-    pub fn new(level: i32, leg: usize, pool: Pool, budget: u64) -> io::Result<Self> {
+    pub(crate) fn new(level: i32, leg: usize, pool: Pool, budget: u64) -> io::Result<Self> {
         let (tables, footprint) = fitting(level, leg, budget as usize)?;
         let most = (budget as usize / footprint.max(1)).min(cores()).clamp(1, CONNECTIONS_MAX);
         Ok(Encoders { pool, tables, most, footprint, bench: Mutex::default(), moved: Condvar::new() })
     }
 
     /// How many legs may be compressed at once.
-    pub fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.most
     }
 
     /// Does something with an encoder, as soon as one is free. None if there is no memory for one.
-    pub fn with<R>(&self, work: impl FnOnce(&mut Encoder) -> R) -> Option<R> {
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Encoder) -> R) -> Option<R> {
         let (mut encoder, hold) = self.take()?;
         let result = work(&mut encoder);
         let mut bench = self.lock();
@@ -73,7 +73,7 @@ impl Encoders {
     }
 
     /// Whether a connection may ask for a leg now. If not, it is woken when it may.
-    pub fn admit(&self, connection: usize, waker: &Arc<Waker>) -> bool {
+    pub(crate) fn admit(&self, connection: usize, waker: &Arc<Waker>) -> bool {
         let mut bench = self.lock();
         if bench.under_way() < self.most * AHEAD {
             return true;
@@ -85,7 +85,7 @@ impl Encoders {
     }
 
     /// A connection has ended: whoever was to be woken after it is woken.
-    pub fn leave(&self, connection: usize) {
+    pub(crate) fn leave(&self, connection: usize) {
         let mut bench = self.lock();
         bench.parked.retain(|(parked, _)| *parked != connection);
         self.wake(bench);

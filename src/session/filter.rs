@@ -51,7 +51,7 @@ const SHOWN: usize = 60;
 
 /// What a run shall come to, of the bytes that there is room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputSize {
+pub(crate) enum OutputSize {
     /// So many or fewer, but at least one; and all that it was given is to be taken.
     AtMost,
     /// Exactly so many.
@@ -59,7 +59,7 @@ pub enum OutputSize {
 }
 
 /// How far a run is.
-pub enum Step {
+pub(crate) enum Step {
     /// The run goes on. It is to be looked at then, if its pipes have no news before.
     Working(Instant),
     /// The program has made this.
@@ -70,7 +70,7 @@ pub enum Step {
 
 /// Why a program was not started; in words for the user.
 #[derive(Debug)]
-pub enum Unstarted {
+pub(crate) enum Unstarted {
     /// There are as many descriptors, processes or as much memory in use as there may be, for now.
     Short(String),
     /// It cannot be.
@@ -108,7 +108,7 @@ impl Idle {
 }
 
 /// A program at work.
-pub struct Run {
+pub(crate) struct Run {
     /// Its number. It is reaped when this is dropped.
     id: u32,
     /// Its group ends with this process; there until `id` may be reaped.
@@ -143,7 +143,7 @@ impl Run {
     ///
     /// # Errors
     /// It cannot be started, or not now.
-    pub fn begin(
+    pub(crate) fn begin(
         command: &str,
         (input, len): (Payload, usize),
         wanted: OutputSize,
@@ -198,7 +198,7 @@ impl Run {
     }
 
     /// As far as it goes without waiting.
-    pub fn advance(&mut self) -> Step {
+    pub(crate) fn advance(&mut self) -> Step {
         let before = (self.written, self.filled);
         self.give();
         let taken = self.take();

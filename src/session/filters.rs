@@ -15,27 +15,27 @@ const SHARE: u64 = 4;
 const ROUNDING: u64 = 8;
 
 /// The programs of one end.
-pub struct Filters {
+pub(crate) struct Filters {
     /// What legs that go out are given to.
-    pub encode: Option<String>,
+    pub(crate) encode: Option<String>,
     /// What legs that come in are given to.
-    pub decode: Option<String>,
+    pub(crate) decode: Option<String>,
     /// For what `encode` makes: room for the longest leg on each connection at once, so that none waits for another.
-    pub pool: Pool,
+    pub(crate) pool: Pool,
     /// Has a handle for each program at work, besides this one.
     at_work: Arc<()>,
 }
 
 /// A program at work, counted.
-pub struct Counted {
+pub(crate) struct Counted {
     /// The program.
-    pub run: Run,
+    pub(crate) run: Run,
     _at_work: Arc<()>,
 }
 
 impl Filters {
     /// At an end with this much memory for each stream.
-    pub fn new(programs: &plan::Through, buffer: u64) -> Arc<Self> {
+    pub(crate) fn new(programs: &plan::Through, buffer: u64) -> Arc<Self> {
         let plan::Through { encode, decode } = programs.clone();
         let reserve = Self::reserve(buffer);
         let pool = Pool::with_rounding(reserve, reserve / ROUNDING);
@@ -44,7 +44,7 @@ impl Filters {
 
     /// Memory for all that a program may make of one leg, `most` bytes. None if it is not there yet: connections that
     /// have ended have some still.
-    pub fn room(&self, most: usize) -> Option<Buffer> {
+    pub(crate) fn room(&self, most: usize) -> Option<Buffer> {
         self.pool.try_take(most)
     }
 
@@ -53,7 +53,7 @@ impl Filters {
     ///
     /// # Errors
     /// The program cannot be started; why, for the user.
-    pub fn begin(
+    pub(crate) fn begin(
         &self,
         command: &str,
         input: (Payload, usize),
@@ -71,12 +71,12 @@ impl Filters {
     }
 
     /// Bytes of this much memory that are not for legs as they are in the stream.
-    pub fn reserve(buffer: u64) -> u64 {
+    pub(crate) fn reserve(buffer: u64) -> u64 {
         buffer / SHARE
     }
 
     /// The most bytes that a leg may be encoded to, where this end has this much memory.
-    pub fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         encoded_max(self.pool.capacity() * SHARE, u64::MAX)
     }
 }

@@ -54,28 +54,28 @@ impl From<String> for End {
 }
 
 /// What ingest is made from.
-pub struct Ingest {
+pub(crate) struct Ingest {
     /// The session.
-    pub desk: Arc<SessionDesk>,
+    pub(crate) desk: Arc<SessionDesk>,
     /// Where the stream comes from.
-    pub source: Box<dyn Source>,
+    pub(crate) source: Box<dyn Source>,
     /// Where legs live until they are received.
-    pub pool: Pool,
+    pub(crate) pool: Pool,
     /// Rung when the desk has what ingest waits for, or the source has news.
-    pub bell: Bell,
+    pub(crate) bell: Bell,
     /// How far and how fast it may be read.
-    pub pacing: Pacing,
+    pub(crate) pacing: Pacing,
     /// Whether parts of files go without being read here.
-    pub parts: bool,
+    pub(crate) parts: bool,
     /// Gives pipes for pieces that go without being read here, if any do.
-    pub mover: Option<Mover>,
+    pub(crate) mover: Option<Mover>,
     /// Whether whatever was read goes as soon as a connection is free.
-    pub charmode: bool,
+    pub(crate) charmode: bool,
     /// What ingest waits for at the moment, for reports.
-    pub waits: InputWaits,
+    pub(crate) waits: InputWaits,
     /// Whether this process was asked to end. The same signal may have ended the producer, and then the end of the
     /// input is not the end of the stream.
-    pub is_asked_to_end: fn() -> bool,
+    pub(crate) is_asked_to_end: fn() -> bool,
 }
 
 /// The leg that is being cut.
@@ -112,14 +112,14 @@ struct Reading {
 }
 
 /// The input of a session.
-pub struct Input {
+pub(crate) struct Input {
     lease: Mutex<Reading>,
     bell: Bell,
 }
 
 impl Input {
     /// Nothing read yet.
-    pub fn new(parts: Ingest) -> Arc<Self> {
+    pub(crate) fn new(parts: Ingest) -> Arc<Self> {
         let bell = parts.bell.clone();
         let reading = Reading { parts, cutting: None, cut_at: None, end: None };
         let input = Arc::new(Input { lease: Mutex::new(reading), bell });
@@ -133,7 +133,7 @@ impl Input {
     }
 
     /// The thread's work: reads until the end of the input, or until the session is over.
-    pub fn run(&self) {
+    pub(crate) fn run(&self) {
         let end = self.read_all();
         let desk = self.lock().parts.desk.clone();
         match end {
@@ -146,7 +146,7 @@ impl Input {
     }
 
     /// Wakes the ingest thread: there may be what it waits for.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.bell.ring();
     }
 

@@ -22,18 +22,18 @@ use std::time::{Duration, Instant};
 const HELLO: Duration = Duration::from_secs(60);
 
 /// What an end that listens has from the start: a connection, and what came on it already.
-pub struct Lifeline {
+pub(crate) struct Lifeline {
     /// The connection.
-    pub channel: Channel,
+    pub(crate) channel: Channel,
     /// Its first bytes.
-    pub early: Vec<u8>,
+    pub(crate) early: Vec<u8>,
     /// How long the far end took to answer what this end said before the session; None if nothing was asked.
-    pub round_trip: Option<Duration>,
+    pub(crate) round_trip: Option<Duration>,
 }
 
 impl Lifeline {
     /// Hears the hello on it, and has the session let it in. If it ends where no other connection is up, so does the session.
-    pub fn meet(self, desk: &SessionDesk, admission: &Mutex<Admission>, expectations: &Expectations) {
+    pub(crate) fn meet(self, desk: &SessionDesk, admission: &Mutex<Admission>, expectations: &Expectations) {
         let Lifeline { channel, early, round_trip } = self;
         let mut hearing = Hearing::new(Instant::now(), HELLO);
         hearing.push(&early);

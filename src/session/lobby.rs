@@ -31,21 +31,21 @@ const OVER_MAX: usize = 1024;
 
 /// Makes a session for a hello of none that is here, or says why not. It is one that is visited
 /// ([`Approach::Visit`](super::setup::Approach::Visit)).
-pub type Make = Box<dyn FnMut(&Hello, Option<PeerKey>) -> Result<Made, Refusal> + Send>;
+pub(crate) type Make = Box<dyn FnMut(&Hello, Option<PeerKey>) -> Result<Made, Refusal> + Send>;
 
 /// Called once a session is over, or will never begin. When it has returned, the sender may come again, and others may have
 /// its place. The [`Rest`] that it gives is called afterwards.
 type Over = Box<dyn FnOnce() -> Rest + Send>;
 
 /// Waits for what goes on after a session, such as a command, for as long as that takes.
-pub type Rest = Box<dyn FnOnce() + Send>;
+pub(crate) type Rest = Box<dyn FnOnce() + Send>;
 
 /// A session that was made for a guest.
-pub struct Made {
+pub(crate) struct Made {
     /// The session.
-    pub start: Start,
+    pub(crate) start: Start,
     /// Is called once it is over, or will never begin.
-    pub over: Over,
+    pub(crate) over: Over,
 }
 
 impl Made {
@@ -61,7 +61,7 @@ impl Made {
 type Threads = Box<dyn Fn(Box<dyn FnOnce() + Send>) -> io::Result<()> + Send>;
 
 /// The sessions behind a door.
-pub struct Lobby {
+pub(crate) struct Lobby {
     make: Make,
     threads: Threads,
     /// At most so many at a time.
@@ -148,7 +148,7 @@ impl Host for Lobby {
 
 impl Lobby {
     /// With nobody in it.
-    pub fn new(most: usize, make: Make) -> Self {
+    pub(crate) fn new(most: usize, make: Make) -> Self {
         Self::with(most, make, Box::new(|body| spawn("session", body)))
     }
 

@@ -13,10 +13,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// What the resolver says about the name.
-pub type Resolution = Result<Vec<SocketAddr>, NotResolved>;
+pub(crate) type Resolution = Result<Vec<SocketAddr>, NotResolved>;
 
 /// One name's addresses, for all threads that dial it.
-pub struct Lookup {
+pub(crate) struct Lookup {
     shared: Arc<Shared>,
 }
 
@@ -40,7 +40,7 @@ struct Known {
 
 impl Lookup {
     /// Nothing is asked yet. `ask` may take as long as it likes.
-    pub fn new(ask: impl Fn() -> Resolution + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(ask: impl Fn() -> Resolution + Send + Sync + 'static) -> Self {
         let shared = Shared { ask: Box::new(ask), known: Mutex::default(), answered: Condvar::new() };
         Lookup { shared: Arc::new(shared) }
     }
@@ -50,7 +50,7 @@ impl Lookup {
     ///
     /// # Errors
     /// Nothing is known, and the resolver said so, or has not answered yet.
-    pub fn addresses(&self, patience: Duration) -> Resolution {
+    pub(crate) fn addresses(&self, patience: Duration) -> Resolution {
         let shared = &self.shared;
         let mut known = shared.lock();
         let before = known.answers;

@@ -11,7 +11,7 @@ const SPAN: Duration = Duration::from_secs(4);
 
 /// What a direction waits for at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// There is no connection yet: this is not counted.
     #[default]
     Nobody,
@@ -26,7 +26,7 @@ pub enum Cause {
 }
 
 /// The memory of one stream's reports.
-pub struct Meters {
+pub(crate) struct Meters {
     started: Instant,
     met: Option<Instant>,
     delivered: u64,
@@ -40,7 +40,7 @@ pub struct Meters {
 
 impl Meters {
     /// Nothing has happened.
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Meters {
             started: now,
             met: None,
@@ -54,17 +54,17 @@ impl Meters {
     }
 
     /// A connection is up.
-    pub fn meet(&mut self, now: Instant) {
+    pub(crate) fn meet(&mut self, now: Instant) {
         self.met.get_or_insert(now);
     }
 
     /// Whether there has been a connection.
-    pub fn has_met(&self) -> bool {
+    pub(crate) fn has_met(&self) -> bool {
         self.met.is_some()
     }
 
     /// A leg went over a connection.
-    pub fn leg(&mut self, now: Instant, connection: usize, link: Option<usize>, bytes: u64) {
+    pub(crate) fn leg(&mut self, now: Instant, connection: usize, link: Option<usize>, bytes: u64) {
         self.connections[connection].add(now, bytes);
         if let Some(link) = link {
             self.links[link].add(now, bytes);
@@ -72,7 +72,7 @@ impl Meters {
     }
 
     /// The output has taken so much in all.
-    pub fn delivered(&mut self, now: Instant, bytes: u64) {
+    pub(crate) fn delivered(&mut self, now: Instant, bytes: u64) {
         let more = bytes.saturating_sub(self.delivered);
         if more > 0 {
             self.delivered = bytes;
@@ -81,7 +81,7 @@ impl Meters {
     }
 
     /// The stream waits for this from now on.
-    pub fn wait_for(&mut self, now: Instant, cause: Cause) {
+    pub(crate) fn wait_for(&mut self, now: Instant, cause: Cause) {
         if cause != self.cause.0 {
             self.account(now);
             self.cause.0 = cause;
@@ -103,18 +103,18 @@ impl Meters {
     }
 
     /// Where the time went, as of now.
-    pub fn waited(&mut self, now: Instant) -> Waited {
+    pub(crate) fn waited(&mut self, now: Instant) -> Waited {
         self.account(now);
         self.waited
     }
 
     /// The time since the first connection; without one, since the start.
-    pub fn elapsed(&self, now: Instant) -> Duration {
+    pub(crate) fn elapsed(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.met.unwrap_or(self.started))
     }
 
     /// Bytes a second that the output takes, of late.
-    pub fn rate(&mut self, now: Instant) -> f64 {
+    pub(crate) fn rate(&mut self, now: Instant) -> f64 {
         match self.elapsed(now) {
             young if young < SPAN => self.delivered as f64 / young.as_secs_f64().max(0.001),
             _ => self.total.rate(now).unwrap_or_default(),
@@ -122,12 +122,12 @@ impl Meters {
     }
 
     /// Bytes of the stream a second over a link.
-    pub fn link_rate(&mut self, now: Instant, link: usize) -> f64 {
+    pub(crate) fn link_rate(&mut self, now: Instant, link: usize) -> f64 {
         self.links[link].rate(now).unwrap_or_default()
     }
 
     /// Bytes of the stream a second over a connection.
-    pub fn connection_rate(&mut self, now: Instant, connection: usize) -> f64 {
+    pub(crate) fn connection_rate(&mut self, now: Instant, connection: usize) -> f64 {
         self.connections[connection].rate(now).unwrap_or_default()
     }
 }

@@ -28,7 +28,7 @@ const DESCRIPTORS_LEAST: u64 = 256;
 const LEAST: usize = 128 << 10;
 
 /// Gives pipes for pieces of the stream.
-pub struct Mover {
+pub(crate) struct Mover {
     choice: Choice,
     /// The compressing of the stream, if any: where that wants to see the bytes, they are read at once.
     compressing: Option<Arc<Compressing>>,
@@ -40,7 +40,7 @@ pub struct Mover {
 
 impl Mover {
     /// No pipe in use. Nothing is moved while legs are compressed.
-    pub fn new(choice: Choice, compressing: Option<Arc<Compressing>>) -> Self {
+    pub(crate) fn new(choice: Choice, compressing: Option<Arc<Compressing>>) -> Self {
         if descriptors() < DESCRIPTORS_LEAST {
             choice.copy(&Why::Other("this process may have too few descriptors for pipes of its own".into()));
         }
@@ -52,7 +52,7 @@ impl Mover {
 
     /// A pipe for a piece of at most so many bytes, if a piece is wanted there, if there is a pipe, and room for it in the
     /// pool; and how many bytes it is for.
-    pub fn begin(&mut self, pool: &Pool, wanted: Option<usize>) -> Option<(Moving, usize)> {
+    pub(crate) fn begin(&mut self, pool: &Pool, wanted: Option<usize>) -> Option<(Moving, usize)> {
         let compresses = self.compressing.as_ref().is_some_and(|compressing| compressing.compresses());
         let moving = wanted.filter(|_| !compresses).and_then(|len| self.pipe(pool, len));
         self.choice.note(moving.is_some());
@@ -76,7 +76,7 @@ impl Mover {
     }
 
     /// A pipe had no place for more. Small pages fill it: then copying is cheaper.
-    pub fn note_full(&mut self, pipe: &KeptPipe) {
+    pub(crate) fn note_full(&mut self, pipe: &KeptPipe) {
         if self.fill.is_thin(pipe.len(), pipe.size()) {
             self.choice.copy(&Why::Pieces);
         }
@@ -84,9 +84,9 @@ impl Mover {
 }
 
 /// A piece that is being filled.
-pub struct Moving {
+pub(crate) struct Moving {
     /// What is there of it.
-    pub pipe: KeptPipe,
+    pub(crate) pipe: KeptPipe,
     counted: Reservation,
     in_use: Arc<()>,
 }
@@ -96,7 +96,7 @@ impl Moving {
     ///
     /// # Errors
     /// It is small, and could not be read.
-    pub fn into_payload(self, pool: &Pool) -> io::Result<Payload> {
+    pub(crate) fn into_payload(self, pool: &Pool) -> io::Result<Payload> {
         let Moving { mut pipe, counted, in_use } = self;
         let len = pipe.len();
         if let Some(mut buffer) = (len < LEAST).then(|| pool.try_take(len)).flatten() {
@@ -110,7 +110,7 @@ impl Moving {
 }
 
 /// A piece of the stream in a pipe; in memory once it has been read.
-pub struct PipeContent {
+pub(crate) struct PipeContent {
     len: usize,
     pipe: Mutex<Option<(KeptPipe, Arc<()>)>>,
     memory: OnceLock<Vec<u8>>,
@@ -119,7 +119,7 @@ pub struct PipeContent {
 
 impl PipeContent {
     /// Gives it to an empty pipe as well; false if that has not all of it, and it must be read.
-    pub fn give_to(&self, work: &mut KeptPipe) -> bool {
+    pub(crate) fn give_to(&self, work: &mut KeptPipe) -> bool {
         let pipe = self.pipe.lock().unpoisoned();
         pipe.as_ref().is_some_and(|(pipe, ..)| pipe.give_to(work).is_ok_and(|all| all))
     }
@@ -128,7 +128,7 @@ impl PipeContent {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn read(&self) -> io::Result<()> {
+    pub(crate) fn read(&self) -> io::Result<()> {
         let mut pipe = self.pipe.lock().unpoisoned();
         if let Some((kept, ..)) = &mut *pipe {
             let mut bytes = vec![0; self.len];
@@ -159,7 +159,7 @@ impl Content for PipeContent {
 }
 
 /// The pipe that a leg is in, if it is in one.
-pub fn pipe_of(leg: &Leg) -> Option<&PipeContent> {
+pub(crate) fn pipe_of(leg: &Leg) -> Option<&PipeContent> {
     leg.payload.elsewhere()?.0.downcast_ref()
 }
 

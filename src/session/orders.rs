@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The core, as the desk sees it.
-pub trait Core {
+pub(crate) trait Core {
     /// Called before every event: brings in what the core cannot measure itself.
     fn enter(&mut self, now: Instant);
     /// Time has passed.
@@ -30,7 +30,7 @@ pub trait Core {
 
 /// The rest of the process, as the desk sees it. Called without the desk's lock; the caller may hold a lease of a source
 /// or sink, or a connection's writer.
-pub trait Audience: Send + Sync {
+pub(crate) trait Audience: Send + Sync {
     /// The output slept, and there is something for it. `here`: the calling thread may do it.
     fn rouse_output(&self, here: bool);
     /// What the input has waited for has come.
@@ -41,7 +41,7 @@ pub trait Audience: Send + Sync {
 
 /// An audience that does nothing.
 #[cfg(test)]
-pub struct Nobody;
+pub(crate) struct Nobody;
 
 #[cfg(test)]
 impl Audience for Nobody {
@@ -52,7 +52,7 @@ impl Audience for Nobody {
 
 /// What the rest of the process is told.
 #[derive(Debug)]
-pub enum News {
+pub(crate) enum News {
     /// The far end of a stream was met.
     Met(Way, FarEnd),
     /// A stream was judged.
@@ -63,7 +63,7 @@ pub enum News {
 
 /// How much a leg is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Hunger {
+pub(crate) enum Hunger {
     /// No connection waits for a leg, and as many bytes wait for connections as should.
     Sated,
     /// No connection waits for a leg.
@@ -76,15 +76,15 @@ pub enum Hunger {
 
 /// One TCP connection. When it is over, and another one has its number, news under its ticket is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     /// The connection's number in the session.
-    pub connection: usize,
+    pub(crate) connection: usize,
     pub(super) epoch: u64,
 }
 
 /// What the owner of a connection shall do while that is not up.
 #[derive(Debug)]
-pub enum Order {
+pub(crate) enum Order {
     /// Get a connection, which will be known by this ticket.
     Dial {
         /// The new connection.
@@ -104,7 +104,7 @@ pub enum Order {
 
 /// How a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// The connection is wanted.
     Wanted,
     /// The connection is wanted, and its signs of life are to be told when there is nothing to read.
@@ -119,19 +119,19 @@ pub enum Standing {
 
 /// What waits for the output.
 #[derive(Default)]
-pub struct OutputQueue {
+pub(crate) struct OutputQueue {
     /// In the order of the stream.
-    pub legs: VecDeque<Leg>,
+    pub(crate) legs: VecDeque<Leg>,
     /// The output is to be closed behind the last leg.
-    pub close: bool,
+    pub(crate) close: bool,
     /// Its thread waits, and is to be woken.
-    pub asleep: bool,
+    pub(crate) asleep: bool,
 }
 
 impl OutputQueue {
     /// What it shall do: write legs until it has so many `bytes`, at most `max` legs, if there are any. `over`: the
     /// session is.
-    pub fn take(&mut self, max: usize, bytes: u64, over: bool) -> Delivery {
+    pub(crate) fn take(&mut self, max: usize, bytes: u64, over: bool) -> Delivery {
         let OutputQueue { legs, close, asleep } = self;
         let before = legs.iter().scan(0, |sum, leg| Some(std::mem::replace(sum, *sum + leg.len())));
         let count = before.take(max).take_while(|before| *before < bytes).count();
@@ -150,7 +150,7 @@ impl OutputQueue {
 
 /// What the output shall do.
 #[derive(Debug)]
-pub enum Delivery {
+pub(crate) enum Delivery {
     /// Write these, the next ones in order.
     Legs(Vec<Leg>),
     /// Sleep: it is roused when there is something to do.

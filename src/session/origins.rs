@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 /// The addresses of one session: of the latest one, where one end serves several after each other.
 #[derive(Default)]
-pub struct Origins {
+pub(crate) struct Origins {
     session: Option<Id>,
     /// The oldest first: as many as a session has connections.
     addresses: Vec<IpAddr>,
@@ -14,7 +14,7 @@ pub struct Origins {
 
 impl Origins {
     /// A connection of this session was let in from this address.
-    pub fn note(&mut self, session: Id, address: IpAddr) {
+    pub(crate) fn note(&mut self, session: Id, address: IpAddr) {
         if self.session.replace(session) != Some(session) {
             self.addresses.clear();
         }
@@ -26,7 +26,7 @@ impl Origins {
     }
 
     /// Whether one was.
-    pub fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         self.addresses.contains(&address)
     }
 }

@@ -13,14 +13,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// The bytes of a part of a file, in the place of legs.
-pub struct PartContent {
+pub(crate) struct PartContent {
     part: Part,
     _counted: Reservation,
 }
 
 impl PartContent {
     /// The bytes of this part, counted in a pool.
-    pub fn new(part: Part, counted: Reservation) -> Self {
+    pub(crate) fn new(part: Part, counted: Reservation) -> Self {
         PartContent { part, _counted: counted }
     }
 }
@@ -40,7 +40,7 @@ impl Content for PartContent {
 }
 
 /// The part of a file that a leg consists of, if it does.
-pub fn part_of(leg: &Leg) -> Option<Part> {
+pub(crate) fn part_of(leg: &Leg) -> Option<Part> {
     let (whole, range) = leg.payload.elsewhere()?;
     let Part { file, at, .. } = &whole.downcast_ref::<PartContent>()?.part;
     Some(Part { file: file.clone(), at: at + range.start as u64, len: range.len() })
@@ -50,7 +50,7 @@ pub fn part_of(leg: &Leg) -> Option<Part> {
 ///
 /// # Errors
 /// The bytes cannot be read; why, for the user.
-pub fn in_memory(leg: Leg) -> Result<Leg, String> {
+pub(crate) fn in_memory(leg: Leg) -> Result<Leg, String> {
     if let Some(content) = pipe_of(&leg) {
         content.read().map_err(|e| format!("cannot read a pipe: {}", reason(&e)))?;
     }

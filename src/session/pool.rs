@@ -32,7 +32,7 @@ const STEPS: usize = 8;
 
 /// A handle on the memory of one direction. Clones are the same pool.
 #[derive(Clone)]
-pub struct Pool {
+pub(crate) struct Pool {
     shared: Arc<Shared>,
 }
 
@@ -74,13 +74,13 @@ struct FreeList {
 
 impl Pool {
     /// A pool of at most `capacity` bytes, of which none are allocated yet.
-    pub fn new(capacity: u64) -> Pool {
+    pub(crate) fn new(capacity: u64) -> Pool {
         Self::with_rounding(capacity, 0)
     }
 
     /// A pool of at most `capacity` bytes as they were asked for; sizes that had to be rounded up may use
     /// `rounding` bytes more, where it is not waited for without end.
-    pub fn with_rounding(capacity: u64, rounding: u64) -> Pool {
+    pub(crate) fn with_rounding(capacity: u64, rounding: u64) -> Pool {
         let (capacity, state) = (AtomicU64::new(capacity), Mutex::new(State::default()));
         Pool { shared: Arc::new(Shared { capacity, rounding, state, returned: Condvar::new() }) }
     }
@@ -91,19 +91,19 @@ impl Pool {
     /// # Panics
     ///
     /// If `size` is more than the capacity, for which the wait would have no end.
-    pub fn take(&self, size: usize) -> Option<Buffer> {
+    pub(crate) fn take(&self, size: usize) -> Option<Buffer> {
         let class = self.class(size) as u64;
         assert!(class <= self.capacity(), "{size} bytes from a pool of {}", self.capacity());
         self.obtain(size, 0, None)
     }
 
     /// A buffer of `size` bytes, if there is room for it now and the pool is not closed.
-    pub fn try_take(&self, size: usize) -> Option<Buffer> {
+    pub(crate) fn try_take(&self, size: usize) -> Option<Buffer> {
         self.take_within(size, Duration::ZERO)
     }
 
     /// As [`Pool::try_take`], but waits for room, for `time` at most.
-    pub fn take_within(&self, size: usize, time: Duration) -> Option<Buffer> {
+    pub(crate) fn take_within(&self, size: usize, time: Duration) -> Option<Buffer> {
         self.obtain(size, self.shared.rounding, Some(time))
     }
 
@@ -159,7 +159,7 @@ impl Pool {
     /// # Panics
     ///
     /// If `len` is more than the buffer's size.
-    pub fn shrink(&self, mut buffer: Buffer, len: usize) -> Buffer {
+    pub(crate) fn shrink(&self, mut buffer: Buffer, len: usize) -> Buffer {
         buffer.set_len(len);
         if self.class(len) > buffer.footprint() / 2 {
             return buffer;
@@ -171,12 +171,12 @@ impl Pool {
     }
 
     /// Counts memory that is used elsewhere as in use here, if there is room for it now.
-    pub fn reserve(&self, size: usize) -> Option<Reservation> {
+    pub(crate) fn reserve(&self, size: usize) -> Option<Reservation> {
         self.reserve_within(size, Some(Duration::ZERO))
     }
 
     /// As [`Pool::reserve`], but waits for room. None once the pool is closed.
-    pub fn reserve_when_there_is_room(&self, size: usize) -> Option<Reservation> {
+    pub(crate) fn reserve_when_there_is_room(&self, size: usize) -> Option<Reservation> {
         self.reserve_within(size, None)
     }
 
@@ -191,13 +191,13 @@ impl Pool {
     }
 
     /// Ends all waiting, now and later: from now on nothing is given out, and what comes back is freed.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.shared.lock().close();
         self.shared.returned.notify_all();
     }
 
     /// Bytes held by buffers that are out, rounded up as they are.
-    pub fn in_use(&self) -> u64 {
+    pub(crate) fn in_use(&self) -> u64 {
         self.shared.lock().in_use
     }
 
@@ -209,12 +209,12 @@ impl Pool {
     }
 
     /// The budget in bytes.
-    pub fn capacity(&self) -> u64 {
+    pub(crate) fn capacity(&self) -> u64 {
         self.shared.capacity.load(Ordering::Relaxed)
     }
 
     /// Raises the budget to `capacity` bytes, if it was less.
-    pub fn widen(&self, capacity: u64) {
+    pub(crate) fn widen(&self, capacity: u64) {
         if capacity > self.capacity() {
             let _state = self.shared.lock();
             self.shared.capacity.fetch_max(capacity, Ordering::Relaxed);
@@ -328,7 +328,7 @@ impl State {
 }
 
 /// Memory for one leg; goes back to its pool when dropped. As a slice it is its filled part.
-pub struct Buffer {
+pub(crate) struct Buffer {
     /// At least `size` bytes; None only while it is dropped.
     memory: Option<Memory>,
     /// As asked for.
@@ -340,7 +340,7 @@ pub struct Buffer {
 
 impl Buffer {
     /// All of it, filled or not: exactly as many bytes as were asked for, with leftovers of earlier use.
-    pub fn space(&mut self) -> &mut [u8] {
+    pub(crate) fn space(&mut self) -> &mut [u8] {
         let size = self.size;
         &mut self.memory.as_mut().expect("there until dropped")[..size]
     }
@@ -350,18 +350,18 @@ impl Buffer {
     /// # Panics
     ///
     /// If `len` is more than the buffer's size.
-    pub fn set_len(&mut self, len: usize) {
+    pub(crate) fn set_len(&mut self, len: usize) {
         assert!(len <= self.size, "{len} bytes filled of {}", self.size);
         self.filled = len;
     }
 
     /// How many bytes were asked for.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
     /// What it takes of the pool's budget, in bytes: its size rounded up.
-    pub fn footprint(&self) -> usize {
+    pub(crate) fn footprint(&self) -> usize {
         self.memory().len()
     }
 
@@ -405,7 +405,7 @@ impl Drop for Buffer {
 }
 
 /// Memory used elsewhere that counts as in use in a pool, until it is dropped.
-pub struct Reservation {
+pub(crate) struct Reservation {
     size: u64,
     home: Arc<Shared>,
 }

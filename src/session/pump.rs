@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, IoSliceMut, Read};
 
 mod outlet;
 
-pub use outlet::{Outlet, Outward, WriteError, Wrote};
+pub(crate) use outlet::{Outlet, WriteError, Wrote};
 
 /// Room for frames that are read together, and for the first bytes of a leg that came with its header;
 /// the rest of a leg is read straight into its buffer.
@@ -31,13 +31,13 @@ const READ_LEAST: usize = 512;
 const FEW: usize = 4 << 10;
 
 /// Legs of so many bytes are worth moving: for smaller ones the calls cost as much as the copy.
-pub const PASSED_LEAST: u32 = 64 << 10;
+pub(crate) const PASSED_LEAST: u32 = 64 << 10;
 
 const _: () = assert!(INLET > 2 * FRAME_MAX);
 
 /// Why reading a connection must end.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The connection is of no use any more: the kernel says so, or the peer broke the rules.
     Lost(LossReason),
     /// This side's fault plan strikes here.
@@ -60,7 +60,7 @@ impl From<LossReason> for Stop {
 
 /// Where the bytes of a leg go.
 #[derive(Debug)]
-pub enum Room {
+pub(crate) enum Room {
     /// Into this memory, which has room for all of them.
     Memory(Buffer),
     /// To nowhere: the leg is here already.
@@ -71,7 +71,7 @@ pub enum Room {
 
 /// What became of an attempt to move bytes of a leg.
 #[derive(Debug)]
-pub enum Passed {
+pub(crate) enum Passed {
     /// This many bytes were moved.
     Moved(usize),
     /// This many bytes were read, and there was space for more.
@@ -87,7 +87,7 @@ pub enum Passed {
 }
 
 /// Where what arrives goes.
-pub trait Intake {
+pub(crate) trait Intake {
     /// A leg is coming: where its bytes go. With `alone`, none of them were read yet: only then may they be moved.
     ///
     /// # Errors
@@ -133,7 +133,7 @@ pub trait Intake {
 
 /// How a turn of reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadEnd {
+pub(crate) enum ReadEnd {
     /// The socket has no more for now: its next edge says when.
     Blocked,
     /// There may be more; read again without waiting.
@@ -147,7 +147,7 @@ pub enum ReadEnd {
 }
 
 /// The reading half of a connection.
-pub struct Inlet {
+pub(crate) struct Inlet {
     /// Bytes read and not yet understood: `held[start..end]`.
     held: Box<[u8]>,
     start: usize,
@@ -184,12 +184,12 @@ impl IncomingLeg {
 
 impl Inlet {
     /// Nothing read yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Inlet { held: vec![0; INLET].into(), start: 0, end: 0, leg: None, large: false, bytes: 0 }
     }
 
     /// As if `early` (at most 16 KiB of it) had been the first bytes read.
-    pub fn with(early: &[u8]) -> Self {
+    pub(crate) fn with(early: &[u8]) -> Self {
         let mut inlet = Self::new();
         inlet.end = early.len().min(INLET);
         inlet.held[..inlet.end].copy_from_slice(&early[..inlet.end]);
@@ -197,12 +197,12 @@ impl Inlet {
     }
 
     /// Bytes read since the start.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// What has come of the leg under way, if it is wanted.
-    pub fn part(&self) -> Option<LegPart> {
+    pub(crate) fn part(&self) -> Option<LegPart> {
         let wanted = self.leg.as_ref().filter(|leg| !matches!(leg.room, Room::Nowhere));
         wanted.map(|leg| LegPart { leg: leg.header.sequence, bytes: leg.filled })
     }
@@ -211,7 +211,7 @@ impl Inlet {
     ///
     /// # Errors
     /// The connection cannot be used any more.
-    pub fn read(&mut self, stream: &mut impl Read, intake: &mut impl Intake) -> Result<ReadEnd, Stop> {
+    pub(crate) fn read(&mut self, stream: &mut impl Read, intake: &mut impl Intake) -> Result<ReadEnd, Stop> {
         let mut turn = 0;
         loop {
             if !self.understand(intake)? {

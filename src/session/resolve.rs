@@ -12,7 +12,7 @@ use thiserror::Error;
 
 /// Why a host has no address.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NotResolved {
+pub(crate) enum NotResolved {
     /// There is none: the resolver knows, or there is no such interface.
     #[error("{0}")]
     Unknown(String),
@@ -25,7 +25,7 @@ pub enum NotResolved {
 ///
 /// # Errors
 /// What the resolver says; in words where the name has no address of the family, or there is no such interface.
-pub fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, NotResolved> {
+pub(crate) fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, NotResolved> {
     match host {
         Host::Address(address) => Ok(vec![SocketAddr::new(*address, port)]),
         Host::Scoped { address, interface } => {
@@ -75,7 +75,7 @@ fn none(family: Family) -> &'static str {
 }
 
 /// An address as the user would write it: with its scope, and IPv4 where it is mapped from that.
-pub fn shown(address: &SocketAddr) -> String {
+pub(crate) fn shown(address: &SocketAddr) -> String {
     match address {
         SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
         address => IpAddr::to_canonical(&address.ip()).to_string(),

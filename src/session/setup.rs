@@ -12,34 +12,34 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 /// Called with every piece of news of a session.
-pub type Hear = Box<dyn Fn(News) + Send + Sync>;
+pub(crate) type Hear = Box<dyn Fn(News) + Send + Sync>;
 
 /// A stream that goes out.
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     /// For the core.
-    pub config: OutboundConfig,
+    pub(crate) config: OutboundConfig,
     /// The user's words for this stream: limit, delay, rate, congestion control.
-    pub stream: StreamPlan,
+    pub(crate) stream: StreamPlan,
     /// In charmode whatever was read is sent at once.
-    pub charmode: bool,
+    pub(crate) charmode: bool,
     /// Where the stream comes from.
-    pub source: Box<dyn Source>,
+    pub(crate) source: Box<dyn Source>,
     /// Whether this process was asked to end.
-    pub is_asked_to_end: fn() -> bool,
+    pub(crate) is_asked_to_end: fn() -> bool,
 }
 
 /// A stream that comes in.
-pub struct Incoming {
+pub(crate) struct Incoming {
     /// For the core.
-    pub config: InboundConfig,
+    pub(crate) config: InboundConfig,
     /// Where the stream goes.
-    pub sink: Box<dyn Sink>,
+    pub(crate) sink: Box<dyn Sink>,
     /// Whether this process was asked to end.
-    pub is_asked_to_end: fn() -> bool,
+    pub(crate) is_asked_to_end: fn() -> bool,
 }
 
 /// How the connections of a session come about.
-pub enum Approach {
+pub(crate) enum Approach {
     /// This end dials its connections, on these links. It always sends a stream.
     Dial(Vec<LinkPlan>, Box<DiallerConfig>),
     /// This end accepts its connections, if it listens anywhere. It always receives a stream.
@@ -51,7 +51,7 @@ pub enum Approach {
 
 impl Approach {
     /// The names of the links that are dialled, as the user typed them.
-    pub fn links(&self) -> Vec<String> {
+    pub(crate) fn links(&self) -> Vec<String> {
         match self {
             Approach::Dial(_, config) => config.links.clone(),
             Approach::Listen(..) | Approach::Visit => Vec::new(),
@@ -65,31 +65,31 @@ impl Approach {
 }
 
 /// What a session is made from.
-pub struct Setup {
+pub(crate) struct Setup {
     /// How its connections come about.
-    pub approach: Approach,
+    pub(crate) approach: Approach,
     /// A connection that is there already: the last link of an end that dials, which has no other place for it.
-    pub lifeline: Option<Lifeline>,
+    pub(crate) lifeline: Option<Lifeline>,
     /// The stream that goes out.
-    pub sends: Option<Outgoing>,
+    pub(crate) sends: Option<Outgoing>,
     /// The stream that comes in.
-    pub receives: Option<Incoming>,
+    pub(crate) receives: Option<Incoming>,
     /// One stream is of no use without the other: if one fails, the session ends.
-    pub inseparable: bool,
+    pub(crate) inseparable: bool,
     /// The programs of the user's that legs go through, if they do.
-    pub through: Option<plan::Through>,
+    pub(crate) through: Option<plan::Through>,
     /// The fault plan: how connections are broken on purpose.
-    pub hazard: Hazard,
+    pub(crate) hazard: Hazard,
     /// The keys, if connections are encrypted.
-    pub trust: Option<Arc<Trust>>,
+    pub(crate) trust: Option<Arc<Trust>>,
     /// Is called with every piece of news.
-    pub hear: Hear,
+    pub(crate) hear: Hear,
 }
 
 impl Setup {
     /// Connections come about like this and carry these streams, neither of which needs the other; they are not
     /// encrypted, and nothing else is done to what they carry.
-    pub fn new(
+    pub(crate) fn new(
         approach: Approach,
         sends: Option<Outgoing>,
         receives: Option<Incoming>,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How one stream goes, without what the kernels know.
-pub fn snapshot(desk: &SessionDesk, way: Way, pool: &Pool) -> Snapshot {
+pub(crate) fn snapshot(desk: &SessionDesk, way: Way, pool: &Pool) -> Snapshot {
     let (now, held) = (desk.now(), pool.in_use());
     desk.peek(|core| match way {
         Way::In => core.snapshot_in(now, held, pool.capacity()),
@@ -24,7 +24,7 @@ pub fn snapshot(desk: &SessionDesk, way: Way, pool: &Pool) -> Snapshot {
 }
 
 /// Adds what becomes of its legs on their way.
-pub fn add_stages(snapshot: &mut Snapshot, compressing: Option<&Compressing>, decoding: &Decoding) {
+pub(crate) fn add_stages(snapshot: &mut Snapshot, compressing: Option<&Compressing>, decoding: &Decoding) {
     match snapshot.side {
         Side::Tx => {
             snapshot.held += compressing.map_or(0, Compressing::held);
@@ -42,7 +42,7 @@ pub fn add_stages(snapshot: &mut Snapshot, compressing: Option<&Compressing>, de
 }
 
 /// Adds what the kernels know of its connections.
-pub fn ask_kernels(desk: &SessionDesk, snapshot: &mut Snapshot) {
+pub(crate) fn ask_kernels(desk: &SessionDesk, snapshot: &mut Snapshot) {
     for connection in snapshot.connections.iter_mut().filter(|connection| connection.state.is_up()) {
         let seat: Option<Arc<Seat>> = desk.seat_at(connection.number);
         connection.kernel = seat.and_then(|seat| seat.kernel());

@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// A sink that takes bytes from sockets.
-pub trait Taking: Send + Sync {
+pub(crate) trait Taking: Send + Sync {
     /// Whether a connection may try to move bytes into the sink.
     fn may_pass(&self) -> bool;
 
@@ -32,7 +32,7 @@ pub trait Taking: Send + Sync {
 
 /// What became of an attempt to move bytes from a connection's socket into the sink.
 #[derive(Debug)]
-pub enum Pass {
+pub(crate) enum Pass {
     /// This many bytes were moved. If they were the last of the leg, the core knows that the leg is delivered.
     Moved(usize),
     /// Either nothing has come, or the sink takes nothing now.
@@ -50,9 +50,9 @@ pub enum Pass {
 }
 
 /// A connection waits for the sink.
-pub struct Held {
+pub(crate) struct Held {
     /// The sink's pipe.
-    pub pipe: Arc<File>,
+    pub(crate) pipe: Arc<File>,
     blocked: Arc<Blocked>,
 }
 

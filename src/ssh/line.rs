@@ -33,9 +33,9 @@ pub struct Line {
     /// Options as typed, in their order, without `-n`.
     pub options: Vec<OsString>,
     /// Whether `-n` was there: the input is empty.
-    pub no_input: bool,
+    pub(crate) no_input: bool,
     /// `--` stood before HOST: no option follows it.
-    pub terminated: bool,
+    pub(crate) terminated: bool,
     /// As typed: `[user@]host` or a URI.
     pub host: OsString,
     /// What the login shell shall run: the remaining arguments with a space between any two. Never empty.

@@ -2,8 +2,9 @@
 //!
 //! Pure: arguments and text in, values out. Nothing here runs ssh.
 
-pub mod line;
-pub mod resolved;
+pub(crate) mod line;
+pub(crate) mod resolved;
 
-pub use line::{Line, Reading, read};
+pub(crate) use line::Line;
+pub use line::{Reading, read};
 pub use resolved::Resolved;

@@ -6,30 +6,30 @@ use crate::plan::Family;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// The name or address that it connects to.
-    pub hostname: Option<String>,
+    pub(crate) hostname: Option<String>,
     /// It connects through something: a jump host, or a command.
-    pub is_indirect: bool,
+    pub(crate) is_indirect: bool,
     /// Which version of IP it uses.
-    pub family: Family,
+    pub(crate) family: Family,
     /// The local address or interface that it binds to.
-    pub bound_to: Option<String>,
+    pub(crate) bound_to: Option<String>,
     /// It takes a terminal, whatever stdin is; or if stdin is one.
-    pub terminal: Terminal,
+    pub(crate) terminal: Terminal,
     /// It runs no command, or in the background: not what is meant here.
-    pub is_other: bool,
+    pub(crate) is_other: bool,
     /// Its stdin is empty, as with `-n`.
-    pub no_input: bool,
+    pub(crate) no_input: bool,
     /// It would let others use its connection.
-    pub shares: bool,
+    pub(crate) shares: bool,
     /// It runs a command of the user's here once the login is over.
-    pub runs_locally: bool,
+    pub(crate) runs_locally: bool,
     /// A connection that is shared stays when who made it ends.
-    pub persists: bool,
+    pub(crate) persists: bool,
 }
 
 /// Whether ssh asks for a terminal at the far end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Terminal {
+pub(crate) enum Terminal {
     /// Not for a command.
     #[default]
     Never,

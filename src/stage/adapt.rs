@@ -22,10 +22,10 @@
 use std::time::{Duration, Instant};
 
 /// The levels of zstd that are tried, from none to the strongest that a processor of today may keep up with.
-pub const RUNGS: [Option<i32>; 6] = [None, Some(-3), Some(1), Some(3), Some(6), Some(9)];
+pub(crate) const RUNGS: [Option<i32>; 6] = [None, Some(-3), Some(1), Some(3), Some(6), Some(9)];
 
 /// An interval lasts at least this, so that a pause of the network or of a thread is not the whole of it.
-pub const INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The same until the first step, so that the first seconds of a slow path are not wasted.
 const FIRST_INTERVAL: Duration = Duration::from_millis(250);
@@ -71,25 +71,25 @@ const LOOKS: u64 = 8;
 
 /// What was measured over an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// How long it was.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// Legs that were given to connections.
-    pub legs: u64,
+    pub(crate) legs: u64,
     /// Their bytes, in the stream and as they were sent.
-    pub raw: u64,
+    pub(crate) raw: u64,
     /// See `raw`.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// The time in which the stream waited for the network, or for its compressing; ≤ `time`.
-    pub network: Duration,
+    pub(crate) network: Duration,
     /// The time in which threads compressed, and for how much of that they had a core; summed over the threads.
-    pub encoding: Duration,
+    pub(crate) encoding: Duration,
     /// See `encoding`.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// Threads that may compress at once; at least 1.
-    pub encoders: usize,
+    pub(crate) encoders: usize,
     /// Cores that had nothing to do; None where that cannot be known.
-    pub idle: Option<f64>,
+    pub(crate) idle: Option<f64>,
 }
 
 impl Interval {
@@ -128,13 +128,13 @@ impl Interval {
 
 /// What came of compressing a piece of a leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Look {
+pub(crate) struct Look {
     /// Bytes of it.
-    pub raw: u64,
+    pub(crate) raw: u64,
     /// Bytes that it came to; the same if it would be sent raw.
-    pub encoded: u64,
+    pub(crate) encoded: u64,
     /// What that took of a core.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
 }
 
 /// What is known of a rung from looks; older ones count less.
@@ -189,7 +189,7 @@ struct Hold {
 
 /// The level of one stream.
 #[derive(Clone, Debug)]
-pub struct Adaptive {
+pub(crate) struct Adaptive {
     /// Always an index of [`RUNGS`].
     rung: usize,
     /// The rung that is looked at lies so many above: 1, or 2 while the next one promises nothing.
@@ -213,7 +213,7 @@ pub struct Adaptive {
 
 impl Adaptive {
     /// Starts with raw legs: it is not known yet whether the network is worth any compressing.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Adaptive {
             rung: 0,
             ahead: 1,
@@ -230,19 +230,19 @@ impl Adaptive {
     }
 
     /// The level for the next legs; None to send them raw.
-    pub fn level(&self) -> Option<i32> {
+    pub(crate) fn level(&self) -> Option<i32> {
         RUNGS[self.rung]
     }
 
     /// The level that a look should try beside the one in use, and how many legs are to lie between two looks. None if
     /// nothing would follow from it.
-    pub fn looks(&self) -> Option<(i32, u64)> {
+    pub(crate) fn looks(&self) -> Option<(i32, u64)> {
         let next = RUNGS.get(self.rung + self.ahead).copied().flatten()?;
         self.every.map(|every| (next, every))
     }
 
     /// What came of a piece of a leg with the level in use, and with the one that [`Adaptive::looks`] named.
-    pub fn looked(&mut self, here: Look, next: Look) {
+    pub(crate) fn looked(&mut self, here: Look, next: Look) {
         self.figures[self.rung].add(here);
         if let Some(figures) = self.figures.get_mut(self.rung + self.ahead) {
             figures.add(next);
@@ -254,14 +254,14 @@ impl Adaptive {
     }
 
     /// Whether what was measured so far is an interval to be judged, on a path with this round trip.
-    pub fn is_due(&self, so_far: &Interval, round_trip: Duration) -> bool {
+    pub(crate) fn is_due(&self, so_far: &Interval, round_trip: Duration) -> bool {
         let least = if self.stepped { INTERVAL } else { FIRST_INTERVAL };
         let whole = so_far.time >= least.max(round_trip * ROUND_TRIPS) && so_far.legs >= LEGS;
         whole || (so_far.time >= ALARM && self.rung > 0 && so_far.is_too_much())
     }
 
     /// Judges an interval. Whether the level is another one from now on.
-    pub fn judge(&mut self, now: Instant, interval: &Interval) -> bool {
+    pub(crate) fn judge(&mut self, now: Instant, interval: &Interval) -> bool {
         let before = self.rung;
         self.spent.add(Look { raw: interval.raw, encoded: interval.sent, cpu: interval.cpu });
         if (self.rung > 0 && interval.is_too_much()) || self.has_failed(interval) {

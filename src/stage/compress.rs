@@ -25,13 +25,13 @@ const BOUNDED: i32 = 4;
 
 /// The largest table that is of use: 2^18 positions. With 2^22, level 9 needs 10 MiB for a leg of 2 MiB and makes it
 /// 0.8 % smaller.
-pub const TABLES: u32 = 18;
+pub(crate) const TABLES: u32 = 18;
 
 /// The smallest that finds anything.
-pub const TABLES_MIN: u32 = 12;
+pub(crate) const TABLES_MIN: u32 = 12;
 
 /// What compresses legs, one after another. Its memory is kept from leg to leg.
-pub struct Encoder {
+pub(crate) struct Encoder {
     context: CCtx<'static>,
     level: Option<i32>,
     /// log2 of the positions that a table has, at most.
@@ -40,12 +40,12 @@ pub struct Encoder {
 
 impl Encoder {
     /// With tables of at most 2^`tables` positions. None if there is no memory for it.
-    pub fn new(tables: u32) -> Option<Self> {
+    pub(crate) fn new(tables: u32) -> Option<Self> {
         Some(Encoder { context: CCtx::try_create()?, level: None, tables })
     }
 
     /// Whether a sample of the leg says that compressing it is worth while.
-    pub fn is_worth_while(&mut self, leg: &[u8]) -> bool {
+    pub(crate) fn is_worth_while(&mut self, leg: &[u8]) -> bool {
         if leg.len() < SAMPLED {
             return true;
         }
@@ -57,7 +57,7 @@ impl Encoder {
     }
 
     /// Compresses a leg with this level. None if it does not fit `space`.
-    pub fn encode(&mut self, level: i32, leg: &[u8], space: &mut [u8]) -> Option<usize> {
+    pub(crate) fn encode(&mut self, level: i32, leg: &[u8], space: &mut [u8]) -> Option<usize> {
         self.set(level)?;
         self.context.compress2(space, leg).ok()
     }
@@ -77,22 +77,22 @@ impl Encoder {
     }
 
     /// Bytes of memory that it has by now.
-    pub fn footprint(&self) -> usize {
+    pub(crate) fn footprint(&self) -> usize {
         self.context.sizeof()
     }
 }
 
 /// The most bytes that a leg of so many may come to, for it to be sent compressed.
-pub fn worth(raw: usize) -> usize {
+pub(crate) fn worth(raw: usize) -> usize {
     raw - raw / WORTH - 1
 }
 
 /// What decompresses legs, one after another.
-pub struct Decoder(DCtx<'static>);
+pub(crate) struct Decoder(DCtx<'static>);
 
 impl Decoder {
     /// None if there is no memory for it.
-    pub fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         DCtx::try_create().map(Decoder)
     }
 
@@ -100,7 +100,7 @@ impl Decoder {
     ///
     /// # Errors
     /// It is not one frame of exactly this length.
-    pub fn decode(&mut self, encoded: &[u8], raw: &mut [u8]) -> Result<(), Misfit> {
+    pub(crate) fn decode(&mut self, encoded: &[u8], raw: &mut [u8]) -> Result<(), Misfit> {
         if length(encoded) != Some(raw.len() as u64) {
             return Err(Misfit);
         }
@@ -111,20 +111,20 @@ impl Decoder {
     }
 
     /// Bytes of memory that it has.
-    pub fn footprint(&self) -> usize {
+    pub(crate) fn footprint(&self) -> usize {
         self.0.sizeof()
     }
 }
 
 /// The length that one frame says to have, if that is what these bytes are and no more follow.
-pub fn length(encoded: &[u8]) -> Option<u64> {
+pub(crate) fn length(encoded: &[u8]) -> Option<u64> {
     let one = zstd_safe::find_frame_compressed_size(encoded).is_ok_and(|size| size == encoded.len());
     zstd_safe::get_frame_content_size(encoded).ok().flatten().filter(|_| one)
 }
 
 /// Bytes that are no compressed leg, or one of another length than was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misfit;
+pub(crate) struct Misfit;
 
 #[cfg(test)]
 mod tests {

@@ -4,23 +4,23 @@
 //! what is sent, always, and that is checked before any decoder sees a byte. If legs are checked as well, the CRC-32 of
 //! what the stream has follows the encoded bytes.
 
-pub mod adapt;
-pub mod compress;
+pub(crate) mod adapt;
+pub(crate) mod compress;
 
 use crate::proto::leg::Leg;
 use crate::proto::wire::{LegFlags, LegHeader};
 
 /// The header flag of a leg whose bytes are checked.
-pub const CHECKED: u8 = LegFlags::CHECKED;
+pub(crate) const CHECKED: u8 = LegFlags::CHECKED;
 
 /// The header flag of a leg that was compressed.
-pub const COMPRESSED: u8 = LegFlags::COMPRESSED;
+pub(crate) const COMPRESSED: u8 = LegFlags::COMPRESSED;
 
 /// The header flag of a leg that a program of the user's was given first.
-pub const THROUGH: u8 = LegFlags::THROUGH;
+pub(crate) const THROUGH: u8 = LegFlags::THROUGH;
 
 /// Bytes of the CRC-32 that follows the encoded bytes of a leg that is checked.
-pub const TRAILER: usize = 4;
+pub(crate) const TRAILER: usize = 4;
 
 /// The CRC-32 (IEEE 802.3) of a leg's bytes.
 pub fn checksum(bytes: &[u8]) -> u32 {
@@ -32,7 +32,7 @@ pub fn checksum(bytes: &[u8]) -> u32 {
 ///
 /// # Errors
 /// The bytes are not those that were sent.
-pub fn verify(header: &LegHeader, payload: &[u8]) -> Result<Option<u32>, Damaged> {
+pub(crate) fn verify(header: &LegHeader, payload: &[u8]) -> Result<Option<u32>, Damaged> {
     if !header.has_crc() {
         return Ok(None);
     }
@@ -41,7 +41,7 @@ pub fn verify(header: &LegHeader, payload: &[u8]) -> Result<Option<u32>, Damaged
 }
 
 /// The header of a leg that is sent as it is; with its CRC-32, if legs are checked.
-pub fn plain(leg: &Leg, crc: Option<u32>) -> LegHeader {
+pub(crate) fn plain(leg: &Leg, crc: Option<u32>) -> LegHeader {
     let len = leg.len() as u32;
     let flags = crc.map_or(0, |_| CHECKED);
     let Leg { sequence, offset, .. } = *leg;
@@ -50,7 +50,7 @@ pub fn plain(leg: &Leg, crc: Option<u32>) -> LegHeader {
 
 /// The header of a leg whose encoded bytes are the first `len` of `space`. The CRC-32 of what it is in the stream, if
 /// legs are checked, is put behind these: they are followed by [`TRAILER`] bytes more.
-pub fn encoded(leg: &Leg, encodings: u8, space: &mut [u8], len: usize, crc: Option<u32>) -> LegHeader {
+pub(crate) fn encoded(leg: &Leg, encodings: u8, space: &mut [u8], len: usize, crc: Option<u32>) -> LegHeader {
     let whole = len + crc.map_or(0, |_| TRAILER);
     if let Some(crc) = crc {
         space[len..whole].copy_from_slice(&crc.to_be_bytes());
@@ -60,7 +60,7 @@ pub fn encoded(leg: &Leg, encodings: u8, space: &mut [u8], len: usize, crc: Opti
 }
 
 /// The encoded bytes in the payload of a leg, and the CRC-32 behind them, if there is one.
-pub fn opened<'a>(header: &LegHeader, payload: &'a [u8]) -> (&'a [u8], Option<u32>) {
+pub(crate) fn opened<'a>(header: &LegHeader, payload: &'a [u8]) -> (&'a [u8], Option<u32>) {
     match payload.split_last_chunk::<TRAILER>() {
         Some((encoded, crc)) if header.flags & CHECKED != 0 => (encoded, Some(u32::from_be_bytes(*crc))),
         _ => (payload, None),
@@ -69,16 +69,16 @@ pub fn opened<'a>(header: &LegHeader, payload: &'a [u8]) -> (&'a [u8], Option<u3
 
 /// The CRC-32 of a stream, from its legs in order; none as soon as one leg had none.
 #[derive(Clone, Debug)]
-pub struct StreamCrc(Option<crc32fast::Hasher>);
+pub(crate) struct StreamCrc(Option<crc32fast::Hasher>);
 
 impl StreamCrc {
     /// Of the empty stream.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         StreamCrc(Some(crc32fast::Hasher::new()))
     }
 
     /// The next leg of the stream.
-    pub fn append(&mut self, leg: &Leg) {
+    pub(crate) fn append(&mut self, leg: &Leg) {
         let sum = self.0.take().zip(leg.crc);
         self.0 = sum.map(|(mut sum, crc)| {
             sum.combine(&crc32fast::Hasher::new_with_initial_len(crc, leg.len()));
@@ -87,12 +87,12 @@ impl StreamCrc {
     }
 
     /// The next leg of the stream is not checked.
-    pub fn append_unchecked(&mut self) {
+    pub(crate) fn append_unchecked(&mut self) {
         self.0 = None;
     }
 
     /// Of all legs so far, if every one was checked.
-    pub fn value(&self) -> Option<u32> {
+    pub(crate) fn value(&self) -> Option<u32> {
         self.0.clone().map(crc32fast::Hasher::finalize)
     }
 }
@@ -105,7 +105,7 @@ impl Default for StreamCrc {
 
 /// A leg whose bytes are not those that were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Damaged;
+pub(crate) struct Damaged;
 
 #[cfg(test)]
 mod tests {

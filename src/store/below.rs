@@ -21,7 +21,7 @@ pub(super) const FOLDER: OFlags =
 ///
 /// # Errors
 /// The kernel's.
-pub fn folder_below(root: &Path, path: &str) -> io::Result<OwnedFd> {
+pub(crate) fn folder_below(root: &Path, path: &str) -> io::Result<OwnedFd> {
     let flags = FOLDER.union(OFlags::PATH);
     let root = openat(CWD, root, flags.difference(OFlags::NOFOLLOW), Mode::empty())?;
     if path.is_empty() {

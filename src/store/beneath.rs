@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const AT_ONCE: usize = 4000;
 
 /// A folder.
-pub struct Beneath {
+pub(crate) struct Beneath {
     root: OwnedFd,
     /// Where it was opened, and which folder it is.
     path: PathBuf,
@@ -40,7 +40,7 @@ impl Beneath {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let root = openat(CWD, path, FOLDER.difference(OFlags::NOFOLLOW), Mode::empty())?;
         let whole = at_once(root.as_fd(), ".", FOLDER).is_ok();
         let (path, identity) = (std::path::absolute(path)?, FileId::from(&fstat(&root)?));
@@ -51,7 +51,7 @@ impl Beneath {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn claim(&self, path: &str) -> io::Result<Option<File>> {
+    pub(crate) fn claim(&self, path: &str) -> io::Result<Option<File>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let (folder, last) = self.parent(path)?;
         let file = openat(folder.as_fd(), last, flags, Mode::from_raw_mode(0o600))?;

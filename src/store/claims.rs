@@ -15,7 +15,7 @@ const SEEN: Duration = Duration::from_millis(500);
 const LETS_GO: Duration = Duration::from_secs(10);
 
 /// Names that visitors have at this moment, each with a value.
-pub struct Claims<V>(Arc<Shared<V>>);
+pub(crate) struct Claims<V>(Arc<Shared<V>>);
 
 struct Shared<V> {
     held: Mutex<HashMap<Name, Entry<V>>>,
@@ -33,24 +33,24 @@ pub(super) struct Entry<V> {
 }
 
 /// A name that one visitor has, until this is dropped.
-pub struct Claim<V> {
+pub(crate) struct Claim<V> {
     claims: Claims<V>,
     name: Name,
 }
 
 /// Somebody has the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub(crate) struct Held {
     /// Which visitor.
-    pub by: u64,
+    pub(crate) by: u64,
     /// Its key is that of whoever asked.
-    pub own: bool,
+    pub(crate) own: bool,
 }
 
 impl<V> Claims<V> {
     /// # Errors
     /// Somebody has it.
-    pub fn take(&self, key: &str, visit: u64, name: &Name, value: V) -> Result<Claim<V>, Held> {
+    pub(crate) fn take(&self, key: &str, visit: u64, name: &Name, value: V) -> Result<Claim<V>, Held> {
         let mut held = self.lock();
         if let Some(entry) = held.get(name) {
             return Err(Held { by: entry.visit, own: entry.key == key });
@@ -60,7 +60,7 @@ impl<V> Claims<V> {
     }
 
     /// Waits until that visitor has the name no more, which it lets go of if it `gives_way`. False: it keeps it.
-    pub fn await_turn(&self, name: &Name, visit: u64, gives_way: impl Fn(u64) -> bool) -> bool {
+    pub(crate) fn await_turn(&self, name: &Name, visit: u64, gives_way: impl Fn(u64) -> bool) -> bool {
         self.await_free(name, visit, SEEN) || (gives_way(visit) && self.await_free(name, visit, LETS_GO))
     }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// Nothing.
     Nothing,
     /// A file.
@@ -23,19 +23,19 @@ pub enum Found {
 
 /// A file, as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Which file it is on its disk; the same under another name.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// How many names it has.
-    pub links: u64,
+    pub(crate) links: u64,
     /// When its bytes were last changed: nanoseconds since 1970, as far as they go.
-    pub modified: i64,
+    pub(crate) modified: i64,
 }
 
 /// The operations. What is not synced may be lost when the machine loses its power; renames are all or nothing.
-pub trait Disk: Send + Sync {
+pub(crate) trait Disk: Send + Sync {
     /// An open file.
     type File: Contents;
 
@@ -107,7 +107,7 @@ pub trait Disk: Send + Sync {
 }
 
 /// An open file's bytes.
-pub trait Contents: Send {
+pub(crate) trait Contents: Send {
     /// Reads from there; 0 at its end.
     ///
     /// # Errors
@@ -149,7 +149,7 @@ pub trait Contents: Send {
 ///
 /// # Errors
 /// The kernel's; `FileTooLarge`.
-pub fn read_whole(file: &impl Contents, at_most: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_whole(file: &impl Contents, at_most: usize) -> io::Result<Vec<u8>> {
     let mut whole = vec![0; at_most + 1];
     let mut length = 0;
     while length <= at_most {

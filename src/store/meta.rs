@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The most bytes of metadata, as JSON.
-pub const META_MAX: usize = 64 << 10;
+pub(crate) const META_MAX: usize = 64 << 10;
 /// How deep objects and lists may stand in each other. More is no description of data, and readers recurse.
 const DEPTH_MAX: usize = 32;
 
@@ -61,7 +61,7 @@ impl Meta {
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn said(json: &[u8], required: &[String]) -> Result<Self, BadMeta> {
+    pub(crate) fn said(json: &[u8], required: &[String]) -> Result<Self, BadMeta> {
         let meta = if json.is_empty() { Meta::default() } else { Meta::parse(json)? };
         meta.require(required)?;
         Ok(meta)
@@ -71,7 +71,7 @@ impl Meta {
     ///
     /// # Errors
     /// It is not `KEY=VALUE`, or makes the whole too long.
-    pub fn tag(&mut self, tag: &str) -> Result<(), BadMeta> {
+    pub(crate) fn tag(&mut self, tag: &str) -> Result<(), BadMeta> {
         let (key, value) = tag.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or(BadMeta::Tag)?;
         let json = |e: serde_json::Error| BadMeta::Json(e.to_string());
         let value = serde_json::value::to_raw_value(value).map_err(json)?;
@@ -86,7 +86,7 @@ impl Meta {
     ///
     /// # Errors
     /// It lacks some, which are named.
-    pub fn require(&self, keys: &[String]) -> Result<(), BadMeta> {
+    pub(crate) fn require(&self, keys: &[String]) -> Result<(), BadMeta> {
         let has = |key: &str| self.0.iter().any(|(known, value)| known == key && value.get() != "null");
         let missing: Vec<&str> = keys.iter().map(String::as_str).filter(|key| !has(key)).collect();
         if missing.is_empty() { Ok(()) } else { Err(BadMeta::Missing(missing.join(", "))) }
@@ -99,7 +99,7 @@ impl Meta {
     }
 
     /// Whether it says nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }

@@ -13,17 +13,17 @@
 //! Nothing here knows of connections or sessions, and only `claims` and `summing` of threads. `name`, `meta`, `record`,
 //! `queue` and `ripe` are pure.
 
-pub mod below;
-pub mod beneath;
-pub mod claims;
-pub mod disk;
+pub(crate) mod below;
+pub(crate) mod beneath;
+pub(crate) mod claims;
+pub(crate) mod disk;
 pub mod meta;
 pub mod name;
-pub mod place;
-pub mod queue;
+pub(crate) mod place;
+pub(crate) mod queue;
 pub mod record;
-pub mod ripe;
-pub mod shelf;
-pub mod sidecar;
-pub mod sum;
-pub mod summing;
+pub(crate) mod ripe;
+pub(crate) mod shelf;
+pub(crate) mod sidecar;
+pub(crate) mod sum;
+pub(crate) mod summing;

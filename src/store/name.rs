@@ -7,7 +7,7 @@
 use std::fmt;
 
 /// The most bytes of one part, as in most file systems.
-pub const PART_MAX: usize = 255;
+pub(crate) const PART_MAX: usize = 255;
 /// The most bytes of a whole name.
 pub const NAME_MAX: usize = 4096;
 
@@ -81,7 +81,7 @@ impl Name {
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn commanded(text: impl Into<String>) -> Result<Self, BadName> {
+    pub(crate) fn commanded(text: impl Into<String>) -> Result<Self, BadName> {
         let name = Name::stored(text)?;
         if name.0.bytes().all(is_harmless) { Ok(name) } else { Err(BadName::Shell) }
     }
@@ -90,7 +90,7 @@ impl Name {
     ///
     /// # Errors
     /// Why it is refused.
-    pub fn of_peer(text: impl Into<String>) -> Result<Self, BadName> {
+    pub(crate) fn of_peer(text: impl Into<String>) -> Result<Self, BadName> {
         let name = Name::commanded(text)?;
         if name.0.contains('/') { Err(BadName::Parts) } else { Ok(name) }
     }
@@ -101,12 +101,12 @@ impl Name {
     }
 
     /// The part behind the last `/`.
-    pub fn last(&self) -> &str {
+    pub(crate) fn last(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 
     /// All before the last `/`, without it; empty if there is none.
-    pub fn folder(&self) -> &str {
+    pub(crate) fn folder(&self) -> &str {
         self.0.rsplit_once('/').map_or("", |(folder, _)| folder)
     }
 }
@@ -120,7 +120,7 @@ impl fmt::Display for Name {
 /// Who sends, as a command is told: the name of a peer, or the fingerprint of its key where it has none. Of one part, and
 /// nothing in it means anything to a file system or a shell: the base64 of a fingerprint is written with `-` and `_` here
 /// (RFC 4648, section 5), so that no two become one.
-pub fn peer_for_commands(name: &str, key: &str) -> String {
+pub(crate) fn peer_for_commands(name: &str, key: &str) -> String {
     if name == key { key.replace('/', "_").replace('+', "-") } else { name.to_owned() }
 }
 

@@ -15,36 +15,36 @@ use super::name::{Name, PART_MAX};
 use super::sum::Sum;
 
 /// What holds everything that is not finished. No name leads into it, since none has a part that begins with a dot.
-pub const ROOM: &str = ".millipede";
+pub(crate) const ROOM: &str = ".millipede";
 /// For one process.
-pub const LOCK: &str = ".millipede/lock";
+pub(crate) const LOCK: &str = ".millipede/lock";
 /// Partials, in a folder for each key.
-pub const PARTIAL: &str = ".millipede/partial";
+pub(crate) const PARTIAL: &str = ".millipede/partial";
 /// Small files that are not yet in place.
-pub const TMP: &str = ".millipede/tmp";
+pub(crate) const TMP: &str = ".millipede/tmp";
 /// What is known of finished files.
-pub const META: &str = ".millipede/meta";
+pub(crate) const META: &str = ".millipede/meta";
 /// The same, where the name does not do.
-pub const LONG: &str = ".millipede/long";
+pub(crate) const LONG: &str = ".millipede/long";
 
 /// Paths longer than this may be too long for other programs that look for what is known of a file.
 const PATH_LIMIT: usize = 4000;
 const JSON: &str = ".json";
 /// The ending of files that hold another's sum.
-pub const SUM_ENDING: &str = ".sha256";
+pub(crate) const SUM_ENDING: &str = ".sha256";
 
 /// The folder of a key's partials.
-pub fn partials(key: &str) -> String {
+pub(crate) fn partials(key: &str) -> String {
     format!("{PARTIAL}/{}", Sum::of(key.as_bytes()))
 }
 
 /// The place of one of them.
-pub fn partial(key: &str, name: &Name) -> String {
+pub(crate) fn partial(key: &str, name: &Name) -> String {
     format!("{}/{}", partials(key), Sum::of(name.as_str().as_bytes()))
 }
 
 /// The place of what is known of a finished file.
-pub fn sidecar(name: &Name) -> String {
+pub(crate) fn sidecar(name: &Name) -> String {
     let fits = name.last().len() + JSON.len() <= PART_MAX && META.len() + name.as_str().len() < PATH_LIMIT;
     // a folder of such a name would stand where the file of another name has what is known of it
     let clashes = name.folder().split('/').any(|part| part.ends_with(JSON));
@@ -56,12 +56,12 @@ pub fn sidecar(name: &Name) -> String {
 }
 
 /// The place of a finished file's sum.
-pub fn sum(name: &Name) -> String {
+pub(crate) fn sum(name: &Name) -> String {
     format!("{name}{SUM_ENDING}")
 }
 
 /// All before the last `/`; the store's folder itself is "".
-pub fn folder(path: &str) -> &str {
+pub(crate) fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 

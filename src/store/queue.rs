@@ -19,31 +19,31 @@ mod tests;
 
 /// Without progress for so long, a session loses its place to one that waits: longer than a path is ever away that comes
 /// back soon.
-pub const STALL: Duration = Duration::from_secs(60);
+pub(crate) const STALL: Duration = Duration::from_secs(60);
 
 /// Without a connection for so long, a session loses its place to one that waits, or its turn to one of its key. A sender whose connections broke
 /// dials again at once, and after pauses of 5 s at most while that fails: it comes again within this time if it can. One
 /// that finds its path silent closes nothing here, and is given [`STALL`].
-pub const AWAY: Duration = Duration::from_secs(10);
+pub(crate) const AWAY: Duration = Duration::from_secs(10);
 
 /// Bounds.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Sessions with a place, at least 1.
-    pub places: usize,
+    pub(crate) places: usize,
     /// Sessions that wait, at most.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
     /// Of them with one key, at most.
-    pub of_one_key: usize,
+    pub(crate) of_one_key: usize,
     /// Without progress for so long, a session loses its place to one that waits. It is [`STALL`] but for tests.
-    pub stall: Duration,
+    pub(crate) stall: Duration,
     /// Without a connection for so long, the same, or its turn to one of its key. It is [`AWAY`] but for tests.
-    pub away: Duration,
+    pub(crate) away: Duration,
 }
 
 /// Why a session has lost its place, or its turn; others wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
+pub(crate) enum Lost {
     /// It made no progress.
     Stalled,
     /// It had no connection.
@@ -52,7 +52,7 @@ pub enum Lost {
 
 /// What happens to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn<S> {
+pub(crate) enum Turn<S> {
     /// It has a place.
     Go(S),
     /// So many go before it.
@@ -63,7 +63,7 @@ pub enum Turn<S> {
 
 /// The answer to a session that comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Came {
+pub(crate) enum Came {
     /// It has a place.
     Go,
     /// So many go before it.
@@ -143,7 +143,7 @@ struct Waiting {
 
 /// The sessions `S` of keys `K`. Call `poll` after each call that may free a place, and at `deadline`.
 #[derive(Debug)]
-pub struct Queue<K, S> {
+pub(crate) struct Queue<K, S> {
     bounds: Bounds,
     /// With a place.
     running: BTreeMap<S, Running>,
@@ -157,7 +157,7 @@ pub struct Queue<K, S> {
 
 impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     /// With nobody in it.
-    pub fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         let bounds = Bounds { places: bounds.places.max(1), ..bounds };
         Queue {
             bounds,
@@ -169,7 +169,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     }
 
     /// A session has come. It is one that is not here.
-    pub fn arrive(&mut self, now: Instant, key: &K, session: S) -> Came {
+    pub(crate) fn arrive(&mut self, now: Instant, key: &K, session: S) -> Came {
         let presence = Presence::new(now);
         if self.ring.is_empty() && self.running.len() < self.bounds.places {
             self.running.insert(session, Running::new(now, presence));
@@ -200,7 +200,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     }
 
     /// A session with a place has made progress.
-    pub fn progress(&mut self, now: Instant, session: S) {
+    pub(crate) fn progress(&mut self, now: Instant, session: S) {
         if let Some(running) = self.running.get_mut(&session) {
             running.since = now;
         }
@@ -208,21 +208,21 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
 
     /// A session was looked at: by its own clock it has made no progress for so long. That clock may count a gap in which
     /// this process did not run, and the one of `now` does not: progress that was seen before counts more.
-    pub fn stood_still(&mut self, now: Instant, session: S, time: Duration) {
+    pub(crate) fn stood_still(&mut self, now: Instant, session: S, time: Duration) {
         if let Some(running) = self.running.get_mut(&session) {
             running.since = running.since.max(now.checked_sub(time).unwrap_or(running.since));
         }
     }
 
     /// A session was looked at: by its own clock it has had no connection for so long, or it has one.
-    pub fn seen(&mut self, now: Instant, session: S, alone: Option<Duration>) {
+    pub(crate) fn seen(&mut self, now: Instant, session: S, alone: Option<Duration>) {
         let running = self.running.get_mut(&session).map(|running| &mut running.presence);
         let waiting = self.waiting.get_mut(&session).map(|waiting| &mut waiting.presence);
         running.or(waiting).into_iter().for_each(|presence| presence.seen(now, alone));
     }
 
     /// A session is over, or has gone.
-    pub fn leave(&mut self, session: S) {
+    pub(crate) fn leave(&mut self, session: S) {
         self.running.remove(&session);
         self.put_out.retain(|other| *other != session);
         if self.waiting.remove(&session).is_some() {
@@ -232,7 +232,7 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     }
 
     /// What follows, until nothing does.
-    pub fn poll(&mut self, now: Instant) -> Option<Turn<S>> {
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<Turn<S>> {
         if let Some(session) = self.put_out.pop_front() {
             return Some(Turn::Lost(session, Lost::Away));
         }
@@ -259,34 +259,34 @@ impl<K: Clone + Eq + Hash, S: Copy + Ord> Queue<K, S> {
     }
 
     /// When there is something to do, if nothing happens before.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let place = self.first_to_end().filter(|_| !self.ring.is_empty()).map(|(_, (at, _))| at);
         let turn = self.first_to_give_way().map(|(_, at)| at);
         place.into_iter().chain(turn).min()
     }
 
     /// Whether it has a place.
-    pub fn has_place(&self, session: S) -> bool {
+    pub(crate) fn has_place(&self, session: S) -> bool {
         self.running.contains_key(&session)
     }
 
     /// How many go before it, as it was told last; none if it does not wait.
-    pub fn ahead(&self, session: S) -> Option<usize> {
+    pub(crate) fn ahead(&self, session: S) -> Option<usize> {
         self.waiting.get(&session).map(|waiting| waiting.told)
     }
 
     /// How many have a place.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
 
     /// How many may have one.
-    pub fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         self.bounds.places
     }
 
     /// How many wait.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 

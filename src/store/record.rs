@@ -27,21 +27,21 @@ use super::sum::{Mark, Sum};
 use std::marker::PhantomData;
 
 /// Bytes before those that the length counts.
-pub const HEADER: usize = 1 + 4 + 4;
+pub(crate) const HEADER: usize = 1 + 4 + 4;
 /// The most bytes of a file in one record: as many as a leg has at most.
-pub const DATA_MAX: usize = 2 << 20;
+pub(crate) const DATA_MAX: usize = 2 << 20;
 /// A record may leave so much memory to the next one.
 const KEPT: usize = 256 << 10;
 /// The most bytes of a file that comes at once.
-pub const WHOLE_MAX: usize = 64 << 10;
+pub(crate) const WHOLE_MAX: usize = 64 << 10;
 /// The most beginnings that are offered.
-pub const MARKS_MAX: usize = 4;
+pub(crate) const MARKS_MAX: usize = 4;
 /// The most bytes of a sentence. Longer ones are cut.
-pub const SENTENCE_MAX: usize = 1024;
+pub(crate) const SENTENCE_MAX: usize = 1024;
 
 /// So a sentence begins where the file is stored, and what was to follow has failed. It stands for itself: "not stored"
 /// before it would not be true.
-pub const STORED_BUT: &str = "stored, but ";
+pub(crate) const STORED_BUT: &str = "stored, but ";
 
 const MARK: usize = 8 + 32;
 const OPEN_MAX: usize = 1 + 8 + 2 + NAME_MAX + 4 + META_MAX;
@@ -50,7 +50,7 @@ const OPEN_MAX: usize = 1 + 8 + 2 + NAME_MAX + 4 + META_MAX;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open {
     /// Bytes, where the sender knows.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// The name, at most [`NAME_MAX`] bytes.
     pub name: Vec<u8>,
     /// JSON, at most [`META_MAX`] bytes.
@@ -216,7 +216,7 @@ impl<R: Record> RecordReader<R> {
     }
 
     /// Whether the stream may end here.
-    pub fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         self.record.is_empty() && self.data.1 == 0
     }
 

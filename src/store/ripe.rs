@@ -25,7 +25,7 @@ mod tests;
 #[cfg(test)]
 mod unseen;
 
-pub use changes::{FolderChange, FolderTask, Seen, Sent};
+pub(crate) use changes::{FolderChange, FolderTask, Seen, Sent};
 
 use super::name::Name;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,9 +33,9 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// So long a file must not have changed, where nothing better is known of it.
-pub const QUIET: Duration = Duration::from_secs(10);
+pub(crate) const QUIET: Duration = Duration::from_secs(10);
 /// How long after it failed a file is tried again; twice as long each time, up to the second.
-pub const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+pub(crate) const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
 /// Endings of files that programs rename when these are complete.
 const UNFINISHED: [&str; 5] = [".part", ".filepart", ".partial", ".tmp", ".crdownload"];
 
@@ -80,7 +80,7 @@ impl Meanwhile {
 
 /// The core of a watch.
 #[derive(Debug)]
-pub struct Ripe {
+pub(crate) struct Ripe {
     ignored: Vec<glob::Pattern>,
     archives: bool,
     files: BTreeMap<String, State>,
@@ -97,7 +97,7 @@ pub struct Ripe {
 
 impl Ripe {
     /// Nothing is known; the whole folder is to be scanned. Names that match one of `ignored` are passed over.
-    pub fn new(ignored: Vec<glob::Pattern>, archives: bool) -> Self {
+    pub(crate) fn new(ignored: Vec<glob::Pattern>, archives: bool) -> Self {
         Ripe {
             ignored,
             archives,
@@ -112,7 +112,7 @@ impl Ripe {
     }
 
     /// Something has happened.
-    pub fn hear(&mut self, now: Instant, change: FolderChange) {
+    pub(crate) fn hear(&mut self, now: Instant, change: FolderChange) {
         match change {
             FolderChange::Complete(path) => self.complete(path),
             FolderChange::Found { path, seen, writing } => self.found(now, path, seen, writing),
@@ -147,7 +147,7 @@ impl Ripe {
     }
 
     /// What is to be done, until nothing is.
-    pub fn poll(&mut self, now: Instant) -> Option<FolderTask> {
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<FolderTask> {
         if self.tasks.is_empty() {
             self.pass(now);
         }
@@ -155,7 +155,7 @@ impl Ripe {
     }
 
     /// The next file that is to be sent, if there is one; [`Ripe::sent`] is to be called once for each.
-    pub fn send(&mut self) -> Option<(String, Seen)> {
+    pub(crate) fn send(&mut self) -> Option<(String, Seen)> {
         while let Some(path) = self.ready.pop_front() {
             if let Some(state) = self.files.get_mut(&path)
                 && let State::Ready { seen, failures } = *state
@@ -169,7 +169,7 @@ impl Ripe {
     }
 
     /// What became of a file. True if the user is to hear of it: for each file the first failure.
-    pub fn sent(&mut self, now: Instant, path: &str, outcome: Sent) -> bool {
+    pub(crate) fn sent(&mut self, now: Instant, path: &str, outcome: Sent) -> bool {
         let Some(state) = self.files.get_mut(path) else { return false };
         let State::Sending { seen, failures, meanwhile } = *state else { return false };
         let again = meanwhile != Meanwhile::Nothing;
@@ -205,17 +205,17 @@ impl Ripe {
 
     /// Files here that were refused or have failed when they were last sent, and are not under way: however often that was,
     /// each once.
-    pub fn unstored(&self) -> usize {
+    pub(crate) fn unstored(&self) -> usize {
         self.unstored.len()
     }
 
     /// When there may be something to do, if nothing happens before.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
     /// Whether a path is passed over: hidden, unfinished by its ending, or by the user's word.
-    pub fn is_ignored(&self, path: &str) -> bool {
+    pub(crate) fn is_ignored(&self, path: &str) -> bool {
         let last = path.rsplit('/').next().unwrap_or(path);
         path.split('/').any(|part| part.starts_with('.'))
             || UNFINISHED.iter().any(|ending| last.ends_with(ending))
@@ -425,7 +425,7 @@ impl Ripe {
 }
 
 /// All paths below a folder: what stands in a path instead of the next `/` is less than it or at least `0`.
-pub fn paths_below(folder: &str) -> Range<String> {
+pub(crate) fn paths_below(folder: &str) -> Range<String> {
     format!("{folder}/")..format!("{folder}0")
 }
 

@@ -17,65 +17,65 @@ const META_HERE: usize = META_MAX + OF_KEY * (META_MAX / 5 + 1);
 
 /// The most bytes of one that are read, and no fewer than one has that is written: two times metadata, names of 4096 bytes
 /// written with escapes, and the rest.
-pub const SIDECAR_MAX: usize = 2 * META_HERE + (64 << 10);
+pub(crate) const SIDECAR_MAX: usize = 2 * META_HERE + (64 << 10);
 
 /// What is known of a finished file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sidecar {
+pub(crate) struct Sidecar {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// Theirs, in hexadecimal digits.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// The name of who sent it.
-    pub peer: String,
+    pub(crate) peer: String,
     /// The fingerprint of that one's key: the file is that key's.
-    pub key: String,
+    pub(crate) key: String,
     /// When its first byte was asked for.
-    pub started: String,
+    pub(crate) started: String,
     /// When it was whole.
-    pub finished: String,
+    pub(crate) finished: String,
     /// What the sender said of it.
-    pub meta: Meta,
+    pub(crate) meta: Meta,
     /// Which file it is.
-    pub file: Identity,
+    pub(crate) file: Identity,
     /// What became of the command that runs after it, if one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub then: Option<Then>,
+    pub(crate) then: Option<Then>,
     /// What was known of the file that it takes the place of; that one has no `replaced` itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaced: Option<Box<Sidecar>>,
+    pub(crate) replaced: Option<Box<Sidecar>>,
 }
 
 /// By what a file is known again, whatever it is called, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// On its disk.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// In nanoseconds since 1970.
-    pub modified: i64,
+    pub(crate) modified: i64,
 }
 
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Then {
+pub(crate) struct Then {
     /// It ended with status 0.
-    pub succeeded: bool,
+    pub(crate) succeeded: bool,
     /// How it ended, in words.
-    pub outcome: String,
+    pub(crate) outcome: String,
     /// When.
-    pub at: String,
+    pub(crate) at: String,
 }
 
 impl Sidecar {
     /// From JSON; none if it is no such thing.
-    pub fn parse(json: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(json: &[u8]) -> Option<Self> {
         serde_json::from_slice(json).ok()
     }
 
     /// As JSON, for people too.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         // nothing in it fails to be written
         let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
         json.push(b'\n');
@@ -83,17 +83,17 @@ impl Sidecar {
     }
 
     /// The sum, unless somebody wrote something else there.
-    pub fn sum(&self) -> Option<Sum> {
+    pub(crate) fn sum(&self) -> Option<Sum> {
         Sum::parse(&self.sha256)
     }
 
     /// Whether it tells of the file that stands so.
-    pub fn is_of(&self, standing: &Standing) -> bool {
+    pub(crate) fn is_of(&self, standing: &Standing) -> bool {
         self.size == standing.size && self.file == Identity::of(standing)
     }
 
     /// Takes the place of what was known before.
-    pub fn replacing(mut self, old: Sidecar) -> Self {
+    pub(crate) fn replacing(mut self, old: Sidecar) -> Self {
         self.replaced = Some(Box::new(Sidecar { replaced: None, ..old }));
         self
     }
@@ -101,13 +101,13 @@ impl Sidecar {
 
 impl Identity {
     /// That of a file that stands so.
-    pub fn of(standing: &Standing) -> Self {
+    pub(crate) fn of(standing: &Standing) -> Self {
         Identity { inode: standing.inode, modified: standing.modified }
     }
 }
 
 /// A time for people and programs: RFC 3339, in UTC.
-pub fn time(at: SystemTime) -> String {
+pub(crate) fn time(at: SystemTime) -> String {
     // years that no clock has make it panic
     let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
     humantime::format_rfc3339_seconds(at.clamp(SystemTime::UNIX_EPOCH, last)).to_string()

@@ -14,16 +14,16 @@ const READ: usize = 256 << 10;
 
 /// A SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Sum(pub [u8; 32]);
+pub struct Sum(pub(crate) [u8; 32]);
 
 impl Sum {
     /// That of these bytes.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
         Sum::from(digest(&SHA256, bytes))
     }
 
     /// From 64 hexadecimal digits.
-    pub fn parse(hex: &str) -> Option<Self> {
+    pub(crate) fn parse(hex: &str) -> Option<Self> {
         let mut sum = [0; 32];
         if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
@@ -59,14 +59,14 @@ impl fmt::Debug for Sum {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// Bytes.
-    pub length: u64,
+    pub(crate) length: u64,
     /// Theirs.
-    pub sum: Sum,
+    pub(crate) sum: Sum,
 }
 
 /// The sum of a file that grows, with that of its last few marks: its lengths at multiples of the stride.
 #[derive(Clone)]
-pub struct Running {
+pub(crate) struct Running {
     sum: Context,
     length: u64,
     stride: u64,
@@ -76,7 +76,7 @@ pub struct Running {
 
 impl Running {
     /// Of nothing, with marks at multiples of `stride` bytes.
-    pub fn new(stride: u64) -> Self {
+    pub(crate) fn new(stride: u64) -> Self {
         Running { sum: Context::new(&SHA256), length: 0, stride: stride.max(1), marks: VecDeque::new() }
     }
 
@@ -84,7 +84,7 @@ impl Running {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn of(file: &impl Contents, stride: u64) -> io::Result<Self> {
+    pub(crate) fn of(file: &impl Contents, stride: u64) -> io::Result<Self> {
         let mut running = Running::new(stride);
         let mut space = vec![0; READ];
         loop {
@@ -96,7 +96,7 @@ impl Running {
     }
 
     /// These bytes come next.
-    pub fn add(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn add(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let up_to_mark = self.stride - self.length % self.stride;
             let here = bytes.len().min(usize::try_from(up_to_mark).unwrap_or(usize::MAX));
@@ -113,17 +113,17 @@ impl Running {
     }
 
     /// Bytes so far.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// The sum of all of them.
-    pub fn sum(&self) -> Sum {
+    pub(crate) fn sum(&self) -> Sum {
         self.sum.clone().finish().into()
     }
 
     /// The last few marks and the whole, ascending, without those of nothing.
-    pub fn marks(&self) -> Vec<Mark> {
+    pub(crate) fn marks(&self) -> Vec<Mark> {
         let before = self.marks.iter().filter(|(length, _)| *length < self.length);
         let mark = |length, sum: Context| Mark { length, sum: sum.finish().into() };
         let mut marks: Vec<Mark> = before.map(|(length, sum)| mark(*length, sum.clone())).collect();
@@ -134,7 +134,7 @@ impl Running {
     }
 
     /// Goes back to one of the marks, or to nothing. False: there is no such mark.
-    pub fn back(&mut self, length: u64) -> bool {
+    pub(crate) fn back(&mut self, length: u64) -> bool {
         if length == 0 {
             *self = Running::new(self.stride);
         } else if length != self.length {

@@ -13,13 +13,13 @@ use std::sync::Arc;
 const LONG: u64 = 2 << 20;
 /// Pieces that wait for the thread: enough to keep it busy. One is a part of a leg, or all of it; either keeps the whole leg,
 /// which the receiver's window does not count any more.
-pub const WAITING_MAX: usize = 4;
+pub(crate) const WAITING_MAX: usize = 4;
 
 /// A handle on bytes.
-pub type Shared = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub(crate) type Shared = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// The sum of a file that grows.
-pub struct Summing {
+pub(crate) struct Summing {
     length: u64,
     /// Since it was all here.
     added: u64,
@@ -36,17 +36,17 @@ struct Summer {
 
 impl Summing {
     /// Goes on behind what is summed up already.
-    pub fn new(running: Running) -> Self {
+    pub(crate) fn new(running: Running) -> Self {
         Summing { length: running.length(), added: 0, running, thread: None }
     }
 
     /// Bytes so far.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
     /// These bytes come next.
-    pub fn add(&mut self, bytes: &[u8]) {
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.settled().add(bytes);
         self.length += bytes.len() as u64;
     }
@@ -55,7 +55,7 @@ impl Summing {
     ///
     /// # Panics
     /// There are no such bytes.
-    pub fn add_shared(&mut self, whole: &Shared, range: Range<usize>) {
+    pub(crate) fn add_shared(&mut self, whole: &Shared, range: Range<usize>) {
         let more = range.len() as u64;
         if self.added >= LONG && self.thread.is_none() {
             self.part();
@@ -69,7 +69,7 @@ impl Summing {
     }
 
     /// Goes back to one of the marks, or to nothing. False: there is no such mark.
-    pub fn back(&mut self, length: u64) -> bool {
+    pub(crate) fn back(&mut self, length: u64) -> bool {
         let back = self.settled().back(length);
         if back {
             self.length = length;
@@ -78,7 +78,7 @@ impl Summing {
     }
 
     /// All of it, as soon as it is summed up.
-    pub fn settled(&mut self) -> &mut Running {
+    pub(crate) fn settled(&mut self) -> &mut Running {
         if let Some(Summer { pieces, result }) = self.thread.take() {
             drop(pieces);
             self.added = 0;

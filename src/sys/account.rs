@@ -11,7 +11,7 @@ const SPACE: (usize, usize) = (1 << 10, 1 << 20);
 
 /// The login shell of this process's user, whatever its environment says. None where there is no such account, or none
 /// can be asked for.
-pub fn login_shell() -> Option<OsString> {
+pub(crate) fn login_shell() -> Option<OsString> {
     let user = rustix::process::getuid().as_raw();
     let mut space = vec![0; SPACE.0];
     loop {

@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The variables that a service manager sets for this process alone.
-pub const OURS: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
+pub(crate) const OURS: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
 
 /// The sockets were taken.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -23,7 +23,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 ///
 /// # Errors
 /// What was handed to it is no socket that listens, or the variables make no sense.
-pub fn listeners() -> io::Result<Vec<TcpListener>> {
+pub(crate) fn listeners() -> io::Result<Vec<TcpListener>> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Ok(Vec::new());
     }
@@ -44,12 +44,12 @@ pub fn listeners() -> io::Result<Vec<TcpListener>> {
 }
 
 /// Tells the service manager that this process is ready, if there is one that wants to know.
-pub fn tell_ready() {
+pub(crate) fn tell_ready() {
     tell(&NotifyState::Ready);
 }
 
 /// Tells it that this process ends.
-pub fn tell_stopping() {
+pub(crate) fn tell_stopping() {
     tell(&NotifyState::Stopping);
 }
 

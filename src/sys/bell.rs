@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Once rung, its descriptor is readable until cleared. Clones are the same bell.
 #[derive(Debug, Clone)]
-pub struct Bell {
+pub(crate) struct Bell {
     /// Non-blocking, closed on exec.
     counter: Arc<OwnedFd>,
 }
@@ -16,19 +16,19 @@ impl Bell {
     /// A silent bell.
     ///
     /// Errors: no descriptor left (`EMFILE`, `ENFILE`).
-    pub fn new() -> io::Result<Bell> {
+    pub(crate) fn new() -> io::Result<Bell> {
         let counter = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Bell { counter: Arc::new(counter) })
     }
 
     /// Wakes whoever waits, now or next; never blocks, and may be called from any thread any number of times.
-    pub fn ring(&self) {
+    pub(crate) fn ring(&self) {
         // Fails only when the counter is full after 2^64 rings, and then the bell is ringing.
         let _ = rustix::io::write(&*self.counter, &1u64.to_ne_bytes());
     }
 
     /// Silences it; whether it had rung. Clear first, then look for what it rang for, so that no ring is lost.
-    pub fn clear(&self) -> bool {
+    pub(crate) fn clear(&self) -> bool {
         rustix::io::read(&*self.counter, &mut [0; 8]).is_ok()
     }
 }

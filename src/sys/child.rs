@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// By itself, with this status.
     Status(i32),
     /// By this signal.
@@ -18,13 +18,13 @@ pub enum Exit {
 
 /// Restores the default action of SIGCHLD. The parent may have set it to be ignored, and then no child's exit status is
 /// kept.
-pub fn heed_children() {
+pub(crate) fn heed_children() {
     // SAFETY: the default action runs no code of ours, and nothing here handles this signal.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
 /// Bytes that a child has written in all, to files, pipes and sockets; None if the kernel does not tell.
-pub fn written(pid: u32) -> Option<u64> {
+pub(crate) fn written(pid: u32) -> Option<u64> {
     let counts = std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
     counts.lines().find_map(|line| line.strip_prefix("wchar: "))?.parse().ok()
 }
@@ -33,7 +33,7 @@ pub fn written(pid: u32) -> Option<u64> {
 /// nobody else's, and signals to them hit nobody else.
 ///
 /// Errors: it is no child of ours, or was reaped already (`ECHILD`); `EINVAL` for a number that is no process.
-pub fn await_exit(pid: u32) -> io::Result<Exit> {
+pub(crate) fn await_exit(pid: u32) -> io::Result<Exit> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     loop {
         match waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
@@ -49,7 +49,7 @@ pub fn await_exit(pid: u32) -> io::Result<Exit> {
 }
 
 /// How a child has ended, if it has; it is left to be reaped. One that is no child of ours has ended too.
-pub fn exit_so_far(pid: u32) -> Option<Exit> {
+pub(crate) fn exit_so_far(pid: u32) -> Option<Exit> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
     match waitid(WaitId::Pid(pid), options) {
@@ -65,7 +65,7 @@ pub fn exit_so_far(pid: u32) -> Option<Exit> {
 /// Waits until a child has ended, and reaps it.
 ///
 /// Errors: as [`await_exit`].
-pub fn reap(pid: u32) -> io::Result<()> {
+pub(crate) fn reap(pid: u32) -> io::Result<()> {
     await_exit(pid)?;
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
@@ -73,7 +73,7 @@ pub fn reap(pid: u32) -> io::Result<()> {
 }
 
 /// The command begins with the signals blocked that this process began with, not with what our threads block.
-pub fn begin_with_our_mask(command: &mut Command) {
+pub(crate) fn begin_with_our_mask(command: &mut Command) {
     let mask = Mask::at_start();
     let restore = move || {
         mask.restore();
@@ -85,7 +85,7 @@ pub fn begin_with_our_mask(command: &mut Command) {
 
 /// What is typed to end or stop a program is not for the command: it ignores SIGINT and SIGQUIT, and so does what it
 /// starts.
-pub fn spare_the_keyboard(command: &mut Command) {
+pub(crate) fn spare_the_keyboard(command: &mut Command) {
     let ignore = || {
         for signo in [libc::SIGINT, libc::SIGQUIT] {
             // SAFETY: to ignore a signal runs no code of ours.
@@ -99,7 +99,7 @@ pub fn spare_the_keyboard(command: &mut Command) {
 
 /// This process leaves the session of whoever started it, and its terminal, if it can: the leader of a process group
 /// cannot, but leads a session mostly.
-pub fn leave_session() {
+pub(crate) fn leave_session() {
     // fails only for the leader of a group
     let _ = rustix::process::setsid();
 }
@@ -112,7 +112,7 @@ pub fn leave_session() {
 ///
 /// Spawning fails with `ESRCH` if we are gone before the command runs.
 #[cfg(target_os = "linux")]
-pub fn die_with_parent(command: &mut Command) {
+pub(crate) fn die_with_parent(command: &mut Command) {
     use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
     let us = getpid();
     let ask = move || {
@@ -126,7 +126,7 @@ pub fn die_with_parent(command: &mut Command) {
 
 /// Not possible here: does nothing.
 #[cfg(not(target_os = "linux"))]
-pub fn die_with_parent(_: &mut Command) {}
+pub(crate) fn die_with_parent(_: &mut Command) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {

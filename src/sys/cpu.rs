@@ -4,18 +4,18 @@ use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
 /// Cores that this process may use at once, by its affinity and its control group; at least 1.
-pub fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
 /// The time for which the calling thread has had a core.
-pub fn thread_time() -> Duration {
+pub(crate) fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// The time for which cores of this machine have had nothing to do, summed over all; None where the kernel does not say.
-pub fn idle_time() -> Option<Duration> {
+pub(crate) fn idle_time() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/stat").ok()?;
     let ticks = idle_ticks(&stat)?;
     let second = rustix::param::clock_ticks_per_second();

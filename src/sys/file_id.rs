@@ -7,11 +7,11 @@ use std::os::unix::fs::MetadataExt;
 /// A file or a folder on its disk. It is no other's for as long as anybody has it open or it has a name; after that it may
 /// be given to a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileId {
+pub(crate) struct FileId {
     /// The disk.
-    pub device: u64,
+    pub(crate) device: u64,
     /// The file on it.
-    pub inode: u64,
+    pub(crate) inode: u64,
 }
 
 impl From<&Metadata> for FileId {

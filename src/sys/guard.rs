@@ -46,7 +46,7 @@ const FDS_MAX: RawFd = 1 << 16;
 
 /// The guard of one command's stdin. Dropped without [`Guard::dismiss`], it does its work: the command is ended.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     /// Closed with us; nobody else has it.
     voice: UnixStream,
     pid: Pid,
@@ -57,7 +57,7 @@ impl Guard {
     ///
     /// # Errors
     /// The kernel has no processes or descriptors left.
-    pub fn start(stdin: BorrowedFd<'_>) -> io::Result<Guard> {
+    pub(crate) fn start(stdin: BorrowedFd<'_>) -> io::Result<Guard> {
         let (voice, ear) = UnixStream::pair()?;
         // SAFETY: `guard` makes system calls only: it neither allocates nor locks.
         let pid = unsafe { fork_off(|| guard(ear.as_raw_fd(), stdin.as_raw_fd())) }?;
@@ -66,7 +66,7 @@ impl Guard {
 
     /// The guard learns of the command before that runs, as the leader of its process group. To be called before it is
     /// spawned, with [`CommandExt::process_group`] 0; spawning fails if the guard is gone.
-    pub fn watch(&self, command: &mut Command) -> io::Result<()> {
+    pub(crate) fn watch(&self, command: &mut Command) -> io::Result<()> {
         let voice = self.voice.try_clone()?;
         let tell = move || {
             let id = rustix::process::getpid().as_raw_pid().to_ne_bytes();
@@ -80,14 +80,14 @@ impl Guard {
 
     /// From now on the end of the command's stdin means the end of the stream: the guard closes its end of the pipe. It
     /// still ends the command if this process dies without having dismissed it.
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         // fails only when the guard is gone already
         let _ = send(&self.voice, &[LET_GO], SendFlags::NOSIGNAL);
     }
 
     /// From now on the end of the command's stdin means the end of the stream, or nothing any more. When this returns
     /// the guard is gone, and its end of the pipe closed.
-    pub fn dismiss(self) {
+    pub(crate) fn dismiss(self) {
         // fails only when the guard is gone already
         let _ = send(&self.voice, &[DISMISSED], SendFlags::NOSIGNAL);
         // fails only if other code has reaped our child

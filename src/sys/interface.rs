@@ -13,7 +13,7 @@ use std::ptr::null_mut;
 ///
 /// Errors say in words which part of `via` does not fit: the address's family is not `family`, no such
 /// address or interface on this host, or no address of that family on it; others are the kernel's.
-pub fn bind_to(socket: &Socket, via: &str, family: Domain) -> io::Result<()> {
+pub(crate) fn bind_to(socket: &Socket, via: &str, family: Domain) -> io::Result<()> {
     match parse_address(via) {
         Some(address) => bind_to_address(socket, via, address?, family),
         None => bind_to_interface(socket, via, family),
@@ -23,7 +23,7 @@ pub fn bind_to(socket: &Socket, via: &str, family: Domain) -> io::Result<()> {
 /// Whether `via` is there: an IP address or a network interface of this host.
 ///
 /// Errors say in words that it is not, or what the kernel says.
-pub fn check(via: &str) -> io::Result<()> {
+pub(crate) fn check(via: &str) -> io::Result<()> {
     let Some(address) = parse_address(via) else {
         let unknown = || fault("neither an address nor a network interface of this host".to_owned());
         return if exists(via) { Ok(()) } else { Err(unknown()) };
@@ -86,7 +86,7 @@ fn bind_device(_: &Socket, _: &str) -> io::Result<()> {
 /// The first address of a family on an interface, port 0; link-local ones last.
 ///
 /// Errors: the kernel's list of interfaces cannot be read.
-pub fn first_address(name: &str, family: Domain) -> io::Result<Option<SocketAddr>> {
+pub(crate) fn first_address(name: &str, family: Domain) -> io::Result<Option<SocketAddr>> {
     let mut found = Vec::new();
     each_interface(|interface, address| {
         if interface == name && address.is_some_and(|a| Domain::for_address(a) == family) {
@@ -106,7 +106,7 @@ fn exists(name: &str) -> bool {
 ///
 /// Errors: there is none of this name.
 #[cfg(target_os = "linux")]
-pub fn index(name: &str) -> io::Result<u32> {
+pub(crate) fn index(name: &str) -> io::Result<u32> {
     // any socket will do, and this family is always there
     let socket = Socket::new(Domain::UNIX, socket2::Type::DGRAM, None)?;
     let found = rustix::net::netdevice::name_to_index(socket, name);
@@ -117,7 +117,7 @@ pub fn index(name: &str) -> io::Result<u32> {
 ///
 /// Errors: there is none of this name.
 #[cfg(not(target_os = "linux"))]
-pub fn index(name: &str) -> io::Result<u32> {
+pub(crate) fn index(name: &str) -> io::Result<u32> {
     let unknown = || fault(format!("{name} is not a network interface of this host"));
     let name = std::ffi::CString::new(name).map_err(|_| unknown())?;
     // SAFETY: the name ends with a zero byte.

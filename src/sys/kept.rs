@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// What one is made to hold at most, in bytes: what an unprivileged process may have where nothing was changed
 /// (/proc/sys/fs/pipe-max-size).
-pub const SIZE: usize = 1 << 20;
+pub(crate) const SIZE: usize = 1 << 20;
 
 /// Whether the kernel does for this process what such pipes are for: a sandbox may refuse that, in whichever words.
-pub fn works() -> bool {
+pub(crate) fn works() -> bool {
     let tried = || {
         let ((from, mut into), (kept, keep), (_given, give)) = (io::pipe()?, io::pipe()?, io::pipe()?);
         into.write_all(&[0])?;
@@ -24,7 +24,7 @@ pub fn works() -> bool {
 
 /// A pipe, both ends of it.
 #[derive(Debug)]
-pub struct KeptPipe {
+pub(crate) struct KeptPipe {
     out: File,
     into: OwnedFd,
     len: usize,
@@ -37,23 +37,23 @@ impl KeptPipe {
     ///
     /// # Errors
     /// The kernel has no descriptors left, or makes no pipe of this size for this user.
-    pub fn new(size: usize) -> io::Result<Self> {
+    pub(crate) fn new(size: usize) -> io::Result<Self> {
         let (out, into) = calls::pipe(size)?;
         Ok(KeptPipe { out: out.into(), into, len: 0, size })
     }
 
     /// Bytes that it holds where each of its pages is full.
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
     /// Bytes that it holds.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// Whether it holds nothing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
@@ -61,7 +61,7 @@ impl KeptPipe {
     ///
     /// # Errors
     /// The kernel's; `WouldBlock` where there is nothing now, or no place for it here.
-    pub fn take_from(&mut self, source: impl AsFd, most: usize) -> io::Result<usize> {
+    pub(crate) fn take_from(&mut self, source: impl AsFd, most: usize) -> io::Result<usize> {
         let taken = calls::splice(source, &self.into, most)?;
         self.len += taken;
         Ok(taken)
@@ -72,7 +72,7 @@ impl KeptPipe {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn give_to(&self, other: &mut KeptPipe) -> io::Result<bool> {
+    pub(crate) fn give_to(&self, other: &mut KeptPipe) -> io::Result<bool> {
         let given = calls::tee(&self.out, &other.into, self.len)?;
         other.len += given;
         Ok(given == self.len)
@@ -82,7 +82,7 @@ impl KeptPipe {
     ///
     /// # Errors
     /// The socket's.
-    pub fn move_to(&mut self, socket: impl AsFd) -> io::Result<usize> {
+    pub(crate) fn move_to(&mut self, socket: impl AsFd) -> io::Result<usize> {
         let moved = calls::splice(&self.out, socket, self.len)?;
         self.len -= moved;
         Ok(moved)
@@ -92,7 +92,7 @@ impl KeptPipe {
     ///
     /// # Errors
     /// The kernel's; it holds less.
-    pub fn read_all(&mut self, space: &mut [u8]) -> io::Result<()> {
+    pub(crate) fn read_all(&mut self, space: &mut [u8]) -> io::Result<()> {
         self.out.read_exact(space)?;
         self.len -= space.len();
         Ok(())

@@ -18,18 +18,18 @@ const GROUP_FILES: [&str; 3] = ["memory.max", "memory.high", "memory.limit_in_by
 
 /// What may be taken for buffers without being asked for, in bytes: `most`, or a quarter of what the process may have
 /// if that is less, but at least `least`.
-pub fn memory_share(most: u64, least: u64) -> u64 {
+pub(crate) fn memory_share(most: u64, least: u64) -> u64 {
     memory().map_or(most, |memory| (memory / PARTS).min(most)).max(least)
 }
 
 /// Descriptors that this process may have.
-pub fn descriptors() -> u64 {
+pub(crate) fn descriptors() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Asks for so many descriptors, if this process has fewer: often it has 1024 at first, though it may have more. With
 /// fewer, connections wait to be accepted. How many it may have then.
-pub fn allow_descriptors(wanted: u64) -> u64 {
+pub(crate) fn allow_descriptors(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < wanted) {
         let current = Some(maximum.map_or(wanted, |maximum| maximum.min(wanted)));
@@ -40,12 +40,12 @@ pub fn allow_descriptors(wanted: u64) -> u64 {
 
 /// Whether the kernel did not do something because this process, or the machine, has no descriptors or no memory left for
 /// it: the next time it may.
-pub fn is_short(error: &io::Error) -> bool {
+pub(crate) fn is_short(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// Bytes of memory that this process may have at all, by the tightest limit there is; none where nothing is known.
-pub fn memory() -> Option<u64> {
+pub(crate) fn memory() -> Option<u64> {
     let text = |path: &Path| read_to_string(path).unwrap_or_default();
     let (groups, mounts) = (text(Path::new("/proc/self/cgroup")), text(Path::new("/proc/self/mountinfo")));
     let groups = memory_groups(&groups, &mounts);

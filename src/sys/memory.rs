@@ -15,7 +15,7 @@ const HUGE_PAGE: usize = 2 << 20;
 
 /// An anonymous private mapping, zero at first. Pages that are never touched cost nothing.
 #[derive(Debug)]
-pub struct Region {
+pub(crate) struct Region {
     /// The start of a mapping of `len` bytes that only this value knows of.
     start: NonNull<u8>,
     /// Always ≥ 1 and ≤ `isize::MAX`.
@@ -32,7 +32,7 @@ impl Region {
     /// asked for as such.
     ///
     /// Errors: `ENOMEM` when the kernel gives no more, `EINVAL` for a length of 0.
-    pub fn new(len: usize) -> io::Result<Region> {
+    pub(crate) fn new(len: usize) -> io::Result<Region> {
         let whole = len > 0 && len.is_multiple_of(HUGE_PAGE);
         if whole { Self::aligned(len) } else { Self::map(len) }
     }
@@ -131,11 +131,11 @@ impl Drop for Region {
 }
 
 /// Up to this size, in bytes, memory comes from the allocator: below, whole pages would waste too much.
-pub const SMALL_MAX: usize = 4 << 10;
+pub(crate) const SMALL_MAX: usize = 4 << 10;
 
 /// Zeroed bytes of either origin, by their number.
 #[derive(Debug)]
-pub enum Memory {
+pub(crate) enum Memory {
     /// From the kernel.
     Mapped(Region),
     /// From the allocator.
@@ -144,7 +144,7 @@ pub enum Memory {
 
 impl Memory {
     /// `len` bytes: mapped above [`SMALL_MAX`]. None where the kernel gives no more.
-    pub fn new(len: usize) -> Option<Memory> {
+    pub(crate) fn new(len: usize) -> Option<Memory> {
         if len <= SMALL_MAX {
             return Some(Memory::Boxed(vec![0; len].into_boxed_slice()));
         }

@@ -4,28 +4,28 @@
 //! crates have a safe function, it is used here as well, so that the rest of the program speaks of links,
 //! pipes and children and not of options and ioctls.
 
-pub mod account;
-pub mod activation;
-pub mod bell;
-pub mod child;
-pub mod cpu;
-pub mod file_id;
-pub mod guard;
-pub mod interface;
-pub mod kept;
-pub mod limits;
-pub mod memory;
-pub mod mounts;
-pub mod notify;
+pub(crate) mod account;
+pub(crate) mod activation;
+pub(crate) mod bell;
+pub(crate) mod child;
+pub(crate) mod cpu;
+pub(crate) mod file_id;
+pub(crate) mod guard;
+pub(crate) mod interface;
+pub(crate) mod kept;
+pub(crate) mod limits;
+pub(crate) mod memory;
+pub(crate) mod mounts;
+pub(crate) mod notify;
 pub mod out_of_memory;
-pub mod pipe;
-pub mod sendfile;
+pub(crate) mod pipe;
+pub(crate) mod sendfile;
 pub mod signal;
-pub mod socket;
-pub mod splice;
-pub mod start;
+pub(crate) mod socket;
+pub(crate) mod splice;
+pub(crate) mod start;
 pub mod stdio;
-pub mod thread;
+pub(crate) mod thread;
 mod title;
 pub mod wards;
-pub mod writeback;
+pub(crate) mod writeback;

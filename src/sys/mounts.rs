@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const TABLE: &str = "/proc/self/mountinfo";
 
 /// The mounts around a folder.
-pub struct Mounts {
+pub(crate) struct Mounts {
     folder: PathBuf,
     table: Option<File>,
     /// Waited for where there is no table; never rung.
@@ -27,7 +27,7 @@ impl Mounts {
     ///
     /// # Errors
     /// No descriptor left.
-    pub fn around(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn around(folder: &Path) -> io::Result<Self> {
         let folder = folder.canonicalize().or_else(|_| std::path::absolute(folder))?;
         // opened before it is read: what changes in between is heard of
         let (table, bell) = (File::open(TABLE).ok(), Bell::new()?);
@@ -37,7 +37,7 @@ impl Mounts {
     }
 
     /// Met when any mount has changed; once for each time.
-    pub fn interest(&self) -> Interest<'_> {
+    pub(crate) fn interest(&self) -> Interest<'_> {
         match &self.table {
             Some(table) => Interest::end(table),
             None => Interest::end(&self.bell),
@@ -45,7 +45,7 @@ impl Mounts {
     }
 
     /// Whether those around the folder are others than the last time.
-    pub fn have_changed(&mut self) -> bool {
+    pub(crate) fn have_changed(&mut self) -> bool {
         let Ok(table) = fs::read(TABLE) else { return false };
         let lines = table.split(|byte| *byte == b'\n');
         let around = lines.filter(|line| place(line).is_some_and(|place| self.is_around(&place)));

@@ -10,11 +10,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// A watched folder, by the kernel's number.
-pub type Folder = i32;
+pub(crate) type Folder = i32;
 
 /// What has happened in a watched folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happened {
+pub(crate) enum Happened {
     /// A file was closed after writing, or moved in.
     Complete(Folder, OsString),
     /// Something that is no folder got this name: a new file, or a link to one.
@@ -118,7 +118,7 @@ mod linux {
 }
 
 /// Hears what happens in folders.
-pub struct Notify {
+pub(crate) struct Notify {
     #[cfg(target_os = "linux")]
     fd: std::os::fd::OwnedFd,
     #[cfg(not(target_os = "linux"))]
@@ -131,7 +131,7 @@ impl Notify {
     ///
     /// # Errors
     /// No descriptor left, or this user has too many of these.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         linux::new().map(|fd| Notify { fd })
     }
 
@@ -141,12 +141,12 @@ impl Notify {
     /// # Errors
     /// `StorageFull`: the kernel's limit of watched folders is reached. `NotADirectory`: it is none, or it is a link that is
     /// not followed. Else the folder's.
-    pub fn watch(&self, folder: &Path, follow: bool) -> io::Result<Folder> {
+    pub(crate) fn watch(&self, folder: &Path, follow: bool) -> io::Result<Folder> {
         linux::watch(&self.fd, folder, follow)
     }
 
     /// Hears no more of it, except [`Happened::Unwatched`].
-    pub fn forget(&self, folder: Folder) {
+    pub(crate) fn forget(&self, folder: Folder) {
         linux::forget(&self.fd, folder);
     }
 
@@ -154,7 +154,7 @@ impl Notify {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn read(&self, mut hear: impl FnMut(Happened)) -> io::Result<()> {
+    pub(crate) fn read(&self, mut hear: impl FnMut(Happened)) -> io::Result<()> {
         linux::read(&self.fd, &mut hear)
     }
 }
@@ -165,7 +165,7 @@ impl Notify {
     ///
     /// # Errors
     /// No descriptor left.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         super::bell::Bell::new().map(|bell| Notify { bell })
     }
 
@@ -173,18 +173,18 @@ impl Notify {
     ///
     /// # Errors
     /// Always `StorageFull`, as where no more folders can be watched.
-    pub fn watch(&self, _: &Path, _: bool) -> io::Result<Folder> {
+    pub(crate) fn watch(&self, _: &Path, _: bool) -> io::Result<Folder> {
         Err(io::ErrorKind::StorageFull.into())
     }
 
     /// There is none.
-    pub fn forget(&self, _: Folder) {}
+    pub(crate) fn forget(&self, _: Folder) {}
 
     /// Nothing has happened.
     ///
     /// # Errors
     /// None.
-    pub fn read(&self, _: impl FnMut(Happened)) -> io::Result<()> {
+    pub(crate) fn read(&self, _: impl FnMut(Happened)) -> io::Result<()> {
         Ok(())
     }
 }
@@ -201,7 +201,7 @@ impl AsFd for Notify {
 
 /// Whether somebody has a file open for writing; none if that cannot be told: it is another user's, or the file system
 /// has no leases. `file` was opened for reading.
-pub fn is_written(file: &File) -> Option<bool> {
+pub(crate) fn is_written(file: &File) -> Option<bool> {
     #[cfg(target_os = "linux")]
     return linux::is_written(file);
     #[cfg(not(target_os = "linux"))]

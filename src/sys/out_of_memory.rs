@@ -46,7 +46,7 @@ static HEARD: AtomicBool = AtomicBool::new(false);
 ///
 /// # Errors
 /// No descriptor left, or no memory for the spare.
-pub fn heard() -> io::Result<Bell> {
+pub(crate) fn heard() -> io::Result<Bell> {
     let bell = Bell::new()?;
     if let Some(earlier) = BELL.get() {
         return Ok(earlier.clone());
@@ -63,7 +63,7 @@ pub fn heard() -> io::Result<Bell> {
 }
 
 /// Sets the exit status of a process that cannot end in order. It is 1 before.
-pub fn end_with(status: u8) {
+pub(crate) fn end_with(status: u8) {
     STATUS.store(status.into(), Ordering::Relaxed);
 }
 
@@ -73,17 +73,17 @@ pub fn status() -> i32 {
 }
 
 /// The bell is heard from now on.
-pub fn listen() {
+pub(crate) fn listen() {
     HEARD.store(true, Ordering::Release);
 }
 
 /// Whether memory was refused: the process is about to end, and nothing that goes wrong now is news.
-pub fn is_known() -> bool {
+pub(crate) fn is_known() -> bool {
     REFUSED.load(Ordering::Acquire)
 }
 
 /// Memory was refused. Allocates nothing and waits for nothing.
-pub fn tell() {
+pub(crate) fn tell() {
     if !REFUSED.swap(true, Ordering::AcqRel) {
         drop_spare(SPARED.swap(null_mut(), Ordering::AcqRel));
         if let Some(bell) = BELL.get() {

@@ -17,7 +17,7 @@ const PIPE_SIZE: usize = 1 << 20;
 
 /// What a descriptor leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A pipe or a fifo: has a reader that can go, and can be asked how much waits in it.
     Pipe,
     /// A socket of any family.
@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 /// What this descriptor leads to; what cannot be asked is `Other`.
-pub fn kind(fd: impl AsFd) -> Kind {
+pub(crate) fn kind(fd: impl AsFd) -> Kind {
     let Ok(stat) = fstat(&fd) else { return Kind::Other };
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Fifo => Kind::Pipe,
@@ -43,7 +43,7 @@ pub fn kind(fd: impl AsFd) -> Kind {
 }
 
 /// Whether both lead to the same socket.
-pub fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
+pub(crate) fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
     let [one, other] = [fstat(one), fstat(other)].map(|stat| {
         let socket = stat.ok().filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket);
         socket.map(|stat| FileId::from(&stat))
@@ -53,14 +53,14 @@ pub fn is_one_socket(one: impl AsFd, other: impl AsFd) -> bool {
 
 /// Whether this is read in datagrams, so that a read with too little space loses the rest of one. A pipe of packets
 /// (O_DIRECT) does the same, but its reading end cannot be told from another.
-pub fn has_datagrams(fd: impl AsFd) -> bool {
+pub(crate) fn has_datagrams(fd: impl AsFd) -> bool {
     rustix::net::sockopt::socket_type(fd).is_ok_and(|kind| kind != SocketType::STREAM)
 }
 
 /// Makes a pipe hold 1 MiB, or as much as the kernel lets it; never makes it smaller. The size it has then,
 /// in bytes; 0 for what is no pipe.
 #[cfg(target_os = "linux")]
-pub fn grow(fd: impl AsFd) -> usize {
+pub(crate) fn grow(fd: impl AsFd) -> usize {
     use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
     let Ok(now) = fcntl_getpipe_size(&fd) else { return 0 };
     let mut size = PIPE_SIZE;
@@ -77,19 +77,19 @@ pub fn grow(fd: impl AsFd) -> usize {
 
 /// How many bytes a pipe holds, where each of its pages is full; 0 for what is no pipe.
 #[cfg(target_os = "linux")]
-pub fn capacity(fd: impl AsFd) -> usize {
+pub(crate) fn capacity(fd: impl AsFd) -> usize {
     rustix::pipe::fcntl_getpipe_size(&fd).unwrap_or(0)
 }
 
 /// That is not known here.
 #[cfg(not(target_os = "linux"))]
-pub fn capacity(_: impl AsFd) -> usize {
+pub(crate) fn capacity(_: impl AsFd) -> usize {
     0
 }
 
 /// Pipes have the size that they have.
 #[cfg(not(target_os = "linux"))]
-pub fn grow(_: impl AsFd) -> usize {
+pub(crate) fn grow(_: impl AsFd) -> usize {
     let _ = PIPE_SIZE;
     0
 }
@@ -98,7 +98,7 @@ pub fn grow(_: impl AsFd) -> usize {
 /// open for writing too. The descriptor stays, and leads nowhere.
 ///
 /// Errors: no descriptor left.
-pub fn lead_nowhere(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn lead_nowhere(fd: impl AsFd) -> io::Result<()> {
     if kind(&fd) == Kind::Socket {
         return Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?);
     }
@@ -114,7 +114,7 @@ pub fn lead_nowhere(fd: impl AsFd) -> io::Result<()> {
 /// How many bytes wait to be read (FIONREAD). For either end of a pipe: those its reader has not taken.
 ///
 /// Errors: the descriptor has no such count.
-pub fn unread(fd: impl AsFd) -> io::Result<usize> {
+pub(crate) fn unread(fd: impl AsFd) -> io::Result<usize> {
     Ok(ioctl_fionread(fd)? as usize)
 }
 
@@ -122,7 +122,7 @@ pub fn unread(fd: impl AsFd) -> io::Result<usize> {
 ///
 /// Errors: not a socket.
 #[cfg(target_os = "linux")]
-pub fn unsent(fd: impl AsFd) -> io::Result<usize> {
+pub(crate) fn unsent(fd: impl AsFd) -> io::Result<usize> {
     use rustix::ioctl::{Getter, Opcode, ioctl};
     /// SIOCOUTQ, which has the number of TIOCOUTQ.
     const OUTQ: Opcode = libc::TIOCOUTQ as Opcode;
@@ -135,54 +135,54 @@ pub fn unsent(fd: impl AsFd) -> io::Result<usize> {
 ///
 /// Errors: `Unsupported`.
 #[cfg(not(target_os = "linux"))]
-pub fn unsent(_: impl AsFd) -> io::Result<usize> {
+pub(crate) fn unsent(_: impl AsFd) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// A descriptor, and what is waited for on it. With neither flag, only its hanging up and errors.
 #[derive(Debug, Clone, Copy)]
-pub struct Interest<'fd> {
+pub(crate) struct Interest<'fd> {
     /// The descriptor.
-    pub fd: BorrowedFd<'fd>,
+    pub(crate) fd: BorrowedFd<'fd>,
     /// Wait until reading would not block.
-    pub read: bool,
+    pub(crate) read: bool,
     /// Wait until writing would not block.
-    pub write: bool,
+    pub(crate) write: bool,
 }
 
 impl<'fd> Interest<'fd> {
     /// Until reading would not block.
-    pub fn read(fd: &'fd impl AsFd) -> Self {
+    pub(crate) fn read(fd: &'fd impl AsFd) -> Self {
         Interest { fd: fd.as_fd(), read: true, write: false }
     }
 
     /// Until writing would not block.
-    pub fn write(fd: &'fd impl AsFd) -> Self {
+    pub(crate) fn write(fd: &'fd impl AsFd) -> Self {
         Interest { fd: fd.as_fd(), read: false, write: true }
     }
 
     /// Until the other end goes.
-    pub fn end(fd: &'fd impl AsFd) -> Self {
+    pub(crate) fn end(fd: &'fd impl AsFd) -> Self {
         Interest { fd: fd.as_fd(), read: false, write: false }
     }
 }
 
 /// What became of one [`Interest`]; all false after the time was up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// Reading would not block: there is data, or the end.
-    pub readable: bool,
+    pub(crate) readable: bool,
     /// Writing would not block.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// The peer of a socket has closed both ways, or the last writer of a pipe has gone.
-    pub hung_up: bool,
+    pub(crate) hung_up: bool,
     /// An error is pending; on a pipe's writing end: its last reader has gone.
-    pub error: bool,
+    pub(crate) error: bool,
 }
 
 impl Ready {
     /// Whether anything has happened.
-    pub fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         *self != Ready::default()
     }
 }
@@ -190,7 +190,7 @@ impl Ready {
 /// Waits until one of the interests is met or the time is up; None waits for ever. Signals do not end it.
 ///
 /// Errors: no memory in the kernel, or a descriptor that is none (`EBADF`).
-pub fn wait<const N: usize>(
+pub(crate) fn wait<const N: usize>(
     interests: &[Interest<'_>; N],
     timeout: Option<Duration>,
 ) -> io::Result<[Ready; N]> {

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 /// Files of the kernel's own (/proc, /sys) say a length that is not theirs; few of them are so long, and none of those
 /// passes the trial, which sends one byte to a pipe.
 #[cfg(target_os = "linux")]
-pub fn can_send(file: &File, least: u64) -> bool {
+pub(crate) fn can_send(file: &File, least: u64) -> bool {
     let is_long = file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() >= least);
     let tried = || {
         let (_reader, writer) = rustix::pipe::pipe().ok()?;
@@ -20,7 +20,7 @@ pub fn can_send(file: &File, least: u64) -> bool {
 
 /// Nothing can be sent so.
 #[cfg(not(target_os = "linux"))]
-pub fn can_send(_: &File, _: u64) -> bool {
+pub(crate) fn can_send(_: &File, _: u64) -> bool {
     false
 }
 
@@ -29,7 +29,7 @@ pub fn can_send(_: &File, _: u64) -> bool {
 /// # Errors
 /// The kernel's, for either of the two; `Unsupported` elsewhere than on Linux.
 #[cfg(target_os = "linux")]
-pub fn sendfile(socket: impl AsFd, file: &File, at: u64, len: usize) -> io::Result<usize> {
+pub(crate) fn sendfile(socket: impl AsFd, file: &File, at: u64, len: usize) -> io::Result<usize> {
     let mut at = at;
     Ok(rustix::fs::sendfile(socket, file, Some(&mut at), len)?)
 }
@@ -39,7 +39,7 @@ pub fn sendfile(socket: impl AsFd, file: &File, at: u64, len: usize) -> io::Resu
 /// # Errors
 /// `Unsupported`.
 #[cfg(not(target_os = "linux"))]
-pub fn sendfile(_: impl AsFd, _: &File, _: u64, _: usize) -> io::Result<usize> {
+pub(crate) fn sendfile(_: impl AsFd, _: &File, _: u64, _: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -48,7 +48,7 @@ pub fn sendfile(_: impl AsFd, _: &File, _: u64, _: usize) -> io::Result<usize> {
 /// # Errors
 /// The kernel's; not a socket.
 #[cfg(target_os = "linux")]
-pub fn write_with_more(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn write_with_more(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
     let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
     Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?)
@@ -59,13 +59,13 @@ pub fn write_with_more(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<
 /// # Errors
 /// The kernel's.
 #[cfg(not(target_os = "linux"))]
-pub fn write_with_more(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+pub(crate) fn write_with_more(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     Ok(rustix::io::writev(socket, slices)?)
 }
 
 /// Has the kernel read these bytes of the file soon.
 #[cfg(target_os = "linux")]
-pub fn want(file: &File, at: u64, len: u64) {
+pub(crate) fn want(file: &File, at: u64, len: u64) {
     let Some(len) = std::num::NonZeroU64::new(len) else { return };
     // without it only the first reader waits
     let _ = rustix::fs::fadvise(file, at, Some(len), rustix::fs::Advice::WillNeed);
@@ -73,4 +73,4 @@ pub fn want(file: &File, at: u64, len: u64) {
 
 /// Nobody is asked.
 #[cfg(not(target_os = "linux"))]
-pub fn want(_: &File, _: u64, _: u64) {}
+pub(crate) fn want(_: &File, _: u64, _: u64) {}

@@ -36,7 +36,7 @@ pub fn ignored_at_start(signo: i32) -> bool {
 
 /// Whether whoever started the program had this signal blocked; such a signal stays blocked. Elsewhere than on Linux:
 /// false.
-pub fn blocked_at_start(signo: i32) -> bool {
+pub(crate) fn blocked_at_start(signo: i32) -> bool {
     (1..64).contains(&signo) && BLOCKED.load(Ordering::Relaxed) & (1 << signo) != 0
 }
 
@@ -57,7 +57,7 @@ pub fn end_by(signo: i32) -> ! {
 /// Sends a signal to a process.
 ///
 /// Errors: `ESRCH` where it has gone, `EPERM`, `EINVAL` for a number that is no signal or process.
-pub fn kill(pid: u32, signo: i32) -> io::Result<()> {
+pub(crate) fn kill(pid: u32, signo: i32) -> io::Result<()> {
     let (pid, signal) = checked(pid, signo)?;
     Ok(kill_process(pid, signal)?)
 }
@@ -66,7 +66,7 @@ pub fn kill(pid: u32, signo: i32) -> io::Result<()> {
 /// `process_group(0)`. One that was not leads none.
 ///
 /// Errors: `ESRCH` where there is no such group, `EPERM`, `EINVAL` for a number that is no signal or process.
-pub fn kill_group(pid: u32, signo: i32) -> io::Result<()> {
+pub(crate) fn kill_group(pid: u32, signo: i32) -> io::Result<()> {
     let (pid, signal) = checked(pid, signo)?;
     // the leader first, if it is still there: a shell that saw its child die before would go on with its next command
     let _ = kill_process(pid, signal);
@@ -76,42 +76,42 @@ pub fn kill_group(pid: u32, signo: i32) -> io::Result<()> {
 /// The signals by which somebody asks the process for something: to end, to report, to say more. One thread hears
 /// them, all others block them.
 #[cfg(not(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd")))]
-pub const ASKING: &[i32] = &[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
+pub(crate) const ASKING: &[i32] = &[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
 /// The signals by which somebody asks the process for something: to end, to report, to say more. One thread hears
 /// them, all others block them.
 #[cfg(any(target_os = "macos", target_os = "freebsd", target_os = "netbsd", target_os = "openbsd"))]
-pub const ASKING: &[i32] =
+pub(crate) const ASKING: &[i32] =
     &[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2, libc::SIGINFO];
 
 /// What a thread blocked before.
 #[must_use = "the signals stay blocked unless it is restored or forgotten"]
-pub struct Mask(libc::sigset_t);
+pub(crate) struct Mask(libc::sigset_t);
 
 impl Mask {
     /// The mask that the process was executed with; where that is not known, nothing is blocked.
-    pub fn at_start() -> Mask {
+    pub(crate) fn at_start() -> Mask {
         let blocked = BLOCKED.load(Ordering::Relaxed);
         let signos: [i32; 63] = std::array::from_fn(|at| at as i32 + 1);
         Mask(set_of(signos.into_iter().filter(|signo| blocked & (1 << signo) != 0)))
     }
 
     /// Makes it the calling thread's. Safe between fork and exec.
-    pub fn restore(&self) {
+    pub(crate) fn restore(&self) {
         // SAFETY: the set is initialised, and the old one not asked for.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.0, null_mut()) };
     }
 
     /// The blocking stays, for as long as the thread lives.
-    pub fn forget(self) {}
+    pub(crate) fn forget(self) {}
 }
 
 /// Blocks these signals in the calling thread; what it blocked before.
-pub fn block(signos: &[i32]) -> Mask {
+pub(crate) fn block(signos: &[i32]) -> Mask {
     change_mask(libc::SIG_BLOCK, &set_of(signos.iter().copied()))
 }
 
 /// Blocks every signal that can be in the calling thread; what it blocked before.
-pub fn block_all() -> Mask {
+pub(crate) fn block_all() -> Mask {
     // SAFETY: a zeroed set is valid to be written to.
     let mut all: libc::sigset_t = unsafe { zeroed() };
     // SAFETY: the pointer is to a set of our own.
@@ -120,14 +120,14 @@ pub fn block_all() -> Mask {
 }
 
 /// The calling thread is the one that hears these signals, unless they were blocked when the process was executed.
-pub fn unblock(signos: &[i32]) {
+pub(crate) fn unblock(signos: &[i32]) {
     let blocked = BLOCKED.load(Ordering::Relaxed);
     let ours = signos.iter().copied().filter(|signo| blocked & (1 << signo) == 0);
     change_mask(libc::SIG_UNBLOCK, &set_of(ours)).forget();
 }
 
 /// Whoever wrote or read a pipe has gone: gives a signal that has ended it, and is for this process too, time to come.
-pub fn await_late() {
+pub(crate) fn await_late() {
     thread::sleep(GRACE);
     for _ in 0..TURNS {
         thread::yield_now();
@@ -136,7 +136,7 @@ pub fn await_late() {
 
 /// Whether one of these signals has been sent to this process, or to the calling thread, and not been taken by any
 /// thread yet. The kernel tells a thread only of those that it blocks itself.
-pub fn any_pending(signos: &[i32]) -> bool {
+pub(crate) fn any_pending(signos: &[i32]) -> bool {
     // SAFETY: a zeroed set is valid to be written to.
     let mut pending: libc::sigset_t = unsafe { zeroed() };
     // SAFETY: both calls touch nothing but this set, which the first one fills.
@@ -212,7 +212,7 @@ extern "C" fn early() {
 /// `EFBIG` instead, which is an error like any other. By a handler that does nothing, because a child would inherit
 /// "ignored", while handlers are reset to the default when a program is executed. One that was ignored
 /// at the start stays so. Called before `main` on Linux; elsewhere `main` should begin with it.
-pub fn ignore_early() {
+pub(crate) fn ignore_early() {
     extern "C" fn nothing(_: libc::c_int) {}
     for signo in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGXFSZ] {
         if !is_ignored(signo) {

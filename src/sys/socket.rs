@@ -13,28 +13,28 @@ use std::time::Duration;
 /// (TCP_NOTSENT_LOWAT), so that "writable" means that the network drains.
 ///
 /// Errors: not a TCP socket.
-pub fn set_notsent_lowat(fd: impl AsFd, bytes: u32) -> io::Result<()> {
+pub(crate) fn set_notsent_lowat(fd: impl AsFd, bytes: u32) -> io::Result<()> {
     SockRef::from(&fd).set_tcp_notsent_lowat(bytes)
 }
 
 /// Makes the coming close a reset (SO_LINGER of 0): what is unsent is discarded and the peer knows at once.
 ///
 /// Errors: not a socket.
-pub fn reset_on_close(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn reset_on_close(fd: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(fd, Some(Duration::ZERO))?)
 }
 
 /// Makes the coming close an end again, after [`reset_on_close`]: what is unsent is sent.
 ///
 /// Errors: not a socket.
-pub fn end_on_close(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn end_on_close(fd: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(fd, None)?)
 }
 
 /// Has urgent data read in its place among the other data (SO_OOBINLINE). A read still stops once before it.
 ///
 /// Errors: not a socket.
-pub fn urgent_in_place(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn urgent_in_place(fd: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_oobinline(fd, true)?)
 }
 
@@ -42,21 +42,21 @@ pub fn urgent_in_place(fd: impl AsFd) -> io::Result<()> {
 /// if it is not.
 ///
 /// Errors: not a socket.
-pub fn keep_alive(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn keep_alive(fd: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_keepalive(fd, true)?)
 }
 
 /// The name of the socket's congestion control, like `cubic`.
 ///
 /// Errors: not a TCP socket.
-pub fn congestion(fd: impl AsFd) -> io::Result<String> {
+pub(crate) fn congestion(fd: impl AsFd) -> io::Result<String> {
     Ok(sockopt::tcp_congestion(fd)?)
 }
 
 /// Chooses the congestion control by name.
 ///
 /// Errors: `ENOENT` where the kernel has none of that name, `EPERM` where it is not allowed.
-pub fn set_congestion(fd: impl AsFd, name: &str) -> io::Result<()> {
+pub(crate) fn set_congestion(fd: impl AsFd, name: &str) -> io::Result<()> {
     Ok(sockopt::set_tcp_congestion(fd, name)?)
 }
 
@@ -65,7 +65,7 @@ pub fn set_congestion(fd: impl AsFd, name: &str) -> io::Result<()> {
 ///
 /// Errors: not a TCP socket; `Unsupported` elsewhere than on Linux.
 #[cfg(target_os = "linux")]
-pub fn accept_with_bytes(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn accept_with_bytes(fd: impl AsFd) -> io::Result<()> {
     use std::os::fd::AsRawFd;
     let seconds: libc::c_int = 1;
     // SAFETY: the pointer and the length describe `seconds`, of the type that the option has.
@@ -85,38 +85,38 @@ pub fn accept_with_bytes(fd: impl AsFd) -> io::Result<()> {
 ///
 /// Errors: `Unsupported`.
 #[cfg(not(target_os = "linux"))]
-pub fn accept_with_bytes(_: impl AsFd) -> io::Result<()> {
+pub(crate) fn accept_with_bytes(_: impl AsFd) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// What the kernel knows about a TCP connection. A field that an older kernel does not have is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TcpInfo {
+pub(crate) struct TcpInfo {
     /// Probes of a shut window that were not answered.
-    pub probes: u8,
+    pub(crate) probes: u8,
     /// How often in a row the oldest segment was sent again in vain, each time after twice the pause.
-    pub backoff: u8,
+    pub(crate) backoff: u8,
     /// The smoothed round-trip time.
-    pub rtt: Duration,
+    pub(crate) rtt: Duration,
     /// How much may be in flight, in segments.
-    pub congestion_window: u32,
+    pub(crate) congestion_window: u32,
     /// Segments sent and not yet acknowledged.
-    pub unacked: u32,
+    pub(crate) unacked: u32,
     /// Segments sent again since the connection began.
-    pub retransmits: u32,
+    pub(crate) retransmits: u32,
     /// Bytes the peer's kernel has acknowledged since the connection began.
-    pub bytes_acked: u64,
+    pub(crate) bytes_acked: u64,
     /// How long ago the peer's kernel acknowledged anything last, be it nothing new; in whole milliseconds.
-    pub since_ack: Duration,
+    pub(crate) since_ack: Duration,
     /// Segments that came before others that were sent earlier, since the connection began.
-    pub out_of_order: u32,
+    pub(crate) out_of_order: u32,
 }
 
 /// Reads TCP_INFO.
 ///
 /// Errors: not a TCP socket; `Unsupported` elsewhere than on Linux.
 #[cfg(target_os = "linux")]
-pub fn tcp_info(fd: impl AsFd) -> io::Result<TcpInfo> {
+pub(crate) fn tcp_info(fd: impl AsFd) -> io::Result<TcpInfo> {
     use std::os::fd::AsRawFd;
     let mut raw = [0u8; INFO_LEN];
     let mut len = INFO_LEN as libc::socklen_t;
@@ -140,7 +140,7 @@ pub fn tcp_info(fd: impl AsFd) -> io::Result<TcpInfo> {
 ///
 /// Errors: `Unsupported`.
 #[cfg(not(target_os = "linux"))]
-pub fn tcp_info(_: impl AsFd) -> io::Result<TcpInfo> {
+pub(crate) fn tcp_info(_: impl AsFd) -> io::Result<TcpInfo> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 ///
 /// Errors: the socket's; `BrokenPipe` also where the pipe has no reader; `InvalidInput` where the kernel does not do this.
 #[cfg(target_os = "linux")]
-pub fn into_pipe(socket: impl AsFd, pipe: impl AsFd, len: usize) -> io::Result<usize> {
+pub(crate) fn into_pipe(socket: impl AsFd, pipe: impl AsFd, len: usize) -> io::Result<usize> {
     use rustix::pipe::{SpliceFlags, splice};
     Ok(splice(socket, None, pipe, None, len, SpliceFlags::MOVE | SpliceFlags::NONBLOCK)?)
 }
@@ -18,7 +18,7 @@ pub fn into_pipe(socket: impl AsFd, pipe: impl AsFd, len: usize) -> io::Result<u
 ///
 /// Errors: `InvalidInput`, always.
 #[cfg(not(target_os = "linux"))]
-pub fn into_pipe(_: impl AsFd, _: impl AsFd, _: usize) -> io::Result<usize> {
+pub(crate) fn into_pipe(_: impl AsFd, _: impl AsFd, _: usize) -> io::Result<usize> {
     Err(io::ErrorKind::InvalidInput.into())
 }
 

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 /// A program, and the words it is given.
-pub struct Program {
+pub(crate) struct Program {
     /// The file, as it is to be found from the working directory.
     path: CString,
     /// The words, the first of them its name.
@@ -24,7 +24,7 @@ impl Program {
     /// The program in this file, which is not looked for in `PATH`; the first word is its name.
     ///
     /// Errors: `EINVAL` for a path or a word with a byte 0 in it, or no file name.
-    pub fn new<'a>(path: &OsStr, words: impl IntoIterator<Item = &'a OsStr>) -> io::Result<Program> {
+    pub(crate) fn new<'a>(path: &OsStr, words: impl IntoIterator<Item = &'a OsStr>) -> io::Result<Program> {
         let bytes = path.as_bytes();
         // a name without a slash would be looked for
         let path = if bytes.contains(&b'/') { bytes.to_vec() } else { [b"./", bytes].concat() };
@@ -40,13 +40,13 @@ impl Program {
     ///
     /// Errors: it cannot be run; those of `execve` and `clone`.
     #[cfg(target_os = "linux")]
-    pub fn start(&self, stdio: [OwnedFd; 3], ward: &Ward) -> io::Result<u32> {
+    pub(crate) fn start(&self, stdio: [OwnedFd; 3], ward: &Ward) -> io::Result<u32> {
         linux::start(&self.path, &self.words, stdio, ward)
     }
 
     /// The same in the ordinary way.
     #[cfg(not(target_os = "linux"))]
-    pub fn start(&self, stdio: [OwnedFd; 3], ward: &Ward) -> io::Result<u32> {
+    pub(crate) fn start(&self, stdio: [OwnedFd; 3], ward: &Ward) -> io::Result<u32> {
         use std::os::unix::process::CommandExt;
         let [stdin, stdout, stderr] = stdio;
         let word = |word: &CString| OsStr::from_bytes(word.to_bytes()).to_owned();

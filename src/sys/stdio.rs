@@ -26,7 +26,7 @@ pub fn stdout_was_closed() -> bool {
 /// Takes standard input away from everyone else in this process: descriptor 0 reads nothing from now on.
 ///
 /// Errors: no descriptor left.
-pub fn take_stdin() -> io::Result<File> {
+pub(crate) fn take_stdin() -> io::Result<File> {
     let taken = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdin(nothing_to_read()?)?;
     Ok(taken)
@@ -35,14 +35,14 @@ pub fn take_stdin() -> io::Result<File> {
 /// What reads as empty: /dev/null, or where there is none (a bare chroot) a pipe that nobody writes to.
 ///
 /// Errors: no descriptor left.
-pub fn nothing_to_read() -> io::Result<OwnedFd> {
+pub(crate) fn nothing_to_read() -> io::Result<OwnedFd> {
     File::open("/dev/null").map(OwnedFd::from).or_else(|_| io::pipe().map(|(reader, _)| reader.into()))
 }
 
 /// /dev/null, or where there is none a pipe that nobody reads.
 ///
 /// Errors: no descriptor left.
-pub fn nowhere_to_write() -> io::Result<OwnedFd> {
+pub(crate) fn nowhere_to_write() -> io::Result<OwnedFd> {
     let null = File::options().write(true).open("/dev/null").map(OwnedFd::from);
     null.or_else(|_| io::pipe().map(|(_, writer)| writer.into()))
 }
@@ -51,7 +51,7 @@ pub fn nowhere_to_write() -> io::Result<OwnedFd> {
 /// for its reader: what goes to descriptor 1 from now on goes nowhere.
 ///
 /// Errors: no descriptor left.
-pub fn take_stdout() -> io::Result<File> {
+pub(crate) fn take_stdout() -> io::Result<File> {
     let taken = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     rustix::stdio::dup2_stdout(nowhere_to_write()?)?;
     Ok(taken)
@@ -60,7 +60,7 @@ pub fn take_stdout() -> io::Result<File> {
 /// Closes a file and says what the kernel says to it: on some file systems that is where a write fails.
 ///
 /// Errors: the kernel's; the descriptor is gone all the same.
-pub fn close(file: File) -> io::Result<()> {
+pub(crate) fn close(file: File) -> io::Result<()> {
     // SAFETY: the descriptor was owned, and nobody uses it after this.
     match unsafe { libc::close(file.into_raw_fd()) } {
         0 => Ok(()),

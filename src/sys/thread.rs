@@ -12,7 +12,7 @@ use std::thread;
 ///
 /// # Errors
 /// The kernel has no threads left.
-pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // a thread begins with the mask of the one that starts it
     let before = signal::block(signal::ASKING);
     let started = thread::Builder::new().name(name.to_owned()).spawn(body).map(drop);

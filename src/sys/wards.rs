@@ -119,7 +119,7 @@ impl Table {
 
 /// A program's place in the table, until this is dropped.
 #[derive(Debug)]
-pub struct Ward {
+pub(crate) struct Ward {
     place: &'static AtomicI32,
 }
 
@@ -128,13 +128,13 @@ impl Ward {
     ///
     /// # Errors
     /// `EAGAIN` where as many run as may; the kernel has no processes, descriptors or memory left for the guard.
-    pub fn claim() -> io::Result<Ward> {
+    pub(crate) fn claim() -> io::Result<Ward> {
         wards()?.table.claim().ok_or_else(|| Errno::AGAIN.into())
     }
 
     /// The command stands in the table before it runs, as the leader of its process group. To be called before it is
     /// spawned, with [`CommandExt::process_group`] 0; what is spawned is to be reaped only after this is dropped.
-    pub fn watch(&self, command: &mut Command) {
+    pub(crate) fn watch(&self, command: &mut Command) {
         let place = self.place;
         let enter = move || {
             place.store(getpid().as_raw_pid(), Ordering::Release);

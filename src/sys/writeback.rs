@@ -15,7 +15,7 @@ use std::ops::Range;
 const WAITING: usize = 4;
 
 /// The thread for one file. It ends with this, without being waited for.
-pub struct Writeback {
+pub(crate) struct Writeback {
     ranges: Sender<Range<u64>>,
 }
 
@@ -24,7 +24,7 @@ impl Writeback {
     ///
     /// # Errors
     /// There are no descriptors or threads left.
-    pub fn new(file: &File) -> io::Result<Self> {
+    pub(crate) fn new(file: &File) -> io::Result<Self> {
         let file = file.try_clone()?;
         let (ranges, work) = bounded::<Range<u64>>(WAITING);
         spawn("writeback", move || work.iter().for_each(|range| begin(&file, &range)))?;
@@ -32,7 +32,7 @@ impl Writeback {
     }
 
     /// These bytes were written. Never waits.
-    pub fn wrote(&self, range: Range<u64>) {
+    pub(crate) fn wrote(&self, range: Range<u64>) {
         let _ = self.ranges.try_send(range);
     }
 }

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Made {
     /// Who it is.
-    pub key: PublicKey,
+    pub(crate) key: PublicKey,
     /// The file with the private half; the public half is beside it.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The line in the file with the public half.
     pub line: String,
 }

@@ -11,12 +11,13 @@ mod public;
 mod roll;
 mod tls;
 
-pub use keygen::{Made, keygen};
-pub use peers::Peers;
+pub use keygen::keygen;
 pub use private::PrivateKey;
-pub use public::PublicKey;
-pub use roll::{Change, Roll};
-pub use tls::{ALPN, Met, Trust};
+pub(crate) use public::PublicKey;
+pub(crate) use roll::Change;
+pub use roll::Roll;
+pub use tls::Trust;
+pub(crate) use tls::{ALPN, Met};
 
 use std::path::Path;
 

@@ -19,11 +19,11 @@ const FILE_MAX: usize = 1 << 20;
 
 /// Keys that are let in. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peers(HashMap<PublicKey, Arc<str>>);
+pub(crate) struct Peers(HashMap<PublicKey, Arc<str>>);
 
 impl Peers {
     /// This key alone.
-    pub fn only(key: PublicKey) -> Self {
+    pub(crate) fn only(key: PublicKey) -> Self {
         Self([(key, key.to_string().into())].into())
     }
 
@@ -72,17 +72,17 @@ impl Peers {
 
     /// The name of a key that is let in: the comment of its line, fit to be shown, if no other key has that; else its
     /// fingerprint. So nobody has another one's name.
-    pub fn name(&self, key: &PublicKey) -> Option<&Arc<str>> {
+    pub(crate) fn name(&self, key: &PublicKey) -> Option<&Arc<str>> {
         self.0.get(key)
     }
 
     /// Whether a key is let in.
-    pub fn is_allowed(&self, key: &PublicKey) -> bool {
+    pub(crate) fn is_allowed(&self, key: &PublicKey) -> bool {
         self.0.contains_key(key)
     }
 
     /// The keys, in no order, with their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&PublicKey, &Arc<str>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&PublicKey, &Arc<str>)> {
         self.0.iter()
     }
 }

@@ -41,7 +41,7 @@ impl PrivateKey {
     /// # Errors
     /// A sentence that names the word and the file: there is no such file, others may read it, it has a passphrase, or
     /// it is something else.
-    pub fn load(path: &Path) -> Result<Self, String> {
+    pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
         let loaded = load(path, credentials.as_deref());
         loaded.map_err(|wrong| format!("key {}: {wrong}", path.display()))
@@ -102,7 +102,7 @@ impl PrivateKey {
     }
 
     /// The key as TLS libraries take it: PKCS #8, version 1, in DER.
-    pub fn pkcs8(&self) -> &[u8] {
+    pub(crate) fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
     }
 
@@ -110,7 +110,7 @@ impl PrivateKey {
     ///
     /// # Errors
     /// The comment is too long for the format.
-    pub fn openssh(&self, comment: &str) -> Result<Zeroizing<String>, String> {
+    pub(crate) fn openssh(&self, comment: &str) -> Result<Zeroizing<String>, String> {
         let data = KeypairData::Ed25519(self.pair.clone());
         let key = ssh_key::PrivateKey::new(data, comment).and_then(|key| key.to_openssh(LineEnding::LF));
         key.map_err(|error| error.to_string())

@@ -13,7 +13,7 @@ pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
     /// The key of these bytes, as they stand in a certificate or a line; any are taken.
-    pub fn new(bytes: [u8; 32]) -> Self {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
@@ -23,7 +23,7 @@ impl PublicKey {
     }
 
     /// The line of a .pub file, without an end of line. `comment` stands in it as it is.
-    pub fn openssh(&self, comment: &str) -> String {
+    pub(crate) fn openssh(&self, comment: &str) -> String {
         ssh_key::PublicKey::new(self.data(), comment).to_string()
     }
 
@@ -31,7 +31,7 @@ impl PublicKey {
     ///
     /// # Errors
     /// What is wrong, to be read after "the line". It has nothing of the line but the name of a type of key.
-    pub fn from_line(line: &str) -> Result<(Self, &str), String> {
+    pub(crate) fn from_line(line: &str) -> Result<(Self, &str), String> {
         let (kind, rest) = cut(line);
         let (base64, comment) = cut(rest);
         match kind {

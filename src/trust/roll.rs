@@ -22,7 +22,7 @@ pub struct Roll {
 
 /// What became of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(crate) enum Change {
     /// Nothing that counts.
     None,
     /// It was read anew. These keys, with the names they had, are no longer let in.
@@ -59,7 +59,7 @@ impl Roll {
     ///
     /// # Errors
     /// A sentence that names the word, the file, and the line where there is one.
-    pub fn load(path: &Path) -> Result<Self, String> {
+    pub(crate) fn load(path: &Path) -> Result<Self, String> {
         let opened = open::open(path).map_err(|wrong| told(path, &wrong))?;
         let peers = Peers::of(&opened).map_err(|wrong| told(path, &wrong))?;
         let read = Look::File(Stamp::of(&opened.meta));
@@ -74,18 +74,18 @@ impl Roll {
     }
 
     /// Whether the list may change.
-    pub fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         self.watch.is_some()
     }
 
     /// The name of a key that is let in now; `None`: it is not. Takes no system call and waits for no file.
-    pub fn allows(&self, key: &PublicKey) -> Option<Arc<str>> {
+    pub(crate) fn allows(&self, key: &PublicKey) -> Option<Arc<str>> {
         self.peers.read().unpoisoned().name(key).cloned()
     }
 
     /// Looks at the file, and reads it if it has changed since it was read but not since the last look. To be called
     /// about once a second, by one thread: only one caller is told of a change.
-    pub fn refresh(&self) -> Change {
+    pub(crate) fn refresh(&self) -> Change {
         let Some(watch) = &self.watch else { return Change::None };
         match watch.look() {
             None => Change::None,

@@ -25,7 +25,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// What both ends say that they speak. Versions of the protocol are told apart by its hello.
-pub const ALPN: &[u8] = b"millipede";
+pub(crate) const ALPN: &[u8] = b"millipede";
 
 /// Nobody looks at a name: it is keys that count.
 const NAME: &str = "millipede";
@@ -40,7 +40,7 @@ pub struct Trust {
 
 /// Who was met in one handshake.
 #[derive(Clone, Default)]
-pub struct Met(Arc<OnceLock<PublicKey>>);
+pub(crate) struct Met(Arc<OnceLock<PublicKey>>);
 
 impl Trust {
     /// With this key, for whoever the list has.
@@ -74,17 +74,17 @@ impl Trust {
     }
 
     /// The public half of this end's key.
-    pub fn own(&self) -> PublicKey {
+    pub(crate) fn own(&self) -> PublicKey {
         self.own
     }
 
     /// Who is let in.
-    pub fn roll(&self) -> &Roll {
+    pub(crate) fn roll(&self) -> &Roll {
         &self.roll
     }
 
     /// What a peer's key is called: as the list says, else its fingerprint.
-    pub fn name(&self, key: &PublicKey) -> String {
+    pub(crate) fn name(&self, key: &PublicKey) -> String {
         self.roll.allows(key).map_or_else(|| key.to_string(), |name| name.to_string())
     }
 
@@ -92,7 +92,7 @@ impl Trust {
     ///
     /// # Errors
     /// The library's: its settings do not fit each other.
-    pub fn dial(&self) -> Result<(UnbufferedClientConnection, Met), Error> {
+    pub(crate) fn dial(&self) -> Result<(UnbufferedClientConnection, Met), Error> {
         let met = Met::default();
         let check = self.check(met.clone());
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
@@ -113,7 +113,7 @@ impl Trust {
     ///
     /// # Errors
     /// The library's: its settings do not fit each other.
-    pub fn accept(&self) -> Result<(UnbufferedServerConnection, Met), Error> {
+    pub(crate) fn accept(&self) -> Result<(UnbufferedServerConnection, Met), Error> {
         let met = Met::default();
         Ok((UnbufferedServerConnection::new(Arc::new(self.listening(met.clone())?))?, met))
     }
@@ -144,7 +144,7 @@ impl fmt::Debug for Trust {
 
 impl Met {
     /// The key that the peer says is its own: proved once the handshake is over, a mere claim before.
-    pub fn key(&self) -> Option<PublicKey> {
+    pub(crate) fn key(&self) -> Option<PublicKey> {
         self.0.get().copied()
     }
 }

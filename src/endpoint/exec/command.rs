@@ -46,7 +46,7 @@ pub fn kill() {
 /// The command: its ends are a [`CommandSink`](super::CommandSink) and a [`CommandSource`](super::CommandSource), or
 /// both for one command.
 #[derive(Debug)]
-pub struct Exec {
+pub(crate) struct Exec {
     invocation: Invocation,
     state: Mutex<State>,
 }
@@ -80,7 +80,7 @@ enum State {
 
 impl Exec {
     /// A command that starts when the stream does: it takes the stream that comes in, and gives the one that goes out.
-    pub fn new(command: &str, ways: Ways) -> Arc<Self> {
+    pub(crate) fn new(command: &str, ways: Ways) -> Arc<Self> {
         let name = format!("exec {}", shown(command.as_ref(), SHOWN));
         let (takes, gives) = (ways.contains(Way::In), ways.contains(Way::Out));
         Self::of(Invocation { takes, gives, ..Invocation::new(command.into(), name) })
@@ -88,7 +88,7 @@ impl Exec {
 
     /// A command that gives nothing, with these variables in its environment. It is shown briefly, and as it is: whoever
     /// is told of it has not typed it.
-    pub fn informed(command: &str, takes: bool, knows: Vec<(String, OsString)>) -> Arc<Self> {
+    pub(crate) fn informed(command: &str, takes: bool, knows: Vec<(String, OsString)>) -> Arc<Self> {
         let name = shown(command.as_ref(), BRIEF);
         Self::of(Invocation { takes, knows, ..Invocation::new(command.into(), name) })
     }
@@ -119,13 +119,13 @@ impl Exec {
     ///
     /// # Errors
     /// It has failed: how, for the user.
-    pub fn run(self: &Arc<Self>) -> Result<(), String> {
+    pub(crate) fn run(self: &Arc<Self>) -> Result<(), String> {
         self.running()?.verdict()
     }
 
     /// Ends the command, and whatever is left of its group, if the stream was not completed: when this
     /// returns it runs no more and will not start. What has succeeded is left alone.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut state = self.state.lock().unpoisoned();
         let State::Running(running) = &*state else { return *state = State::Over };
         let running = running.clone();

@@ -4,12 +4,13 @@
 //! that runs for somebody at another host, as with ssh, has another sink and source, [`remote`], and
 //! its [`stderr`] is passed on.
 
-pub mod command;
-pub mod pipes;
-pub mod remote;
-pub mod running;
-pub mod stderr;
+pub(crate) mod command;
+pub(crate) mod pipes;
+pub(crate) mod remote;
+pub(crate) mod running;
+pub(crate) mod stderr;
 
-pub use command::{Exec, kill};
-pub use pipes::{CommandSink, CommandSource};
-pub use remote::{Remote, RemoteSink, RemoteSource};
+pub(crate) use command::Exec;
+pub use command::kill;
+pub(crate) use pipes::{CommandSink, CommandSource};
+pub(crate) use remote::{Remote, RemoteSink, RemoteSource};

@@ -20,7 +20,7 @@ const EXIT_GRACE: Duration = Duration::from_secs(1);
 
 /// The stream goes to a command's stdin.
 #[derive(Debug)]
-pub struct CommandSink {
+pub(crate) struct CommandSink {
     exec: Arc<Exec>,
     /// Once started; its pipe is there until the end of the stream.
     running: Option<(Arc<Running>, File)>,
@@ -30,7 +30,7 @@ pub struct CommandSink {
 
 impl CommandSink {
     /// The stdin of a command that takes.
-    pub fn new(exec: Arc<Exec>) -> Self {
+    pub(crate) fn new(exec: Arc<Exec>) -> Self {
         CommandSink { exec, running: None, orphaned: None }
     }
 
@@ -157,7 +157,7 @@ impl Drop for CommandSink {
 
 /// The stream comes from a command's stdout.
 #[derive(Debug)]
-pub struct CommandSource {
+pub(crate) struct CommandSource {
     exec: Arc<Exec>,
     /// Once started.
     running: Option<(Arc<Running>, File)>,
@@ -165,7 +165,7 @@ pub struct CommandSource {
 
 impl CommandSource {
     /// The stdout of a command that gives.
-    pub fn new(exec: Arc<Exec>) -> Self {
+    pub(crate) fn new(exec: Arc<Exec>) -> Self {
         CommandSource { exec, running: None }
     }
 

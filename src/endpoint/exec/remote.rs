@@ -30,7 +30,7 @@ const HELD_UP: Duration = Duration::from_secs(60);
 
 /// The command, and what its sink and its source share.
 #[derive(Debug)]
-pub struct Remote {
+pub(crate) struct Remote {
     exec: Arc<Exec>,
     /// Rung once its exit is known, and never cleared.
     exited: Bell,
@@ -50,7 +50,7 @@ impl Remote {
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new(shell: OsString, command: OsString) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(shell: OsString, command: OsString) -> io::Result<Arc<Self>> {
         let exited = Bell::new()?;
         Ok(Arc::new(Remote {
             exec: Exec::remote(shell, command, exited.clone()),
@@ -78,19 +78,19 @@ impl Remote {
     }
 
     /// Nobody wants its output any more: its stdout is closed.
-    pub fn unwanted(&self) {
+    pub(crate) fn unwanted(&self) {
         self.unwanted.ring();
         self.stdout.lock().unpoisoned().take();
     }
 
     /// Ends the command and its group, unless it has ended by itself.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.exec.end();
     }
 
     /// Waits until its stderr was passed on, or there is nobody any more to pass it on to. Processes that the command left
     /// behind are not waited for once they have written nothing for [`QUIET`]. Returns at once if the command never started.
-    pub fn await_stderr(&self) {
+    pub(crate) fn await_stderr(&self) {
         if self.running.get().is_some_and(Result::is_ok) {
             // if waiting fails there is nothing to wait for
             let _ = wait(&[Interest::read(&self.told)], None);
@@ -98,7 +98,7 @@ impl Remote {
     }
 
     /// Bytes of its stderr for which there was nobody any more.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 
@@ -113,7 +113,7 @@ impl Remote {
 
 /// The stream goes to the command's stdin.
 #[derive(Debug)]
-pub struct RemoteSink {
+pub(crate) struct RemoteSink {
     remote: Arc<Remote>,
     /// Once started; without the pipe when the command has closed its end.
     running: Option<(Arc<Running>, Option<File>)>,
@@ -122,7 +122,7 @@ pub struct RemoteSink {
 
 impl RemoteSink {
     /// The stdin of this command.
-    pub fn new(remote: Arc<Remote>) -> Self {
+    pub(crate) fn new(remote: Arc<Remote>) -> Self {
         RemoteSink { remote, running: None, ended: None }
     }
 
@@ -210,13 +210,13 @@ impl Sink for RemoteSink {
 
 /// The stream comes from the command's stdout.
 #[derive(Debug)]
-pub struct RemoteSource {
+pub(crate) struct RemoteSource {
     remote: Arc<Remote>,
 }
 
 impl RemoteSource {
     /// The stdout of this command.
-    pub fn new(remote: Arc<Remote>) -> Self {
+    pub(crate) fn new(remote: Arc<Remote>) -> Self {
         RemoteSource { remote }
     }
 

@@ -19,7 +19,7 @@ const PIECE: usize = 4096;
 
 /// Once the command has ended, processes that it left behind may hold its stderr open. That counts as ended when it has
 /// been empty for so long. It is far less than the near end waits for ssh (`LAST_OF_STDERR` in `run/ssh/near.rs`).
-pub const QUIET: Duration = Duration::from_millis(1500);
+pub(crate) const QUIET: Duration = Duration::from_millis(1500);
 
 /// What became of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,23 +43,23 @@ struct Known {
 
 /// Where a stderr goes, and what becomes of it there.
 #[derive(Debug)]
-pub struct Passing<'a> {
+pub(crate) struct Passing<'a> {
     /// How long the command is held up when nothing is taken.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// Counts bytes for which there was nobody.
-    pub lost: &'a AtomicU64,
+    pub(crate) lost: &'a AtomicU64,
     /// Rung once the command has ended.
-    pub exited: &'a Bell,
+    pub(crate) exited: &'a Bell,
     /// For how long processes that the command left behind may write nothing: [`QUIET`].
-    pub quiet: Duration,
+    pub(crate) quiet: Duration,
     /// Rung when all was passed on, nothing more is expected, or there is nobody to pass it on to. Never before the
     /// command has ended, unless nobody will ever take anything again.
-    pub told: &'a Bell,
+    pub(crate) told: &'a Bell,
 }
 
 impl Passing<'_> {
     /// Reads to the end, whatever becomes of what is read.
-    pub fn pass_on(&self, mut from: File, to: &impl AsFd) {
+    pub(crate) fn pass_on(&self, mut from: File, to: &impl AsFd) {
         let mut space = vec![0; 64 << 10];
         let mut known = Known { heard: true, exited: false, awaited: true };
         let mut patience = self.patience;

@@ -33,7 +33,7 @@ mod current;
 #[cfg(test)]
 mod tests;
 
-pub use current::Current;
+pub(crate) use current::Current;
 
 /// Streams that a sender may have said of before their verdicts.
 const STREAMS_MAX: usize = 32;
@@ -42,7 +42,7 @@ const STREAMS_MAX: usize = 32;
 const GONE: &str = "the sender is gone";
 
 /// The names that commands have at this moment.
-pub type Names = Claims<()>;
+pub(crate) type Names = Claims<()>;
 
 /// Why a stream is not taken, or not any more.
 struct No(FileVerdict, String);
@@ -54,14 +54,14 @@ impl From<SinkError> for No {
 }
 
 /// Metadata as a file, for as long as a command may read it.
-pub struct MetaFile(PathBuf);
+pub(crate) struct MetaFile(PathBuf);
 
 impl MetaFile {
     /// A new file that only this user may read.
     ///
     /// # Errors
     /// The disk fails, in words.
-    pub fn new(json: &str) -> Result<Self, String> {
+    pub(crate) fn new(json: &str) -> Result<Self, String> {
         Self::within(&std::env::temp_dir(), json)
     }
 
@@ -79,7 +79,7 @@ impl MetaFile {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -91,7 +91,7 @@ impl Drop for MetaFile {
 }
 
 /// What a command knows of a stream or a file. `peer`: what its sender is called, and the fingerprint of its key.
-pub fn environment(
+pub(crate) fn environment(
     name: &Name,
     peer: (&str, &str),
     size: Option<u64>,
@@ -105,25 +105,25 @@ pub fn environment(
 }
 
 /// What holds for all streams of a sender.
-pub struct Orders {
+pub(crate) struct Orders {
     /// Run for each stream.
-    pub command: String,
+    pub(crate) command: String,
     /// Keys that metadata must have.
-    pub require: Vec<String>,
+    pub(crate) require: Vec<String>,
     /// Who sends.
-    pub peer: Peer,
+    pub(crate) peer: Peer,
     /// Those of all senders.
-    pub names: Names,
+    pub(crate) names: Names,
     /// The place that the session has.
-    pub place: Place,
+    pub(crate) place: Place,
     /// Account is kept here.
-    pub ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
     /// The command that takes a stream now, for who ends it when the sender is gone.
-    pub current: Arc<Current>,
+    pub(crate) current: Arc<Current>,
     /// This end holds its sender up: a command does not take what is there, is begun, ended or waited for.
-    pub holds_up: Arc<AtomicBool>,
+    pub(crate) holds_up: Arc<AtomicBool>,
     /// Dropped when no command of this sender runs any more.
-    pub _alive: Sender<()>,
+    pub(crate) _alive: Sender<()>,
 }
 
 /// A stream that may come, or comes.
@@ -142,7 +142,7 @@ struct Coming {
 }
 
 /// The stream goes to commands.
-pub struct CommandedSink {
+pub(crate) struct CommandedSink {
     /// Before `orders`: these have to be over when that is dropped.
     streams: HashMap<u32, Stream>,
     orders: Orders,
@@ -154,7 +154,7 @@ pub struct CommandedSink {
 
 impl CommandedSink {
     /// No streams yet. The answers go to this outbox.
-    pub fn new(orders: Orders, out: Arc<Outbox>) -> Self {
+    pub(crate) fn new(orders: Orders, out: Arc<Outbox>) -> Self {
         CommandedSink { orders, out, reader: RecordReader::default(), streams: HashMap::new(), last: 0 }
     }
 

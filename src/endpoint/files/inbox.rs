@@ -16,7 +16,7 @@ const WAITING_MAX: usize = 4096;
 
 /// What was said of files, by number.
 #[derive(Default)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     state: Mutex<State>,
     news: Condvar,
     /// Where the sending thread may wait.
@@ -32,17 +32,17 @@ struct State {
 
 impl Inbox {
     /// With nothing in it.
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
 
     /// The next one, if there is one.
-    pub fn take(&self) -> Option<(u32, Down)> {
+    pub(crate) fn take(&self) -> Option<(u32, Down)> {
         self.lock().records.pop_front()
     }
 
     /// The next one, as soon as there is one; none: no more come.
-    pub fn next(&self) -> Option<(u32, Down)> {
+    pub(crate) fn next(&self) -> Option<(u32, Down)> {
         let mut state = self.lock();
         loop {
             if let Some(record) = state.records.pop_front() {
@@ -56,7 +56,7 @@ impl Inbox {
     }
 
     /// Waits until there is one, or no more come, but no longer than this; whether that is so.
-    pub fn await_news(&self, time: Duration) -> bool {
+    pub(crate) fn await_news(&self, time: Duration) -> bool {
         let nothing = |state: &mut State| state.records.is_empty() && !state.closed;
         let waited = self.news.wait_timeout_while(self.lock(), time, nothing);
         !waited.unpoisoned().1.timed_out()
@@ -68,7 +68,7 @@ impl Inbox {
     }
 
     /// The one sink of this inbox. When it is dropped, no more come.
-    pub fn sink(self: &Arc<Self>) -> InboxSink {
+    pub(crate) fn sink(self: &Arc<Self>) -> InboxSink {
         InboxSink { inbox: self.clone(), reader: RecordReader::default() }
     }
 
@@ -83,7 +83,7 @@ impl Inbox {
 }
 
 /// The stream goes to an inbox.
-pub struct InboxSink {
+pub(crate) struct InboxSink {
     inbox: Arc<Inbox>,
     reader: RecordReader<Down>,
 }

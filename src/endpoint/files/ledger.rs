@@ -7,44 +7,44 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A file that is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnderWay {
+pub(crate) struct UnderWay {
     /// What it is called.
-    pub name: String,
+    pub(crate) name: String,
     /// So much of it is through, or was there.
-    pub at: u64,
+    pub(crate) at: u64,
     /// Bytes in all, where that is known.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
 }
 
 /// The files of a session at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Files {
+pub(crate) struct Files {
     /// Those that are under way, in the order in which they were begun; of those that are sent at once the last one.
-    pub moving: Vec<UnderWay>,
+    pub(crate) moving: Vec<UnderWay>,
     /// Files that are stored.
-    pub stored: u64,
+    pub(crate) stored: u64,
     /// Files that were there already.
-    pub already: u64,
+    pub(crate) already: u64,
     /// Files that were not stored.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Bytes that have moved.
-    pub moved: u64,
+    pub(crate) moved: u64,
     /// Bytes that did not have to move, because they were there.
-    pub there: u64,
+    pub(crate) there: u64,
     /// So many sessions go first, while this one waits for a place.
-    pub ahead: Option<u32>,
+    pub(crate) ahead: Option<u32>,
 }
 
 impl Files {
     /// Files that have their verdict.
-    pub fn judged(&self) -> u64 {
+    pub(crate) fn judged(&self) -> u64 {
         self.stored + self.already + self.failed
     }
 }
 
 /// Keeps account of a session's files.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<State>);
+pub(crate) struct Ledger(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -56,7 +56,7 @@ struct State {
 
 impl Ledger {
     /// Nothing so far.
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
 
@@ -112,7 +112,7 @@ impl Ledger {
     }
 
     /// One more was not stored, and nobody was told of it.
-    pub fn fail(&self) {
+    pub(crate) fn fail(&self) {
         self.lock().files.failed += 1;
     }
 
@@ -122,7 +122,7 @@ impl Ledger {
     }
 
     /// How it stands.
-    pub fn files(&self) -> Files {
+    pub(crate) fn files(&self) -> Files {
         let state = self.lock();
         let moving = state.moving.values().chain(&state.passed).cloned().collect();
         Files { moving, ..state.files.clone() }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(super) const CHANGED: &str = "it changed while it was sent";
 
 /// Where its bytes come from.
-pub enum Matter {
+pub(crate) enum Matter {
     /// A file here. With how it has to stand, and then no symbolic link leads to it.
     File(PathBuf, Option<Seen>),
     /// Something that is read once, to its end.
@@ -98,7 +98,7 @@ impl Matters for Pipe {
 ///
 /// # Errors
 /// What is there in its place.
-pub fn check(path: &Path) -> Result<(), String> {
+pub(crate) fn check(path: &Path) -> Result<(), String> {
     let stands = path.metadata().map_err(|e| reason(&e))?;
     if stands.is_dir() {
         return Err("it is a folder: name its files, or watch it".into());

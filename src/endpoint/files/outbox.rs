@@ -24,7 +24,7 @@ const FEW: usize = 4 << 10;
 const SPARE_MAX: usize = FULL / (256 << 10) + WAITING_MAX;
 
 /// Bytes on their way into a stream.
-pub struct Outbox {
+pub(crate) struct Outbox {
     state: Mutex<State>,
     /// There is room, or news, or nobody takes any more.
     room: Condvar,
@@ -61,7 +61,7 @@ impl Outbox {
     ///
     /// # Errors
     /// There are no descriptors left.
-    pub fn new() -> io::Result<Arc<Self>> {
+    pub(crate) fn new() -> io::Result<Arc<Self>> {
         Ok(Arc::new(Outbox {
             state: Mutex::default(),
             room: Condvar::new(),
@@ -71,7 +71,7 @@ impl Outbox {
     }
 
     /// Puts bytes in, whether there is room or not. For what is small and bounded otherwise.
-    pub fn put(&self, piece: impl Into<Arc<Vec<u8>>>) {
+    pub(crate) fn put(&self, piece: impl Into<Arc<Vec<u8>>>) {
         let mut state = self.lock();
         if !state.closed && state.push(piece.into()) {
             drop(state);
@@ -80,21 +80,21 @@ impl Outbox {
     }
 
     /// Puts in what a receiver says of a file, or of the whole session, which has the number 0; whether there is room or not.
-    pub fn say(&self, file: u32, down: &Down) {
+    pub(crate) fn say(&self, file: u32, down: &Down) {
         let mut record = Vec::new();
         encode(file, down, &mut record);
         self.put(record);
     }
 
     /// As [`Outbox::say`], for what is soon out of date: it is left out while [`FEW`] bytes wait already.
-    pub fn say_if_few_wait(&self, file: u32, down: &Down) {
+    pub(crate) fn say_if_few_wait(&self, file: u32, down: &Down) {
         if self.lock().bytes < FEW {
             self.say(file, down);
         }
     }
 
     /// Puts in bytes and a part of a file behind them, whether there is room or not.
-    pub fn put_part(&self, bytes: Vec<u8>, part: Part) {
+    pub(crate) fn put_part(&self, bytes: Vec<u8>, part: Part) {
         let mut state = self.lock();
         if !state.closed {
             state.push(Arc::new(bytes));
@@ -106,14 +106,14 @@ impl Outbox {
     }
 
     /// Waits for room, and puts bytes in. False: nobody takes any more.
-    pub fn put_when_room(&self, piece: impl Into<Arc<Vec<u8>>>) -> bool {
+    pub(crate) fn put_when_room(&self, piece: impl Into<Arc<Vec<u8>>>) -> bool {
         let open = self.await_room();
         self.put(piece);
         open
     }
 
     /// The same for a piece after which others come at once: nobody is told of it before there is enough for a leg.
-    pub fn put_one_of_many(&self, piece: impl Into<Arc<Vec<u8>>>) -> bool {
+    pub(crate) fn put_one_of_many(&self, piece: impl Into<Arc<Vec<u8>>>) -> bool {
         if !self.await_room() {
             return false;
         }
@@ -128,7 +128,7 @@ impl Outbox {
     }
 
     /// Memory for a piece of this size, with anything in it.
-    pub fn space(&self, size: usize) -> Vec<u8> {
+    pub(crate) fn space(&self, size: usize) -> Vec<u8> {
         let mut state = self.lock();
         let free = state.spare.iter().rposition(|piece| Arc::strong_count(piece) == 1);
         let spare = free.and_then(|index| Arc::into_inner(state.spare.swap_remove(index)));
@@ -139,7 +139,7 @@ impl Outbox {
     }
 
     /// Waits until what is here is no more than enough. False: nobody takes any more.
-    pub fn await_room(&self) -> bool {
+    pub(crate) fn await_room(&self) -> bool {
         let mut state = self.lock();
         while state.bytes >= FULL && !state.closed {
             state = self.room.wait(state).unpoisoned();
@@ -148,7 +148,7 @@ impl Outbox {
     }
 
     /// Waits until there is room for a part, or news: whether it is room. None: nobody takes any more.
-    pub fn await_room_or_news(&self) -> Option<bool> {
+    pub(crate) fn await_room_or_news(&self) -> Option<bool> {
         let mut state = self.lock();
         while state.bytes >= WORTHY && !state.closed && !state.news {
             state = self.room.wait(state).unpoisoned();
@@ -165,14 +165,14 @@ impl Outbox {
     }
 
     /// The stream ends behind what is here: in order, or with the reason why it cannot go on.
-    pub fn end(&self, how: Result<(), String>) {
+    pub(crate) fn end(&self, how: Result<(), String>) {
         self.lock().end.get_or_insert(how);
         self.tell();
     }
 
     /// The one source of this outbox. When it is dropped, nobody waits for room any more. `parts`: parts of files are put
     /// into it, and may be taken as such.
-    pub fn source(self: &Arc<Self>, parts: bool) -> OutboxSource {
+    pub(crate) fn source(self: &Arc<Self>, parts: bool) -> OutboxSource {
         OutboxSource { outbox: self.clone(), parts }
     }
 
@@ -280,7 +280,7 @@ impl State {
 }
 
 /// The stream comes from an outbox.
-pub struct OutboxSource {
+pub(crate) struct OutboxSource {
     outbox: Arc<Outbox>,
     parts: bool,
 }

@@ -4,7 +4,7 @@ use crate::endpoint::SinkError;
 
 /// Whether the sender of a session may say anything of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MaySend {
+pub(crate) enum MaySend {
     /// The session has a place.
     Yes,
     /// It waits for its turn.
@@ -14,16 +14,16 @@ pub enum MaySend {
 }
 
 /// The place of one session.
-pub struct Place {
+pub(crate) struct Place {
     /// Whether its sender may say anything of files now.
-    pub may_send: Box<dyn Fn() -> MaySend + Send + Sync>,
+    pub(crate) may_send: Box<dyn Fn() -> MaySend + Send + Sync>,
     /// There was progress.
-    pub progress: Box<dyn Fn() + Send + Sync>,
+    pub(crate) progress: Box<dyn Fn() + Send + Sync>,
     /// Waits until it is certain whether the visitor of that number is gone, who has a name that is wanted here, and ends
     /// its visit then. False: it is there.
-    pub gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
+    pub(crate) gives_way: Box<dyn Fn(u64) -> bool + Send + Sync>,
     /// Says whether the session may not be stopped now. False if it is stopped already, and nothing is to begin.
-    pub set_busy: Box<dyn Fn(bool) -> bool + Send + Sync>,
+    pub(crate) set_busy: Box<dyn Fn(bool) -> bool + Send + Sync>,
 }
 
 impl Place {

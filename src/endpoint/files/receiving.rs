@@ -35,24 +35,24 @@ const FILES_MAX: usize = 32;
 const MOVED: &str = "it was moved or removed; nothing is stored until it is back";
 
 /// Runs after a finished file: whether it has succeeded, and how it ended.
-pub type Then<D> = Arc<dyn Fn(&Finished<D>) -> (bool, String) + Send + Sync>;
+pub(crate) type Then<D> = Arc<dyn Fn(&Finished<D>) -> (bool, String) + Send + Sync>;
 
 /// What else is wanted of files, and who hears of them.
-pub struct Hooks<D: Disk> {
+pub(crate) struct Hooks<D: Disk> {
     /// Keys that metadata must have.
-    pub require: Vec<String>,
+    pub(crate) require: Vec<String>,
     /// Names are for commands too.
-    pub commanded: bool,
+    pub(crate) commanded: bool,
     /// Runs after each finished file, unless it has succeeded before.
-    pub then: Option<Then<D>>,
+    pub(crate) then: Option<Then<D>>,
     /// The place that the session has.
-    pub place: Place,
+    pub(crate) place: Place,
     /// Account is kept here.
-    pub ledger: Arc<Ledger>,
+    pub(crate) ledger: Arc<Ledger>,
 }
 
 /// One sender's files.
-pub struct Receiving<D: Disk> {
+pub(crate) struct Receiving<D: Disk> {
     shelf: Arc<Shelf<D>>,
     peer: Peer,
     pub(super) hooks: Hooks<D>,
@@ -116,7 +116,7 @@ where
     D::File: 'static,
 {
     /// No files yet. The answers go to this outbox.
-    pub fn new(
+    pub(crate) fn new(
         shelf: Arc<Shelf<D>>,
         peer: Peer,
         hooks: Hooks<D>,
@@ -129,14 +129,14 @@ where
     }
 
     /// Waits until nothing more comes and nobody works on a file, but no longer than this; then what has come is durable.
-    pub fn await_end(&self, time: Duration) {
+    pub(crate) fn await_end(&self, time: Duration) {
         let busy = |state: &mut State<D>| !state.over || state.is_busy();
         let waited = self.done.wait_timeout_while(self.lock(), time, busy);
         drop(waited.unpoisoned());
     }
 
     /// Waits until nothing is done any more with a file after which a command runs.
-    pub fn await_commands(&self) {
+    pub(crate) fn await_commands(&self) {
         if self.hooks.then.is_some() {
             let waited = self.done.wait_while(self.lock(), |state| state.is_busy());
             drop(waited.unpoisoned());
@@ -145,7 +145,7 @@ where
 
     /// Whether this end holds its sender up: it opens a file, sums up what is there of one, writes to one or finishes one, or a
     /// command runs after one. Its sender can do nothing about that, and what it has to say may well be here already.
-    pub fn holds_up(&self) -> bool {
+    pub(crate) fn holds_up(&self) -> bool {
         self.lock().is_busy()
     }
 

@@ -16,13 +16,13 @@ where
     D::File: 'static,
 {
     /// The one sink of this sender.
-    pub fn sink(self: &Arc<Self>) -> RecordSink<D> {
+    pub(crate) fn sink(self: &Arc<Self>) -> RecordSink<D> {
         RecordSink { receiving: self.clone(), reader: RecordReader::default() }
     }
 }
 
 /// The stream goes to a receiver of files.
-pub struct RecordSink<D: Disk> {
+pub(crate) struct RecordSink<D: Disk> {
     receiving: Arc<Receiving<D>>,
     reader: RecordReader<Up>,
 }

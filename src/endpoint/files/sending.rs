@@ -41,29 +41,29 @@ const READS: Duration = Duration::from_secs(5);
 const UNJUDGED: usize = 512;
 
 /// A file that is to be sent.
-pub struct Item {
+pub(crate) struct Item {
     /// What it is to be called.
-    pub name: Name,
+    pub(crate) name: Name,
     /// JSON; empty for nothing.
-    pub meta: Vec<u8>,
+    pub(crate) meta: Vec<u8>,
     /// Its bytes.
-    pub matter: Matter,
+    pub(crate) matter: Matter,
     /// The receiver may well have it: it is asked before the file is sent, however small that is.
-    pub ask: bool,
+    pub(crate) ask: bool,
 }
 
 /// What became of a file: in the words of the receiver, or in ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fate {
+pub(crate) struct Fate {
     /// In one word.
-    pub verdict: FileVerdict,
+    pub(crate) verdict: FileVerdict,
     /// What there is to say about it; may be empty.
-    pub sentence: String,
+    pub(crate) sentence: String,
 }
 
 impl Fate {
     /// For the user: what became of it, in these words, and why.
-    pub fn told(&self, what: &str) -> String {
+    pub(crate) fn told(&self, what: &str) -> String {
         match self.sentence.starts_with(STORED_BUT) {
             true => self.sentence.clone(),
             false => format!("{what}: {}", self.sentence),
@@ -73,7 +73,7 @@ impl Fate {
 
 /// Why nothing is sent for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause<'a> {
+pub(crate) enum Pause<'a> {
     /// So many others go first.
     Place(u32),
     /// That is over.
@@ -84,7 +84,7 @@ pub enum Pause<'a> {
 
 /// How all of it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Every file has its verdict.
     Whole,
     /// The streams ended before that.
@@ -94,7 +94,7 @@ pub enum Ending {
 }
 
 /// The sending thread's work.
-pub struct Sending<F> {
+pub(crate) struct Sending<F> {
     out: Arc<Outbox>,
     inbox: Arc<Inbox>,
     /// Hears what became of which file.
@@ -173,7 +173,7 @@ impl From<io::Error> for Halt {
 
 impl<F: FnMut(&Name, Fate)> Sending<F> {
     /// Nothing sent yet.
-    pub fn new(out: Arc<Outbox>, inbox: Arc<Inbox>, tell: F) -> Self {
+    pub(crate) fn new(out: Arc<Outbox>, inbox: Arc<Inbox>, tell: F) -> Self {
         inbox.tell_at(out.clone());
         Sending {
             out,
@@ -193,27 +193,27 @@ impl<F: FnMut(&Name, Fate)> Sending<F> {
     }
 
     /// Has this told why nothing is sent for a while.
-    pub fn pausing(self, pause: impl FnMut(Pause<'_>) + Send + 'static) -> Self {
+    pub(crate) fn pausing(self, pause: impl FnMut(Pause<'_>) + Send + 'static) -> Self {
         Sending { pause: Box::new(pause), ..self }
     }
 
     /// Has this called as soon as there is a place.
-    pub fn beginning(self, begins: impl FnOnce() + Send + 'static) -> Self {
+    pub(crate) fn beginning(self, begins: impl FnOnce() + Send + 'static) -> Self {
         Sending { begins: Some(Box::new(begins)), ..self }
     }
 
     /// Has account kept in this ledger.
-    pub fn accounting(self, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn accounting(self, ledger: Arc<Ledger>) -> Self {
         Sending { ledger, ..self }
     }
 
     /// Has no more files open at once than so many, at least one.
-    pub fn opening(self, most: usize) -> Self {
+    pub(crate) fn opening(self, most: usize) -> Self {
         Sending { most: most.max(1), ..self }
     }
 
     /// Sends all of these, and waits for their verdicts.
-    pub fn run(mut self, items: impl IntoIterator<Item = Item>) -> Ending {
+    pub(crate) fn run(mut self, items: impl IntoIterator<Item = Item>) -> Ending {
         self.ledger.open();
         let ending = match self.await_place().and_then(|()| self.send_all(items)) {
             Ok(()) => Ending::Whole,

@@ -1,5 +1,6 @@
 //! Both sides in one process, over two pipes that cut where they like.
 
+use super::outbox::OutboxSource;
 use super::*;
 use crate::endpoint::{Sink, Source};
 use crate::store::beneath::Beneath;

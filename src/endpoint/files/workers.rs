@@ -8,7 +8,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A few threads.
 #[derive(Clone)]
-pub struct Workers {
+pub(crate) struct Workers {
     jobs: Sender<Job>,
 }
 
@@ -17,7 +17,7 @@ impl Workers {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn new(count: usize) -> io::Result<Self> {
+    pub(crate) fn new(count: usize) -> io::Result<Self> {
         let (jobs, work) = unbounded::<Job>();
         for _ in 0..count.max(1) {
             let work = work.clone();
@@ -27,7 +27,7 @@ impl Workers {
     }
 
     /// Has this done by one of them, some time.
-    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         // they end after the last of these senders
         let _ = self.jobs.send(Box::new(job));
     }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub(super) const TIME: Duration = Duration::from_secs(10);
 
 /// Resolves one name, as often as it is asked; once at a time.
-pub struct Resolver {
+pub(crate) struct Resolver {
     target: Target,
     requests: Sender<()>,
 }
@@ -29,7 +29,7 @@ impl Resolver {
     ///
     /// # Errors
     /// The kernel has no threads left.
-    pub fn start(
+    pub(crate) fn start(
         target: Target,
         answer: impl Fn(Result<Vec<SocketAddr>, String>) + Send + 'static,
     ) -> io::Result<Self> {
@@ -40,13 +40,13 @@ impl Resolver {
     }
 
     /// Resolves the name.
-    pub fn resolve(&self) {
+    pub(crate) fn resolve(&self) {
         // fails only when it is asked already
         let _ = self.requests.try_send(());
     }
 
     /// What it resolves, to be begun anew.
-    pub fn into_origin(self) -> Origin {
+    pub(crate) fn into_origin(self) -> Origin {
         Origin::Initiate(self.target)
     }
 }
@@ -58,21 +58,21 @@ pub(super) fn is_its_own(local: io::Result<SocketAddr>, peer: io::Result<SocketA
 }
 
 /// The addresses that have not been tried, and the one that is.
-pub struct Attempt {
+pub(crate) struct Attempt {
     addresses: VecDeque<SocketAddr>,
     stream: Option<TcpStream>,
     /// The address under way is given up then.
-    pub until: Instant,
+    pub(crate) until: Instant,
 }
 
 impl Attempt {
     /// None is under way.
-    pub fn new(addresses: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(addresses: Vec<SocketAddr>) -> Self {
         Attempt { addresses: addresses.into(), stream: None, until: Instant::now() }
     }
 
     /// Tries the next address; `None` if there is none.
-    pub fn next(&mut self, now: Instant, registry: &Registry, token: Token) -> Option<io::Result<()>> {
+    pub(crate) fn next(&mut self, now: Instant, registry: &Registry, token: Token) -> Option<io::Result<()>> {
         self.until = now + TIME;
         let address = self.addresses.pop_front()?;
         Some(TcpStream::connect(address).and_then(|mut stream| {
@@ -83,7 +83,7 @@ impl Attempt {
     }
 
     /// After an event: the connection, or why it failed; `None` if neither is known.
-    pub fn outcome(&mut self) -> Option<io::Result<TcpStream>> {
+    pub(crate) fn outcome(&mut self) -> Option<io::Result<TcpStream>> {
         let stream = self.stream.as_ref()?;
         if is_its_own(stream.local_addr(), stream.peer_addr()) {
             return Some(Err(ErrorKind::ConnectionRefused.into()));

@@ -14,28 +14,28 @@ use mio::Token;
 
 /// So much may be left to a thread that writes: as much as one look of the poll brings. A thread that writes for longer
 /// makes the poll's thread wait, and so the rest stays in the kernel.
-pub const LEFT_MAX: usize = 256;
+pub(crate) const LEFT_MAX: usize = 256;
 
 /// What the poll has said of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Which socket.
-    pub token: Token,
+    pub(crate) token: Token,
     /// It may have something to read.
-    pub readable: bool,
+    pub(crate) readable: bool,
     /// It may take something.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// Nothing follows what there is to read.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// It may be broken.
-    pub error: bool,
+    pub(crate) error: bool,
     /// Urgent data has come.
-    pub urgent: bool,
+    pub(crate) urgent: bool,
 }
 
 impl Seen {
     /// Nothing of this socket.
-    pub fn nothing(token: Token) -> Self {
+    pub(crate) fn nothing(token: Token) -> Self {
         Seen { token, readable: false, writable: false, ended: false, error: false, urgent: false }
     }
 }
@@ -55,7 +55,7 @@ impl From<&mio::event::Event> for Seen {
 
 /// Between the thread that polls and one that writes.
 #[derive(Default)]
-pub struct Handover(Mutex<State>);
+pub(crate) struct Handover(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -67,12 +67,12 @@ struct State {
 
 impl Handover {
     /// A thread is about to take the lock of the local side and write. There is one such thread at a time.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.lock().writes = true;
     }
 
     /// It has given back the lock. What was left to it meanwhile.
-    pub fn end(&self) -> Vec<Seen> {
+    pub(crate) fn end(&self) -> Vec<Seen> {
         let mut state = self.lock();
         state.writes = false;
         std::mem::take(&mut state.left)
@@ -80,7 +80,7 @@ impl Handover {
 
     /// Leaves to the thread that writes what the poll has said. False, and nothing was left, if there is none, or if it
     /// has been left too much already.
-    pub fn leave(&self, seen: impl Iterator<Item = Seen>) -> bool {
+    pub(crate) fn leave(&self, seen: impl Iterator<Item = Seen>) -> bool {
         let mut state = self.lock();
         if !state.writes {
             return false;

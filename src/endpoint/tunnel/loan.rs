@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// To whom the poll is lent.
 #[derive(Default)]
-pub struct Loans(Mutex<State>);
+pub(crate) struct Loans(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -22,7 +22,7 @@ struct State {
 
 impl Loans {
     /// Lends the poll, whoever has it: the loan's number. Who has had it hears once more of an event, and finds out.
-    pub fn begin(&self) -> u64 {
+    pub(crate) fn begin(&self) -> u64 {
         let mut state = self.lock();
         state.begun += 1;
         let number = state.begun;
@@ -31,29 +31,29 @@ impl Loans {
     }
 
     /// Whether a loan has not ended.
-    pub fn is_current(&self, number: u64) -> bool {
+    pub(crate) fn is_current(&self, number: u64) -> bool {
         self.lock().current == Some(number)
     }
 
     /// Ends a loan, if no later one has ended it: whether the own thread has the poll back, and is to be woken.
-    pub fn end(&self, number: u64) -> bool {
+    pub(crate) fn end(&self, number: u64) -> bool {
         self.lock().current.take_if(|current| *current == number).is_some()
     }
 
     /// When the local side is to be attended to, if nothing happens before.
-    pub fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self) -> Option<Instant> {
         self.lock().until
     }
 
     /// The local side is to be attended to then: whether the own thread is to be woken, because that is another time than
     /// before and the poll is lent.
-    pub fn set_until(&self, until: Option<Instant>) -> bool {
+    pub(crate) fn set_until(&self, until: Option<Instant>) -> bool {
         let mut state = self.lock();
         std::mem::replace(&mut state.until, until) != until && state.current.is_some()
     }
 
     /// For the own thread, before it waits: whether the poll is lent, and until when to wait at most.
-    pub fn own_turn(&self) -> (bool, Option<Instant>) {
+    pub(crate) fn own_turn(&self) -> (bool, Option<Instant>) {
         let state = self.lock();
         (state.current.is_some(), state.until)
     }

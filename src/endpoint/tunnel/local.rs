@@ -25,13 +25,13 @@ mod coming;
 mod tests;
 
 /// The listening socket. Connections have their numbers, which begin with 1, after these two.
-pub const LISTENER: Token = Token(0);
+pub(crate) const LISTENER: Token = Token(0);
 /// The poll's waker.
-pub const WAKER: Token = Token(1);
+pub(crate) const WAKER: Token = Token(1);
 const FIRST: usize = 2;
 
 /// Connections at a time; more wait to be accepted.
-pub const CONNECTIONS_MAX: usize = 1024;
+pub(crate) const CONNECTIONS_MAX: usize = 1024;
 
 /// What may wait here for connections even where the user wants less, in bytes: the first windows of 256.
 const BUDGET_MIN: u64 = 16 << 20;
@@ -47,7 +47,7 @@ const CHUNK: usize = 64 << 10;
 pub(super) const EXHAUSTED: Duration = Duration::from_millis(250);
 
 /// What this end does for a new connection.
-pub enum Role {
+pub(crate) enum Role {
     /// Accepts them, and has the far end open them.
     Terminate(TcpListener),
     /// Opens them, when the far end has accepted one.
@@ -56,7 +56,7 @@ pub enum Role {
 
 /// A connection that could not be had; why.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// It could not be opened.
     Opening(String),
     /// It could not be accepted.
@@ -67,11 +67,11 @@ pub enum Trouble {
 
 /// What local connections may take.
 #[derive(Clone, Copy)]
-pub struct Room {
+pub(crate) struct Room {
     /// Bytes that may wait here for all of them together, besides the first windows of [`SPARE`].
-    pub budget: u64,
+    pub(crate) budget: u64,
     /// One for each; one may be there in any case.
-    pub descriptors: u64,
+    pub(crate) descriptors: u64,
 }
 
 impl Room {
@@ -96,7 +96,7 @@ enum Socket {
 }
 
 /// The local side.
-pub struct Local {
+pub(crate) struct Local {
     mux: Mux,
     registry: Registry,
     waker: Arc<Waker>,
@@ -136,7 +136,7 @@ impl Local {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn new(
+    pub(crate) fn new(
         registry: Registry,
         waker: Arc<Waker>,
         mut role: Role,
@@ -177,14 +177,14 @@ impl Local {
     }
 
     /// How much memory the far end has: of connections that it has no room for none are accepted.
-    pub fn far_has(&mut self, budget: u64) {
+    pub(crate) fn far_has(&mut self, budget: u64) {
         self.connections = self.own.min(connections(budget));
         // more may be accepted than before
         self.settle();
     }
 
     /// Gives up all that was begun: where connections come from.
-    pub fn into_origin(mut self) -> Origin {
+    pub(crate) fn into_origin(mut self) -> Origin {
         self.sockets.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.discard(id));
         match self.role {
             Role::Terminate(mut listener) => {
@@ -199,7 +199,7 @@ impl Local {
     // ---- the poll ---------------------------------------------------------------------------------------
 
     /// What the poll says.
-    pub fn event(&mut self, now: Instant, seen: Seen) {
+    pub(crate) fn event(&mut self, now: Instant, seen: Seen) {
         match seen.token {
             WAKER => {}
             LISTENER => self.accepting = true,
@@ -215,7 +215,7 @@ impl Local {
     }
 
     /// After the events: accepts, and gives up what took too long.
-    pub fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant) {
         while let Some((until, id)) = self.deadlines.first().copied().filter(|(until, _)| *until <= now) {
             self.deadlines.remove(&(until, id));
             match self.sockets.get(&id) {
@@ -228,19 +228,19 @@ impl Local {
     }
 
     /// When `tick` is due.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(until, _)| *until).into_iter().chain(self.paused).min()
     }
 
     /// What connections could not be had since this was asked last, for the user.
-    pub fn take_troubles(&mut self) -> Vec<Trouble> {
+    pub(crate) fn take_troubles(&mut self) -> Vec<Trouble> {
         std::mem::take(&mut self.troubles)
     }
 
     // ---- the stream -------------------------------------------------------------------------------------
 
     /// Whether [`Local::pull`] has something to give: looked at, not believed, where the poll did not just say so.
-    pub fn has_output(&mut self) -> bool {
+    pub(crate) fn has_output(&mut self) -> bool {
         if self.mux.has_records() {
             return true;
         }
@@ -261,12 +261,12 @@ impl Local {
     }
 
     /// Whether the tunnel has ended, and all was given.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.ended && !self.mux.has_records()
     }
 
     /// Fills `space` with what is to be sent, without waiting; how much that was.
-    pub fn pull(&mut self, space: &mut [u8]) -> usize {
+    pub(crate) fn pull(&mut self, space: &mut [u8]) -> usize {
         loop {
             let records = self.mux.records(space);
             if records > 0 {
@@ -307,7 +307,7 @@ impl Local {
     ///
     /// # Errors
     /// The far end broke the rules.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TunnelBreach> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TunnelBreach> {
         bytes.chunks(CHUNK).try_for_each(|chunk| self.push_chunk(chunk))
     }
 
@@ -327,14 +327,14 @@ impl Local {
     }
 
     /// The stream from the far end is over.
-    pub fn stream_ended(&mut self) {
+    pub(crate) fn stream_ended(&mut self) {
         self.ended = true;
         self.mux.stream_ended();
         self.settle();
     }
 
     /// Whether the tunnel has ended, and everything that came was taken.
-    pub fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.ended && self.mux.is_empty()
     }
 
@@ -370,7 +370,7 @@ impl Local {
     }
 
     /// Wakes the poll.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         // fails only where the poll is gone, and then the process ends
         let _ = self.waker.wake();
     }

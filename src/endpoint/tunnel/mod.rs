@@ -9,21 +9,21 @@
 //! when the far ends of all directions have been met ([`Tunnel::meet`]); nothing is accepted or opened before. A far end
 //! may be a stranger: until something was read or written others may decide anew.
 
-pub mod attending;
-pub mod dial;
-pub mod handover;
-pub mod loan;
-pub mod local;
+pub(crate) mod attending;
+pub(crate) mod dial;
+pub(crate) mod handover;
+pub(crate) mod loan;
+pub(crate) mod local;
 mod meeting;
 pub mod mux;
-pub mod open;
-pub mod origin;
-pub mod poller;
-pub mod raw;
+pub(crate) mod open;
+pub(crate) mod origin;
+pub(crate) mod poller;
+pub(crate) mod raw;
 pub mod record;
-pub mod shared;
-pub mod streams;
+pub(crate) mod shared;
+pub(crate) mod streams;
 
-pub use origin::{Origin, Target};
-pub use shared::{Config, Tunnel};
-pub use streams::{TunnelSink, TunnelSource};
+pub(crate) use origin::{Origin, Target};
+pub(crate) use shared::{Config, Tunnel};
+pub(crate) use streams::{TunnelSink, TunnelSource};

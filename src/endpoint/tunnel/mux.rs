@@ -20,7 +20,7 @@ use std::io;
 
 /// What a connection may send at first: as much as a request or a terminal needs, and little enough that a
 /// thousand idle connections cost little.
-pub const WINDOW_FIRST: u32 = 64 << 10;
+pub(crate) const WINDOW_FIRST: u32 = 64 << 10;
 
 /// What a connection may send at most without credit, once it has shown that it is used: 400 Mbit/s at a
 /// round trip of 80 ms.
@@ -153,7 +153,7 @@ impl Mux {
     }
 
     /// Whether bytes of this connection may be sent now.
-    pub fn may_send(&self, id: u32) -> bool {
+    pub(crate) fn may_send(&self, id: u32) -> bool {
         self.streams.get(&id).is_some_and(|stream| stream.credit > 0 && !stream.ends.has(End::Here))
     }
 
@@ -231,7 +231,7 @@ impl Mux {
     }
 
     /// Whether this connection sends nothing more, or is not known any more.
-    pub fn has_finished(&self, id: u32) -> bool {
+    pub(crate) fn has_finished(&self, id: u32) -> bool {
         self.streams.get(&id).is_none_or(|stream| stream.ends.has(End::Here))
     }
 
@@ -259,7 +259,7 @@ impl Mux {
 
     /// A connection that the far end has accepted is open here too, which a credit of one byte tells: one of which that end
     /// hears nothing but a reset was not opened.
-    pub fn opened(&mut self, id: u32) {
+    pub(crate) fn opened(&mut self, id: u32) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         (stream.window, stream.granted) = (stream.window + 1, stream.granted + 1);
         self.windows += 1;
@@ -333,7 +333,7 @@ impl Mux {
     }
 
     /// Whether the far end sends nothing more on this connection, and all it sent was taken.
-    pub fn is_shut(&self, id: u32) -> bool {
+    pub(crate) fn is_shut(&self, id: u32) -> bool {
         self.streams.get(&id).is_some_and(|stream| stream.ends.has(End::There) && stream.waiting.is_empty())
     }
 

@@ -14,36 +14,36 @@ use std::time::Instant;
 
 /// What the poll is to tell of a connection.
 #[cfg(target_os = "linux")]
-pub const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
+pub(crate) const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE).add(Interest::PRIORITY);
 #[cfg(not(target_os = "linux"))]
-pub const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
+pub(crate) const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// An open connection.
-pub struct Open {
+pub(crate) struct Open {
     /// Non-blocking, under the poll.
-    pub stream: TcpStream,
+    pub(crate) stream: TcpStream,
     /// It may have something to read.
-    pub readable: bool,
+    pub(crate) readable: bool,
     /// The poll said so since it was last read.
-    pub fresh: bool,
+    pub(crate) fresh: bool,
     /// The end of its data is here or behind what is here.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// It may take something.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// It has brought urgent data: a read that is short may have stopped before such, and not have emptied it.
-    pub urgent: bool,
+    pub(crate) urgent: bool,
     /// It has a place in the turn.
-    pub queued: bool,
+    pub(crate) queued: bool,
     /// A write has failed like this; nothing is written any more.
     failed: Option<ErrorKind>,
     /// It may have broken: what had come before is given up then.
-    pub until: Option<Instant>,
+    pub(crate) until: Option<Instant>,
 }
 
 impl Open {
     /// Nothing was read or written yet. Until it is shut its peer sees a reset, not an end, when it is dropped or this
     /// process is killed: an end would say that all has come.
-    pub fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         // without it only the latency suffers
         let _ = stream.set_nodelay(true);
         // without it a connection whose peer's host has vanished keeps its place for good
@@ -66,14 +66,14 @@ impl Open {
     }
 
     /// All that the far end had for it has been written.
-    pub fn shut(&self) {
+    pub(crate) fn shut(&self) {
         // if one of them fails the connection is gone, which reading will show
         let _ = end_on_close(&self.stream);
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Whether something stands behind what there is to read: its end, or perhaps a break.
-    pub fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.ended || self.until.is_some()
     }
 
@@ -81,7 +81,7 @@ impl Open {
     ///
     /// # Errors
     /// `WouldBlock`: nothing is. Otherwise the data has broken off.
-    pub fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         match retry(|| self.stream.read(room))? {
             // the write has heard of the break. If it was a broken pipe the data had ended before that.
             0 if self.failed.is_some_and(|kind| kind != ErrorKind::BrokenPipe) => {
@@ -92,7 +92,7 @@ impl Open {
     }
 
     /// Whether it is broken. To be asked when there is nothing to read any more: see the head of this file.
-    pub fn is_broken(&self) -> bool {
+    pub(crate) fn is_broken(&self) -> bool {
         self.failed.is_some() || !matches!(self.stream.take_error(), Ok(None))
     }
 
@@ -100,7 +100,7 @@ impl Open {
     ///
     /// # Errors
     /// The connection is broken.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut written = 0;
         while self.writable && self.failed.is_none() && written < bytes.len() {
             match retry(|| self.stream.write(&bytes[written..])) {
@@ -120,7 +120,7 @@ impl Open {
 ///
 /// # Errors
 /// All others.
-pub fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 /// Where the local connections come from.
-pub enum Origin {
+pub(crate) enum Origin {
     /// They are accepted here.
     Terminate(TcpListener),
     /// They are opened there.
@@ -13,13 +13,13 @@ pub enum Origin {
 
 /// A host that connections are opened to.
 #[derive(Clone)]
-pub struct Target {
+pub(crate) struct Target {
     /// Its name or address, for the user.
-    pub host: String,
+    pub(crate) host: String,
     /// Its port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Gives its addresses, or why it has none. May take as long as it likes.
-    pub ask: Arc<dyn Fn() -> Result<Vec<SocketAddr>, String> + Send + Sync>,
+    pub(crate) ask: Arc<dyn Fn() -> Result<Vec<SocketAddr>, String> + Send + Sync>,
 }
 
 impl Origin {

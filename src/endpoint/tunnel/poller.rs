@@ -28,7 +28,7 @@ const UNHEARD: Duration = Duration::from_millis(50);
 const LENT: Duration = Duration::from_millis(250);
 
 /// A poll that may be borrowed from its thread.
-pub struct Poller {
+pub(crate) struct Poller {
     /// Held by whoever looks and does what the poll says, and never while anybody waits in a poll.
     poll: Mutex<(Poll, Events)>,
     /// The poll's, for the polls in which threads wait for it.
@@ -41,7 +41,7 @@ pub struct Poller {
 }
 
 /// Where the poll's own thread waits.
-pub struct Own {
+pub(crate) struct Own {
     poll: Poll,
     events: Events,
     /// Whether it hears the poll.
@@ -53,7 +53,7 @@ impl Poller {
     ///
     /// # Errors
     /// There are no descriptors left.
-    pub fn new(waker: Token) -> io::Result<(Self, Own)> {
+    pub(crate) fn new(waker: Token) -> io::Result<(Self, Own)> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Arc::new(Waker::new(&registry, waker)?);
@@ -65,18 +65,18 @@ impl Poller {
     }
 
     /// Where sockets are registered.
-    pub fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.registry
     }
 
     /// Wakes whoever has the poll.
-    pub fn waker(&self) -> &Arc<Waker> {
+    pub(crate) fn waker(&self) -> &Arc<Waker> {
         &self.waker
     }
 
     /// One turn of the poll's own thread: `heed` is given what the poll says, and sets when to be called if nothing happens
     /// before.
-    pub fn wait(&self, own: &mut Own, mut heed: impl FnMut(&Events, &mut Option<Instant>)) {
+    pub(crate) fn wait(&self, own: &mut Own, mut heed: impl FnMut(&Events, &mut Option<Instant>)) {
         let (lent, until) = self.loans.own_turn();
         if own.hears == lent {
             let (registry, mut poll) = (own.poll.registry(), SourceFd(&self.descriptor));
@@ -98,19 +98,19 @@ impl Poller {
     ///
     /// # Errors
     /// The kernel's; nothing was borrowed.
-    pub fn borrow(&self, registry: &Registry, token: Token) -> io::Result<u64> {
+    pub(crate) fn borrow(&self, registry: &Registry, token: Token) -> io::Result<u64> {
         registry.register(&mut SourceFd(&self.descriptor), token, Interest::READABLE)?;
         Ok(self.loans.begin())
     }
 
     /// For a borrower: has `heed` do what [`Poller::wait`] would, without waiting. Whether there may be more to look at; None
     /// if another thread has borrowed the poll since.
-    pub fn look(&self, loan: u64, heed: impl FnMut(&Events, &mut Option<Instant>)) -> Option<bool> {
+    pub(crate) fn look(&self, loan: u64, heed: impl FnMut(&Events, &mut Option<Instant>)) -> Option<bool> {
         self.look_now(Some(loan), heed)
     }
 
     /// Ends a loan, if no later one has ended it.
-    pub fn give_back(&self, loan: u64, registry: &Registry) {
+    pub(crate) fn give_back(&self, loan: u64, registry: &Registry) {
         // fails only where it was not registered
         let _ = registry.deregister(&mut SourceFd(&self.descriptor));
         if self.loans.end(loan) {
@@ -123,7 +123,7 @@ impl Poller {
     }
 
     /// Wakes whoever has the poll.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         // fails only when the kernel's counter is full, and then it is awake
         let _ = self.waker.wake();
     }

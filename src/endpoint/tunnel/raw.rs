@@ -17,17 +17,17 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// The connection, once it is there.
-pub struct Raw {
+pub(crate) struct Raw {
     /// Both ends of the stream use it.
-    pub stream: Option<TcpStream>,
+    pub(crate) stream: Option<TcpStream>,
     /// Why it could not be opened.
-    pub failed: Option<String>,
+    pub(crate) failed: Option<String>,
     /// It was tried a second time, when there was something to write.
-    pub tried_again: bool,
+    pub(crate) tried_again: bool,
     /// Rung when nobody wants it any more.
-    pub stop: Bell,
+    pub(crate) stop: Bell,
     /// Rung when the far end is known to be no stranger.
-    pub trusted: Bell,
+    pub(crate) trusted: Bell,
 }
 
 /// Tells the user that a local connection is not accepted.
@@ -42,13 +42,13 @@ pub(super) const CAUTION: Duration = Duration::from_secs(6);
 
 impl Raw {
     /// There is none yet.
-    pub fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Raw { stream: None, failed: None, tried_again: false, stop: Bell::new()?, trusted: Bell::new()? })
     }
 
     /// It is there. If it gets the stream (`receives`), its peer sees a reset, not an end, should this process be killed
     /// before all was written: an end would say that all has come.
-    pub fn begin(&mut self, stream: TcpStream, receives: bool) {
+    pub(crate) fn begin(&mut self, stream: TcpStream, receives: bool) {
         if receives {
             // if it fails the peer sees an end in place of a break
             let _ = reset_on_close(&stream);
@@ -57,7 +57,7 @@ impl Raw {
     }
 
     /// Nobody wants it any more: it breaks, and whoever waits for it or reads from it stops.
-    pub fn give_up(self) {
+    pub(crate) fn give_up(self) {
         self.stop.ring();
         if let Some(stream) = self.stream {
             // if it fails the connection is gone
@@ -67,14 +67,14 @@ impl Raw {
     }
 
     /// The end that the stream comes from.
-    pub fn source(&self) -> io::Result<Option<FileSource>> {
+    pub(crate) fn source(&self) -> io::Result<Option<FileSource>> {
         let Some(stream) = &self.stream else { return Ok(None) };
         let file = File::from(OwnedFd::from(stream.try_clone()?));
         Ok(Some(FileSource::new(file, "the tunnelled connection")))
     }
 
     /// The end that the stream goes to.
-    pub fn sink(&self) -> io::Result<Option<RawSink>> {
+    pub(crate) fn sink(&self) -> io::Result<Option<RawSink>> {
         let Some(stream) = &self.stream else { return Ok(None) };
         let file = File::from(OwnedFd::from(stream.try_clone()?));
         Ok(Some(RawSink {
@@ -85,15 +85,15 @@ impl Raw {
 }
 
 /// A file that is shut for writing at the end, because the other direction may still use it.
-pub struct RawSink {
+pub(crate) struct RawSink {
     /// What is written to.
-    pub file: FileSink,
+    pub(crate) file: FileSink,
     stream: TcpStream,
 }
 
 impl RawSink {
     /// Nothing more will be written.
-    pub fn shut(&self) {
+    pub(crate) fn shut(&self) {
         // if one of them fails the connection is gone, which draining will show
         let _ = end_on_close(&self.stream);
         let _ = self.stream.shutdown(Shutdown::Write);

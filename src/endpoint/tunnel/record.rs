@@ -67,7 +67,7 @@ impl Record {
     ///
     /// # Errors
     /// There is no such record.
-    pub fn decode(header: &[u8; HEADER]) -> Result<Self, TunnelBreach> {
+    pub(crate) fn decode(header: &[u8; HEADER]) -> Result<Self, TunnelBreach> {
         let [kind, a, b, c, d, rest @ ..] = *header;
         let (id, number) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes(rest));
         Ok(match (kind, number) {

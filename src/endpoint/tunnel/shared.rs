@@ -27,23 +27,23 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 /// What a tunnel is made from.
-pub struct Config {
+pub(crate) struct Config {
     /// Where the local connections come from.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
     /// Which streams this process has.
-    pub ways: Ways,
+    pub(crate) ways: Ways,
     /// Whether it only listens, and to anybody, so that whoever says hello decides what it is.
-    pub meets_strangers: bool,
+    pub(crate) meets_strangers: bool,
     /// Ends after the first connection.
-    pub oneshot: bool,
+    pub(crate) oneshot: bool,
     /// Bytes that may wait here for local connections, the first window of each included.
-    pub budget: u64,
+    pub(crate) budget: u64,
     /// Descriptors that are not for local connections.
-    pub beside: u64,
+    pub(crate) beside: u64,
 }
 
 /// Shared by whoever has to do with it.
-pub struct Tunnel {
+pub(crate) struct Tunnel {
     state: Mutex<State>,
     /// Rung when the source may have something to give.
     pub(super) to_source: Bell,
@@ -120,7 +120,7 @@ impl Tunnel {
     ///
     /// # Errors
     /// There are no descriptors left.
-    pub fn new(config: Config) -> io::Result<Arc<Self>> {
+    pub(crate) fn new(config: Config) -> io::Result<Arc<Self>> {
         let initiates = matches!(config.origin, Origin::Initiate(..));
         if let Origin::Terminate(listener) = &config.origin {
             listener.set_nonblocking(true)?;
@@ -153,7 +153,7 @@ impl Tunnel {
     }
 
     /// What to tell the far ends about this end.
-    pub fn features(&self) -> Features {
+    pub(crate) fn features(&self) -> Features {
         match (self.has_records(), self.initiates) {
             (false, _) => Features::NONE,
             (true, true) => Features::TUNNEL | Features::INITIATES,
@@ -167,7 +167,7 @@ impl Tunnel {
     }
 
     /// The far end of one direction was met.
-    pub fn meet(self: &Arc<Self>, way: Way, far: FarEnd) {
+    pub(crate) fn meet(self: &Arc<Self>, way: Way, far: FarEnd) {
         let mut state = self.lock();
         let shape = state.phase.shape();
         let misfit = match state.meeting.meet(way, far, shape) {
@@ -193,7 +193,7 @@ impl Tunnel {
     }
 
     /// The far end of one direction is gone before anything has begun, and is not expected back.
-    pub fn forget(&self, way: Way) {
+    pub(crate) fn forget(&self, way: Way) {
         let mut state = self.lock();
         if state.meeting.forget(way) && !matches!(state.phase, Phase::Failed(_)) {
             self.undo(&mut state);

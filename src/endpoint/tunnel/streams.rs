@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The stream comes from the tunnel.
-pub struct TunnelSource {
+pub(crate) struct TunnelSource {
     tunnel: Arc<Tunnel>,
     /// The one connection, if that is the stream, and the phase it belongs to.
     raw: Option<(FileSource, u64)>,
@@ -20,7 +20,7 @@ pub struct TunnelSource {
 
 impl TunnelSource {
     /// The one source of this tunnel.
-    pub fn new(tunnel: Arc<Tunnel>) -> Self {
+    pub(crate) fn new(tunnel: Arc<Tunnel>) -> Self {
         TunnelSource { tunnel, raw: None }
     }
 
@@ -152,7 +152,7 @@ impl Source for TunnelSource {
 }
 
 /// The stream goes to the tunnel.
-pub struct TunnelSink {
+pub(crate) struct TunnelSink {
     tunnel: Arc<Tunnel>,
     /// The one connection, if that is the stream, and the phase it belongs to.
     raw: Option<(RawSink, u64)>,
@@ -160,7 +160,7 @@ pub struct TunnelSink {
 
 impl TunnelSink {
     /// The one sink of this tunnel.
-    pub fn new(tunnel: Arc<Tunnel>) -> Self {
+    pub(crate) fn new(tunnel: Arc<Tunnel>) -> Self {
         TunnelSink { tunnel, raw: None }
     }
 

@@ -49,7 +49,7 @@ fn program() -> OsString {
 }
 
 /// Becomes ssh, with this command line. Returns only if that cannot be, and why.
-pub fn hand_over(line: &[OsString]) -> String {
+pub(crate) fn hand_over(line: &[OsString]) -> String {
     let mut command = Command::new(program());
     command.args(line);
     begin_with_our_mask(&mut command);
@@ -61,7 +61,7 @@ fn cannot_run(error: &io::Error) -> String {
 }
 
 /// What ssh would do for this line; None if it does not say, because something is wrong with the line.
-pub fn resolve(line: &Line) -> Option<Resolved> {
+pub(crate) fn resolve(line: &Line) -> Option<Resolved> {
     let mut command = Command::new(program());
     command.arg("-G").args(before_the_command(line)).arg("true").stdin(Stdio::null()).stderr(Stdio::null());
     begin_with_our_mask(&mut command);
@@ -112,7 +112,7 @@ fn quoted(path: &str) -> String {
 }
 
 /// ssh, as long as it runs.
-pub struct Carrier {
+pub(crate) struct Carrier {
     child: Child,
     /// Its stdout, which the connection over ssh reads too. It stays open until ssh has exited: an ssh that finds its stdout
     /// closed drops what it has not written to its stderr yet.
@@ -127,7 +127,7 @@ impl Carrier {
     ///
     /// # Errors
     /// Why not, for the user.
-    pub fn start(
+    pub(crate) fn start(
         line: &Line,
         resolved: &Resolved,
         program_there: Option<&str>,
@@ -166,14 +166,14 @@ impl Carrier {
     }
 
     /// Waits until it has exited, or the time is up.
-    pub fn await_exit(&self, time: Duration) -> Option<Exit> {
+    pub(crate) fn await_exit(&self, time: Duration) -> Option<Exit> {
         // if waiting fails, nothing is known
         let _ = wait(&[Interest::read(&self.exited)], Some(time));
         self.exit.get().copied()
     }
 
     /// There is no session: ssh finds its stdout closed, and does not go on printing.
-    pub fn close_stdout(&mut self) {
+    pub(crate) fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
@@ -208,7 +208,7 @@ impl Carrier {
 
     /// Lets it end by itself until it has written nothing for so long, or `is_hurried`, and then ends it; what it ended as,
     /// if by itself. Nobody reads its stdout any more.
-    pub fn end(mut self, pause: Duration, is_hurried: impl Fn() -> bool) -> Option<Exit> {
+    pub(crate) fn end(mut self, pause: Duration, is_hurried: impl Fn() -> bool) -> Option<Exit> {
         let (pid, mut drained) = (self.child.id(), 0);
         let wait = || self.drain_until_exit(pause, &mut drained, &is_hurried);
         let exit = while_it_goes_on(wait, || written(pid).filter(|_| !is_hurried()));

@@ -16,7 +16,7 @@ const PATIENT: Duration = Duration::from_secs(5);
 const WORTH_A_LINE: u64 = 8 << 20;
 
 /// Why there is no direct link to `host`, where there is none. `port`: the far end's, 0 for none of `ports`.
-pub fn why_none(host: &str, port: u16, ports: Option<Ports>, resolved: &Resolved) -> String {
+pub(crate) fn why_none(host: &str, port: u16, ports: Option<Ports>, resolved: &Resolved) -> String {
     match (port, ports) {
         (0, Some(Ports { first, last })) if first == last => {
             format!("{host}: cannot listen on port {first} there")
@@ -57,7 +57,7 @@ struct Direct {
 
 /// Whether all goes through ssh, and why. The first links of the session are direct, the last one is the lifeline.
 #[derive(Debug)]
-pub struct Detour {
+pub(crate) struct Detour {
     began: Instant,
     /// A connection has been up, over whichever link.
     met: bool,
@@ -71,13 +71,13 @@ pub struct Detour {
 
 impl Detour {
     /// These are the direct links; `none`: why there are none.
-    pub fn new(began: Instant, links: Vec<String>, none: Option<String>) -> Self {
+    pub(crate) fn new(began: Instant, links: Vec<String>, none: Option<String>) -> Self {
         let links = links.into_iter().map(|name| Direct { name, dead: None }).collect();
         Detour { began, met: false, untold: true, lifeline: Lifeline::ToCome, links, none }
     }
 
     /// The session tells this.
-    pub fn heed(&mut self, event: &Event) {
+    pub(crate) fn heed(&mut self, event: &Event) {
         let direct = self.links.len();
         match event {
             Event::ConnectionUp { link, .. } if *link < direct => (self.met, self.untold) = (true, false),
@@ -94,18 +94,18 @@ impl Detour {
     }
 
     /// Whether the far end was met.
-    pub fn has_met(&self) -> bool {
+    pub(crate) fn has_met(&self) -> bool {
         self.met
     }
 
     /// Whether there may be a line before the end.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.untold && self.lifeline != Lifeline::Ended
     }
 
     /// The line, once it is certain and worth it. `over`: the session is, and has brought the end of the command.
     /// `moved`: bytes of the streams so far.
-    pub fn line(&mut self, now: Instant, over: bool, moved: u64) -> Option<String> {
+    pub(crate) fn line(&mut self, now: Instant, over: bool, moved: u64) -> Option<String> {
         let goes_through = over || self.lifeline == Lifeline::Up;
         let late = now.saturating_duration_since(self.began) >= PATIENT;
         let certain = over || self.links.iter().all(|link| link.dead.is_some());

@@ -5,21 +5,21 @@ use crate::run::conclusion::Outcomes;
 use crate::sys::child::Exit;
 
 /// The exit status of ssh for its own failures, and so of this.
-pub const FAILED: u8 = 255;
+pub(crate) const FAILED: u8 = 255;
 
 /// What has come of a session, here.
 #[derive(Clone, Debug, Default)]
-pub struct SessionEnd {
+pub(crate) struct SessionEnd {
     /// How its streams were judged.
-    pub outcomes: Outcomes,
+    pub(crate) outcomes: Outcomes,
     /// The reader of our stdout went before it had all.
-    pub unwanted: bool,
+    pub(crate) unwanted: bool,
     /// No connection was ever up, and ssh had ended so by then.
-    pub unmet: Option<Exit>,
+    pub(crate) unmet: Option<Exit>,
 }
 
 /// The exit status of the near end, and what the user is to be told. `host`: what messages call the far end.
-pub fn result(ended: &SessionEnd, host: &str) -> (u8, Option<String>) {
+pub(crate) fn result(ended: &SessionEnd, host: &str) -> (u8, Option<String>) {
     let SessionEnd { outcomes, unwanted, .. } = ended;
     let (output, input) = (outcomes.incoming.as_ref(), outcomes.outgoing.as_ref());
     let Some((end, sentence)) = input.and_then(|input| Some((input.command?, input.sentence.clone()))) else {

@@ -13,14 +13,14 @@
 //! What always holds: nothing is sent before the greeting. What COMMAND comes to is the exit status, as with ssh; 255
 //! is for everything else. Nothing outlives the session at either end.
 
-pub mod carrier;
-pub mod detour;
-pub mod end;
-pub mod far;
+pub(crate) mod carrier;
+pub(crate) mod detour;
+pub(crate) mod end;
+pub(crate) mod far;
 mod memory;
-pub mod near;
-pub mod stdio;
-pub mod talk;
+pub(crate) mod near;
+pub(crate) mod stdio;
+pub(crate) mod talk;
 
 pub use far::far;
 pub use near::near;

@@ -53,19 +53,19 @@ impl<T> Taken<T> {
 
 /// Where the command's input comes from.
 #[derive(Clone, Debug, Default)]
-pub struct Input {
+pub(crate) struct Input {
     none: bool,
     taken: Taken<NamedFile>,
 }
 
 impl Input {
     /// With `none` it is empty, whatever stdin is.
-    pub fn new(none: bool) -> Self {
+    pub(crate) fn new(none: bool) -> Self {
         Input { none, taken: Taken::default() }
     }
 
     /// Whether nobody has the other end of stdin any more, or it is done with.
-    pub fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         let taken = self.taken.is_gone_or(|file| has_hung_up(&file.file));
         taken.unwrap_or_else(|| has_hung_up(&io::stdin()))
     }
@@ -74,7 +74,7 @@ impl Input {
     ///
     /// # Errors
     /// Stdin cannot be used.
-    pub fn source(&self) -> Result<FileSource, Failure> {
+    pub(crate) fn source(&self) -> Result<FileSource, Failure> {
         match self.none || stdin_was_closed() {
             true => {
                 let nothing = nothing_to_read().map(File::from);
@@ -90,7 +90,7 @@ impl Input {
 
 /// Where the command's output goes.
 #[derive(Clone, Debug, Default)]
-pub struct Output {
+pub(crate) struct Output {
     unwanted: Arc<AtomicBool>,
     taken: Taken<File>,
 }
@@ -100,7 +100,7 @@ impl Output {
     ///
     /// # Errors
     /// Stdout cannot be used.
-    pub fn sink(&self) -> Result<Box<dyn Sink>, Failure> {
+    pub(crate) fn sink(&self) -> Result<Box<dyn Sink>, Failure> {
         if stdout_was_closed() {
             return Ok(Box::new(Discard));
         }
@@ -109,12 +109,12 @@ impl Output {
     }
 
     /// Whether nobody has the other end of stdout any more, or it is done with.
-    pub fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         self.taken.is_gone_or(has_hung_up).unwrap_or_else(|| has_hung_up(&io::stdout()))
     }
 
     /// Whether its reader went before it had all.
-    pub fn is_unwanted(&self) -> bool {
+    pub(crate) fn is_unwanted(&self) -> bool {
         self.unwanted.load(Ordering::Relaxed)
     }
 

@@ -25,13 +25,13 @@ const AFTER_LOGIN: Duration = Duration::from_secs(30);
 /// How long ssh may take to end once its stdout has.
 const CLOSING: Duration = Duration::from_secs(10);
 /// How long the near end may take to answer.
-pub const ANSWER: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER: Duration = Duration::from_secs(60);
 /// How much of what came instead of a greeting is shown, in characters.
 const SHOWN: usize = 60;
 
 /// Why there was no greeting.
 #[derive(Debug, PartialEq, Eq)]
-pub enum NoGreeting {
+pub(crate) enum NoGreeting {
     /// ssh itself failed, and has said why.
     Ssh,
     /// Something else; for the user.
@@ -42,7 +42,7 @@ pub enum NoGreeting {
 ///
 /// # Errors
 /// There is none.
-pub fn await_greeting(
+pub(crate) fn await_greeting(
     channel: &Channel,
     carrier: &Carrier,
     host: &str,
@@ -156,7 +156,7 @@ fn said(heard: &[u8]) -> String {
 ///
 /// # Errors
 /// The kernel's; the peer may be gone.
-pub fn say(mut channel: &Channel, mut unsaid: &[u8], time: Duration) -> io::Result<()> {
+pub(crate) fn say(mut channel: &Channel, mut unsaid: &[u8], time: Duration) -> io::Result<()> {
     let until = Instant::now() + time;
     while !unsaid.is_empty() {
         match channel.write(unsaid) {
@@ -176,7 +176,7 @@ pub fn say(mut channel: &Channel, mut unsaid: &[u8], time: Duration) -> io::Resu
 }
 
 /// Waits for the near end's answer, and gives also what came behind it. None if there will be none.
-pub fn await_answer(channel: &Channel) -> Option<(Answer, Vec<u8>)> {
+pub(crate) fn await_answer(channel: &Channel) -> Option<(Answer, Vec<u8>)> {
     let (mut heard, until) = (Vec::new(), Instant::now() + ANSWER);
     loop {
         if let Some((answer, length)) = Answer::decode(&heard).ok()? {

@@ -13,22 +13,22 @@ use mio::{Events, Poll};
 use std::sync::Arc;
 
 /// A thread that dials.
-pub struct Dialling {
+pub(crate) struct Dialling {
     /// Its number; threads begin with different addresses of a name.
-    pub connection: usize,
+    pub(crate) connection: usize,
     /// What it owns.
-    pub seat: Arc<Seat>,
+    pub(crate) seat: Arc<Seat>,
     /// Where it waits.
-    pub poll: Poll,
+    pub(crate) poll: Poll,
     /// Where links lead.
-    pub destinations: Vec<Destination>,
+    pub(crate) destinations: Vec<Destination>,
     /// The session.
-    pub shared: Shared,
+    pub(crate) shared: Shared,
 }
 
 impl Dialling {
     /// Works until the session is over.
-    pub fn run(mut self) {
+    pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(8);
         loop {
             match self.shared.desk.take_order(self.connection) {

@@ -11,7 +11,7 @@ use crate::sync::{AtomicBool, Ordering};
 
 /// What the poll and the writer tell each other of one socket.
 #[derive(Debug, Default)]
-pub struct Drain {
+pub(crate) struct Drain {
     /// The poll has said that the socket takes more, and the writer has not heard it.
     said: AtomicBool,
     /// The writer waits for that.
@@ -20,18 +20,18 @@ pub struct Drain {
 
 impl Drain {
     /// For the owner: the poll says that the socket takes more. Whether the writer waits for that.
-    pub fn say(&self) -> bool {
+    pub(crate) fn say(&self) -> bool {
         self.said.store(true, Ordering::SeqCst);
         self.awaited.load(Ordering::SeqCst)
     }
 
     /// For whoever has the writer: whether the poll has said so since this was asked last.
-    pub fn hear(&self) -> bool {
+    pub(crate) fn hear(&self) -> bool {
         self.said.swap(false, Ordering::SeqCst)
     }
 
     /// For whoever has the writer: it `waits` for the poll from now on, or it does not. Whether the poll has spoken already.
-    pub fn wait(&self, waits: bool) -> bool {
+    pub(crate) fn wait(&self, waits: bool) -> bool {
         self.awaited.store(waits, Ordering::SeqCst);
         waits && self.hear()
     }

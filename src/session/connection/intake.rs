@@ -26,38 +26,38 @@ use std::time::{Duration, Instant};
 
 /// Takes what comes on one connection.
 pub(crate) struct ConnectionIntake<'a> {
-    pub shared: &'a Shared,
-    pub ticket: Ticket,
+    pub(crate) shared: &'a Shared,
+    pub(crate) ticket: Ticket,
     /// The connection.
-    pub channel: &'a Channel,
+    pub(crate) channel: &'a Channel,
     /// The poll has told of its end, or of an error.
-    pub ended: bool,
+    pub(crate) ended: bool,
     /// Where the stream goes, if bytes may be moved there.
-    pub output: Option<&'a dyn Taking>,
+    pub(crate) output: Option<&'a dyn Taking>,
     /// What is waited for before the leg that comes can be moved there.
-    pub wait: Wait<'a>,
+    pub(crate) wait: Wait<'a>,
     /// Legs on their way through the user's programs.
-    pub stages: &'a mut Stages,
+    pub(crate) stages: &'a mut Stages,
     /// Names the connection and its peer.
-    pub origin: &'a Arc<str>,
+    pub(crate) origin: &'a Arc<str>,
     /// What is done to connections on purpose; none once the session is over.
-    pub hazard: Option<&'a Hazard>,
+    pub(crate) hazard: Option<&'a Hazard>,
     /// What is done to the connection when the leg under way is whole.
-    pub due: &'a mut Option<Harm>,
+    pub(crate) due: &'a mut Option<Harm>,
     /// The acknowledgement that came last, and may be told together with a small leg behind it.
-    pub before: Option<Frame>,
+    pub(crate) before: Option<Frame>,
     /// Bytes of legs that came, as they were sent.
-    pub legs: u64,
+    pub(crate) legs: u64,
 }
 
 /// A leg may have to wait before it can be moved to the output.
 pub(crate) struct Wait<'a> {
     /// The leg may wait, or go on waiting; otherwise the rest of the leg is read into memory.
-    pub patient: bool,
+    pub(crate) patient: bool,
     /// Wakes the thread that reads.
-    pub waker: &'a Arc<Waker>,
+    pub(crate) waker: &'a Arc<Waker>,
     /// What it has to wait for, if that is so.
-    pub awaits: &'a mut Option<For>,
+    pub(crate) awaits: &'a mut Option<For>,
 }
 
 /// How long memory is waited for that other connections are about to free.

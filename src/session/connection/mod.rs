@@ -22,7 +22,7 @@ mod stages;
 mod unsent;
 mod writer;
 
-pub use dialling::Dialling;
-pub use owner::Accepted;
-pub use seat::{Seat, SessionDesk};
-pub use shared::Shared;
+pub(crate) use dialling::Dialling;
+pub(crate) use owner::Accepted;
+pub(crate) use seat::{Seat, SessionDesk};
+pub(crate) use shared::Shared;

@@ -31,26 +31,26 @@ use std::time::{Duration, Instant};
 const SOCKET: Token = Token(0);
 
 /// A thread for one connection that was let in.
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// The connection.
-    pub ticket: Ticket,
+    pub(crate) ticket: Ticket,
     /// What it owns.
-    pub seat: Arc<Seat>,
+    pub(crate) seat: Arc<Seat>,
     /// Where it waits.
-    pub poll: Poll,
+    pub(crate) poll: Poll,
     /// The connection.
-    pub channel: Channel,
+    pub(crate) channel: Channel,
     /// The connection and its peer, as messages name them.
-    pub origin: String,
+    pub(crate) origin: String,
     /// Where the far end's welcome was said ahead: whether it wants legs checked.
-    pub ahead: Option<bool>,
+    pub(crate) ahead: Option<bool>,
     /// The session.
-    pub shared: Shared,
+    pub(crate) shared: Shared,
 }
 
 impl Accepted {
     /// Works until the connection has ended.
-    pub fn run(self) {
+    pub(crate) fn run(self) {
         let Accepted { ticket, seat, mut poll, channel, origin, ahead, shared } = self;
         let welcoming = Welcoming::let_in(shared.sends, ahead.is_some());
         let mut events = Events::with_capacity(8);

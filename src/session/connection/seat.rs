@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(super) const WAKER: Token = Token(1);
 
 /// The one lock of a session as it really is.
-pub type SessionDesk = Desk<SessionCore, Seat>;
+pub(crate) type SessionDesk = Desk<SessionCore, Seat>;
 
 /// One connection's place in the session: how its owner is woken, and where something small is written.
-pub struct Seat {
+pub(crate) struct Seat {
     waker: Arc<Waker>,
     /// There is one while the owner has a connection.
     writer: Mutex<Option<Writer>>,
@@ -35,7 +35,7 @@ impl Seat {
     ///
     /// # Errors
     /// The kernel has no descriptors left.
-    pub fn new() -> io::Result<(Arc<Self>, Poll)> {
+    pub(crate) fn new() -> io::Result<(Arc<Self>, Poll)> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok((
@@ -45,13 +45,13 @@ impl Seat {
     }
 
     /// What the kernel knows about the connection, for a report; None where there is none.
-    pub fn kernel(&self) -> Option<Kernel> {
+    pub(crate) fn kernel(&self) -> Option<Kernel> {
         let channel = self.lock().as_ref().map(|writer| writer.channel().clone())?;
         kernel(&channel)
     }
 
     /// Shows the others that the writer is at a large leg.
-    pub fn busy(&self) -> Arc<AtomicBool> {
+    pub(crate) fn busy(&self) -> Arc<AtomicBool> {
         self.busy.clone()
     }
 
@@ -61,12 +61,12 @@ impl Seat {
     }
 
     /// Wakes the thread that owns it.
-    pub fn waker(&self) -> &Arc<Waker> {
+    pub(crate) fn waker(&self) -> &Arc<Waker> {
         &self.waker
     }
 
     /// Waits for whoever writes now, which is never long.
-    pub fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
         self.writer.lock().unpoisoned()
     }
 }

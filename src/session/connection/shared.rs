@@ -13,27 +13,27 @@ use std::sync::{Arc, Weak};
 
 /// What the connections of a session share.
 #[derive(Clone)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The session.
-    pub desk: Arc<SessionDesk>,
+    pub(crate) desk: Arc<SessionDesk>,
     /// Where the bytes of the stream that comes in may be moved to, while that is open.
-    pub output: Option<Weak<dyn Taking>>,
+    pub(crate) output: Option<Weak<dyn Taking>>,
     /// What a thread that writes to the output may wait for as well.
-    pub lookout: Option<Arc<dyn Lookout>>,
+    pub(crate) lookout: Option<Arc<dyn Lookout>>,
     /// Where the legs live that come in.
-    pub pool: Pool,
+    pub(crate) pool: Pool,
     /// What decompresses them.
-    pub decoding: Decoding,
+    pub(crate) decoding: Decoding,
     /// What compresses those that go out, if that is wanted.
-    pub compressing: Option<Arc<Compressing>>,
+    pub(crate) compressing: Option<Arc<Compressing>>,
     /// The programs of the user's that legs go through, if they do.
-    pub filters: Option<Arc<Filters>>,
+    pub(crate) filters: Option<Arc<Filters>>,
     /// What is done to connections on purpose.
-    pub hazard: Hazard,
+    pub(crate) hazard: Hazard,
     /// Legs go out on them.
-    pub sends: bool,
+    pub(crate) sends: bool,
     /// Legs come in on them.
-    pub receives: bool,
+    pub(crate) receives: bool,
 }
 
 impl Shared {

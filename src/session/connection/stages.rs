@@ -41,11 +41,11 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// Whom the stages tell what has come.
 #[derive(Clone, Copy)]
 pub(super) struct Hearer<'a> {
-    pub desk: &'a SessionDesk,
+    pub(crate) desk: &'a SessionDesk,
     /// The connection that has brought it.
-    pub ticket: Ticket,
+    pub(crate) ticket: Ticket,
     /// Names that connection and its peer.
-    pub origin: &'a Arc<str>,
+    pub(crate) origin: &'a Arc<str>,
 }
 
 /// What has come on a connection in place of a leg.

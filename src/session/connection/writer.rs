@@ -47,7 +47,7 @@ enum Collected {
 }
 
 /// The writing half.
-pub struct Writer {
+pub(crate) struct Writer {
     ticket: Ticket,
     channel: Arc<Channel>,
     outlet: Outlet,
@@ -84,7 +84,7 @@ pub struct Writer {
 
 impl Writer {
     /// For a new connection; with `welcoming` other than done, frames wait for the far end's welcome.
-    pub fn new(
+    pub(crate) fn new(
         now: Instant,
         ticket: Ticket,
         channel: Arc<Channel>,
@@ -120,45 +120,45 @@ impl Writer {
     }
 
     /// The writer, for legs that are given to a program first.
-    pub fn through(mut self, through: bool) -> Self {
+    pub(crate) fn through(mut self, through: bool) -> Self {
         self.through = through;
         self
     }
 
     /// The writer, for legs that go out compressed; with what wakes the connection's owner when it may ask for the next.
-    pub fn compressing(mut self, compressing: Option<(Arc<Compressing>, Arc<Waker>)>) -> Self {
+    pub(crate) fn compressing(mut self, compressing: Option<(Arc<Compressing>, Arc<Waker>)>) -> Self {
         self.compressing = compressing;
         self
     }
 
     /// The far end's welcome has come: frames may be written.
-    pub fn welcomed(&mut self, checked: bool) {
+    pub(crate) fn welcomed(&mut self, checked: bool) {
         self.welcoming.note_heard();
         self.checked = checked;
     }
 
     /// The session is over: what is written now is harmed no more.
-    pub fn spare(&mut self) {
+    pub(crate) fn spare(&mut self) {
         self.hazard = None;
     }
 
     /// Writes nothing from now on.
-    pub fn fall_silent(&mut self) {
+    pub(crate) fn fall_silent(&mut self) {
         self.mute = true;
     }
 
     /// What the fault plan does to the connection now.
-    pub fn take_harm(&mut self) -> Option<Harm> {
+    pub(crate) fn take_harm(&mut self) -> Option<Harm> {
         self.harm.take()
     }
 
     /// Why the connection takes nothing any more, if it failed.
-    pub fn failed(&self) -> Option<&LossReason> {
+    pub(crate) fn failed(&self) -> Option<&LossReason> {
         self.failed.as_ref()
     }
 
     /// The leg that is to be given to a program, once. What comes of it goes to [`Writer::send`].
-    pub fn take_unencoded(&mut self) -> Option<(Leg, Option<u32>)> {
+    pub(crate) fn take_unencoded(&mut self) -> Option<(Leg, Option<u32>)> {
         self.to_encode.take()
     }
 
@@ -166,7 +166,7 @@ impl Writer {
     ///
     /// # Errors
     /// Its bytes cannot be had; why, for the user.
-    pub fn send(&mut self, header: LegHeader, leg: Leg) -> Result<(), String> {
+    pub(crate) fn send(&mut self, header: LegHeader, leg: Leg) -> Result<(), String> {
         self.busy.store(header.encoded as u64 > SMALL_LEG, Ordering::Relaxed);
         self.outlet.leg(header, leg)?;
         self.awaits_drain = true;
@@ -175,35 +175,35 @@ impl Writer {
     }
 
     /// How many bytes have been written in all.
-    pub fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.outlet.bytes()
     }
 
     /// Whether everything that was taken has left.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.outlet.is_empty()
     }
 
     /// The connection it writes.
-    pub fn channel(&self) -> &Arc<Channel> {
+    pub(crate) fn channel(&self) -> &Arc<Channel> {
         &self.channel
     }
 
     /// Cuts what waits in its middle, and writes as much of it as the kernel takes.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.outlet.cut();
         self.push();
     }
 
     /// As much of what was taken as the kernel takes.
-    pub fn push(&mut self) {
+    pub(crate) fn push(&mut self) {
         // an error changes nothing: the connection is about to be closed
         let _ = self.outlet.write(&mut &*self.channel);
     }
 
     /// Writes until nothing waits or the socket is full, or for a [`TURN`]; a leg of more than `most` bytes is left. False
     /// if something is left for the owner to do.
-    pub fn flush<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
+    pub(crate) fn flush<L: Reach<SessionCore>>(&mut self, desk: &Desk<SessionCore, L>, most: u64) -> bool {
         // a leg that a program is to be given is the owner's
         let most = if self.through && most < u64::MAX { 0 } else { most };
         self.writable |= self.drain.hear();

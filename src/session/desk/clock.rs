@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// Has the core begin: what it wants done first is there before any thread runs that does it.
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.tell(|core, now| core.tick(now));
     }
 
     /// Ticks until the session is over.
-    pub fn keep_time(&self) {
+    pub(crate) fn keep_time(&self) {
         loop {
             let mut state = self.lock();
             if state.over {
@@ -35,25 +35,25 @@ impl<C: Core, L: Reach<C>> Desk<C, L> {
     }
 
     /// From now on [`Desk::see_off`] waits for the short time only.
-    pub fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         self.lock().hurried.get_or_insert_with(sync::now);
         self.clock.notify_all();
     }
 
     /// [`Desk::note`] for what [`Desk::await_note`] waits for.
-    pub fn note_awaited(&self, note: impl FnOnce(&mut C)) {
+    pub(crate) fn note_awaited(&self, note: impl FnOnce(&mut C)) {
         self.note(note);
         self.clock.notify_all();
     }
 
     /// Waits until this is true of the core; at most for `time`, or for `short` from when it is to hurry.
-    pub fn await_note(&self, time: Duration, short: Duration, is_noted: impl Fn(&C) -> bool) {
+    pub(crate) fn await_note(&self, time: Duration, short: Duration, is_noted: impl Fn(&C) -> bool) {
         self.await_end(time, short, |state| is_noted(&state.core));
     }
 
     /// Waits until `enough` is true, at most for `time`, or for `short` from when it is to hurry. `enough` is given how
     /// many connections are open, and whether the peer was seen to close one in order.
-    pub fn see_off(&self, time: Duration, short: Duration, enough: impl Fn(usize, bool) -> bool) {
+    pub(crate) fn see_off(&self, time: Duration, short: Duration, enough: impl Fn(usize, bool) -> bool) {
         self.await_end(time, short, |state| {
             enough(state.connections.iter().filter(|connection| connection.open).count(), state.heard_out)
         });

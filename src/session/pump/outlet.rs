@@ -17,7 +17,7 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 const READ: usize = 64 << 10;
 
 /// A socket, as the writing half uses it.
-pub trait Outward: Write {
+pub(crate) trait Outward: Write {
     /// Sends the beginning of a part of a file without reading it; 0 where the file has ended.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Outward for &Channel {
 
 /// Why nothing more can be written.
 #[derive(Debug)]
-pub enum WriteError {
+pub(crate) enum WriteError {
     /// The connection takes nothing any more; what the kernel says.
     Lost(io::Error),
     /// The leg under way cannot be had from its file any more, nor can the connection carry anything else; in words for
@@ -82,7 +82,7 @@ impl From<io::Error> for WriteError {
 
 /// How a turn of writing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrote {
+pub(crate) enum Wrote {
     /// Everything has left for the kernel.
     All,
     /// The socket takes no more for now: its next edge says when.
@@ -91,7 +91,7 @@ pub enum Wrote {
 
 /// The writing half of a connection: one leg at a time, and frames between legs.
 #[derive(Default)]
-pub struct Outlet {
+pub(crate) struct Outlet {
     /// Frames that wait, `frames[sent..]`; behind the leg if that has begun, before it otherwise.
     frames: Vec<u8>,
     sent: usize,
@@ -130,12 +130,12 @@ impl OutgoingLeg {
 
 impl Outlet {
     /// Nothing to write yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Whether everything has left.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.is_written() && !self.unflushed
     }
 
@@ -144,17 +144,17 @@ impl Outlet {
     }
 
     /// Bytes written since the start.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Writes a frame as soon as the leg under way has left.
-    pub fn frame(&mut self, frame: &Frame) {
+    pub(crate) fn frame(&mut self, frame: &Frame) {
         frame.encode(&mut self.frames);
     }
 
     /// Writes bytes that are no frame (a handshake's) as soon as possible.
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.frames.extend_from_slice(bytes);
     }
 
@@ -162,7 +162,7 @@ impl Outlet {
     ///
     /// # Errors
     /// Its bytes cannot be had; why, for the user.
-    pub fn leg(&mut self, header: LegHeader, leg: Leg) -> Result<(), String> {
+    pub(crate) fn leg(&mut self, header: LegHeader, leg: Leg) -> Result<(), String> {
         debug_assert!(self.leg.is_none(), "one leg at a time");
         let (leg, bytes) = match part_of(&leg) {
             Some(part) => (leg, BytesIn::File(part)),
@@ -189,7 +189,7 @@ impl Outlet {
     }
 
     /// Drops the end of what waits, so that the peer sees a cut inside a leg or, without a leg, inside a frame.
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         match self.leg.take() {
             Some(leg) if leg.sent > 0 => self.frames.clear(),
             Some(leg) => {
@@ -209,7 +209,7 @@ impl Outlet {
     ///
     /// # Errors
     /// The connection takes nothing any more, or the leg cannot be had.
-    pub fn write(&mut self, stream: &mut impl Outward) -> Result<Wrote, WriteError> {
+    pub(crate) fn write(&mut self, stream: &mut impl Outward) -> Result<Wrote, WriteError> {
         while !self.is_empty() {
             let written = if self.is_written() {
                 stream.flush().map(|()| None).map_err(WriteError::Lost)

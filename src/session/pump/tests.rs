@@ -1,3 +1,4 @@
+use super::outlet::Outward;
 use super::*;
 use crate::endpoint::{NamedFile, Part};
 use crate::proto::leg::Leg;

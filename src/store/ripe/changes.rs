@@ -7,20 +7,20 @@ use std::os::unix::fs::MetadataExt;
 
 /// A file as it stands: another one, or a changed one, differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Which one.
-    pub id: FileId,
+    pub(crate) id: FileId,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// When it was last written, in nanoseconds since 1970.
-    pub modified: i64,
+    pub(crate) modified: i64,
     /// When anything of it was last changed, likewise.
-    pub changed: i64,
+    pub(crate) changed: i64,
 }
 
 impl Seen {
     /// As the kernel tells it of a file.
-    pub fn of(file: &Metadata) -> Self {
+    pub(crate) fn of(file: &Metadata) -> Self {
         let time = |seconds: i64, nanos: i64| seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
         Seen {
             id: file.into(),
@@ -33,7 +33,7 @@ impl Seen {
 
 /// What has happened. Paths are relative to the watched folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FolderChange {
+pub(crate) enum FolderChange {
     /// A file was closed after writing, or moved in: it is complete as far as that goes.
     Complete(String),
     /// A file is there. `writing`: somebody has it open for that; none if it cannot be told.
@@ -70,7 +70,7 @@ pub enum FolderChange {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FolderTask {
+pub(crate) enum FolderTask {
     /// See how this file stands, and tell: found, gone, or unseen.
     Look(String),
     /// Watch this folder, then tell of all that is in it, and that it was scanned.
@@ -84,7 +84,7 @@ pub enum FolderTask {
 
 /// What became of a file that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
+pub(crate) enum Sent {
     /// It is at the receiver.
     Stored,
     /// It is not.

@@ -19,7 +19,7 @@ const EARLY: u64 = 8 << 20;
 
 /// A file that comes in. Call order: `marks`, `begin` once, `write` as it comes, `finish`; or `whole` alone. If it is
 /// dropped before, what has come is kept for another time, unless its size is unknown.
-pub struct Arrival<D: Disk> {
+pub(crate) struct Arrival<D: Disk> {
     pub(super) shelf: Arc<Shelf<D>>,
     /// Before `hold`: whoever has the name next makes another one.
     pub(super) partial: Partial<D>,
@@ -110,12 +110,12 @@ impl<D: Disk> Shelf<D> {
 
 impl<D: Disk> Arrival<D> {
     /// What was wanted.
-    pub fn wanted(&self) -> &Wanted {
+    pub(crate) fn wanted(&self) -> &Wanted {
         &self.wanted
     }
 
     /// The beginnings that are here: the sender may go on behind the longest that is also its own file's.
-    pub fn marks(&mut self) -> Vec<Mark> {
+    pub(crate) fn marks(&mut self) -> Vec<Mark> {
         self.summing.settled().marks()
     }
 
@@ -123,7 +123,7 @@ impl<D: Disk> Arrival<D> {
     ///
     /// # Errors
     /// It is none of them, or the disk fails.
-    pub fn begin(&mut self, offset: u64) -> Result<(), No> {
+    pub(crate) fn begin(&mut self, offset: u64) -> Result<(), No> {
         let length = self.summing.length();
         if !self.summing.back(offset) {
             return Err(FileBreach::BeginsBeyond.into());
@@ -140,7 +140,12 @@ impl<D: Disk> Arrival<D> {
     ///
     /// # Errors
     /// There is no room for them, or the disk fails; what came before is kept if its size was said.
-    pub fn write_shared(&mut self, now: SystemTime, whole: &Shared, range: Range<usize>) -> Result<(), No> {
+    pub(crate) fn write_shared(
+        &mut self,
+        now: SystemTime,
+        whole: &Shared,
+        range: Range<usize>,
+    ) -> Result<(), No> {
         self.put(now, &(**whole).as_ref()[range.clone()])?;
         self.summing.add_shared(whole, range);
         self.advance(now)
@@ -188,7 +193,7 @@ impl<D: Disk> Arrival<D> {
     ///
     /// # Errors
     /// The disk fails. What is here cannot be trusted then, and is removed.
-    pub fn sync(&mut self) -> Result<(), No> {
+    pub(crate) fn sync(&mut self) -> Result<(), No> {
         if let Err(error) = self.file.sync() {
             self.discard();
             return Err(disk_failed(error));
@@ -198,7 +203,7 @@ impl<D: Disk> Arrival<D> {
     }
 
     /// Bytes that are here.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.summing.length()
     }
 

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 const SETTLED_MAX: usize = 4096;
 
 /// A folder of files that others send.
-pub struct Shelf<D: Disk> {
+pub(crate) struct Shelf<D: Disk> {
     pub(super) disk: D,
     pub(super) rules: Rules,
     pub(super) holds: Holds,
@@ -33,7 +33,7 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn new(disk: D, rules: Rules) -> Result<Arc<Self>, No> {
+    pub(crate) fn new(disk: D, rules: Rules) -> Result<Arc<Self>, No> {
         let shelf = Shelf {
             disk,
             rules,
@@ -63,7 +63,7 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn sweep(&self, now: SystemTime) -> Result<(), No> {
+    pub(crate) fn sweep(&self, now: SystemTime) -> Result<(), No> {
         let since =
             now.checked_sub(self.rules.keep).and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
         let since = since.map_or(i64::MIN, |since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX));

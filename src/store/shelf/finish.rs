@@ -19,19 +19,19 @@ use std::time::SystemTime;
 const NOT_DURABLE: &str = "a crash of the receiver may lose it";
 
 /// A file that is whole, right, durable and under its name.
-pub struct Finished<D: Disk> {
+pub(crate) struct Finished<D: Disk> {
     shelf: Arc<Shelf<D>>,
     name: Name,
     /// Nobody replaces it meanwhile.
     _hold: Hold,
     /// What is known of it.
-    pub sidecar: Sidecar,
+    pub(crate) sidecar: Sidecar,
     /// It was there before.
-    pub already: bool,
+    pub(crate) already: bool,
 }
 
 /// A finished file of the key that wants to store one of the same name and size.
-pub struct There<D: Disk> {
+pub(crate) struct There<D: Disk> {
     shelf: Arc<Shelf<D>>,
     hold: Hold,
     peer: Peer,
@@ -45,7 +45,7 @@ impl<D: Disk> There<D> {
     }
 
     /// The file that is here.
-    pub fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         // a sum that somebody has broken is nobody's
         Mark { length: self.kept.size, sum: self.kept.sum().unwrap_or(Sum([0; 32])) }
     }
@@ -54,7 +54,7 @@ impl<D: Disk> There<D> {
     ///
     /// # Errors
     /// The disk fails.
-    pub fn same(self) -> Result<Finished<D>, No> {
+    pub(crate) fn same(self) -> Result<Finished<D>, No> {
         let There { shelf, hold, peer, wanted, kept } = self;
         let _ = shelf.disk.remove(&place::partial(&peer.key, &wanted.name));
         shelf.already(hold, wanted.name, kept)
@@ -64,7 +64,7 @@ impl<D: Disk> There<D> {
     ///
     /// # Errors
     /// Nothing is replaced here, or there is no room.
-    pub fn differs(self, now: SystemTime) -> Result<Arrival<D>, No> {
+    pub(crate) fn differs(self, now: SystemTime) -> Result<Arrival<D>, No> {
         let There { shelf, hold, peer, wanted, kept } = self;
         if !shelf.rules.replace {
             return Err(No::Refused(another(&wanted.name)));
@@ -79,7 +79,7 @@ impl<D: Disk> Arrival<D> {
     ///
     /// # Errors
     /// As with `begin`, `write` and `finish`.
-    pub fn whole(mut self, now: SystemTime, bytes: &[u8], theirs: Sum) -> Result<Finished<D>, No> {
+    pub(crate) fn whole(mut self, now: SystemTime, bytes: &[u8], theirs: Sum) -> Result<Finished<D>, No> {
         self.begin(0)?;
         self.put(now, bytes)?;
         self.summing.add(bytes);
@@ -91,7 +91,7 @@ impl<D: Disk> Arrival<D> {
     /// # Errors
     /// It is not all, or not what was sent; the name is not free; the disk fails. Where that is after the file has its
     /// name, it says so.
-    pub fn finish(mut self, now: SystemTime, theirs: Sum) -> Result<Finished<D>, No> {
+    pub(crate) fn finish(mut self, now: SystemTime, theirs: Sum) -> Result<Finished<D>, No> {
         if self.wanted.size.is_some_and(|size| size != self.length()) {
             return Err(FileBreach::Fewer.into());
         }
@@ -183,7 +183,7 @@ impl<D: Disk> Arrival<D> {
 
 impl<D: Disk> Finished<D> {
     /// Whether the command that runs after each file is still to succeed.
-    pub fn then_is_due(&self) -> bool {
+    pub(crate) fn then_is_due(&self) -> bool {
         self.shelf.rules.then && !self.sidecar.then.as_ref().is_some_and(|then| then.succeeded)
     }
 
@@ -191,7 +191,7 @@ impl<D: Disk> Finished<D> {
     ///
     /// # Errors
     /// The disk fails; the file is stored all the same.
-    pub fn note_then(&mut self, now: SystemTime, succeeded: bool, outcome: &str) -> Result<(), No> {
+    pub(crate) fn note_then(&mut self, now: SystemTime, succeeded: bool, outcome: &str) -> Result<(), No> {
         self.sidecar.then = Some(Then { succeeded, outcome: outcome.to_owned(), at: time(now) });
         let (known, before) = (self.sidecar.encode(), self.shelf.known_bytes(&self.name));
         let written = self.shelf.write(&place::sidecar(&self.name), &known);
@@ -203,7 +203,7 @@ impl<D: Disk> Finished<D> {
     }
 
     /// Its path beneath the folder.
-    pub fn name(&self) -> &Name {
+    pub(crate) fn name(&self) -> &Name {
         &self.name
     }
 }

@@ -27,9 +27,9 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use arrival::Arrival;
-pub use base::Shelf;
-pub use finish::{Finished, There};
-pub use no::{FileBreach, No};
-pub use open::OpenAnswer;
-pub use rules::{Peer, Rules, Wanted};
+pub(crate) use arrival::Arrival;
+pub(crate) use base::Shelf;
+pub(crate) use finish::{Finished, There};
+pub(crate) use no::{FileBreach, No};
+pub(crate) use open::OpenAnswer;
+pub(crate) use rules::{Peer, Rules, Wanted};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Why a file is not stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum No {
+pub(crate) enum No {
     /// The name is another key's, or in another one's way.
     #[error("the name is taken")]
     Taken,
@@ -41,7 +41,7 @@ pub enum No {
 
 /// How what a sender sends of a file contradicts what it said of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FileBreach {
+pub(crate) enum FileBreach {
     /// It begins behind the end of what is here.
     #[error("goes on where nothing ends")]
     BeginsBeyond,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The answer to who wants to store a file, see [`Shelf::open`].
-pub enum OpenAnswer<D: Disk> {
+pub(crate) enum OpenAnswer<D: Disk> {
     /// It may.
     Go(Arrival<D>),
     /// A file of the same key, name and size is finished.
@@ -23,7 +23,12 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     /// Why it may not.
-    pub fn open(self: &Arc<Self>, now: SystemTime, peer: &Peer, wanted: Wanted) -> Result<OpenAnswer<D>, No> {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        now: SystemTime,
+        peer: &Peer,
+        wanted: Wanted,
+    ) -> Result<OpenAnswer<D>, No> {
         self.check_folder()?;
         let hold = self.holds.take(peer, &wanted.name)?;
         self.check_sum_place(&wanted.name)?;
@@ -45,7 +50,7 @@ impl<D: Disk> Shelf<D> {
 
     /// Waits until the visitor of that number has the name no more, which it lets go of if it `gives_way`. False: it
     /// keeps it.
-    pub fn await_turn(&self, name: &Name, visit: u64, gives_way: impl Fn(u64) -> bool) -> bool {
+    pub(crate) fn await_turn(&self, name: &Name, visit: u64, gives_way: impl Fn(u64) -> bool) -> bool {
         self.holds.await_turn(name, visit, gives_way)
     }
 }

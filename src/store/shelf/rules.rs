@@ -6,23 +6,23 @@ use std::time::Duration;
 
 /// What holds for all files of a shelf.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// A newer file of the same key takes an older one's place.
-    pub replace: bool,
+    pub(crate) replace: bool,
     /// A file with the sum stands beside each.
-    pub sums: bool,
+    pub(crate) sums: bool,
     /// A command runs after each.
-    pub then: bool,
+    pub(crate) then: bool,
     /// The most bytes of one key, finished and not.
-    pub quota: Option<u64>,
+    pub(crate) quota: Option<u64>,
     /// The most partials of one key.
-    pub partials: usize,
+    pub(crate) partials: usize,
     /// How long a partial is kept that nobody goes on with.
-    pub keep: Duration,
+    pub(crate) keep: Duration,
     /// Bytes that stay free on the disk.
-    pub keepfree: u64,
+    pub(crate) keepfree: u64,
     /// How much of a partial may be less than durable: 64 MiB, except in tests.
-    pub stride: u64,
+    pub(crate) stride: u64,
 }
 
 impl Default for Rules {
@@ -42,22 +42,22 @@ impl Default for Rules {
 
 /// Who sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// The fingerprint of the key, which nobody else can have.
-    pub key: String,
+    pub(crate) key: String,
     /// What the user calls it.
-    pub name: String,
+    pub(crate) name: String,
     /// Which of all visits this is: no two have the same number at a time.
-    pub visit: u64,
+    pub(crate) visit: u64,
 }
 
 /// A file that is to be stored.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Its name.
-    pub name: Name,
+    pub(crate) name: Name,
     /// Bytes, where the sender knows.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// What the sender says of it.
-    pub meta: Meta,
+    pub(crate) meta: Meta,
 }

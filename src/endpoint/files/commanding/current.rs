@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 /// The command of one sender, shared with the thread that sees the end of its session.
 #[derive(Default)]
-pub struct Current(Mutex<State>);
+pub(crate) struct Current(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -66,13 +66,13 @@ impl Current {
     }
 
     /// Whether a command has all of its stream and is waited for.
-    pub fn has_all(&self) -> bool {
+    pub(crate) fn has_all(&self) -> bool {
         matches!(self.lock().phase, Phase::HasAll)
     }
 
     /// The sender brings no more. A command that lacks a part of its stream is ended, and this call waits until it is; no
     /// command begins any more.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         let mut state = self.lock();
         state.given_up = true;
         let exec = match &state.phase {

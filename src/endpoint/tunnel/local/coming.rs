@@ -73,7 +73,7 @@ impl Local {
     }
 
     /// The addresses are known, for all connections that wait and get a descriptor; or they cannot be, for all that wait.
-    pub fn resolved(&mut self, now: Instant, addresses: &Result<Vec<SocketAddr>, String>) {
+    pub(crate) fn resolved(&mut self, now: Instant, addresses: &Result<Vec<SocketAddr>, String>) {
         self.asked = false;
         let room = match addresses {
             Ok(_) => self.descriptors.saturating_sub(self.sockets.len() - self.waiting),
