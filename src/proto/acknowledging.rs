@@ -27,24 +27,24 @@ use super::wire::{Ack, WindowEdge};
 use std::time::{Duration, Instant};
 
 /// Connections that did not bring the latest leg tell the news of it within this time.
-pub const DELAY: Duration = Duration::from_millis(100);
+pub(crate) const DELAY: Duration = Duration::from_millis(100);
 
 /// So many connections tell at once that the sender may go on, if each has brought a leg within [`DELAY`]: one is
 /// enough, and the other one is there in case it has just died.
-pub const LIVELY: usize = 2;
+pub(crate) const LIVELY: usize = 2;
 
 /// If no leg comes within this time after that, all connections tell it.
-pub const RETELL: Duration = Duration::from_millis(20);
+pub(crate) const RETELL: Duration = Duration::from_millis(20);
 
 /// When the output has taken so many bytes that the sender has not been told of, it is told.
-pub const STEP: u64 = 2 << 20;
+pub(crate) const STEP: u64 = 2 << 20;
 
 /// How long the acknowledgement of a small leg may wait for a leg that goes the other way. An answer that takes longer
 /// is not sent sooner by it.
-pub const RIDE: Duration = Duration::from_millis(1);
+pub(crate) const RIDE: Duration = Duration::from_millis(1);
 
 /// How often a connection says where the receiver stands although nobody asked, while that holds legs.
-pub const UNASKED: Duration = Duration::from_secs(1);
+pub(crate) const UNASKED: Duration = Duration::from_secs(1);
 
 /// Where the receiver stands; what every acknowledgement has in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ struct Account {
 
 /// The accounts of all connections of one session.
 #[derive(Debug, Default)]
-pub struct Acknowledging {
+pub(crate) struct Acknowledging {
     accounts: [Option<Account>; CONNECTIONS_MAX],
     /// Those that have an account.
     open: ConnectionSet,
@@ -102,7 +102,7 @@ pub struct Acknowledging {
 
 impl Acknowledging {
     /// A connection brings legs from now on; nothing has come on it.
-    pub fn open(&mut self, now: Instant, connection: usize) {
+    pub(crate) fn open(&mut self, now: Instant, connection: usize) {
         let unasked_at = now + UNASKED;
         self.accounts[connection] = Some(Account { count: 0, told: None, unasked_at, brought: None });
         self.open.insert(connection);
@@ -110,7 +110,7 @@ impl Acknowledging {
     }
 
     /// The connection is gone.
-    pub fn close(&mut self, connection: usize) {
+    pub(crate) fn close(&mut self, connection: usize) {
         self.accounts[connection] = None;
         self.open.remove(connection);
         self.due.remove(connection);
@@ -119,22 +119,22 @@ impl Acknowledging {
     }
 
     /// Another session may begin, whose sender was told of no window yet.
-    pub fn forget_told(&mut self) {
+    pub(crate) fn forget_told(&mut self) {
         (self.told, self.told_delivered) = (None, 0);
     }
 
     /// Whether the connection brings legs.
-    pub fn is_open(&self, connection: usize) -> bool {
+    pub(crate) fn is_open(&self, connection: usize) -> bool {
         self.open.contains(connection)
     }
 
     /// When the connection brought its latest leg.
-    pub fn brought(&self, connection: usize) -> Option<Instant> {
+    pub(crate) fn brought(&self, connection: usize) -> Option<Instant> {
         self.accounts[connection].and_then(|account| account.brought)
     }
 
     /// A leg was read to its end on this connection, whatever became of it.
-    pub fn took(&mut self, now: Instant, connection: usize) {
+    pub(crate) fn took(&mut self, now: Instant, connection: usize) {
         if let Some(account) = &mut self.accounts[connection] {
             (account.count, account.brought) = (account.count + 1, Some(now));
             self.due.insert(connection);
@@ -143,7 +143,7 @@ impl Acknowledging {
     }
 
     /// The same of a small leg in its order, with nothing missing: that may wait for a leg that goes the other way.
-    pub fn took_alone(&mut self, now: Instant, connection: usize) {
+    pub(crate) fn took_alone(&mut self, now: Instant, connection: usize) {
         if let Some(account) = &mut self.accounts[connection] {
             (account.count, account.brought) = (account.count + 1, Some(now));
             self.riding.insert(connection);
@@ -154,7 +154,7 @@ impl Acknowledging {
 
     /// A small leg goes the other way on this connection: what there is to acknowledge goes with it. Other connections
     /// that brought legs still tell when their ride is over.
-    pub fn ride(&mut self, connection: usize) {
+    pub(crate) fn ride(&mut self, connection: usize) {
         if !self.riding.is_empty() && self.is_open(connection) {
             self.due.insert(connection);
             self.riding.remove(connection);
@@ -163,17 +163,17 @@ impl Acknowledging {
     }
 
     /// The connections whose acknowledgement waits for a small leg that goes the other way.
-    pub fn riding(&self) -> ConnectionSet {
+    pub(crate) fn riding(&self) -> ConnectionSet {
         self.riding
     }
 
     /// There is news for the connections that did not bring it.
-    pub fn news(&mut self, now: Instant) {
+    pub(crate) fn news(&mut self, now: Instant) {
         self.news_at.get_or_insert(now + DELAY);
     }
 
     /// The output has taken so many bytes in all.
-    pub fn progress(&mut self, now: Instant, delivered: u64) {
+    pub(crate) fn progress(&mut self, now: Instant, delivered: u64) {
         self.news(now);
         if delivered >= self.told_delivered + STEP {
             self.latest.into_iter().for_each(|latest| self.due.insert(latest));
@@ -181,7 +181,7 @@ impl Acknowledging {
     }
 
     /// The sender may be waiting: it is told where it is most likely to hear it, or on every connection.
-    pub fn tell(&mut self, now: Instant) {
+    pub(crate) fn tell(&mut self, now: Instant) {
         let brought = |connection: &usize| self.brought(*connection);
         let is_lively = |connection: &usize| brought(connection).is_some_and(|at| at + DELAY > now);
         let mut lively: Vec<usize> = self.open.iter().filter(is_lively).collect();
@@ -200,17 +200,17 @@ impl Acknowledging {
     }
 
     /// Whether an acknowledgement is due at once.
-    pub fn is_due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         !self.due.is_empty()
     }
 
     /// The furthest edge that the sender was told of.
-    pub fn told(&self) -> Option<WindowEdge> {
+    pub(crate) fn told(&self) -> Option<WindowEdge> {
         self.told
     }
 
     /// When [`Acknowledging::take_due`] has something to give, if nothing happens before.
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let times = [self.news_at, self.retell_at, self.ride_ends, self.unasked_at()];
         times.into_iter().flatten().min()
     }
@@ -223,13 +223,13 @@ impl Acknowledging {
     }
 
     /// Whether the output has not taken all that came, or is closing; to be told before the others are asked.
-    pub fn note_held(&mut self, now: Instant, holds: bool) {
+    pub(crate) fn note_held(&mut self, now: Instant, holds: bool) {
         self.holds = holds.then(|| self.holds.unwrap_or(now + UNASKED));
     }
 
     /// The acknowledgements that are due, with the connections that they are for. `blocked` is for how long the output
     /// has been taking nothing.
-    pub fn take_due(&mut self, now: Instant, at: Position, blocked: Duration) -> Vec<(usize, Ack)> {
+    pub(crate) fn take_due(&mut self, now: Instant, at: Position, blocked: Duration) -> Vec<(usize, Ack)> {
         if self.retell_at.is_some_and(|at| at <= now) {
             self.tell_all();
         }
@@ -270,7 +270,7 @@ impl Acknowledging {
     }
 
     /// The connections that bring legs.
-    pub fn open_connections(&self) -> ConnectionSet {
+    pub(crate) fn open_connections(&self) -> ConnectionSet {
         self.open
     }
 }

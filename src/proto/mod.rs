@@ -1,7 +1,7 @@
 //! Decides; pure: no clock, socket, thread or file. Time and events come in as arguments.
 
-pub mod acknowledging;
-pub mod breach;
+pub(crate) mod acknowledging;
+pub(crate) mod breach;
 pub mod check;
 mod codec;
 pub mod coming;
@@ -15,13 +15,13 @@ pub mod life;
 pub mod links;
 pub mod mailbox;
 pub mod outcome;
-pub mod pacing;
-pub mod peer_key;
+pub(crate) mod pacing;
+pub(crate) mod peer_key;
 pub mod receiver;
 pub mod rendezvous;
 pub mod sched;
-pub mod segment;
-pub mod sender;
+pub(crate) mod segment;
+pub(crate) mod sender;
 pub mod session;
 pub mod set;
 pub mod waiting;

@@ -17,7 +17,7 @@ const UNIT: u64 = LEG_MAX as u64;
 
 /// What the reader may do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// Read at most so many bytes; never 0.
     Read(usize),
     /// Wait until then, and ask again.
@@ -28,7 +28,7 @@ pub enum Step {
 
 /// The pace of one stream.
 #[derive(Clone, Debug)]
-pub struct Pacing {
+pub(crate) struct Pacing {
     /// Bytes that the stream may have at most.
     limit: u64,
     /// The pause before each [`UNIT`].
@@ -46,18 +46,18 @@ pub struct Pacing {
 impl Pacing {
     /// A stream that ends after `units` of 2 MiB, pauses `delay` before each of them and has at most `rate`
     /// bytes a second.
-    pub fn new(units: Option<u64>, delay: Duration, rate: Option<u64>) -> Self {
+    pub(crate) fn new(units: Option<u64>, delay: Duration, rate: Option<u64>) -> Self {
         let limit = units.map_or(u64::MAX, |units| units.saturating_mul(UNIT));
         Pacing { limit, delay, rate: rate.map(|r| r.max(1)), taken: 0, delayed: None, free_at: None }
     }
 
     /// Whether there is a rate to keep, so that nothing should be read far ahead of its sending.
-    pub fn has_rate(&self) -> bool {
+    pub(crate) fn has_rate(&self) -> bool {
         self.rate.is_some()
     }
 
     /// What the reader may do at `now`.
-    pub fn step(&mut self, now: Instant) -> Step {
+    pub(crate) fn step(&mut self, now: Instant) -> Step {
         if self.taken >= self.limit {
             return Step::End;
         }
@@ -73,7 +73,7 @@ impl Pacing {
     }
 
     /// So many bytes were read, until `now`.
-    pub fn took(&mut self, now: Instant, bytes: usize) {
+    pub(crate) fn took(&mut self, now: Instant, bytes: usize) {
         self.taken += bytes as u64;
         let Some(rate) = self.rate else { return };
         let nanos = (bytes as u128 * 1_000_000_000 / u128::from(rate)).min(u64::MAX.into());

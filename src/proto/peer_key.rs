@@ -8,4 +8,4 @@ use super::hello::Id;
 pub struct PeerKey(pub [u8; 32]);
 
 /// Whose session it is: its name on the wire, and the key of whoever began it. Another key that names it is a stranger.
-pub type Party = (Id, Option<PeerKey>);
+pub(crate) type Party = (Id, Option<PeerKey>);

@@ -28,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(600);
 
 /// The largest segments of one link's connections.
 #[derive(Clone, Debug, Default)]
-pub struct Segments {
+pub(crate) struct Segments {
     /// None is what the path says it can.
     size: Option<u16>,
     /// No connection was welcomed with this size yet.
@@ -49,7 +49,7 @@ pub struct Segments {
 
 impl Segments {
     /// The size for the next dial; None is the full one.
-    pub fn next(&mut self, now: Instant) -> Option<u16> {
+    pub(crate) fn next(&mut self, now: Instant) -> Option<u16> {
         self.size?;
         if self.since.is_none_or(|since| now >= since + AGAIN) {
             self.since = Some(now);
@@ -59,7 +59,7 @@ impl Segments {
     }
 
     /// A connection with such segments was welcomed. Its size, if it is lower than before and the first with it.
-    pub fn welcomed(&mut self, dialled: Option<u16>) -> Option<u16> {
+    pub(crate) fn welcomed(&mut self, dialled: Option<u16>) -> Option<u16> {
         self.unanswered = 0;
         if self.is_untried(dialled) {
             self.untried = false;
@@ -69,14 +69,14 @@ impl Segments {
     }
 
     /// TCP with such segments did not connect: whatever else is wrong there, it is not the size of segments.
-    pub fn unconnected(&mut self, dialled: Option<u16>) {
+    pub(crate) fn unconnected(&mut self, dialled: Option<u16>) {
         if self.is_untried(dialled) {
             (self.size, self.untried) = (None, false);
         }
     }
 
     /// TCP connected with such segments, some of them are missing, and no welcome came.
-    pub fn unanswered(&mut self, now: Instant, dialled: Option<u16>) {
+    pub(crate) fn unanswered(&mut self, now: Instant, dialled: Option<u16>) {
         if self.failed.is_some_and(|at| now < at + TOGETHER) {
             return;
         }
@@ -89,7 +89,7 @@ impl Segments {
     /// A connection that was dialled then, with such segments, was welcomed and fell silent with legs on its way. If it was
     /// dialled in place of one that fell silent so, and nothing large got through since, the link is not dead, and still
     /// it carries nothing.
-    pub fn hung(&mut self, now: Instant, at: Instant, dialled: Option<u16>) {
+    pub(crate) fn hung(&mut self, now: Instant, at: Instant, dialled: Option<u16>) {
         if at < *self.hung.get_or_insert(now) {
             return;
         }
@@ -99,7 +99,7 @@ impl Segments {
 
     /// A connection with such segments has been stuck since then. Where another one got anything large through after
     /// that, as on a link that has become very slow, it is not the size of segments.
-    pub fn stuck(&mut self, now: Instant, since: Instant, dialled: Option<u16>) {
+    pub(crate) fn stuck(&mut self, now: Instant, since: Instant, dialled: Option<u16>) {
         let moves = self.moved.is_some_and(|at| now < at + MOVES);
         if !moves && self.taken.is_none_or(|at| at <= since + MOVES) {
             self.lower(now, dialled);
@@ -107,19 +107,19 @@ impl Segments {
     }
 
     /// The kernel of the peer took so many bytes, the last of them at that time.
-    pub fn taken(&mut self, at: Instant, bytes: u64) {
+    pub(crate) fn taken(&mut self, at: Instant, bytes: u64) {
         if bytes >= LARGE {
             self.taken = self.taken.max(Some(at));
         }
     }
 
     /// Whether a connection with such segments is to be given up for one with smaller ones.
-    pub fn is_too_large(&self, dialled: Option<u16>) -> bool {
+    pub(crate) fn is_too_large(&self, dialled: Option<u16>) -> bool {
         largest(dialled) > largest(self.size)
     }
 
     /// So many bytes of a stream got through on a connection with such segments.
-    pub fn moved(&mut self, now: Instant, dialled: Option<u16>, bytes: u64) {
+    pub(crate) fn moved(&mut self, now: Instant, dialled: Option<u16>, bytes: u64) {
         if bytes < LARGE {
             return;
         }

@@ -32,10 +32,10 @@ mod rescue;
 mod terms;
 mod uncut;
 
-pub use terms::{Acked, Backlog, Progress, SenderStats};
+pub(crate) use terms::{Acked, Backlog, Progress, SenderStats};
 
 /// A leg that arrived damaged this often ends the transfer: the fault is not the network's chance.
-pub const FAILURES_MAX: u8 = 4;
+pub(crate) const FAILURES_MAX: u8 = 4;
 
 /// One connection as the sender sees it; indexed by connection.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// For how long the output has been blocked. The threads that wait for it write this, the core reads it before every event:
 /// acknowledgements tell the sender.
 #[derive(Debug, Default)]
-pub struct Blocked(Mutex<Waits>);
+pub(crate) struct Blocked(Mutex<Waits>);
 
 /// Waits for the output. There may be several at once: the egress thread writes, and a connection still waits to move a
 /// leg.
@@ -42,25 +42,25 @@ impl Waits {
 
 impl Blocked {
     /// How long it has been waited for since a wait last began or ended; zero if nobody waits.
-    pub fn for_how_long(&self) -> Duration {
+    pub(crate) fn for_how_long(&self) -> Duration {
         // the clock is not asked where nobody waits
         let since = self.waits().since;
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Time in which somebody waited, in all.
-    pub fn total(&self) -> Duration {
+    pub(crate) fn total(&self) -> Duration {
         let waits = self.waits();
         waits.total + waits.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Somebody waits from now on, until [`Blocked::end`].
-    pub fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.waits().begin(Instant::now());
     }
 
     /// One of the waiting threads waits no more.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.waits().end(Instant::now());
     }
 
@@ -72,7 +72,7 @@ impl Blocked {
 /// What the thread that reads the input waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum InputWait {
+pub(crate) enum InputWait {
     /// The input.
     Source,
     /// Memory: that is, the network or the far output.
@@ -83,16 +83,16 @@ pub enum InputWait {
 
 /// Shows the core what the thread that reads the input waits for.
 #[derive(Clone, Debug, Default)]
-pub struct InputWaits(Arc<AtomicU8>);
+pub(crate) struct InputWaits(Arc<AtomicU8>);
 
 impl InputWaits {
     /// The thread waits for this from now on.
-    pub fn set(&self, wait: InputWait) {
+    pub(crate) fn set(&self, wait: InputWait) {
         self.0.store(wait as u8, Ordering::Relaxed);
     }
 
     /// What the thread waits for.
-    pub fn get(&self) -> InputWait {
+    pub(crate) fn get(&self) -> InputWait {
         match self.0.load(Ordering::Relaxed) {
             1 => InputWait::Memory,
             2 => InputWait::Pace,
