@@ -21,8 +21,7 @@
 //!  peek     a question
 //! ```
 //!
-//! What is measured elsewhere, such as for how long the output has been blocked, comes in through a cell that the core
-//! reads before each event: see `waits`.
+//! What is measured elsewhere comes in through a cell that the core reads before each event: see `waits`.
 //!
 //! Lock order: a poll that was lent ([`Lookout`](crate::endpoint::Lookout)), the lease of a source or sink, a
 //! connection's writer, the desk, the count of how long the output has been blocked.
@@ -126,11 +125,11 @@ pub(crate) struct Desk<C, L> {
 impl<C: Core, L: Reach<C>> Desk<C, L> {
     /// A desk at which nothing has happened yet.
     pub(crate) fn new(core: C, audience: Box<dyn Audience>) -> Self {
-        let connection =
+        let down =
             || Connection { seat: None, epoch: 0, order: None, leaving: false, look: false, open: false };
         let state = State {
             core,
-            connections: std::array::from_fn(|_| connection()),
+            connections: std::array::from_fn(|_| down()),
             output: OutputQueue::default(),
             input_awaits: None,
             met: false,
