@@ -159,10 +159,16 @@ impl Sink for Stdout {
 mod tests {
     use super::*;
 
+    /// Waits for the end of the other end: a process that another test forks may have that for a moment.
+    fn await_end(fd: &impl AsFd) {
+        wait(&[Interest::end(fd)], None).unwrap();
+    }
+
     #[test]
     fn a_reader_that_goes_is_told_from_a_disk_that_is_full() {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
+        await_end(&writer);
         let gone = File::from(std::os::fd::OwnedFd::from(writer));
         let full = File::options().write(true).open("/dev/full").unwrap();
         for (file, unwanted) in [(gone, true), (full, false)] {
@@ -178,9 +184,11 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         let output = Output::default();
         let file = |end: std::os::fd::OwnedFd| File::from(end);
+        let same = writer.try_clone().unwrap();
         let mut sink = Stdout::new(FileSink::new(file(writer.into()), "stdout"), &output);
         assert!(!output.is_abandoned(), "it is read");
         drop(reader);
+        await_end(&same);
         assert!(output.is_abandoned());
         sink.finish().unwrap();
         assert!(output.is_abandoned(), "it is done with");
@@ -192,10 +200,12 @@ mod tests {
         assert_eq!(io::Read::read(&mut reader, &mut [0]).unwrap(), 0, "its reader sees the end");
 
         let (reader, writer) = std::io::pipe().unwrap();
+        let same = reader.try_clone().unwrap();
         let (input, source) = (Input::new(false), FileSource::new(file(reader.into()), "stdin"));
         input.taken.set(source.held());
         assert!(!input.is_abandoned(), "somebody may write");
         drop(writer);
+        await_end(&same);
         assert!(input.is_abandoned());
         drop(source);
         assert!(input.is_abandoned(), "it is done with");
