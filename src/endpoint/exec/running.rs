@@ -38,6 +38,8 @@ pub(super) struct Running {
     /// None once reaped. Never locked for longer than a call that does not wait.
     leader: Mutex<Option<Child>>,
     exit: OnceLock<Exit>,
+    /// What was said of it first as a failure. Both of its streams are told the same, though its end may be ours by then.
+    failure: OnceLock<String>,
     /// Rung once `exit` is set, and never cleared.
     pub(super) exited: Bell,
     /// Our ends of its pipes, until the sink and the source take them.
@@ -100,6 +102,7 @@ impl Running {
             name,
             leader: Mutex::new(Some(child)),
             exit: OnceLock::new(),
+            failure: OnceLock::new(),
             exited,
             stdin: Mutex::new(None),
             stdout: Mutex::new(None),
@@ -163,8 +166,12 @@ impl Running {
         }
     }
 
-    /// What became of it, as a failure.
+    /// What became of it, as a failure: the same at each call.
     pub(super) fn sentence(&self) -> String {
+        self.failure.get_or_init(|| self.fate()).clone()
+    }
+
+    fn fate(&self) -> String {
         match self.exit() {
             Some(Exit::Status(0)) => format!("{} exited 0 without taking the whole stream", self.name),
             Some(Exit::Status(status)) => format!("{} exited {status}", self.name),
