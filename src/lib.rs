@@ -106,8 +106,8 @@
 //!
 //! No arrow runs upward, and no two files import each other: `tests/layers.rs` holds which part may see which.
 //!
-//! `pub` is what the program, the tests, the benches and the fuzzing use, and no more: then the compiler finds what nobody
-//! uses. With `cargo doc --document-private-items` all the links on this page lead somewhere.
+//! But for [`proto`], `pub` is what the program, the tests, the benches and the fuzzing use, and no more: then the compiler
+//! finds what nobody uses. With `cargo doc --document-private-items` all the links on this page lead somewhere.
 
 // the map is of what is private too
 #![allow(rustdoc::private_intra_doc_links)]

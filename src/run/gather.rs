@@ -1,6 +1,6 @@
 //! How the streams of a process end, as one result.
 //!
-//! The first stream that failed decides. A failure that leaves the other stream going on is told at once; one that ends
+//! The first stream that failed decides, unless its command was the input of the other stream too. A failure that leaves the other stream going on is told at once; one that ends
 //! both is told once. Two streams of one session end each other within the session. Two sessions are independent,
 //! unless their ends need both.
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Streams that end for the same reason end within this time of each other.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// The first failure, once every session has ended. `shared`: there is one session with two streams.
+/// The failure that decides, once every session has ended. `shared`: there is one session with two streams.
 ///
 /// # Errors
 /// That failure.
@@ -55,7 +55,7 @@ struct Gathered<'a> {
     /// Sessions that have not ended.
     running: usize,
     outcomes: Outcomes,
-    /// The first failure, and the bare reason.
+    /// The failure that decides, and the bare reason.
     first: Option<(Failure, String)>,
     /// Another stream may go on after the first failure, and the user has not been told.
     untold: bool,

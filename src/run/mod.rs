@@ -34,7 +34,7 @@ use std::sync::Arc;
 /// Does what the plan says; returns when every session has ended.
 ///
 /// # Errors
-/// The first stream that failed, in the order they ended.
+/// The stream that failed first; see `gather`.
 pub fn run(plan: &Plan) -> Result<(), Failure> {
     if let (None, None, Some(seed)) = (&plan.receive, &plan.transmit, plan.common.prbs) {
         return write_prbs(seed);

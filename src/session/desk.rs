@@ -13,7 +13,7 @@
 //! the user. Under the lock there is no I/O, no waiting, no line and no bell. News for the audience are heard after the
 //! lock, and in the order in which they were posted (`hearing`).
 //!
-//! There are three verbs. With `_as`, whoever speaks shows its ticket, and gets None if its TCP connection is over.
+//! There are three verbs. Whoever shows a ticket gets None if its TCP connection is over.
 //!
 //! ```text
 //!  tell     news: the core's event, then post and follow
@@ -21,7 +21,7 @@
 //!  peek     a question
 //! ```
 //!
-//! What is measured elsewhere comes in through a cell that the core reads before each event: see `waits`.
+//! What is measured elsewhere comes in by what the core reads before each event: see `waits`.
 //!
 //! Lock order: a poll that was lent ([`Lookout`](crate::endpoint::Lookout)), the lease of a source or sink, a
 //! connection's writer, the desk, the count of how long the output has been blocked.

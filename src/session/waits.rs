@@ -1,5 +1,5 @@
-//! What the threads at both ends of a stream wait for, as the core sees it. Nothing may wait or ask the kernel behind the
-//! desk, so what is measured elsewhere comes in through a cell that both sides share.
+//! What the threads at both ends of a stream wait for, as the core sees it. What is measured elsewhere comes in through what
+//! both sides share: a lock that is held for a few additions, or an atomic.
 
 use crate::sync::Unpoisoned;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -111,9 +111,9 @@ impl AsFd for Handle<'_> {
 fn not_linked(error: Errno, forbidden: bool) -> io::Error {
     match error {
         Errno::PERM if forbidden => error.into(),
-        Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS => {
-            io::Error::other("the file system can neither link nor rename without replacing")
-        }
+        Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS => io::Error::other(
+            "the file system can neither link nor rename without replacing, or may not be changed",
+        ),
         error => error.into(),
     }
 }

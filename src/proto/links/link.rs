@@ -1,6 +1,6 @@
 //! One link: how far its life is, the moves that are legal there, and what is counted beside it.
 //!
-//! Decides nothing about connections. What always holds: a link that has a connection up has not failed since.
+//! Decides nothing about connections. What always holds: no failure counts against a link that has a connection up.
 
 use super::reason::{DialError, LossReason};
 use std::time::{Duration, Instant};
@@ -323,7 +323,7 @@ impl LinkState {
         self.dead()?.refused
     }
 
-    /// How many attempts in a row had no answer in time, if it is dead.
+    /// How many of the failures that count had no answer in time, if it is dead.
     pub(super) fn timeouts(&self) -> u32 {
         self.dead().map_or(0, |probing| probing.timeouts)
     }

@@ -22,12 +22,12 @@ pub enum DialError {
     Unanswered(String),
     /// Whoever answers has not proved a key that is let in: it may be another than the receiver, or stand between.
     Unproven(String),
-    /// Whoever answered refused the connection in these words, and may take the next attempt. Somebody is there, so this
-    /// is no sign that the receiver is gone, as [`DialError::Refused`] is.
+    /// Whoever answered refused the connection in these words, and may take the next attempt. Somebody is there:
+    /// unlike [`DialError::Refused`], this is no sign that the receiver is gone.
     RefusedInWords(String),
     /// Another receiver than the session's welcomed the connection. The session's own may be there at the next attempt.
     OtherReceiver,
-    /// Anything else the kernel says, or a peer that is no millipede.
+    /// Anything else: what the kernel says, a peer that is no millipede or breaks the rules, a link that cannot be had again.
     Unreachable(String),
 }
 
@@ -65,7 +65,8 @@ impl fmt::Display for DialError {
 pub enum LossReason {
     /// The peer closed it.
     Closed,
-    /// The kernel says so: reset, unreachable and the like.
+    /// Why it cannot be used any more, in words: mostly the kernel's, as reset or unreachable; also those of this end, where
+    /// it has no thread for it, say.
     Failed(String),
     /// No life for too long.
     Silent,

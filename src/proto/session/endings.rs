@@ -11,14 +11,16 @@
 //! Where all of a stream was received and only the verdict is missing, the end that sends dials again. What happens then:
 //!
 //! ```text
-//!  a connection is welcomed          the verdict is said again (`meeting`), and counts
-//!  ... and still no verdict comes    Why::NoVerdict after `patience` (`progress`)
-//!  every link refuses in words       Why::Refused at once (`dialler`), as all rows below
-//!  every link refuses to connect     Why::ReceiverGone after 15 s, with keys 5 minutes; with `patience` after that
-//!  nobody answers                    Why::NoConnection after `patience`
+//!  a connection is welcomed, and the verdict is said again    that counts (`meeting`)
+//!  a connection is welcomed, and no verdict comes             Why::NoVerdict after `patience` (`progress`)
+//!  every link refuses for good                                Why::Refused at once (`dialler`, as all that follows)
+//!  every link refuses to connect, or no link is left where
+//!    the lifeline has ended                                   Why::ReceiverGone after 15 s, with keys 5 minutes
+//!  no link answers, or each refuses for now                   Why::NoConnection after `patience`
 //! ```
 //!
-//! Of the last three the user is told as of Why::InDoubt, and the status is 1.
+//! If the user has set `patience`, links that refuse to connect count as ones that do not answer. Of the last three the
+//! stream that goes out is judged as Why::InDoubt, with status 1.
 
 use super::super::outcome::{Outcome, Status};
 use super::super::set::ConnectionSet;

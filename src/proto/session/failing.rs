@@ -11,7 +11,7 @@ use super::unsaid::{FAILURE, ORDER, Unsaid};
 use std::time::Instant;
 
 impl Session {
-    /// This end cannot go on; the peer is told why. With no connection up, dialling goes on for up to [`ORDER`] to tell it.
+    /// This end cannot go on; the peer is told why. With no connection up, one is waited for, for up to [`ORDER`].
     pub fn fail(&mut self, now: Instant, outcome: &Outcome) {
         if !self.defers(now, None, outcome) {
             self.stop(now, outcome);
