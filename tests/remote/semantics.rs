@@ -322,11 +322,31 @@ fn many_after_another_and_beside_each_other_leave_nothing() {
 #[test]
 fn where_few_files_may_be_open_there_are_fewer_connections() {
     let Some(server) = Server::start() else { return };
-    let mut limited = Command::new("sh");
-    limited.args(["-c", r#"ulimit -n 40; exec "$@""#, "sh"]);
-    let near = server.millipede(&[]);
-    limited.arg(near.get_program()).args(near.get_args()).arg("cat; exit 3");
-    let found = output(&mut limited, b"some bytes");
+    let found = output(&mut limited(&server, "ulimit -n 40", "cat; exit 3"), b"some bytes");
     let said = String::from_utf8_lossy(&found.stderr);
     assert_eq!((found.status.code(), &found.stdout[..]), (Some(3), &b"some bytes"[..]), "{said}");
+}
+
+#[test]
+fn memory_that_is_refused_to_the_near_end_gives_no_status_that_may_be_the_commands() {
+    let Some(server) = Server::start() else { return };
+    for kib in (80_000..240_000).step_by(20_000) {
+        let limit = format!("ulimit -v {kib}");
+        let found = output(&mut limited(&server, &limit, "head -c 3000000 /dev/zero; exit 7"), b"");
+        let said = String::from_utf8_lossy(&found.stderr);
+        let is_whole = found.stdout.len() == 3_000_000;
+        match found.status.code() {
+            Some(7) => assert!(is_whole, "{limit}: {} bytes: {said}", found.stdout.len()),
+            code => assert_eq!(code, Some(255), "{limit}: {said}"),
+        }
+    }
+}
+
+/// The near end with a command, under a limit of the shell's.
+fn limited(server: &Server, limit: &str, command: &str) -> Command {
+    let mut limited = Command::new("sh");
+    let near = server.millipede(&[]);
+    limited.args(["-c", &format!(r#"{limit}; exec "$@""#), "sh"]);
+    limited.arg(near.get_program()).args(near.get_args()).arg(command);
+    limited
 }

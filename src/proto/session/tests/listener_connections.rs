@@ -10,7 +10,7 @@ use super::super::super::mailbox::NACKS_MAX;
 use super::super::super::outcome::Status;
 use super::super::super::way::Way;
 use super::super::super::wire::Frame;
-use super::super::Brought;
+use super::super::{Brought, Loss, Losses};
 use super::rig::*;
 use std::sync::Arc;
 
@@ -259,7 +259,10 @@ fn a_connection_on_which_too_many_complaints_wait_is_given_up() {
     let mut rig = listener_begun(None);
     let damaged = 1..=NACKS_MAX as u64 + 1;
     rig.does(|s, now| damaged.for_each(|sequence| s.leg_damaged(now, 0, sequence)));
-    assert_eq!((rig.drops, rig.over), (vec![(0, LossReason::TakesNoComplaints)], false));
+    let why = LossReason::TakesNoComplaints;
+    assert_eq!((rig.drops, rig.over), (vec![(0, why.clone())], false));
+    let last = Some(Loss { connection: 0, link: 0, why });
+    assert_eq!(*rig.session.losses(), Losses { count: 1, last }, "what this end gives up is lost too");
 }
 
 #[test]
