@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         message::say_at_last(format_args!("internal error, please report it: {panic}"));
         // before the command's stdin closes, which it would take for the end of the stream
         exec::kill();
+        // as where memory is refused: not a status that may be that of the command of `ssh`
         process::exit(out_of_memory::status());
     }));
     let status = match cli::parse(arguments()) {

@@ -1,8 +1,8 @@
 //! How the streams of a process end, as one result.
 //!
-//! The first stream that failed decides, unless its command was the input of the other stream too. A failure that leaves the other stream going on is told at once; one that ends
-//! both is told once. Two streams of one session end each other within the session. Two sessions are independent,
-//! unless their ends need both.
+//! The first stream that failed decides, unless its command was the input of the other stream too. A failure that leaves
+//! the other stream going on is told at once; one that ends both is told once. Two streams of one session end each other
+//! within the session. Two sessions are independent, unless their ends need both.
 
 use super::conclusion::{Conclusion, Outcomes, note};
 use super::ends::Ends;

@@ -21,7 +21,7 @@
 //!  peek     a question
 //! ```
 //!
-//! What is measured elsewhere comes in by what the core reads before each event: see `waits`.
+//! What is measured elsewhere is read by the core before each event: see `waits`.
 //!
 //! Lock order: a poll that was lent ([`Lookout`](crate::endpoint::Lookout)), the lease of a source or sink, a
 //! connection's writer, the desk, the count of how long the output has been blocked.

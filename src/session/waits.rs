@@ -1,5 +1,5 @@
-//! What the threads at both ends of a stream wait for, as the core sees it. What is measured elsewhere comes in through what
-//! both sides share: a lock that is held for a few additions, or an atomic.
+//! What the threads at both ends of a stream wait for, as the core sees it. These threads and the core share what is
+//! measured: behind a lock that is held for a few additions, or in an atomic.
 
 use crate::sync::Unpoisoned;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -38,7 +38,8 @@ pub(super) struct Running {
     /// None once reaped. Never locked for longer than a call that does not wait.
     leader: Mutex<Option<Child>>,
     exit: OnceLock<Exit>,
-    /// What was said of it first as a failure. Both of its streams are told the same, though its end may be ours by then.
+    /// The reason that was given first for its failure. Both of its streams get this one: the second to ask might hear only
+    /// that millipede itself has ended the command.
     failure: OnceLock<String>,
     /// Rung once `exit` is set, and never cleared.
     pub(super) exited: Bell,

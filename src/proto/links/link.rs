@@ -123,6 +123,7 @@ impl Link {
     fn advance(&mut self, step: LinkMove) {
         match self.state.next(step) {
             Some(next) => self.state = next,
+            // whoever has lost count of a link must not end a transfer in the field
             None => debug_assert!(false, "{step:?} is no move of a link that is {:?}", self.state),
         }
     }
@@ -191,7 +192,7 @@ impl Link {
 ///  Welcome, Fail, Silence, Condemn: Bad stays Bad; Condemn gives it a new sentence
 /// ```
 ///
-/// A link that turns out bad may have connections up and attempts under way. What becomes of them changes `dead` alone.
+/// A link that turns out bad may have connections up and attempts under way. What becomes of these is kept in `dead`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LinkState {
     /// Nobody has dialled it. It is as usable as one that works.
